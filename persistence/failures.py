@@ -1,0 +1,13 @@
+"""What ends a server or keeps it from starting: each message is one sentence for its operator."""
+
+
+class StorageFailure(Exception):  # noqa: N818  (a failure of the world, not an error in a call)
+    """The disk did something that leaves unknown what is on it; the process must end, and a restart decides."""
+
+
+class StorageDamage(Exception):  # noqa: N818
+    """What is stored contradicts itself; the server must not start on it."""
+
+
+class DataDirectoryLocked(Exception):  # noqa: N818
+    """Another process serves this data directory."""

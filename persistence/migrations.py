@@ -1,0 +1,294 @@
+"""The tables of both databases, as migrations numbered from 1; `schema_migrations` notes which were applied, and when.
+
+A migration, once released, is never changed: a later one is added. Tables with a text key and short rows have no rowid,
+so that equal contents are stored equally. Triggers hold what must hold between tables: sessions are counted where they
+are inserted, a credit and its balance are one fact.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+SESSIONS_1 = """
+CREATE TABLE sessions (
+    session_id TEXT PRIMARY KEY,
+    server_private_key TEXT NOT NULL,
+    server_public_key TEXT NOT NULL,
+    shared_secret TEXT NOT NULL,
+    client_public_key TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    machine_fingerprint TEXT NOT NULL,
+    app_version_hash TEXT NOT NULL,
+    groove_version TEXT NOT NULL,
+    expected_sequence INTEGER DEFAULT 0,
+    envelope_count INTEGER DEFAULT 0,
+    status TEXT DEFAULT 'active' CHECK (status IN ('active', 'closed')),
+    created_at TEXT NOT NULL,
+    closed_at TEXT,
+    closed_by TEXT,
+    chunk_count INTEGER NOT NULL DEFAULT 0,
+    step_count INTEGER NOT NULL DEFAULT 0,
+    bytes_total INTEGER NOT NULL DEFAULT 0,
+    last_activity_at TEXT NOT NULL,
+    trajectory_id TEXT,
+    -- 1 when lines name the session, but its opening was lost with an earlier database.
+    placeholder INTEGER NOT NULL DEFAULT 0,
+    CHECK ((status = 'closed') = (closed_at IS NOT NULL)),
+    CHECK ((status = 'closed') = (closed_by IS NOT NULL))
+);
+CREATE INDEX sessions_by_machine ON sessions (machine_fingerprint, created_at);
+CREATE INDEX sessions_by_age ON sessions (created_at, session_id);
+CREATE INDEX sessions_active_by_activity ON sessions (last_activity_at, session_id) WHERE status = 'active';
+CREATE INDEX sessions_unfinished ON sessions (session_id)
+    WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL;
+
+CREATE TABLE processed_envelopes (
+    envelope_id TEXT PRIMARY KEY,
+    session_id TEXT NOT NULL REFERENCES sessions (session_id),
+    processed_at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    sequence INTEGER,
+    session_hmac TEXT NOT NULL,
+    chunk_sequence INTEGER,
+    steps INTEGER NOT NULL,
+    signal TEXT,
+    gap INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX processed_envelopes_by_sequence ON processed_envelopes (session_id, sequence)
+    WHERE sequence IS NOT NULL;
+CREATE UNIQUE INDEX processed_envelopes_in_order ON processed_envelopes (session_id, n);
+
+CREATE TABLE refused_envelopes (
+    envelope_id TEXT PRIMARY KEY,
+    session_id TEXT NOT NULL REFERENCES sessions (session_id),
+    refused_at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    sequence INTEGER,
+    session_hmac TEXT NOT NULL,
+    gap INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX refused_envelopes_in_order ON refused_envelopes (session_id, n);
+
+CREATE TABLE sequence_gaps (
+    session_id TEXT NOT NULL REFERENCES sessions (session_id),
+    -- The sequence that arrived, and how many just before it never did.
+    before INTEGER NOT NULL,
+    missing INTEGER NOT NULL CHECK (missing > 0),
+    PRIMARY KEY (session_id, before)
+) WITHOUT ROWID;
+
+CREATE TABLE feedback (
+    session_id TEXT NOT NULL REFERENCES sessions (session_id),
+    n INTEGER NOT NULL,
+    envelope_id TEXT NOT NULL,
+    signal TEXT,
+    received_at TEXT NOT NULL,
+    -- 1 when it came after the session's close.
+    late INTEGER NOT NULL,
+    PRIMARY KEY (session_id, n)
+) WITHOUT ROWID;
+
+CREATE TABLE trajectories (
+    session_id TEXT PRIMARY KEY REFERENCES sessions (session_id),
+    trajectory_id TEXT NOT NULL UNIQUE,
+    contributor_id TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    points REAL NOT NULL,
+    steps INTEGER NOT NULL,
+    closed_by TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL
+);
+CREATE VIEW trajectory_feedback AS
+    SELECT trajectories.trajectory_id, feedback.session_id, feedback.envelope_id, feedback.signal,
+        feedback.received_at, feedback.late
+    FROM feedback JOIN trajectories USING (session_id);
+
+CREATE TABLE totals (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    envelopes INTEGER NOT NULL DEFAULT 0,
+    steps INTEGER NOT NULL DEFAULT 0,
+    sessions INTEGER NOT NULL DEFAULT 0,
+    sessions_closed INTEGER NOT NULL DEFAULT 0,
+    -- Sessions with a chunk, and points credited: the sums of those columns in models and in providers.
+    sessions_with_chunks INTEGER NOT NULL DEFAULT 0,
+    points REAL NOT NULL DEFAULT 0
+);
+INSERT INTO totals (id) VALUES (1);
+CREATE TABLE daily (
+    date TEXT PRIMARY KEY,
+    envelopes INTEGER NOT NULL DEFAULT 0,
+    steps INTEGER NOT NULL DEFAULT 0,
+    sessions INTEGER NOT NULL DEFAULT 0,
+    points REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE models (
+    name TEXT PRIMARY KEY,
+    sessions INTEGER NOT NULL DEFAULT 0,
+    steps INTEGER NOT NULL DEFAULT 0,
+    points REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX models_by_steps ON models (steps DESC, name);
+CREATE TABLE providers (
+    name TEXT PRIMARY KEY,
+    sessions INTEGER NOT NULL DEFAULT 0,
+    steps INTEGER NOT NULL DEFAULT 0,
+    points REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX providers_by_steps ON providers (steps DESC, name);
+
+CREATE TRIGGER sessions_opened AFTER INSERT ON sessions BEGIN
+    UPDATE totals SET sessions = sessions + 1;
+END;
+CREATE TRIGGER sessions_closed AFTER UPDATE OF status ON sessions
+WHEN OLD.status = 'active' AND NEW.status = 'closed' BEGIN
+    UPDATE totals SET sessions_closed = sessions_closed + 1;
+END;
+CREATE TRIGGER trajectories_credited AFTER INSERT ON trajectories BEGIN
+    UPDATE sessions SET trajectory_id = NEW.trajectory_id, last_activity_at = max(last_activity_at, NEW.created_at)
+        WHERE session_id = NEW.session_id;
+    INSERT INTO daily (date, sessions, points) VALUES (substr(NEW.created_at, 1, 10), 1, NEW.points)
+        ON CONFLICT (date) DO UPDATE SET sessions = sessions + 1, points = points + excluded.points;
+    INSERT INTO models (name, points) VALUES (NEW.model, NEW.points)
+        ON CONFLICT (name) DO UPDATE SET points = points + excluded.points;
+    INSERT INTO providers (name, points) VALUES (NEW.provider, NEW.points)
+        ON CONFLICT (name) DO UPDATE SET points = points + excluded.points;
+    UPDATE totals SET points = points + NEW.points;
+END;
+
+CREATE TABLE projection_positions (
+    journal TEXT PRIMARY KEY CHECK (journal IN ('envelopes', 'refused', 'trajectories')),
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    next_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE key_check (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    -- A known text under the master key: another key is noticed at the start, not at the first session.
+    sealed TEXT NOT NULL
+);
+"""
+
+LEDGER_1 = """
+CREATE TABLE credits (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    contributor_id TEXT NOT NULL,
+    session_id TEXT NOT NULL UNIQUE,
+    points REAL NOT NULL,
+    base_points INTEGER NOT NULL,
+    multiplier_breakdown TEXT NOT NULL,
+    created_at TEXT NOT NULL
+);
+CREATE TABLE balances (
+    contributor_id TEXT PRIMARY KEY,
+    total_points REAL NOT NULL DEFAULT 0,
+    total_sessions INTEGER NOT NULL DEFAULT 0,
+    last_credit_at TEXT,
+    trust_score REAL NOT NULL DEFAULT 1.0 CHECK (trust_score BETWEEN 0 AND 10)
+);
+CREATE INDEX balances_by_points ON balances (total_points DESC, contributor_id);
+CREATE TABLE totals (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    credits INTEGER NOT NULL DEFAULT 0,
+    contributors INTEGER NOT NULL DEFAULT 0,
+    points REAL NOT NULL DEFAULT 0
+);
+INSERT INTO totals (id) VALUES (1);
+CREATE TRIGGER credits_balanced AFTER INSERT ON credits BEGIN
+    INSERT INTO balances (contributor_id, total_points, total_sessions, last_credit_at)
+        VALUES (NEW.contributor_id, NEW.points, 1, NEW.created_at)
+        ON CONFLICT (contributor_id) DO UPDATE SET total_points = total_points + excluded.total_points,
+            total_sessions = total_sessions + 1, last_credit_at = excluded.last_credit_at;
+    UPDATE totals SET credits = credits + 1, points = points + NEW.points;
+END;
+CREATE TRIGGER balances_counted AFTER INSERT ON balances BEGIN
+    UPDATE totals SET contributors = contributors + 1;
+END;
+CREATE TRIGGER credits_final BEFORE UPDATE ON credits BEGIN
+    SELECT RAISE(ABORT, 'a credit is never changed');
+END;
+CREATE TABLE projection_positions (
+    journal TEXT PRIMARY KEY CHECK (journal = 'trajectories'),
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    next_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """A database's name, for people, and its migrations; the first has number 1."""
+
+    name: str
+    migrations: tuple[str, ...]
+
+
+SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1,))
+LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1,))
+
+
+class NewerSchema(Exception):  # noqa: N818  (a state of the file, not an error in a call)
+    """The database was written by a later version of this program."""
+
+
+def migrate(connection: sqlite3.Connection, schema: Schema, *, applied_at: str) -> int:
+    """Apply the migrations that are missing, each in a transaction of its own; answer how many.
+
+    `connection` has `isolation_level` None. Raises `NewerSchema`, and `sqlite3.Error` with the failed migration undone.
+    """
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)"
+    )
+    found: int
+    (found,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchone()
+    known = len(schema.migrations)
+    if found > known:
+        raise NewerSchema(
+            f"{schema.name} has schema version {found}, and this version of the program knows only versions up to "
+            f"{known}: start the newer program, or restore a backup"
+        )
+    for version, script in enumerate(schema.migrations[found:], start=found + 1):
+        _apply(connection, script, version, applied_at)
+    return known - found
+
+
+def _apply(connection: sqlite3.Connection, script: str, version: int, applied_at: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in split_statements(script):
+            connection.execute(statement)
+        connection.execute("INSERT INTO schema_migrations (version, applied_at) VALUES (?, ?)", (version, applied_at))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def split_statements(script: str) -> Sequence[str]:
+    """Cut a script into its statements (`executescript` would commit the transaction that a migration runs in)."""
+    statements: list[str] = []
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            statements.append(text.strip())
+            text = ""
+    assert not text.strip(), f"the script ends within a statement: {text!r}"
+    return statements

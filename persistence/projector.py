@@ -1,0 +1,198 @@
+"""Follows the journals into both databases, in batches, exactly once.
+
+Each database notes its own position in each journal that it follows, in the transaction that writes the rows. A line at
+or below a database's position is skipped for that database only: so a crash between the two transactions costs nothing,
+and recovery may submit the same lines again.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
+import trio
+
+from persistence.database import Database, DatabaseFailure, Statement
+from persistence.projection import project_ledger, project_sessions
+from persistence.records import Committed, JournalName
+from persistence.settings import StorageSettings
+
+POSITIONS = "SELECT journal, n, day, next_offset FROM projection_positions"
+
+
+class ProjectedPosition(msgspec.Struct, frozen=True, order=True):
+    """Up to where a database has projected a journal: the last line's number, its day, and the offset after it."""
+
+    n: int = 0
+    day: str = ""
+    next_offset: int = 0
+
+
+class ProjectorStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines waiting, lines projected and batches since the start."""
+
+    lines_waiting: int
+    lines_projected: int
+    batches: int
+
+
+class Projector:
+    """Projects committed lines into sessions.db and ledger.db; `run` is its one task."""
+
+    def __init__(self, sessions: Database, ledger: Database, settings: StorageSettings) -> None:
+        self._sessions = sessions
+        self._ledger = ledger
+        self._settings = settings
+        self._queues: dict[JournalName, deque[Committed]] = {name: deque() for name in JournalName}
+        self._submitted: dict[JournalName, int] = dict.fromkeys(JournalName, 0)
+        self._sessions_positions: dict[JournalName, ProjectedPosition] = {}
+        self._ledger_position = ProjectedPosition()
+        self._loaded = False
+        self._failure: DatabaseFailure | None = None
+        self._work = trio.Event()
+        self._progress = trio.Event()
+        self._lines_waiting = 0
+        self._lines_projected = 0
+        self._batches = 0
+
+    def __repr__(self) -> str:
+        positions = " ".join(f"{name}={position.n}" for name, position in self.positions().items())
+        return f"<Projector waiting={self._lines_waiting} {positions}{' failed' if self._failure else ''}>"
+
+    async def load(self) -> None:
+        """Read both databases' positions; once, before anything is submitted."""
+        rows = await self._sessions.read(POSITIONS)
+        self._sessions_positions = {
+            JournalName(journal): ProjectedPosition(n, day, next_offset) for journal, n, day, next_offset in rows
+        }
+        for _, n, day, next_offset in await self._ledger.read(POSITIONS):
+            self._ledger_position = ProjectedPosition(n, day, next_offset)
+        self._submitted = {name: position.n for name, position in self.positions().items()}
+        self._loaded = True
+
+    def positions(self) -> dict[JournalName, ProjectedPosition]:
+        """For each journal, the lowest position of the databases that follow it: recovery replays from here."""
+        positions = {name: self._sessions_positions.get(name, ProjectedPosition()) for name in JournalName}
+        positions[JournalName.TRAJECTORIES] = min(positions[JournalName.TRAJECTORIES], self._ledger_position)
+        return positions
+
+    def has_room(self) -> bool:
+        """Whether fewer than `projection_lag_lines_max` lines wait. Ask before writing lines that will be submitted."""
+        return self._lines_waiting < self._settings.projection_lag_lines_max
+
+    def submit_nowait(self, journal: JournalName, items: Sequence[Committed]) -> None:
+        """Hand over lines that are on disk, in line order, dense from the position on (or before it).
+
+        Never refuses, because the lines are facts: the bound is that of `has_room`, plus what was written since it was
+        asked (one group commit a journal).
+        """
+        assert self._loaded, "positions are loaded before lines are submitted"
+        if not items:
+            return
+        assert items[0].position.n <= self._submitted[journal] + 1, f"lines of {journal} were left out"
+        self._queues[journal].extend(items)
+        self._lines_waiting += len(items)
+        self._submitted[journal] = max(self._submitted[journal], items[-1].position.n)
+        self._work.set()
+
+    async def submit(self, journal: JournalName, items: Sequence[Committed]) -> None:
+        """Wait for room, then hand over: for recovery and rebuild, which read faster than this projects."""
+        while not self.has_room():
+            await self._wait_progress()
+        self.submit_nowait(journal, items)
+        await trio.lowlevel.checkpoint()
+
+    async def wait_projected(self, journal: JournalName, n: int) -> None:
+        """Return once every database that follows `journal` holds its lines up to `n`.
+
+        Raises `DatabaseFailure` if the projector failed.
+        """
+        while self.positions()[journal].n < n:
+            await self._wait_progress()
+
+    async def drain(self) -> None:
+        """Return once everything submitted before this call is projected; `run` must be running."""
+        for journal, n in dict(self._submitted).items():
+            await self.wait_projected(journal, n)
+
+    async def _wait_progress(self) -> None:
+        if self._failure is not None:
+            raise DatabaseFailure(str(self._failure)) from self._failure
+        await self._progress.wait()
+
+    async def run(self) -> None:
+        """Project what is submitted until cancelled; raises `DatabaseFailure`, which must end the process."""
+        try:
+            while True:
+                await self._work.wait()
+                await self._project_waiting()
+                if not self._lines_waiting:
+                    self._work = trio.Event()
+        except DatabaseFailure as failure:
+            self._failure = failure
+            raise
+        finally:
+            self._announce()
+
+    def _announce(self) -> None:
+        self._progress.set()
+        self._progress = trio.Event()
+
+    async def _project_waiting(self) -> None:
+        """Project one batch of each journal that has lines waiting, all in one transaction a database.
+
+        Lines leave the queue after they are projected, so that what waits is counted as long as it does.
+        """
+        size = self._settings.projection_batch_lines_max
+        batches = {name: list(islice(queue, size)) for name, queue in self._queues.items() if queue}
+        await self._write_sessions(batches)
+        if JournalName.TRAJECTORIES in batches:
+            await self._write_ledger(batches[JournalName.TRAJECTORIES])
+        for name, batch in batches.items():
+            queue = self._queues[name]
+            for _ in batch:
+                queue.popleft()
+            self._lines_waiting -= len(batch)
+            self._lines_projected += len(batch)
+        self._batches += 1
+        self._announce()
+
+    async def _write_sessions(self, batches: dict[JournalName, list[Committed]]) -> None:
+        statements: list[Statement] = []
+        reached: dict[JournalName, ProjectedPosition] = {}
+        for name, batch in batches.items():
+            new = _after(batch, self._sessions_positions.get(name, ProjectedPosition()))
+            if new:
+                statements += project_sessions(name, new)
+                reached[name] = _position_after(new)
+        if statements:
+            await self._sessions.write(statements, durable=False)
+            self._sessions_positions |= reached
+
+    async def _write_ledger(self, batch: list[Committed]) -> None:
+        new = _after(batch, self._ledger_position)
+        if new:
+            await self._ledger.write(project_ledger(new), durable=False)
+            self._ledger_position = _position_after(new)
+
+    def statistics(self) -> ProjectorStatistics:
+        """What waits and what was done."""
+        return ProjectorStatistics(
+            lines_waiting=self._lines_waiting, lines_projected=self._lines_projected, batches=self._batches
+        )
+
+
+def _after(batch: Sequence[Committed], position: ProjectedPosition) -> list[Committed]:
+    """The lines that are new to a database at `position`: each exactly once, even when submitted twice."""
+    new: list[Committed] = []
+    n = position.n
+    for item in batch:
+        if item.position.n > n:
+            new.append(item)
+            n = item.position.n
+    return new
+
+
+def _position_after(batch: Sequence[Committed]) -> ProjectedPosition:
+    last = batch[-1].position
+    return ProjectedPosition(last.n, last.day, last.offset + last.length)

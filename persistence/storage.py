@@ -1,0 +1,197 @@
+"""What is on disk, opened in order and closed in the reverse order.
+
+Opening: the data directory and its lock, the master key, the databases and their migrations, recovery of each journal
+(its tail is checked, cut, and projected), and only then the writers. Closing: the journals stop taking lines and answer
+those that they hold, the projector projects what is left, the databases are checkpointed and closed, the lock goes.
+
+When anything below fails, nothing of the closing order is attempted: the failure travels up, the process ends, and the
+next start recovers. That path is the one that is tested most, because it is also the path of a crash.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import trio
+
+from persistence import times
+from persistence.counters import Counters
+from persistence.database import Database, bridge_to_asyncio, open_database
+from persistence.files import FileSystem, Offload, OsFileSystem, in_thread
+from persistence.journal import Journal, JournalStatistics
+from persistence.layout import DataLayout
+from persistence.ledger import Ledger
+from persistence.lines import parse_line
+from persistence.lock import single_instance
+from persistence.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.projector import Projector, ProjectorStatistics
+from persistence.records import JournalName
+from persistence.recovery import Recovery, Start, stored_bytes
+from persistence.registry import Registry
+from persistence.sealing import Sealer, load_master_key
+from persistence.settings import StorageSettings
+from persistence.space import Space, SpaceStatistics
+
+
+class OpenDatabase(Protocol):
+    """How a database is opened: over aiosqlite, or in place for simulations."""
+
+    def __call__(
+        self, path: Path, schema: Schema, settings: StorageSettings, *, applied_at: str
+    ) -> AbstractAsyncContextManager[Database]:
+        """Open, create or migrate the database at `path`."""
+        ...
+
+
+class Platform(msgspec.Struct, frozen=True, kw_only=True):
+    """The world that storage runs in; tests and simulations put another one in its place."""
+
+    clock: Callable[[], float]
+    environ: Mapping[str, str]
+    files: FileSystem = msgspec.field(default_factory=OsFileSystem)
+    offload: Offload = in_thread
+    open_database: OpenDatabase = open_database
+    bridge: Callable[[], AbstractAsyncContextManager[None]] = bridge_to_asyncio
+
+
+class StorageStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of everything on disk."""
+
+    journals: dict[str, JournalStatistics]
+    projector: ProjectorStatistics
+    space: SpaceStatistics
+
+
+class Storage:
+    """Everything on disk, as the actors and the statistics see it."""
+
+    def __init__(
+        self,
+        layout: DataLayout,
+        *,
+        registry: Registry,
+        ledger: Ledger,
+        counters: Counters,
+        projector: Projector,
+        space: Space,
+        journals: Mapping[JournalName, Journal],
+    ) -> None:
+        self.layout = layout
+        self.registry = registry
+        self.ledger = ledger
+        self.counters = counters
+        self.projector = projector
+        self.space = space
+        self.journals = journals
+        self.envelopes = journals[JournalName.ENVELOPES]
+        self.refused = journals[JournalName.REFUSED]
+        self.trajectories = journals[JournalName.TRAJECTORIES]
+
+    def statistics(self) -> StorageStatistics:
+        """Return the current figures."""
+        return StorageStatistics(
+            journals={name.value: journal.statistics() for name, journal in self.journals.items()},
+            projector=self.projector.statistics(),
+            space=self.space.statistics(),
+        )
+
+
+@asynccontextmanager
+async def open_storage(
+    data_directory: Path, settings: StorageSettings, platform: Platform, *, opens_per_machine_per_h: int
+) -> AsyncIterator[Storage]:
+    """Open a data directory for serving.
+
+    Raises DataDirectoryLocked, StorageDamage, StorageFailure or MasterKeyError, each with one sentence.
+    """
+    layout = DataLayout(data_directory)
+    _make_directories(layout, platform.files)
+    applied_at = times.to_text(platform.clock())
+    async with AsyncExitStack() as stack:
+        stack.enter_context(single_instance(data_directory))
+        await stack.enter_async_context(platform.bridge())
+        sealer = Sealer(load_master_key(layout.keys, platform.environ))
+        sessions = await stack.enter_async_context(
+            platform.open_database(layout.sessions_database, SESSIONS_SCHEMA, settings, applied_at=applied_at)
+        )
+        ledger = await stack.enter_async_context(
+            platform.open_database(layout.ledger_database, LEDGER_SCHEMA, settings, applied_at=applied_at)
+        )
+        await sealer.check(sessions)
+        projector = Projector(sessions, ledger, settings)
+        await projector.load()
+        registry = Registry(sessions, sealer, settings, opens_per_machine_per_h=opens_per_machine_per_h)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(projector.run, name="projector")
+            nursery.start_soon(registry.run, name="registry")
+            space, journals = await _recovered_journals(layout, settings, platform, projector)
+            async with trio.open_nursery() as writers:
+                for journal in journals.values():
+                    writers.start_soon(journal.run, name=f"{journal.name} journal")
+                yield Storage(
+                    layout,
+                    registry=registry,
+                    ledger=Ledger(ledger),
+                    counters=Counters(sessions, ledger),
+                    projector=projector,
+                    space=space,
+                    journals=journals,
+                )
+                for journal in journals.values():
+                    journal.close()
+            await projector.drain()
+            nursery.cancel_scope.cancel()
+        await sessions.checkpoint()
+        await ledger.checkpoint()
+
+
+def _make_directories(layout: DataLayout, files: FileSystem) -> None:
+    for directory in (layout.root, *(layout.journal(name) for name in JournalName)):
+        files.make_directory(directory)
+
+
+async def _recovered_journals(
+    layout: DataLayout, settings: StorageSettings, platform: Platform, projector: Projector
+) -> tuple[Space, dict[JournalName, Journal]]:
+    """Recover every journal and return them ready to be written to; all their lines are projected."""
+    recoveries = {name: await _recover(name, layout, settings, platform, projector) for name in JournalName}
+    await projector.drain()
+    held = sum([await platform.offload(stored_bytes, platform.files, layout.journal(name)) for name in JournalName])
+    space = Space(layout.root, files=platform.files, clock=platform.clock, settings=settings, stored_bytes=held)
+    journals = {
+        name: Journal(
+            name,
+            layout.journal(name),
+            recovery.tail,
+            files=platform.files,
+            offload=platform.offload,
+            clock=platform.clock,
+            space=space,
+            settings=settings,
+            committed=projector.submit_nowait,
+            has_room_behind=projector.has_room,
+        )
+        for name, recovery in recoveries.items()
+    }
+    return space, journals
+
+
+async def _recover(
+    name: JournalName, layout: DataLayout, settings: StorageSettings, platform: Platform, projector: Projector
+) -> Recovery:
+    projected = projector.positions()[name]
+    recovery = Recovery(
+        name,
+        layout.journal(name),
+        Start(n=projected.n, day=projected.day, offset=projected.next_offset),
+        files=platform.files,
+        torn_directory=layout.torn,
+        parse=lambda line: parse_line(name, line),
+        batch_bytes_max=settings.recovery_batch_bytes_max,
+    )
+    batches = recovery.batches()
+    while batch := await platform.offload(next, batches, None):
+        await projector.submit(name, batch)
+    return recovery

@@ -1,0 +1,28 @@
+"""Times as they stand in journals, databases and file names: UTC, microseconds, ISO 8601."""
+
+from datetime import UTC, datetime
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_text(seconds: float) -> str:
+    """Return seconds since the epoch as `2026-11-20T10:12:17.123456Z`."""
+    return datetime.fromtimestamp(round(seconds * 1_000_000) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
+        f".{round(seconds * 1_000_000) % 1_000_000:06d}Z"
+    )
+
+
+def from_text(text: str) -> float:
+    """Return the seconds since the epoch of a time that `to_text` wrote; ValueError for any other text."""
+    elapsed = datetime.fromisoformat(text) - EPOCH
+    return ((elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds) / 1_000_000
+
+
+def to_microseconds_precision(seconds: float) -> float:
+    """Return the time that survives a round trip through `to_text`."""
+    return round(seconds * 1_000_000) / 1_000_000
+
+
+def day_of(seconds: float) -> str:
+    """Return the UTC day as `2026-11-20`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
