@@ -1,0 +1,216 @@
+"""Who is active: one actor a session at most, activated once however many ask, ended when idle.
+
+Theory of operation. An entry is registered without any suspension between the look-up and the registration, so two
+requests for one session can never start two actors; the second finds the first one's mailbox and queues. Loading the
+session is the actor's own first step: whoever asked waits in the mailbox.
+
+An actor ends when it has been idle, when room is needed, or when it failed. From then on its entry is `retiring`: new
+requests wait until it is gone and then activate a new one. An entry goes only after everything that its actor handed
+to the journals has been projected, because the next activation reads the session from the database and must see all of
+it. An entry is removed by identity, so a late ending can never evict a successor.
+
+Bounds: `active_actors_max` entries. Past it the least recently used idle actor is asked to end and the request waits up
+to `activation_wait_s` for its place; then the answer is "busy".
+
+Rejected: holding a lock per session in the HTTP layer (a disconnect would cancel the work under it), and letting an
+entry go before projection (a re-activated session could accept a sequence number twice).
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol, overload
+
+import msgspec
+import trio
+
+from actors.messages import CloseSession, Finish, Ingest, Message, OpenSession
+from actors.outcomes import (
+    AbandonOutcome,
+    ActorFailed,
+    Busy,
+    BusyReason,
+    CloseOutcome,
+    IngestOutcome,
+    OpenOutcome,
+)
+from actors.request import Request
+from actors.settings import SessionSettings
+
+log = logging.getLogger("central_command.sessions")
+
+
+class Actor(Protocol):
+    """What the directory needs of an actor."""
+
+    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+        """Serve requests until `retire()` says that the actor may end, or the mailbox is closed and empty.
+
+        None in the mailbox asks it to end early if nothing else waits.
+        """
+        ...
+
+    async def settled(self) -> None:
+        """Return once everything that this actor made durable can be read back from the database."""
+        ...
+
+
+class DirectoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures since the start."""
+
+    active: int
+    retiring: int
+    activated: int
+    passivated: int
+    evicted: int
+    failed: int
+    draining: bool
+
+
+class _Entry:
+    __slots__ = ("actor", "current", "evicting", "gone", "mailbox", "retiring", "session_id")
+
+    def __init__(self, session_id: str, actor: Actor, mailbox: trio.MemorySendChannel[Request[Any] | None]) -> None:
+        self.session_id = session_id
+        self.actor = actor
+        self.mailbox = mailbox
+        self.retiring = False
+        self.evicting = False
+        self.gone = trio.Event()
+
+
+class Directory:
+    """The active sessions of this process; actors run in `nursery`."""
+
+    def __init__(self, nursery: trio.Nursery, new_actor: Callable[[str], Actor], settings: SessionSettings) -> None:
+        self._nursery = nursery
+        self._new_actor = new_actor
+        self._settings = settings
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._room = trio.lowlevel.ParkingLot()
+        self._draining = False
+        self._activated = self._passivated = self._evicted = self._failed = 0
+
+    def __repr__(self) -> str:
+        return f"<Directory active={len(self._entries)}{' draining' if self._draining else ''}>"
+
+    @overload
+    async def ask(self, session_id: str, message: OpenSession) -> OpenOutcome: ...
+    @overload
+    async def ask(self, session_id: str, message: Ingest) -> IngestOutcome: ...
+    @overload
+    async def ask(self, session_id: str, message: CloseSession) -> AbandonOutcome: ...
+    @overload
+    async def ask(self, session_id: str, message: Finish) -> CloseOutcome: ...
+
+    async def ask(self, session_id: str, message: Message) -> Any:
+        """Hand a message to the session's actor, activating it if need be, and return its answer.
+
+        A requester that is cancelled while it waits takes nothing back: the actor goes on.
+        """
+        while True:
+            if self._draining:
+                return Busy(BusyReason.SHUTTING_DOWN)
+            entry = self._entries.get(session_id)
+            if entry is None:
+                if len(self._entries) >= self._settings.active_actors_max:
+                    if not await self._wait_for_room():
+                        return Busy(BusyReason.SESSIONS_FULL)
+                    continue
+                entry = self._activate(session_id)
+            elif entry.retiring:
+                await entry.gone.wait()
+                continue
+            self._entries.move_to_end(session_id)
+            request: Request[Any] = Request(message)
+            try:
+                entry.mailbox.send_nowait(request)
+            except trio.WouldBlock:
+                await trio.lowlevel.checkpoint()
+                return Busy(BusyReason.MAILBOX_FULL)
+            return await request.wait()
+
+    def _activate(self, session_id: str) -> _Entry:
+        """Register and start an actor, without a suspension."""
+        send, receive = trio.open_memory_channel[Request[Any] | None](self._settings.mailbox_messages_max)
+        entry = _Entry(session_id, self._new_actor(session_id), send)
+        self._entries[session_id] = entry
+        self._activated += 1
+        self._nursery.start_soon(self._live, entry, receive, name=f"session {session_id}")
+        return entry
+
+    async def _live(self, entry: _Entry, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> None:
+        """Run an actor from activation to removal; an exception in it ends it and nothing else."""
+
+        def retire() -> bool:
+            statistics = mailbox.statistics()
+            if statistics.current_buffer_used:
+                entry.evicting = False
+                return False
+            entry.retiring = True
+            return True
+
+        try:
+            await entry.actor.run(mailbox, retire)
+            self._passivated += 1
+        except Exception:
+            self._failed += 1
+            log.exception("the actor of session %s failed and was ended", entry.session_id)
+        entry.retiring = True
+        self._answer_the_waiting(mailbox)
+        await entry.actor.settled()
+        if self._entries.get(entry.session_id) is entry:
+            del self._entries[entry.session_id]
+        entry.gone.set()
+        self._room.unpark()
+
+    @staticmethod
+    def _answer_the_waiting(mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> None:
+        """Tell those whose messages a failed actor left behind."""
+        while True:
+            try:
+                request = mailbox.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return
+            if request is not None:
+                request.answer(ActorFailed())
+
+    async def _wait_for_room(self) -> bool:
+        with trio.move_on_after(self._settings.activation_wait_s):
+            while len(self._entries) >= self._settings.active_actors_max:
+                self._evict_one()
+                await self._room.park()
+            return True
+        return False
+
+    def _evict_one(self) -> None:
+        """Ask the least recently used actor that has nothing to do to end."""
+        for entry in self._entries.values():
+            if entry.retiring or entry.evicting:
+                continue
+            if entry.mailbox.statistics().current_buffer_used == 0:
+                entry.mailbox.send_nowait(None)
+                entry.evicting = True
+                self._evicted += 1
+                return
+
+    async def drain(self) -> None:
+        """Take nothing more, let every actor answer what its mailbox holds, and return when all have ended."""
+        self._draining = True
+        entries = list(self._entries.values())
+        for entry in entries:
+            entry.mailbox.close()
+        for entry in entries:
+            await entry.gone.wait()
+
+    def statistics(self) -> DirectoryStatistics:
+        """Return the current figures."""
+        return DirectoryStatistics(
+            active=len(self._entries),
+            retiring=sum(entry.retiring for entry in self._entries.values()),
+            activated=self._activated,
+            passivated=self._passivated,
+            evicted=self._evicted,
+            failed=self._failed,
+            draining=self._draining,
+        )

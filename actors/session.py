@@ -1,0 +1,316 @@
+"""The actor of one session: it owns the secret, the sequence and the buffer, and takes one message at a time.
+
+An envelope passes the checks in this order (decisions, "Verification"): session known → a resend? → status →
+attestation present → HMAC non-empty → envelope limit → HMAC → sequence → schema → journal → answer. Because the actor
+takes the next message only after the line is on disk, two envelopes can never pass the same check, and a failed append
+leaves nothing to undo: the state changes only after the line is durable.
+
+A resend is recognised before the status and the limit, so that the last envelope of a session can be repeated after
+the close; its HMAC is verified again, so that only the very text that was accepted is acknowledged.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import trio
+
+from actors import attestation, closing, journal_text, opening
+from actors.envelope import ChunkFacts, CloseFacts, Facts, FeedbackFacts, check, envelope_kind
+from actors.environment import Environment
+from actors.lifecycle import State, refusal_for
+from actors.messages import CloseSession, Finish, Ingest, Message, OpenSession
+from actors.outcomes import (
+    AbandonOutcome,
+    Accepted,
+    ActorFailed,
+    Closed,
+    CloseOutcome,
+    IngestOutcome,
+    OpenOutcome,
+    Refusal,
+    RefusalCode,
+    StillActive,
+    UnknownSession,
+)
+from actors.reading import Envelope
+from actors.request import Request
+from actors.session_state import SessionState, empty_buffer
+from actors.settings import SequenceGaps
+from actors.unavailable import unavailable
+from persistence.journal import AppendRefused
+from persistence.records import ClosedBy, EnvelopeKind, EnvelopeRecord, RefusalRecord
+
+log = logging.getLogger("central_command.sessions")
+
+_REASONS = {
+    RefusalCode.UNKNOWN_SESSION: "The session is not known to this server.",
+    RefusalCode.SESSION_CLOSED: "The session is closed and takes no more envelopes of this kind.",
+}
+
+
+class SessionActor:
+    """One session. `run` is its task; everything is asked through its mailbox."""
+
+    def __init__(self, session_id: str, environment: Environment) -> None:
+        self._environment = environment
+        self._state = SessionState(session_id, buffer=empty_buffer())
+
+    def __repr__(self) -> str:
+        return f"<SessionActor {self._state!r}>"
+
+    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+        """Load the session, then serve the mailbox until the session is idle or the mailbox is closed and empty."""
+        stored = await self._environment.storage.registry.load(self._state.session_id)
+        self._state = SessionState.restored(self._state.session_id, stored, self._environment)
+        try:
+            while True:
+                try:
+                    request = await self._next(mailbox)
+                except trio.EndOfChannel:
+                    return
+                if request is not None:
+                    await self._serve(request)
+                elif retire():
+                    return
+        finally:
+            self._state.buffer.release()
+
+    async def _next(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> Request[Any] | None:
+        """Return the next request; None when there is nothing more to wait for."""
+        try:
+            return mailbox.receive_nowait()
+        except trio.WouldBlock:
+            if self._state.lifecycle is State.ABSENT:
+                return None  # nothing is worth keeping of a session that does not exist
+        with trio.move_on_after(self._environment.sessions.passivate_after_s):
+            return await mailbox.receive()
+        return None
+
+    async def settled(self) -> None:
+        """Return once every line that this activation wrote has been projected."""
+        for journal, n in self._state.appended.items():
+            await self._environment.storage.projector.wait_projected(journal, n)
+
+    async def _serve(self, request: Request[Any]) -> None:
+        try:
+            request.answer(await self._handle(request.message, request))
+        finally:
+            # Reached without an answer only when an exception ends this actor.
+            request.answer(ActorFailed())
+
+    async def _handle(self, message: Message, request: Request[Any]) -> OpenOutcome | IngestOutcome | AbandonOutcome:
+        match message:
+            case OpenSession():
+                return await opening.open_session(message, self._state, self._environment)
+            case Ingest(envelope):
+                outcome = await self._ingest(envelope)
+                request.answer(outcome)
+                if self._state.lifecycle is State.CLOSING:
+                    await closing.finish(self._state, self._environment)
+                return outcome
+            case CloseSession():
+                return await self._close(message)
+            case Finish():
+                return await self._finished(already_closed=True)
+            case unreachable:
+                assert_never(unreachable)
+
+    # Envelopes
+
+    async def _ingest(self, envelope: Envelope) -> IngestOutcome:
+        state = self._state
+        kind = envelope_kind(envelope.type)
+        is_feedback = kind is EnvelopeKind.USER_FEEDBACK
+        earlier = state.earlier_answer(envelope.attestation, feedback=is_feedback)
+        if earlier is not None and await self._is_authentic(envelope):
+            return earlier
+        refusal = self._refused_before_signature(envelope, is_feedback=is_feedback)
+        if refusal is not None:
+            return refusal
+        if not await self._is_authentic(envelope):
+            reason = "The HMAC does not match the envelope, its sequence and the session's key."
+            return Refusal(RefusalCode.INVALID_HMAC, reason)
+        gap = 0
+        if not is_feedback:
+            gap_or_refusal = self._gap_before(envelope)
+            if isinstance(gap_or_refusal, Refusal):
+                return gap_or_refusal
+            gap = gap_or_refusal
+        facts = await self._checked(envelope)
+        if isinstance(facts, Refusal):
+            return await self._record_refusal(envelope, facts, gap, is_feedback=is_feedback)
+        return await self._record(envelope, facts, gap)
+
+    def _refused_before_signature(self, envelope: Envelope, *, is_feedback: bool) -> Refusal | None:
+        """Status, attestation and limit: what needs no key to be checked."""
+        state = self._state
+        code = refusal_for(state.lifecycle, feedback=is_feedback)
+        if code is None and not state.has_keys:
+            code = RefusalCode.UNKNOWN_SESSION
+        if code is not None:
+            return Refusal(code, _REASONS[code])
+        if envelope.attestation is None:
+            reason = "The envelope has no attestation with a text session_hmac and an integer sequence."
+            return Refusal(RefusalCode.MISSING_ATTESTATION, reason)
+        if not envelope.attestation.session_hmac:
+            return Refusal(RefusalCode.MISSING_ATTESTATION, "The attestation's session_hmac is empty.")
+        if state.envelope_count >= self._environment.sessions.envelopes_max:
+            limit = self._environment.sessions.envelopes_max
+            return Refusal(RefusalCode.ENVELOPE_LIMIT, f"The session has sent {limit} envelopes, which is its limit.")
+        return None
+
+    async def _is_authentic(self, envelope: Envelope) -> bool:
+        secret = self._state.secret
+        if not secret:
+            return False
+        if len(envelope.body) <= self._environment.sessions.inline_bytes_max:
+            if attestation.verify_received(secret, envelope):
+                return True
+        elif await self._environment.offload(attestation.verify_received, secret, envelope):
+            return True
+        # Writing the body again as JavaScript would is slow: whoever sends garbage must not hold up everyone else.
+        async with self._environment.rewrites:
+            return await self._environment.offload(attestation.verify_canonical, secret, envelope)
+
+    def _gap_before(self, envelope: Envelope) -> int | Refusal:
+        """Return how many sequence numbers this envelope skips, or why its number is refused."""
+        assert envelope.attestation is not None
+        sequence, expected = envelope.attestation.sequence, self._state.expected_sequence
+        gap = sequence - expected
+        accepts_gaps = self._environment.sessions.sequence_gaps is SequenceGaps.ACCEPT
+        if gap == 0 or (gap > 0 and accepts_gaps and sequence <= self._environment.schema.sequence_max):
+            return gap
+        reason = f"The envelope has sequence {sequence}, but {expected} is the next one."
+        return Refusal(RefusalCode.SEQUENCE_MISMATCH, reason)
+
+    async def _checked(self, envelope: Envelope) -> Facts | Refusal:
+        if self._state.bytes_total + len(envelope.body) > self._environment.sessions.session_bytes_max:
+            limit = self._environment.sessions.session_bytes_max
+            return Refusal(RefusalCode.SESSION_TOO_LARGE, f"The session has reached its limit of {limit} bytes.")
+        schema, now_s = self._environment.schema, self._environment.clock()
+        if len(envelope.body) <= self._environment.sessions.inline_bytes_max:
+            return check(envelope, schema, now_s)
+        return await self._environment.offload(check, envelope, schema, now_s)
+
+    async def _record(self, envelope: Envelope, facts: Facts, gap: int) -> IngestOutcome:
+        assert envelope.attestation is not None
+        envelope_id = self._environment.identifiers.envelope_id()
+        record = _record_of(envelope, facts, envelope_id, gap)
+        members = journal_text.envelope_members(envelope_id, envelope)
+        received = journal_text.envelope_received(envelope, gap)
+        position = await self._environment.storage.envelopes.append(record, members, received)
+        if isinstance(position, AppendRefused):
+            return unavailable(position)
+        self._state.record_accepted(record, position, b"{%s}" % members)
+        return Accepted(envelope_id)
+
+    async def _record_refusal(
+        self, envelope: Envelope, refusal: Refusal, gap: int, *, is_feedback: bool
+    ) -> IngestOutcome:
+        """Keep an authentic envelope that was refused, and use up its sequence number: the client has moved on."""
+        assert envelope.attestation is not None
+        sequence = None if is_feedback else envelope.attestation.sequence
+        envelope_id = self._environment.identifiers.envelope_id()
+        record = RefusalRecord(
+            envelope_id=envelope_id,
+            session_id=envelope.session_id,
+            kind=journal_text.claimed_type(envelope),
+            sequence=sequence,
+            session_hmac=envelope.attestation.session_hmac,
+            gap=gap,
+            code=refusal.code,
+            reason=refusal.reason,
+        )
+        members = journal_text.refusal_members(envelope_id, envelope, sequence, refusal)
+        position = await self._environment.storage.refused.append(record, members, b',"gap":%d' % gap if gap else b"")
+        if isinstance(position, AppendRefused):
+            return unavailable(position)
+        self._state.record_refused(record, position, refusal)
+        return refusal
+
+    # Closing
+
+    async def _close(self, message: CloseSession) -> AbandonOutcome:
+        state = self._state
+        match state.lifecycle:
+            case State.ABSENT:
+                return UnknownSession()
+            case State.CLOSING | State.CLOSED:
+                return await self._finished(already_closed=True)
+            case State.ACTIVE:
+                pass
+            case unreachable:
+                assert_never(unreachable)
+        if message.unless_active_since is not None and state.last_activity_at > message.unless_active_since:
+            return StillActive()
+        refused = await self._record_server_close(message.closed_by)
+        return unavailable(refused) if refused is not None else await self._finished(already_closed=False)
+
+    async def _record_server_close(self, closed_by: ClosedBy) -> AppendRefused | None:
+        state = self._state
+        envelope_id = self._environment.identifiers.envelope_id()
+        record = EnvelopeRecord(
+            envelope_id=envelope_id,
+            session_id=state.session_id,
+            kind=EnvelopeKind.SERVER_CLOSE,
+            closed_by=closed_by,
+        )
+        members = journal_text.server_close_members(envelope_id, state.session_id, closed_by)
+        position = await self._environment.storage.envelopes.append(record, members, essential=True)
+        if isinstance(position, AppendRefused):
+            return position
+        state.record_accepted(record, position, b"{%s}" % members)
+        return None
+
+    async def _finished(self, *, already_closed: bool) -> CloseOutcome:
+        state = self._state
+        if state.lifecycle is State.ABSENT:
+            return UnknownSession()
+        if state.lifecycle is State.CLOSING:
+            refused = await closing.finish(state, self._environment)
+            if refused is not None:
+                return unavailable(refused)
+        return Closed(already_closed=already_closed, credit=state.credit)
+
+
+def _record_of(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> EnvelopeRecord:
+    assert envelope.attestation is not None
+    sequence, hmac = envelope.attestation.sequence, envelope.attestation.session_hmac
+    match facts:
+        case ChunkFacts():
+            return EnvelopeRecord(
+                envelope_id=envelope_id,
+                session_id=envelope.session_id,
+                kind=EnvelopeKind.CHUNK,
+                sequence=sequence,
+                session_hmac=hmac,
+                gap=gap,
+                chunk_sequence=facts.chunk_sequence,
+                contributor_id=facts.contributor_id,
+                provider=facts.provider,
+                model=facts.model,
+                steps=facts.steps,
+            )
+        case CloseFacts():
+            return EnvelopeRecord(
+                envelope_id=envelope_id,
+                session_id=envelope.session_id,
+                kind=EnvelopeKind.SESSION_CLOSE,
+                sequence=sequence,
+                session_hmac=hmac,
+                gap=gap,
+                provider=facts.provider,
+                model=facts.model,
+                closed_by=ClosedBy.SESSION_CLOSE,
+            )
+        case FeedbackFacts():
+            return EnvelopeRecord(
+                envelope_id=envelope_id,
+                session_id=envelope.session_id,
+                kind=EnvelopeKind.USER_FEEDBACK,
+                session_hmac=hmac,
+                signal=facts.signal,
+            )
+        case unreachable:
+            assert_never(unreachable)
