@@ -1,0 +1,1 @@
+"""The contract's other side: sign, send, retry."""

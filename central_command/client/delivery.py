@@ -1,0 +1,150 @@
+"""Posts one body until it is answered: the same bytes again after what a retry can mend, within bounds.
+
+A lost connection, a time-out, 408, 429 and every 5xx are tried again: the server recognises an envelope that it
+already has and gives its first answer again. Any other answer is final, and so is the 429 that says that a session
+has all the envelopes it may have.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import cast
+
+import httpx
+import msgspec
+import trio
+
+_ANSWER_BYTES_MAX = 65_536
+_TEXT_CHARS_MAX = 300
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often and how long: capped exponential backoff with jitter, never shorter than the server asks for."""
+
+    attempts_max: int = 6
+    delay_s: float = 1.0
+    delay_s_max: float = 60.0
+    retry_after_s_max: float = 3_600.0
+    """The longest wait that a server may ask for; past it the upload gives up and says so."""
+
+    def wait_s(self, attempt: int, retry_after_s: float | None, jitter: float) -> float:
+        """Seconds to wait after the `attempt`-th try (from 1); `jitter` is from 0 up to 1.
+
+        What the server asks for is kept, with up to a second more, so that clients sent away together come back apart.
+        """
+        if retry_after_s is not None:
+            return retry_after_s + jitter
+        return float(min(self.delay_s_max, self.delay_s * 2 ** (attempt - 1)) * (0.5 + jitter / 2))
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer that is final: its status and, when it is a JSON object, its members."""
+
+    status: int
+    members: dict[str, object]
+    retry_after_s: float | None = None
+
+    @property
+    def reason(self) -> str:
+        """What the server says is wrong, made fit for a terminal; its status when it says nothing."""
+        for name in ("reason", "error"):
+            text = self.members.get(name)
+            if isinstance(text, str) and text.strip():
+                return printable(text)
+        return f"the server answered with status {self.status}"
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """No final answer could be had; `reason` is part of a sentence, `certificate` that TLS verification failed."""
+
+    reason: str
+    certificate: bool = False
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Said before each wait: why, for how long, and which try this was."""
+
+    reason: str
+    seconds: float
+    attempt: int
+
+
+def printable(text: str) -> str:
+    """`text` from outside on one line, without control characters, at most 300 characters."""
+    cleaned = "".join(character if character.isprintable() else " " for character in text[: _TEXT_CHARS_MAX + 1])
+    return " ".join(cleaned.split())[:_TEXT_CHARS_MAX]
+
+
+class Delivery:
+    """Posts bodies over one client, one at a time."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        policy: RetryPolicy,
+        random: Callable[[], float],
+        on_wait: Callable[[Waiting], None],
+    ) -> None:
+        self._client = client
+        self._policy = policy
+        self._random = random
+        self._on_wait = on_wait
+
+    async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
+        """Post `body` to `path`; each try may take `timeout_s` in all."""
+        attempt = 1
+        while True:
+            outcome = await self._try(path, body, timeout_s)
+            if isinstance(outcome, Answer) and not _is_temporary(outcome):
+                return outcome
+            if isinstance(outcome, Undelivered) and outcome.certificate:
+                return outcome
+            asked_s = outcome.retry_after_s if isinstance(outcome, Answer) else None
+            if asked_s is not None and asked_s > self._policy.retry_after_s_max:
+                return Undelivered(f"{outcome.reason}, and asks to wait {asked_s:.0f} s")
+            if attempt == self._policy.attempts_max:
+                return Undelivered(f"{outcome.reason} ({attempt} tries)")
+            seconds = self._policy.wait_s(attempt, asked_s, self._random())
+            self._on_wait(Waiting(outcome.reason, seconds, attempt))
+            await trio.sleep(seconds)
+            attempt += 1
+
+    async def _try(self, path: str, body: bytes, timeout_s: float) -> Answer | Undelivered:
+        with trio.move_on_after(timeout_s):
+            try:
+                async with self._client.stream("POST", path, content=body, headers=_HEADERS) as response:
+                    return Answer(response.status_code, await _members(response), _retry_after_s(response))
+            except httpx.RequestError as error:
+                text = printable(str(error)) or type(error).__name__
+                if "CERTIFICATE_VERIFY_FAILED" in text:
+                    return Undelivered("the server's certificate is not trusted", certificate=True)
+                return Undelivered(f"the connection failed: {text}")
+        return Undelivered(f"no answer came within {timeout_s:g} s")
+
+
+def _is_temporary(answer: Answer) -> bool:
+    if answer.status == httpx.codes.TOO_MANY_REQUESTS:
+        return answer.members.get("code") != "envelope_limit"
+    return answer.status == httpx.codes.REQUEST_TIMEOUT or answer.status >= httpx.codes.INTERNAL_SERVER_ERROR
+
+
+async def _members(response: httpx.Response) -> dict[str, object]:
+    body = bytearray()
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > _ANSWER_BYTES_MAX:
+                return {}
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """`Retry-After` in seconds (RFC 9110, 10.2.3); a date or anything else counts as absent."""
+    text = response.headers.get("Retry-After", "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

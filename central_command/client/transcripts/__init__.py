@@ -1,0 +1,1 @@
+"""Reads coding agents' own session files into steps."""

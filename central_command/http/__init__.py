@@ -1,0 +1,1 @@
+"""The HTTP endpoints: they read, ask and answer, and decide nothing."""

@@ -1,0 +1,74 @@
+"""Whose request it is: the address that limits are counted by, behind any number of trusted proxies.
+
+Every proxy appends the address of whoever connected to it to `X-Forwarded-For`, so only the right end of that list is
+known to be true, as far as the addresses on the way are proxies that we trust. What stands further left was sent by the
+client and may say anything (decisions, "Limits and addresses").
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from central_command.http.settings import HttpSettingsError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_IPV6_HOST_BITS = 64  # one subscriber has at least a /64, so a longer prefix would count one client as many
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """The networks of `trusted_proxies`; raises HttpSettingsError for the first that is none."""
+    networks: list[Network] = []
+    for text in texts:
+        try:
+            networks.append(ipaddress.ip_network(text, strict=False))
+        except ValueError as error:
+            raise HttpSettingsError(f"http.trusted_proxies holds {text!r}, which is no network (CIDR).") from error
+    return tuple(networks)
+
+
+def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+    """The key to count a request by: an IPv4 address, or the /64 of an IPv6 address.
+
+    `peer` is who connected, `forwarded` are the values of all `X-Forwarded-For` lines in their order. An entry that is
+    no address ends the search, because what stands left of it was not vouched for by anyone.
+    """
+    address = _parse(peer or "")
+    if address is None:
+        return "unknown"
+    if not _is_trusted(address, trusted):
+        return _key(address)
+    for entry in reversed(",".join(forwarded).split(",")):
+        candidate = _parse(entry)
+        if candidate is None:
+            break
+        if not _is_trusted(candidate, trusted):
+            return _key(candidate)
+    return _key(address)
+
+
+def _parse(text: str) -> Address | None:
+    """An address as proxies write it: bare, or with a port (`192.0.2.1:80`, `[2001:db8::1]:80`)."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    return any(address in network for network in trusted)
+
+
+def _key(address: Address) -> str:
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    prefix = int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
+    return f"{ipaddress.IPv6Address(prefix)}/64"

@@ -1,0 +1,167 @@
+"""The HTTP application: its endpoints, and what happens to every request before and after them."""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+
+from actors.settings import SchemaSettings
+from central_command.gateway import Gateway
+from central_command.http.addresses import client_key, parse_networks
+from central_command.http.embeddings import EMBED_PATH, Embedder, embedding_routes
+from central_command.http.exchange import PROBE_PATHS, Edge
+from central_command.http.health import health_routes
+from central_command.http.ingest import ingest_routes
+from central_command.http.limits import AddressBudget
+from central_command.http.replies import INTERNAL_ERROR, HttpProblem, Replies, problem
+from central_command.http.request_log import RequestLog, printable
+from central_command.http.requests import AdmittedRequest, ProblemError, Reader
+from central_command.http.sessions import session_routes
+from central_command.http.settings import HttpSettings
+from central_command.http.statistics import statistics_routes
+
+logger = logging.getLogger("central_command.http")
+
+
+class Application(QuartTrio):
+    """Quart on trio, with groups of exceptions brought down to what its error handlers know."""
+
+    request_class = AdmittedRequest
+
+    async def handle_user_exception(self, error: BaseException) -> object:  # type: ignore[override] # Quart's union
+        """Handle a group of one as that one, and a group of several as a failure; cancellation goes on as it is."""
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if isinstance(error, BaseExceptionGroup):
+            cancelled, failed = error.split(trio.Cancelled)
+            if cancelled is not None:
+                if failed is not None:
+                    logger.error("A request failed while it was being cancelled.", exc_info=failed)
+                raise cancelled
+            error = InternalServerError(original_exception=error)
+        if not isinstance(error, Exception):
+            raise error
+        return await super().handle_user_exception(error)
+
+
+def create_app(
+    gateway: Gateway,
+    settings: HttpSettings,
+    *,
+    schema: SchemaSettings,
+    clock: Callable[[], float],
+    embedder: Embedder | None = None,
+) -> QuartTrio:
+    """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
+
+    Raises HttpSettingsError when `trusted_proxies` holds something that is no network.
+    """
+    app = Application("central_command.http", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes_max
+    app.config["BODY_TIMEOUT"] = settings.body_timeout_s
+    app.config["RESPONSE_TIMEOUT"] = None  # the server's write time-out guards every piece of an answer
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.url_map.merge_slashes = False  # a redirect would not be JSON, and no client follows it
+    replies = Replies(settings)
+    reader = Reader(settings, replies)
+    for routes in (
+        session_routes(gateway, reader, replies, schema),
+        ingest_routes(gateway, reader, replies, schema),
+        statistics_routes(gateway, settings),
+        health_routes(gateway, replies),
+        embedding_routes(embedder, reader, replies, settings),
+    ):
+        app.register_blueprint(routes)
+    _answer_preflights(app, settings)
+    if settings.limits_enabled:
+        _limit_by_address(app, settings)
+    _answer_errors(app)
+    app.asgi_app = Edge(app.asgi_app, settings, RequestLog(clock))  # type: ignore[method-assign] # as Quart documents
+    return app
+
+
+def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:
+    """OPTIONS on any path is a CORS preflight (contract, "CORS"), answered before anything is counted."""
+    headers = {
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": "Content-Type",
+        "Access-Control-Max-Age": str(settings.preflight_max_age_s),
+    }
+
+    @app.before_request
+    async def preflight() -> Response | None:
+        if request.method != "OPTIONS":
+            return None
+        response = Response(b"", HTTPStatus.NO_CONTENT, headers)
+        del response.headers["Content-Type"]
+        response.headers.pop("Content-Length", None)  # RFC 9110, section 8.6: not with a 204
+        return response
+
+
+def _limit_by_address(app: QuartTrio, settings: HttpSettings) -> None:
+    """Count each request by its client's address, but for probes; embeddings have a budget of their own."""
+    trusted = parse_networks(settings.trusted_proxies)
+    general = AddressBudget(
+        per_minute=settings.requests_per_minute,
+        per_hour=settings.requests_per_hour,
+        addresses_max=settings.addresses_max,
+        clock=trio.current_time,
+    )
+    embed = AddressBudget(
+        per_minute=settings.embed_requests_per_minute,
+        per_hour=settings.embed_requests_per_hour,
+        addresses_max=settings.addresses_max,
+        clock=trio.current_time,
+    )
+
+    @app.before_request
+    async def limit() -> Response | None:
+        if request.path in PROBE_PATHS:
+            return None
+        peer = request.scope.get("client")
+        key = client_key(peer[0] if peer else None, request.headers.getlist("X-Forwarded-For"), trusted)
+        retry_after_s = (embed if request.path == EMBED_PATH else general).take(key)
+        if retry_after_s is None:
+            return None
+        sentence = "Too many requests from this address; come back later."
+        found = HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)
+        return problem(request.path, found).response()
+
+
+def _answer_errors(app: QuartTrio) -> None:
+    """Every error is JSON; what went wrong inside is told to the operator, not to the client."""
+
+    @app.errorhandler(ProblemError)
+    async def found(error: ProblemError) -> Response:
+        return problem(request.path, error.problem).response()
+
+    @app.errorhandler(HTTPException)
+    async def refused(error: HTTPException) -> Response:
+        if error.code is None or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return failed(getattr(error, "original_exception", None) or error)
+        return problem(request.path, _http_problem(error, error.code)).response()
+
+    @app.errorhandler(Exception)
+    async def crashed(error: Exception) -> Response:
+        return failed(error)
+
+    def failed(error: BaseException) -> Response:
+        logger.error("%s %s failed.", request.method, printable(request.path), exc_info=error)
+        return problem(request.path, HttpProblem(500, "internal_error", INTERNAL_ERROR)).response()
+
+
+def _http_problem(error: HTTPException, status: int) -> HttpProblem:
+    """What the framework itself refuses: paths, methods and malformed requests."""
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            return HttpProblem(status, "not_found", "There is no such endpoint.")
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            methods = ", ".join(sorted(error.valid_methods or ())) if isinstance(error, MethodNotAllowed) else ""
+            sentence = f"This endpoint only takes {methods}."
+            return HttpProblem(status, "method_not_allowed", sentence, (("Allow", methods),))
+        case _:
+            return HttpProblem(status, "bad_request", "The request is malformed.")

@@ -1,0 +1,202 @@
+"""One request and its answer, seen from the outside: between the server (hypercorn) and the framework (Quart).
+
+Here is what must hold for every exchange, whatever the framework does with it:
+
+- It counts against the bounds of memory from its first byte to its last (`admission`), and is logged once.
+- Every answer carries the CORS header, and there is an answer even when the framework fails.
+- An answer may be ready while the client is still sending its body (413, 429, ...). Closing then would reset the
+  connection, and the client would see the reset instead of the answer. So the answer goes out whole, the rest of the
+  body is read and dropped, within bounds of time and bytes, and only then the exchange ends.
+- Once the answer is out, the framework is not told of the server's `http.disconnect`: quart-trio would cancel the task
+  that is still ending the exchange, and with it the server's timer for idle connections, which would then stay forever.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import urlsplit
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
+
+from central_command.http.admission import Admission
+from central_command.http.replies import INTERNAL_ERROR, JSON_TYPE, HttpProblem, Replies, Reply, problem
+from central_command.http.request_log import CLIENT_GONE, RequestLog, printable
+from central_command.http.settings import HttpSettings
+
+Application = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+EXCHANGE_KEY = "central_command.exchange"
+"""Where the framework's request finds its exchange, in the ASGI scope."""
+
+PROBE_PATHS = frozenset({"/health", "/ready"})
+"""Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
+
+CORS_HEADERS: RawHeaders = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"Retry-After"),
+]
+
+logger = logging.getLogger("central_command.http")
+
+
+class Exchange:
+    """Carries one request to the framework and its answer back."""
+
+    def __init__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, edge: "Edge") -> None:
+        self._scope = scope
+        self._receive_raw = receive
+        self._send_raw = send
+        self._edge = edge
+        self._held_bytes = 0
+        self._received_bytes = 0
+        self._received_at_answer = 0
+        self._body_ended = trio.Event()
+        self._client_gone = False
+        self._status: int | None = None
+        self._answered_at: float | None = None
+
+    def __repr__(self) -> str:
+        method, path = self._scope["method"], printable(self._scope["path"])
+        return f"<Exchange {method} {path} status={self._status} received={self._received_bytes} bytes>"
+
+    async def run(self, application: Application) -> None:
+        """Have the request answered; raises nothing but cancellation."""
+        began_at = trio.current_time()
+        path = _path(self._scope)
+        counted = path not in PROBE_PATHS
+        entered = counted and self._edge.admission.enter()
+        try:
+            refused = self._refusal(path, admitted=entered or not counted)
+            if refused is None:
+                await self._apply(application, path)
+            else:
+                await self._refuse(problem(path or "", refused))
+        finally:
+            if entered:
+                self._edge.admission.leave()
+            self._edge.admission.release(self._held_bytes)
+            ended_at = trio.current_time() if self._answered_at is None else self._answered_at
+            self._edge.log.write(self._scope["method"], self._scope["path"], self._logged_status(), ended_at - began_at)
+
+    def hold(self, count_bytes: int) -> bool:
+        """Take bytes of the body into memory until the exchange ends, or say that there is no room."""
+        held = self._edge.admission.hold(count_bytes)
+        if held:
+            self._held_bytes += count_bytes
+        return held
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The framework's `receive`: the body as it comes, and the client's going away while it matters."""
+        while True:
+            message = await self._receive_raw()
+            if message["type"] == "http.disconnect":
+                self._body_ended.set()
+                if self._answered_at is not None:
+                    await trio.sleep_forever()
+                self._client_gone = True
+                return message
+            if message["type"] != "http.request":
+                return message
+            self._received_bytes += len(message["body"])
+            if not message["more_body"]:
+                self._body_ended.set()
+            if self._answered_at is None:
+                return message
+            if self._received_bytes - self._received_at_answer > self._edge.settings.linger_bytes_max:
+                self._body_ended.set()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """The framework's `send`: completes the headers, and ends the exchange only when the body has ended too."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            await self._send_raw({**message, "headers": [*message["headers"], *CORS_HEADERS]})
+            return
+        if message["type"] == "http.response.body" and not message["more_body"]:
+            if message["body"]:
+                await self._send_raw({**message, "more_body": True})
+            self._answered_at = trio.current_time()
+            self._received_at_answer = self._received_bytes
+            with trio.move_on_after(self._edge.settings.linger_s):
+                await self._body_ended.wait()
+            message = {**message, "body": b""}
+        await self._send_raw(message)
+
+    async def _apply(self, application: Application, path: str | None) -> None:
+        scope = cast("HTTPScope", {**self._scope, "path": path, EXCHANGE_KEY: self})
+        try:
+            await application(scope, self.receive, self.send)
+        except Exception:
+            logger.exception("The framework failed at %s %s.", self._scope["method"], printable(self._scope["path"]))
+        if self._status is None and not self._client_gone:
+            failed = HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_ERROR)
+            await self._refuse(problem(path or "", failed))
+
+    def _refusal(self, path: str | None, *, admitted: bool) -> HttpProblem | None:
+        """What keeps the request from the framework, if anything."""
+        if self._scope["http_version"] not in self._edge.http_versions:
+            sentence = "This version of HTTP is not supported; use HTTP/1.1."
+            return HttpProblem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "http_version", sentence)
+        if path is None:
+            return HttpProblem(HTTPStatus.BAD_REQUEST, "bad_request", "The request's target is no path.")
+        if not admitted:
+            return self._edge.replies.overloaded("overloaded", "The server handles too many requests; come back later.")
+        return None
+
+    async def _refuse(self, reply: Reply) -> None:
+        """Answer without the framework, reading what comes so that the server is never kept waiting."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._drain, nursery.cancel_scope)
+            headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers]
+            headers += [(b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(reply.body))]
+            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+            nursery.cancel_scope.cancel()
+
+    async def _drain(self, on_disconnect: trio.CancelScope) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        on_disconnect.cancel()
+
+    def _logged_status(self) -> int:
+        if self._answered_at is None and self._client_gone:
+            return CLIENT_GONE
+        # Without a status the exchange was cut off by the end of the server.
+        return HTTPStatus.SERVICE_UNAVAILABLE if self._status is None else self._status
+
+
+class Edge:
+    """What all exchanges share; call it as the ASGI application around `application`."""
+
+    def __init__(self, application: Application, settings: HttpSettings, log: RequestLog) -> None:
+        self._application = application
+        self.settings = settings
+        self.log = log
+        self.replies = Replies(settings)
+        self.admission = Admission(
+            requests_max=settings.requests_in_flight_max, bodies_bytes_max=settings.bodies_bytes_max
+        )
+        self.http_versions = frozenset({"1.0", "1.1", "2"} if settings.http2 else {"1.0", "1.1"})
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http":
+            await Exchange(scope, receive, send, self).run(self._application)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        else:
+            await self._application(scope, receive, send)
+
+
+def _path(scope: HTTPScope) -> str | None:
+    """The request's path, also of an absolute target (RFC 9112, section 3.2.2), `*` of OPTIONS; None without one."""
+    target = scope["path"]
+    if target.startswith("/") or (target == "*" and scope["method"] == "OPTIONS"):
+        return target
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return None
+    return (parts.path or "/") if parts.scheme in {"http", "https"} and parts.netloc else None

@@ -1,0 +1,92 @@
+"""Settings of the HTTP layer, each with its unit and its bounds; `config.toml` explains what each guards."""
+
+from typing import Annotated
+
+import msgspec
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
+Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$")]
+
+
+class HttpSettingsError(Exception):
+    """Settings that are right each for itself do not work: together, or on this machine; the text is one sentence."""
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the server listens, and the bounds of what clients may send, hold open and ask for."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "0.0.0.0"  # noqa: S104 the contract's service faces the network
+    """The address to listen on; `127.0.0.1` when only a reverse proxy on the same machine may connect."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8443
+    """The TCP port to listen on (contract, "Server Entry Point"); 0 lets the system choose one."""
+    tls_certificate: str | None = None
+    """Path of a PEM file with the certificate and its chain; with `tls_key` it turns TLS on."""
+    tls_key: str | None = None
+    """Path of a PEM file with the certificate's private key, not encrypted."""
+    http2: bool = False
+    """Offer HTTP/2; off, every HTTP/2 connection is refused, and the server speaks HTTP/1.1 only."""
+
+    connections_max: PositiveInt = 4_096
+    """Open connections; one more is closed as soon as it is accepted. Guards file descriptors and memory."""
+    backlog: PositiveInt = 1_024
+    """Connections that the kernel holds until they are accepted; guards bursts of clients that start at once."""
+    keep_alive_s: PositiveSeconds = 75.0
+    """Seconds that a connection may be idle, or take to send a request's headers, before it is closed."""
+    keep_alive_requests_max: PositiveInt = 1_000_000
+    """Requests on one connection before it is closed."""
+    read_timeout_s: PositiveSeconds = 120.0
+    """Seconds without a byte from the client before its connection is dropped, also while it waits for an answer."""
+    write_timeout_s: PositiveSeconds = 30.0
+    """Seconds that a client may take to accept a piece of an answer; guards against clients that never read."""
+    tls_handshake_timeout_s: PositiveSeconds = 10.0
+    """Seconds that a TLS handshake may take."""
+    headers_bytes_max: Annotated[int, msgspec.Meta(ge=1_024)] = 16_384
+    """Bytes of a request's first line and headers together; more is answered with 431."""
+    graceful_timeout_s: PositiveSeconds = 3.0
+    """Seconds that requests under way may take to end at shutdown; the whole shutdown has 5."""
+
+    body_bytes_max: PositiveInt = 5_242_880
+    """Bytes of one request's body (contract, "5mb"); more is answered with 413."""
+    body_timeout_s: PositiveSeconds = 30.0
+    """Seconds that a body may take to arrive; more is answered with 408."""
+    bodies_bytes_max: PositiveInt = 268_435_456
+    """Bytes of all bodies held in memory at once; past it a body is refused with 503."""
+    requests_in_flight_max: PositiveInt = 1_024
+    """Requests handled at once; one more is answered with 503."""
+    linger_s: PositiveSeconds = 2.0
+    """Seconds to go on reading a body after it was refused, so that the client gets to see the answer."""
+    linger_bytes_max: PositiveInt = 8_388_608
+    """Bytes to go on reading of a body after it was refused."""
+
+    limits_enabled: bool = True
+    """Whether requests are limited by address; off only for load tests."""
+    requests_per_minute: PositiveInt = 100
+    """Requests of one address in a minute, without `/v1/embed` (contract, "Per-IP")."""
+    requests_per_hour: PositiveInt = 1_000
+    """Requests of one address in an hour, without `/v1/embed` (contract, "Per-IP")."""
+    embed_requests_per_minute: PositiveInt = 1_000
+    """Requests of one address to `/v1/embed` in a minute: one client's start alone takes 46."""
+    embed_requests_per_hour: PositiveInt = 10_000
+    """Requests of one address to `/v1/embed` in an hour."""
+    addresses_max: PositiveInt = 100_000
+    """Addresses counted at once, for each of the two budgets; past it the one not seen for longest is forgotten."""
+    trusted_proxies: tuple[Network, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks (CIDR) of reverse proxies whose `X-Forwarded-For` is believed."""
+
+    retry_after_s: PositiveInt = 5
+    """Seconds that a 503 tells the client to wait (`Retry-After`)."""
+    envelope_limit_retry_after_s: PositiveInt = 3_600
+    """Seconds that the 429 of a full session tells the client to wait; it will not help that session."""
+    preflight_max_age_s: PositiveInt = 86_400
+    """Seconds that a browser may remember the answer to a CORS preflight."""
+    daily_days_default: PositiveInt = 7
+    """Days that `/v1/stats/daily` reports without `days`."""
+    daily_days_max: PositiveInt = 365
+    """The most days that `days` may ask for."""
+    leaderboard_limit_default: PositiveInt = 10
+    """Contributors that `/v1/stats/leaderboard` reports without `limit`."""
+    leaderboard_limit_max: PositiveInt = 100
+    """The most contributors that `limit` may ask for."""
+    embed_input_chars_max: PositiveInt = 512
+    """Characters of `input` that `/v1/embed` takes; the rest is cut off (contract, "POST /v1/embed")."""

@@ -1,0 +1,248 @@
+"""The composition root: what is opened in which order, and what stops in which order.
+
+The nesting is the order: storage ⊃ session actors ⊃ HTTP. Leaving goes the other way: HTTP stops accepting and lets
+requests end, the directory drains the mailboxes and ends the actors, the storage writes and projects what is left. When
+all that takes longer than `shutdown_timeout_s`, the process exits all the same, with a status that says so: everything
+acknowledged is on disk, and the next start recovers the rest.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+
+from actors.directory import Directory, DirectoryStatistics
+from actors.environment import Environment, Identifiers, RandomIdentifiers
+from actors.messages import CloseSession, Finish, Ingest, OpenSession
+from actors.outcomes import ActorFailed, Busy, Closed, CloseOutcome, IngestOutcome, OpenOutcome, StillActive
+from actors.reading import Envelope
+from actors.session import SessionActor
+from actors.session_buffer import BufferBudget
+from central_command.config import Settings
+from central_command.gateway import Readiness
+from central_command.http.app import create_app
+from central_command.http.server import hypercorn_config, serve
+from persistence.records import ClosedBy
+from persistence.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+from persistence.space import Room
+from persistence.storage import Platform, Storage, StorageStatistics, open_storage
+
+log = logging.getLogger("central_command.service")
+
+EXIT_SHUTDOWN_TIMEOUT = 4
+"""The process's exit status when it did not stop in time."""
+
+SECONDS_PER_HOUR = 3_600
+
+
+class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of the whole service."""
+
+    uptime_s: float
+    sessions: DirectoryStatistics
+    buffer_bytes: int
+    storage: StorageStatistics
+
+
+class Service:
+    """The gateway's real side."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        directory: Directory,
+        budget: BufferBudget,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._directory = directory
+        self._budget = budget
+        self._clock = clock
+        self._started_at = trio.current_time()
+
+    # Sessions
+
+    async def open_session(self, message: OpenSession) -> OpenOutcome:
+        """Open a session, or answer a resend of the same opening."""
+        return await self._directory.ask(message.session_id, message)
+
+    async def ingest(self, envelope: Envelope) -> IngestOutcome:
+        """Take one envelope in: the answer comes after it is on disk."""
+        return await self._directory.ask(envelope.session_id, Ingest(envelope))
+
+    async def close_session(self, session_id: str) -> CloseOutcome:
+        """Close a session without the client's own SESSION_CLOSE."""
+        outcome = await self._directory.ask(session_id, CloseSession(ClosedBy.HTTP_CLOSE))
+        assert not isinstance(outcome, StillActive)
+        return outcome
+
+    # Statistics
+
+    async def summary(self) -> Summary:
+        """Totals since the beginning."""
+        return await self._storage.counters.summary(self._storage.space.statistics().stored_bytes)
+
+    async def daily(self, days: int) -> list[DayReport]:
+        """The last `days` UTC days, today included, oldest first."""
+        return await self._storage.counters.daily(days, datetime.fromtimestamp(self._clock(), UTC).date())
+
+    async def models(self) -> dict[str, ModelReport]:
+        """By model, most steps first."""
+        return await self._storage.counters.models()
+
+    async def providers(self) -> dict[str, ProviderReport]:
+        """By provider, most steps first."""
+        return await self._storage.counters.providers()
+
+    async def leaderboard(self, limit: int) -> list[LeaderboardEntry]:
+        """The `limit` contributors with the most points."""
+        return await self._storage.ledger.leaderboard(limit)
+
+    # State
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the service started."""
+        return trio.current_time() - self._started_at
+
+    def readiness(self) -> Readiness:
+        """Whether envelopes can be taken in. Recovery is over: the service does not exist before it is."""
+        room = self._storage.space.room_for(0)
+        checks = {
+            "recovery": "ok",
+            "projection": "ok" if self._storage.projector.has_room() else "behind the journals",
+            "disk": "ok" if room is Room.YES else str(room),
+            "sessions": "draining" if self._directory.statistics().draining else "ok",
+            "embedding": "not available",
+        }
+        return Readiness(
+            ready=all(found == "ok" for check, found in checks.items() if check != "embedding"), checks=checks
+        )
+
+    def statistics(self) -> ServiceStatistics:
+        """Return the current figures."""
+        return ServiceStatistics(
+            uptime_s=self.uptime_s,
+            sessions=self._directory.statistics(),
+            buffer_bytes=self._budget.bytes_taken,
+            storage=self._storage.statistics(),
+        )
+
+    # Work that nobody asks for
+
+    async def finish_interrupted(self) -> None:
+        """Complete every close that has no trajectory yet: a crash, or a disk without room, came between."""
+        after, limit = "", self._settings.sessions.abandon_batch_max
+        while page := await self._storage.registry.unfinished(limit, after=after):
+            for session_id in page:
+                outcome = await self._directory.ask(session_id, Finish())
+                if not isinstance(outcome, Closed):
+                    log.warning("the close of session %s could not be completed: %r", session_id, outcome)
+            after = page[-1]
+
+    async def close_abandoned(self) -> int:
+        """Close the sessions that nothing came from for `abandon_after_h`; return how many."""
+        limit = self._settings.sessions.abandon_batch_max
+        closed = 0
+        while True:
+            cutoff = self._clock() - self._settings.sessions.abandon_after_h * SECONDS_PER_HOUR
+            page = await self._storage.registry.idle_since(cutoff, limit)
+            closed_before = closed
+            for session_id in page:
+                message = CloseSession(ClosedBy.ABANDONED, unless_active_since=cutoff)
+                outcome = await self._directory.ask(session_id, message)
+                closed += isinstance(outcome, Closed)
+                if isinstance(outcome, Busy | ActorFailed):
+                    log.warning("abandoned session %s could not be closed: %r", session_id, outcome)
+            if len(page) < limit or closed == closed_before:
+                return closed
+
+    async def sweep(self) -> None:
+        """Do both every `abandon_sweep_s`, for as long as the service runs."""
+        while True:
+            await trio.sleep(self._settings.sessions.abandon_sweep_s)
+            closed = await self.close_abandoned()
+            if closed:
+                log.info("%d abandoned sessions were closed", closed)
+            await self.finish_interrupted()
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings,
+    data_directory: Path,
+    platform: Platform,
+    *,
+    identifiers: Identifiers | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> AsyncIterator[Service]:
+    """Open the storage and the sessions; on leaving, drain and close them."""
+    sessions = settings.sessions
+    async with open_storage(
+        data_directory, settings.storage, platform, opens_per_machine_per_h=sessions.opens_per_machine_per_h
+    ) as storage:
+        budget = BufferBudget(sessions.chunk_buffers_total_bytes_max)
+        environment = Environment(
+            storage=storage,
+            sessions=sessions,
+            schema=settings.schema,
+            scoring=settings.scoring,
+            clock=platform.clock,
+            identifiers=identifiers or RandomIdentifiers(),
+            offload=platform.offload,
+            budget=budget,
+            stitches=trio.CapacityLimiter(sessions.stitches_at_once_max),
+            rewrites=trio.CapacityLimiter(1),
+            random_bytes=random_bytes,
+        )
+        async with trio.open_nursery() as actors, trio.open_nursery() as background:
+            directory = Directory(actors, lambda session_id: SessionActor(session_id, environment), sessions)
+            service = Service(settings, storage, directory, budget, platform.clock)
+            await service.finish_interrupted()
+            background.start_soon(service.sweep, name="sweep")
+            yield service
+            background.cancel_scope.cancel()
+            await directory.drain()
+
+
+async def run_service(settings: Settings, data_directory: Path) -> None:
+    """Serve until SIGTERM or SIGINT, then stop within `service.shutdown_timeout_s`."""
+    platform = Platform(clock=time.time, environ=os.environ)
+    async with trio.open_nursery() as nursery:
+        stopping = trio.Event()
+        await nursery.start(_watch_signals, stopping, settings.service.shutdown_timeout_s)
+        async with open_service(settings, data_directory, platform) as service:
+            app = create_app(service, settings.http, schema=settings.schema, clock=platform.clock)
+            serving = partial(serve, app, hypercorn_config(settings.http), shutdown_trigger=stopping.wait)
+            async with trio.open_nursery() as http:
+                urls: list[str] = await http.start(serving)
+                log.info("serving %s, data in %s", ", ".join(urls), data_directory)
+        log.info("stopped")
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(
+    stopping: trio.Event, timeout_s: float, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Set `stopping` at the first signal, and end the process when stopping then takes too long."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            log.info("%s: stopping", signal.Signals(number).name)
+            break
+        stopping.set()
+        await trio.sleep(timeout_s)
+    # A thread that waits for a disk cannot be cancelled, and nothing acknowledged depends on it.
+    log.error("not stopped within %g s; exiting, and the next start recovers", timeout_s)
+    logging.shutdown()
+    os._exit(EXIT_SHUTDOWN_TIMEOUT)

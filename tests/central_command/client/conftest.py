@@ -1,0 +1,105 @@
+"""A server in memory that checks what the client sends with nothing of the client's or the server's own code."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from central_command.client.identity import Identity
+
+Handler = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
+
+
+class FakeServer:
+    """Answers as the contract says; `faults` are run first, one a request, and may answer, fail or pass (None)."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, bytes]] = []
+        self.faults: deque[Handler] = deque()
+        self.envelopes: list[dict[str, Any]] = []
+        self.refuse: Callable[[dict[str, Any]], str | None] = lambda _envelope: None
+        self.credit: dict[str, Any] = {"points": 12.5, "steps": 3}
+        self._secrets: dict[str, bytes] = {}
+        self._expected: dict[str, int] = {}
+        self._seen: set[bytes] = set()
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url="http://server.test", transport=httpx.MockTransport(self._handle))
+
+    def bodies(self, path: str) -> list[bytes]:
+        return [body for at, body in self.requests if at == path]
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append((request.url.path, request.content))
+        answer = await self.faults.popleft()(request) if self.faults else None
+        return answer if answer is not None else self.answer(request)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        match request.url.path:
+            case "/v1/sessions/open":
+                return self._open(body)
+            case "/v1/sessions/close":
+                return httpx.Response(200, json={"closed": True, **self.credit})
+            case _:
+                return self._ingest(request.content, body)
+
+    def _open(self, body: dict[str, str]) -> httpx.Response:
+        names = {"session_id", "public_key", "provider", "model", "machine_fingerprint", "app_version_hash"}
+        assert set(body) == names | {"groove_version"}
+        key = ec.generate_private_key(ec.SECP256R1())
+        peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), base64.b64decode(body["public_key"]))
+        self._secrets[body["session_id"]] = key.exchange(ec.ECDH(), peer)
+        self._expected[body["session_id"]] = 0
+        point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return httpx.Response(200, json={"server_public_key": base64.b64encode(point).decode()})
+
+    def _ingest(self, text: bytes, body: dict[str, Any]) -> httpx.Response:
+        signed, count = re.subn(rb',"attestation":\{"session_hmac":"[0-9a-f]{64}",[^{}]*\}', b"", text, count=1)
+        assert count == 1
+        attestation = body["attestation"]
+        payload = attestation["sequence"].to_bytes(4, "big") + signed
+        expected = hmac.new(self._secrets[body["session_id"]], payload, hashlib.sha256).hexdigest()
+        assert attestation["session_hmac"] == expected, "the HMAC does not verify"
+        if text in self._seen:
+            return httpx.Response(200, json={"accepted": True, "envelope_id": "env_1", "duplicate": True})
+        assert attestation["sequence"] == self._expected[body["session_id"]]
+        self._expected[body["session_id"]] += 1
+        if reason := self.refuse(body):
+            return httpx.Response(200, json={"accepted": False, "reason": reason, "code": "schema"})
+        self._seen.add(text)
+        self.envelopes.append(body)
+        return httpx.Response(200, json={"accepted": True, "envelope_id": "env_1"})
+
+
+@pytest.fixture
+def fake_server() -> FakeServer:
+    """An empty server in memory."""
+    return FakeServer()
+
+
+@pytest.fixture
+def identity() -> Identity:
+    """A fixed client."""
+    return Identity(
+        contributor_id="0123456789abcdef" * 2,
+        machine_fingerprint="a" * 64,
+        app_version_hash="b" * 64,
+        client_version="0.1.0",
+    )
+
+
+@pytest.fixture(scope="session")
+def transcripts() -> Path:
+    """The folder of real session files."""
+    return Path(__file__).parents[2] / "transcripts"

@@ -1,0 +1,60 @@
+"""What the client sends, read with the server's own code and written again as ECMAScript would."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.canonical_json import canonicalise
+from actors.envelope import check
+from actors.outcomes import Refusal
+from actors.reading import Envelope, read_envelope
+from actors.settings import SchemaSettings
+from central_command.client.identity import Identity
+from central_command.client.session import INGEST_PATH
+from central_command.client.upload import Options, Uploader
+
+AWKWARD = {
+    "type": "assistant",
+    "message": {
+        "id": "m",
+        "model": "claude-opus-4-6",
+        "content": [
+            {
+                "type": "tool_use",
+                "id": "a",
+                "name": "Write",
+                "input": {
+                    "text": "\x00\x7f\u2028 \ud83d é日🚀 </script>" * 9_000,
+                    "n": [1, 1.5, -3, 1e20, True, None, {}, []],
+                },
+            }
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("name", ["short", "tool_heavy", "subagent", "long", "awkward"])
+async def test_every_envelope_is_one_that_the_server_takes(
+    name: str, transcripts: Path, tmp_path: Path, fake_server: Any, identity: Identity
+) -> None:
+    """Each passes the schema, and its signed text is what `JSON.stringify` gives for the parsed body."""
+    path = transcripts / f"{name}.jsonl"
+    if name == "awkward":
+        path = tmp_path / "awkward.jsonl"
+        path.write_text(json.dumps(AWKWARD))
+    async with fake_server.client() as client:
+        assert await Uploader(client, identity, Options()).upload((path,)) == 0
+    bodies = fake_server.bodies(INGEST_PATH)
+    assert len(bodies) >= 2
+    settings = SchemaSettings()
+    for body in bodies:
+        envelope = read_envelope(body, nesting_max=settings.nesting_max)
+        assert isinstance(envelope, Envelope), envelope
+        checked = check(envelope, settings, time.time())
+        assert not isinstance(checked, Refusal), checked
+        signed = re.sub(rb',"attestation":\{[^{}]*\}', b"", body, count=1)
+        assert canonicalise(body, without="attestation") == signed
