@@ -35,7 +35,7 @@ _SECRET_NAME = re.compile(r"(^|_)(key|secret|password|passphrase|token)(_path|_f
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The process as a whole."""
+    """The process as a whole: how long it may take to stop."""
 
     shutdown_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 5.0
 

@@ -125,7 +125,7 @@ def test_text_of_the_environment_becomes_the_settings_type() -> None:
         ("[log]\nport = 1", "config.toml: there is no setting log.port; did you mean http.port?"),
         ("[log]\nxyz = 1", "config.toml: there is no setting log.xyz; the settings of log are level, access, queue_l"),
         ("[htp]\nport = 1", "config.toml: there is no section htp; did you mean http?"),
-        ("[xyz]\nport = 1", "config.toml: there is no section xyz; there are http, sessions, schema, scoring, storage"),
+        ("[xyz]\nport = 1", "config.toml: there is no section xyz; there are service, http, sessions, schema, scoring"),
         ("port = 1", "config.toml: port stands outside of any section, but belongs below [http]."),
         ("http = 1", "config.toml: http is 1, but must be a section, written [http]."),
         (

@@ -232,5 +232,5 @@ async def test_lists_and_figures_are_read_beside_the_server(stored: Path) -> Non
     figures = await maintenance.read_statistics(stored, SETTINGS, days=2, leaders=1)
     assert (figures.summary.total_sessions, figures.summary.active_sessions) == (4, 1)
     assert len(figures.leaderboard) == 1
-    with pytest.raises(StorageDamage, match="is .* a server's data directory"):
+    with pytest.raises(StorageDamage, match=r"is .* a server's data directory"):
         await maintenance.list_sessions(stored / "keys", SETTINGS, closed=None, limit=1)

@@ -1,11 +1,12 @@
 """Migrations are applied once, in order, whole or not at all."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
-from persistence import counters, registry
+from persistence import counters, registry, session_index
 from persistence.migrations import (
     LEDGER_SCHEMA,
     SESSIONS_SCHEMA,
@@ -106,13 +107,13 @@ def test_a_credit_is_never_changed(connection: sqlite3.Connection) -> None:
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (registry.SELECT_IDLE, "sessions_active_by_activity"),
-        (registry.SELECT_UNFINISHED, "sessions_unfinished"),
-        (registry.SELECT_PAGE, "sessions_by_age"),
+        (session_index.SELECT_IDLE, "sessions_active_by_activity"),
+        (session_index.SELECT_UNFINISHED, "sessions_unfinished"),
+        (session_index.SELECT_PAGE, "sessions_by_age"),
         (registry.SELECT_LIMITING_OPEN, "sessions_by_machine"),
         (registry.INSERT_SESSION, "sessions_by_machine"),
         (registry.SELECT_ACCEPTED, "processed_envelopes_in_order"),
-        (registry.SELECT_POSITIONS, "processed_envelopes_in_order"),
+        (session_index.SELECT_POSITIONS, "processed_envelopes_in_order"),
         (registry.SELECT_REFUSED, "refused_envelopes_in_order"),
         (counters.SELECT_NAMED["models"], "models_by_steps"),
         (counters.SELECT_NAMED["providers"], "providers_by_steps"),
@@ -122,7 +123,8 @@ def test_queries_over_growing_tables_use_their_index_and_never_sort(
     connection: sqlite3.Connection, query: str, index: str
 ) -> None:
     migrate(connection, SESSIONS_SCHEMA, applied_at=AT)
-    placeholders = 13 if "?13" in query else query.count("?")
+    numbers = [int(number) for number in re.findall(r"\?(\d+)", query)]
+    placeholders = max(numbers) if numbers else query.count("?")
     plan = " ".join(row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + query, ["x"] * placeholders))
     assert index in plan
     assert "TEMP B-TREE" not in plan

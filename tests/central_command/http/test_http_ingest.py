@@ -24,6 +24,7 @@ UNREADABLE = {
     RefusalCode.NOT_AN_OBJECT,
     RefusalCode.DUPLICATE_MEMBER,
     RefusalCode.NESTING_TOO_DEEP,
+    RefusalCode.TOO_MANY_MEMBERS,
     RefusalCode.MISSING_SESSION_ID,
 }
 
@@ -98,6 +99,7 @@ async def test_a_failed_actor_is_500_in_the_same_shape(client: Any, gateway: Any
         (b"{}", "missing_session_id"),
         (b'{"session_id":"a","session_id":"b"}', "duplicate_member"),
         (b'{"session_id":"a","x":' + b"[" * 100 + b"]" * 100 + b"}", "nesting_too_deep"),
+        (b'{"session_id":"a"' + b"".join(b',"%d":0' % n for n in range(64)) + b"}", "too_many_members"),
     ],
 )
 async def test_what_is_no_envelope_is_400_and_not_passed_on(body: bytes, code: str, client: Any, gateway: Any) -> None:
