@@ -23,7 +23,14 @@ from actors.outcomes import (
 )
 from actors.session_state import SessionState
 from persistence import times
-from persistence.registry import MachineRateLimited, NewSession, RegistryBusy, SessionCreated, SessionExists
+from persistence.registry import (
+    MachineRateLimited,
+    NewSession,
+    RegistryBusy,
+    RegistryFull,
+    SessionCreated,
+    SessionExists,
+)
 from persistence.space import Room
 
 
@@ -63,6 +70,8 @@ async def open_session(message: OpenSession, state: SessionState, environment: E
             raise AssertionError(f"session {message.session_id} was opened by someone else")
         case MachineRateLimited(retry_after_s):
             return MachineLimit(retry_after_s)
+        case RegistryFull():
+            return StorageFull(FullReason.DISK_FULL)
         case RegistryBusy():
             return Busy(BusyReason.SESSIONS_FULL)
 

@@ -120,6 +120,7 @@ class Service:
         room = self._storage.space.room_for(0)
         checks = {
             "recovery": "ok",
+            "journals": "ok" if all(journal.is_open for journal in self._storage.journals.values()) else "closed",
             "projection": "ok" if self._storage.projector.has_room() else "behind the journals",
             "disk": "ok" if room is Room.YES else str(room),
             "sessions": "draining" if self._directory.statistics().draining else "ok",

@@ -40,6 +40,10 @@ class DatabaseFailure(StorageFailure):
     """A database cannot do its work any more (disk full, input or output error, damage): one sentence says why."""
 
 
+class DatabaseFull(DatabaseFailure):
+    """The disk has no room for a transaction: nothing was changed, and it may be tried again when there is room."""
+
+
 class Statement(msgspec.Struct, frozen=True):
     """One SQL statement and the rows of parameters to run it with, one after another; no rows, nothing is run."""
 
@@ -291,7 +295,8 @@ def failure_of(error: sqlite3.Error, name: str) -> DatabaseFailure:
         sqlite3.SQLITE_CANTOPEN: f"{name} cannot be opened; check its folder, who owns it and its mode",
         sqlite3.SQLITE_CONSTRAINT: f"{name} holds something else than the journals say",
     }
-    return DatabaseFailure(f"{sentences.get(code, f'{name} failed')} ({error})")
+    failure = DatabaseFull if code == sqlite3.SQLITE_FULL else DatabaseFailure
+    return failure(f"{sentences.get(code, f'{name} failed')} ({error})")
 
 
 def _prepare(path: Path, schema: Schema, settings: StorageSettings, applied_at: str) -> None:

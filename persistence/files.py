@@ -54,6 +54,10 @@ class FileSystem(Protocol):
         """Create `path` and its parents, 0700, where missing, and sync the parent."""
         ...
 
+    def make_private(self, path: Path) -> None:
+        """Let nobody but the owner into an existing folder (0700)."""
+        ...
+
     def list_names(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted."""
         ...
@@ -163,6 +167,10 @@ class OsFileSystem:
             self.make_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         self.sync_directory(path.parent)
+
+    def make_private(self, path: Path) -> None:
+        """Set the folder's mode to 0700."""
+        path.chmod(0o700)
 
     def list_names(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted."""

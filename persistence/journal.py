@@ -135,6 +135,11 @@ class Journal:
         return f"<Journal {self.name} {state} n={self._tail.n} waiting={len(self._waiting)}>"
 
     @property
+    def is_open(self) -> bool:
+        """Whether lines are taken."""
+        return not self._closed
+
+    @property
     def last_n(self) -> int:
         """The number of the last line on disk."""
         return self._tail.n

@@ -82,6 +82,9 @@ class MemoryFileSystem:
         self._names.setdefault(path, {})
         self._durable_names.setdefault(path, {})
 
+    def make_private(self, path: Path) -> None:
+        """Do nothing: nobody else is there."""
+
     def list_names(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted."""
         return sorted(self._folder(path))

@@ -5,6 +5,7 @@ or below a database's position is skipped for that database only: so a crash bet
 and recovery may submit the same lines again.
 """
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -12,10 +13,12 @@ from itertools import islice
 import msgspec
 import trio
 
-from persistence.database import Database, DatabaseFailure, Statement
+from persistence.database import Database, DatabaseFailure, DatabaseFull, Statement
 from persistence.projection import project_ledger, project_sessions
 from persistence.records import Committed, JournalName
 from persistence.settings import StorageSettings
+
+log = logging.getLogger("central_command.storage")
 
 POSITIONS = "SELECT journal, n, day, next_offset FROM projection_positions"
 
@@ -125,7 +128,12 @@ class Projector:
         try:
             while True:
                 await self._work.wait()
-                await self._project_waiting()
+                try:
+                    await self._project_waiting()
+                except DatabaseFull as full:
+                    # The lines are safe in their journals and still in the queue; the journals' own bound refuses more.
+                    log.warning("%s; trying again", full)
+                    await trio.sleep(self._settings.projection_retry_s)
                 if not self._lines_waiting:
                     self._work = trio.Event()
         except DatabaseFailure as failure:

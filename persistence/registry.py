@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from persistence import times
-from persistence.database import Database, DatabaseFailure, Query, Statement, Value
+from persistence.database import Database, DatabaseFailure, DatabaseFull, Query, Statement, Value
 from persistence.records import ClosedBy, EnvelopeKind, SequenceGap
 from persistence.sealing import Sealer
 from persistence.session_index import SELECT_TRAJECTORY, SessionIndex, TrajectorySummary, closed_by_of, trajectory_of
@@ -64,7 +64,11 @@ class RegistryBusy(msgspec.Struct, frozen=True):
     """`open_queue_max` openings wait already: nothing was written."""
 
 
-OpenResult = SessionCreated | SessionExists | MachineRateLimited | RegistryBusy
+class RegistryFull(msgspec.Struct, frozen=True):
+    """The disk has no room for the session's row: nothing was written."""
+
+
+OpenResult = SessionCreated | SessionExists | MachineRateLimited | RegistryBusy | RegistryFull
 
 
 class AcceptedEnvelope(msgspec.Struct, frozen=True):
@@ -237,7 +241,12 @@ class Registry(SessionIndex):
         # They stay in the queue until they are answered: what waits is counted, and a failure answers it, too.
         batch = [self._waiting[index] for index in range(min(len(self._waiting), self._settings.open_batch_max))]
         rows = [self._opening_row(opening.session) for opening in batch]
-        await self._database.write([Statement(INSERT_SESSION, rows)], durable=True)
+        try:
+            await self._database.write([Statement(INSERT_SESSION, rows)], durable=True)
+        except DatabaseFull:
+            for _ in batch:
+                self._waiting.popleft().answer(RegistryFull())
+            return
         ids = msgspec.json.encode([opening.session.session_id for opening in batch]).decode()
         keys: dict[str, str] = dict(await self._database.read(SELECT_KEYS, (ids,)))
         limited = [opening for opening in batch if opening.session.session_id not in keys]

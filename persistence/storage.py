@@ -8,6 +8,7 @@ When anything below fails, nothing of the closing order is attempted: the failur
 next start recovers. That path is the one that is tested most, because it is also the path of a crash.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import trio
 
 from persistence import times
 from persistence.counters import Counters
-from persistence.database import Database, bridge_to_asyncio, open_database
+from persistence.database import Database, DatabaseFull, bridge_to_asyncio, open_database
 from persistence.files import FileSystem, Offload, OsFileSystem, in_thread
 from persistence.journal import Journal, JournalStatistics
 from persistence.layout import DataLayout
@@ -33,6 +34,8 @@ from persistence.registry import Registry
 from persistence.sealing import Sealer, load_master_key
 from persistence.settings import StorageSettings
 from persistence.space import Space, SpaceStatistics
+
+log = logging.getLogger("central_command.storage")
 
 
 class OpenDatabase(Protocol):
@@ -143,13 +146,18 @@ async def open_storage(
                     journal.close()
             await projector.drain()
             nursery.cancel_scope.cancel()
-        await sessions.checkpoint()
-        await ledger.checkpoint()
+        for database in (sessions, ledger):
+            try:
+                await database.checkpoint()
+            except DatabaseFull as full:
+                log.warning("%s; its write-ahead log stays until the next start", full)
 
 
 def _make_directories(layout: DataLayout, files: FileSystem) -> None:
     for directory in (layout.root, *(layout.journal(name) for name in JournalName)):
         files.make_directory(directory)
+    # An operator, or a checkout, may have made it for everyone to read.
+    files.make_private(layout.root)
 
 
 async def _recovered_journals(

@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 import trio
 
-from persistence.database import Database, DatabaseFailure, SqliteDatabase, Statement, failure_of
+from persistence.database import Database, DatabaseFailure, DatabaseFull, SqliteDatabase, Statement, failure_of
 from persistence.migrations import Schema
 
 
@@ -199,7 +199,7 @@ async def test_a_full_database_is_a_failure_in_one_sentence_and_loses_nothing(
         await database.write([Statement(INSERT, [(1,)])], durable=False)
         ((pages,),) = await inside(database)._writer.fetch_all("PRAGMA page_count")
         await inside(database)._writer.fetch_all(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(DatabaseFailure, match=r"no space is left on the disk for numbers\.db"):
+        with pytest.raises(DatabaseFull, match=r"no space is left on the disk for numbers\.db"):
             await database.write([Statement(INSERT_NAME, [(1, "x" * 9_000)])], durable=False)
         assert await numbers(database) == [1]
         await inside(database)._writer.fetch_all("PRAGMA max_page_count = 1000")

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from persistence.database import Database, DatabaseFailure, Statement, open_inline_database
+from persistence.database import Database, DatabaseFailure, DatabaseFull, Statement, open_inline_database
 from persistence.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.projector import ProjectedPosition, Projector
 from persistence.records import (
@@ -81,10 +81,11 @@ class FailingDatabase:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.fails = False
+        self.failure = DatabaseFailure("the disk failed while ledger.db was read or written")
 
     async def write(self, statements: Sequence[Statement], *, durable: bool) -> list[int]:
         if self.fails:
-            raise DatabaseFailure("the disk failed while ledger.db was read or written")
+            raise self.failure
         return await self._database.write(statements, durable=durable)
 
     def __getattr__(self, name: str) -> object:
@@ -108,6 +109,25 @@ async def test_what_is_submitted_is_projected_in_batches_with_its_position() -> 
         }
         statistics = projector.statistics()
         assert (statistics.lines_waiting, statistics.lines_projected, statistics.batches) == (0, 9, 3)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_full_disk_delays_projection_and_loses_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """The lines stay in the queue and are tried again until there is room."""
+    async with databases() as (sessions, ledger), trio.open_nursery() as nursery:
+        full = FailingDatabase(ledger)
+        full.failure = DatabaseFull("no space is left on the disk for ledger.db")
+        full.fails = True
+        projector = Projector(sessions, full, SETTINGS)
+        await projector.load()
+        nursery.start_soon(projector.run)
+        projector.submit_nowait(TRAJECTORIES, [trajectory(1), trajectory(2)])
+        await trio.sleep(3.5 * SETTINGS.projection_retry_s)
+        assert projector.statistics().lines_waiting == 2
+        full.fails = False
+        await projector.drain()
+        assert (await count(ledger, "credits"), await count(sessions, "trajectories")) == (2, 2)
+        assert projector.statistics().lines_waiting == 0
         nursery.cancel_scope.cancel()
 
 

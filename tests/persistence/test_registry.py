@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from persistence import times
-from persistence.database import Database, DatabaseFailure, Statement, open_inline_database
+from persistence.database import Database, DatabaseFailure, DatabaseFull, Statement, open_inline_database
 from persistence.migrations import SESSIONS_SCHEMA, Schema
 from persistence.projection import project_sessions
 from persistence.records import (
@@ -34,6 +34,7 @@ from persistence.registry import (
     RefusedEnvelope,
     Registry,
     RegistryBusy,
+    RegistryFull,
     SessionCreated,
     SessionExists,
 )
@@ -362,3 +363,26 @@ async def test_the_list_of_sessions_goes_page_by_page_newest_first() -> None:
         first = await registry.sessions_page(2)
         rest = await registry.sessions_page(2, older_than=(first[-1].created_at, first[-1].session_id))
         assert [(row.session_id, row.points) for row in first + rest] == [("c", None), ("b", None), ("a", 27.5)]
+
+
+async def test_a_full_disk_refuses_openings_and_takes_them_later() -> None:
+    """Whoever opened is told; nothing was written, and the registry goes on."""
+    async with in_memory() as database:
+
+        class Full:
+            is_full = True
+
+            async def write(self, statements: Sequence[Statement], *, durable: bool) -> list[int]:
+                if self.is_full:
+                    raise DatabaseFull("no space is left on the disk for sessions.db")
+                return await database.write(statements, durable=durable)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(database, name)
+
+        full = Full()
+        async with running(full) as registry:
+            assert await registry.open(new("s")) == RegistryFull()
+            assert await registry.load("s") is None
+            full.is_full = False
+            assert await registry.open(new("s")) == SessionCreated()
