@@ -9,8 +9,11 @@ requests wait until it is gone and then activate a new one. An entry goes only a
 to the journals has been projected, because the next activation reads the session from the database and must see all of
 it. An entry is removed by identity, so a late ending can never evict a successor.
 
-Bounds: `active_actors_max` entries. Past it the least recently used idle actor is asked to end and the request waits up
-to `activation_wait_s` for its place; then the answer is "busy".
+Bounds: `active_actors_max` entries. Past it the least recently used actor, an idle one if there is one, is asked to end
+and the request waits up to `activation_wait_s` for its place; then the answer is "busy". As many actors are ending as
+requests wait for a place, if there are so many: whatever changes either number (a request that begins to wait, an actor
+that was asked and has got new work, an activation) makes up for it. Of the requests for one session only the first
+waits for a place, the others for what comes of it.
 
 Rejected: holding a lock per session in the HTTP layer (a disconnect would cancel the work under it), and letting an
 entry go before projection (a re-activated session could accept a sequence number twice).
@@ -68,7 +71,7 @@ class DirectoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Entry:
-    __slots__ = ("actor", "current", "evicting", "gone", "mailbox", "retiring", "session_id")
+    __slots__ = ("actor", "evicting", "gone", "mailbox", "retiring", "session_id")
 
     def __init__(self, session_id: str, actor: Actor, mailbox: trio.MemorySendChannel[Request[Any] | None]) -> None:
         self.session_id = session_id
@@ -88,6 +91,8 @@ class Directory:
         self._settings = settings
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._room = trio.lowlevel.ParkingLot()
+        self._awaited: dict[str, trio.Event] = {}
+        self._ending = 0
         self._draining = False
         self._activated = self._passivated = self._evicted = self._failed = 0
 
@@ -108,13 +113,14 @@ class Directory:
 
         A requester that is cancelled while it waits takes nothing back: the actor goes on.
         """
+        deadline = trio.current_time() + self._settings.activation_wait_s
         while True:
             if self._draining:
                 return Busy(BusyReason.SHUTTING_DOWN)
             entry = self._entries.get(session_id)
             if entry is None:
                 if len(self._entries) >= self._settings.active_actors_max:
-                    if not await self._wait_for_room():
+                    if not await self._wait_for_room(session_id, deadline):
                         return Busy(BusyReason.SESSIONS_FULL)
                     continue
                 entry = self._activate(session_id)
@@ -128,6 +134,7 @@ class Directory:
             except trio.WouldBlock:
                 await trio.lowlevel.checkpoint()
                 return Busy(BusyReason.MAILBOX_FULL)
+            self._make_room(len(self._room))
             return await request.wait()
 
     def _activate(self, session_id: str) -> _Entry:
@@ -145,9 +152,13 @@ class Directory:
         def retire() -> bool:
             statistics = mailbox.statistics()
             if statistics.current_buffer_used:
-                entry.evicting = False
+                if entry.evicting:
+                    entry.evicting = False
+                    self._ending -= 1
+                    self._make_room(len(self._room))
                 return False
-            entry.retiring = True
+            self._evicted += entry.evicting
+            self._retire(entry)
             return True
 
         try:
@@ -156,13 +167,20 @@ class Directory:
         except Exception:
             self._failed += 1
             log.exception("the actor of session %s failed and was ended", entry.session_id)
-        entry.retiring = True
+        self._retire(entry)
         self._answer_the_waiting(mailbox)
         await entry.actor.settled()
         if self._entries.get(entry.session_id) is entry:
             del self._entries[entry.session_id]
+            self._ending -= 1
         entry.gone.set()
         self._room.unpark()
+
+    def _retire(self, entry: _Entry) -> None:
+        """From now on new requests wait for the entry's successor."""
+        if not entry.retiring:
+            entry.retiring = True
+            self._ending += not entry.evicting
 
     @staticmethod
     def _answer_the_waiting(mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> None:
@@ -175,28 +193,54 @@ class Directory:
             if request is not None:
                 request.answer(ActorFailed())
 
-    async def _wait_for_room(self) -> bool:
-        with trio.move_on_after(self._settings.activation_wait_s):
-            while len(self._entries) >= self._settings.active_actors_max:
-                self._evict_one()
-                await self._room.park()
+    async def _wait_for_room(self, session_id: str, deadline: float) -> bool:
+        """Wait until the session can be activated or was; False when that took too long."""
+        with trio.move_on_at(deadline):
+            first = self._awaited.get(session_id)
+            if first is not None:
+                await first.wait()
+                return True
+            self._awaited[session_id] = trio.Event()
+            try:
+                while self._has_no_room_for(session_id):
+                    self._make_room(len(self._room) + 1)
+                    await self._room.park()
+            finally:
+                # Whoever waits for this runs only after the entry was made: there is no suspension before.
+                self._awaited.pop(session_id).set()
             return True
         return False
 
-    def _evict_one(self) -> None:
-        """Ask the least recently used actor that has nothing to do to end."""
+    def _has_no_room_for(self, session_id: str) -> bool:
+        is_full = len(self._entries) >= self._settings.active_actors_max
+        return is_full and session_id not in self._entries and not self._draining
+
+    def _make_room(self, places: int) -> None:
+        """Ask one more actor to end if fewer than `places` are ending: the least recently used, if it may be idle."""
+        if self._ending >= places or self._draining:
+            return
+        busy: _Entry | None = None
         for entry in self._entries.values():
             if entry.retiring or entry.evicting:
                 continue
-            if entry.mailbox.statistics().current_buffer_used == 0:
-                entry.mailbox.send_nowait(None)
-                entry.evicting = True
-                self._evicted += 1
+            waiting = entry.mailbox.statistics().current_buffer_used
+            if not waiting:
+                self._evict(entry)
                 return
+            if busy is None and waiting < self._settings.mailbox_messages_max:
+                busy = entry
+        if busy is not None:
+            self._evict(busy)
+
+    def _evict(self, entry: _Entry) -> None:
+        entry.mailbox.send_nowait(None)
+        entry.evicting = True
+        self._ending += 1
 
     async def drain(self) -> None:
         """Take nothing more, let every actor answer what its mailbox holds, and return when all have ended."""
         self._draining = True
+        self._room.unpark_all()
         entries = list(self._entries.values())
         for entry in entries:
             entry.mailbox.close()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 import trio
+from msgspec import structs
 
 from actors import attestation, closing, journal_text, opening
 from actors.envelope import ChunkFacts, CloseFacts, Facts, FeedbackFacts, check, envelope_kind
@@ -276,41 +277,26 @@ class SessionActor:
 
 def _record_of(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> EnvelopeRecord:
     assert envelope.attestation is not None
-    sequence, hmac = envelope.attestation.sequence, envelope.attestation.session_hmac
+    record = EnvelopeRecord(
+        envelope_id=envelope_id,
+        session_id=envelope.session_id,
+        kind=facts.kind,
+        session_hmac=envelope.attestation.session_hmac,
+    )
+    if isinstance(facts, FeedbackFacts):
+        return structs.replace(record, signal=facts.signal)
+    record = structs.replace(
+        record, sequence=envelope.attestation.sequence, gap=gap, provider=facts.provider, model=facts.model
+    )
     match facts:
         case ChunkFacts():
-            return EnvelopeRecord(
-                envelope_id=envelope_id,
-                session_id=envelope.session_id,
-                kind=EnvelopeKind.CHUNK,
-                sequence=sequence,
-                session_hmac=hmac,
-                gap=gap,
+            return structs.replace(
+                record,
                 chunk_sequence=facts.chunk_sequence,
                 contributor_id=facts.contributor_id,
-                provider=facts.provider,
-                model=facts.model,
                 steps=facts.steps,
             )
         case CloseFacts():
-            return EnvelopeRecord(
-                envelope_id=envelope_id,
-                session_id=envelope.session_id,
-                kind=EnvelopeKind.SESSION_CLOSE,
-                sequence=sequence,
-                session_hmac=hmac,
-                gap=gap,
-                provider=facts.provider,
-                model=facts.model,
-                closed_by=ClosedBy.SESSION_CLOSE,
-            )
-        case FeedbackFacts():
-            return EnvelopeRecord(
-                envelope_id=envelope_id,
-                session_id=envelope.session_id,
-                kind=EnvelopeKind.USER_FEEDBACK,
-                session_hmac=hmac,
-                signal=facts.signal,
-            )
+            return structs.replace(record, closed_by=ClosedBy.SESSION_CLOSE)
         case unreachable:
             assert_never(unreachable)

@@ -40,6 +40,9 @@ class StoredText(msgspec.Struct, frozen=True):
     kind: EnvelopeKind
     text: bytes
 
+    def __repr__(self) -> str:
+        return f"<StoredText {self.kind} {len(self.text)} bytes>"
+
 
 class SessionBuffer:
     """One session's accepted lines in the order in which they were accepted; `is_complete` while it holds all."""

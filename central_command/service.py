@@ -206,13 +206,14 @@ async def open_service(
             rewrites=trio.CapacityLimiter(1),
             random_bytes=random_bytes,
         )
-        async with trio.open_nursery() as actors, trio.open_nursery() as background:
+        async with trio.open_nursery() as actors:
             directory = Directory(actors, lambda session_id: SessionActor(session_id, environment), sessions)
             service = Service(settings, storage, directory, budget, platform.clock)
             await service.finish_interrupted()
-            background.start_soon(service.sweep, name="sweep")
-            yield service
-            background.cancel_scope.cancel()
+            async with trio.open_nursery() as background:
+                background.start_soon(service.sweep, name="sweep")
+                yield service
+                background.cancel_scope.cancel()
             await directory.drain()
 
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import trio
 
+from actors.messages import Finish
+from actors.outcomes import CloseOutcome
 from persistence.settings import StorageSettings
 from persistence.verification import verify
 from tests.running_service import Running
@@ -31,6 +33,11 @@ async def stored_state(run: Running) -> StoredState:
         finally:
             connection.close()
     return state
+
+
+async def finished(run: Running, session_id: str = "sess_1") -> CloseOutcome:
+    """Wait until the session's close is complete: its answer goes out before the trajectory is written."""
+    return await run.service._directory.ask(session_id, Finish())
 
 
 async def findings(root: Path) -> list[str]:

@@ -34,7 +34,9 @@ def test_an_envelope_keeps_its_bytes_behind_the_servers_id() -> None:
         ('{"envelope_id":"%s","session_id":"s"}' % ("x" * 2_000), 1, b',"gap":1'),
     ],
 )
-def test_received_notes_the_gap_and_the_clients_own_id_unless_it_is_no_text_or_too_long(body: str, gap: int, received: bytes) -> None:
+def test_received_notes_the_gap_and_the_clients_own_id_unless_it_is_no_text_or_too_long(
+    body: str, gap: int, received: bytes
+) -> None:
     assert journal_text.envelope_received(read(body), gap) == received
 
 

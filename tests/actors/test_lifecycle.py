@@ -42,6 +42,6 @@ def test_no_state_is_reached_twice_without_the_way_through_the_others() -> None:
     ],
 )
 def test_a_session_takes_chunks_while_active_and_feedback_for_good(
-    state: State, feedback: bool, code: RefusalCode | None
+    state: State, *, feedback: bool, code: RefusalCode | None
 ) -> None:
     assert refusal_for(state, feedback=feedback) is code

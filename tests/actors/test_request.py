@@ -10,10 +10,11 @@ from actors.request import Request
 
 async def test_the_first_answer_counts() -> None:
     request: Request[object] = Request(Finish())
-    assert not request.is_answered
+    states = [request.is_answered]
     request.answer(UnknownSession())
     request.answer(ActorFailed())
-    assert request.is_answered
+    states.append(request.is_answered)
+    assert states == [False, True]
     assert await request.wait() == UnknownSession()
 
 

@@ -1,5 +1,6 @@
 """What a session answers to an envelope: the order of the checks, each refusal, and what stays on disk."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from actors.settings import SequenceGaps
 from persistence.records import ClosedBy, JournalName
 from tests.running_service import Running, running, settings_with
 from tests.signing_client import SigningClient, dumps
-from tests.stored_state import findings, stored_state
+from tests.stored_state import findings, finished, stored_state
 
 
 def code_of(outcome: IngestOutcome) -> RefusalCode | None:
@@ -161,6 +162,7 @@ async def test_gaps_that_are_accepted_are_noted_on_the_session_and_its_trajector
         assert code_of(await run.send(client.chunk(sequence=5))) is RefusalCode.SEQUENCE_MISMATCH
         assert code_of(await run.send(client.chunk(sequence=9, team_size=0))) is RefusalCode.SCHEMA
         assert code_of(await run.send(client.close(sequence=11))) is None
+        await finished(run)
         await run.projected()
         gaps = [(1, 1), (5, 2), (9, 3), (11, 1)]
         assert run.rows("sessions.db", "SELECT before, missing FROM sequence_gaps ORDER BY before") == gaps
@@ -185,7 +187,7 @@ async def test_a_sequence_above_the_highest_is_never_taken(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("restart", [False, True])
-async def test_a_schema_refusal_uses_up_its_sequence_for_good(tmp_path: Path, restart: bool) -> None:
+async def test_a_schema_refusal_uses_up_its_sequence_for_good(tmp_path: Path, *, restart: bool) -> None:
     async with running(tmp_path) as run:
         client = await run.open()
         refused = client.chunk(team_size=0)
@@ -294,6 +296,7 @@ async def test_a_body_that_was_printed_anew_is_verified_by_its_canonical_text_an
         assert await run.send(plain) == Accepted(outcome.envelope_id, duplicate=True)
         assert await run.send(pretty) == Accepted(outcome.envelope_id, duplicate=True)
         await run.send(client.close())
+        await finished(run)
         (trajectory,) = run.lines(JournalName.TRAJECTORIES)
         assert trajectory["total_steps"] == 3
     assert await findings(tmp_path) == []
@@ -327,8 +330,9 @@ async def test_feedback_before_the_close_is_in_the_trajectory_and_later_feedback
     async with running(tmp_path) as run:
         client = await run.open()
         await run.send(client.chunk())
-        early = await run.send(client.feedback("modified"))
+        early = await run.send(client.feedback("modified", sequence=50))
         await run.send(client.close())
+        await finished(run)
         late = await run.send(client.feedback("accepted"))
         assert isinstance(early, Accepted)
         assert isinstance(late, Accepted)
@@ -346,25 +350,27 @@ async def test_feedback_before_the_close_is_in_the_trajectory_and_later_feedback
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("signal", ["accepted", "applauded"])
 async def test_repeated_feedback_gets_its_first_answer_and_writes_nothing(
-    tmp_path: Path, signal: str, restart: bool
+    tmp_path: Path, signal: str, *, restart: bool
 ) -> None:
     async with running(tmp_path) as run:
         client = await run.open()
         body = client.feedback(signal)
         first = await run.send(body)
-        before = await stored_state(run)
         if not restart:
-            repeated = await run.send(body)
-            assert await stored_state(run) == before
+            await answered_again(run, body, first)
     if restart:
         async with running(tmp_path, clock=run.clock) as run:
-            repeated = await run.send(body)
-            assert await stored_state(run) == before
+            await answered_again(run, body, first)
+
+
+async def answered_again(run: Running, body: bytes, first: IngestOutcome) -> None:
+    before = await stored_state(run)
     if isinstance(first, Accepted):
-        assert repeated == Accepted(first.envelope_id, duplicate=True)
+        assert await run.send(body) == Accepted(first.envelope_id, duplicate=True)
     else:
         assert code_of(first) is RefusalCode.SCHEMA
-        assert repeated == first
+        assert await run.send(body) == first
+    assert await stored_state(run) == before
 
 
 async def test_a_refused_feedback_uses_up_no_sequence(tmp_path: Path) -> None:
@@ -381,8 +387,6 @@ async def test_a_refused_feedback_uses_up_no_sequence(tmp_path: Path) -> None:
 
 async def test_no_secret_reaches_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Not even when an actor fails with everything in its hands."""
-    import base64  # noqa: PLC0415
-
     caplog.set_level("DEBUG")
     async with running(tmp_path) as run:
         client = await run.open()

@@ -146,7 +146,7 @@ def test_an_absent_session_has_no_keys() -> None:
     ],
 )
 def test_only_the_same_kind_with_the_same_sequence_and_hmac_was_answered_before(
-    attestation: Attestation | None, feedback: bool
+    attestation: Attestation | None, *, feedback: bool
 ) -> None:
     state = opened_state()
     record = EnvelopeRecord(
@@ -200,5 +200,3 @@ def test_closing_needs_an_open_session() -> None:
     assert state.lifecycle is State.CLOSING
     with pytest.raises(Exception, match="CLOSE_RECORDED cannot happen"):
         state.record_accepted(record, position, b"{}")
-
-
