@@ -171,6 +171,7 @@ class Connection(TCPServer):
     def __init__(self, app: AppWrapper, config: ServerConfig, context: WorkerContext, stream: Stream) -> None:
         self._protocol: ProtocolWrapper | None = None
         self._client_ended = False
+        self._reading = trio.CancelScope()
         super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type] # as above
 
     @property
@@ -210,6 +211,9 @@ class Connection(TCPServer):
             return  # no timer for what is over
         if not isinstance(event, RawData):
             await super().protocol_send(event)
+            if isinstance(event, Closed):
+                # A request that came while the connection was being closed would be waited on for ever.
+                self._reading.cancel()
             return
         async with self.send_lock:
             try:
@@ -220,7 +224,8 @@ class Connection(TCPServer):
                 await self.protocol.handle(Closed())
 
     async def _read_data(self) -> None:
-        await super()._read_data()
+        with self._reading:
+            await super()._read_data()
         self._client_ended = True
         await self.idle_task.stop()
 

@@ -265,6 +265,22 @@ async def test_shutdown_lets_a_request_end_and_closes_idle_connections(served: A
         assert await busy.read_to_end() == b""
 
 
+async def test_a_request_sent_while_the_connection_is_closed_holds_nothing_up(served: Any, gateway: Any) -> None:
+    """The client's next request arrives behind the one that is ending: it is not taken, and nobody waits for it."""
+    gateway.blocked = trio.Event()
+    async with served(graceful_timeout_s=60) as server:
+        client = await server.connect()
+        await client.post(INGEST, BODY)
+        await gateway.entered.wait()
+        server.shutdown.set()
+        await client.post(INGEST, BODY)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        gateway.blocked.set()
+        assert (await client.answer()).status == 200
+        with trio.fail_after(5):
+            await server.ended.wait()
+
+
 async def test_shutdown_waits_only_so_long(served: Any, gateway: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A request that does not end is cut off, without a traceback."""
     gateway.blocked = trio.Event()
