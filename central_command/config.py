@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import inspect
 
+from actors.embedding.settings import EmbeddingSettings
 from actors.settings import SchemaSettings, ScoringSettings, SessionSettings
 from central_command.http.settings import HttpSettings
 from central_command.logs import LogSettings
@@ -48,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sessions: SessionSettings = msgspec.field(default_factory=SessionSettings)
     schema: SchemaSettings = msgspec.field(default_factory=SchemaSettings)
     scoring: ScoringSettings = msgspec.field(default_factory=ScoringSettings)
+    embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 

@@ -1,9 +1,9 @@
 """The composition root: what is opened in which order, and what stops in which order.
 
-The nesting is the order: storage ⊃ session actors ⊃ HTTP. Leaving goes the other way: HTTP stops accepting and lets
-requests end, the directory drains the mailboxes and ends the actors, the storage writes and projects what is left. When
-all that takes longer than `shutdown_timeout_s`, the process exits all the same, with a status that says so: everything
-acknowledged is on disk, and the next start recovers the rest.
+The nesting is the order: storage ⊃ embedding ⊃ session actors ⊃ HTTP. Leaving goes the other way: HTTP stops accepting
+and lets requests end, the directory drains the mailboxes and ends the actors, embedding stops, the storage writes and
+projects what is left. When all that takes longer than `shutdown_timeout_s`, the process exits all the same, with a
+status that says so: everything acknowledged is on disk, and the next start recovers the rest.
 """
 
 import logging
@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from actors.directory import Directory, DirectoryStatistics
+from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
 from actors.environment import Environment, Identifiers, RandomIdentifiers
 from actors.messages import CloseSession, Finish, Ingest, OpenSession
 from actors.outcomes import ActorFailed, Busy, Closed, CloseOutcome, IngestOutcome, OpenOutcome, StillActive
@@ -30,6 +31,7 @@ from central_command.config import Settings
 from central_command.gateway import Readiness
 from central_command.http.app import create_app
 from central_command.http.server import hypercorn_config, serve
+from persistence.layout import DataLayout
 from persistence.records import ClosedBy
 from persistence.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 from persistence.space import Room
@@ -48,6 +50,7 @@ class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     uptime_s: float
     sessions: DirectoryStatistics
+    embedding: EmbeddingStatistics | None
     buffer_bytes: int
     storage: StorageStatistics
 
@@ -61,12 +64,14 @@ class Service:
         storage: Storage,
         directory: Directory,
         budget: BufferBudget,
+        embeddings: EmbeddingNursery | None,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._storage = storage
         self._directory = directory
         self._budget = budget
+        self.embeddings = embeddings
         self._clock = clock
         self._started_at = trio.current_time()
 
@@ -124,7 +129,7 @@ class Service:
             "projection": "ok" if self._storage.projector.has_room() else "behind the journals",
             "disk": "ok" if room is Room.YES else str(room),
             "sessions": "draining" if self._directory.statistics().draining else "ok",
-            "embedding": "not available",
+            "embedding": "off" if self.embeddings is None else self.embeddings.detail,
         }
         return Readiness(
             ready=all(found == "ok" for check, found in checks.items() if check != "embedding"), checks=checks
@@ -135,6 +140,7 @@ class Service:
         return ServiceStatistics(
             uptime_s=self.uptime_s,
             sessions=self._directory.statistics(),
+            embedding=None if self.embeddings is None else self.embeddings.statistics(),
             buffer_bytes=self._budget.bytes_taken,
             storage=self._storage.statistics(),
         )
@@ -206,15 +212,24 @@ async def open_service(
             rewrites=trio.CapacityLimiter(1),
             random_bytes=random_bytes,
         )
-        async with trio.open_nursery() as actors:
+        async with _embeddings(settings, storage.layout) as embeddings, trio.open_nursery() as actors:
             directory = Directory(actors, lambda session_id: SessionActor(session_id, environment), sessions)
-            service = Service(settings, storage, directory, budget, platform.clock)
+            service = Service(settings, storage, directory, budget, embeddings, platform.clock)
             await service.finish_interrupted()
             async with trio.open_nursery() as background:
                 background.start_soon(service.sweep, name="sweep")
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()
+
+
+@asynccontextmanager
+async def _embeddings(settings: Settings, layout: DataLayout) -> AsyncIterator[EmbeddingNursery | None]:
+    if not settings.embedding.enabled:
+        yield None
+        return
+    async with open_embeddings(settings.embedding, layout.models) as embeddings:
+        yield embeddings
 
 
 async def run_service(settings: Settings, data_directory: Path) -> None:
@@ -224,7 +239,13 @@ async def run_service(settings: Settings, data_directory: Path) -> None:
         stopping = trio.Event()
         await nursery.start(_watch_signals, stopping, settings.service.shutdown_timeout_s)
         async with open_service(settings, data_directory, platform) as service:
-            app = create_app(service, settings.http, schema=settings.schema, clock=platform.clock)
+            app = create_app(
+                service,
+                settings.http,
+                schema=settings.schema,
+                clock=platform.clock,
+                embedder=service.embeddings,
+            )
             serving = partial(serve, app, hypercorn_config(settings.http), shutdown_trigger=stopping.wait)
             async with trio.open_nursery() as http:
                 urls: list[str] = await http.start(serving)

@@ -28,6 +28,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "keys"
 
     @property
+    def models(self) -> Path:
+        """The folder of what embedding caches; it may be deleted at any time."""
+        return self.root / "models"
+
+    @property
     def torn(self) -> Path:
         """The folder of what recovery cut off."""
         return self.root / "torn"

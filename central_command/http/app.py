@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from actors.settings import SchemaSettings
 from central_command.gateway import Gateway
 from central_command.http.addresses import client_key, parse_networks
-from central_command.http.embeddings import EMBED_PATH, Embedder, embedding_routes
+from central_command.http.embeddings import EMBED_PATHS, Embedder, embedding_routes
 from central_command.http.exchange import PROBE_PATHS, Edge
 from central_command.http.health import health_routes
 from central_command.http.ingest import ingest_routes
@@ -124,7 +124,7 @@ def _limit_by_address(app: QuartTrio, settings: HttpSettings) -> None:
             return None
         peer = request.scope.get("client")
         key = client_key(peer[0] if peer else None, request.headers.getlist("X-Forwarded-For"), trusted)
-        retry_after_s = (embed if request.path == EMBED_PATH else general).take(key)
+        retry_after_s = (embed if request.path in EMBED_PATHS else general).take(key)
         if retry_after_s is None:
             return None
         sentence = "Too many requests from this address; come back later."
