@@ -3,21 +3,22 @@
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import cast
 
 import trio
+from hypercorn.typing import HTTPScope
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from actors.settings import SchemaSettings
 from central_command.gateway import Gateway
-from central_command.http.addresses import client_key, parse_networks
-from central_command.http.embeddings import EMBED_PATHS, Embedder, embedding_routes
+from central_command.http.direct import AddressLimits
+from central_command.http.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
 from central_command.http.exchange import PROBE_PATHS, Edge
 from central_command.http.health import health_routes
-from central_command.http.ingest import ingest_routes
-from central_command.http.limits import AddressBudget
-from central_command.http.replies import INTERNAL_ERROR, HttpProblem, Replies, problem
+from central_command.http.ingest import direct_routes, ingest_endpoint
+from central_command.http.replies import INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
 from central_command.http.request_log import RequestLog, printable
 from central_command.http.requests import AdmittedRequest, ProblemError, Reader
 from central_command.http.sessions import session_routes
@@ -68,19 +69,21 @@ def create_app(
     app.url_map.merge_slashes = False  # a redirect would not be JSON, and no client follows it
     replies = Replies(settings)
     reader = Reader(settings, replies)
+    embed = embedding_endpoint(embedder, reader, replies, settings)
+    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, schema), **dict.fromkeys(EMBED_PATHS, embed)}
     for routes in (
         session_routes(gateway, reader, replies, schema),
-        ingest_routes(gateway, reader, replies, schema),
+        direct_routes(direct, reader),
         statistics_routes(gateway, settings),
         health_routes(gateway, replies),
-        embedding_routes(embedder, reader, replies, settings),
     ):
         app.register_blueprint(routes)
     _answer_preflights(app, settings)
-    if settings.limits_enabled:
-        _limit_by_address(app, settings)
+    limits = AddressLimits(settings, embed_paths=EMBED_PATHS) if settings.limits_enabled else None
+    if limits is not None:
+        _limit_by_address(app, limits)
     _answer_errors(app)
-    app.asgi_app = Edge(app.asgi_app, settings, RequestLog(clock))  # type: ignore[method-assign] # as Quart documents
+    app.asgi_app = Edge(app.asgi_app, settings, RequestLog(clock), direct, limits)  # type: ignore[method-assign] # as Quart documents
     return app
 
 
@@ -102,34 +105,15 @@ def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:
         return response
 
 
-def _limit_by_address(app: QuartTrio, settings: HttpSettings) -> None:
-    """Count each request by its client's address, but for probes; embeddings have a budget of their own."""
-    trusted = parse_networks(settings.trusted_proxies)
-    general = AddressBudget(
-        per_minute=settings.requests_per_minute,
-        per_hour=settings.requests_per_hour,
-        addresses_max=settings.addresses_max,
-        clock=trio.current_time,
-    )
-    embed = AddressBudget(
-        per_minute=settings.embed_requests_per_minute,
-        per_hour=settings.embed_requests_per_hour,
-        addresses_max=settings.addresses_max,
-        clock=trio.current_time,
-    )
+def _limit_by_address(app: QuartTrio, limits: AddressLimits) -> None:
+    """Count each request by its client's address, but for probes."""
 
     @app.before_request
     async def limit() -> Response | None:
         if request.path in PROBE_PATHS:
             return None
-        peer = request.scope.get("client")
-        key = client_key(peer[0] if peer else None, request.headers.getlist("X-Forwarded-For"), trusted)
-        retry_after_s = (embed if request.path in EMBED_PATHS else general).take(key)
-        if retry_after_s is None:
-            return None
-        sentence = "Too many requests from this address; come back later."
-        found = HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)
-        return problem(request.path, found).response()
+        found = limits.take(cast("HTTPScope", request.scope), request.path)
+        return None if found is None else problem(request.path, found).response()
 
 
 def _answer_errors(app: QuartTrio) -> None:

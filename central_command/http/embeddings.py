@@ -9,12 +9,12 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 import msgspec
-from quart import Blueprint, Response
 
 from actors.embedding.embedding import DIMENSIONS, Embedded, Embedding, EmbedOutcome, Unavailable, UnavailableReason
 from actors.embedding.settings import REQUEST_INPUTS_MAX
+from central_command.http.direct import DirectEndpoint
 from central_command.http.replies import Replies, Reply, error, problem
-from central_command.http.requests import Reader
+from central_command.http.requests import ProblemError, Reader
 from central_command.http.settings import HttpSettings
 
 EMBED_PATH = "/v1/embed"
@@ -55,30 +55,32 @@ class _EmbedBody(msgspec.Struct):
 _EMBED = msgspec.json.Decoder(_EmbedBody)
 
 
-def embedding_routes(embedder: Embedder | None, reader: Reader, replies: Replies, settings: HttpSettings) -> Blueprint:
-    """The endpoints; without an embedder each answer is 503, and clients fall back to keywords."""
-    routes = Blueprint("embeddings", __name__)
+def embedding_endpoint(
+    embedder: Embedder | None, reader: Reader, replies: Replies, settings: HttpSettings
+) -> DirectEndpoint:
+    """What answers a request; without an embedder that is 503, and clients fall back to keywords."""
     unavailable = {
         reason: problem(EMBED_PATH, replies.overloaded("embedding_unavailable", sentence))
         for reason, sentence in _SENTENCES.items()
     }
 
-    @routes.post(EMBEDDINGS_PATH, endpoint="embeddings")
-    @routes.post(EMBED_PATH)
-    async def embed() -> Response:
-        body = await reader.json(_EMBED)
+    async def embed(text: bytes) -> Reply:
+        try:
+            body = reader.decoded(_EMBED, text)
+        except ProblemError as error:
+            return problem(EMBED_PATH, error.problem)
         wrong = _what_is_wrong(body)
         if wrong is not None:
-            return wrong.response()
+            return wrong
         texts = [body.input] if isinstance(body.input, str) else body.input
         if embedder is None:
-            return unavailable[UnavailableReason.NO_MODEL].response()
+            return unavailable[UnavailableReason.NO_MODEL]
         outcome = await embedder.embed([text[: settings.embed_input_chars_max] for text in texts])
         if isinstance(outcome, Unavailable):
-            return unavailable[outcome.reason].response()
-        return _embedded(outcome, as_base64=body.encoding_format == _BASE64).response()
+            return unavailable[outcome.reason]
+        return _embedded(outcome, as_base64=body.encoding_format == _BASE64)
 
-    return routes
+    return embed
 
 
 def _what_is_wrong(body: _EmbedBody) -> Reply | None:

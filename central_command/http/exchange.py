@@ -12,7 +12,7 @@ Here is what must hold for every exchange, whatever the framework does with it:
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import cast
 from urllib.parse import urlsplit
@@ -21,6 +21,15 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
 from central_command.http.admission import Admission
+from central_command.http.direct import (
+    UNSUPPORTED_ENCODING,
+    AddressLimits,
+    DirectEndpoint,
+    body_too_large,
+    body_too_slow,
+    header_values,
+    is_encoded,
+)
 from central_command.http.replies import INTERNAL_ERROR, JSON_TYPE, HttpProblem, Replies, Reply, problem
 from central_command.http.request_log import CLIENT_GONE, RequestLog, printable
 from central_command.http.settings import HttpSettings
@@ -70,7 +79,10 @@ class Exchange:
         entered = counted and self._edge.admission.enter()
         try:
             refused = self._refusal(path, admitted=entered or not counted)
-            if refused is None:
+            endpoint = self._edge.direct.get(path or "") if self._scope["method"] == "POST" else None
+            if refused is None and endpoint is not None:
+                await self._answer_directly(endpoint, path or "")
+            elif refused is None:
                 await self._apply(application, path)
             else:
                 await self._refuse(problem(path or "", refused))
@@ -115,13 +127,15 @@ class Exchange:
             await self._send_raw({**message, "headers": [*message["headers"], *CORS_HEADERS]})
             return
         if message["type"] == "http.response.body" and not message["more_body"]:
-            if message["body"]:
-                await self._send_raw({**message, "more_body": True})
+            if not self._body_ended.is_set():
+                if message["body"]:
+                    await self._send_raw({**message, "more_body": True})
+                message = {**message, "body": b""}
             self._answered_at = trio.current_time()
             self._received_at_answer = self._received_bytes
-            with trio.move_on_after(self._edge.settings.linger_s):
-                await self._body_ended.wait()
-            message = {**message, "body": b""}
+            if not self._body_ended.is_set():
+                with trio.move_on_after(self._edge.settings.linger_s):
+                    await self._body_ended.wait()
         await self._send_raw(message)
 
     async def _apply(self, application: Application, path: str | None) -> None:
@@ -133,6 +147,46 @@ class Exchange:
         if self._status is None and not self._client_gone:
             failed = HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_ERROR)
             await self._refuse(problem(path or "", failed))
+
+    async def _answer_directly(self, endpoint: DirectEndpoint, path: str) -> None:
+        """Read the body within its bounds, have it answered, and stop when the client goes away meanwhile."""
+        refused = self._edge.limits.take(self._scope, path) if self._edge.limits is not None else None
+        if refused is None and is_encoded(header_values(self._scope, b"content-encoding")):
+            refused = UNSUPPORTED_ENCODING
+        body = await self._body() if refused is None else refused
+        if isinstance(body, HttpProblem):
+            await self._refuse(problem(path, body))
+        elif body is not None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._drain, nursery.cancel_scope)
+                try:
+                    reply = await endpoint(body)
+                except Exception:
+                    logger.exception("%s %s failed.", self._scope["method"], path)
+                    reply = problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR))
+                await self._write(reply)
+                nursery.cancel_scope.cancel()
+
+    async def _body(self) -> bytes | HttpProblem | None:
+        """The whole body; or what is wrong with it; None when the client went away."""
+        settings = self._edge.settings
+        declared = header_values(self._scope, b"content-length")
+        if declared and int(declared[0]) > settings.body_bytes_max:  # h11 has checked that it is a number
+            return body_too_large(settings)
+        parts: list[bytes] = []
+        with trio.move_on_after(settings.body_timeout_s):
+            while True:
+                message = await self.receive()
+                if message["type"] != "http.request":
+                    return None
+                if not self.hold(len(message["body"])):
+                    return self._edge.replies.bodies_full()
+                if self._received_bytes > settings.body_bytes_max:
+                    return body_too_large(settings)
+                parts.append(message["body"])
+                if not message["more_body"]:
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+        return body_too_slow(settings)
 
     def _refusal(self, path: str | None, *, admitted: bool) -> HttpProblem | None:
         """What keeps the request from the framework, if anything."""
@@ -149,11 +203,14 @@ class Exchange:
         """Answer without the framework, reading what comes so that the server is never kept waiting."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drain, nursery.cancel_scope)
-            headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers]
-            headers += [(b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(reply.body))]
-            await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+            await self._write(reply)
             nursery.cancel_scope.cancel()
+
+    async def _write(self, reply: Reply) -> None:
+        headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers]
+        headers += [(b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(reply.body))]
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
     async def _drain(self, on_disconnect: trio.CancelScope) -> None:
         while (await self.receive())["type"] != "http.disconnect":
@@ -170,8 +227,17 @@ class Exchange:
 class Edge:
     """What all exchanges share; call it as the ASGI application around `application`."""
 
-    def __init__(self, application: Application, settings: HttpSettings, log: RequestLog) -> None:
+    def __init__(
+        self,
+        application: Application,
+        settings: HttpSettings,
+        log: RequestLog,
+        direct: Mapping[str, DirectEndpoint],
+        limits: AddressLimits | None,
+    ) -> None:
         self._application = application
+        self.direct = direct
+        self.limits = limits
         self.settings = settings
         self.log = log
         self.replies = Replies(settings)

@@ -1,29 +1,41 @@
 """`POST /v1/training/ingest`: envelopes come in (contract, section 3)."""
 
+from collections.abc import Mapping
+
 from quart import Blueprint, Response
 
 from actors.outcomes import Refusal, RefusalCode
 from actors.reading import read_envelope
 from actors.settings import SchemaSettings
 from central_command.gateway import Gateway
-from central_command.http.replies import INGEST_PATH, UNKNOWN_SESSION, Replies
+from central_command.http.direct import DirectEndpoint
+from central_command.http.replies import UNKNOWN_SESSION, Replies, Reply
 from central_command.http.requests import SESSION_ID, Reader
 
 _UNKNOWN = Refusal(RefusalCode.UNKNOWN_SESSION, UNKNOWN_SESSION)
 
 
-def ingest_routes(gateway: Gateway, reader: Reader, replies: Replies, schema: SchemaSettings) -> Blueprint:
-    """The endpoint; `schema` bounds how deep and how wide an envelope may be."""
-    routes = Blueprint("ingest", __name__)
+def ingest_endpoint(gateway: Gateway, replies: Replies, schema: SchemaSettings) -> DirectEndpoint:
+    """What answers an envelope; `schema` bounds how deep and how wide it may be."""
 
-    @routes.post(INGEST_PATH)
-    async def ingest() -> Response:
-        body = await reader.body()
+    async def ingest(body: bytes) -> Reply:
         envelope = read_envelope(body, nesting_max=schema.nesting_max, members_max=schema.members_max)
         if isinstance(envelope, Refusal):
-            return replies.ingested(envelope).response()
+            return replies.ingested(envelope)
         if not SESSION_ID.fullmatch(envelope.session_id):
-            return replies.ingested(_UNKNOWN).response()
-        return replies.ingested(await gateway.ingest(envelope)).response()
+            return replies.ingested(_UNKNOWN)
+        return replies.ingested(await gateway.ingest(envelope))
 
+    return ingest
+
+
+def direct_routes(endpoints: Mapping[str, DirectEndpoint], reader: Reader) -> Blueprint:
+    """The framework's routes of the direct endpoints, for what the exchange does not take past it."""
+    routes = Blueprint("direct", __name__)
+    for path, endpoint in endpoints.items():
+
+        async def answer(endpoint: DirectEndpoint = endpoint) -> Response:
+            return (await endpoint(await reader.body())).response()
+
+        routes.add_url_rule(path, path.strip("/").replace("/", "_"), answer, methods=["POST"])
     return routes

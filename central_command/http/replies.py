@@ -164,6 +164,10 @@ class Replies:
         """A 503 that tells the client when to come again."""
         return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, code, sentence, retry_after_s=self._retry_after_s)
 
+    def bodies_full(self) -> HttpProblem:
+        """The 503 for a body that there is no memory for now."""
+        return self.overloaded("overloaded", "The server holds too many bodies; send this request again later.")
+
     def _refused(self, outcome: Refusal) -> Reply:
         match outcome.code:
             case (

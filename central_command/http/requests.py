@@ -8,6 +8,7 @@ from quart import request
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
+from central_command.http.direct import UNSUPPORTED_ENCODING, body_too_large, body_too_slow, is_encoded
 from central_command.http.exchange import EXCHANGE_KEY, Exchange
 from central_command.http.replies import HttpProblem, Replies
 from central_command.http.settings import HttpSettings
@@ -68,27 +69,25 @@ class Reader:
 
     async def body(self) -> bytes:
         """The whole body, at most `body_bytes_max`; the content type is ignored, because clients differ in it."""
-        encodings = ",".join(request.headers.getlist("Content-Encoding")).split(",")
-        if any(encoding.strip().lower() not in {"", "identity"} for encoding in encodings):
-            headers = (("Accept-Encoding", "identity"),)
-            sentence = "The body must be sent without a content encoding."
-            raise ProblemError(HttpProblem(415, "unsupported_encoding", sentence, headers))
+        if is_encoded(request.headers.getlist("Content-Encoding")):
+            raise ProblemError(UNSUPPORTED_ENCODING)
         try:
             return await request.get_data(cache=True, as_text=False, parse_form_data=False)
         except RequestEntityTooLarge:
-            sentence = f"The body is larger than {self._settings.body_bytes_max} bytes."
-            found = HttpProblem(413, "body_too_large", sentence)
+            found = body_too_large(self._settings)
         except RequestTimeout:
-            sentence = f"The body did not arrive within {self._settings.body_timeout_s:g} s."
-            found = HttpProblem(408, "body_timeout", sentence)
+            found = body_too_slow(self._settings)
         except BodiesFullError:
-            sentence = "The server holds too many bodies; send this request again later."
-            found = self._replies.overloaded("overloaded", sentence)
+            found = self._replies.bodies_full()
         raise ProblemError(found)
 
     async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The body as a JSON object of the decoder's type, which takes any value for any member."""
-        body = await self.body()
+        return self.decoded(decoder, await self.body())
+
+    @staticmethod
+    def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+        """A body as a JSON object of the decoder's type."""
         try:
             return json_text.decode(decoder, body)
         except msgspec.ValidationError:

@@ -13,6 +13,7 @@ an exception in one of them end them all. What differs from hypercorn's own `TCP
 """
 
 import logging
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -31,7 +32,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup
 from hypercorn.utils import repr_socket_addr, wrap_app
 from quart import Quart
 
@@ -173,6 +174,8 @@ class Connection(TCPServer):
         self._client_ended = False
         self._reading = trio.CancelScope()
         super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type] # as above
+        self._idle_timer = IdleTimer(config.keep_alive_timeout, context.terminated.wait)
+        self.idle_task = self._idle_timer  # type: ignore[assignment] # the two methods of it that are used
 
     @property
     def protocol(self) -> ProtocolWrapper:
@@ -227,17 +230,76 @@ class Connection(TCPServer):
         with self._reading:
             await super()._read_data()
         self._client_ended = True
-        await self.idle_task.stop()
+        self._idle_timer.end()
+
+    async def _idle_timeout(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._initiate_server_close()
 
     async def _initiate_server_close(self) -> None:
         with trio.move_on_after(_CLOSE_TIMEOUT_S):
             await super()._initiate_server_close()
 
 
+class IdleTimer:
+    """Stands in for hypercorn's idle task: one task for the life of a connection, its deadline moved by each request.
+
+    hypercorn starts and cancels a task for every request, which takes longer than parsing it.
+    """
+
+    def __init__(self, idle_s: float, terminated: Callable[[], Awaitable[None]]) -> None:
+        self._idle_s = idle_s
+        self._terminated = terminated
+        self._scope: trio.CancelScope | None = None
+        self._is_idle = False
+        self._has_ended = False
+
+    async def restart(self, task_group: TaskGroup, action: Callable[[], Awaitable[None]]) -> None:
+        """The connection is idle from now on: do `action` when that lasts, or when the server ends."""
+        self._is_idle = True
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            task_group.spawn(self._watch, action)
+        self._scope.deadline = trio.current_time() + self._idle_s
+
+    async def stop(self) -> None:
+        """The connection is not idle any more."""
+        self._is_idle = False
+        if self._scope is not None:
+            self._scope.deadline = math.inf
+
+    def end(self) -> None:
+        """The connection is over: there is nothing to watch."""
+        self._has_ended = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _watch(self, action: Callable[[], Awaitable[None]]) -> None:
+        assert self._scope is not None
+        with self._scope:
+            await self._terminated()
+        # At the end of the server a connection that is not idle is closed by its protocol, after its request.
+        if self._is_idle and not self._has_ended:
+            await action()
+
+
 class Http1Protocol(H11Protocol):
-    """HTTP/1.1 and nothing else; its own refusals are JSON."""
+    """HTTP/1.1 and nothing else; its own refusals are JSON, and headers are written together with what follows them."""
 
     connection: h11.Connection
+    _held = b""
+
+    async def _send_h11_event(self, event: h11.Event) -> None:
+        try:
+            data = self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        self._held += data
+        if self._held and not isinstance(event, h11.Response):
+            held, self._held = self._held, b""
+            await self.send(RawData(data=held))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Take no part in upgrades."""
