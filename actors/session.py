@@ -65,17 +65,22 @@ class SessionActor:
         stored = await self._environment.storage.registry.load(self._state.session_id)
         self._state = SessionState.restored(self._state.session_id, stored, self._environment)
         try:
-            while True:
-                try:
-                    request = await self._next(mailbox)
-                except trio.EndOfChannel:
-                    return
-                if request is not None:
-                    await self._serve(request)
-                elif retire():
-                    return
+            while await self._serve_next(mailbox) or not retire():
+                pass
+        except trio.EndOfChannel:
+            return
         finally:
             self._state.buffer.release()
+
+    async def _serve_next(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> bool:
+        """Serve one request, or return False when there is nothing more to wait for; EndOfChannel at the end.
+
+        On its own so that nothing of a request, least of all its body, stays referenced while the next is waited for.
+        """
+        request = await self._next(mailbox)
+        if request is not None:
+            await self._serve(request)
+        return request is not None
 
     async def _next(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> Request[Any] | None:
         """Return the next request; None when there is nothing more to wait for."""

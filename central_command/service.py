@@ -6,6 +6,7 @@ projects what is left. When all that takes longer than `shutdown_timeout_s`, the
 status that says so: everything acknowledged is on disk, and the next start recovers the rest.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -43,6 +44,9 @@ EXIT_SHUTDOWN_TIMEOUT = 4
 """The process's exit status when it did not stop in time."""
 
 SECONDS_PER_HOUR = 3_600
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Objects made before the youngest generation is collected, and collections of each before the next older one."""
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +238,11 @@ async def _embeddings(settings: Settings, layout: DataLayout) -> AsyncIterator[E
 
 async def run_service(settings: Settings, data_directory: Path) -> None:
     """Serve until SIGTERM or SIGINT, then stop within `service.shutdown_timeout_s`."""
+    # What the imports made stays for good, and a request makes many objects of which none is part of a cycle: the
+    # collector need not look as often as its defaults do (docs/performance.md has what that is worth).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     platform = Platform(clock=time.time, environ=os.environ)
     async with trio.open_nursery() as nursery:
         stopping = trio.Event()

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
-from persistence.database import Database, Query
+from persistence.database import Database
 from persistence.reports import DayReport, ModelReport, ProviderReport, Summary
 
 NAMES_MAX: Final = 100
@@ -12,11 +12,12 @@ OTHER: Final = "other"
 POINTS_DECIMALS: Final = 6
 """What is summed here is rounded, so that the sum of the rest shows no trace of how binary fractions were added."""
 
+# One statement, and so one state of the database: each row carries the totals with it.
 SELECT_NAMED: Final = {
-    table: f"SELECT name, sessions, steps, points FROM {table} ORDER BY steps DESC, name LIMIT {NAMES_MAX + 1}"  # noqa: S608
+    table: f"SELECT named.name, named.sessions, named.steps, named.points, sessions_with_chunks, totals.steps, "  # noqa: S608
+    f"totals.points FROM {table} AS named, totals ORDER BY named.steps DESC, named.name LIMIT {NAMES_MAX + 1}"
     for table in ("models", "providers")
 }
-TOTALS: Final[Query] = ("SELECT sessions_with_chunks, steps, points FROM totals", ())
 
 
 class _Sums(NamedTuple):
@@ -87,8 +88,11 @@ class Counters:
         }
 
     async def _named(self, table: str) -> tuple[dict[str, _Sums], int]:
-        rows, ((sessions, steps, points),) = await self._sessions.read_snapshot([(SELECT_NAMED[table], ()), TOTALS])
-        by_name = {name: _Sums(*each) for name, *each in rows[:NAMES_MAX]}
+        rows = await self._sessions.read(SELECT_NAMED[table])
+        if not rows:
+            return {}, 0
+        sessions, steps, points = rows[0][4:]
+        by_name = {name: _Sums(*each) for name, *each in (row[:4] for row in rows[:NAMES_MAX])}
         if len(rows) > NAMES_MAX:
             by_name.pop(OTHER, None)  # a model that is really called so is part of the rest
             rest = _Sums(

@@ -2,10 +2,12 @@
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio.testing
 
 from actors.outcomes import Accepted, IngestOutcome, Refusal, RefusalCode
 from actors.settings import SequenceGaps
@@ -403,3 +405,14 @@ async def test_no_secret_reaches_the_log(tmp_path: Path, caplog: pytest.LogCaptu
         assert secret not in caplog.text
     assert base64.b64encode(client.secret).decode() == stored.shared_secret
     assert "step 1" not in caplog.text
+
+
+async def test_an_idle_actor_holds_no_request(tmp_path: Path) -> None:
+    """The body of the last envelope is let go of as soon as it is answered: thousands of actors may be idle."""
+    async with running(tmp_path / "data") as run:
+        client = await run.open()
+        body = client.chunk(3)
+        references = sys.getrefcount(body)
+        assert isinstance(await run.send(body), Accepted)
+        await trio.testing.wait_all_tasks_blocked()
+        assert sys.getrefcount(body) == references
