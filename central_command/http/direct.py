@@ -6,7 +6,7 @@ route; the limits, bounds, answers and log lines are those of every other reques
 Everything else about these paths (other methods, preflights) stays Quart's.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import trio
@@ -40,14 +40,21 @@ def body_too_slow(settings: HttpSettings) -> HttpProblem:
     return HttpProblem(HTTPStatus.REQUEST_TIMEOUT, "body_timeout", sentence)
 
 
-def is_encoded(encodings: Iterable[str]) -> bool:
-    """Whether any of the values of `Content-Encoding` names an encoding other than identity."""
-    return any(part.strip().lower() not in {"", "identity"} for value in encodings for part in value.split(","))
-
-
 def header_values(scope: HTTPScope, name: bytes) -> list[str]:
     """The values of all lines of a header; `name` is in lower case, as the server gives them."""
     return [value.decode("latin-1") for found, value in scope["headers"] if found == name]
+
+
+def is_encoded(scope: HTTPScope) -> bool:
+    """Whether `Content-Encoding` names an encoding other than identity."""
+    encodings = ",".join(header_values(scope, b"content-encoding")).split(",")
+    return any(encoding.strip().lower() not in {"", "identity"} for encoding in encodings)
+
+
+def declared_length(scope: HTTPScope) -> int:
+    """The bytes that `Content-Length` announces; 0 when it does not, or is no number (only HTTP/2 lets that pass)."""
+    values = header_values(scope, b"content-length")
+    return int(values[0]) if values and values[0].isascii() and values[0].isdigit() else 0
 
 
 class AddressLimits:

@@ -13,6 +13,7 @@ Here is what must hold for every exchange, whatever the framework does with it:
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import cast
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from central_command.http.direct import (
     DirectEndpoint,
     body_too_large,
     body_too_slow,
-    header_values,
+    declared_length,
     is_encoded,
 )
 from central_command.http.replies import INTERNAL_ERROR, JSON_TYPE, HttpProblem, Replies, Reply, problem
@@ -80,12 +81,13 @@ class Exchange:
         try:
             refused = self._refusal(path, admitted=entered or not counted)
             endpoint = self._edge.direct.get(path or "") if self._scope["method"] == "POST" else None
-            if refused is None and endpoint is not None:
-                await self._answer_directly(endpoint, path or "")
-            elif refused is None:
-                await self._apply(application, path)
-            else:
+            if refused is not None:
                 await self._refuse(problem(path or "", refused))
+            elif endpoint is not None:
+                await self._guarded(partial(self._answer_directly, endpoint, path or ""), path or "")
+            else:
+                scope = cast("HTTPScope", {**self._scope, "path": path, EXCHANGE_KEY: self})
+                await self._guarded(partial(application, scope, self.receive, self.send), path or "")
         finally:
             if entered:
                 self._edge.admission.leave()
@@ -138,20 +140,19 @@ class Exchange:
                     await self._body_ended.wait()
         await self._send_raw(message)
 
-    async def _apply(self, application: Application, path: str | None) -> None:
-        scope = cast("HTTPScope", {**self._scope, "path": path, EXCHANGE_KEY: self})
+    async def _guarded(self, answer: Callable[[], Awaitable[None]], path: str) -> None:
+        """Answer, and answer 500 where that fails before anything was sent."""
         try:
-            await application(scope, self.receive, self.send)
+            await answer()
         except Exception:
-            logger.exception("The framework failed at %s %s.", self._scope["method"], printable(self._scope["path"]))
+            logger.exception("%s %s failed.", self._scope["method"], printable(self._scope["path"]))
         if self._status is None and not self._client_gone:
-            failed = HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_ERROR)
-            await self._refuse(problem(path or "", failed))
+            await self._refuse(problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR)))
 
     async def _answer_directly(self, endpoint: DirectEndpoint, path: str) -> None:
         """Read the body within its bounds, have it answered, and stop when the client goes away meanwhile."""
         refused = self._edge.limits.take(self._scope, path) if self._edge.limits is not None else None
-        if refused is None and is_encoded(header_values(self._scope, b"content-encoding")):
+        if refused is None and is_encoded(self._scope):
             refused = UNSUPPORTED_ENCODING
         body = await self._body() if refused is None else refused
         if isinstance(body, HttpProblem):
@@ -159,19 +160,13 @@ class Exchange:
         elif body is not None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._drain, nursery.cancel_scope)
-                try:
-                    reply = await endpoint(body)
-                except Exception:
-                    logger.exception("%s %s failed.", self._scope["method"], path)
-                    reply = problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR))
-                await self._write(reply)
+                await self._write(await endpoint(body))
                 nursery.cancel_scope.cancel()
 
     async def _body(self) -> bytes | HttpProblem | None:
         """The whole body; or what is wrong with it; None when the client went away."""
         settings = self._edge.settings
-        declared = header_values(self._scope, b"content-length")
-        if declared and int(declared[0]) > settings.body_bytes_max:  # h11 has checked that it is a number
+        if declared_length(self._scope) > settings.body_bytes_max:
             return body_too_large(settings)
         parts: list[bytes] = []
         with trio.move_on_after(settings.body_timeout_s):

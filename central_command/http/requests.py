@@ -1,9 +1,10 @@
 """Reading requests: bodies within their bounds, JSON, and numbers in query strings."""
 
 import re
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
+from hypercorn.typing import HTTPScope
 from quart import request
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
@@ -69,7 +70,7 @@ class Reader:
 
     async def body(self) -> bytes:
         """The whole body, at most `body_bytes_max`; the content type is ignored, because clients differ in it."""
-        if is_encoded(request.headers.getlist("Content-Encoding")):
+        if is_encoded(cast("HTTPScope", request.scope)):
             raise ProblemError(UNSUPPORTED_ENCODING)
         try:
             return await request.get_data(cache=True, as_text=False, parse_form_data=False)
