@@ -1,4 +1,4 @@
-"""A session's key, and envelopes signed as published clients sign them (decisions, "What the clients really do").
+"""A session's key, and envelopes signed as published clients sign them (decisions, "What clients do").
 
 The signed text is the whole envelope without its member `attestation`, which stands in the middle of it. Both texts
 are put together from the same two pieces, so what is sent is by construction what was signed.

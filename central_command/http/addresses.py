@@ -2,7 +2,7 @@
 
 Every proxy appends the address of whoever connected to it to `X-Forwarded-For`, so only the right end of that list is
 known to be true, as far as the addresses on the way are proxies that we trust. What stands further left was sent by the
-client and may say anything (decisions, "Limits and addresses").
+client and may say anything (decisions, "Addresses and limits").
 """
 
 import ipaddress

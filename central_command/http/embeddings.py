@@ -21,7 +21,7 @@ EMBED_PATH = "/v1/embed"
 EMBEDDINGS_PATH = "/v1/embeddings"
 EMBED_PATHS = frozenset({EMBED_PATH, EMBEDDINGS_PATH})
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-"""The name answered, whatever the client asked for: newer clients name another one (decisions, "What the clients")."""
+"""The name answered, whatever the client asked for: newer clients name another one (decisions, "What clients do")."""
 
 _BASE64 = "base64"
 _ENCODING_FORMATS = (None, "float", _BASE64)
