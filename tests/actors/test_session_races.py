@@ -429,6 +429,7 @@ async def all_acknowledged_is_there(root: Path, clock: Clock, answered: list[tup
         assert {outcome.envelope_id for _, outcome in accepted} <= ids
         for body, outcome in accepted:
             assert await run.send(body) == Accepted(outcome.envelope_id, duplicate=True)
+        await run.projected()
         closed = {json.loads(body)["session_id"] for body, _ in accepted if b"SESSION_CLOSE" in body}
         credited = [session_id for (session_id,) in run.rows("ledger.db", "SELECT session_id FROM credits")]
         assert closed <= set(credited)

@@ -97,6 +97,7 @@ async def compare(root: Path, kinds: list[str]) -> None:
         for kind in kinds:
             run.clock.now += 1.000001
             await run.send(body_of(client, kind))
+            await run.projected()
             await run.service.finish_interrupted()
             assert await restored(run, actor) == facts_of(actor._state)
 

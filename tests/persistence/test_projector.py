@@ -258,3 +258,23 @@ async def test_left_out_lines_are_a_bug() -> None:
         await projector.load()
         with pytest.raises(AssertionError, match="left out"):
             projector.submit_nowait(ENVELOPES, [envelope(2)])
+
+
+async def test_lines_gather_until_somebody_waits_for_them(autojump_clock: trio.testing.MockClock) -> None:
+    """Single lines share a transaction; whoever needs one has it at once."""
+    async with databases() as (sessions, ledger), trio.open_nursery() as nursery:
+        projector = Projector(sessions, ledger, SETTINGS)
+        await projector.load()
+        nursery.start_soon(projector.run)
+        began_at = trio.current_time()
+        projector.submit_nowait(ENVELOPES, [envelope(1)])
+        await trio.testing.wait_all_tasks_blocked()
+        projector.submit_nowait(ENVELOPES, [envelope(2)])
+        assert projector.statistics().lines_waiting == 2
+        await trio.sleep(SETTINGS.projection_interval_s * 1.5)
+        assert (projector.statistics().lines_projected, projector.statistics().batches) == (2, 1)
+        now = trio.current_time()
+        projector.submit_nowait(ENVELOPES, [envelope(3)])
+        await projector.wait_projected(ENVELOPES, 3)
+        assert trio.current_time() == now > began_at
+        nursery.cancel_scope.cancel()
