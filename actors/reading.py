@@ -26,6 +26,9 @@ from persistence.json_text import NestingError, decode
 SEQUENCE_MAX = 2**32 - 1
 """The largest sequence that the HMAC's payload can hold: it is written as an unsigned 32-bit number."""
 
+MEMBERS_STORED_MAX = 10_000 + 3
+"""The most top-level members that a journal line can have: what the settings allow at most, and the server's own."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN_CHARS_MAX = 60
 _LEAF_ROUNDS_MAX = 8
@@ -130,13 +133,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-def read_envelope(body: bytes, *, nesting_max: int, members_max: int = 64) -> Envelope | Refusal:
+def read_envelope(body: bytes, *, nesting_max: int, members_max: int = MEMBERS_STORED_MAX) -> Envelope | Refusal:
     """Read `body`, or say in one sentence why it is no envelope (codes: the 400 group of `RefusalCode`).
 
     All of the body is checked to be UTF-8 without a byte order mark and well-formed JSON (RFC 8259). `nesting_max` is
     how deep objects and arrays may stand in each other, the envelope itself counted: at most 200, far below the point
     where decoding would exhaust the stack. `members_max` is how many top-level members it may have; the slow scan of
-    unusual texts takes time in proportion. A top-level member that occurs twice is refused, however its name is spelt.
+    unusual texts takes time in proportion. By default it takes whatever can be stored. A top-level member that occurs
+    twice is refused, however its name is spelt.
     """
     values = _values(body)
     if isinstance(values, Refusal):
@@ -144,9 +148,8 @@ def read_envelope(body: bytes, *, nesting_max: int, members_max: int = 64) -> En
     if _is_deeper_than(nesting_max, body):
         return _too_deep(nesting_max)
     if len(values) > members_max:
-        reason = f"The envelope has {len(values)} top-level members; at most {members_max} are allowed."
-        return Refusal(RefusalCode.TOO_MANY_MEMBERS, reason)
-    members = _members_of_compact(body, values) or _members_scanned(body)
+        return _too_many(members_max)
+    members = _members_of_compact(body, values) or _members_scanned(body, members_max)
     if isinstance(members, Refusal):
         return members
     session_id = _text(values.get("session_id"))
@@ -188,6 +191,13 @@ def _too_deep(nesting_max: int) -> Refusal:
     return Refusal(
         RefusalCode.NESTING_TOO_DEEP,
         f"The body nests objects and arrays more than {nesting_max} levels deep.",
+    )
+
+
+def _too_many(members_max: int) -> Refusal:
+    return Refusal(
+        RefusalCode.TOO_MANY_MEMBERS,
+        f"The envelope has more than {members_max} top-level members, which is the most that is allowed.",
     )
 
 
@@ -233,8 +243,11 @@ def _members_of_compact(body: bytes, values: dict[str, msgspec.Raw]) -> tuple[Me
     return tuple(members) if position == len(body) else None
 
 
-def _members_scanned(body: bytes) -> tuple[Member, ...] | Refusal:
-    """The members' places in any well-formed JSON object, or the refusal of a name that occurs twice."""
+def _members_scanned(body: bytes, members_max: int) -> tuple[Member, ...] | Refusal:
+    """The members' places in any well-formed JSON object, or the refusal of a name that occurs twice.
+
+    They are counted here again: names that differ in lone surrogates alone were one name in the decoded copy.
+    """
     members: list[Member] = []
     names: set[str] = set()
     for start, name_end, value_start, value_end in _spans(body):
@@ -244,6 +257,8 @@ def _members_scanned(body: bytes) -> tuple[Member, ...] | Refusal:
             shown = json.dumps(name[:_SHOWN_CHARS_MAX])
             return Refusal(RefusalCode.DUPLICATE_MEMBER, f"The envelope's member {shown} occurs twice.")
         names.add(name)
+        if len(names) > members_max:
+            return _too_many(members_max)
         members.append(Member(_LONE_SURROGATE.sub("\ufffd", name), start, value_start, value_end))
     return tuple(members)
 

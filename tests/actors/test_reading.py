@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.outcomes import Refusal, RefusalCode
-from actors.reading import SEQUENCE_MAX, Attestation, Envelope, read_envelope
+from actors.reading import MEMBERS_STORED_MAX, SEQUENCE_MAX, Attestation, Envelope, read_envelope
+from actors.settings import SchemaSettings
 
 HMAC = "ab" * 32
 BODIES = [
@@ -220,6 +222,33 @@ def test_what_only_looks_like_a_duplicate_is_read() -> None:
     """Different lone surrogates are different names, and members further down are not looked at."""
     assert len(read(r'{"session_id":"s","\ud800":1,"\ud801":2}').members) == 3
     assert len(read('{"session_id":"s","a":{"session_id":1,"session_id":2}}').members) == 2
+
+
+def with_members(count: int, name: str) -> str:
+    """An envelope with so many top-level members, a `%` in whose name stands for a number."""
+    members = [f'"{name.replace("%", f"{number:04x}")}":0' for number in range(0xD800, 0xD800 + count - 1)]
+    return '{"session_id":"s",' + ",".join(members) + "}"
+
+
+@pytest.mark.parametrize("name", ["m%", "\\u%", "\\u%x"])
+def test_members_are_bounded_exactly(name: str) -> None:
+    """The last allowed member is read, one more is refused; names that differ in lone surrogates alone are many."""
+    assert isinstance(read_envelope(with_members(64, name).encode(), nesting_max=64, members_max=64), Envelope)
+    refusal = read_envelope(with_members(65, name).encode(), nesting_max=64, members_max=64)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.TOO_MANY_MEMBERS
+    assert "64" in refusal.reason
+
+
+def test_what_was_taken_can_be_read_again_from_its_line() -> None:
+    """A journal line has the server's own members besides as many as any setting allows."""
+    allowed = msgspec.inspect.type_info(SchemaSettings)
+    assert isinstance(allowed, msgspec.inspect.StructType)
+    (members_max,) = (field.type for field in allowed.fields if field.name == "members_max")
+    assert isinstance(members_max, msgspec.inspect.IntType)
+    assert members_max.le is not None
+    assert members_max.le + 3 == MEMBERS_STORED_MAX
+    assert len(read(with_members(MEMBERS_STORED_MAX, "m%")).members) == MEMBERS_STORED_MAX
 
 
 def nested(depth: int) -> str:
