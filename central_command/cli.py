@@ -48,11 +48,12 @@ class CommandGroup(click.Group):
 
     elsewhere = {  # noqa: RUF012 (read only)
         "upload": ("central_command.client.upload:upload_command", "Send agents' own session files to a server."),
+        "watch": ("central_command.client.watch:watch_command", "Send sessions to a server while they grow."),
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order in which one meets them."""
-        order = ("serve", "upload", "sessions", "show", "stats", "verify", "rebuild")
+        order = ("serve", "upload", "watch", "sessions", "show", "stats", "verify", "rebuild")
         return sorted({*super().list_commands(ctx), *self.elsewhere}, key=order.index)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -83,8 +84,8 @@ class CommandGroup(click.Group):
 def main() -> None:
     """Take in the sessions of AI coding agents: verified, durable, scored and credited.
 
-    `serve` runs the server; `upload` sends sessions to one. The other commands work on the data directory of a server
-    on this machine, and all but `rebuild` may be used while it runs.
+    `serve` runs the server; `upload` and `watch` send sessions to one. The other commands work on the data directory of
+    a server on this machine, and all but `rebuild` may be used while it runs.
     """
 
 

@@ -1,1 +1,28 @@
-"""The contract's other side: sign, send, retry."""
+"""The contract's other side: record, sign, send, retry (docs/clients.md).
+
+`Recorder` is for any program, `open_recorder` for one that runs trio. They are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from central_command.client.recorder import RecorderSettings, RecorderStatistics, open_recorder
+    from central_command.client.recording import Recording
+    from central_command.client.synchronous import Recorder
+
+__all__ = ["Recorder", "RecorderSettings", "RecorderStatistics", "Recording", "open_recorder"]
+
+_MODULES = {
+    "Recorder": "synchronous",
+    "RecorderSettings": "recorder",
+    "RecorderStatistics": "recorder",
+    "Recording": "recording",
+    "open_recorder": "recorder",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -8,6 +8,8 @@ has all the envelopes it may have.
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import cast
 
 import httpx
@@ -54,6 +56,13 @@ class Answer(msgspec.Struct, frozen=True):
                 return printable(text)
         return f"the server answered with status {self.status}"
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same request can be answered otherwise later: 408, 429 and every 5xx."""
+        if self.status == httpx.codes.TOO_MANY_REQUESTS:
+            return self.members.get("code") != "envelope_limit"
+        return self.status == httpx.codes.REQUEST_TIMEOUT or self.status >= httpx.codes.INTERNAL_SERVER_ERROR
+
 
 class Undelivered(msgspec.Struct, frozen=True):
     """No final answer could be had; `reason` is part of a sentence, `certificate` that TLS verification failed."""
@@ -96,8 +105,8 @@ class Delivery:
         """Post `body` to `path`; each try may take `timeout_s` in all."""
         attempt = 1
         while True:
-            outcome = await self._try(path, body, timeout_s)
-            if isinstance(outcome, Answer) and not _is_temporary(outcome):
+            outcome = await self.attempt(path, body, timeout_s=timeout_s)
+            if isinstance(outcome, Answer) and not outcome.is_temporary:
                 return outcome
             if isinstance(outcome, Undelivered) and outcome.certificate:
                 return outcome
@@ -111,7 +120,8 @@ class Delivery:
             await trio.sleep(seconds)
             attempt += 1
 
-    async def _try(self, path: str, body: bytes, timeout_s: float) -> Answer | Undelivered:
+    async def attempt(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
+        """Post `body` once; the answer may be one that a later attempt can mend (`Answer.is_temporary`)."""
         with trio.move_on_after(timeout_s):
             try:
                 async with self._client.stream("POST", path, content=body, headers=_HEADERS) as response:
@@ -122,12 +132,6 @@ class Delivery:
                     return Undelivered("the server's certificate is not trusted", certificate=True)
                 return Undelivered(f"the connection failed: {text}")
         return Undelivered(f"no answer came within {timeout_s:g} s")
-
-
-def _is_temporary(answer: Answer) -> bool:
-    if answer.status == httpx.codes.TOO_MANY_REQUESTS:
-        return answer.members.get("code") != "envelope_limit"
-    return answer.status == httpx.codes.REQUEST_TIMEOUT or answer.status >= httpx.codes.INTERNAL_SERVER_ERROR
 
 
 async def _members(response: httpx.Response) -> dict[str, object]:
@@ -145,6 +149,23 @@ async def _members(response: httpx.Response) -> dict[str, object]:
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
-    """`Retry-After` in seconds (RFC 9110, 10.2.3); a date or anything else counts as absent."""
+    """`Retry-After` in seconds (RFC 9110, 10.2.3): a number of them, or a date; None for anything else.
+
+    A date is measured from the answer's own `Date` where there is one, so that this machine's clock need not be right.
+    """
     text = response.headers.get("Retry-After", "").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return float(text)
+    until = _date(text)
+    if until is None:
+        return None
+    now = _date(response.headers.get("Date", "")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -6,7 +6,9 @@ are put together from the same two pieces, so what is sent is by construction wh
 
 from collections.abc import Mapping
 
-from actors.attestation import derive_shared_secret, generate_key_pair, parse_public_key, sign
+import msgspec
+
+from actors.attestation import derive_shared_secret, generate_key_pair, key_pair, parse_public_key, sign
 from actors.outcomes import InvalidPublicKey
 from central_command.client.chunking import encode_json
 
@@ -15,11 +17,47 @@ class InvalidServerKeyError(Exception):
     """The server's public key is not base64 of an uncompressed P-256 point on the curve."""
 
 
-class SessionKey:
-    """A session's own P-256 key (contract, "Crypto details")."""
+class Draft(msgspec.Struct, frozen=True):
+    """An envelope without its attestation, in the two pieces between which that will stand."""
 
-    def __init__(self) -> None:
-        self._pair = generate_key_pair()
+    before: bytes
+    after: bytes
+
+    def signed(self, shared_secret: bytes, sequence: int, app_version_hash: str) -> bytes:
+        """The body to send; the same arguments always give the same bytes."""
+        attestation = encode_json(
+            {
+                "session_hmac": sign(shared_secret, sequence, (self.before, self.after)),
+                "sequence": sequence,
+                "app_version_hash": app_version_hash,
+            }
+        )
+        return self.before + b',"attestation":' + attestation + self.after
+
+
+def draft_envelope(head: Mapping[str, object], tail: Mapping[str, object], **encoded: bytes) -> Draft:
+    """An envelope with the members of `head`, then (after the attestation) of `tail`, then `encoded` ones as they are.
+
+    `head`, and `tail` together with `encoded`, must not be empty.
+    """
+    members = [encode_json({name: value})[1:-1] for name, value in tail.items()]
+    members += [b'"%s":%s' % (name.encode(), value) for name, value in encoded.items()]
+    return Draft(encode_json(head)[:-1], b"," + b",".join(members) + b"}")
+
+
+def agree(private_key: bytes, server_public_key: str) -> bytes:
+    """The secret that a session's key and the server's give; raises InvalidServerKeyError for a key that is none."""
+    peer = parse_public_key(server_public_key)
+    if isinstance(peer, InvalidPublicKey):
+        raise InvalidServerKeyError("the server's public key is no P-256 point")
+    return derive_shared_secret(private_key, peer)
+
+
+class SessionKey:
+    """A session's own P-256 key (contract, "Crypto details"); a new one, or that of a kept `private_key`."""
+
+    def __init__(self, private_key: bytes | None = None) -> None:
+        self._pair = generate_key_pair() if private_key is None else key_pair(private_key)
 
     def __repr__(self) -> str:
         return f"<SessionKey {self.public_key}>"
@@ -29,12 +67,14 @@ class SessionKey:
         """Base64 of the uncompressed point, as `POST /v1/sessions/open` wants it."""
         return self._pair.public_key_base64
 
+    @property
+    def private_key(self) -> bytes:
+        """The private key's 32 bytes. A secret."""
+        return self._pair.private_key
+
     def signer(self, server_public_key: str, app_version_hash: str) -> "Signer":
         """The session's signer; raises InvalidServerKeyError for a key that is none."""
-        peer = parse_public_key(server_public_key)
-        if isinstance(peer, InvalidPublicKey):
-            raise InvalidServerKeyError("the server's public key is no P-256 point")
-        return Signer(derive_shared_secret(self._pair.private_key, peer), app_version_hash)
+        return Signer(agree(self._pair.private_key, server_public_key), app_version_hash)
 
 
 class Signer:
@@ -53,16 +93,6 @@ class Signer:
 
         `head`, and `tail` together with `encoded`, must not be empty.
         """
-        before = encode_json(head)[:-1]
-        members = [encode_json({name: value})[1:-1] for name, value in tail.items()]
-        members += [b'"%s":%s' % (name.encode(), value) for name, value in encoded.items()]
-        after = b"," + b",".join(members) + b"}"
-        attestation = encode_json(
-            {
-                "session_hmac": sign(self._shared_secret, self.sequence, (before, after)),
-                "sequence": self.sequence,
-                "app_version_hash": self._app_version_hash,
-            }
-        )
+        body = draft_envelope(head, tail, **encoded).signed(self._shared_secret, self.sequence, self._app_version_hash)
         self.sequence += 1
-        return before + b',"attestation":' + attestation + after
+        return body

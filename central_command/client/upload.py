@@ -1,11 +1,10 @@
 """The `upload` command: session files in, accepted envelopes and credited points out."""
 
 import os
-import ssl
 import sys
 import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import random
 
@@ -14,41 +13,48 @@ import httpx
 import msgspec
 import trio
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from actors.settings import SchemaSettings
-from central_command.client.chunking import cut_into_parts
-from central_command.client.delivery import Delivery, RetryPolicy, Waiting, printable
-from central_command.client.identity import Identity, IdentityError, config_directory, load_identity
-from central_command.client.session import INGEST_TIMEOUT_S, Report, Work, upload_session
-from central_command.client.timing import Shift, shift_to_now
-from central_command.client.transcripts.providers import READERS
+from central_command.client.authoring import Work
+from central_command.client.delivery import RetryPolicy, printable
+from central_command.client.identity import Identity
+from central_command.client.pacing import ByteBudget, PacedDelivery, Pauses
+from central_command.client.planning import copied_uploads, plan
+from central_command.client.sending import NotSentError, Sender, failure_of
+from central_command.client.sources import FileError, Found, NoSessionError, SourceError, find_files, read_transcript
+from central_command.client.spool import SpoolError, spool_path
+from central_command.client.timing import shift_to_now
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, Transcript
+from central_command.client.transcripts.steps import Step
+from central_command.client.upload_options import (
+    AT_ONCE_DEFAULT,
+    Options,
+    client_for,
+    interruptible,
+    opened_uploads,
+    own_identity,
+    read_in_thread,
+    server_options,
+    work_of,
+)
+from central_command.client.upload_progress import Display, SessionBar
+from central_command.client.upload_report import FileReport, describe, describe_shift, lines_of, plans_table, table_of
+from central_command.client.uploads import Uploads, is_unfinished, taken, without
 
-DEFAULT_URL = "http://127.0.0.1:8443"
-_SESSION_KEY_CHARS_SHOWN = 8
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says of every file; `model` None means the one that the file names."""
-
-    url: str = DEFAULT_URL
-    provider: str = "claude-code"
-    model: str | None = None
-    insecure: bool = False
-
-
-class FileError(Exception):
-    """A file cannot be uploaded at all; the text is one sentence that says why."""
+AT_ONCE_MAX = 32
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+_WIDTH_ELSEWHERE = 200
+"""Columns of a table that is not printed on a terminal, so that its lines stay whole."""
 
 
 class Uploader:
-    """Uploads files one after the other over one client and says what came of each."""
+    """Uploads files, several at once, and keeps a report of each; files not begun when it stops are `untried`."""
 
     def __init__(
         self,
         client: httpx.AsyncClient,
+        uploads: Uploads,
         identity: Identity,
         options: Options,
         *,
@@ -57,222 +63,243 @@ class Uploader:
         jitter: Callable[[], float] = random,
         console: Console | None = None,
     ) -> None:
+        self.reports: list[FileReport] = []
+        self.passed_over = 0
+        self.untried = 0
         self._client = client
-        self._identity = identity
+        self._uploads = uploads
+        self._sender = Sender(uploads, identity, now_s=now_s)
         self._options = options
         self._policy = policy or RetryPolicy()
         self._now_s = now_s
         self._jitter = jitter
         self._console = console or Console(stderr=True)
+        self._pauses = Pauses()
+        self._budget = ByteBudget(FILE_BYTES_MAX)
+        self._is_unreachable = False
+        self._one_at_a_time: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
-    async def upload(self, paths: tuple[Path, ...]) -> int:
-        """Upload `paths`; gives how many of them were not delivered whole. A server out of reach ends it early."""
-        failed = 0
-        for index, path in enumerate(paths):
-            try:
-                reports = await self._upload_file(path)
-            except FileError as error:
-                click.echo(f"  not delivered: {error}")
-                failed += 1
+    @property
+    def failed(self) -> int:
+        """How many files were not delivered whole, those that were not tried included."""
+        return self.untried + sum(1 for report in self.reports if report.problem is not None)
+
+    async def upload(self, files: Sequence[Found]) -> int:
+        """Upload `files`; gives how many were not delivered whole. A server out of reach ends it early.
+
+        It may be cancelled at any point and called again, also in another process: what was sent stays sent.
+        """
+        left = iter(files)
+        with Display(self._console, files=len(files)) as display:
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(self._options.at_once, len(files))):
+                    nursery.start_soon(self._work, left, display)
+        return self.failed
+
+    async def _work(self, left: Iterator[Found], display: Display) -> None:
+        for found in left:
+            if self._is_unreachable:
+                self.untried += 1
                 continue
-            failed += any(report.problem for report in reports)
-            if rest := paths[index + 1 :] if reports[-1].unreachable else ():
-                click.echo(f"{len(rest)} more file(s) were not tried, because the server cannot be reached.")
-                return failed + len(rest)
-        return failed
+            report = await self._upload_file(found, display)
+            display.file_done()
+            if report is None:
+                self.passed_over += 1
+                continue
+            self.reports.append(report)
+            if report.unreachable:
+                self._is_unreachable = True
+            display.say(lines_of(report))
 
-    async def _upload_file(self, path: Path) -> list[Report]:
-        click.echo(f"{printable(str(path))}:")
-        transcript = await trio.to_thread.run_sync(_read, path, self._options.provider)
-        model = (self._options.model or transcript.model)[: SchemaSettings().model_engine_chars_max]
-        if not model:
-            raise FileError("the file names no model; say which one it was with --model NAME.")
-        steps, shift = shift_to_now(transcript.steps, now_s=self._now_s())
-        for line in _describe(transcript, model, shift):
-            click.echo(f"  {line}")
-        parts = cut_into_parts(steps)
-        if len(parts) > 1:
-            click.echo(f"  longer than one session may be: sent as {len(parts)} sessions")
-        reports: list[Report] = []
-        for part in parts:
-            work = Work(
-                provider=transcript.provider,
-                model=model,
-                agent_role="subagent" if transcript.is_subagent else "agent",
-                agent_id=printable(f"{transcript.provider}-{transcript.session_key[:_SESSION_KEY_CHARS_SHOWN]}"),
-                part=part,
+    async def _upload_file(self, found: Found, display: Display) -> FileReport | None:
+        """The report; None for a file of a folder that is no session."""
+        try:
+            size = found.path.stat().st_size
+            async with self._budget.hold(size):
+                transcript = await read_in_thread(found.path, self._options.provider)
+                return await self._upload_transcript(found.path, transcript, display)
+        except NoSessionError as error:
+            return FileReport(path=found.path, problem=str(error)) if found.named else None
+        except (FileError, SpoolError) as error:
+            return FileReport(path=found.path, problem=str(error))
+        except OSError as error:
+            return FileReport(path=found.path, problem=f"the file cannot be read: {error.strerror or error}.")
+
+    async def _upload_transcript(self, path: Path, transcript: Transcript, display: Display) -> FileReport:
+        work = work_of(path, transcript, self._options)
+        notes = describe(transcript, work.model)
+        # A copy of a file that is being sent waits, and finds everything there.
+        async with self._one_at_a_time[work.source]:
+            return await self._upload_work(path, work, transcript, notes, display)
+
+    async def _upload_work(
+        self, path: Path, work: Work, transcript: Transcript, notes: list[str], display: Display
+    ) -> FileReport:
+        with self._uploads.claimed(work.source) as is_claimed:
+            if not is_claimed:
+                problem = "another program is sending this session."
+                return FileReport(path=path, notes=tuple(notes), problem=problem)
+            if not self._options.resume:
+                self._uploads.send_anew(work.source)
+            sessions = tuple(self._uploads.sessions(work.source))
+            earlier = frozenset(each.session_id for each in sessions if not is_unfinished(each))
+            queue = without(transcript.steps, taken(sessions))
+            report = FileReport(path=path, sessions=sessions, earlier=earlier)
+            if not queue and len(earlier) == len(sessions) and failure_of(sessions) is None:
+                return msgspec.structs.replace(report, notes=tuple(notes), already_there=True)
+            notes += self._describe_rest(transcript, queue, is_further=bool(earlier))
+            with display.session(
+                path.name, steps=len(transcript.steps), done=sum(each.steps_accepted for each in sessions)
+            ) as bar:
+                failure = await self._send(work, transcript, bar)
+            return msgspec.structs.replace(
+                report,
+                notes=tuple(notes),
+                sessions=tuple(self._uploads.sessions(work.source)),
+                problem=None if failure is None else str(failure),
+                unreachable=failure is not None and failure.unreachable,
             )
-            reports.append(await self._upload_part(path, work))
-            if reports[-1].problem:
-                break
-        _tell(reports, parts=len(parts))
-        return reports
 
-    async def _upload_part(self, path: Path, work: Work) -> Report:
-        columns = (
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeElapsedColumn(),
+    def _describe_rest(self, transcript: Transcript, queue: list[Step], *, is_further: bool) -> Iterator[str]:
+        if len(queue) < len(transcript.steps):
+            yield f"{len(transcript.steps) - len(queue)} of its steps were sent before"
+        if is_further and queue:
+            yield "its session on the server has ended: the new steps become a further session"
+        _, shift = shift_to_now(tuple(queue), now_s=self._now_s())
+        if shift is not None and transcript.started_s is not None:
+            yield describe_shift(shift)
+
+    async def _send(self, work: Work, transcript: Transcript, bar: SessionBar) -> NotSentError | None:
+        delivery = PacedDelivery(
+            self._client, policy=self._policy, random=self._jitter, on_wait=bar.waiting, pauses=self._pauses
         )
-        name = escape(printable(path.name))
-        shown = self._console.is_terminal
-        with Progress(*columns, console=self._console, transient=True, disable=not shown) as progress:
-            task = progress.add_task(name, total=len(work.part.steps))
+        try:
+            await self._sender.send(delivery, work, transcript.steps, close=True, on_steps=bar.advance)
+        except NotSentError as error:
+            return error
+        return None
 
-            def on_wait(waiting: Waiting) -> None:
-                text = f"waiting {waiting.seconds:.0f} s: {waiting.reason}"
-                if shown:
-                    progress.update(task, description=f"{name} ({escape(text)})", refresh=True)
+
+async def _run(files: Sequence[Found], uploads: Uploads, identity: Identity, options: Options) -> int:
+    """Upload, and print what came of it; returns the exit status."""
+    async with client_for(options) as client:
+        uploader = Uploader(client, uploads, identity, options)
+
+        async def upload() -> None:
+            await uploader.upload(files)
+
+        was_interrupted = await interruptible(upload)
+    if uploader.untried:
+        click.echo(f"{uploader.untried} more file(s) were not tried, because the server cannot be reached.")
+    if uploader.passed_over:
+        click.echo(f"{uploader.passed_over} file(s) in the folders are no sessions, or hold no step: passed over.")
+    if uploader.reports:
+        print_table(table_of(uploader.reports))
+    if was_interrupted:
+        click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
+        return EXIT_INTERRUPTED
+    if uploader.failed:
+        count = len(files) - uploader.passed_over
+        click.echo(f"Error: {uploader.failed} of {count} file(s) were not delivered whole.", err=True)
+        return EXIT_FAILED
+    return 0
+
+
+def print_table(table: Table) -> None:
+    """On standard output; wide where that is no terminal."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_ELSEWHERE
+    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
+
+
+def _dry_run(files: Sequence[Found], options: Options) -> int:
+    """Print what would be sent; returns the exit status."""
+    plans = []
+    failed = passed_over = 0
+    with copied_uploads(spool_path(os.environ), url=options.url) as uploads:
+        for found in files:
+            try:
+                transcript = read_transcript(found.path, options.provider)
+                work = work_of(found.path, transcript, options)
+            except FileError as error:
+                if isinstance(error, NoSessionError) and not found.named:
+                    passed_over += 1
                 else:
-                    click.echo(f"  {text}", err=True)
-
-            def on_steps(steps: int) -> None:
-                progress.update(task, advance=steps, description=name)
-
-            delivery = Delivery(self._client, policy=self._policy, random=self._jitter, on_wait=on_wait)
-            return await upload_session(delivery, self._identity, work, on_steps=on_steps)
-
-
-def _read(path: Path, provider: str) -> Transcript:
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise FileError(f"the file is larger than {FILE_BYTES_MAX // 1024**2} MiB.")
-        with path.open("rb") as file:
-            transcript = READERS[provider].read(file)
-    except OSError as error:
-        raise FileError(f"the file cannot be read: {error.strerror or error}.") from error
-    if not transcript.steps:
-        unreadable = (
-            f" ({transcript.unreadable_lines} of its lines are not JSON)" if transcript.unreadable_lines else ""
-        )
-        raise FileError(f"the file holds no steps of a {provider} session{unreadable}.")
-    return transcript
-
-
-def _describe(transcript: Transcript, model: str, shift: Shift | None) -> list[str]:
-    usage = transcript.usage
-    lines = [f"{len(transcript.steps)} steps by {printable(model)}"]
-    if usage.output_tokens:
-        lines[0] += f", which reported {usage.input_tokens:,} tokens read and {usage.output_tokens:,} written"
-    if transcript.unreadable_lines:
-        lines.append(f"{transcript.unreadable_lines} unreadable line(s) left out")
-    if transcript.skipped_sidechain_events:
-        lines.append(f"{transcript.skipped_sidechain_events} event(s) of sub-agents left out")
-    if transcript.started_s is None:
-        lines.append("the file holds no times: every step carries that of this upload")
-    elif shift is not None:
-        lines.append(_describe_shift(shift))
-    return lines
-
-
-def _describe_shift(shift: Shift) -> str:
-    moved = timedelta(seconds=round(abs(shift.seconds)))
-    direction = "forward" if shift.seconds >= 0 else "back"
-    kept = "distances between steps are kept"
-    if shift.span_factor < 1:
-        kept = f"the session spans more than the server takes, so its distances are {shift.span_factor:.1%} of the real"
-    return f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
-
-
-def _tell(reports: list[Report], *, parts: int) -> None:
-    for report in reports:
-        click.echo(f"  session {report.session_id}")
-        click.echo(
-            f"  accepted: {report.envelopes_accepted} of {report.envelopes} envelopes, "
-            f"{report.steps_accepted} of {report.steps} steps"
-        )
-        if report.credit is not None and report.credit.points is not None:
-            steps = "" if report.credit.steps is None else f" for {report.credit.steps} steps"
-            click.echo(f"  credited: {report.credit.points:,.10g} points{steps}")
-        elif report.problem is None:
-            click.echo("  credited: the server did not say")
-        if report.problem is not None:
-            click.echo(f"  not delivered: {report.problem}")
-    if len(reports) < parts:
-        click.echo(f"  {parts - len(reports)} more session(s) of this file were not sent")
-
-
-def _client(options: Options) -> httpx.AsyncClient:
-    verify: ssl.SSLContext | bool = not options.insecure
-    # A proxy of the environment cannot know this machine's own loopback.
-    is_loopback = httpx.URL(options.url).host in {"127.0.0.1", "localhost", "::1"}
-    return httpx.AsyncClient(
-        base_url=options.url, verify=verify, timeout=INGEST_TIMEOUT_S, follow_redirects=False, trust_env=not is_loopback
-    )
-
-
-async def _run(paths: tuple[Path, ...], identity: Identity, options: Options) -> int:
-    async with _client(options) as client:
-        return await Uploader(client, identity, options).upload(paths)
-
-
-def _check_url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        url = httpx.URL(value)
-    except httpx.InvalidURL as error:
-        raise click.BadParameter(f"{value!r} is no URL: {error}.") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise click.BadParameter(f"{value!r} is no URL of a server, such as {DEFAULT_URL}.")
-    return value.rstrip("/")
+                    failed += 1
+                    click.echo(f"{printable(str(found.path))}: {error}", err=True)
+                continue
+            known = uploads if options.resume else None
+            plans.append((found.path, plan(known, work, transcript.steps, now_s=time.time())))
+    print_table(plans_table(plans))
+    if passed_over:
+        click.echo(f"{passed_over} file(s) in the folders are no sessions, or hold no step: passed over.")
+    click.echo("Nothing was sent.")
+    return EXIT_FAILED if failed else 0
 
 
 @click.command(name="upload")
-@click.argument(
-    "files",
-    metavar="FILE...",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@server_options
 @click.option(
-    "--url",
-    default=DEFAULT_URL,
+    "--at-once",
+    type=click.IntRange(1, AT_ONCE_MAX),
+    default=AT_ONCE_DEFAULT,
     show_default=True,
-    envvar="GROOVE_CENTRAL_URL",
-    show_envvar=True,
-    callback=_check_url,
-    help="Where the Central Command server is.",
+    help="So many sessions are sent at the same time.",
 )
 @click.option(
-    "--provider",
-    type=click.Choice(sorted(READERS)),
-    default="claude-code",
+    "--resume/--no-resume",
+    default=True,
     show_default=True,
-    help="The agent whose session files these are.",
+    help="Go on where an earlier upload stopped, and skip what is there; or send everything anew.",
 )
-@click.option(
-    "--contributor-id",
-    metavar="HEX",
-    help="Credit this contributor (32 hexadecimal digits) instead of your own id, which is made on first use and "
-    "kept in central-command/contributor_id in your configuration directory (~/.config).",
-)
-@click.option("--model", metavar="NAME", help="The model that did the work; by default the one that the file names.")
-@click.option("--insecure", is_flag=True, help="Do not verify the server's TLS certificate (self-signed ones).")
+@click.option("--dry-run", is_flag=True, help="Print what would be sent; nothing is contacted or written.")
 def upload_command(
-    *, files: tuple[Path, ...], url: str, provider: str, contributor_id: str | None, model: str | None, insecure: bool
+    *,
+    paths: tuple[str, ...],
+    url: str,
+    provider: str | None,
+    contributor_id: str | None,
+    model: str | None,
+    insecure: bool,
+    at_once: int,
+    resume: bool,
+    dry_run: bool,
 ) -> None:
-    """Upload coding agents' session FILEs and get credit for them.
+    """Upload coding agents' session files and get credit for them.
 
-    A FILE is what the agent itself wrote while it worked; Claude Code keeps its own under ~/.claude/projects, one
-    .jsonl file a session. Each is sent as one signed session: what you asked, what the agent thought, did and saw.
-    Everything in those texts is sent as it is, so look for secrets first.
+    A PATH is a file, a folder (all *.jsonl and *.json in and below it) or a glob in quotes. The files are what the
+    agent itself wrote while it worked: Claude Code keeps its own under ~/.claude/projects, one a session. Each is sent
+    as one signed session: what you asked, what the agent thought, did and saw. Everything in those texts is sent as it
+    is, so look for secrets first.
 
-    The server takes nothing older than seven days: an older session is shifted as a whole so that it ends now, and
-    this is said. For each file you see what was accepted and what was credited. The exit status is 0 when every file
-    was delivered whole, else 1.
+    It may be interrupted at any point and run again: nothing is sent twice, and what is there is skipped. When a file
+    has grown since its session was closed, its new steps become a further session. The server takes nothing older than
+    seven days: an older session is shifted as a whole so that it ends now, and this is said.
 
-    Example: central-command upload ~/.claude/projects/my-project/*.jsonl
+    \b
+    Examples:
+      central-command upload ~/.claude/projects/my-project --dry-run
+      central-command upload ~/.claude/projects/my-project/*.jsonl
+
+    Exit status: 0 everything was delivered, 1 something was not, 130 interrupted.
     """
-    options = Options(url=url, provider=provider, model=(model or "").strip() or None, insecure=insecure)
+    options = Options(
+        url=url,
+        provider=provider,
+        model=(model or "").strip() or None,
+        insecure=insecure,
+        at_once=at_once,
+        resume=resume,
+    )
     try:
-        identity = load_identity(
-            config_directory(os.environ), source_file=Path(__file__), contributor_id=contributor_id or None
-        )
-    except IdentityError as error:
+        files = find_files(paths)
+        if dry_run:
+            sys.exit(_dry_run(files, options))
+        identity = own_identity(contributor_id)
+        with opened_uploads(url) as uploads:
+            status = trio.run(_run, files, uploads, identity, options)
+    except SourceError as error:
+        raise click.BadParameter(str(error), param_hint="PATH") from error
+    except SpoolError as error:
         raise click.ClickException(str(error)) from error
-    failed = trio.run(_run, files, identity, options)
-    if failed:
-        click.echo(f"Error: {failed} of {len(files)} file(s) were not delivered whole.", err=True)
-        sys.exit(1)
+    sys.exit(status)

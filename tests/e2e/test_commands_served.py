@@ -38,7 +38,7 @@ def uploaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uploaded]:
     """One upload of all transcripts, for all tests here."""
     folder = tmp_path_factory.mktemp("served")
     with ServerProcess(folder / "data") as server:
-        settings = {"XDG_CONFIG_HOME": str(folder / "config")}
+        settings = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
         files = [str(path) for path in TRANSCRIPTS]
         done = run_command("upload", *files, "--url", server.url, cwd=folder, settings=settings)
         assert done.returncode == 0, done.stderr + done.stdout
@@ -105,7 +105,7 @@ def test_an_upload_to_nobody_fails_in_a_sentence(tmp_path: Path) -> None:
     """No server, a file without steps: exit status 1, and what was wrong."""
     empty = tmp_path / "empty.jsonl"
     empty.write_text("{}\n")
-    settings = {"XDG_CONFIG_HOME": str(tmp_path)}
+    settings = {"XDG_CONFIG_HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
     done = run_command("upload", str(empty), "--url", "http://127.0.0.1:1", cwd=tmp_path, settings=settings)
     assert done.returncode == 1
     assert "no steps" in done.stdout + done.stderr

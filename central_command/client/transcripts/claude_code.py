@@ -29,30 +29,43 @@ One assistant message is written as several events, one a content block, each wi
 usage is counted once a message id. Events copied when a session is resumed carry their old `uuid` and are read once.
 Tool calls made in parallel stand before their results; a result that was written before its call is held back until
 the call has been read.
+
+*While the file grows*, what a line means can depend on one of the next `WINDOW_EVENTS`: a result whose call may yet
+follow, a slash command that turns out to be the program's own, queued text whose delivery may follow. Only where one of
+these is open at the end of the file are the steps from there on not settled; nothing is looked for beyond that window,
+so what is settled stays so. Nothing is settled before the first message and the first time, nor, in a file that begins
+with sidechain events which name no `agentId`, before `WINDOW_EVENTS` messages have shown that it holds nothing else.
 """
 
 import re
 from collections import Counter, deque
 from typing import BinaryIO, ClassVar
 
+from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.claude_code_events import (
     block_text,
     blocks_of,
-    count_of,
     first_text,
     is_call,
     is_error_object,
+    is_of_claude_code,
     is_queued_command,
     is_result,
     is_sidechain,
-    result_text,
+)
+from central_command.client.transcripts.json_values import (
+    content_text,
+    count_of,
+    name_of,
     seconds_of,
     text_of,
     visible_text,
 )
-from central_command.client.transcripts.reader import Transcript, Usage, read_json_lines
-from central_command.client.transcripts.steps import NAME_CHARS_MAX, JsonObject, StepList
+from central_command.client.transcripts.reader import Head, JsonLines, Transcript, Usage, times_of
+from central_command.client.transcripts.steps import JsonObject, StepList
 
+WINDOW_EVENTS = 64
+"""How many events before and after one are looked at to tell what it means; its settled steps wait for no more."""
 _KINDS_READ = frozenset({"user", "assistant", "result", "attachment", "queue-operation"})
 _INTERRUPTED = "[Request interrupted by user"
 _LOCAL_OUTPUT = ("<local-command-stdout>", "<local-command-stderr>")
@@ -69,47 +82,63 @@ class ClaudeCodeReader:
 
     provider: ClassVar[str] = "claude-code"
 
+    def recognises(self, head: Head) -> bool:
+        """Whether the first lines hold an event of this program."""
+        return is_of_claude_code(head)
+
     def read(self, file: BinaryIO) -> Transcript:
         """Read a whole session; lines that are no JSON object are counted, everything else unknown is left out."""
         events: list[JsonObject] = []
-        unreadable = 0
         seen: set[str] = set()
         session_key = ""
-        for event in read_json_lines(file):
-            if event is None:
-                unreadable += 1
-                continue
+        lines = JsonLines(file)
+        for event in lines:
             session_key = session_key or text_of(event.get("sessionId")) or text_of(event.get("session_id"))
             uuid = text_of(event.get("uuid"))
             if text_of(event.get("type")) in _KINDS_READ and (not uuid or uuid not in seen):
                 seen.add(uuid)
                 event.pop("toolUseResult", None)  # what `message` says, once more and larger
                 events.append(event)
-        mine, is_subagent = _own_events(events)
+        mine, is_subagent, is_decided = _own_events(events)
         session = _Session(mine)
         for event in mine:
             session.take(event)
         steps = session.list.steps
+        started_s, ended_s = times_of(steps, has_times=session.has_times)
         return Transcript(
             session_key=session_key,
             provider=self.provider,
             model=session.model(),
             is_subagent=is_subagent,
             steps=tuple(steps),
-            started_s=min((step.timestamp for step in steps), default=None) if session.has_times else None,
-            ended_s=max((step.timestamp for step in steps), default=None) if session.has_times else None,
+            started_s=started_s,
+            ended_s=ended_s,
             usage=session.usage(),
-            unreadable_lines=unreadable,
+            unreadable_lines=lines.unreadable,
             skipped_sidechain_events=len(events) - len(mine),
+            settled_steps=session.settled_steps() if is_decided else 0,
+            is_incomplete=lines.is_incomplete,
         )
 
 
-def _own_events(events: list[JsonObject]) -> tuple[list[JsonObject], bool]:
-    """The events of the session's own agent, and whether that is a sub-agent (nothing else is in the file)."""
-    own = [event for event in events if not is_sidechain(event)]
-    if any(text_of(event.get("type")) in {"user", "assistant"} for event in own):
-        return own, False
-    return events, len(own) < len(events)
+READER = ClaudeCodeReader()
+
+
+def _own_events(events: list[JsonObject]) -> tuple[list[JsonObject], bool, bool]:
+    """The events of the session's own agent, whether that is a sub-agent, and whether both will stay so.
+
+    A sub-agent's file holds nothing but sidechain events; its first messages tell, and those alone, so that a session
+    is never taken for another one after some of its steps have been sent.
+    """
+    first: list[JsonObject] = []
+    for event in events:
+        if text_of(event.get("type")) in {"user", "assistant"}:
+            first.append(event)
+            if len(first) == WINDOW_EVENTS or not is_sidechain(event) or text_of(first[0].get("agentId")):
+                break
+    if first and is_sidechain(first[-1]):
+        return events, True, len(first) == WINDOW_EVENTS or bool(text_of(first[0].get("agentId")))
+    return [event for event in events if not is_sidechain(event)], False, bool(first)
 
 
 class _Session:
@@ -120,22 +149,53 @@ class _Session:
         times = [at for event in events if (at := seconds_of(event.get("timestamp"))) is not None]
         self.has_times = bool(times)
         self._at = times[0] if times else 0.0
-        self._calls_to_come = {
-            text_of(b.get("id"))[:NAME_CHARS_MAX] for event in events for b in blocks_of(event) if is_call(b)
-        }
-        self._tools: dict[str, str] = {}
-        self._answered: set[str] = set()
+        self._place = -1
+        self._last_place = len(events) - 1
+        self._settled: int | None = None
+        self._call_places: dict[str, int] = {}
+        self._local_output_places: dict[str, int] = {}
+        self._delivery_places: dict[str, list[int]] = {}
+        for place, event in enumerate(events):
+            self._survey(place, event)
+        self._calls = Calls(self.list)
         self._early_results: dict[str, JsonObject] = {}
-        self._local_commands = {text_of(e.get("parentUuid")) for e in events if first_text(e).startswith(_LOCAL_OUTPUT)}
-        self._delivered = {
-            first_text(event) for event in events if text_of(event.get("type")) in {"user", "attachment"}
-        }
         self._queue: deque[str] = deque()
         self._model_of: dict[str, str] = {}
         self._usage_of: dict[str, Usage] = {}
 
+    def _survey(self, place: int, event: JsonObject) -> None:
+        """Note where calls, the output of local commands and the delivery of queued text stand."""
+        for block in blocks_of(event):
+            if is_call(block):
+                self._call_places.setdefault(name_of(block.get("id")), place)
+        text = first_text(event)
+        if text.startswith(_LOCAL_OUTPUT):
+            self._local_output_places.setdefault(text_of(event.get("parentUuid")), place)
+        if text and text_of(event.get("type")) in {"user", "attachment"}:
+            self._delivery_places.setdefault(text, []).append(place)
+
+    def settled_steps(self) -> int:
+        """How many steps stay as they are when more events follow."""
+        if not self.has_times:
+            return 0
+        return len(self.list.steps) if self._settled is None else self._settled
+
+    def _mark_if_open(self) -> None:
+        """Settle no further steps if events that are not written yet may tell what the present one means."""
+        if self._settled is None and self._place + WINDOW_EVENTS > self._last_place:
+            self._settled = len(self.list.steps)
+
+    def _is_delivered(self, text: str) -> bool:
+        """Whether queued text has an event of its own near by."""
+        near = (abs(place - self._place) <= WINDOW_EVENTS for place in self._delivery_places.get(text, ()))
+        if any(near):
+            return True
+        self._mark_if_open()
+        return False
+
     def take(self, event: JsonObject) -> None:
         """Add the steps of one event."""
+        self._place += 1
         at = seconds_of(event.get("timestamp"))
         self._at = self._at if at is None else at
         match event.get("type"):
@@ -192,42 +252,37 @@ class _Session:
             self.list.add("thought", self._at, text)
 
     def _take_call(self, block: JsonObject) -> None:
-        call_id = text_of(block.get("id"))[:NAME_CHARS_MAX]
-        if call_id and call_id in self._tools:
-            return
-        tool = text_of(block.get("name"))[:NAME_CHARS_MAX] or "unnamed"
-        if call_id:
-            self._tools[call_id] = tool
-        self.list.add_action(self._at, tool, block.get("input") or {}, call_id or None)
-        if early := self._early_results.pop(call_id, None):
+        call_id = name_of(block.get("id"))
+        is_new = self._calls.act(self._at, name_of(block.get("name")), block.get("input") or {}, call_id)
+        if is_new and (early := self._early_results.pop(call_id, None)):
             self._take_result(early)
 
     def _take_result(self, block: JsonObject) -> None:
-        call_id = text_of(block.get("tool_use_id"))[:NAME_CHARS_MAX]
-        if call_id and call_id in self._calls_to_come and call_id not in self._tools:
-            self._early_results.setdefault(call_id, block)
-            return
-        if call_id and call_id in self._answered:
-            return
-        self._answered.add(call_id)
+        call_id = name_of(block.get("tool_use_id"))
+        if call_id and not self._calls.knows(call_id) and not self._calls.is_answered(call_id):
+            if self._place < self._call_places.get(call_id, -1) <= self._place + WINDOW_EVENTS:
+                self._early_results.setdefault(call_id, block)
+                return
+            self._mark_if_open()
         failed = block.get("is_error") is True or is_error_object(block.get("content"))
-        self.list.add(
-            "error" if failed else "observation",
-            self._at,
-            result_text(block.get("content")),
-            tool=self._tools.get(call_id),
-            call_id=call_id or None,
-        )
+        self._calls.answer(self._at, call_id, content_text(block.get("content")), failed=failed)
 
     def _take_user(self, event: JsonObject) -> None:
         by_program = event.get("isMeta") is True or event.get("isCompactSummary") is True
         # A command whose output is the program's own was carried out by the program: the agent never saw it.
-        is_local = text_of(event.get("uuid")) in self._local_commands and first_text(event).startswith(_COMMAND)
+        is_local = first_text(event).startswith(_COMMAND) and self._is_local(text_of(event.get("uuid")))
         for block in blocks_of(event):
             if is_result(block):
                 self._take_result(block)
             elif not by_program and not is_local:
                 self._take_user_text(block_text(block), source="user")
+
+    def _is_local(self, uuid: str) -> bool:
+        """Whether the output of a local command follows the command of this uuid."""
+        if self._place < self._local_output_places.get(uuid, -1) <= self._place + WINDOW_EVENTS:
+            return True
+        self._mark_if_open()
+        return False
 
     def _take_user_text(self, text: str, *, source: str) -> None:
         if not visible_text(text) or text.startswith(_LOCAL):
@@ -255,9 +310,9 @@ class _Session:
                     self._queue.append(text)
             case "remove" if self._queue:
                 text = self._queue.popleft()
-                if text not in self._delivered:
+                if not self._is_delivered(text):
                     self._take_user_text(text, source="queue")
-            case "dequeue" if self._queue and self._queue[0] in self._delivered:
+            case "dequeue" if self._queue and self._is_delivered(self._queue[0]):
                 self._queue.popleft()
             case "popAll":
                 self._queue.clear()

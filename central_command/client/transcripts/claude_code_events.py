@@ -1,37 +1,12 @@
 """What stands in a Claude Code event: every member may be missing or of another type, and nothing here raises."""
 
-from datetime import UTC, datetime
+from central_command.client.transcripts.json_values import media_text, object_of, text_of
+from central_command.client.transcripts.reader import Head
+from central_command.client.transcripts.steps import JsonObject
 
-from central_command.client.transcripts.steps import NAME_CHARS_MAX, JsonObject, json_text
-
-_MILLISECONDS_FROM = 10**12
-
-
-def text_of(value: object) -> str:
-    """The value if it is text, else nothing."""
-    return value if isinstance(value, str) else ""
-
-
-def visible_text(value: object) -> str:
-    """The value if it is text with anything to see in it, else nothing."""
-    text = text_of(value)
-    return "" if not text or text.isspace() else text
-
-
-def count_of(value: object) -> int:
-    """The value if it is a positive integer, else 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def seconds_of(value: object) -> float | None:
-    """A time in seconds since the epoch, rounded to milliseconds; None for what is no time."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MILLISECONDS_FROM * 10:
-        return round(value / 1000 if value >= _MILLISECONDS_FROM else float(value), 3)
-    try:
-        at = datetime.fromisoformat(text_of(value))
-        return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), 3)
-    except (ValueError, OverflowError):
-        return None
+_KINDS = frozenset(
+    {"user", "assistant", "system", "progress", "attachment", "queue-operation", "file-history-snapshot", "result"}
+)
 
 
 def blocks_of(event: JsonObject) -> list[JsonObject]:
@@ -77,33 +52,28 @@ def block_text(block: JsonObject) -> str:
     match block.get("type"):
         case "text":
             return text_of(block.get("text"))
-        case "image" | "document" as kind:
-            source = block.get("source")
-            media_type = text_of(source.get("media_type")) if isinstance(source, dict) else ""
-            return f"[{kind}: {media_type[:NAME_CHARS_MAX] or 'unknown type'}]"
+        case "image" | "document":
+            return media_text(block)
         case _:
             return ""
-
-
-def result_text(content: object) -> str:
-    """The text of a tool's result: text as it is, blocks joined by newlines, anything else as JSON."""
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return ""
-    if isinstance(content, list):
-        return "\n".join(_result_part(part) for part in content)
-    return json_text(content)
-
-
-def _result_part(part: object) -> str:
-    if isinstance(part, str):
-        return part
-    if isinstance(part, dict) and text_of(part.get("type")) in {"text", "image", "document"}:
-        return block_text(part)
-    return json_text(part)
 
 
 def is_sidechain(event: JsonObject) -> bool:
     """Whether an event belongs to a sub-agent."""
     return event.get("isSidechain") is True or isinstance(event.get("parent_tool_use_id"), str)
+
+
+def is_of_claude_code(head: Head) -> bool:
+    """Whether a file begins with events of Claude Code: its kinds, with what only they have beside them."""
+    return any(_is_event(event) for event in head.events)
+
+
+def _is_event(event: JsonObject) -> bool:
+    kind = text_of(event.get("type"))
+    if kind == "summary":
+        return "leafUuid" in event
+    if kind == "file-history-snapshot":
+        return "messageId" in event
+    is_one = kind in _KINDS and any(isinstance(event.get(name), str) for name in ("sessionId", "session_id", "uuid"))
+    in_message = object_of(event.get("message"))
+    return is_one or (kind in {"user", "assistant"} and "content" in in_message)

@@ -1,12 +1,17 @@
 """What every reader of an agent's own session files gives: a transcript, and how its lines are read.
 
-Another agent is added in one file: a class with `provider` and `read` as in `TranscriptReader`, and its entry in
-`central_command.client.transcripts.providers`.
+Another agent is added in one file in this package: a class as in `TranscriptReader` and an object of it by the name of
+`READER`, which `central_command.client.transcripts.providers` finds by itself.
+
+*Files that are still written.* Reading is idempotent: whoever follows a file reads it again from its start and takes
+the steps that it has not seen. The first `settled_steps` of a transcript never change however the file grows, so those
+may be sent at once; the rest may, in the cases that each reader names, when the session is over. The last line may be
+half written: it is no damage, `is_incomplete` tells of it, and a later reading takes it in.
 """
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Protocol
 
 import msgspec
@@ -32,7 +37,9 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     `session_key` is the agent's own id of the session, empty when the file names none; `model` likewise.
     `started_s` and `ended_s` are seconds since the epoch, UTC, of the first and last step, None when the file holds
     no times: its steps then stand at 0. `unreadable_lines` were no JSON objects, `skipped_sidechain_events` belong
-    to sub-agents whose work is not part of this session's steps.
+    to sub-agents whose work is not part of this session's steps. `settled_steps` is how many steps at the beginning
+    will be the same, in all their members, however much is yet written to the end of the file. `is_incomplete` says
+    that the file ends within a line.
     """
 
     session_key: str
@@ -45,6 +52,20 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     unreadable_lines: int = 0
     skipped_sidechain_events: int = 0
+    settled_steps: int = 0
+    is_incomplete: bool = False
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The beginning of a file, by which its agent is known.
+
+    `name` is the file's name without its folders, `events` the JSON objects on the whole lines of the beginning, `text`
+    the beginning itself, which is all there is to see of a file that is one JSON text over many lines.
+    """
+
+    name: str
+    events: tuple[JsonObject, ...]
+    text: str
 
 
 class TranscriptReader(Protocol):
@@ -55,28 +76,50 @@ class TranscriptReader(Protocol):
         """The contract's name of the agent (`metadata.provider`)."""
         ...
 
+    def recognises(self, head: Head) -> bool:
+        """Whether a file that begins like this is one of this agent's."""
+        ...
+
     def read(self, file: BinaryIO) -> Transcript:
         """Read a whole session; damaged parts are counted, never raised."""
         ...
 
 
-def read_json_lines(file: BinaryIO) -> Iterator[JsonObject | None]:
-    """The JSON objects of `file`, one a line, None for a line that is none; blank lines are passed over."""
-    while line := file.readline(LINE_BYTES_MAX + 1):
-        if len(line) > LINE_BYTES_MAX:
-            while line and not line.endswith(b"\n"):
-                line = file.readline(LINE_BYTES_MAX)
-            yield None
-        elif not line.isspace():
-            yield _decode(line)
+class JsonLines:
+    """The JSON objects of a file, one a line, and how many lines were none; blank lines are passed over.
+
+    `unreadable` counts what has been iterated over so far. A last line that has no end yet and is no JSON object is
+    still being written: it sets `is_incomplete` and is not counted. No beginning of an object is itself an object, so
+    a last line that does parse is whole, whether or not its end has been written.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.unreadable = 0
+        self.is_incomplete = False
+
+    def __iter__(self) -> Iterator[JsonObject]:
+        while line := self._file.readline(LINE_BYTES_MAX + 1):
+            if len(line) > LINE_BYTES_MAX:
+                while line and not line.endswith(b"\n"):
+                    line = self._file.readline(LINE_BYTES_MAX)
+                self.unreadable += 1
+            elif not line.isspace():
+                value = decode_json(line)
+                if isinstance(value, dict):
+                    yield value
+                elif line.endswith(b"\n"):
+                    self.unreadable += 1
+                else:
+                    self.is_incomplete = True
 
 
-def _decode(line: bytes) -> JsonObject | None:
+def decode_json(text: bytes) -> object:
+    """The value of a JSON text; None, which is no session either, for what is no JSON."""
     try:
-        value = json.loads(line, parse_float=_number, parse_constant=_no_number)
+        return json.loads(text, parse_float=_number, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _number(text: str) -> float | int | None:
@@ -85,6 +128,13 @@ def _number(text: str) -> float | int | None:
     if not math.isfinite(value):
         return None
     return int(value) if value.is_integer() and abs(value) < 1e21 else value
+
+
+def times_of(steps: Sequence[Step], *, has_times: bool) -> tuple[float | None, float | None]:
+    """When the first and the last of `steps` stand; None and None for a file that holds no times."""
+    if not has_times or not steps:
+        return None, None
+    return min(step.timestamp for step in steps), max(step.timestamp for step in steps)
 
 
 def _no_number(_text: str) -> None:

@@ -105,6 +105,10 @@ class StepList:
     def __init__(self) -> None:
         self.steps: list[Step] = []
 
+    def move(self, timestamp: float) -> None:
+        """Give every step so far this time, which is the first that the file names."""
+        self.steps[:] = [msgspec.structs.replace(step, timestamp=timestamp) for step in self.steps]
+
     def add(
         self,
         kind: StepType,
@@ -115,10 +119,15 @@ class StepList:
         intent: str | None = None,
         tool: str | None = None,
         call_id: str | None = None,
+        original_tokens: int | None = None,
     ) -> None:
-        """Add a step with `content` cut to its bound; an `error` is marked `is_error`."""
+        """Add a step with `content` cut to its bound; an `error` is marked `is_error`.
+
+        `original_tokens` is given where the agent itself had cut the text before it wrote it down.
+        """
         fitted = cut(content, CONTENT_CHARS_MAX)
-        whole = len(fitted) == len(content)
+        whole = len(fitted) == len(content) and original_tokens is None
+        original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
         self.steps.append(
             Step(
                 step=len(self.steps) + 1,
@@ -131,7 +140,7 @@ class StepList:
                 call_id=call_id,
                 is_error=True if kind == "error" else None,
                 truncated=None if whole else True,
-                original_token_count=None if whole else estimate_tokens(len(content)),
+                original_token_count=None if whole else original,
                 token_count=estimate_tokens(len(fitted)),
             )
         )

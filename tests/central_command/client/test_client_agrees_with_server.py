@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,11 @@ from actors.reading import Envelope, read_envelope
 from actors.settings import SchemaSettings
 from central_command.client.identity import Identity
 from central_command.client.session import INGEST_PATH
-from central_command.client.upload import Options, Uploader
+from central_command.client.sources import Found
+from central_command.client.spool import Spool
+from central_command.client.upload import Uploader
+from central_command.client.upload_options import DEFAULT_URL, Options
+from central_command.client.uploads import Uploads
 
 AWKWARD = {
     "type": "assistant",
@@ -46,8 +51,13 @@ async def test_every_envelope_is_one_that_the_server_takes(
     if name == "awkward":
         path = tmp_path / "awkward.jsonl"
         path.write_text(json.dumps(AWKWARD))
-    async with fake_server.client() as client:
-        assert await Uploader(client, identity, Options()).upload((path,)) == 0
+    with (
+        Spool(tmp_path / "spool.db") as spool,
+        closing(Uploads(spool, tmp_path / "uploads.lock", url=DEFAULT_URL)) as uploads,
+    ):
+        async with fake_server.client() as client:
+            uploader = Uploader(client, uploads, identity, Options())
+            assert await uploader.upload([Found(path, named=True)]) == 0
     bodies = fake_server.bodies(INGEST_PATH)
     assert len(bodies) >= 2
     settings = SchemaSettings()

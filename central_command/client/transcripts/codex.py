@@ -1,0 +1,54 @@
+"""Codex's two kinds of session files: its rollouts, and what `codex exec --json` prints.
+
+`codex_rollout` and `codex_exec` say what stands in each and which step it becomes. Their file names and first lines
+tell them apart. Checked against what codex-cli 0.169.0 writes; older rollouts are read too, back to those whose lines
+are bare response items.
+"""
+
+from typing import BinaryIO, ClassVar
+
+from central_command.client.transcripts.codex_exec import ExecSession, is_exec_event
+from central_command.client.transcripts.codex_rollout import RolloutSession, is_rollout_line
+from central_command.client.transcripts.reader import Head, JsonLines, Transcript, times_of
+
+
+class CodexReader:
+    """Reads `~/.codex/sessions/**/rollout-*.jsonl` and the output of `codex exec --json`."""
+
+    provider: ClassVar[str] = "codex"
+
+    def recognises(self, head: Head) -> bool:
+        """Whether the first lines hold an event of either kind."""
+        is_rollout = head.name.startswith("rollout-")
+        return any(is_exec_event(each) or is_rollout_line(each, bare=is_rollout) for each in head.events)
+
+    def read(self, file: BinaryIO) -> Transcript:
+        """Read a whole session; the first event that is of one kind tells which kind the file is."""
+        session: ExecSession | RolloutSession | None = None
+        lines = JsonLines(file)
+        for event in lines:
+            if session is None and is_exec_event(event):
+                session = ExecSession()
+            elif session is None and is_rollout_line(event, bare=True):
+                session = RolloutSession()
+            if session is not None:
+                session.take(event)
+        session = session or RolloutSession()
+        steps = session.list.steps
+        started_s, ended_s = times_of(steps, has_times=session.has_times)
+        return Transcript(
+            session_key=session.session_key,
+            provider=self.provider,
+            model=session.model(),
+            is_subagent=session.is_subagent,
+            steps=tuple(steps),
+            started_s=started_s,
+            ended_s=ended_s,
+            usage=session.usage,
+            unreadable_lines=lines.unreadable,
+            settled_steps=session.settled_steps,
+            is_incomplete=lines.is_incomplete,
+        )
+
+
+READER = CodexReader()

@@ -1,0 +1,84 @@
+"""Gemini CLI's three kinds of session files: its recorded chats, its saved checkpoints and its event stream.
+
+`gemini_chat` and `gemini_stream` say what stands in each and which step it becomes. Checked against what
+`@google/gemini-cli` 0.61.0 writes; the chats of older versions, one JSON text in a file, are read too.
+"""
+
+import re
+from typing import BinaryIO, ClassVar
+
+from central_command.client.transcripts.gemini_chat import ChatSession, is_chat_record
+from central_command.client.transcripts.gemini_stream import StreamSession, is_stream_event
+from central_command.client.transcripts.reader import FILE_BYTES_MAX, Head, JsonLines, Transcript, decode_json, times_of
+from central_command.client.transcripts.steps import JsonObject
+
+_BEGINNING_BYTES = 64 * 1024
+_CHAT_TEXT = re.compile(r'\{\s*"sessionId"\s*:.*"(?:projectHash|messages)"\s*:', re.DOTALL)
+_CHECKPOINT_TEXT = re.compile(r'(?:\[|\{\s*"history"\s*:\s*\[)\s*\{\s*"(?:role|parts)"\s*:')
+
+
+class GeminiReader:
+    """Reads `~/.gemini/tmp/*/chats/*.json*`, checkpoints, and `gemini --output-format stream-json`."""
+
+    provider: ClassVar[str] = "gemini"
+
+    def recognises(self, head: Head) -> bool:
+        """Whether the first lines hold an event of the stream or a chat's record, or one JSON text begins as such."""
+        if any(is_stream_event(event) or is_chat_record(event) for event in head.events):
+            return True
+        return _begins_as_one_text(head.text)
+
+    def read(self, file: BinaryIO) -> Transcript:
+        """Read a whole session: line by line, or at once if it is one JSON text over many lines.
+
+        A text of this second kind that is cut off has no steps yet and is incomplete.
+        """
+        whole = _one_text(file)
+        session: ChatSession | StreamSession = ChatSession()
+        unreadable, is_incomplete = 0, False
+        if isinstance(whole, dict | list):
+            session.take_whole(whole)
+        else:
+            is_begun = False
+            lines = JsonLines(file)
+            for event in lines:
+                if not is_begun and is_stream_event(event):
+                    session = StreamSession()
+                is_begun = is_begun or is_stream_event(event) or is_chat_record(event)
+                session.take(event)
+            unreadable, is_incomplete = lines.unreadable, lines.is_incomplete
+            file.seek(0)
+            if not is_begun and _begins_as_one_text(file.read(_BEGINNING_BYTES).decode("utf-8", "replace")):
+                unreadable, is_incomplete = 0, True
+        session.finish()
+        steps = session.list.steps
+        started_s, ended_s = times_of(steps, has_times=session.has_times)
+        return Transcript(
+            session_key=session.session_key,
+            provider=self.provider,
+            model=session.model(),
+            is_subagent=session.is_subagent,
+            steps=tuple(steps),
+            started_s=started_s,
+            ended_s=ended_s,
+            usage=session.usage(),
+            unreadable_lines=unreadable,
+            settled_steps=session.settled_steps,
+            is_incomplete=is_incomplete,
+        )
+
+
+READER = GeminiReader()
+
+
+def _begins_as_one_text(text: str) -> bool:
+    return bool(_CHAT_TEXT.match(text.lstrip()) or _CHECKPOINT_TEXT.match(text.lstrip()))
+
+
+def _one_text(file: BinaryIO) -> JsonObject | list[object] | None:
+    """The value of a file that is one JSON text over many lines; None, with the file at its start, for any other."""
+    first = file.readline(FILE_BYTES_MAX)
+    is_one_line = isinstance(decode_json(first), dict)
+    value = None if is_one_line else decode_json(first + file.read(FILE_BYTES_MAX))
+    file.seek(0)
+    return value if isinstance(value, dict | list) else None

@@ -1,0 +1,257 @@
+"""Gemini CLI's recorded chats and saved checkpoints.
+
+A chat (`chats/session-*.jsonl`) begins with a line on the session; after it, each message is written again whenever it
+has changed, under the same `id`: first with its text and thoughts, then with its tokens, then with its tool calls and
+what they gave. So each part of a message is a step when it is first read, and never again. Chats of older versions
+(`session-*.json`) hold the last state of the same messages as one JSON text, and checkpoints (`/chat save`) the history
+of the model's own format, without ids, times or a model.
+
+| in the file | step |
+|---|---|
+| message `user` | instruction, `source: user` |
+| message `gemini`: `thoughts`, or parts that are marked `thought` | thought, `source: thinking` |
+| message `gemini`: text | thought |
+| message `gemini`: `toolCalls`, or `functionCall` parts | action with `tool`, `arguments` and `call_id` |
+| `toolCalls` with a `result` or an ended status, or `functionResponse` parts | observation, or error when it failed |
+| message `error` | error, `source: api` |
+| message `info` that a request was cancelled | instruction, `source: user`, `intent: interruption` |
+
+Left out on purpose: text that the program puts among the user's (`<session_context>`, `<hook_context>`), its own
+commands (`/`, `?`), other `info` and `warning`; messages that first appear in a `$set`, because these are the program's
+own rewriting of the history (summaries after compression); `$rewindTo`, because what the agent did before the user went
+back is still what it did. A sub-agent's chat is a file of its own, of `kind` `subagent`.
+
+While a `.jsonl` grows, every step is settled at once: later lines add to it. A `.json` is rewritten as a whole: there
+the steps from the first open tool call of the last message on are not settled, and what the program itself takes back
+from the file (rewinding, shortening old results) cannot be told from what was never there. Steps before the first time
+stand at it; a file without times, as a checkpoint is, is never settled.
+"""
+
+from collections import Counter, defaultdict, deque
+
+from central_command.client.transcripts.calls import Calls
+from central_command.client.transcripts.json_values import (
+    content_text,
+    count_of,
+    name_of,
+    object_of,
+    objects_of,
+    seconds_of,
+    text_of,
+    visible_text,
+)
+from central_command.client.transcripts.reader import Usage
+from central_command.client.transcripts.steps import NAME_CHARS_MAX, JsonObject, StepList
+
+_KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
+_BY_PROGRAM = ("<session_context>", "<hook_context>", "/", "?")
+_ENDED = frozenset({"success", "error", "cancelled"})
+_CANCELLED = "cancelled"
+
+
+def is_chat_record(record: JsonObject) -> bool:
+    """Whether an object is a line of a recorded chat, or a whole one."""
+    is_message = text_of(record.get("type")) in _KINDS and isinstance(record.get("id"), str) and "content" in record
+    return is_message or (isinstance(record.get("sessionId"), str) and isinstance(record.get("projectHash"), str))
+
+
+class ChatSession:
+    """The steps of one chat while its records are read, in order."""
+
+    def __init__(self) -> None:
+        self.list = StepList()
+        self.session_key = ""
+        self.is_subagent = False
+        self.has_times = False
+        self._calls = Calls(self.list)
+        self._at = 0.0
+        self._thoughts_taken: Counter[str] = Counter()
+        self._texts_taken: set[str] = set()
+        self._known: set[str] = set()
+        self._waiting: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._is_checkpoint = False
+        self._contents = 0
+        self._model_of: dict[str, str] = {}
+        self._usage_of: dict[str, Usage] = {}
+        self._unsettled_from: int | None = None
+
+    @property
+    def settled_steps(self) -> int:
+        """How many steps stay as they are when the file grows."""
+        whole = len(self.list.steps) if self._unsettled_from is None else self._unsettled_from
+        return whole if self.has_times else 0
+
+    def model(self) -> str:
+        """The model of most messages, the first of them when two have as many; empty when none is named."""
+        counted = Counter(self._model_of.values())
+        return counted.most_common(1)[0][0] if counted else ""
+
+    def usage(self) -> Usage:
+        """Tokens of all messages, each counted once; what the model thought counts as written."""
+        every = self._usage_of.values()
+        return Usage(sum(usage.input_tokens for usage in every), sum(usage.output_tokens for usage in every))
+
+    def finish(self) -> None:
+        """Nothing is left open."""
+
+    def take_whole(self, value: JsonObject | list[object]) -> None:
+        """Add the steps of a chat or a checkpoint that is one JSON text."""
+        if isinstance(value, dict) and "history" not in value:
+            self._take_header(value)
+            messages = objects_of(value.get("messages"))
+            for message in messages:
+                before = len(self.list.steps)
+                self._take_message(message)
+                if message is messages[-1]:
+                    self._unsettle(before)
+            return
+        self._is_checkpoint = True
+        for content in objects_of(value if isinstance(value, list) else value.get("history")):
+            self._contents += 1
+            if content.get("role") == "user":
+                self._take_user(content.get("parts"))
+            else:
+                self._take_parts(f"content {self._contents}", content.get("parts"), with_thoughts=True)
+
+    def take(self, record: JsonObject) -> None:
+        """Add the steps of one line."""
+        if isinstance(changes := record.get("$set"), dict):
+            for message in objects_of(changes.get("messages")):
+                if text_of(message.get("id")) in self._known:
+                    self._take_message(message)
+        elif text_of(record.get("type")) in _KINDS:
+            self._take_message(record)
+        elif isinstance(record.get("sessionId"), str):
+            self._take_header(record)
+            for message in objects_of(record.get("messages")):
+                self._take_message(message)
+
+    def _take_header(self, header: JsonObject) -> None:
+        self.session_key = self.session_key or text_of(header.get("sessionId"))
+        self.is_subagent = self.is_subagent or header.get("kind") == "subagent"
+
+    def _take_message(self, message: JsonObject) -> None:
+        self._take_time(message.get("timestamp"))
+        self._known.add(text_of(message.get("id")))
+        match message.get("type"):
+            case "gemini":
+                self._take_gemini(message)
+            case "user" if self._is_new_text(message):
+                self._take_user(message.get("content"))
+            case "error" if self._is_new_text(message):
+                self.list.add("error", self._at, content_text(message.get("content")) or "error", source="api")
+            case "info" if self._is_new_text(message):
+                text = content_text(message.get("content"))
+                if _CANCELLED in text.lower():
+                    self.list.add("instruction", self._at, text, source="user", intent="interruption")
+
+    def _take_gemini(self, message: JsonObject) -> None:
+        key = text_of(message.get("id"))
+        thoughts = objects_of(message.get("thoughts"))
+        for thought in thoughts[self._thoughts_taken[key] :]:
+            at = seconds_of(thought.get("timestamp")) or self._at
+            subject, description = text_of(thought.get("subject")), text_of(thought.get("description"))
+            text = f"**{subject}**\n\n{description}" if subject and description else subject or description
+            if visible_text(text):
+                self.list.add("thought", at, text, source="thinking")
+        self._thoughts_taken[key] = max(self._thoughts_taken[key], len(thoughts))
+        self._take_parts(key, message.get("content"), with_thoughts=not self._thoughts_taken[key])
+        for place, call in enumerate(objects_of(message.get("toolCalls"))):
+            self._take_tool_call(call, name_of(call.get("id")) or name_of(f"{key}#{place}"))
+        if model := name_of(message.get("model")):
+            self._model_of[key] = model
+        if tokens := object_of(message.get("tokens")):
+            output = count_of(tokens.get("output")) + count_of(tokens.get("thoughts"))
+            self._usage_of[key] = Usage(count_of(tokens.get("input")), output)
+
+    def _take_tool_call(self, call: JsonObject, call_id: str) -> None:
+        self._calls.act(self._at, name_of(call.get("name")), call.get("args") or {}, call_id)
+        status = text_of(call.get("status"))
+        result = call.get("result")
+        if result is None and status not in _ENDED:
+            return
+        text, failed = _result_of(result)
+        at = seconds_of(call.get("timestamp")) or self._at
+        text = text or (status if failed or status == _CANCELLED else visible_text(call.get("resultDisplay")))
+        self._calls.answer(at, call_id, text, failed=failed or status in {"error", _CANCELLED})
+
+    def _take_parts(self, key: str, content: object, *, with_thoughts: bool) -> None:
+        """Add what the model wrote; a message's text counts once, also when it is shortened in the file later."""
+        parts = [{"text": content}] if isinstance(content, str) else objects_of(content)
+        parts = [content] if isinstance(content, dict) else parts
+        spoken = [part for part in parts if not part.get("thought") and "functionCall" not in part]
+        if key not in self._texts_taken:
+            for part in parts if with_thoughts else ():
+                if part.get("thought") and (text := visible_text(part.get("text"))):
+                    self.list.add("thought", self._at, text, source="thinking")
+            if text := visible_text("".join(content_text([part]) for part in spoken)):
+                self.list.add("thought", self._at, text)
+            if parts and content:
+                self._texts_taken.add(key)
+        for part in parts:
+            if call := object_of(part.get("functionCall")):
+                self._take_function_call(call)
+
+    def _take_function_call(self, call: JsonObject) -> None:
+        """A call without an id, as checkpoints have them, is answered by the next response to its name.
+
+        In a chat, where a message is written several times, such a call waits for its `toolCalls`, which have ids.
+        """
+        name, call_id = name_of(call.get("name")), name_of(call.get("id"))
+        if not call_id and not self._is_checkpoint:
+            return
+        if not call_id:
+            call_id = f"{self._contents}-{len(self._waiting[name]) + 1}-{name}"[:NAME_CHARS_MAX]
+            self._waiting[name].append(call_id)
+        self._calls.act(self._at, name, call.get("args") or {}, call_id)
+
+    def _take_user(self, content: object) -> None:
+        parts = [{"text": content}] if isinstance(content, str) else objects_of(content)
+        parts = [content] if isinstance(content, dict) else parts
+        for part in parts:
+            if response := object_of(part.get("functionResponse")):
+                waiting = self._waiting[name_of(response.get("name"))]
+                call_id = name_of(response.get("id")) or (waiting.popleft() if waiting else "")
+                text, failed = _result_of([part])
+                if call_id:
+                    self._calls.answer(self._at, call_id, text, failed=failed)
+        text = "\n".join(content_text([part]) for part in parts if "functionResponse" not in part)
+        if visible_text(text) and not text.strip().startswith(_BY_PROGRAM):
+            self.list.add("instruction", self._at, text, source="user")
+
+    def _is_new_text(self, message: JsonObject) -> bool:
+        key = text_of(message.get("id"))
+        is_new = not key or key not in self._texts_taken
+        self._texts_taken.add(key)
+        return is_new
+
+    def _take_time(self, value: object) -> None:
+        at = seconds_of(value)
+        if at is not None:
+            if not self.has_times:
+                self.list.move(at)
+            self.has_times, self._at = True, at
+
+    def _unsettle(self, start: int) -> None:
+        """Settle nothing from the first call on that has no result yet, of the steps from `start`."""
+        for place, step in enumerate(self.list.steps[start:], start):
+            if step.type == "action" and not self._calls.is_answered(step.call_id or ""):
+                self._unsettled_from = place
+                return
+
+
+def _result_of(result: object) -> tuple[str, bool]:
+    """The text of a tool's result and whether it failed: what its responses hold, and the parts beside them."""
+    if not isinstance(result, list):
+        return content_text(result), False
+    texts: list[str] = []
+    failed = False
+    for part in result:
+        response = object_of(object_of(part).get("functionResponse")).get("response")
+        if isinstance(response, dict):
+            failed = failed or ("error" in response and bool(response.get("error")))
+            known = response.get("error") or response.get("output", response)
+            texts.append(content_text(known))
+        else:
+            texts.append(content_text([part]))
+    return "\n".join(text for text in texts if text), failed
