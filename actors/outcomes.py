@@ -12,6 +12,9 @@ class RefusalCode(StrEnum):
     """The stable codes of refusals; clients and dashboards may rely on them (docs/protocol.md lists each)."""
 
     # The body cannot be read as an envelope at all: 400.
+    BYTE_ORDER_MARK = "byte_order_mark"
+    INVALID_UTF8 = "invalid_utf8"
+    NOT_A_NUMBER = "not_a_number"
     INVALID_JSON = "invalid_json"
     NOT_AN_OBJECT = "not_an_object"
     DUPLICATE_MEMBER = "duplicate_member"

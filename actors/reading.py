@@ -40,6 +40,7 @@ _ANY = msgspec.json.Decoder(msgspec.Raw)
 _SCANNER = json.JSONDecoder(parse_int=float)
 _WHITE_SPACE = re.compile(r"[ \t\n\r]*+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_FAULT_PLACE = re.compile(r"\(byte ([0-9]+)\)")
 _INTEGER = re.compile(rb"0|[1-9][0-9]{0,9}")
 _ESCAPE_LETTERS = b"/bfnrtu"
 _NEITHER_STRUCTURE_NOR_ESCAPE = bytes(set(range(256)) - set(b'"\\[]{}' + _ESCAPE_LETTERS))
@@ -168,12 +169,12 @@ def read_envelope(body: bytes, *, nesting_max: int, members_max: int = MEMBERS_S
 def _values(body: bytes) -> dict[str, msgspec.Raw] | Refusal:
     """The values of the top-level members, of the same lengths as in the body (`persistence.json_text.decode`)."""
     if body.startswith(_BYTE_ORDER_MARK):
-        return Refusal(RefusalCode.INVALID_JSON, "The body must be JSON in UTF-8 without a byte order mark.")
+        return Refusal(RefusalCode.BYTE_ORDER_MARK, "The body must be JSON in UTF-8 without a byte order mark.")
     if not body.isascii():
         try:
             body.decode()
         except UnicodeDecodeError as error:
-            return Refusal(RefusalCode.INVALID_JSON, f"The body is not valid UTF-8 (byte {error.start}).")
+            return Refusal(RefusalCode.INVALID_UTF8, f"The body is not valid UTF-8 (byte {error.start}).")
     try:
         try:
             return decode(_OBJECT, body)
@@ -184,6 +185,11 @@ def _values(body: bytes) -> dict[str, msgspec.Raw] | Refusal:
         return Refusal(RefusalCode.NESTING_TOO_DEEP, "The body nests objects and arrays far too deeply.")
     except msgspec.DecodeError as error:
         fault = str(error).removeprefix("JSON is malformed: ")
+        place = _FAULT_PLACE.search(fault)
+        if place is not None and body.startswith((b"NaN", b"Infinity"), int(place[1])):
+            return Refusal(
+                RefusalCode.NOT_A_NUMBER, f"The body holds NaN or Infinity, which JSON does not have: {fault}."
+            )
         return Refusal(RefusalCode.INVALID_JSON, f"The body is not valid JSON: {fault}.")
 
 

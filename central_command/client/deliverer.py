@@ -23,9 +23,10 @@ import trio
 
 from central_command.client.chunking import encode_json
 from central_command.client.delivery import Answer, RetryPolicy, Undelivered
-from central_command.client.session import CLOSE_PATH, INGEST_PATH, INGEST_TIMEOUT_S, OPEN_PATH, SESSION_TIMEOUT_S
+from central_command.client.endpoints import CLOSE_PATH, INGEST_PATH, INGEST_TIMEOUT_S, OPEN_PATH, SESSION_TIMEOUT_S
 from central_command.client.signing import InvalidServerKeyError
-from central_command.client.spool import SessionState, Spool, SpoolError, StoredEnvelope, StoredSession
+from central_command.client.spool import Spool
+from central_command.client.spool_records import SessionState, SpoolError, StoredEnvelope, StoredSession
 
 T = TypeVar("T")
 _BACKOFF_STEPS_MAX = 32

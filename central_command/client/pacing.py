@@ -11,7 +11,7 @@ import httpx
 import trio
 
 from central_command.client.delivery import Answer, Delivery, RetryPolicy, Undelivered, Waiting
-from central_command.client.session import OPEN_PATH
+from central_command.client.endpoints import OPEN_PATH
 
 _RETRY_AFTER_STATUS = 429
 

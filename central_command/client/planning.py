@@ -14,7 +14,8 @@ import msgspec
 
 from central_command.client.authoring import Author, Work, first_state, has_room, next_chunk
 from central_command.client.signing import Draft
-from central_command.client.spool import Spool, SpoolError, StoredSession
+from central_command.client.spool import Spool
+from central_command.client.spool_records import SpoolError, StoredSession
 from central_command.client.transcripts.steps import Step
 from central_command.client.uploads import Uploads, is_unfinished, state_of, taken, taken_by, within, without
 

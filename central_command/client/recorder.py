@@ -22,11 +22,12 @@ import trio
 
 from central_command.client.deliverer import Deliverer, Offload, SessionDelivery
 from central_command.client.delivery import Delivery, RetryPolicy
+from central_command.client.endpoints import INGEST_TIMEOUT_S
 from central_command.client.identity import Identity, config_directory, load_identity
 from central_command.client.recorded_steps import Scrub
 from central_command.client.recording import Agent, Queue, Recording, end_orphan
-from central_command.client.session import INGEST_TIMEOUT_S
-from central_command.client.spool import SessionState, Spool, SpoolError, SpoolSettings, spool_path
+from central_command.client.spool import Spool
+from central_command.client.spool_records import SessionState, SpoolError, SpoolSettings, spool_path
 
 _logger = logging.getLogger(__name__)
 
@@ -302,7 +303,7 @@ async def open_recorder(
     """A recorder for the server at `url`, which need not be up.
 
     `contributor_id` (32 hexadecimal digits) takes the place of the kept one; `spool_path` of the default one (see
-    `central_command.client.spool.spool_path`). `scrub` is applied to every step before it reaches the disk.
+    `central_command.client.spool_records.spool_path`). `scrub` is applied to every step before it reaches the disk.
     `surroundings` are for tests. Raises SpoolError or IdentityError when there is no place to keep things, and
     ValueError for an agent or a URL that cannot be.
     """

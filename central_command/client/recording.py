@@ -29,7 +29,8 @@ from central_command.client.chunking import (
 from central_command.client.identity import Identity
 from central_command.client.recorded_steps import BadStepError, Scrub, Tally, prepare, snapshot
 from central_command.client.signing import Draft, draft_envelope
-from central_command.client.spool import Opening, SessionDoneError, Spool, SpoolFullError, StoredSession
+from central_command.client.spool import Spool
+from central_command.client.spool_records import Opening, SessionDoneError, SpoolFullError, StoredSession
 from central_command.client.transcripts.steps import JsonObject, Step
 
 _LIMITS = SchemaSettings()

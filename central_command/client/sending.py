@@ -19,10 +19,10 @@ from central_command.client.chunking import (
     encode_json,
 )
 from central_command.client.delivery import Answer, Delivery, Undelivered
+from central_command.client.endpoints import CLOSE_PATH, INGEST_PATH, INGEST_TIMEOUT_S, OPEN_PATH, SESSION_TIMEOUT_S
 from central_command.client.identity import Identity
-from central_command.client.session import CLOSE_PATH, INGEST_PATH, INGEST_TIMEOUT_S, OPEN_PATH, SESSION_TIMEOUT_S
 from central_command.client.signing import InvalidServerKeyError
-from central_command.client.spool import Opening, SpoolError, StoredEnvelope, StoredSession
+from central_command.client.spool_records import Opening, SpoolError, StoredEnvelope, StoredSession
 from central_command.client.timing import MARGIN_S, WINDOW_S
 from central_command.client.transcripts.steps import Step
 from central_command.client.uploads import (

@@ -34,6 +34,13 @@ class Draft(msgspec.Struct, frozen=True):
         )
         return self.before + b',"attestation":' + attestation + self.after
 
+    def readdressed(self, old_session_id: str, new_session_id: str) -> "Draft":
+        """The same for another session; the id stands before the attestation, as this client alone writes it."""
+        if old_session_id == new_session_id:
+            return self
+        old, new = (b'"session_id":"%s"' % each.encode() for each in (old_session_id, new_session_id))
+        return Draft(self.before.replace(old, new, 1), self.after)
+
 
 def draft_envelope(head: Mapping[str, object], tail: Mapping[str, object], **encoded: bytes) -> Draft:
     """An envelope with the members of `head`, then (after the attestation) of `tail`, then `encoded` ones as they are.
@@ -43,6 +50,14 @@ def draft_envelope(head: Mapping[str, object], tail: Mapping[str, object], **enc
     members = [encode_json({name: value})[1:-1] for name, value in tail.items()]
     members += [b'"%s":%s' % (name.encode(), value) for name, value in encoded.items()]
     return Draft(encode_json(head)[:-1], b"," + b",".join(members) + b"}")
+
+
+def draft_of(body: bytes, split: int, *, signed: bool) -> Draft:
+    """The draft of an envelope of which `split` bytes stand before the attestation, which it has when it is `signed`.
+
+    The attestation is found by its end: it holds no object within.
+    """
+    return Draft(body[:split], body[body.index(b"}", split) + 1 :] if signed else body[split:])
 
 
 def agree(private_key: bytes, server_public_key: str) -> bytes:

@@ -13,186 +13,36 @@ on a slow disk, so trio programs call it in a thread. One `Spool` may be used by
 """
 
 import contextlib
-import fcntl
 import os
-import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from central_command.client.signing import Draft, SessionKey, agree
+from central_command.client.signing import Draft, SessionKey, agree, draft_of
+from central_command.client.spool_ownership import Ownership
+from central_command.client.spool_queries import current_row, has_content, session_row, stored_session, waiting_totals
+from central_command.client.spool_records import (
+    Opening,
+    SessionDoneError,
+    SessionState,
+    SpoolError,
+    SpoolFullError,
+    SpoolSettings,
+    SpoolStatistics,
+    StoredEnvelope,
+    StoredSession,
+    connect,
+)
 
 SEQUENCE_KINDS = frozenset({"CHUNK", "SESSION_CLOSE"})
 """What uses up a sequence number; USER_FEEDBACK is signed with the next one and leaves it (docs/protocol.md)."""
-_BUSY_TIMEOUT_S = 30.0
-_SCHEMA_VERSION = 1
 _MOVES_MAX = 3
-_SCHEMA = """
-CREATE TABLE sessions (
-    session_id TEXT PRIMARY KEY,
-    url TEXT NOT NULL,
-    state TEXT NOT NULL,
-    owner TEXT,
-    provider TEXT NOT NULL,
-    model TEXT NOT NULL,
-    machine_fingerprint TEXT NOT NULL,
-    app_version_hash TEXT NOT NULL,
-    client_version TEXT NOT NULL,
-    private_key BLOB,
-    shared_secret BLOB,
-    next_position INTEGER NOT NULL DEFAULT 0,
-    next_sequence INTEGER NOT NULL DEFAULT 0,
-    chunks INTEGER NOT NULL DEFAULT 0,
-    steps INTEGER NOT NULL DEFAULT 0,
-    envelopes_accepted INTEGER NOT NULL DEFAULT 0,
-    envelopes_refused INTEGER NOT NULL DEFAULT 0,
-    steps_accepted INTEGER NOT NULL DEFAULT 0,
-    points REAL,
-    credited_steps INTEGER,
-    problem TEXT,
-    source TEXT,
-    source_state BLOB NOT NULL DEFAULT x'',
-    moved_to TEXT,
-    moves INTEGER NOT NULL DEFAULT 0,
-    created_s REAL NOT NULL
-) STRICT;
-CREATE INDEX sessions_by_source ON sessions (source) WHERE source IS NOT NULL;
-CREATE INDEX sessions_by_state ON sessions (state, created_s);
-CREATE TABLE envelopes (
-    session_id TEXT NOT NULL REFERENCES sessions (session_id) ON DELETE CASCADE,
-    position INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    steps INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    split INTEGER NOT NULL,
-    signed INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    body BLOB,
-    answer TEXT,
-    PRIMARY KEY (session_id, position)
-) STRICT;
-CREATE INDEX envelopes_waiting ON envelopes (session_id, position, bytes) WHERE state = 'waiting';
-CREATE TABLE kept_steps (
-    n INTEGER PRIMARY KEY,
-    session_id TEXT NOT NULL REFERENCES sessions (session_id) ON DELETE CASCADE,
-    text BLOB NOT NULL
-) STRICT;
-CREATE INDEX kept_steps_by_session ON kept_steps (session_id, n, length(text));
-CREATE TABLE dropped (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-"""
-
-
-class SpoolError(Exception):
-    """The spool cannot be opened, read or written; the text is one sentence that says which file and why."""
-
-
-class SpoolFullError(SpoolError):
-    """A bound of the spool is reached; nothing was put, and no sequence number was used."""
-
-
-class SessionDoneError(SpoolError):
-    """The session takes no more envelopes: it was given up, or closed and this is no feedback."""
-
-
-class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of what waits in a spool, and of what is remembered of sessions that are done."""
-
-    envelopes_max: int = 20_000
-    bytes_max: int = 1_073_741_824
-    done_sessions_max: int = 1_000
-    """Sessions without a source that are remembered once they are done; those with a source always are."""
-
-
-class SessionState(StrEnum):
-    """`RECORDING`: more envelopes may come. `ENDED`: no more will come, deliver and close. The others are final.
-
-    `CLOSED`: everything was answered and the server has closed it. `FAILED`: the rest was given up; `problem` says why.
-    """
-
-    RECORDING = "recording"
-    ENDED = "ended"
-    CLOSED = "closed"
-    FAILED = "failed"
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is to be done for it any more."""
-        return self in {SessionState.CLOSED, SessionState.FAILED}
-
-
-class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """What `POST /v1/sessions/open` is told, but for the session's id and key."""
-
-    provider: str
-    model: str
-    machine_fingerprint: str
-    app_version_hash: str
-    client_version: str
-
-
-class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
-    """One session as the spool holds it. `opened` says that its key exchange has happened.
-
-    `source` is what it was read from, in the words of whoever put it there (a transcript's path and its own session
-    id, say), `source_state` how far, in its own format; both are opaque here. `points` and `credited_steps` are what
-    the server's answer to the close said.
-    """
-
-    session_id: str
-    url: str
-    state: SessionState
-    opening: Opening
-    public_key: str
-    opened: bool
-    next_sequence: int
-    chunks: int
-    steps: int
-    envelopes: int
-    envelopes_accepted: int
-    envelopes_refused: int
-    steps_accepted: int
-    points: float | None
-    credited_steps: int | None
-    problem: str | None
-    source: str | None
-    source_state: bytes
-    moved_to: str | None = None
-    """The session that took over what was left, when the server took no more for this one."""
-
-
-class StoredEnvelope(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed envelope that waits to be sent: `body` as it is, every time."""
-
-    session_id: str
-    position: int
-    kind: str
-    steps: int
-    body: bytes
-
-
-class SpoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What waits now, and what was ever dropped because the spool was full."""
-
-    sessions: int
-    envelopes: int
-    bytes: int
-    envelopes_dropped: int
-    steps_dropped: int
-
-
-def spool_path(environment: Mapping[str, str]) -> Path:
-    """`$XDG_STATE_HOME/central-command/spool.db`, or `~/.local/state/...` (XDG Base Directory Specification)."""
-    base = environment.get("XDG_STATE_HOME", "")
-    home = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
-    return home / "central-command" / "spool.db"
 
 
 class Spool:
@@ -210,20 +60,17 @@ class Spool:
         self._settings = settings or SpoolSettings()
         self._clock = clock
         self._lock = threading.Lock()
-        self._owner = secrets.token_hex(8)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._owner_lock: int | None = os.open(
-                self._owner_path(self._owner), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600
-            )
-            fcntl.flock(self._owner_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._ownership = Ownership(path)
+            self._owner = self._ownership.owner
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise SpoolError(f"Cannot keep a spool in {path}: {error.strerror or error}.") from error
         try:
-            self._connection = self._connect()
+            self._connection = connect(path)
         except SpoolError:
-            self._give_up_ownership()
+            self._ownership.give_up()
             raise
 
     def __repr__(self) -> str:
@@ -241,7 +88,7 @@ class Spool:
         """Close the file and give up what is owned; what waits stays. May be called again."""
         with self._lock:
             self._connection.close()
-            self._give_up_ownership()
+            self._ownership.give_up()
 
     # -- Sessions
 
@@ -258,17 +105,17 @@ class Spool:
                 (*row, *msgspec.structs.astuple(opening), source, source_state, self._clock()),
             )
             self._forget_done(connection)
-            return self._session(connection, session_id)
+            return stored_session(session_row(connection, session_id))
 
     def session(self, session_id: str) -> StoredSession:
         """A session as it is now."""
         with self._transaction() as connection:
-            return self._session(connection, session_id)
+            return stored_session(session_row(connection, session_id))
 
     def current(self, session_id: str) -> StoredSession:
         """A session as it is now, or the one that took over from it (`move`)."""
         with self._transaction() as connection:
-            return _stored(self._current(connection, session_id))
+            return stored_session(current_row(connection, session_id))
 
     def sessions_of(self, source: str) -> list[StoredSession]:
         """All sessions of one source, oldest first, whoever owns them."""
@@ -285,10 +132,10 @@ class Spool:
     def claim(self, session_id: str) -> bool:
         """Take over one session; False while another process that is alive owns it."""
         with self._transaction() as connection:
-            owner = self._row(connection, session_id)["owner"]
+            owner = session_row(connection, session_id)["owner"]
             if owner == self._owner:
                 return True
-            if owner is not None and self._is_alive(owner):
+            if owner is not None and self._ownership.is_alive(owner):
                 return False
             connection.execute("UPDATE sessions SET owner = ? WHERE session_id = ?", (self._owner, session_id))
             return True
@@ -303,18 +150,18 @@ class Spool:
         Raises InvalidServerKeyError (and keeps nothing) for a key that is none.
         """
         with self._transaction() as connection:
-            row = self._row(connection, session_id)
+            row = session_row(connection, session_id)
             if row["shared_secret"] is None and row["private_key"] is not None:
                 secret = agree(row["private_key"], server_public_key)
                 connection.execute("UPDATE sessions SET shared_secret = ? WHERE session_id = ?", (secret, session_id))
-            return self._session(connection, session_id)
+            return stored_session(session_row(connection, session_id))
 
     def end(self, session_id: str) -> None:
         """Say that no more CHUNK will come: deliver what waits and close it."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE sessions SET state = 'ended' WHERE session_id = ? AND state = 'recording'",
-                (self._current(connection, session_id)["session_id"],),
+                (current_row(connection, session_id)["session_id"],),
             )
 
     def closed(self, session_id: str, *, points: float | None = None, steps: int | None = None) -> None:
@@ -335,9 +182,9 @@ class Spool:
         when this is the fourth move in a row without one envelope accepted.
         """
         with self._transaction() as connection:
-            old = self._row(connection, session_id)
+            old = session_row(connection, session_id)
             moves = 1 if old["envelopes_accepted"] else old["moves"] + 1
-            if moves > _MOVES_MAX or not (old["state"] == "recording" or self._has_content(connection, session_id)):
+            if moves > _MOVES_MAX or not (old["state"] == "recording" or has_content(connection, session_id)):
                 return None
             connection.execute(
                 "INSERT INTO sessions (session_id, private_key, owner, moves, url, state, provider, model,"
@@ -352,7 +199,7 @@ class Spool:
                 " shared_secret = NULL, owner = NULL WHERE session_id = ?",
                 (new_session_id, problem, session_id),
             )
-            return self._session(connection, new_session_id)
+            return stored_session(session_row(connection, new_session_id))
 
     # -- Envelopes
 
@@ -374,10 +221,10 @@ class Spool:
         bound; envelopes without steps (SESSION_CLOSE, USER_FEEDBACK) are always taken, they are small and end things.
         """
         with self._transaction() as connection:
-            row = self._current(connection, session_id)
+            row = current_row(connection, session_id)
             if steps:
                 self._check_room(connection, len(draft.before) + len(draft.after))
-            draft = _readdressed(draft, session_id, row["session_id"])
+            draft = draft.readdressed(session_id, row["session_id"])
             position = self._insert(connection, row, kind, draft, steps, source_state)
             if ends:
                 connection.execute("UPDATE sessions SET state = 'ended' WHERE session_id = ?", (row["session_id"],))
@@ -389,7 +236,7 @@ class Spool:
         Raises SpoolFullError at a bound, and keeps none of them.
         """
         with self._transaction() as connection:
-            current = self._current(connection, session_id)["session_id"]
+            current = current_row(connection, session_id)["session_id"]
             self._check_room(connection, sum(map(len, texts)))
             connection.executemany(
                 "INSERT INTO kept_steps (session_id, text) VALUES (?, ?)", [(current, text) for text in texts]
@@ -400,18 +247,13 @@ class Spool:
     def put_kept_steps(self, session_id: str, draft: Callable[[StoredSession, bytes], Draft]) -> int:
         """Make all kept steps of a session one CHUNK, of `draft(session, trajectory_log)`, and return how many."""
         with self._transaction() as connection:
-            row = self._current(connection, session_id)
+            row = current_row(connection, session_id)
             current = row["session_id"]
-            texts = [
-                each[0]
-                for each in connection.execute(
-                    "SELECT text FROM kept_steps WHERE session_id = ? ORDER BY n", (current,)
-                )
-            ]
+            rows = connection.execute("SELECT text FROM kept_steps WHERE session_id = ? ORDER BY n", (current,))
+            texts = [text for (text,) in rows]
             if texts:
-                self._insert(
-                    connection, row, "CHUNK", draft(_stored(row), b"[" + b",".join(texts) + b"]"), len(texts), None
-                )
+                chunk = draft(stored_session(row), b"[" + b",".join(texts) + b"]")
+                self._insert(connection, row, "CHUNK", chunk, len(texts), None)
                 connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (current,))
             return len(texts)
 
@@ -433,7 +275,7 @@ class Spool:
                 return None
             body = row["body"]
             if not row["signed"]:
-                session = self._row(connection, session_id)
+                session = session_row(connection, session_id)
                 if session["shared_secret"] is None:
                     raise ValueError(f"{session_id} is not open")
                 draft = Draft(body[: row["split"]], body[row["split"] :])
@@ -467,7 +309,7 @@ class Spool:
     def statistics(self) -> SpoolStatistics:
         """What waits now and what was dropped, over all processes."""
         with self._transaction() as connection:
-            waiting = self._waiting(connection)
+            waiting = waiting_totals(connection)
             sessions = connection.execute(
                 "SELECT count(*) FROM sessions WHERE state IN ('recording', 'ended')"
             ).fetchone()[0]
@@ -481,33 +323,6 @@ class Spool:
         )
 
     # -- Inside
-
-    def _connect(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = sqlite3.connect(
-                self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA auto_vacuum = FULL")  # of a new file, so first of all
-            connection.execute("PRAGMA journal_mode = TRUNCATE")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("BEGIN IMMEDIATE")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection is not None:
-                connection.close()
-            raise SpoolError(f"The spool {self._path} cannot be opened: {error}.") from error
-        if version > _SCHEMA_VERSION:
-            connection.close()
-            raise SpoolError(f"The spool {self._path} is of a later version of this program.")
-        return connection
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -523,42 +338,24 @@ class Spool:
             except sqlite3.Error as error:
                 raise SpoolError(f"The spool {self._path} cannot be used: {error}.") from error
 
-    def _row(self, connection: sqlite3.Connection, session_id: str) -> sqlite3.Row:
-        row: sqlite3.Row | None = connection.execute(
-            "SELECT * FROM sessions WHERE session_id = ?", (session_id,)
-        ).fetchone()
-        if row is None:
-            raise KeyError(session_id)
-        return row
-
-    def _session(self, connection: sqlite3.Connection, session_id: str) -> StoredSession:
-        return _stored(self._row(connection, session_id))
-
     def _select(self, condition: str, *values: Any) -> list[StoredSession]:
         with self._transaction() as connection:
             rows = connection.execute(
                 f"SELECT * FROM sessions WHERE {condition} ORDER BY created_s, rowid",  # noqa: S608 -- fixed texts
                 values,
             ).fetchall()
-            return [_stored(row) for row in rows]
+            return [stored_session(row) for row in rows]
 
     def _update(self, session_id: str, assignment: str, *values: Any, only: str = "TRUE") -> None:
         with self._transaction() as connection:
-            self._row(connection, session_id)
+            session_row(connection, session_id)
             connection.execute(
                 f"UPDATE sessions SET {assignment} WHERE session_id = ? AND {only}",  # noqa: S608 -- fixed texts
                 (*values, session_id),
             )
 
-    def _waiting(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        count, size = connection.execute(
-            "SELECT count(*), coalesce(sum(bytes), 0) + (SELECT coalesce(sum(length(text)), 0) FROM kept_steps)"
-            " FROM envelopes WHERE state = 'waiting'"
-        ).fetchone()
-        return count, size
-
     def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
-        count, waiting_bytes = self._waiting(connection)
+        count, waiting_bytes = waiting_totals(connection)
         if count >= self._settings.envelopes_max or waiting_bytes + size > self._settings.bytes_max:
             raise SpoolFullError(
                 f"The spool {self._path} is full: {count} envelopes, {waiting_bytes} bytes wait in it."
@@ -586,7 +383,7 @@ class Spool:
         self, session_id: str, state: SessionState, points: float | None, steps: int | None, problem: str | None
     ) -> None:
         with self._transaction() as connection:
-            self._row(connection, session_id)
+            session_row(connection, session_id)
             connection.execute(
                 "UPDATE sessions SET state = ?, points = ?, credited_steps = ?, problem = coalesce(?, problem),"
                 " private_key = NULL, owner = NULL, shared_secret = CASE WHEN ? THEN shared_secret END"
@@ -595,13 +392,6 @@ class Spool:
             )
             connection.execute("DELETE FROM envelopes WHERE session_id = ?", (session_id,))
             connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (session_id,))
-
-    def _current(self, connection: sqlite3.Connection, session_id: str) -> sqlite3.Row:
-        """Where envelopes for `session_id` go now, after any moves."""
-        row = self._row(connection, session_id)
-        while row["moved_to"] is not None:
-            row = self._row(connection, row["moved_to"])
-        return row
 
     def _insert(
         self,
@@ -640,22 +430,14 @@ class Spool:
         )
         return int(position)
 
-    def _has_content(self, connection: sqlite3.Connection, session_id: str) -> bool:
-        found = connection.execute(
-            "SELECT 1 FROM envelopes WHERE session_id = :id AND state = 'waiting' AND kind = 'CHUNK'"
-            " UNION ALL SELECT 1 FROM kept_steps WHERE session_id = :id LIMIT 1",
-            {"id": session_id},
-        ).fetchone()
-        return found is not None
-
     def _move_contents(self, connection: sqlite3.Connection, session_id: str, new_session_id: str) -> None:
         connection.execute("UPDATE kept_steps SET session_id = ? WHERE session_id = ?", (new_session_id, session_id))
         rows = connection.execute(
             "SELECT * FROM envelopes WHERE session_id = ? AND state = 'waiting' ORDER BY position", (session_id,)
         ).fetchall()
         for row in rows:
-            draft = _readdressed(_unsigned(row), session_id, new_session_id)
-            self._insert(connection, self._row(connection, new_session_id), row["kind"], draft, row["steps"], None)
+            draft = draft_of(row["body"], row["split"], signed=row["signed"]).readdressed(session_id, new_session_id)
+            self._insert(connection, session_row(connection, new_session_id), row["kind"], draft, row["steps"], None)
         connection.execute("DELETE FROM envelopes WHERE session_id = ?", (session_id,))
 
     def _forget_done(self, connection: sqlite3.Connection) -> None:
@@ -667,67 +449,3 @@ class Spool:
             " ORDER BY rowid DESC LIMIT ?)",
             (self._settings.done_sessions_max,),
         )
-
-    def _owner_path(self, owner: str) -> Path:
-        return self._path.with_name(f"{self._path.name}.owner-{owner}")
-
-    def _is_alive(self, owner: str) -> bool:
-        path = self._owner_path(owner)
-        try:
-            descriptor = os.open(path, os.O_RDWR)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
-
-    def _give_up_ownership(self) -> None:
-        if self._owner_lock is not None:
-            self._owner_path(self._owner).unlink(missing_ok=True)
-            os.close(self._owner_lock)
-            self._owner_lock = None
-
-
-def _stored(row: sqlite3.Row) -> StoredSession:
-    names = ("provider", "model", "machine_fingerprint", "app_version_hash", "client_version")
-    private_key = row["private_key"]
-    return StoredSession(
-        session_id=row["session_id"],
-        url=row["url"],
-        state=SessionState(row["state"]),
-        opening=Opening(**{name: row[name] for name in names}),
-        public_key="" if private_key is None else SessionKey(private_key).public_key,
-        opened=row["shared_secret"] is not None,
-        next_sequence=row["next_sequence"],
-        chunks=row["chunks"],
-        steps=row["steps"],
-        envelopes=row["next_position"],
-        envelopes_accepted=row["envelopes_accepted"],
-        envelopes_refused=row["envelopes_refused"],
-        steps_accepted=row["steps_accepted"],
-        points=row["points"],
-        credited_steps=row["credited_steps"],
-        problem=row["problem"],
-        source=row["source"],
-        source_state=row["source_state"],
-        moved_to=row["moved_to"],
-    )
-
-
-def _unsigned(row: sqlite3.Row) -> Draft:
-    """A waiting envelope without its attestation, which holds no object within."""
-    body, split = row["body"], row["split"]
-    return Draft(body[:split], body[body.index(b"}", split) + 1 :] if row["signed"] else body[split:])
-
-
-def _readdressed(draft: Draft, old_session_id: str, new_session_id: str) -> Draft:
-    """`session_id` stands before the attestation, in the words of this client alone."""
-    if old_session_id == new_session_id:
-        return draft
-    old, new = (b'"session_id":"%s"' % each.encode() for each in (old_session_id, new_session_id))
-    return Draft(draft.before.replace(old, new, 1), draft.after)

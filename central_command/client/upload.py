@@ -22,7 +22,7 @@ from central_command.client.pacing import ByteBudget, PacedDelivery, Pauses
 from central_command.client.planning import copied_uploads, plan
 from central_command.client.sending import NotSentError, Sender, failure_of
 from central_command.client.sources import FileError, Found, NoSessionError, SourceError, find_files, read_transcript
-from central_command.client.spool import SpoolError, spool_path
+from central_command.client.spool_records import SpoolError, spool_path
 from central_command.client.timing import shift_to_now
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, Transcript
 from central_command.client.transcripts.steps import Step

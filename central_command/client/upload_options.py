@@ -14,10 +14,11 @@ import msgspec
 import trio
 
 from central_command.client.authoring import Work, work_for
+from central_command.client.endpoints import INGEST_TIMEOUT_S
 from central_command.client.identity import Identity, IdentityError, config_directory, load_identity
-from central_command.client.session import INGEST_TIMEOUT_S
 from central_command.client.sources import FileError, read_transcript
-from central_command.client.spool import Spool, spool_path
+from central_command.client.spool import Spool
+from central_command.client.spool_records import spool_path
 from central_command.client.transcripts.providers import READERS
 from central_command.client.transcripts.reader import Transcript
 from central_command.client.uploads import Uploads, source_key

@@ -12,7 +12,7 @@ from rich.text import Text
 from central_command.client.delivery import printable
 from central_command.client.planning import Plan
 from central_command.client.sending import failure_of
-from central_command.client.spool import SessionState, StoredSession
+from central_command.client.spool_records import SessionState, StoredSession
 from central_command.client.timing import Shift
 from central_command.client.transcripts.reader import Transcript
 from central_command.client.uploads import ENDED_BY_SERVER, state_of

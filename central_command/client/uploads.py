@@ -22,7 +22,8 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.chunking import encode_step
-from central_command.client.spool import SessionState, Spool, SpoolError, StoredSession
+from central_command.client.spool import Spool
+from central_command.client.spool_records import SessionState, SpoolError, StoredSession
 from central_command.client.timing import shift_to_now
 from central_command.client.transcripts.reader import Transcript
 from central_command.client.transcripts.steps import Step

@@ -27,7 +27,7 @@ from central_command.client.identity import Identity
 from central_command.client.pacing import ByteBudget, PacedDelivery, Pauses
 from central_command.client.sending import NotSentError, Sender, failure_of
 from central_command.client.sources import FILES_MAX, FileError, NoSessionError, files_below
-from central_command.client.spool import SpoolError, StoredSession
+from central_command.client.spool_records import SpoolError, StoredSession
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, Transcript
 from central_command.client.upload_options import (
     AT_ONCE_DEFAULT,

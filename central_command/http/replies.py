@@ -171,7 +171,10 @@ class Replies:
     def _refused(self, outcome: Refusal) -> Reply:
         match outcome.code:
             case (
-                RefusalCode.INVALID_JSON
+                RefusalCode.BYTE_ORDER_MARK
+                | RefusalCode.INVALID_UTF8
+                | RefusalCode.NOT_A_NUMBER
+                | RefusalCode.INVALID_JSON
                 | RefusalCode.NOT_AN_OBJECT
                 | RefusalCode.DUPLICATE_MEMBER
                 | RefusalCode.NESTING_TOO_DEEP

@@ -43,10 +43,18 @@ def depth_of(value: Any) -> int:
     return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
 
 
+NOT_JSON = {
+    RefusalCode.BYTE_ORDER_MARK,
+    RefusalCode.INVALID_UTF8,
+    RefusalCode.NOT_A_NUMBER,
+    RefusalCode.INVALID_JSON,
+}
+
+
 def codes_for(body: bytes, verdict: Verdict) -> set[RefusalCode]:
     """The codes that a body may be refused with, going by what Node.js says of it; none when it must be read."""
     if not verdict.is_valid:
-        return {RefusalCode.INVALID_JSON}
+        return NOT_JSON
     if not verdict.is_object:
         # What nests far too deeply is not looked at to its end.
         return {RefusalCode.NOT_AN_OBJECT} | ({RefusalCode.NESTING_TOO_DEEP} if verdict.depth > 500 else set())

@@ -14,8 +14,8 @@ from actors.envelope import check
 from actors.outcomes import Refusal
 from actors.reading import Envelope, read_envelope
 from actors.settings import SchemaSettings
+from central_command.client.endpoints import INGEST_PATH
 from central_command.client.identity import Identity
-from central_command.client.session import INGEST_PATH
 from central_command.client.sources import Found
 from central_command.client.spool import Spool
 from central_command.client.upload import Uploader

@@ -14,7 +14,8 @@ from trio.testing import MockClock
 
 from central_command.client.identity import Identity
 from central_command.client.recorder import RecorderSettings, Surroundings, TrioRecorder, open_recorder
-from central_command.client.spool import Spool, SpoolSettings
+from central_command.client.spool import Spool
+from central_command.client.spool_records import SpoolSettings
 
 T = TypeVar("T")
 OPEN, INGEST, CLOSE = "/v1/sessions/open", "/v1/training/ingest", "/v1/sessions/close"

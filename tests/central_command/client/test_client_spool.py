@@ -13,11 +13,11 @@ import pytest
 
 from actors.attestation import generate_key_pair
 from central_command.client.signing import Draft, draft_envelope
-from central_command.client.spool import (
+from central_command.client.spool import Spool
+from central_command.client.spool_records import (
     Opening,
     SessionDoneError,
     SessionState,
-    Spool,
     SpoolError,
     SpoolFullError,
     SpoolSettings,
@@ -252,7 +252,8 @@ def test_what_was_put_survives_kill_9(path: Path) -> None:
 import os, signal
 from pathlib import Path
 from central_command.client.signing import Draft
-from central_command.client.spool import Opening, Spool
+from central_command.client.spool import Spool
+from central_command.client.spool_records import Opening
 spool = Spool(Path({str(path)!r}))
 opening = Opening(provider="codex", model="m", machine_fingerprint="a", app_version_hash="b", client_version="0")
 spool.add_session("sess_1", url={URL!r}, opening=opening)

@@ -10,7 +10,8 @@ import pytest
 
 import central_command.client
 from central_command.client import Recorder, RecorderSettings
-from central_command.client.spool import Spool, SpoolError
+from central_command.client.spool import Spool
+from central_command.client.spool_records import SpoolError
 from tests.server_process import REPOSITORY, ServerProcess
 
 NOWHERE = "http://127.0.0.1:9"

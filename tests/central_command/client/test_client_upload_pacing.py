@@ -8,8 +8,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from central_command.client.delivery import Answer, RetryPolicy
+from central_command.client.endpoints import CLOSE_PATH, INGEST_PATH, OPEN_PATH
 from central_command.client.pacing import ByteBudget, PacedDelivery, Pauses
-from central_command.client.session import CLOSE_PATH, INGEST_PATH, OPEN_PATH
 
 
 class Server:

@@ -20,6 +20,9 @@ PATH = "/v1/training/ingest"
 BODY = b'{"session_id":"sess_1","chunk_sequence":0}'
 
 UNREADABLE = {
+    RefusalCode.BYTE_ORDER_MARK,
+    RefusalCode.INVALID_UTF8,
+    RefusalCode.NOT_A_NUMBER,
     RefusalCode.INVALID_JSON,
     RefusalCode.NOT_AN_OBJECT,
     RefusalCode.DUPLICATE_MEMBER,
@@ -95,6 +98,9 @@ async def test_a_failed_actor_is_500_in_the_same_shape(client: Any, gateway: Any
     [
         (b"", "invalid_json"),
         (b"{", "invalid_json"),
+        (b"\xef\xbb\xbf{}", "byte_order_mark"),
+        (b'{"session_id":"\xff"}', "invalid_utf8"),
+        (b'{"session_id":NaN}', "not_a_number"),
         (b"[]", "not_an_object"),
         (b"{}", "missing_session_id"),
         (b'{"session_id":"a","session_id":"b"}', "duplicate_member"),

@@ -1,0 +1,200 @@
+"""What a spool holds: its records, bounds and errors, and the tables of its file."""
+
+import sqlite3
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+_BUSY_TIMEOUT_S = 30.0
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE sessions (
+    session_id TEXT PRIMARY KEY,
+    url TEXT NOT NULL,
+    state TEXT NOT NULL,
+    owner TEXT,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    machine_fingerprint TEXT NOT NULL,
+    app_version_hash TEXT NOT NULL,
+    client_version TEXT NOT NULL,
+    private_key BLOB,
+    shared_secret BLOB,
+    next_position INTEGER NOT NULL DEFAULT 0,
+    next_sequence INTEGER NOT NULL DEFAULT 0,
+    chunks INTEGER NOT NULL DEFAULT 0,
+    steps INTEGER NOT NULL DEFAULT 0,
+    envelopes_accepted INTEGER NOT NULL DEFAULT 0,
+    envelopes_refused INTEGER NOT NULL DEFAULT 0,
+    steps_accepted INTEGER NOT NULL DEFAULT 0,
+    points REAL,
+    credited_steps INTEGER,
+    problem TEXT,
+    source TEXT,
+    source_state BLOB NOT NULL DEFAULT x'',
+    moved_to TEXT,
+    moves INTEGER NOT NULL DEFAULT 0,
+    created_s REAL NOT NULL
+) STRICT;
+CREATE INDEX sessions_by_source ON sessions (source) WHERE source IS NOT NULL;
+CREATE INDEX sessions_by_state ON sessions (state, created_s);
+CREATE TABLE envelopes (
+    session_id TEXT NOT NULL REFERENCES sessions (session_id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    split INTEGER NOT NULL,
+    signed INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    body BLOB,
+    answer TEXT,
+    PRIMARY KEY (session_id, position)
+) STRICT;
+CREATE INDEX envelopes_waiting ON envelopes (session_id, position, bytes) WHERE state = 'waiting';
+CREATE TABLE kept_steps (
+    n INTEGER PRIMARY KEY,
+    session_id TEXT NOT NULL REFERENCES sessions (session_id) ON DELETE CASCADE,
+    text BLOB NOT NULL
+) STRICT;
+CREATE INDEX kept_steps_by_session ON kept_steps (session_id, n, length(text));
+CREATE TABLE dropped (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+class SpoolError(Exception):
+    """The spool cannot be opened, read or written; the text is one sentence that says which file and why."""
+
+
+class SpoolFullError(SpoolError):
+    """A bound of the spool is reached; nothing was put, and no sequence number was used."""
+
+
+class SessionDoneError(SpoolError):
+    """The session takes no more envelopes: it was given up, or closed and this is no feedback."""
+
+
+class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of what waits in a spool, and of what is remembered of sessions that are done."""
+
+    envelopes_max: int = 20_000
+    bytes_max: int = 1_073_741_824
+    done_sessions_max: int = 1_000
+    """Sessions without a source that are remembered once they are done; those with a source always are."""
+
+
+class SessionState(StrEnum):
+    """`RECORDING`: more envelopes may come. `ENDED`: no more will come, deliver and close. The others are final.
+
+    `CLOSED`: everything was answered and the server has closed it. `FAILED`: the rest was given up; `problem` says why.
+    """
+
+    RECORDING = "recording"
+    ENDED = "ended"
+    CLOSED = "closed"
+    FAILED = "failed"
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is to be done for it any more."""
+        return self in {SessionState.CLOSED, SessionState.FAILED}
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """What `POST /v1/sessions/open` is told, but for the session's id and key."""
+
+    provider: str
+    model: str
+    machine_fingerprint: str
+    app_version_hash: str
+    client_version: str
+
+
+class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One session as the spool holds it. `opened` says that its key exchange has happened.
+
+    `source` is what it was read from, in the words of whoever put it there (a transcript's path and its own session
+    id, say), `source_state` how far, in its own format; both are opaque here. `points` and `credited_steps` are what
+    the server's answer to the close said.
+    """
+
+    session_id: str
+    url: str
+    state: SessionState
+    opening: Opening
+    public_key: str
+    opened: bool
+    next_sequence: int
+    chunks: int
+    steps: int
+    envelopes: int
+    envelopes_accepted: int
+    envelopes_refused: int
+    steps_accepted: int
+    points: float | None
+    credited_steps: int | None
+    problem: str | None
+    source: str | None
+    source_state: bytes
+    moved_to: str | None = None
+    """The session that took over what was left, when the server took no more for this one."""
+
+
+class StoredEnvelope(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed envelope that waits to be sent: `body` as it is, every time."""
+
+    session_id: str
+    position: int
+    kind: str
+    steps: int
+    body: bytes
+
+
+class SpoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits now, and what was ever dropped because the spool was full."""
+
+    sessions: int
+    envelopes: int
+    bytes: int
+    envelopes_dropped: int
+    steps_dropped: int
+
+
+def spool_path(environment: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/central-command/spool.db`, or `~/.local/state/...` (XDG Base Directory Specification)."""
+    base = environment.get("XDG_STATE_HOME", "")
+    home = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    return home / "central-command" / "spool.db"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the spool's file and give a new one its tables; for use by several threads, one at a time.
+
+    Transactions are begun by the caller. Raises SpoolError for a file that is none, or of a later version.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA auto_vacuum = FULL")  # of a new file, so first of all
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        raise SpoolError(f"The spool {path} cannot be opened: {error}.") from error
+    if version > _SCHEMA_VERSION:
+        connection.close()
+        raise SpoolError(f"The spool {path} is of a later version of this program.")
+    return connection
