@@ -6,20 +6,13 @@ from collections.abc import Sequence
 import msgspec
 
 from actors.settings import SchemaSettings
-from central_command.client.chunking import (
-    CHUNK_BYTES_MAX,
-    CHUNK_STEPS_MAX,
-    SESSION_BYTES_MAX,
-    SESSION_CHUNKS_MAX,
-    Chunk,
-    encode_step,
-)
+from central_command.client.chunking import Chunk
 from central_command.client.delivery import printable
 from central_command.client.outcome import feedback_of, outcome_of
 from central_command.client.signing import Draft, draft_envelope
 from central_command.client.transcripts.reader import Transcript
 from central_command.client.transcripts.steps import Step
-from central_command.client.uploads import Placing, SourceState, placing_for
+from central_command.client.uploads import SourceState, placing_for
 
 _SESSION_KEY_CHARS_SHOWN = 8
 
@@ -47,24 +40,6 @@ def work_for(transcript: Transcript, *, source: str, path: str, model: str) -> W
         agent_role="subagent" if transcript.is_subagent else "agent",
         agent_id=printable(f"{transcript.provider}-{key}"),
     )
-
-
-def next_chunk(steps: Sequence[Step], first_number: int, placing: Placing) -> Chunk:
-    """The first of `steps` (at least one) as a chunk, as many as fit, numbered and moved in time."""
-    texts: list[bytes] = []
-    size = 0
-    for number, step in enumerate(steps[:CHUNK_STEPS_MAX], start=first_number):
-        text = encode_step(msgspec.structs.replace(step, step=number, timestamp=placing.place(step.timestamp)))
-        if texts and size + len(text) + 1 > CHUNK_BYTES_MAX:
-            break
-        texts.append(text)
-        size += len(text) + 1
-    return Chunk(len(texts), b"[" + b",".join(texts) + b"]")
-
-
-def has_room(chunks: int, bytes_sent: int, chunk: Chunk) -> bool:
-    """Whether a session that has so many chunks and bytes takes `chunk` too."""
-    return not chunks or (chunks < SESSION_CHUNKS_MAX and bytes_sent + len(chunk.trajectory_log) <= SESSION_BYTES_MAX)
 
 
 class Author:

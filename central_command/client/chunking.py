@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -27,13 +27,6 @@ class Chunk(msgspec.Struct, frozen=True):
     trajectory_log: bytes
 
 
-class Part(msgspec.Struct, frozen=True):
-    """What goes into one session of the server's: the steps, numbered from 1, and the chunks that hold them."""
-
-    steps: tuple[Step, ...]
-    chunks: tuple[Chunk, ...]
-
-
 def encode_json(value: object) -> bytes:
     """JSON as published clients write it: no white space, raw UTF-8, lone surrogates escaped (decisions)."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -48,45 +41,22 @@ def encode_step(step: Step) -> bytes:
     return encode_json(members)
 
 
-def cut_into_parts(steps: tuple[Step, ...]) -> list[Part]:
-    """All steps, once and in order: nearly always one part; more where one session cannot hold them."""
-    parts: list[Part] = []
-    rest = steps
-    while rest:
-        numbered = tuple(
-            step if step.step == number else msgspec.structs.replace(step, step=number)
-            for number, step in enumerate(rest[: SESSION_CHUNKS_MAX * CHUNK_STEPS_MAX], start=1)
-        )
-        part = _fill_part(numbered)
-        parts.append(part)
-        rest = rest[len(part.steps) :]
-    return parts
+def next_chunk(steps: Sequence[Step], first_number: int, place: Callable[[float], float]) -> Chunk:
+    """The first of `steps` (at least one) as a chunk: as many as fit, numbered from `first_number`.
 
-
-def _fill_part(steps: tuple[Step, ...]) -> Part:
-    chunks: list[Chunk] = []
-    taken = size = 0
-    for chunk in _chunks(steps):
-        size += len(chunk.trajectory_log)
-        if chunks and (len(chunks) == SESSION_CHUNKS_MAX or size > SESSION_BYTES_MAX):
-            break
-        chunks.append(chunk)
-        taken += chunk.steps
-    return Part(steps[:taken], tuple(chunks))
-
-
-def _chunks(steps: tuple[Step, ...]) -> Iterator[Chunk]:
-    waiting: list[bytes] = []
+    `place` moves a step's time to where the server takes it.
+    """
+    texts: list[bytes] = []
     size = 0
-    for text in map(encode_step, steps):
-        if waiting and (len(waiting) == CHUNK_STEPS_MAX or size + len(text) + 1 > CHUNK_BYTES_MAX):
-            yield _chunk(waiting)
-            waiting, size = [], 0
-        waiting.append(text)
+    for number, step in enumerate(steps[:CHUNK_STEPS_MAX], start=first_number):
+        text = encode_step(msgspec.structs.replace(step, step=number, timestamp=place(step.timestamp)))
+        if texts and size + len(text) + 1 > CHUNK_BYTES_MAX:
+            break
+        texts.append(text)
         size += len(text) + 1
-    if waiting:
-        yield _chunk(waiting)
-
-
-def _chunk(texts: list[bytes]) -> Chunk:
     return Chunk(len(texts), b"[" + b",".join(texts) + b"]")
+
+
+def has_room(chunks: int, bytes_sent: int, chunk: Chunk) -> bool:
+    """Whether a session that has so many chunks and bytes takes `chunk` too."""
+    return not chunks or (chunks < SESSION_CHUNKS_MAX and bytes_sent + len(chunk.trajectory_log) <= SESSION_BYTES_MAX)

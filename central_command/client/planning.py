@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from central_command.client.authoring import Author, Work, first_state, has_room, next_chunk
+from central_command.client.authoring import Author, Work, first_state
+from central_command.client.chunking import has_room, next_chunk
 from central_command.client.signing import Draft
 from central_command.client.spool import Spool
 from central_command.client.spool_records import SpoolError, StoredSession
@@ -79,7 +80,7 @@ def _go_on(
         return queue
     author = Author(session.session_id, state, session.opening.client_version)
     chunks, size, sent = session.chunks, state.bytes_sent, list(within(steps, taken_by(session)))
-    while queue and has_room(chunks, size, chunk := next_chunk(queue, len(sent) + 1, state.placing)):
+    while queue and has_room(chunks, size, chunk := next_chunk(queue, len(sent) + 1, state.placing.place)):
         bodies.add(author.chunk(chunks, chunk), chunks)
         chunks, size = chunks + 1, size + len(chunk.trajectory_log)
         sent, queue = sent + queue[: chunk.steps], queue[chunk.steps :]
@@ -96,7 +97,7 @@ def _fill_session(bodies: _Bodies, work: Work, queue: list[Step], now_s: float) 
     bodies.sessions += 1
     chunks = size = taken_steps = 0
     while taken_steps < len(queue):
-        chunk = next_chunk(queue[taken_steps:], taken_steps + 1, state.placing)
+        chunk = next_chunk(queue[taken_steps:], taken_steps + 1, state.placing.place)
         if not has_room(chunks, size, chunk):
             break
         bodies.add(author.chunk(chunks, chunk), chunks)

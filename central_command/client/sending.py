@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from central_command.client.authoring import Author, Work, first_state, has_room, next_chunk
+from central_command.client.authoring import Author, Work, first_state
 from central_command.client.chunking import (
     CHUNK_STEPS_MAX,
     Chunk,
     encode_json,
+    has_room,
+    next_chunk,
 )
 from central_command.client.delivery import Answer, Delivery, Undelivered
 from central_command.client.endpoints import CLOSE_PATH, INGEST_PATH, INGEST_TIMEOUT_S, OPEN_PATH, SESSION_TIMEOUT_S
@@ -150,7 +152,7 @@ class _Run:
             return True
         if self._queue:
             placing = self._placing(state, self._queue)
-            chunk = next_chunk(self._queue, session.steps + 1, placing)
+            chunk = next_chunk(self._queue, session.steps + 1, placing.place)
             if has_room(session.chunks, state.bytes_sent, chunk):
                 self._put_chunk(session, state, chunk, placing)
                 return True

@@ -1,14 +1,22 @@
 """Chunks and parts: every step once, in order, within the contract's bounds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from central_command.client import chunking
-from central_command.client.chunking import CHUNK_BYTES_MAX, CHUNK_STEPS_MAX, cut_into_parts, encode_json, encode_step
+from central_command.client.chunking import (
+    CHUNK_BYTES_MAX,
+    CHUNK_STEPS_MAX,
+    Chunk,
+    encode_json,
+    encode_step,
+    has_room,
+    next_chunk,
+)
 from central_command.client.transcripts.steps import Step
 
 
@@ -16,16 +24,30 @@ def step_of(number: int, content: str = "x") -> Step:
     return Step(step=number, type="thought", timestamp=1.5, content=content, token_count=1)
 
 
+def cut(steps: Sequence[Step]) -> list[list[Chunk]]:
+    """All steps as the chunks of as many sessions as they need."""
+    sessions: list[list[Chunk]] = [[]]
+    sent = in_session = size = 0
+    while sent < len(steps):
+        chunk = next_chunk(steps[sent:], in_session + 1, lambda time_s: time_s + 1)
+        if not has_room(len(sessions[-1]), size, chunk):
+            sessions.append([])
+            in_session = size = 0
+            continue
+        sessions[-1].append(chunk)
+        sent, in_session, size = sent + chunk.steps, in_session + chunk.steps, size + len(chunk.trajectory_log)
+    return sessions
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 100_000), max_size=40), st.integers(0, 300))
+@given(st.lists(st.integers(0, 100_000), max_size=40), st.integers(1, 300))
 def test_all_steps_travel_once_in_order_within_the_bounds(sizes: list[int], small: int) -> None:
-    """Any mixture of large and small steps."""
-    steps = tuple(step_of(n, "é" * size) for n, size in enumerate([*sizes, *([1] * small)], start=1))
-    parts = cut_into_parts(steps)
-    chunks = [chunk for part in parts for chunk in part.chunks]
+    """Any mixture of large and small steps, each moved in time."""
+    steps = [step_of(n, "é" * size) for n, size in enumerate([*sizes, *([1] * small)], start=1)]
+    (chunks,) = cut(steps)
     sent = [inner for chunk in chunks for inner in json.loads(chunk.trajectory_log)]
-    assert len(parts) == (1 if steps else 0)
     assert [(one["step"], one["content"]) for one in sent] == [(step.step, step.content) for step in steps]
+    assert {one["timestamp"] for one in sent} == {2.5}
     assert all(1 <= chunk.steps <= CHUNK_STEPS_MAX for chunk in chunks)
     assert all(len(chunk.trajectory_log) <= CHUNK_BYTES_MAX + 2 for chunk in chunks)
     assert all(chunk.steps == len(json.loads(chunk.trajectory_log)) for chunk in chunks)
@@ -33,19 +55,18 @@ def test_all_steps_travel_once_in_order_within_the_bounds(sizes: list[int], smal
 
 @given(count=st.integers(1, 60), chunks_max=st.integers(1, 4), bytes_max=st.integers(1, 3_000))
 def test_a_session_that_is_too_long_for_one_becomes_several(count: int, chunks_max: int, bytes_max: int) -> None:
-    """Every step once and in order over all parts, each part numbered from 1 and within its bounds."""
+    """Every step once and in order over all sessions, each numbered from 1 and within its bounds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunking, "CHUNK_STEPS_MAX", 3)
         patch.setattr(chunking, "SESSION_CHUNKS_MAX", chunks_max)
         patch.setattr(chunking, "SESSION_BYTES_MAX", bytes_max)
-        parts = cut_into_parts(tuple(step_of(n, f"content {n}") for n in range(1, count + 1)))
-    assert [step.content for part in parts for step in part.steps] == [f"content {n}" for n in range(1, count + 1)]
-    for part in parts:
-        sent = [inner for chunk in part.chunks for inner in json.loads(chunk.trajectory_log)]
-        assert [step.step for step in part.steps] == list(range(1, len(part.steps) + 1))
-        assert [inner["step"] for inner in sent] == [step.step for step in part.steps]
-        assert len(part.chunks) <= chunks_max
-        assert len(part.chunks) == 1 or sum(len(chunk.trajectory_log) for chunk in part.chunks) <= bytes_max
+        sessions = cut([step_of(n, f"content {n}") for n in range(1, count + 1)])
+    sent = [[inner for chunk in chunks for inner in json.loads(chunk.trajectory_log)] for chunks in sessions]
+    assert [one["content"] for steps in sent for one in steps] == [f"content {n}" for n in range(1, count + 1)]
+    for chunks, steps in zip(sessions, sent, strict=True):
+        assert [one["step"] for one in steps] == list(range(1, len(steps) + 1))
+        assert len(chunks) <= chunks_max
+        assert len(chunks) == 1 or sum(len(chunk.trajectory_log) for chunk in chunks) <= bytes_max
 
 
 @pytest.mark.parametrize(

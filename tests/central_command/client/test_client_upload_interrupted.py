@@ -83,7 +83,7 @@ def client(fake_server: Any, identity: Identity, tmp_path: Path) -> Client:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several chunks even for a short session."""
-    monkeypatch.setattr("central_command.client.authoring.CHUNK_STEPS_MAX", 3)
+    monkeypatch.setattr("central_command.client.chunking.CHUNK_STEPS_MAX", 3)
 
 
 @pytest.fixture
