@@ -42,8 +42,7 @@ _WHITE_SPACE = re.compile(r"[ \t\n\r]*+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _FAULT_PLACE = re.compile(r"\(byte ([0-9]+)\)")
 _INTEGER = re.compile(rb"0|[1-9][0-9]{0,9}")
-_ESCAPE_LETTERS = b"/bfnrtu"
-_NEITHER_STRUCTURE_NOR_ESCAPE = bytes(set(range(256)) - set(b'"\\[]{}' + _ESCAPE_LETTERS))
+_NEITHER_QUOTE_NOR_BRACKET = bytes(set(range(256)) - set(b'"[]{}'))
 _ALL_BRACES = bytes.maketrans(b"[]", b"{}")
 _LINE_BREAKS_AS_SPACES = bytes.maketrans(b"\n\r", b"  ")
 
@@ -210,15 +209,16 @@ def _too_many(members_max: int) -> Refusal:
 def _is_deeper_than(nesting_max: int, body: bytes) -> bool:
     """Whether well-formed JSON nests deeper: whole-text operations, since a loop over 135 KiB costs more than the HMAC.
 
-    What cannot matter goes first, with escapes left whole; then the strings; then braces and brackets are alike and
-    `{}` is a leaf: each removal of all leaves lowers the text by exactly one level. Real envelopes are gone after a few
-    rounds; for what is left of a text made to be deep, counting along it is cheaper than more rounds.
+    Escapes go first, so that each quote is the end of a string; then what is neither quote nor bracket; then the
+    strings; then braces and brackets are alike and `{}` is a leaf: each removal of all leaves lowers the text by
+    exactly one level. Real envelopes are gone after a few rounds; for what is left of a text made to be deep, counting
+    along it is cheaper than more rounds.
     """
-    text = body.translate(None, _NEITHER_STRUCTURE_NOR_ESCAPE)
-    if b"\\" in text:
-        # Escaped backslashes first: what then stands before a quote does escape it.
-        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    braces = b"".join(text.split(b'"')[::2]).translate(_ALL_BRACES, _ESCAPE_LETTERS)
+    text = _without_escapes(body)
+    # Two quotes side by side are a string with no bracket in it, or the end of one and the beginning of the next with
+    # nothing between them: either way what is inside of strings and what is outside stays so without them.
+    text = text.translate(None, _NEITHER_QUOTE_NOR_BRACKET).replace(b'""', b"")
+    braces = b"".join(text.split(b'"')[::2]).translate(_ALL_BRACES)
     for _ in range(min(_LEAF_ROUNDS_MAX, nesting_max)):
         if not braces:
             return False
@@ -228,6 +228,15 @@ def _is_deeper_than(nesting_max: int, body: bytes) -> bool:
     opened = itertools.accumulate(map(len, braces.split(b"}")))
     deepest: int = max(map(operator.sub, opened, itertools.count()))
     return deepest > nesting_max
+
+
+def _without_escapes(body: bytes) -> bytes:
+    """The text without its escapes, as far as they hide a quote: faster than any search for two bytes."""
+    first, *others = body.split(b"\\")
+    if b"" in others:
+        # Escaped backslashes first: what then stands before a quote does escape it.
+        return body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return first + b"".join([after[1:] for after in others])
 
 
 def _members_of_compact(body: bytes, values: dict[str, msgspec.Raw]) -> tuple[Member, ...] | None:
