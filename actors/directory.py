@@ -99,6 +99,11 @@ class Directory:
     def __repr__(self) -> str:
         return f"<Directory active={len(self._entries)}{' draining' if self._draining else ''}>"
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._draining
+
     @overload
     async def ask(self, session_id: str, message: OpenSession) -> OpenOutcome: ...
     @overload

@@ -50,9 +50,9 @@ async def open_session(message: OpenSession, state: SessionState, environment: E
     secret = attestation.derive_shared_secret(keys.private_key, peer_public_key)
     session = NewSession(
         session_id=message.session_id,
-        server_private_key=_base64(keys.private_key),
-        server_public_key=_base64(keys.public_key),
-        shared_secret=_base64(secret),
+        server_private_key=keys.private_key_base64,
+        server_public_key=keys.public_key_base64,
+        shared_secret=base64.b64encode(secret).decode(),
         client_public_key=message.public_key,
         provider=message.provider,
         model=message.model,
@@ -74,7 +74,3 @@ async def open_session(message: OpenSession, state: SessionState, environment: E
             return StorageFull(FullReason.DISK_FULL)
         case RegistryBusy():
             return Busy(BusyReason.SESSIONS_FULL)
-
-
-def _base64(octets: bytes) -> str:
-    return base64.b64encode(octets).decode()

@@ -9,9 +9,8 @@ A resend is recognised before the status and the limit, so that the last envelop
 the close; its HMAC is verified again, so that only the very text that was accepted is acknowledged.
 """
 
-import logging
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import trio
 from msgspec import structs
@@ -42,7 +41,7 @@ from actors.unavailable import unavailable
 from persistence.journal import AppendRefused
 from persistence.records import ClosedBy, EnvelopeKind, EnvelopeRecord, RefusalRecord
 
-log = logging.getLogger("central_command.sessions")
+T = TypeVar("T")
 
 _REASONS = {
     RefusalCode.UNKNOWN_SESSION: "The session is not known to this server.",
@@ -170,10 +169,7 @@ class SessionActor:
         secret = self._state.secret
         if not secret:
             return False
-        if len(envelope.body) <= self._environment.sessions.inline_bytes_max:
-            if attestation.verify_received(secret, envelope):
-                return True
-        elif await self._environment.offload(attestation.verify_received, secret, envelope):
+        if await self._computed(envelope, attestation.verify_received, secret, envelope):
             return True
         # Writing the body again as JavaScript would is slow: whoever sends garbage must not hold up everyone else.
         async with self._environment.rewrites:
@@ -194,10 +190,13 @@ class SessionActor:
         if self._state.bytes_total + len(envelope.body) > self._environment.sessions.session_bytes_max:
             limit = self._environment.sessions.session_bytes_max
             return Refusal(RefusalCode.SESSION_TOO_LARGE, f"The session has reached its limit of {limit} bytes.")
-        schema, now_s = self._environment.schema, self._environment.clock()
+        return await self._computed(envelope, check, envelope, self._environment.schema, self._environment.clock())
+
+    async def _computed(self, envelope: Envelope, function: Callable[..., T], *args: object) -> T:
+        """Return `function(*args)`; off the event loop for a large envelope, which would hold up everyone else."""
         if len(envelope.body) <= self._environment.sessions.inline_bytes_max:
-            return check(envelope, schema, now_s)
-        return await self._environment.offload(check, envelope, schema, now_s)
+            return function(*args)
+        return await self._environment.offload(function, *args)
 
     async def _record(self, envelope: Envelope, facts: Facts, gap: int) -> IngestOutcome:
         assert envelope.attestation is not None

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
-PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
+from persistence.bounds import PositiveInt, PositiveSeconds
+
 Multiplier = Annotated[float, msgspec.Meta(ge=0, le=1_000)]
 
 

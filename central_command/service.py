@@ -132,7 +132,7 @@ class Service:
             "journals": "ok" if all(journal.is_open for journal in self._storage.journals.values()) else "closed",
             "projection": "ok" if self._storage.projector.has_room() else "behind the journals",
             "disk": "ok" if room is Room.YES else str(room),
-            "sessions": "draining" if self._directory.statistics().draining else "ok",
+            "sessions": "draining" if self._directory.is_draining else "ok",
             "embedding": "off" if self.embeddings is None else self.embeddings.detail,
         }
         return Readiness(

@@ -139,11 +139,6 @@ class Journal:
         """Whether lines are taken."""
         return not self._closed
 
-    @property
-    def last_n(self) -> int:
-        """The number of the last line on disk."""
-        return self._tail.n
-
     async def append(
         self, record: Record, members: bytes, received: bytes = b"", *, essential: bool = False
     ) -> Position | AppendRefused:

@@ -6,7 +6,6 @@ the new databases take the old ones' names when they are complete: an interrupti
 the new ones, each whole.
 """
 
-import logging
 import os
 import shutil
 import sqlite3
@@ -29,8 +28,6 @@ from persistence.projector import Projector
 from persistence.records import JournalName
 from persistence.recovery import Recovery, Start
 from persistence.settings import StorageSettings
-
-log = logging.getLogger("central_command.storage")
 
 OPENING_COLUMNS: Final = (
     "session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider, model, "

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import msgspec
 
+from persistence.bounds import PositiveInt, PositiveSeconds
+
 OFFICIAL_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """`model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""
 
@@ -20,8 +22,6 @@ TEXT_TOKENS_MAX = 512
 REQUEST_INPUTS_MAX = 64
 """Texts in one request."""
 
-PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
-PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -257,10 +257,6 @@ class Spool:
                 connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (current,))
             return len(texts)
 
-    def set_source_state(self, session_id: str, source_state: bytes) -> None:
-        """Note how far the source was read when there was nothing to put."""
-        self._update(session_id, "source_state = ?", source_state)
-
     def next_waiting(self, session_id: str) -> StoredEnvelope | None:
         """The first envelope that waits, signed; None when none does. The session must be open.
 

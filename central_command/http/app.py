@@ -13,11 +13,11 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 
 from actors.settings import SchemaSettings
 from central_command.gateway import Gateway
-from central_command.http.direct import AddressLimits
 from central_command.http.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
 from central_command.http.exchange import PROBE_PATHS, Edge
 from central_command.http.health import health_routes
 from central_command.http.ingest import direct_routes, ingest_endpoint
+from central_command.http.limits import AddressLimits
 from central_command.http.replies import INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
 from central_command.http.request_log import RequestLog, printable
 from central_command.http.requests import AdmittedRequest, ProblemError, Reader

@@ -9,11 +9,8 @@ Everything else about these paths (other methods, preflights) stays Quart's.
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-import trio
 from hypercorn.typing import HTTPScope
 
-from central_command.http.addresses import Network, client_key, parse_networks
-from central_command.http.limits import AddressBudget
 from central_command.http.replies import HttpProblem, Reply
 from central_command.http.settings import HttpSettings
 
@@ -55,33 +52,3 @@ def declared_length(scope: HTTPScope) -> int:
     """The bytes that `Content-Length` announces; 0 when it does not, or is no number (only HTTP/2 lets that pass)."""
     values = header_values(scope, b"content-length")
     return int(values[0]) if values and values[0].isascii() and values[0].isdigit() else 0
-
-
-class AddressLimits:
-    """How many requests an address may send: one budget for embeddings, one for everything else."""
-
-    def __init__(self, settings: HttpSettings, *, embed_paths: frozenset[str]) -> None:
-        self._trusted: tuple[Network, ...] = parse_networks(settings.trusted_proxies)
-        self._embed_paths = embed_paths
-        self._general = AddressBudget(
-            per_minute=settings.requests_per_minute,
-            per_hour=settings.requests_per_hour,
-            addresses_max=settings.addresses_max,
-            clock=trio.current_time,
-        )
-        self._embed = AddressBudget(
-            per_minute=settings.embed_requests_per_minute,
-            per_hour=settings.embed_requests_per_hour,
-            addresses_max=settings.addresses_max,
-            clock=trio.current_time,
-        )
-
-    def take(self, scope: HTTPScope, path: str) -> HttpProblem | None:
-        """Count one request, or return the 429 for one too many."""
-        peer = scope.get("client")
-        key = client_key(peer[0] if peer else None, header_values(scope, b"x-forwarded-for"), self._trusted)
-        retry_after_s = (self._embed if path in self._embed_paths else self._general).take(key)
-        if retry_after_s is None:
-            return None
-        sentence = "Too many requests from this address; come back later."
-        return HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)

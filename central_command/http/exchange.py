@@ -24,13 +24,13 @@ from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCall
 from central_command.http.admission import Admission
 from central_command.http.direct import (
     UNSUPPORTED_ENCODING,
-    AddressLimits,
     DirectEndpoint,
     body_too_large,
     body_too_slow,
     declared_length,
     is_encoded,
 )
+from central_command.http.limits import AddressLimits
 from central_command.http.replies import INTERNAL_ERROR, JSON_TYPE, HttpProblem, Replies, Reply, problem
 from central_command.http.request_log import CLIENT_GONE, RequestLog, printable
 from central_command.http.settings import HttpSettings

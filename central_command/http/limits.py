@@ -7,11 +7,19 @@ grows without bound.
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from http import HTTPStatus
 
 import msgspec
+import trio
+from hypercorn.typing import HTTPScope
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
+
+from central_command.http.addresses import Network, client_key, parse_networks
+from central_command.http.direct import header_values
+from central_command.http.replies import HttpProblem
+from central_command.http.settings import HttpSettings
 
 Clock = Callable[[], float]
 
@@ -114,3 +122,33 @@ class AddressBudget:
     def statistics(self) -> int:
         """How many windows are held in memory."""
         return len(self._windows)
+
+
+class AddressLimits:
+    """How many requests an address may send: one budget for embeddings, one for everything else."""
+
+    def __init__(self, settings: HttpSettings, *, embed_paths: frozenset[str]) -> None:
+        self._trusted: tuple[Network, ...] = parse_networks(settings.trusted_proxies)
+        self._embed_paths = embed_paths
+        self._general = AddressBudget(
+            per_minute=settings.requests_per_minute,
+            per_hour=settings.requests_per_hour,
+            addresses_max=settings.addresses_max,
+            clock=trio.current_time,
+        )
+        self._embed = AddressBudget(
+            per_minute=settings.embed_requests_per_minute,
+            per_hour=settings.embed_requests_per_hour,
+            addresses_max=settings.addresses_max,
+            clock=trio.current_time,
+        )
+
+    def take(self, scope: HTTPScope, path: str) -> HttpProblem | None:
+        """Count one request, or return the 429 for one too many."""
+        peer = scope.get("client")
+        key = client_key(peer[0] if peer else None, header_values(scope, b"x-forwarded-for"), self._trusted)
+        retry_after_s = (self._embed if path in self._embed_paths else self._general).take(key)
+        if retry_after_s is None:
+            return None
+        sentence = "Too many requests from this address; come back later."
+        return HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)

@@ -1,0 +1,8 @@
+"""The types that settings of every layer are made of: numbers with their least value."""
+
+from typing import Annotated
+
+import msgspec
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]
