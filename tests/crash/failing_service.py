@@ -35,6 +35,13 @@ from tests.signing_client import SigningClient
 
 SESSIONS = 6
 
+REPEATED = frozenset({"write", "sync", "commit sessions.db", "commit ledger.db"})
+"""What happens again and again for as long as clients come; everything else belongs to a start or a stop."""
+
+WAVES_MAX = 50
+"""Further sessions come, `SESSIONS` at a time, until the failpoint is reached: how lines share a transaction or a sync
+depends on the machine, so no number of sessions has a given number of them."""
+
 REPLIES = Replies(HttpSettings())
 
 
@@ -103,12 +110,14 @@ async def _live(run: Run) -> None:
     events = _Events(run.events)
     random = Random(run.seed)
     settings = msgspec.convert({"storage": {"free_bytes_min": 0}}, Settings)
-    async with (
-        open_service(settings, Path(run.root), platform) as service,
-        trio.open_nursery() as clients,
-    ):
-        for index in range(run.sessions):
-            clients.start_soon(_drive, service, events, f"sess_{run.seed}_{index}", Random(random.random()))
+    async with open_service(settings, Path(run.root), platform) as service:
+        for wave in range(WAVES_MAX):
+            async with trio.open_nursery() as clients:
+                for index in range(run.sessions):
+                    session_id = f"sess_{run.seed}_{wave}_{index}"
+                    clients.start_soon(_drive, service, events, session_id, Random(random.random()))
+            if not death.is_ahead(REPEATED):
+                break
     events.write(operations=death.operations)
 
 

@@ -48,6 +48,15 @@ class Death:
         self.dies(failpoint.moment, Moment.BEFORE)
         return failpoint.moment
 
+    def is_ahead(self, repeated: frozenset[str]) -> bool:
+        """Whether it is still to come, at an operation of one of these kinds."""
+        failpoint = self._failpoint
+        return (
+            failpoint is not None
+            and failpoint.operation in repeated
+            and (self.operations[failpoint.operation] < failpoint.count)
+        )
+
     @staticmethod
     def dies(moment: Moment | None, now: Moment) -> None:
         """Die if it is time."""
