@@ -8,6 +8,7 @@ Everything else about these paths (other methods, preflights) stays Quart's.
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Protocol
 
 from hypercorn.typing import HTTPScope
 
@@ -16,6 +17,18 @@ from central_command.http.settings import HttpSettings
 
 DirectEndpoint = Callable[[bytes], Awaitable[Reply]]
 """From a whole body to its answer."""
+
+
+class WritePiece(Protocol):
+    """Writes a piece of an answer with status 200, as NDJSON; the last one without `more`."""
+
+    def __call__(self, piece: bytes, *, more: bool) -> Awaitable[None]:
+        """Write it: takes as long as the client takes to accept it."""
+        ...
+
+
+StreamEndpoint = Callable[[HTTPScope, WritePiece, bytes], Awaitable[Reply | None]]
+"""From a request and its whole body to its answer: written in pieces, or returned as one."""
 
 UNSUPPORTED_ENCODING = HttpProblem(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -25,13 +25,23 @@ from central_command.http.admission import Admission
 from central_command.http.direct import (
     UNSUPPORTED_ENCODING,
     DirectEndpoint,
+    StreamEndpoint,
     body_too_large,
     body_too_slow,
     declared_length,
     is_encoded,
 )
 from central_command.http.limits import AddressLimits
-from central_command.http.replies import INTERNAL_ERROR, JSON_TYPE, HttpProblem, Replies, Reply, problem
+from central_command.http.replies import (
+    INGEST_PATH,
+    INTERNAL_ERROR,
+    JSON_TYPE,
+    NDJSON_TYPE,
+    HttpProblem,
+    Replies,
+    Reply,
+    problem,
+)
 from central_command.http.request_log import CLIENT_GONE, RequestLog, printable
 from central_command.http.settings import HttpSettings
 
@@ -43,6 +53,8 @@ EXCHANGE_KEY = "central_command.exchange"
 
 PROBE_PATHS = frozenset({"/health", "/ready"})
 """Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
+
+IN_PLACE_PATHS = frozenset({INGEST_PATH})
 
 CORS_HEADERS: RawHeaders = [
     (b"access-control-allow-origin", b"*"),
@@ -80,7 +92,7 @@ class Exchange:
         entered = counted and self._edge.admission.enter()
         try:
             refused = self._refusal(path, admitted=entered or not counted)
-            endpoint = self._edge.direct.get(path or "") if self._scope["method"] == "POST" else None
+            endpoint = self._endpoint(path or "") if self._scope["method"] == "POST" else None
             if refused is not None:
                 await self._refuse(problem(path or "", refused))
             elif endpoint is not None:
@@ -149,7 +161,11 @@ class Exchange:
         if self._status is None and not self._client_gone:
             await self._refuse(problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR)))
 
-    async def _answer_directly(self, endpoint: DirectEndpoint, path: str) -> None:
+    def _endpoint(self, path: str) -> Callable[[bytes], Awaitable[Reply | None]] | None:
+        streaming = self._edge.streaming.get(path)
+        return self._edge.direct.get(path) if streaming is None else partial(streaming, self._scope, self._write_piece)
+
+    async def _answer_directly(self, endpoint: Callable[[bytes], Awaitable[Reply | None]], path: str) -> None:
         """Read the body within its bounds, have it answered, and stop when the client goes away meanwhile."""
         refused = self._edge.limits.take(self._scope, path) if self._edge.limits is not None else None
         if refused is None and is_encoded(self._scope):
@@ -160,7 +176,10 @@ class Exchange:
         elif body is not None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._drain, nursery.cancel_scope)
-                await self._write(await endpoint(body))
+                answering = endpoint(body)
+                del body  # a batch takes it apart, and both would be held
+                if (reply := await answering) is not None:
+                    await self._write(reply)
                 nursery.cancel_scope.cancel()
 
     async def _body(self) -> bytes | HttpProblem | None:
@@ -207,6 +226,12 @@ class Exchange:
         await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
+    async def _write_piece(self, piece: bytes, *, more: bool) -> None:
+        if self._status is None:
+            headers = [(b"content-type", NDJSON_TYPE.encode())]
+            await self.send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+        await self.send({"type": "http.response.body", "body": piece, "more_body": more})
+
     async def _drain(self, on_disconnect: trio.CancelScope) -> None:
         while (await self.receive())["type"] != "http.disconnect":
             pass
@@ -229,9 +254,11 @@ class Edge:
         log: RequestLog,
         direct: Mapping[str, DirectEndpoint],
         limits: AddressLimits | None,
+        streaming: Mapping[str, StreamEndpoint],
     ) -> None:
         self._application = application
         self.direct = direct
+        self.streaming = streaming
         self.limits = limits
         self.settings = settings
         self.log = log
@@ -240,6 +267,42 @@ class Edge:
             requests_max=settings.requests_in_flight_max, bodies_bytes_max=settings.bodies_bytes_max
         )
         self.http_versions = frozenset({"1.0", "1.1", "2"} if settings.http2 else {"1.0", "1.1"})
+
+    # Requests that the connection answers in place (central_command.http.http1): the same bounds, without an exchange.
+
+    def is_answered_in_place(self, scope: HTTPScope) -> bool:
+        """Whether a request is for an endpoint that nobody stops waiting for: its work is done all the same."""
+        return scope["method"] == "POST" and scope["path"] in IN_PLACE_PATHS
+
+    def enter_in_place(self, body_bytes: int) -> bool:
+        """Take a request with its whole body in; one that cannot be is for an exchange to refuse."""
+        if body_bytes > self.settings.body_bytes_max or not self.admission.enter():
+            return False
+        if self.admission.hold(body_bytes):
+            return True
+        self.admission.leave()
+        return False
+
+    def leave_in_place(self, body_bytes: int) -> None:
+        """A request taken in has ended."""
+        self.admission.release(body_bytes)
+        self.admission.leave()
+
+    async def answer_in_place(self, scope: HTTPScope, body: bytes) -> Reply:
+        """Answer a request that was taken in."""
+        path = scope["path"]
+        refused = self.limits.take(scope, path) if self.limits is not None else None
+        if refused is not None:
+            return problem(path, refused)
+        try:
+            return await self.direct[path](body)
+        except Exception:
+            logger.exception("%s %s failed.", scope["method"], printable(path))
+            return problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR))
+
+    def log_in_place(self, scope: HTTPScope, answered: Reply, began_at: float) -> None:
+        """Write the request's line."""
+        self.log.write(scope["method"], scope["path"], answered.status, trio.current_time() - began_at)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one ASGI scope."""

@@ -17,7 +17,8 @@ from actors.reading import Envelope
 from actors.settings import SchemaSettings
 from central_command.gateway import Readiness
 from central_command.http.app import create_app
-from central_command.http.server import hypercorn_config, serve
+from central_command.http.server import serve
+from central_command.http.server_config import hypercorn_config
 from central_command.http.settings import HttpSettings
 from persistence.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 
@@ -42,6 +43,10 @@ class FakeGateway:
 
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         return await self._answer("ingest", envelope, self.ingesting)
+
+    async def ingest_many(self, session_id: str, envelopes: tuple[Envelope, ...]) -> tuple[IngestOutcome, ...]:
+        outcome = await self._answer("ingest_many", (session_id, envelopes), self.ingesting)
+        return (outcome,) * len(envelopes)
 
     async def close_session(self, session_id: str) -> CloseOutcome:
         return await self._answer("close", session_id, self.closing)

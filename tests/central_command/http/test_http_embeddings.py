@@ -23,7 +23,8 @@ from actors.embedding.embedding import (
 )
 from actors.embedding.nursery import State, open_embeddings
 from actors.embedding.settings import EmbeddingSettings
-from central_command.http.server import hypercorn_config, serve
+from central_command.http.server import serve
+from central_command.http.server_config import hypercorn_config
 from central_command.http.settings import HttpSettings
 
 PATHS = ["/v1/embed", "/v1/embeddings"]

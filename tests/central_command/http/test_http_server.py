@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from central_command.http.server import CannotListenError, hypercorn_config, serve
+from central_command.http.server import CannotListenError, serve
+from central_command.http.server_config import hypercorn_config
 from central_command.http.settings import HttpSettings, HttpSettingsError
 
 INGEST = "/v1/training/ingest"

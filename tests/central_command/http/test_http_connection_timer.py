@@ -1,4 +1,4 @@
-"""The timer of idle connections: one task for each, whatever it does."""
+"""The timer of connections: one task for each, whatever it does."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from central_command.http.server import IdleTimer
+from central_command.http.connection_timer import ConnectionTimer
 
-IDLE_S = 10.0
+IDLE_S, READ_S, WRITE_S = 10.0, 25.0, 7.0
 
 
 class Tasks:
@@ -30,11 +30,23 @@ class Watched:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.terminated = trio.Event()
         self.tasks = Tasks(nursery)
-        self.timer = IdleTimer(IDLE_S, self.terminated.wait)
+        self.silent_at: list[float] = []
+        self.stuck_at: list[float] = []
+        self.timer = ConnectionTimer(
+            idle_s=IDLE_S,
+            read_s=READ_S,
+            write_s=WRITE_S,
+            silent=lambda: self.silent_at.append(trio.current_time()),
+            stuck=self._stuck,
+            terminated=self.terminated.wait,
+        )
         self.closed_at: list[float] = []
 
     async def idle(self) -> None:
         await self.timer.restart(self.tasks, self._close)  # type: ignore[arg-type]
+
+    async def _stuck(self) -> None:
+        self.stuck_at.append(trio.current_time())
 
     async def _close(self) -> None:
         self.closed_at.append(trio.current_time())
@@ -86,3 +98,32 @@ async def test_after_the_end_of_the_connection_nothing_is_left(autojump_clock: t
         watched.timer.end()
     assert watched.closed_at == []
     assert trio.current_time() == 1
+
+
+async def test_a_read_may_take_its_time_and_no_longer(autojump_clock: trio.testing.MockClock) -> None:
+    """Each byte begins it anew; a request under way is no excuse for silence."""
+    async with trio.open_nursery() as nursery:
+        watched = Watched(nursery)
+        await watched.idle()
+        await watched.timer.stop()
+        for _ in range(3):
+            watched.timer.reading_since = trio.current_time()
+            await trio.sleep(READ_S - 1)
+        watched.timer.reading_since = began_at = trio.current_time()
+    assert watched.silent_at == [began_at + READ_S]
+    assert watched.closed_at == watched.stuck_at == []
+
+
+async def test_a_write_may_take_its_time_and_no_longer(autojump_clock: trio.testing.MockClock) -> None:
+    """Many writes one after the other are no slow one."""
+    async with trio.open_nursery() as nursery:
+        watched = Watched(nursery)
+        await watched.idle()
+        await watched.timer.stop()
+        for _ in range(5):
+            watched.timer.writing_since = trio.current_time()
+            await trio.sleep(WRITE_S - 1)
+            watched.timer.writing_since = None
+        watched.timer.writing_since = began_at = trio.current_time()
+    assert watched.stuck_at == [began_at + WRITE_S]
+    assert watched.closed_at == watched.silent_at == []

@@ -1,0 +1,259 @@
+"""Requests whose head repeats that of one before: answered in place, and to the client no different from any other."""
+
+from typing import Any
+
+import h11
+import pytest
+import trio
+import trio.testing
+
+from actors.outcomes import Refusal, RefusalCode
+from central_command.http.exchange import Edge
+from central_command.http.http1 import Http1Protocol
+from central_command.http.repeated import AnswerHeads, repeated_head
+from central_command.http.replies import Reply
+
+INGEST = "/v1/training/ingest"
+BODY = b'{"session_id":"sess_1","chunk_sequence":0}'
+LONG = b'{"session_id":"sess_1","chunk_sequence":0,"more":"%s"}' % (b"x" * 200_000)
+
+
+@pytest.fixture
+def in_place(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The bodies that were answered in place, in order."""
+    bodies: list[bytes] = []
+    answer = Edge.answer_in_place
+
+    async def noted(edge: Edge, scope: Any, body: bytes) -> Reply:
+        bodies.append(body)
+        return await answer(edge, scope, body)
+
+    monkeypatch.setattr(Edge, "answer_in_place", noted)
+    return bodies
+
+
+async def first(client: Any, body: bytes = BODY) -> Any:
+    """Send the request that the others repeat; return its answer once the connection waits for the next."""
+    await client.post(INGEST, body)
+    answer = await client.answer()
+    await trio.testing.wait_all_tasks_blocked()
+    return answer
+
+
+async def test_the_second_of_two_alike_is_answered_in_place(
+    served: Any, gateway: Any, in_place: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their answers are the same, header by header, and so are their lines in the log."""
+    caplog.set_level("INFO", logger="central_command.access")
+    async with served() as server:
+        client = await server.connect()
+        answers = [await first(client)]
+        for body in (BODY, LONG, BODY):
+            await client.post(INGEST, body)
+            answers.append(await client.answer())
+    assert in_place == [BODY, LONG, BODY]
+    assert [envelope.body for _, envelope in gateway.asked] == [BODY, BODY, LONG, BODY]
+    for other in answers:
+        assert (other.status, other.body, list(other.headers)) == (200, answers[0].body, list(answers[0].headers))
+        assert {**other.headers, "date": ""} == {**answers[0].headers, "date": ""}
+    lines = [record.getMessage().partition("] ")[2].rpartition(" ")[0] for record in caplog.records]
+    assert lines == [f"POST {INGEST} 200"] * 4
+
+
+async def test_many_in_one_packet_are_answered_in_their_order(served: Any, gateway: Any, in_place: list[bytes]) -> None:
+    """Pipelining: whole requests, a half one, and one with another head among them."""
+    bodies = [b'{"session_id":"sess_%d"}' % number for number in range(6)]
+    head = f"POST {INGEST} HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n"
+    requests = [(head % len(body)).encode() + body for body in bodies]
+    async with served() as server:
+        client = await server.connect()
+        await first(client, bodies[0])
+        await client.send(b"".join(requests[1:4]) + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" + requests[4][:-3])
+        answers = [await client.answer() for _ in range(4)]
+        assert answers[3].json["status"] == "ok"
+        await client.send(requests[4][-3:] + requests[5])
+        answers += [await client.answer() for _ in range(2)]
+    assert [answer.status for answer in answers] == [200] * 6
+    assert [envelope.body for _, envelope in gateway.asked] == bodies
+    assert in_place[:3] == bodies[1:4]
+
+
+async def test_a_body_that_takes_its_time_goes_the_ordinary_way(
+    served: Any, gateway: Any, in_place: list[bytes], autojump_clock: Any
+) -> None:
+    """Nothing of what had come is lost, and its bounds are that way's: here it is 408."""
+    autojump_clock.autojump_threshold = 0.02  # sockets are real: let them deliver before time jumps
+    async with served(body_timeout_s=5) as server:
+        client = await server.connect()
+        await first(client)
+        head = f"POST {INGEST} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+        await client.send(head + BODY[:5])
+        await trio.sleep(3)
+        await client.send(BODY[5:])
+        assert (await client.answer()).status == 200
+        await client.send(head + BODY[:5])
+        assert (await client.answer()).status == 408
+    assert in_place == []
+    assert [envelope.body for _, envelope in gateway.asked] == [BODY, BODY]
+
+
+async def test_limits_and_bounds_hold_in_place(served: Any, in_place: list[bytes]) -> None:
+    """The address's limit counts every request once, and what is too large is refused as ever."""
+    async with served(requests_per_minute=4, body_bytes_max=1_000, limits_enabled=True) as server:
+        client = await server.connect()
+        statuses = [(await first(client, body)).status for body in (BODY, BODY, b" " * 1_001, BODY, BODY)]
+    assert statuses == [200, 200, 413, 200, 429]
+    assert len(in_place) == 3
+
+
+async def test_a_full_server_refuses_and_says_so(served: Any, gateway: Any, in_place: list[bytes]) -> None:
+    """Memory for bodies and places for requests are those of all requests together."""
+    async with served(bodies_bytes_max=len(BODY), requests_in_flight_max=1) as server:
+        one, other = await server.connect(), await server.connect()
+        await first(one)
+        await first(other)
+        gateway.blocked = trio.Event()
+        gateway.entered = trio.Event()
+        await one.post(INGEST, BODY)
+        await gateway.entered.wait()
+        await other.post(INGEST, BODY)
+        assert (await other.answer()).json["code"] == "overloaded"
+        gateway.blocked.set()
+        assert (await one.answer()).status == 200
+        await other.post(INGEST, BODY)
+        assert (await other.answer()).status == 200
+    assert len(in_place) == 2
+
+
+async def test_refusals_and_failures_are_answered_in_place(served: Any, gateway: Any, in_place: list[bytes]) -> None:
+    """Whatever the endpoint says, and 500 when it fails; the connection goes on."""
+    async with served() as server:
+        client = await server.connect()
+        await first(client)
+        gateway.ingesting = Refusal(RefusalCode.INVALID_HMAC, "No.")
+        await client.post(INGEST, BODY)
+        assert (await client.answer()).json == {"accepted": False, "reason": "No.", "code": "invalid_hmac"}
+        await client.post(INGEST, b"{")
+        assert (await client.answer()).status == 400
+        gateway.ingesting = RuntimeError("inside")
+        await client.post(INGEST, BODY)
+        answer = await client.answer()
+        assert (answer.status, answer.json["code"]) == (500, "internal_error")
+        gateway.ingesting = Refusal(RefusalCode.INVALID_HMAC, "No.")
+        await client.post(INGEST, BODY)
+        assert (await client.answer()).status == 200
+    assert len(in_place) == 4
+
+
+async def test_a_connection_at_its_last_request_is_closed(served: Any, in_place: list[bytes]) -> None:
+    """The last one goes the ordinary way, which says so and closes."""
+    async with served(keep_alive_requests_max=4) as server:
+        client = await server.connect()
+        for _ in range(4):
+            answer = await first(client)
+        assert answer.headers["connection"] == "close"
+        assert await client.read_to_end() == b""
+    assert len(in_place) == 2
+
+
+async def test_the_end_of_the_server_waits_for_the_answer(served: Any, gateway: Any, in_place: list[bytes]) -> None:
+    """What was taken in is answered, and then the connection is closed."""
+    async with served() as server:
+        client = await server.connect()
+        await first(client)
+        gateway.blocked = trio.Event()
+        gateway.entered = trio.Event()
+        await client.post(INGEST, BODY)
+        await gateway.entered.wait()
+        server.shutdown.set()
+        await trio.testing.wait_all_tasks_blocked()
+        gateway.blocked.set()
+        assert (await client.answer()).status == 200
+        assert await client.read_to_end() == b""
+    assert len(in_place) == 1
+
+
+def _request(head: bytes) -> h11.Request:
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(head)
+    event = connection.next_event()
+    assert isinstance(event, h11.Request)
+    return event
+
+
+SCOPE: Any = {"method": "POST", "path": INGEST}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length: 2\r\nExpect: 100-continue\r\n",
+        b"Content-Length: 2\r\nConnection: close\r\n",
+        b"Content-Length: 2\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n",
+        b"Content-Length: 2\r\nContent-Encoding: gzip\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"",
+        b"X: a\nContent-Length: 2\r\n",
+        b"Content-Length: 2, 2\r\n",
+        b"X-Other: a\r\n Content-Length: 3\r\nContent-Length:\r\n 2\r\n",
+    ],
+)
+def test_an_unusual_head_is_never_compared_with(lines: bytes) -> None:
+    """Whatever makes more of a request than a body and its answer is h11's each time."""
+    head = b"POST /v1/training/ingest HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n"
+    assert repeated_head(head, _request(head), SCOPE) is None
+
+
+@pytest.mark.parametrize("header", [b"Content-Length: 2", b"content-length:2", b"CONTENT-LENGTH: \t 2 "])
+def test_only_the_length_may_differ(header: bytes) -> None:
+    """Everything else must be there, byte for byte, and the length must be digits."""
+    head = b"POST /v1/training/ingest HTTP/1.1\r\nHost: x\r\n" + header + b"\r\nConnection: keep-alive\r\n\r\n"
+    found = repeated_head(head, _request(head), SCOPE)
+    assert found is not None
+    assert found.match(head + b"{}") == (len(head), 2)
+    longer = head.replace(b"2", b"123456789")
+    assert found.match(longer) == (len(longer), 123_456_789)
+    for other in (
+        head.replace(b"2", b"1234567890"),
+        head.replace(b"2", b""),
+        head.replace(b"2", b"-2"),
+        head.replace(b"2", b"2\r\nContent-Length: 3"),
+        head.replace(b"2", "٢".encode()),
+        head.replace(b"Host: x", b"Host: y"),
+        head.replace(b"keep-alive", b"close"),
+        head[:-2],
+        b"",
+    ):
+        assert found.match(other) is None
+
+
+def test_an_answers_head_is_written_once_a_second() -> None:
+    """Its date is never older, and what differs in anything else is written for itself."""
+    now, dates = 0.0, iter(range(100))
+    heads = AnswerHeads(lambda: [(b"date", b"%d" % next(dates))], clock=lambda: now)
+    reply = Reply(200, b"{}")
+    first = heads.of(reply)
+    assert first.startswith(b"HTTP/1.1 200 \r\n")
+    assert b"content-length: 2\r\n" in first.lower()
+    assert first.endswith(b"\r\n\r\n")
+    assert heads.of(Reply(200, b"[]")) is first
+    assert heads.of(Reply(200, b"{ }")) != first
+    assert b"retry-after: 5" in heads.of(Reply(503, b"{}", (("Retry-After", "5"),))).lower()
+    now = 1.0
+    assert heads.of(reply) != first
+
+
+def test_the_heads_kept_are_bounded() -> None:
+    """Lengths are the clients' to choose."""
+    heads = AnswerHeads(list, clock=lambda: 0.0)
+    for length in range(2_000):
+        heads.of(Reply(200, b" " * length))
+    assert len(heads._heads) <= 256
+
+
+def test_the_protocol_is_hypercorns() -> None:
+    """What is overridden is still there: a new hypercorn that calls it otherwise is noticed here."""
+    base = Http1Protocol.__mro__[1]
+    assert base.__module__ == "hypercorn.protocol.h11"
+    for name in ("handle", "_send_h11_event", "_check_protocol", "_create_stream", "_send_error_response"):
+        assert name in vars(base)
