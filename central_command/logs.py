@@ -8,16 +8,18 @@ an operator's cursor, and no text is longer than `TEXT_CHARS_MAX`.
 """
 
 import logging
-import logging.handlers
 import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Annotated, TextIO
 
 import msgspec
+
+from persistence import times
 
 ACCESS_LOGGER = "central_command.access"
 """The logger of request lines: its messages are written as they are, without time and level of their own."""
@@ -30,6 +32,8 @@ OWN_LOGGERS = ("central_command", "actors", "persistence")
 (aiosqlite every statement with its values), and that includes keys."""
 
 _STOP_S_MAX = 1.0
+_GATHER_S = 0.02  # lines gather for so long before they are written: nobody reads a log faster
+_WRITTEN_AT_ONCE_MAX = 1_024
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
     0x2028: "\\u2028",
     0x2029: "\\u2029",
@@ -59,7 +63,9 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Render `record` as cleaned text; a traceback follows on lines of its own."""
-        message = record.getMessage().translate(_ESCAPES)
+        message = record.getMessage()
+        if not message.isprintable():
+            message = message.translate(_ESCAPES)
         if record.name != ACCESS_LOGGER:
             message = f"[{iso_time(record.created)}] {record.levelname} {record.name}: {message}"
         if record.exc_info:
@@ -71,35 +77,35 @@ class LineFormatter(logging.Formatter):
 
 def iso_time(seconds: float) -> str:
     """`seconds` since the epoch as `2026-11-20T10:12:17.123Z`."""
-    milliseconds = int(seconds * 1_000)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1_000))
-    return f"{whole}.{milliseconds % 1_000:03d}Z"
+    second, milliseconds = divmod(int(seconds * 1_000), 1_000)
+    return f"{times.second_text(second)}.{milliseconds:03d}Z"
 
 
-class DroppingHandler(logging.handlers.QueueHandler):
-    """Puts records into a bounded queue without ever waiting; counts those for which there was no room."""
+class DroppingHandler(logging.Handler):
+    """Puts finished lines into a bounded queue without ever waiting; counts those for which there was no room.
 
-    def __init__(self, lines: "queue.Queue[logging.LogRecord | None]") -> None:
-        super().__init__(lines)
-        self.lines = lines
+    Text is fixed here: what a record refers to may have changed when the thread comes to it.
+    """
+
+    def __init__(self, lines_max: int) -> None:
+        super().__init__()
+        self.lines: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
+        self._lines_max = lines_max
         self._dropped = 0
         self.setFormatter(LineFormatter())
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Fix the text now: what a record refers to may have changed when the thread comes to it."""
-        return logging.LogRecord(record.name, record.levelno, "", 0, self.format(record), None, None)
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Queue `record`, or drop and count it."""
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self._dropped += 1  # logging holds the handler's lock around this
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record's line, or drop and count it; logging holds the handler's lock around this."""
+        if self.lines.qsize() < self._lines_max:
+            self.lines.put(self.format(record))
+        else:
+            self._dropped += 1
 
     def flush(self) -> None:
         """Wait a second at most until all is written: `logging.shutdown` calls this before a process ends early."""
-        with self.lines.all_tasks_done:
-            self.lines.all_tasks_done.wait_for(lambda: not self.lines.unfinished_tasks, _STOP_S_MAX)
+        written = threading.Event()
+        self.lines.put(written)
+        written.wait(_STOP_S_MAX)
 
     def take_dropped(self) -> int:
         """How many records were dropped since the last call."""
@@ -111,50 +117,58 @@ class DroppingHandler(logging.handlers.QueueHandler):
         return dropped
 
 
-class LineWriter(logging.handlers.QueueListener):
-    """The thread that writes what waits in the queue."""
+class LineWriter:
+    """The thread that writes what waits in the queue, all of it at once: waking up for each line costs more."""
 
-    def __init__(self, source: DroppingHandler, target: logging.Handler) -> None:
-        super().__init__(source.queue, target)
-        self._lines: queue.Queue[logging.LogRecord | None] = source.lines
+    def __init__(self, source: DroppingHandler, stream: TextIO) -> None:
         self._source = source
+        self._stream = stream
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._ending = threading.Event()
 
-    def handle(self, record: logging.LogRecord) -> None:
-        """Write one record, and after it how many were lost, if any were."""
-        super().handle(record)
-        if dropped := self._source.take_dropped():
-            note = f"[{iso_time(time.time())}] WARNING {__name__}: {dropped} log lines dropped, the queue was full"
-            super().handle(logging.LogRecord(__name__, logging.WARNING, "", 0, note, None, None))
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
 
     def stop(self) -> None:
         """Write what waits and end, within a second or so: a stuck stderr must not hold up the end of the process."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        try:
-            self._lines.put(None, timeout=_STOP_S_MAX)
-        except queue.Full:
-            return
-        thread.join(_STOP_S_MAX)
+        self._ending.set()
+        self._source.lines.put(None)
+        self._thread.join(_STOP_S_MAX)
 
+    def _run(self) -> None:
+        lines = self._source.lines
+        while True:
+            waiting = [lines.get()]
+            if isinstance(waiting[0], str):
+                self._ending.wait(_GATHER_S)
+            with suppress(queue.Empty):
+                while len(waiting) < _WRITTEN_AT_ONCE_MAX:
+                    waiting.append(lines.get_nowait())
+            self._write([each for each in waiting if isinstance(each, str)])
+            for each in waiting:
+                if isinstance(each, threading.Event):
+                    each.set()
+            if None in waiting:
+                return
 
-class LineStream(logging.StreamHandler[TextIO]):
-    """Writes finished lines; a stream that is gone (a closed pipe) is no reason to say so on that stream."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The text as it was prepared."""
-        return str(record.msg)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name is logging's)
-        """Give the line up."""
+    def _write(self, texts: list[str]) -> None:
+        """Write lines, and how many were lost, if any were."""
+        if dropped := self._source.take_dropped():
+            texts.append(
+                f"[{iso_time(time.time())}] WARNING {__name__}: {dropped} log lines dropped, the queue was full"
+            )
+        # A stream that is gone (a closed pipe) is no reason to say so on that stream.
+        with suppress(OSError, ValueError):
+            self._stream.write("".join(f"{text}\n" for text in texts))
+            self._stream.flush()
 
 
 @contextmanager
 def logging_to(settings: LogSettings, stream: TextIO | None = None) -> Iterator[None]:
     """Send all logging to `stream` (stderr by default) until the block ends, then write what still waits."""
-    waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(settings.queue_lines_max)
-    handler = DroppingHandler(waiting)
-    writer = LineWriter(handler, LineStream(stream if stream is not None else sys.stderr))
+    handler = DroppingHandler(settings.queue_lines_max)
+    writer = LineWriter(handler, stream if stream is not None else sys.stderr)
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     levels = {"": max(level, logging.WARNING), **dict.fromkeys(OWN_LOGGERS, level)}
     levels[ACCESS_LOGGER] = logging.INFO if settings.access else logging.CRITICAL + 1

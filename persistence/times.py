@@ -1,15 +1,21 @@
 """Times as they stand in journals, databases and file names: UTC, microseconds, ISO 8601."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=64)
+def second_text(second: int) -> str:
+    """Return a whole second since the epoch as `2026-11-20T10:12:17`; remembered, because many times share theirs."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def to_text(seconds: float) -> str:
     """Return seconds since the epoch as `2026-11-20T10:12:17.123456Z`."""
-    return datetime.fromtimestamp(round(seconds * 1_000_000) // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (
-        f".{round(seconds * 1_000_000) % 1_000_000:06d}Z"
-    )
+    second, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{second_text(second)}.{microseconds:06d}Z"
 
 
 def from_text(text: str) -> float:
