@@ -2,9 +2,8 @@
 
 from typing import Generic, TypeVar
 
-import trio
-
 from actors.messages import Message
+from persistence.slot import Slot
 
 Outcome = TypeVar("Outcome")
 
@@ -12,30 +11,25 @@ Outcome = TypeVar("Outcome")
 class Request(Generic[Outcome]):
     """One message and its answer. The requester may go away at any time; the actor neither knows nor minds."""
 
-    __slots__ = ("_answered", "_outcome", "message")
+    __slots__ = ("_answer", "message")
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self._answered = trio.Event()
-        self._outcome: Outcome | None = None
+        self._answer: Slot[Outcome] = Slot()
 
     def __repr__(self) -> str:
-        state = "answered" if self._answered.is_set() else "waiting"
+        state = "answered" if self.is_answered else "waiting"
         return f"<Request {type(self.message).__name__} {state}>"
 
     @property
     def is_answered(self) -> bool:
         """Whether the answer is there."""
-        return self._answered.is_set()
+        return self._answer.is_filled
 
     def answer(self, outcome: Outcome) -> None:
         """Put the answer; the first one counts."""
-        if not self._answered.is_set():
-            self._outcome = outcome
-            self._answered.set()
+        self._answer.fill(outcome)
 
     async def wait(self) -> Outcome:
         """Return the answer, once it is there."""
-        await self._answered.wait()
-        assert self._outcome is not None
-        return self._outcome
+        return await self._answer.wait()

@@ -132,14 +132,18 @@ def project_sessions(journal: JournalName, batch: Sequence[Committed]) -> list[S
     """The statements for sessions.db, position included; `batch` is of one journal, in line order and not empty."""
     match journal:
         case JournalName.ENVELOPES:
-            statements = _Envelopes(batch).statements()
+            projection = EnvelopeProjection()
+            projection.add(batch)
+            return projection.statements()
         case JournalName.REFUSED:
             statements = _refusals(batch)
         case JournalName.TRAJECTORIES:
             statements = _trajectories(batch)
         case unreachable:
             assert_never(unreachable)
-    return [*_placeholders(batch), *statements, _position(journal, batch[-1].position)]
+    first_at: dict[str, float] = {}
+    _note_first(batch, first_at)
+    return [_placeholders(first_at), *statements, _position(journal, batch[-1].position)]
 
 
 def project_ledger(batch: Sequence[Committed]) -> list[Statement]:
@@ -158,18 +162,23 @@ def project_ledger(batch: Sequence[Committed]) -> list[Statement]:
     return [Statement(INSERT_CREDIT, rows), _position(JournalName.TRAJECTORIES, batch[-1].position)]
 
 
-def _placeholders(batch: Sequence[Committed]) -> list[Statement]:
-    first_at: dict[str, float] = {}
+def _note_first(batch: Sequence[Committed], first_at: dict[str, float]) -> None:
+    """Note when the first line of each session came."""
     for item in batch:
         session_id, at = item.record.session_id, item.position.at
         first_at[session_id] = min(first_at.get(session_id, at), at)
-    return [Statement(INSERT_PLACEHOLDER, [(session_id, times.to_text(at)) for session_id, at in first_at.items()])]
 
 
-class _Envelopes:
-    """What a batch of the envelopes journal adds up to."""
+def _placeholders(first_at: dict[str, float]) -> Statement:
+    return Statement(INSERT_PLACEHOLDER, [(session_id, times.to_text(at)) for session_id, at in first_at.items()])
 
-    def __init__(self, batch: Sequence[Committed]) -> None:
+
+class EnvelopeProjection:
+    """What a batch of the envelopes journal adds up to; it may be added in parts, so that others get their turn."""
+
+    def __init__(self) -> None:
+        self.first_at: dict[str, float] = {}
+        self.last: Position | None = None
         self.sessions: dict[str, _Session] = {}
         self.first_chunks: dict[str, EnvelopeRecord] = {}
         self.envelopes: list[Sequence[Value]] = []
@@ -179,8 +188,13 @@ class _Envelopes:
         self.provider_steps: Counter[str] = Counter()
         self.day_envelopes: Counter[str] = Counter()
         self.day_steps: Counter[str] = Counter()
+
+    def add(self, batch: Sequence[Committed]) -> None:
+        """Take in the next lines, in line order."""
+        _note_first(batch, self.first_at)
         for record, position in _of(EnvelopeRecord, batch):
             self._add(record, position, times.to_text(position.at))
+            self.last = position
 
     def _add(self, record: EnvelopeRecord, position: Position, at: str) -> None:
         session = self.sessions.setdefault(record.session_id, _Session())
@@ -216,9 +230,14 @@ class _Envelopes:
             session.closed_by = record.closed_by or ClosedBy.SESSION_CLOSE
 
     def statements(self) -> list[Statement]:
-        """In this order: what asks for a session's state before the batch comes before the update of its row."""
+        """The statements for sessions.db, position included; there must have been lines.
+
+        In this order: what asks for a session's state before the batch comes before the update of its row.
+        """
+        assert self.last is not None
         firsts = self.first_chunks.items()
         return [
+            _placeholders(self.first_at),
             Statement(COUNT_MODEL_SESSION, [(session_id, record.model) for session_id, record in firsts]),
             Statement(COUNT_PROVIDER_SESSION, [(session_id, record.provider) for session_id, record in firsts]),
             Statement(COUNT_SESSION_WITH_CHUNKS, [(session_id,) for session_id, _ in firsts]),
@@ -230,6 +249,7 @@ class _Envelopes:
             Statement(ADD_PROVIDER_STEPS, list(self.provider_steps.items())),
             Statement(ADD_DAY, [(day, count, self.day_steps[day]) for day, count in self.day_envelopes.items()]),
             Statement(ADD_TOTALS, [(self.day_envelopes.total(), self.day_steps.total())]),
+            _position(JournalName.ENVELOPES, self.last),
         ]
 
 
