@@ -5,6 +5,9 @@ that msgspec checks while it decodes, in C, and the words that say what it allow
 members that have rules; the rest is passed over, kept and never refused. Only a refused body is looked at again, to
 quote what was found.
 
+A chunk of which every member is known is checked while it is read (`ChunkReader`): decoding all of a text is at the
+same time the proof that it is UTF-8 and how deep it nests, and finding those out otherwise takes longer than decoding.
+
 Where contract and decisions are silent, what real clients send decides, and doubt goes to the client, because a
 refused envelope is lost training data: members that only describe may be absent or null; what is stitched, scored or
 indexed may not. An integer must be written as one: `5.0` is refused (JavaScript writes `5`). Hexadecimal digits may
@@ -12,7 +15,7 @@ be of either case. Characters are Unicode code points.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import GenericAlias
 from typing import Annotated, Any, ClassVar, Literal
@@ -92,6 +95,8 @@ def check(envelope: Envelope, settings: SchemaSettings, now_s: float) -> Facts |
     Refuses with `UNKNOWN_TYPE`, `RESERVED_MEMBER` or `SCHEMA`, naming the first fault's path, what was found (at most
     60 characters of it) and what is allowed. Raises for no body.
     """
+    if isinstance(envelope.facts, ChunkFacts):
+        return envelope.facts
     kind = envelope_kind(envelope.type)
     if kind is None:
         found = _quoted(str(envelope.type))
@@ -161,12 +166,19 @@ class _Rule(msgspec.Struct, frozen=True):
     item: "_Rule | None" = None
 
 
-def _object(name: str, required: Mapping[str, _Rule], optional: Mapping[str, _Rule]) -> _Rule:
-    """An object with the named members and any others; an optional one may be absent."""
+def _object(
+    name: str, required: Mapping[str, _Rule], optional: Mapping[str, _Rule], *, only: Mapping[str, Any] | None = None
+) -> _Rule:
+    """An object with the named members and any others; an optional one may be absent.
+
+    With `only` there may be no others but those that it names, with their types.
+    """
     fields: list[Any] = [(member, rule.type) for member, rule in required.items()]
     fields += [(member, rule.type, None) for member, rule in optional.items()]
+    fields += [(member, type_, None) for member, type_ in (only or {}).items()]
     # Trees without cycles, dropped at once: the cyclic garbage collector need not track them.
-    return _Rule(msgspec.defstruct(name, fields, frozen=True, gc=False), "an object", {**required, **optional})
+    struct = msgspec.defstruct(name, fields, frozen=True, gc=False, forbid_unknown_fields=only is not None)
+    return _Rule(struct, "an object", {**required, **optional})
 
 
 def _list_of(item: _Rule, allowed: str, *, length_min: int = 0, length_max: int | None = None) -> _Rule:
@@ -208,40 +220,103 @@ _BOOLEAN = _Rule(bool, "true or false")
 @lru_cache(maxsize=4)
 def _schema(settings: SchemaSettings) -> dict[EnvelopeKind, tuple[_Rule, msgspec.json.Decoder[Any]]]:
     """The rule and the decoder of each kind of envelope that clients send, built once for each settings."""
-    timestamp = _Rule(
-        float,
-        "a time in seconds, or in milliseconds from 10^12, "
-        f"at most {settings.timestamp_age_s_max:g} s ago and {settings.timestamp_ahead_s_max:g} s ahead",
-    )
     attestation = _attestation(settings)
     metadata = _metadata(settings)
     rules = {
-        EnvelopeKind.CHUNK: _object(
-            "Chunk",
-            {
-                "chunk_sequence": _COUNT,
-                "contributor_id": _hexadecimal(32),
-                "attestation": attestation,
-                "metadata": metadata,
-                "trajectory_log": _list_of(
-                    _step(settings, timestamp),
-                    f"a list of at most {settings.steps_max} steps",
-                    length_max=settings.steps_max,
-                ),
-            },
-            {},
-        ),
+        EnvelopeKind.CHUNK: _chunk(settings),
         EnvelopeKind.SESSION_CLOSE: _object(
             "Close", {"attestation": attestation, "metadata": metadata, "outcome": _outcome()}, {}
         ),
         EnvelopeKind.USER_FEEDBACK: _object(
-            "FeedbackEnvelope", {"attestation": attestation, "feedback": _feedback(settings, timestamp)}, {}
+            "FeedbackEnvelope", {"attestation": attestation, "feedback": _feedback(settings)}, {}
         ),
     }
     return {kind: (rule, msgspec.json.Decoder(rule.type)) for kind, rule in rules.items()}
 
 
-def _attestation(settings: SchemaSettings) -> _Rule:
+class ChunkReader:
+    """Checks chunks that have only known members, as clients send them; the rest is for reading and `check` to judge.
+
+    `clock` gives seconds since the epoch.
+    """
+
+    def __init__(self, settings: SchemaSettings, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._decoder = msgspec.json.Decoder(_chunk(settings, closed=True).type)
+
+    def __call__(self, body: bytes) -> ChunkFacts | None:
+        """The facts of a chunk without a fault; then the body is UTF-8 and nests no deeper than `nesting_max`.
+
+        None says nothing about the body. Raises for no body.
+        """
+        settings = self._settings
+        try:
+            decoded = json_text.decode(self._decoder, body)
+        except msgspec.DecodeError:
+            return None
+        now_s = self._clock()
+        oldest_s, latest_s = now_s - settings.timestamp_age_s_max, now_s + settings.timestamp_ahead_s_max
+        if _untimely(EnvelopeKind.CHUNK, decoded, oldest_s, latest_s) is not None:
+            return None
+        facts = _facts(EnvelopeKind.CHUNK, decoded)
+        assert isinstance(facts, ChunkFacts)
+        return facts
+
+
+_SCALAR = str | int | float | bool | None
+_KNOWN_IN_ENVELOPE = {"envelope_id": _SCALAR, "session_id": str, "type": Literal["CHUNK"]}
+_LEVELS_OF_ARGUMENTS = 5  # in the envelope, its log and the step: together the least that `nesting_max` can be
+
+
+def _nested_at_most(levels: int) -> Any:  # noqa: ANN401 - a type made here
+    """The type of any JSON value with at most so many objects and lists in each other.
+
+    A type bounds each value that is decoded, a decoded value only the last of those that came under one name.
+    """
+    found: Any = _SCALAR
+    for _ in range(levels):
+        found = _SCALAR | GenericAlias(list, (found,)) | GenericAlias(dict, (str, found))
+    return found
+
+
+_KNOWN_IN_STEP = {
+    "tool": _SCALAR,
+    "arguments": _nested_at_most(_LEVELS_OF_ARGUMENTS),
+    "is_error": _SCALAR,
+    "source": _SCALAR,
+}
+"""What clients send and the schema has no rule for; `arguments` is what a tool was called with."""
+
+
+def _timestamp(settings: SchemaSettings) -> _Rule:
+    return _Rule(
+        float,
+        "a time in seconds, or in milliseconds from 10^12, "
+        f"at most {settings.timestamp_age_s_max:g} s ago and {settings.timestamp_ahead_s_max:g} s ahead",
+    )
+
+
+def _chunk(settings: SchemaSettings, *, closed: bool = False) -> _Rule:
+    return _object(
+        "Chunk",
+        {
+            "chunk_sequence": _COUNT,
+            "contributor_id": _hexadecimal(32),
+            "attestation": _attestation(settings, closed=closed),
+            "metadata": _metadata(settings, closed=closed),
+            "trajectory_log": _list_of(
+                _step(settings, closed=closed),
+                f"a list of at most {settings.steps_max} steps",
+                length_max=settings.steps_max,
+            ),
+        },
+        {},
+        only=_KNOWN_IN_ENVELOPE if closed else None,
+    )
+
+
+def _attestation(settings: SchemaSettings, *, closed: bool = False) -> _Rule:
     return _object(
         "Attestation",
         {
@@ -250,24 +325,27 @@ def _attestation(settings: SchemaSettings) -> _Rule:
             "app_version_hash": _hexadecimal(64),
         },
         {},
+        only={} if closed else None,
     )
 
 
-def _step(settings: SchemaSettings, timestamp: _Rule) -> _Rule:
+def _step(settings: SchemaSettings, *, closed: bool = False) -> _Rule:
     token_count = _integer(0, settings.token_count_max)
     return _object(
         "Step",
-        {"step": _integer(1, settings.step_number_max), "type": _one_of(STEP_TYPES), "timestamp": timestamp},
+        {"step": _integer(1, settings.step_number_max), "type": _one_of(STEP_TYPES), "timestamp": _timestamp(settings)},
         {
             "content": _or_null(_text(settings.step_content_chars_max)),
             "token_count": token_count,
             "original_token_count": token_count,
             "truncated": _BOOLEAN,
         },
+        only=_KNOWN_IN_STEP if closed else None,
     )
 
 
-def _metadata(settings: SchemaSettings) -> _Rule:
+def _metadata(settings: SchemaSettings, *, closed: bool = False) -> _Rule:
+    only: Mapping[str, Any] | None = {} if closed else None
     # The model becomes a key of the statistics: characters that cannot be stored or seen as they were sent are
     # refused. U+FFFD stands for a lone surrogate here (`persistence.json_text`); a name that holds one is broken.
     model_engine = _Rule(
@@ -277,7 +355,7 @@ def _metadata(settings: SchemaSettings) -> _Rule:
         f"a text of 1 to {settings.model_engine_chars_max} characters without control characters, lone surrogates "
         "and U+FFFD",
     )
-    tag = _or_null(_object("DomainTag", {"domain": _ANY_TEXT, "confidence": _SHARE}, {}))
+    tag = _or_null(_object("DomainTag", {"domain": _ANY_TEXT, "confidence": _SHARE}, {}, only=only))
     embedding = _object(
         "SessionEmbedding",
         {
@@ -286,11 +364,13 @@ def _metadata(settings: SchemaSettings) -> _Rule:
             "source_text": _ANY_TEXT,
         },
         {},
+        only=only,
     )
     routing = _object(
         "Routing",
         {"leaf_id": _ANY_TEXT, "routing_confidence": _SHARE, "fallback_used": _BOOLEAN},
         {"leaf_lifecycle_stage": _or_null(_ANY_TEXT), "parent_leaf_id": _or_null(_ANY_TEXT)},
+        only=only,
     )
     leaf_context = _object(
         "LeafContext",
@@ -301,6 +381,7 @@ def _metadata(settings: SchemaSettings) -> _Rule:
             "chassis_model": _ANY_TEXT,
         },
         {},
+        only=only,
     )
     return _object(
         "Metadata",
@@ -313,12 +394,13 @@ def _metadata(settings: SchemaSettings) -> _Rule:
             "groove_version": _or_null(_text(settings.groove_version_chars_max)),
             "session_quality": _or_null(_NUMBER),
             "domain_tags": _or_null(
-                _object("DomainTags", {}, dict.fromkeys(("primary", "secondary", "tertiary"), tag))
+                _object("DomainTags", {}, dict.fromkeys(("primary", "secondary", "tertiary"), tag), only=only)
             ),
             "session_embedding": _or_null(embedding),
             "routing": _or_null(routing),
             "leaf_context": _or_null(leaf_context),
         },
+        only=only,
     )
 
 
@@ -346,11 +428,11 @@ def _outcome() -> _Rule:
     )
 
 
-def _feedback(settings: SchemaSettings, timestamp: _Rule) -> _Rule:
+def _feedback(settings: SchemaSettings) -> _Rule:
     # `target_step` is the number of steps so far, so 0 for a session without any.
     return _object(
         "Feedback",
-        {"signal": _one_of(FEEDBACK_SIGNALS), "timestamp": timestamp},
+        {"signal": _one_of(FEEDBACK_SIGNALS), "timestamp": _timestamp(settings)},
         {
             "context": _or_null(_ANY_TEXT),
             "target_step": _or_null(_integer(0, settings.step_number_max)),

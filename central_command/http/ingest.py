@@ -1,9 +1,10 @@
 """`POST /v1/training/ingest`: envelopes come in (contract, section 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from quart import Blueprint, Response
 
+from actors.envelope import ChunkReader
 from actors.outcomes import Refusal, RefusalCode
 from actors.reading import read_envelope
 from actors.settings import SchemaSettings
@@ -15,11 +16,14 @@ from central_command.http.requests import SESSION_ID, Reader
 _UNKNOWN = Refusal(RefusalCode.UNKNOWN_SESSION, UNKNOWN_SESSION)
 
 
-def ingest_endpoint(gateway: Gateway, replies: Replies, schema: SchemaSettings) -> DirectEndpoint:
+def ingest_endpoint(
+    gateway: Gateway, replies: Replies, schema: SchemaSettings, clock: Callable[[], float]
+) -> DirectEndpoint:
     """What answers an envelope; `schema` bounds how deep and how wide it may be."""
+    known = ChunkReader(schema, clock)
 
     async def ingest(body: bytes) -> Reply:
-        envelope = read_envelope(body, nesting_max=schema.nesting_max, members_max=schema.members_max)
+        envelope = read_envelope(body, nesting_max=schema.nesting_max, members_max=schema.members_max, known=known)
         if isinstance(envelope, Refusal):
             return replies.ingested(envelope)
         if not SESSION_ID.fullmatch(envelope.session_id):
