@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from persistence.database import Database
+from persistence.remembered_rows import RememberedRows
 from persistence.reports import DayReport, ModelReport, ProviderReport, Summary
 
 NAMES_MAX: Final = 100
@@ -30,8 +31,8 @@ class Counters:
     """Reads the counters of both databases."""
 
     def __init__(self, sessions: Database, ledger: Database) -> None:
-        self._sessions = sessions
-        self._ledger = ledger
+        self._sessions = RememberedRows(sessions)
+        self._ledger = RememberedRows(ledger)
 
     async def summary(self, storage_bytes: int) -> Summary:
         """Totals since the beginning; `storage_bytes` is the size of all journals.

@@ -4,6 +4,7 @@ import msgspec
 
 from persistence import times
 from persistence.database import Database
+from persistence.remembered_rows import RememberedRows
 from persistence.reports import LeaderboardEntry
 
 CONTRIBUTOR_ID_SHOWN_CHARS = 8
@@ -44,6 +45,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._remembered = RememberedRows(database)
 
     async def credit(self, session_id: str) -> CreditRow | None:
         """What the session was credited with."""
@@ -81,7 +83,7 @@ class Ledger:
 
     async def leaderboard(self, limit: int) -> list[LeaderboardEntry]:
         """The `limit` contributors with the most points, equal ones by id; ids cut to 8 characters."""
-        rows = await self._database.read(
+        rows = await self._remembered.read(
             "SELECT contributor_id, total_points, total_sessions FROM balances "
             "ORDER BY total_points DESC, contributor_id LIMIT ?",
             (limit,),
