@@ -4,10 +4,10 @@ Theory of operation. An entry is registered without any suspension between the l
 requests for one session can never start two actors; the second finds the first one's mailbox and queues. Loading the
 session is the actor's own first step: whoever asked waits in the mailbox.
 
-An actor ends when it has been idle, when room is needed, or when it failed. From then on its entry is `retiring`: new
-requests wait until it is gone and then activate a new one. An entry goes only after everything that its actor handed
-to the journals has been projected, because the next activation reads the session from the database and must see all of
-it. An entry is removed by identity, so a late ending can never evict a successor.
+An actor ends when nothing came for it for `passivate_after_s`, when room is needed, or when it failed. From then on its
+entry is `retiring`: new requests wait until it is gone and then activate a new one. An entry goes only after everything
+that its actor handed to the journals has been projected, because the next activation reads the session from the
+database and must see all of it. An entry is removed by identity, so a late ending can never evict a successor.
 
 Bounds: `active_actors_max` entries. Past it the least recently used actor, an idle one if there is one, is asked to end
 and the request waits up to `activation_wait_s` for its place; then the answer is "busy". As many actors are ending as
@@ -22,23 +22,26 @@ entry go before projection (a re-activated session could accept a sequence numbe
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, Protocol, overload
 
 import msgspec
 import trio
 
-from actors.messages import CloseSession, Finish, Ingest, Message, OpenSession
+from actors.messages import CloseSession, Finish, Ingest, IngestMany, Message, OpenSession
 from actors.outcomes import (
     AbandonOutcome,
     ActorFailed,
     Busy,
     BusyReason,
     CloseOutcome,
+    IngestManyOutcome,
     IngestOutcome,
     OpenOutcome,
 )
 from actors.request import Request
 from actors.settings import SessionSettings
+from persistence.failures import StorageFailure
 
 log = logging.getLogger("central_command.sessions")
 
@@ -71,14 +74,16 @@ class DirectoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Entry:
-    __slots__ = ("actor", "evicting", "gone", "mailbox", "retiring", "session_id")
+    __slots__ = ("actor", "asked_at", "ending_idle", "evicting", "gone", "mailbox", "retiring", "session_id")
 
     def __init__(self, session_id: str, actor: Actor, mailbox: trio.MemorySendChannel[Request[Any] | None]) -> None:
         self.session_id = session_id
         self.actor = actor
         self.mailbox = mailbox
+        self.asked_at = 0.0
         self.retiring = False
         self.evicting = False
+        self.ending_idle = False
         self.gone = trio.Event()
 
 
@@ -93,6 +98,8 @@ class Directory:
         self._room = trio.lowlevel.ParkingLot()
         self._awaited: dict[str, trio.Event] = {}
         self._ending = 0
+        self._passivating = False
+        self._passivation = trio.CancelScope()
         self._draining = False
         self._activated = self._passivated = self._evicted = self._failed = 0
 
@@ -108,6 +115,8 @@ class Directory:
     async def ask(self, session_id: str, message: OpenSession) -> OpenOutcome: ...
     @overload
     async def ask(self, session_id: str, message: Ingest) -> IngestOutcome: ...
+    @overload
+    async def ask(self, session_id: str, message: IngestMany) -> IngestManyOutcome: ...
     @overload
     async def ask(self, session_id: str, message: CloseSession) -> AbandonOutcome: ...
     @overload
@@ -133,6 +142,7 @@ class Directory:
                 await entry.gone.wait()
                 continue
             self._entries.move_to_end(session_id)
+            entry.asked_at = trio.current_time()
             request: Request[Any] = Request(message)
             try:
                 entry.mailbox.send_nowait(request)
@@ -148,6 +158,10 @@ class Directory:
         entry = _Entry(session_id, self._new_actor(session_id), send)
         self._entries[session_id] = entry
         self._activated += 1
+        if not self._passivating:
+            self._passivating = True
+            self._passivation = trio.CancelScope()
+            self._nursery.start_soon(self._passivate_idle, name="passivation")
         self._nursery.start_soon(self._live, entry, receive, name=f"session {session_id}")
         return entry
 
@@ -158,17 +172,21 @@ class Directory:
             statistics = mailbox.statistics()
             if statistics.current_buffer_used:
                 if entry.evicting:
-                    entry.evicting = False
+                    entry.evicting = entry.ending_idle = False
                     self._ending -= 1
                     self._make_room(len(self._room))
                 return False
-            self._evicted += entry.evicting
+            self._evicted += entry.evicting and not entry.ending_idle
             self._retire(entry)
             return True
 
         try:
             await entry.actor.run(mailbox, retire)
             self._passivated += 1
+        except StorageFailure as failure:
+            # No bug, so no traceback: if nothing can be stored any more, whoever writes ends the process.
+            self._failed += 1
+            log.error("the actor of session %s was ended: %s", entry.session_id, failure)  # noqa: TRY400
         except Exception:
             self._failed += 1
             log.exception("the actor of session %s failed and was ended", entry.session_id)
@@ -242,10 +260,34 @@ class Directory:
         entry.evicting = True
         self._ending += 1
 
+    async def _passivate_idle(self) -> None:
+        """Ask actors that nothing came for in `passivate_after_s` to end; runs while there are any.
+
+        One task for all of them: a time-out around every actor's wait would cost more than the wait.
+        """
+        with self._passivation:
+            while self._entries:
+                entry = next(iter(self._entries.values()))  # the one that was asked the longest ago
+                await trio.sleep_until(entry.asked_at + self._settings.passivate_after_s)
+                self._ask_idle_to_end()
+        self._passivating = False
+
+    def _ask_idle_to_end(self) -> None:
+        now, idle_s = trio.current_time(), self._settings.passivate_after_s
+        # The very sum that was slept until: a difference may round to the other side of it, and nobody would be asked.
+        for session_id, entry in list(takewhile(lambda item: item[1].asked_at + idle_s <= now, self._entries.items())):
+            if not (entry.retiring or entry.evicting or entry.mailbox.statistics().current_buffer_used):
+                entry.ending_idle = True
+                self._evict(entry)
+            # It is at work or ending: looked at again later, behind those that may be due before.
+            entry.asked_at = now
+            self._entries.move_to_end(session_id)
+
     async def drain(self) -> None:
         """Take nothing more, let every actor answer what its mailbox holds, and return when all have ended."""
         self._draining = True
         self._room.unpark_all()
+        self._passivation.cancel()
         entries = list(self._entries.values())
         for entry in entries:
             entry.mailbox.close()

@@ -24,6 +24,12 @@ class Ingest(msgspec.Struct, frozen=True):
     envelope: Envelope
 
 
+class IngestMany(msgspec.Struct, frozen=True):
+    """Take envelopes of one session in, in order, each as if it had come alone (`POST /v1/training/ingest/batch`)."""
+
+    envelopes: tuple[Envelope, ...]
+
+
 class CloseSession(msgspec.Struct, frozen=True):
     """End a session without the client's own SESSION_CLOSE: by HTTP, or because it was abandoned.
 
@@ -38,4 +44,4 @@ class Finish(msgspec.Struct, frozen=True):
     """Complete a close that a crash interrupted: stitch, score and record what is closed but has no trajectory."""
 
 
-Message = OpenSession | Ingest | CloseSession | Finish
+Message = OpenSession | Ingest | IngestMany | CloseSession | Finish

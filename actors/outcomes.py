@@ -131,3 +131,5 @@ OpenOutcome = Opened | KeyConflict | InvalidPublicKey | MachineLimit | Busy | St
 CloseOutcome = Closed | UnknownSession | Busy | StorageFull | ActorFailed
 AbandonOutcome = CloseOutcome | StillActive
 IngestOutcome = Accepted | Refusal | Busy | StorageFull | ActorFailed
+IngestManyOutcome = tuple[IngestOutcome, ...] | Busy | ActorFailed
+"""An outcome for each envelope in order, or one for all of them."""

@@ -3,48 +3,54 @@
 An envelope passes the checks in this order (decisions, "Verification"): session known → a resend? → status →
 attestation present → HMAC non-empty → envelope limit → HMAC → sequence → schema → journal → answer. Because the actor
 takes the next message only after the line is on disk, two envelopes can never pass the same check, and a failed append
-leaves nothing to undo: the state changes only after the line is durable.
+leaves nothing to undo: the state changes only after the line is durable. Several envelopes in one message are no
+exception: runs of plain chunks are checked against the state as it will be (`ChunkGroup`) and appended together, and
+all else waits until they are on disk.
 
 A resend is recognised before the status and the limit, so that the last envelope of a session can be repeated after
 the close; its HMAC is verified again, so that only the very text that was accepted is acknowledged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, assert_never
 
 import trio
-from msgspec import structs
 
 from actors import attestation, closing, journal_text, opening
-from actors.envelope import ChunkFacts, CloseFacts, Facts, FeedbackFacts, check, envelope_kind
+from actors.accepted_line import accepted_line
+from actors.envelope import Facts, check, envelope_kind
 from actors.environment import Environment
 from actors.lifecycle import State, refusal_for
-from actors.messages import CloseSession, Finish, Ingest, Message, OpenSession
+from actors.messages import CloseSession, Finish, Ingest, IngestMany, Message, OpenSession
 from actors.outcomes import (
     AbandonOutcome,
     Accepted,
     ActorFailed,
+    Busy,
     Closed,
     CloseOutcome,
+    IngestManyOutcome,
     IngestOutcome,
     OpenOutcome,
     Refusal,
     RefusalCode,
     StillActive,
+    StorageFull,
     UnknownSession,
 )
 from actors.reading import Envelope
 from actors.request import Request
+from actors.session_group import ChunkGroup
 from actors.session_state import SessionState, empty_buffer
 from actors.settings import SequenceGaps
 from actors.unavailable import unavailable
-from persistence.journal import AppendRefused
+from persistence.journal import AppendRefused, Line
 from persistence.records import ClosedBy, EnvelopeKind, EnvelopeRecord, RefusalRecord
 
 T = TypeVar("T")
 
 _REASONS = {
-    RefusalCode.UNKNOWN_SESSION: "The session is not known to this server.",
+    RefusalCode.UNKNOWN_SESSION: "The session is not known.",
     RefusalCode.SESSION_CLOSED: "The session is closed and takes no more envelopes of this kind.",
 }
 
@@ -60,7 +66,7 @@ class SessionActor:
         return f"<SessionActor {self._state!r}>"
 
     async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
-        """Load the session, then serve the mailbox until the session is idle or the mailbox is closed and empty."""
+        """Load the session, then serve the mailbox until it says so, or is closed and empty."""
         stored = await self._environment.storage.registry.load(self._state.session_id)
         self._state = SessionState.restored(self._state.session_id, stored, self._environment)
         try:
@@ -82,15 +88,13 @@ class SessionActor:
         return request is not None
 
     async def _next(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> Request[Any] | None:
-        """Return the next request; None when there is nothing more to wait for."""
+        """Return the next request; None when there is nothing more to wait for, or the directory asks to end."""
         try:
             return mailbox.receive_nowait()
         except trio.WouldBlock:
             if self._state.lifecycle is State.ABSENT:
                 return None  # nothing is worth keeping of a session that does not exist
-        with trio.move_on_after(self._environment.sessions.passivate_after_s):
-            return await mailbox.receive()
-        return None
+        return await mailbox.receive()
 
     async def settled(self) -> None:
         """Return once every line that this activation wrote has been projected."""
@@ -104,16 +108,22 @@ class SessionActor:
             # Reached without an answer only when an exception ends this actor.
             request.answer(ActorFailed())
 
-    async def _handle(self, message: Message, request: Request[Any]) -> OpenOutcome | IngestOutcome | AbandonOutcome:
+    async def _handle(
+        self, message: Message, request: Request[Any]
+    ) -> OpenOutcome | IngestOutcome | IngestManyOutcome | AbandonOutcome:
         match message:
             case OpenSession():
                 return await opening.open_session(message, self._state, self._environment)
             case Ingest(envelope):
                 outcome = await self._ingest(envelope)
                 request.answer(outcome)
-                if self._state.lifecycle is State.CLOSING:
-                    await closing.finish(self._state, self._environment)
+                await self._finish_if_closing()
                 return outcome
+            case IngestMany(envelopes):
+                outcomes = await self._ingest_many(envelopes)
+                request.answer(outcomes)
+                await self._finish_if_closing()
+                return outcomes
             case CloseSession():
                 return await self._close(message)
             case Finish():
@@ -147,8 +157,8 @@ class SessionActor:
             return await self._record_refusal(envelope, facts, gap, is_feedback=is_feedback)
         return await self._record(envelope, facts, gap)
 
-    def _refused_before_signature(self, envelope: Envelope, *, is_feedback: bool) -> Refusal | None:
-        """Status, attestation and limit: what needs no key to be checked."""
+    def _refused_before_signature(self, envelope: Envelope, *, is_feedback: bool, before_it: int = 0) -> Refusal | None:
+        """Status, attestation and limit: what needs no key to be checked; `before_it` envelopes are not counted yet."""
         state = self._state
         code = refusal_for(state.lifecycle, feedback=is_feedback)
         if code is None and not state.has_keys:
@@ -160,7 +170,7 @@ class SessionActor:
             return Refusal(RefusalCode.MISSING_ATTESTATION, reason)
         if not envelope.attestation.session_hmac:
             return Refusal(RefusalCode.MISSING_ATTESTATION, "The attestation's session_hmac is empty.")
-        if state.envelope_count >= self._environment.sessions.envelopes_max:
+        if state.envelope_count + before_it >= self._environment.sessions.envelopes_max:
             limit = self._environment.sessions.envelopes_max
             return Refusal(RefusalCode.ENVELOPE_LIMIT, f"The session has sent {limit} envelopes, which is its limit.")
         return None
@@ -186,9 +196,9 @@ class SessionActor:
         reason = f"The envelope has sequence {sequence}, but {expected} is the next one."
         return Refusal(RefusalCode.SEQUENCE_MISMATCH, reason)
 
-    async def _checked(self, envelope: Envelope) -> Facts | Refusal:
-        if self._state.bytes_total + len(envelope.body) > self._environment.sessions.session_bytes_max:
-            limit = self._environment.sessions.session_bytes_max
+    async def _checked(self, envelope: Envelope, *, bytes_before_it: int = 0) -> Facts | Refusal:
+        limit = self._environment.sessions.session_bytes_max
+        if self._state.bytes_total + bytes_before_it + len(envelope.body) > limit:
             return Refusal(RefusalCode.SESSION_TOO_LARGE, f"The session has reached its limit of {limit} bytes.")
         return await self._computed(envelope, check, envelope, self._environment.schema, self._environment.clock())
 
@@ -199,11 +209,8 @@ class SessionActor:
         return await self._environment.offload(function, *args)
 
     async def _record(self, envelope: Envelope, facts: Facts, gap: int) -> IngestOutcome:
-        assert envelope.attestation is not None
         envelope_id = self._environment.identifiers.envelope_id()
-        record = _record_of(envelope, facts, envelope_id, gap)
-        members = journal_text.envelope_members(envelope_id, envelope)
-        received = journal_text.envelope_received(envelope, gap)
+        record, members, received = accepted_line(envelope, facts, envelope_id, gap)
         position = await self._environment.storage.envelopes.append(record, members, received)
         if isinstance(position, AppendRefused):
             return unavailable(position)
@@ -234,7 +241,73 @@ class SessionActor:
         self._state.record_refused(record, position, refusal)
         return refusal
 
+    # Several envelopes at once
+
+    async def _ingest_many(self, envelopes: Sequence[Envelope]) -> tuple[IngestOutcome, ...]:
+        """Take envelopes in order, each as if it had come alone, with one group commit for each run of plain chunks.
+
+        What follows one that could not be stored is answered alike and not looked at: it would be told that its
+        sequence is wrong, which clients take for delivered.
+        """
+        outcomes: list[IngestOutcome] = []
+        group = ChunkGroup(self._state, self._environment.storage.envelopes)
+        turn_bytes = 0
+        for envelope in envelopes:
+            turn_bytes += len(envelope.body)
+            if turn_bytes > self._environment.sessions.inline_bytes_max:
+                turn_bytes = 0
+                await trio.lowlevel.checkpoint()
+            line = await self._line_of_plain_chunk(envelope, group)
+            if line is None or not group.has_room_for(line):
+                outcomes += await self._append(group)
+                if line is None and not _is_unable(outcomes):
+                    await self._finish_if_closing()
+                    outcomes.append(await self._ingest(envelope))
+                if _is_unable(outcomes):
+                    break
+            if line is not None:
+                group.add(line)
+        outcomes += await self._append(group)
+        outcomes += outcomes[-1:] * (len(envelopes) - len(outcomes))
+        return tuple(outcomes)
+
+    async def _line_of_plain_chunk(self, envelope: Envelope, group: ChunkGroup) -> Line | None:
+        """Return the line of a new chunk that is right in all respects behind `group`; None for all else."""
+        state = self._state
+        if (
+            envelope_kind(envelope.type) is not EnvelopeKind.CHUNK
+            or self._refused_before_signature(envelope, is_feedback=False, before_it=len(group)) is not None
+            or envelope.attestation is None
+            or envelope.attestation.sequence != group.expected_sequence
+            or state.earlier_answer(envelope.attestation, feedback=False) is not None
+            or not await self._computed(envelope, attestation.verify_received, state.secret, envelope)
+        ):
+            return None
+        facts = await self._checked(envelope, bytes_before_it=group.size_bytes)
+        if isinstance(facts, Refusal):
+            return None
+        return Line(*accepted_line(envelope, facts, self._environment.identifiers.envelope_id(), gap=0))
+
+    async def _append(self, group: ChunkGroup) -> Sequence[IngestOutcome]:
+        """Append what the group holds, all or nothing, and move the state on for each; the group is empty after it."""
+        lines = group.take()
+        if not lines:
+            return ()
+        positions = await self._environment.storage.envelopes.append_many(lines)
+        if isinstance(positions, AppendRefused):
+            return [unavailable(positions)] * len(lines)
+        accepted = []
+        for line, position in zip(lines, positions, strict=True):
+            assert isinstance(line.record, EnvelopeRecord)
+            self._state.record_accepted(line.record, position, b"{%s}" % line.members)
+            accepted.append(Accepted(line.record.envelope_id))
+        return accepted
+
     # Closing
+
+    async def _finish_if_closing(self) -> None:
+        if self._state.lifecycle is State.CLOSING:
+            await closing.finish(self._state, self._environment)
 
     async def _close(self, message: CloseSession) -> AbandonOutcome:
         state = self._state
@@ -279,28 +352,5 @@ class SessionActor:
         return Closed(already_closed=already_closed, credit=state.credit)
 
 
-def _record_of(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> EnvelopeRecord:
-    assert envelope.attestation is not None
-    record = EnvelopeRecord(
-        envelope_id=envelope_id,
-        session_id=envelope.session_id,
-        kind=facts.kind,
-        session_hmac=envelope.attestation.session_hmac,
-    )
-    if isinstance(facts, FeedbackFacts):
-        return structs.replace(record, signal=facts.signal)
-    record = structs.replace(
-        record, sequence=envelope.attestation.sequence, gap=gap, provider=facts.provider, model=facts.model
-    )
-    match facts:
-        case ChunkFacts():
-            return structs.replace(
-                record,
-                chunk_sequence=facts.chunk_sequence,
-                contributor_id=facts.contributor_id,
-                steps=facts.steps,
-            )
-        case CloseFacts():
-            return structs.replace(record, closed_by=ClosedBy.SESSION_CLOSE)
-        case unreachable:
-            assert_never(unreachable)
+def _is_unable(outcomes: Sequence[IngestOutcome]) -> bool:
+    return bool(outcomes) and isinstance(outcomes[-1], Busy | StorageFull)

@@ -62,10 +62,27 @@ def answer_in(received: bytes | bytearray) -> tuple[int, bytes] | None:
     if head_end < 0:
         return None
     head = bytes(received[:head_end]).lower()
+    if b"transfer-encoding: chunked" in head:
+        # Whole bodies only: the last chunk has no bytes, and JSON text holds no line break before it.
+        if not received.endswith(b"\r\n0\r\n\r\n"):
+            return None
+        return int(head[9:12]), _joined_chunks(bytes(received[head_end + 4 :]))
     _, _, after = head.partition(b"content-length:")
     length = int(after.split(b"\r\n", 1)[0])
     body = bytes(received[head_end + 4 :])
     return (int(head[9:12]), body) if len(body) >= length else None
+
+
+def _joined_chunks(body: bytes) -> bytes:
+    """A chunked body (RFC 9112, 7.1) put together."""
+    parts: list[bytes] = []
+    while True:
+        size_text, _, body = body.partition(b"\r\n")
+        size = int(size_text, 16)
+        if not size:
+            return b"".join(parts)
+        parts.append(body[:size])
+        body = body[size + 2 :]
 
 
 def dial(port: int) -> socket.socket:

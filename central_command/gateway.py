@@ -28,6 +28,10 @@ class Gateway(Protocol):
         """Take one envelope in: the answer comes after it is on disk."""
         ...
 
+    async def ingest_many(self, session_id: str, envelopes: tuple[Envelope, ...]) -> tuple[IngestOutcome, ...]:
+        """Take envelopes of one session in, in order, each as if it had come alone; one outcome for each."""
+        ...
+
     async def close_session(self, session_id: str) -> CloseOutcome:
         """Close a session without the client's own SESSION_CLOSE."""
         ...

@@ -1,5 +1,8 @@
 """Delivers what a spool holds, one request at a time for each session: open, envelopes in order, close.
 
+Several envelopes that wait go as a batch, if the server takes any (`central_command.client.batching`); each result
+counts as if its envelope had been sent alone.
+
 `SessionDelivery.proceed` does the next thing for one session and says what came of it; when to ask again is the
 caller's business (`Deliverer` is one answer). Between any two lines the process may die: what was done is either in
 the spool, or done again with the same bytes, which the server recognises.
@@ -14,16 +17,25 @@ What an answer means (docs/protocol.md):
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import NoReturn, Protocol, TypeVar
 
 import msgspec
 import trio
 
+from central_command.client.batching import Batching
 from central_command.client.chunking import encode_json
-from central_command.client.delivery import Answer, RetryPolicy, Undelivered
-from central_command.client.endpoints import CLOSE_PATH, INGEST_PATH, INGEST_TIMEOUT_S, OPEN_PATH, SESSION_TIMEOUT_S
+from central_command.client.delivery import Answer, Results, RetryPolicy, Undelivered
+from central_command.client.endpoints import (
+    BATCH_ENVELOPES_MAX,
+    BATCH_PATH,
+    CLOSE_PATH,
+    INGEST_PATH,
+    INGEST_TIMEOUT_S,
+    OPEN_PATH,
+    SESSION_TIMEOUT_S,
+)
 from central_command.client.signing import InvalidServerKeyError
 from central_command.client.spool import Spool
 from central_command.client.spool_records import SessionState, SpoolError, StoredEnvelope, StoredSession
@@ -42,6 +54,10 @@ _ENDS_SESSION = frozenset(
     }
 )
 """Refusals that say nothing against the envelope itself: it is signed anew, for a new session."""
+
+
+_ASKS_FOR_PATIENCE = frozenset({429, 503, 507})
+"""Statuses that say nothing against a request's size."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -82,7 +98,13 @@ class Resting(msgspec.Struct, frozen=True):
     reason: str
 
 
-Progress = Sent | Nothing | Done | Later | Resting
+class Several(msgspec.Struct, frozen=True):
+    """What came of the envelopes of one batch, in order, up to the first that is to be sent again."""
+
+    each: tuple[Sent | Later | Resting, ...]
+
+
+Progress = Sent | Nothing | Done | Later | Resting | Several
 
 
 class Posts(Protocol):
@@ -90,6 +112,12 @@ class Posts(Protocol):
 
     async def attempt(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
         """Post once."""
+        ...
+
+    async def attempt_lines(
+        self, path: str, lines: Sequence[bytes], *, timeout_s: float
+    ) -> Results | Answer | Undelivered:
+        """Post several bodies at once, a line each."""
         ...
 
 
@@ -104,10 +132,18 @@ class Offload(Protocol):
 class SessionDelivery:
     """Does the next thing for a session of the spool that this process owns; `offload` runs the spool's calls."""
 
-    def __init__(self, spool: Spool, delivery: Posts, *, offload: Offload = trio.to_thread.run_sync) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        delivery: Posts,
+        *,
+        offload: Offload = trio.to_thread.run_sync,
+        batching: Batching | None = None,
+    ) -> None:
         self._spool = spool
         self._delivery = delivery
         self._offload = offload
+        self._batching = batching or Batching()
 
     async def proceed(self, session_id: str) -> Progress:
         """Send at most one request for the session. Raises SpoolError when the spool is out of order."""
@@ -117,20 +153,58 @@ class SessionDelivery:
         if not session.opened:
             has_work = session.state is SessionState.ENDED or session.envelopes > 0
             return await self._open(session) if has_work else Nothing()
-        envelope = await self._offload(lambda: self._spool.next_waiting(session_id))
-        if envelope is None:
+        bytes_max = self._batching.bytes_max
+        envelopes = await self._offload(
+            lambda: self._spool.waiting(
+                session_id, envelopes_max=BATCH_ENVELOPES_MAX if bytes_max else 1, bytes_max=bytes_max
+            )
+        )
+        if not envelopes:
             return Nothing() if session.state is SessionState.RECORDING else await self._close(session)
-        return await self._ingest(session_id, envelope)
+        if len(envelopes) > 1:
+            return await self._ingest_many(session_id, envelopes)
+        return await self._ingest(session_id, envelopes[0])
 
-    async def _ingest(self, session_id: str, envelope: StoredEnvelope) -> Progress:
+    async def _ingest(self, session_id: str, envelope: StoredEnvelope) -> Sent | Later | Resting:
         answer = await self._delivery.attempt(INGEST_PATH, envelope.body, timeout_s=INGEST_TIMEOUT_S)
         if later := _later(answer, opening=False):
             return later
         assert isinstance(answer, Answer)
-        accepted, code = answer.members.get("accepted"), answer.members.get("code")
-        if answer.status == 200 and accepted is True:
+        self._batching.arrived_alone()
+        if _is_accepted(answer):
             await self._offload(lambda: self._spool.accepted(session_id, envelope.position))
             return Sent(session_id, steps=envelope.steps)
+        return await self._refused(session_id, envelope, answer)
+
+    async def _ingest_many(self, session_id: str, envelopes: Sequence[StoredEnvelope]) -> Progress:
+        bodies = [envelope.body for envelope in envelopes]
+        results = await self._delivery.attempt_lines(BATCH_PATH, bodies, timeout_s=INGEST_TIMEOUT_S)
+        if not isinstance(results, Results):
+            later = _later(results, opening=False)
+            if later is None:
+                self._batching.unknown()
+            elif isinstance(results, Undelivered) or results.status not in _ASKS_FOR_PATIENCE:
+                self._batching.failed()
+            return later or Sent(session_id)
+        self._batching.arrived()
+        answered = list(zip(envelopes, results.answers, strict=False))  # the answer may have broken off
+        accepted = [envelope for envelope, answer in answered if _is_accepted(answer)]
+        each: list[Sent | Later | Resting] = []
+        if accepted:
+            # First of all, so that nothing that the server has can be moved to another session.
+            positions = [envelope.position for envelope in accepted]
+            await self._offload(lambda: self._spool.accepted(session_id, *positions))
+            each.append(Sent(session_id, steps=sum(envelope.steps for envelope in accepted)))
+        for envelope, answer in answered:
+            if not _is_accepted(answer):
+                each.append(_later(answer, opening=False) or await self._refused(session_id, envelope, answer))
+                if not isinstance(each[-1], Sent) or each[-1].session_id != session_id:
+                    break  # the rest is sent again, in order
+        return Several(tuple(each))
+
+    async def _refused(self, session_id: str, envelope: StoredEnvelope, answer: Answer) -> Sent | Resting:
+        """Go on after an envelope that was refused for good."""
+        accepted, code = answer.members.get("accepted"), answer.members.get("code")
         if accepted is not False or not isinstance(code, str):
             return Resting(f"this is no Central Command's answer: {answer.reason}")
         refusal = f"{envelope.kind} was refused: {answer.reason}"
@@ -271,9 +345,10 @@ class Deliverer:
             _logger.exception("session %s cannot be delivered", session_id)
             progress = Later(f"fault: {type(error).__name__}")
         self._under_way = None
-        self._note(session_id, progress)
+        for each in progress.each if isinstance(progress, Several) else (progress,):
+            self._note(session_id, each)
 
-    def _note(self, session_id: str, progress: Progress) -> None:
+    def _note(self, session_id: str, progress: Sent | Nothing | Done | Later | Resting) -> None:
         match progress:
             case Sent(session_id=now_id, steps=steps, refusal=refusal):
                 self._recovered(refusal)
@@ -289,6 +364,7 @@ class Deliverer:
                     self._due[session_id] = 0.0
             case Resting(reason=reason):
                 self.problem = reason
+                self._due.pop(session_id, None)
                 self._resting.add(session_id)
                 _logger.warning("session %s waits for the next start: %s", session_id, reason)
             case Later(opening=True):
@@ -322,6 +398,10 @@ def _later(answer: Answer | Undelivered, *, opening: bool) -> Later | None:
     if answer.is_temporary:
         return Later(answer.reason, answer.retry_after_s, opening=opening and answer.status == 429)
     return None
+
+
+def _is_accepted(answer: Answer) -> bool:
+    return answer.status == 200 and answer.members.get("accepted") is True
 
 
 def _number(value: object) -> float | None:

@@ -6,7 +6,7 @@ has all the envelopes it may have.
 """
 
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,6 +19,8 @@ import trio
 _ANSWER_BYTES_MAX = 65_536
 _TEXT_CHARS_MAX = 300
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_LINES_TYPE = "application/x-ndjson"
+_LINES_HEADERS = {"Content-Type": _LINES_TYPE, "Accept": f"{_LINES_TYPE}, application/json"}
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +64,12 @@ class Answer(msgspec.Struct, frozen=True):
         if self.status == httpx.codes.TOO_MANY_REQUESTS:
             return self.members.get("code") != "envelope_limit"
         return self.status == httpx.codes.REQUEST_TIMEOUT or self.status >= httpx.codes.INTERNAL_SERVER_ERROR
+
+
+class Results(msgspec.Struct, frozen=True):
+    """The answers to the first of the lines that were sent, in order: to all, unless the answer broke off."""
+
+    answers: tuple[Answer, ...]
 
 
 class Undelivered(msgspec.Struct, frozen=True):
@@ -127,11 +135,68 @@ class Delivery:
                 async with self._client.stream("POST", path, content=body, headers=_HEADERS) as response:
                     return Answer(response.status_code, await _members(response), _retry_after_s(response))
             except httpx.RequestError as error:
-                text = printable(str(error)) or type(error).__name__
-                if "CERTIFICATE_VERIFY_FAILED" in text:
-                    return Undelivered("the server's certificate is not trusted", certificate=True)
-                return Undelivered(f"the connection failed: {text}")
+                return _undelivered(error)
         return Undelivered(f"no answer came within {timeout_s:g} s")
+
+    async def attempt_lines(
+        self, path: str, lines: Sequence[bytes], *, timeout_s: float
+    ) -> Results | Answer | Undelivered:
+        """Post several bodies at once, a line each; an `Answer` is one to the whole request, which is no result."""
+        answers: list[Answer] = []
+        failure = Undelivered(f"no answer came within {timeout_s:g} s")
+        with trio.move_on_after(timeout_s):
+            try:
+                async with self._client.stream(
+                    "POST", path, content=b"\n".join(lines), headers=_LINES_HEADERS
+                ) as response:
+                    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+                    if response.status_code != httpx.codes.OK or kind != _LINES_TYPE:
+                        return Answer(response.status_code, await _members(response), _retry_after_s(response))
+                    await _read_results(response, len(lines), answers)
+                    return Results(tuple(answers)) if answers else Answer(response.status_code, {})
+            except httpx.RequestError as error:
+                failure = _undelivered(error)
+        return Results(tuple(answers)) if answers else failure
+
+
+def _undelivered(error: httpx.RequestError) -> Undelivered:
+    text = printable(str(error)) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return Undelivered("the server's certificate is not trusted", certificate=True)
+    return Undelivered(f"the connection failed: {text}")
+
+
+async def _read_results(response: httpx.Response, count: int, answers: list[Answer]) -> None:
+    """Put the results into `answers` as they come: at most `count`, and none behind a line that is no result.
+
+    What else comes is read and dropped, because httpx leaves a generator behind where one stops in the middle.
+    """
+    rest = b""
+    are_results = True
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as pieces:
+        async for piece in pieces:
+            *whole, rest = (rest + piece).split(b"\n") if are_results else (b"",)
+            for line in whole:
+                answer = _result(line) if are_results and len(answers) < count else None
+                are_results = answer is not None
+                if answer is not None:
+                    answers.append(answer)
+            are_results = are_results and len(rest) <= _ANSWER_BYTES_MAX
+
+
+def _result(line: bytes) -> Answer | None:
+    try:
+        members = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(members, dict):
+        return None
+    status, retry_after = members.get("status"), members.get("retry_after")
+    if not isinstance(status, int) or isinstance(status, bool):
+        return None
+    if not isinstance(retry_after, int) or isinstance(retry_after, bool) or retry_after < 0:
+        retry_after = None
+    return Answer(status, members, retry_after)
 
 
 async def _members(response: httpx.Response) -> dict[str, object]:

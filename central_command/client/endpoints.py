@@ -2,7 +2,11 @@
 
 OPEN_PATH = "/v1/sessions/open"
 INGEST_PATH = "/v1/training/ingest"
+BATCH_PATH = "/v1/training/ingest/batch"
 CLOSE_PATH = "/v1/sessions/close"
 SESSION_TIMEOUT_S = 10.0
 """For opening and closing; published clients use the same (contract, "Critical Contract")."""
 INGEST_TIMEOUT_S = 30.0
+BATCH_ENVELOPES_MAX = 64
+BATCH_BYTES_MAX = 4_000_000
+"""Envelopes and bytes of one batch: a server takes 64 and 5 MB (docs/protocol.md)."""

@@ -20,6 +20,7 @@ import httpx
 import msgspec
 import trio
 
+from central_command.client.batching import batching_for
 from central_command.client.deliverer import Deliverer, Offload, SessionDelivery
 from central_command.client.delivery import Delivery, RetryPolicy
 from central_command.client.endpoints import INGEST_TIMEOUT_S
@@ -114,7 +115,7 @@ class TrioRecorder:
         """How long leaving waits for delivery."""
         self._sessions: dict[int, Recording] = {}
         self._deliverer = Deliverer(
-            SessionDelivery(spool, delivery, offload=offload),
+            SessionDelivery(spool, delivery, offload=offload, batching=batching_for(url)),
             policy=settings.retry,
             random=jitter,
             on_change=self._note_change,

@@ -18,6 +18,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -262,35 +263,34 @@ class Spool:
 
         Asked again before `accepted` or `refused`, it gives the same bytes.
         """
-        with self._transaction() as connection:
-            row = connection.execute(
-                "SELECT * FROM envelopes WHERE session_id = ? AND state = 'waiting' ORDER BY position LIMIT 1",
-                (session_id,),
-            ).fetchone()
-            if row is None:
-                return None
-            body = row["body"]
-            if not row["signed"]:
-                session = session_row(connection, session_id)
-                if session["shared_secret"] is None:
-                    raise ValueError(f"{session_id} is not open")
-                draft = Draft(body[: row["split"]], body[row["split"] :])
-                body = draft.signed(session["shared_secret"], row["sequence"], session["app_version_hash"])
-                connection.execute(
-                    "UPDATE envelopes SET body = ?, bytes = ?, signed = 1 WHERE session_id = ? AND position = ?",
-                    (body, len(body), session_id, row["position"]),
-                )
-            return StoredEnvelope(
-                session_id=session_id, position=row["position"], kind=row["kind"], steps=row["steps"], body=body
-            )
+        return next(iter(self.waiting(session_id, envelopes_max=1, bytes_max=0)), None)
 
-    def accepted(self, session_id: str, position: int) -> None:
-        """Note that the server has an envelope; its bytes are forgotten."""
-        self._answered(session_id, position, "delivered", None)
+    def waiting(self, session_id: str, *, envelopes_max: int, bytes_max: int) -> list[StoredEnvelope]:
+        """The first envelopes that wait, signed, in order; as `next_waiting`.
+
+        At most `envelopes_max`, and about `bytes_max` bytes together, but the first however large it is.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT position, bytes FROM envelopes WHERE session_id = ? AND state = 'waiting'"
+                " ORDER BY position LIMIT ?",
+                (session_id, envelopes_max),
+            ).fetchall()
+            totals = accumulate(row["bytes"] for row in rows)
+            positions = [
+                row["position"]
+                for n, (row, total) in enumerate(zip(rows, totals, strict=True))
+                if not n or total <= bytes_max
+            ]
+            return [self._signed(connection, session_id, position) for position in positions]
+
+    def accepted(self, session_id: str, *positions: int) -> None:
+        """Note that the server has these envelopes; their bytes are forgotten."""
+        self._answered(session_id, positions, "delivered", None)
 
     def refused(self, session_id: str, position: int, answer: str) -> None:
         """Note that the server refused an envelope for good, and in what words; its bytes are forgotten."""
-        self._answered(session_id, position, "refused", answer)
+        self._answered(session_id, (position,), "refused", answer)
 
     # -- Counting
 
@@ -357,22 +357,49 @@ class Spool:
                 f"The spool {self._path} is full: {count} envelopes, {waiting_bytes} bytes wait in it."
             )
 
-    def _answered(self, session_id: str, position: int, state: str, answer: str | None) -> None:
+    def _signed(self, connection: sqlite3.Connection, session_id: str, position: int) -> StoredEnvelope:
+        row = connection.execute(
+            "SELECT * FROM envelopes WHERE session_id = ? AND position = ?", (session_id, position)
+        ).fetchone()
+        body = row["body"]
+        if not row["signed"]:
+            session = session_row(connection, session_id)
+            if session["shared_secret"] is None:
+                raise ValueError(f"{session_id} is not open")
+            draft = Draft(body[: row["split"]], body[row["split"] :])
+            body = draft.signed(session["shared_secret"], row["sequence"], session["app_version_hash"])
+            connection.execute(
+                "UPDATE envelopes SET body = ?, bytes = ?, signed = 1 WHERE session_id = ? AND position = ?",
+                (body, len(body), session_id, position),
+            )
+        return StoredEnvelope(session_id=session_id, position=position, kind=row["kind"], steps=row["steps"], body=body)
+
+    def _answered(self, session_id: str, positions: Sequence[int], state: str, answer: str | None) -> None:
         """An envelope that was answered before stays as it is: it is counted once."""
         with self._transaction() as connection:
-            row = connection.execute(
-                "UPDATE envelopes SET state = ?, answer = ?, body = NULL"
-                " WHERE session_id = ? AND position = ? AND state = 'waiting' RETURNING steps",
-                (state, answer, session_id, position),
-            ).fetchone()
-            if row is None:
+            found = [
+                connection.execute(
+                    "UPDATE envelopes SET state = ?, answer = ?, body = NULL"
+                    " WHERE session_id = ? AND position = ? AND state = 'waiting' RETURNING steps",
+                    (state, answer, session_id, position),
+                ).fetchone()
+                for position in positions
+            ]
+            counted = [row["steps"] for row in found if row is not None]
+            if not counted:
                 return
             accepted = state == "delivered"
             connection.execute(
                 "UPDATE sessions SET envelopes_accepted = envelopes_accepted + ?,"
                 " envelopes_refused = envelopes_refused + ?, steps_accepted = steps_accepted + ?,"
                 " problem = coalesce(problem, ?) WHERE session_id = ?",
-                (accepted, not accepted, row["steps"] if accepted else 0, answer, session_id),
+                (
+                    len(counted) if accepted else 0,
+                    0 if accepted else len(counted),
+                    sum(counted) if accepted else 0,
+                    answer,
+                    session_id,
+                ),
             )
 
     def _finish(

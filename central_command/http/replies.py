@@ -33,9 +33,13 @@ from central_command.gateway import Readiness
 from central_command.http.settings import HttpSettings
 
 JSON_TYPE = "application/json"
+NDJSON_TYPE = "application/x-ndjson"
 INGEST_PATH = "/v1/training/ingest"
+BATCH_PATH = "/v1/training/ingest/batch"
 INTERNAL_ERROR = "The server failed to handle this request."
 UNKNOWN_SESSION = "The session is not known."
+
+_INGEST_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -85,9 +89,18 @@ def problem(path: str, found: HttpProblem) -> Reply:
         headers = (*headers, ("Retry-After", str(found.retry_after_s)))
         if found.status == HTTPStatus.TOO_MANY_REQUESTS:
             members["retryAfter"] = found.retry_after_s
-    if path == INGEST_PATH:
+    if path in _INGEST_PATHS:
         return refusal(found.status, found.sentence, found.code, headers=headers, **members)
     return error(found.status, found.sentence, headers=headers, **members)
+
+
+def result_line(answered: Reply) -> bytes:
+    """The answer to one envelope of a batch, as a line: the answer's JSON, its status and its `Retry-After`."""
+    more = b',"status":%d' % answered.status
+    for name, value in answered.headers:
+        if name == "Retry-After":
+            more += b',"retry_after":%s' % value.encode()
+    return b"%s%s}\n" % (answered.body.removesuffix(b"}"), more)
 
 
 class Replies:

@@ -48,6 +48,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     body_bytes_max: PositiveInt = 5_242_880
     """Bytes of one request's body (contract, "5mb"); more is answered with 413."""
+    batch_lines_max: PositiveInt = 64
+    """Envelopes in one batch; `body_bytes_max` bounds their bytes. More is answered with 400."""
     body_timeout_s: PositiveSeconds = 30.0
     """Seconds that a body may take to arrive; more is answered with 408."""
     bodies_bytes_max: PositiveInt = 268_435_456

@@ -28,6 +28,7 @@ class FakeServer:
         self.faults: deque[Handler] = deque()
         self.envelopes: list[dict[str, Any]] = []
         self.refuse: Callable[[dict[str, Any]], str | None] = lambda _envelope: None
+        self.takes_batches = True
         self.credit: dict[str, Any] = {"points": 12.5, "steps": 3}
         self._secrets: dict[str, bytes] = {}
         self._expected: dict[str, int] = {}
@@ -45,6 +46,8 @@ class FakeServer:
         return answer if answer is not None else self.answer(request)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/training/ingest/batch":
+            return self._ingest_batch(request.content)
         body = json.loads(request.content)
         match request.url.path:
             case "/v1/sessions/open":
@@ -64,6 +67,27 @@ class FakeServer:
         point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return httpx.Response(200, json={"server_public_key": base64.b64encode(point).decode()})
 
+    def _ingest_batch(self, text: bytes) -> httpx.Response:
+        if not self.takes_batches:
+            return httpx.Response(404, json={"error": "Not found."})
+        return self.results([self._ingest(line, json.loads(line)) for line in text.split(b"\n")])
+
+    @staticmethod
+    def results(answers: list[httpx.Response]) -> httpx.Response:
+        """The answer to a batch whose envelopes are answered so."""
+        lines = []
+        for answer in answers:
+            waits = {"retry_after": int(answer.headers["Retry-After"])} if "Retry-After" in answer.headers else {}
+            lines.append(json.dumps({**answer.json(), "status": answer.status_code, **waits}) + "\n")
+        return httpx.Response(200, text="".join(lines), headers={"Content-Type": "application/x-ndjson"})
+
+    def refusing(self, request: httpx.Request, code: str) -> httpx.Response:
+        """A refusal of the envelope, or of each that a batch holds."""
+        refusal = httpx.Response(200, json={"accepted": False, "reason": "No.", "code": code})
+        if not request.url.path.endswith("/batch"):
+            return refusal
+        return self.results([refusal] * (request.content.count(b"\n") + 1))
+
     def _ingest(self, text: bytes, body: dict[str, Any]) -> httpx.Response:
         signed, count = re.subn(rb',"attestation":\{"session_hmac":"[0-9a-f]{64}",[^{}]*\}', b"", text, count=1)
         assert count == 1
@@ -80,6 +104,12 @@ class FakeServer:
         self._seen.add(text)
         self.envelopes.append(body)
         return httpx.Response(200, json={"accepted": True, "envelope_id": "env_1"})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known_of_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test's server does with batches is not remembered for the next one's."""
+    monkeypatch.setattr("central_command.client.batching._by_url", {})
 
 
 @pytest.fixture

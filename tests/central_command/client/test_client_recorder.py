@@ -19,6 +19,7 @@ from central_command.client.spool_records import SpoolSettings
 
 T = TypeVar("T")
 OPEN, INGEST, CLOSE = "/v1/sessions/open", "/v1/training/ingest", "/v1/sessions/close"
+BATCH = "/v1/training/ingest/batch"
 
 
 async def inline(call: Callable[[], T]) -> T:
@@ -200,7 +201,8 @@ async def test_what_a_session_cannot_take_any_more_goes_to_a_new_one(
     """Also the steps recorded later; nothing that was accepted is sent again."""
 
     async def refuse(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"accepted": False, "reason": "No.", "code": code})
+        answer: httpx.Response = fake_server.refusing(request, code)
+        return answer
 
     async with opener() as recorder:
         session = recorder.session()
@@ -226,9 +228,10 @@ async def test_a_session_that_is_refused_again_and_again_is_given_up(
     """A fault that no new session mends ends after a few, and is counted."""
 
     async def refuse_ingest(request: httpx.Request) -> httpx.Response | None:
-        if request.url.path != INGEST:
+        if request.url.path not in {INGEST, BATCH}:
             return None
-        return httpx.Response(200, json={"accepted": False, "reason": "No.", "code": "invalid_hmac"})
+        answer: httpx.Response = fake_server.refusing(request, "invalid_hmac")
+        return answer
 
     fake_server.faults.extend([refuse_ingest] * 50)
     async with opener() as recorder:

@@ -130,6 +130,7 @@ def test_closing_while_others_record_loses_no_count() -> None:
         for thread in threads:
             thread.join()
         recorder.close(0.1)
+        recorder._thread.join(60)  # `close` gives up after a second, the thread keeps what it has
         statistics = recorder.statistics()
     assert statistics.steps_recorded + statistics.steps_dropped == 8_000
     assert (statistics.steps_waiting, statistics.steps_spooled) == (0, statistics.steps_recorded)

@@ -1,0 +1,46 @@
+"""The journal line of an accepted envelope: what the index needs to know of it, and its text."""
+
+from typing import assert_never
+
+from msgspec import structs
+
+from actors import journal_text
+from actors.envelope import ChunkFacts, CloseFacts, Facts, FeedbackFacts
+from actors.reading import Envelope
+from persistence.records import ClosedBy, EnvelopeRecord
+
+
+def accepted_line(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> tuple[EnvelopeRecord, bytes, bytes]:
+    """Return the record, the members and the additions to `received`, as `persistence.journal.Line` holds them."""
+    return (
+        _record_of(envelope, facts, envelope_id, gap),
+        journal_text.envelope_members(envelope_id, envelope),
+        journal_text.envelope_received(envelope, gap),
+    )
+
+
+def _record_of(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> EnvelopeRecord:
+    assert envelope.attestation is not None
+    record = EnvelopeRecord(
+        envelope_id=envelope_id,
+        session_id=envelope.session_id,
+        kind=facts.kind,
+        session_hmac=envelope.attestation.session_hmac,
+    )
+    if isinstance(facts, FeedbackFacts):
+        return structs.replace(record, signal=facts.signal)
+    record = structs.replace(
+        record, sequence=envelope.attestation.sequence, gap=gap, provider=facts.provider, model=facts.model
+    )
+    match facts:
+        case ChunkFacts():
+            return structs.replace(
+                record,
+                chunk_sequence=facts.chunk_sequence,
+                contributor_id=facts.contributor_id,
+                steps=facts.steps,
+            )
+        case CloseFacts():
+            return structs.replace(record, closed_by=ClosedBy.SESSION_CLOSE)
+        case unreachable:
+            assert_never(unreachable)
