@@ -8,35 +8,33 @@ Each imports what it needs when it runs: `--help` answers at once, and a server 
 import importlib
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
+
+from central_command.endings import (
+    EXIT_DAMAGED,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    leave,
+    one_sentence_for_failures,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from central_command.config import Settings
 
-EXIT_FAILED = 1
-"""Something was found (`verify`), is not there (`show`), or went wrong unexpectedly."""
-
-EXIT_REFUSED = 2
-"""Nothing was started: a wrong option or setting, a missing key, a data directory or an address in use."""
-
-EXIT_DAMAGED = 3
-"""What is stored contradicts itself: a restart does not mend that."""
-
-EXIT_STORAGE_FAILED = 5
-"""The disk failed while serving: a restart decides what is on it. (4 is a server that did not stop in time.)"""
-
-EXIT_INTERRUPTED = 130
-"""Ctrl-C ended a command, as shells count it: 128 + SIGINT."""
-
 DEFAULT_CONFIG = Path("config.toml")
+
+JOURNALS = ("envelopes", "trajectories", "refused")
+
+PROGRESS_S = 5.0
+"""Seconds between two reports of a long copy."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
@@ -53,7 +51,7 @@ class CommandGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands, in the order in which one meets them."""
-        order = ("serve", "upload", "watch", "sessions", "show", "stats", "verify", "rebuild")
+        order = ("serve", "upload", "watch", "sessions", "show", "stats", "verify", "backup", "restore", "rebuild")
         return sorted({*super().list_commands(ctx), *self.elsewhere}, key=order.index)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -85,7 +83,7 @@ def main() -> None:
     """Take in the sessions of AI coding agents: verified, durable, scored and credited.
 
     `serve` runs the server; `upload` and `watch` send sessions to one. The other commands work on the data directory of
-    a server on this machine, and all but `rebuild` may be used while it runs.
+    a server on this machine, and all but `restore` and `rebuild` may be used while it runs.
     """
 
 
@@ -134,7 +132,7 @@ def serve(config: Path | None, data_dir: Path, host: str | None, port: int | Non
     from central_command.logs import logging_to
     from central_command.service import run_service
 
-    with _one_sentence_for_failures(), logging_to(settings.log):
+    with one_sentence_for_failures(), logging_to(settings.log):
         trio.run(run_service, settings, data_dir)
 
 
@@ -166,7 +164,7 @@ def show(
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="--steps") from error
     settings = _settings(config, {})
-    with _one_sentence_for_failures():
+    with one_sentence_for_failures():
         line = _run(maintenance.trajectory_line, data_dir, settings.storage, session_id)
     if isinstance(line, str):
         raise click.ClickException(line)
@@ -177,7 +175,7 @@ def show(
     try:
         trajectory = rendering.read_trajectory(line)
     except msgspec.DecodeError as error:
-        _leave(f"the trajectory of session {session_id} is damaged: {error}; run verify", EXIT_DAMAGED)
+        leave(f"the trajectory of session {session_id} is damaged: {error}; run verify", EXIT_DAMAGED)
     console = _console()
     console.print(rendering.header(trajectory))
     for step in rendering.steps(trajectory, steps, None if full else lines):
@@ -203,7 +201,7 @@ def sessions(config: Path | None, data_dir: Path, status: str | None, limit: int
 
     settings = _settings(config, {})
     closed = None if status is None else status == "closed"
-    with _one_sentence_for_failures():
+    with one_sentence_for_failures():
         rows = _run(maintenance.list_sessions, data_dir, settings.storage, closed=closed, limit=limit)
     if as_json:
         for row in rows:
@@ -232,7 +230,7 @@ def stats(config: Path | None, data_dir: Path, days: int, limit: int, *, as_json
     from central_command import show as rendering
 
     settings = _settings(config, {})
-    with _one_sentence_for_failures():
+    with one_sentence_for_failures():
         found = _run(maintenance.read_statistics, data_dir, settings.storage, days=days, leaders=limit)
     if as_json:
         click.echo(msgspec.json.encode(found))
@@ -259,12 +257,91 @@ def verify(config: Path | None, data_dir: Path) -> None:
 
     settings = _settings(config, {})
     count = 0
-    with _one_sentence_for_failures():
+    with one_sentence_for_failures():
         for finding in _run(maintenance.verify, data_dir, settings.storage):
             click.echo(finding)
             count += 1
     if count:
-        click.echo(f"{count} {'place' if count == 1 else 'places'} where the stored data differs", err=True)
+        click.echo(f"{_places(count)} where the stored data differs", err=True)
+        raise SystemExit(EXIT_FAILED)
+    click.echo("all is well")
+
+
+@main.command()
+@data_options(must_exist=True)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--with-key", is_flag=True, help="Copy the master key, too: whoever has the backup can then sign.")
+def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool) -> None:
+    """Copy everything that the server keeps to DIR, also while it runs.
+
+    DIR must be absent or an empty folder. It holds everything that was acknowledged before this command began, and
+    appears only when it is complete: an interrupted backup leaves at most a folder DIR.partial, which the next one to
+    the same place removes.
+
+    The master key is left out unless --with-key is given, because a copy of the databases is worth little to a thief
+    without it. Keep it elsewhere: sessions that were open go on after a restore only with that key. Envelopes,
+    trajectories and credits need no key.
+
+    \b
+    Example:
+      central-command backup /backup/$(date +%F) --data-dir /var/lib/central-command
+
+    Exit status: 0 complete, 2 nothing was done (DIR is not empty, ...), 3 stored data is damaged, 5 a database failed.
+    """
+    from central_command import maintenance
+
+    settings = _settings(config, {})
+    with one_sentence_for_failures():
+        manifest = maintenance.back_up(
+            data_dir, folder, settings.storage, with_key=with_key, progress=_progress_reports()
+        )
+    counts = ", ".join(f"{manifest.lines(name):,} {name} lines" for name in JOURNALS)
+    click.echo(
+        f"{folder} holds {counts} and both databases ({manifest.size_bytes:,} bytes), as of {manifest.created_at}"
+    )
+    if manifest.with_key:
+        click.echo("It holds the master key: keep it as secret as the data directory itself.")
+    else:
+        click.echo(
+            f"It does not hold the master key (id {manifest.key_id or 'none yet'}): without that, sessions that are "
+            "open cannot go on after a restore."
+        )
+
+
+@main.command()
+@data_options(must_exist=False)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True))
+def restore(config: Path | None, data_dir: Path, folder: Path) -> None:
+    """Make a data directory from the backup in DIR, and check it as `verify` does.
+
+    The data directory must be absent or an empty folder, so nothing is ever overwritten; it appears only when
+    everything is in it. Every file is compared with what the backup noted of it. Run it as the server's user, or give
+    the folder to that user afterwards.
+
+    \b
+    Example:
+      central-command restore /backup/2026-11-20 --data-dir /var/lib/central-command
+
+    Exit status: 0 restored and all is well, 1 restored and something differs, 2 nothing was done (the data directory is
+    not empty or in use, DIR is no backup), 3 the backup is damaged and nothing was restored, 5 a database failed.
+    """
+    from central_command import maintenance
+
+    settings = _settings(config, {})
+    with one_sentence_for_failures():
+        report = _run(maintenance.restore, folder, data_dir, settings.storage, progress=_progress_reports())
+    manifest = report.manifest
+    click.echo(f"{data_dir} holds what the server kept at {manifest.created_at}")
+    if not manifest.with_key:
+        click.echo(
+            f"The backup did not hold the master key. Put the one with the id {manifest.key_id or 'none'} into "
+            f"{data_dir / 'keys' / 'master.key'} (mode 600) or CENTRAL_COMMAND_MASTER_KEY before you start the server. "
+            "If it is lost, see The master key in docs/operations.md."
+        )
+    for finding in report.findings:
+        click.echo(finding)
+    if report.findings:
+        click.echo(f"{_places(len(report.findings))} where the stored data differs", err=True)
         raise SystemExit(EXIT_FAILED)
     click.echo("all is well")
 
@@ -286,9 +363,26 @@ def rebuild(config: Path | None, data_dir: Path) -> None:
     from central_command import maintenance
 
     settings = _settings(config, {})
-    with _one_sentence_for_failures():
+    with one_sentence_for_failures():
         report = _run(maintenance.rebuild, data_dir, settings.storage)
     click.echo(report)
+
+
+def _places(count: int) -> str:
+    return f"{count} {'place' if count == 1 else 'places'}"
+
+
+def _progress_reports() -> Callable[[str, int, int], None]:
+    """Return what says on stderr, every `PROGRESS_S`, how far a long copy is."""
+    said_at = time.monotonic()
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= PROGRESS_S:
+            said_at = time.monotonic()
+            click.echo(f"{what}: {done:,} of {total:,}", err=True)
+
+    return report
 
 
 def _settings(config: Path | None, overrides: dict[str, object]) -> "Settings":
@@ -299,7 +393,7 @@ def _settings(config: Path | None, overrides: dict[str, object]) -> "Settings":
     try:
         return load_settings(path, os.environ, overrides)
     except SettingsError as error:
-        _leave(str(error), EXIT_REFUSED)
+        leave(str(error), EXIT_REFUSED)
 
 
 def _run(function: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs) -> T:
@@ -315,55 +409,3 @@ def _console() -> "Console":
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     return Console(highlight=False, markup=False, emoji=False, width=width)
-
-
-@contextmanager
-def _one_sentence_for_failures() -> Iterator[None]:
-    """Turn what an operator can do something about into one sentence and an exit status.
-
-    Anything else is a bug, and keeps its traceback for whoever mends it.
-    """
-    try:
-        yield
-    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
-        if any(isinstance(each, KeyboardInterrupt) for each in _leaves(error)):
-            raise SystemExit(EXIT_INTERRUPTED) from None
-        known = [(status, sentence) for each in _leaves(error) for status, sentence in _explanations(each)]
-        if not known:
-            raise
-        status, sentence = max(known)
-        _leave(sentence, status)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group (trio's nurseries raise groups), or the one itself."""
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
-
-
-def _explanations(error: BaseException) -> Iterator[tuple[int, str]]:
-    """The exit status and the sentence for an error that is no bug; nothing for one that is."""
-    from central_command.http.server import CannotListenError
-    from central_command.http.settings import HttpSettingsError
-    from persistence.database import DatabaseFailure
-    from persistence.failures import DataDirectoryLocked, StorageDamage, StorageFailure
-    from persistence.sealing import MasterKeyError
-
-    match error:
-        case DataDirectoryLocked() | MasterKeyError() | HttpSettingsError() | CannotListenError():
-            yield EXIT_REFUSED, str(error)
-        case StorageDamage():
-            yield EXIT_DAMAGED, str(error)
-        case StorageFailure() | DatabaseFailure():
-            yield EXIT_STORAGE_FAILED, str(error)
-        case OSError(strerror=str()):
-            yield EXIT_REFUSED, f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-
-
-def _leave(sentence: str, status: int) -> NoReturn:
-    """Say why on stderr, and end with `status`."""
-    click.echo(f"central-command: {sentence}", err=True)
-    raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""What the commands do with a data directory that is not being served by them: read, verify, rebuild."""
+"""What the commands do with a data directory that is not being served by them: read, verify, copy, rebuild."""
 
 import time
 from collections.abc import AsyncIterator
@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from central_command.show import Statistics
-from persistence import rebuilding, times, verification
+from persistence import backup, rebuilding, restoring, times, verification
+from persistence.copying import Progress
 from persistence.counters import Counters
 from persistence.database import Database, open_database_read_only
 from persistence.failures import StorageDamage
 from persistence.files import OsFileSystem
 from persistence.layout import DataLayout
 from persistence.ledger import Ledger
+from persistence.manifest import Manifest
 from persistence.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.records import JournalName
 from persistence.recovery import stored_bytes
@@ -92,3 +94,19 @@ async def verify(data_directory: Path, settings: StorageSettings) -> list[str]:
 async def rebuild(data_directory: Path, settings: StorageSettings) -> str:
     """Derive both databases anew; return a sentence saying from what."""
     return str(await rebuilding.rebuild(data_directory, settings, applied_at=times.to_text(time.time())))
+
+
+def back_up(
+    data_directory: Path, target: Path, settings: StorageSettings, *, with_key: bool, progress: Progress
+) -> Manifest:
+    """Copy a data directory, which may be served meanwhile, to an absent or empty folder."""
+    created_at = times.to_text(time.time())
+    return backup.back_up(data_directory, target, settings, created_at=created_at, with_key=with_key, progress=progress)
+
+
+async def restore(
+    folder: Path, data_directory: Path, settings: StorageSettings, *, progress: Progress
+) -> restoring.RestoreReport:
+    """Make an absent or empty data directory from a backup, and check it."""
+    applied_at = times.to_text(time.time())
+    return await restoring.restore(folder, data_directory, settings, applied_at=applied_at, progress=progress)

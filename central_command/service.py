@@ -23,20 +23,24 @@ import trio
 from actors.directory import Directory, DirectoryStatistics
 from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
 from actors.environment import Environment, Identifiers, RandomIdentifiers
-from actors.messages import CloseSession, Finish, Ingest, OpenSession
+from actors.messages import CloseSession, Finish, Ingest, IngestMany, OpenSession
 from actors.outcomes import ActorFailed, Busy, Closed, CloseOutcome, IngestOutcome, OpenOutcome, StillActive
 from actors.reading import Envelope
 from actors.session import SessionActor
 from actors.session_buffer import BufferBudget
+from central_command.clock_jumps import ClockJumps
 from central_command.config import Settings
 from central_command.gateway import Readiness
 from central_command.http.app import create_app
-from central_command.http.server import hypercorn_config, serve
+from central_command.http.descriptors import fitting
+from central_command.http.server import serve
+from central_command.http.server_config import hypercorn_config
 from persistence.layout import DataLayout
 from persistence.records import ClosedBy
 from persistence.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 from persistence.space import Room
 from persistence.storage import Platform, Storage, StorageStatistics, open_storage
+from persistence.writer_thread import writer_thread
 
 log = logging.getLogger("central_command.service")
 
@@ -70,6 +74,7 @@ class Service:
         budget: BufferBudget,
         embeddings: EmbeddingNursery | None,
         clock: Callable[[], float],
+        jumps: ClockJumps,
     ) -> None:
         self._settings = settings
         self._storage = storage
@@ -77,17 +82,24 @@ class Service:
         self._budget = budget
         self.embeddings = embeddings
         self._clock = clock
+        self._jumps = jumps
         self._started_at = trio.current_time()
 
     # Sessions
 
     async def open_session(self, message: OpenSession) -> OpenOutcome:
         """Open a session, or answer a resend of the same opening."""
+        self._jumps.observe()  # the time of an opening is judged by the steps after it
         return await self._directory.ask(message.session_id, message)
 
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one envelope in: the answer comes after it is on disk."""
         return await self._directory.ask(envelope.session_id, Ingest(envelope))
+
+    async def ingest_many(self, session_id: str, envelopes: tuple[Envelope, ...]) -> tuple[IngestOutcome, ...]:
+        """Take envelopes of one session in, in order, each as if it had come alone; one outcome for each."""
+        outcomes = await self._directory.ask(session_id, IngestMany(envelopes))
+        return outcomes if isinstance(outcomes, tuple) else (outcomes,) * len(envelopes)
 
     async def close_session(self, session_id: str) -> CloseOutcome:
         """Close a session without the client's own SESSION_CLOSE."""
@@ -162,11 +174,15 @@ class Service:
             after = page[-1]
 
     async def close_abandoned(self) -> int:
-        """Close the sessions that nothing came from for `abandon_after_h`; return how many."""
+        """Close the sessions that nothing came from for `abandon_after_h`; return how many.
+
+        Hours that the wall clock was set forward by do not count.
+        """
         limit = self._settings.sessions.abandon_batch_max
         closed = 0
         while True:
-            cutoff = self._clock() - self._settings.sessions.abandon_after_h * SECONDS_PER_HOUR
+            idle_s = self._settings.sessions.abandon_after_h * SECONDS_PER_HOUR
+            cutoff = self._clock() - self._jumps.forward_s() - idle_s
             page = await self._storage.registry.idle_since(cutoff, limit)
             closed_before = closed
             for session_id in page:
@@ -218,7 +234,9 @@ async def open_service(
         )
         async with _embeddings(settings, storage.layout) as embeddings, trio.open_nursery() as actors:
             directory = Directory(actors, lambda session_id: SessionActor(session_id, environment), sessions)
-            service = Service(settings, storage, directory, budget, embeddings, platform.clock)
+            window_s = sessions.abandon_after_h * SECONDS_PER_HOUR
+            jumps = ClockJumps(platform.clock, platform.monotonic, window_s=window_s)
+            service = Service(settings, storage, directory, budget, embeddings, platform.clock, jumps)
             await service.finish_interrupted()
             async with trio.open_nursery() as background:
                 background.start_soon(service.sweep, name="sweep")
@@ -243,7 +261,8 @@ async def run_service(settings: Settings, data_directory: Path) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    platform = Platform(clock=time.time, environ=os.environ)
+    http_settings = fitting(settings.http)
+    platform = Platform(clock=time.time, environ=os.environ, writer=writer_thread)
     async with trio.open_nursery() as nursery:
         stopping = trio.Event()
         await nursery.start(_watch_signals, stopping, settings.service.shutdown_timeout_s)
@@ -255,7 +274,7 @@ async def run_service(settings: Settings, data_directory: Path) -> None:
                 clock=platform.clock,
                 embedder=service.embeddings,
             )
-            serving = partial(serve, app, hypercorn_config(settings.http), shutdown_trigger=stopping.wait)
+            serving = partial(serve, app, hypercorn_config(http_settings), shutdown_trigger=stopping.wait)
             async with trio.open_nursery() as http:
                 urls: list[str] = await http.start(serving)
                 log.info("serving %s, data in %s", ", ".join(urls), data_directory)

@@ -16,7 +16,7 @@ commands and simulations run the same code in place.
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -35,13 +35,24 @@ Row = tuple[Any, ...]
 Query = tuple[str, Sequence[Value]]
 T = TypeVar("T")
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises; the second when a name or a text in a damaged database is no UTF-8 any more."""
+
 
 class DatabaseFailure(StorageFailure):
     """A database cannot do its work any more (disk full, input or output error, damage): one sentence says why."""
 
 
-class DatabaseFull(DatabaseFailure):
-    """The disk has no room for a transaction: nothing was changed, and it may be tried again when there is room."""
+class DatabaseUnavailable(DatabaseFailure):
+    """A transaction is not possible now: nothing was changed, and it may be tried again later."""
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The disk has no room for a transaction; there may be some later."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """Another program has held the database for longer than `database_busy_timeout_s`; it may let go of it later."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -249,8 +260,17 @@ class SqliteDatabase:
         """Move the write-ahead log into the database and empty it, as far as no reader holds it."""
         async with self._writer_lock:
             with trio.CancelScope(shield=True):
-                await self._translated(lambda: self._writer.fetch_all("PRAGMA wal_checkpoint(TRUNCATE)"))
+                await self._translated(self._checkpoint)
                 self._checkpoints += 1
+
+    async def _checkpoint(self) -> None:
+        # Without the wait for whoever reads an older state: what cannot be moved now is moved by a later checkpoint.
+        ((waiting_ms,),) = await self._writer.fetch_all("PRAGMA busy_timeout")
+        await self._writer.fetch_all("PRAGMA busy_timeout = 0")
+        try:
+            await self._writer.fetch_all("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            await self._writer.fetch_all(f"PRAGMA busy_timeout = {waiting_ms}")
 
     async def close(self) -> None:
         """Close both connections, the reader first; a second call does nothing."""
@@ -278,13 +298,14 @@ class SqliteDatabase:
     async def _translated(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             raise failure_of(error, self._name) from error
 
 
-def failure_of(error: sqlite3.Error, name: str) -> DatabaseFailure:
+def failure_of(error: Exception, name: str) -> DatabaseFailure:
     """Say in one sentence what happened to the database `name` (codes: sqlite.org/rescode.html)."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    unknown = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else 0
+    code = getattr(error, "sqlite_errorcode", unknown) & 0xFF
     sentences = {
         sqlite3.SQLITE_FULL: f"no space is left on the disk for {name}",
         sqlite3.SQLITE_IOERR: f"the disk failed while {name} was read or written",
@@ -295,7 +316,7 @@ def failure_of(error: sqlite3.Error, name: str) -> DatabaseFailure:
         sqlite3.SQLITE_CANTOPEN: f"{name} cannot be opened; check its folder, who owns it and its mode",
         sqlite3.SQLITE_CONSTRAINT: f"{name} holds something else than the journals say",
     }
-    failure = DatabaseFull if code == sqlite3.SQLITE_FULL else DatabaseFailure
+    failure = {sqlite3.SQLITE_FULL: DatabaseFull, sqlite3.SQLITE_BUSY: DatabaseBusy}.get(code, DatabaseFailure)
     return failure(f"{sentences.get(code, f'{name} failed')} ({error})")
 
 
@@ -308,18 +329,17 @@ def _prepare(path: Path, schema: Schema, settings: StorageSettings, applied_at: 
             _sync_folder(path.parent)
     except OSError as error:
         raise DatabaseFailure(f"{schema.name} cannot be created in {path.parent}: {error.strerror}") from error
-    connection = sqlite3.connect(path, isolation_level=None, timeout=settings.database_busy_timeout_s)
     try:
-        for pragma in _writer_pragmas(settings):
-            connection.execute(pragma)
-        connection.execute("PRAGMA synchronous = FULL")
-        migrate(connection, schema, applied_at=applied_at)
+        connecting = sqlite3.connect(path, isolation_level=None, timeout=settings.database_busy_timeout_s)
+        with closing(connecting) as connection:
+            for pragma in _writer_pragmas(settings):
+                connection.execute(pragma)
+            connection.execute("PRAGMA synchronous = FULL")
+            migrate(connection, schema, applied_at=applied_at)
     except NewerSchema as error:
         raise DatabaseFailure(str(error)) from error
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise failure_of(error, schema.name) from error
-    finally:
-        connection.close()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -408,7 +428,7 @@ async def open_database_read_only(path: Path, schema: Schema) -> AsyncIterator[D
     """
     try:
         connection = _connect_read_only(path)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise failure_of(error, schema.name) from error
     try:
         (version,) = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()
@@ -418,7 +438,7 @@ async def open_database_read_only(path: Path, schema: Schema) -> AsyncIterator[D
                 f"{len(schema.migrations)}: start the server once with this version, or use the other one"
             )
         yield reading_database(connection, schema)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise failure_of(error, schema.name) from error
     finally:
         connection.close()
@@ -455,7 +475,7 @@ async def _opened(
         with trio.CancelScope(shield=True):
             for connection in reversed(connections):
                 await connection.close()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, SQLITE_ERRORS):
             raise failure_of(error, schema.name) from error
         raise
     database = SqliteDatabase(path, schema.name, writer, reader)

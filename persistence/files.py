@@ -157,7 +157,7 @@ def _after(buffers: Iterable[Buffer], written: int) -> list[Buffer]:
 
 
 class OsFileSystem:
-    """The operating system's files: 0600 in 0700, never followed through a symbolic link when created."""
+    """The operating system's files: 0600 in 0700, never written to through a symbolic link."""
 
     def make_directory(self, path: Path) -> None:
         """Create `path` and its parents where missing; a new entry is durable before this returns."""
@@ -183,7 +183,7 @@ class OsFileSystem:
 
     def open(self, path: Path) -> OsFile:
         """Open an existing file for reading and writing."""
-        return OsFile(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        return OsFile(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
 
     def open_read_only(self, path: Path) -> OsFile:
         """Open an existing file for reading."""

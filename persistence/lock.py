@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from persistence.failures import DataDirectoryLocked
@@ -16,7 +16,8 @@ def single_instance(data_directory: Path) -> Iterator[None]:
     The kernel lets go of it when the process ends, however it ends, so there is never a stale lock to remove. The file
     names the process that holds it, for people.
     """
-    descriptor = os.open(data_directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW  # what a link points at would be emptied
+    descriptor = os.open(data_directory / "lock", flags, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,8 +26,9 @@ def single_instance(data_directory: Path) -> Iterator[None]:
             raise DataDirectoryLocked(
                 f"the data directory {data_directory} is in use by process {holder or 'unknown'}: stop it first."
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a disk may have no room for the name, and the lock is held without it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -84,7 +84,7 @@ async def rebuild(data_directory: Path, settings: StorageSettings, *, applied_at
             openings = await _copy_from(layout, sessions)
             trusted = _ledger_facts_from(layout)
             await copy_ledger_times(ledger, trusted)
-            lines = await _project_everything(layout, sessions, ledger, settings)
+            lines = await project_journals(layout, sessions, ledger, settings)
             await restore_trust(ledger, trusted)
             await sessions.checkpoint()
             await ledger.checkpoint()
@@ -131,20 +131,24 @@ def _ledger_facts_from(layout: DataLayout) -> LedgerFacts:
         return ledger_facts(connection)
 
 
-async def _project_everything(
+async def project_journals(
     layout: DataLayout, sessions: Database, ledger: Database, settings: StorageSettings
 ) -> dict[str, int]:
-    """Project whole journals into new databases and return the number of lines by journal."""
+    """Project what the databases do not hold of the journals, all of it into new ones; return each journal's last line.
+
+    Raises StorageDamage where a journal contradicts itself or the databases.
+    """
     lines: dict[str, int] = {}
     projector = Projector(sessions, ledger, settings)
     await projector.load()
+    positions = projector.positions()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(projector.run)
         for name in JournalName:
             recovery = Recovery(
                 name,
                 layout.journal(name),
-                Start(),
+                Start(n=positions[name].n, day=positions[name].day, offset=positions[name].next_offset),
                 files=OsFileSystem(),
                 torn_directory=layout.torn,
                 parse=partial(parse_line, name),

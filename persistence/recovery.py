@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.failures import StorageDamage
+from persistence.failures import StorageDamage, StorageFailure
 from persistence.files import File, FileSystem
 from persistence.journal import Tail
 from persistence.lines import parse_frame
@@ -154,8 +154,16 @@ class Recovery:
     def batches(self) -> Iterator[list[Committed]]:
         """Check every line, cut off what is torn, and yield the lines in batches of about `batch_bytes_max`.
 
-        Raises StorageDamage where the journal contradicts itself or the databases.
+        Raises StorageDamage where the journal contradicts itself or the databases, StorageFailure when the disk fails.
         """
+        try:
+            yield from self._batches()
+        except OSError as error:
+            raise StorageFailure(
+                f"recovering the {self._name} journal failed: {error.strerror}; the next start tries again."
+            ) from error
+
+    def _batches(self) -> Iterator[list[Committed]]:
         _check_start(self._name, self._files, self._directory, self._start)
         _sync(self._files, self._directory, self._start.day)
         batch: list[Committed] = []

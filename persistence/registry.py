@@ -5,6 +5,7 @@ before anyone is told, and many of them share one transaction, because a sync co
 wait. Everything else in the table is projected from the journals (`persistence.projection`).
 """
 
+import logging
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -14,14 +15,20 @@ import msgspec
 import trio
 
 from persistence import times
-from persistence.database import Database, DatabaseFailure, DatabaseFull, Query, Statement, Value
+from persistence.database import Database, DatabaseBusy, DatabaseFailure, DatabaseFull, Query, Statement, Value
 from persistence.records import ClosedBy, EnvelopeKind, SequenceGap
-from persistence.sealing import Sealer
+from persistence.sealing import MasterKeyError, Sealer
 from persistence.session_index import SELECT_TRAJECTORY, SessionIndex, TrajectorySummary, closed_by_of, trajectory_of
 from persistence.settings import StorageSettings
 
+log = logging.getLogger("central_command.storage")
+
 MACHINE_WINDOW_S: Final = 3_600
-"""Opens are limited within an hour (contract, "Per-Machine")."""
+"""Opens are limited within an hour (contract, "Per-Machine").
+
+What was opened more than an hour from now, under a clock that has gone back since, does not count: it would keep the
+machine out for as long as the clock was wrong.
+"""
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +68,7 @@ class MachineRateLimited(msgspec.Struct, frozen=True):
 
 
 class RegistryBusy(msgspec.Struct, frozen=True):
-    """`open_queue_max` openings wait already: nothing was written."""
+    """`open_queue_max` openings wait already, or another program holds the database: nothing was written."""
 
 
 class RegistryFull(msgspec.Struct, frozen=True):
@@ -134,7 +141,8 @@ INSERT_SESSION: Final = """
 INSERT INTO sessions (session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider,
     model, machine_fingerprint, app_version_hash, groove_version, created_at, last_activity_at)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11
-WHERE (SELECT count(*) FROM sessions WHERE machine_fingerprint = ?8 AND created_at > ?12) < ?13
+WHERE (SELECT count(*) FROM sessions
+    WHERE machine_fingerprint = ?8 AND created_at > ?12 AND created_at < ?14) < ?13
 ON CONFLICT (session_id) DO NOTHING
 """
 # What became of a batch: which rows there are now, and with whose key.
@@ -143,7 +151,7 @@ SELECT session_id, server_public_key FROM sessions WHERE session_id IN (SELECT v
 """
 # The oldest of the opens that fill the machine's limit: when it is an hour old, there is room for one more.
 SELECT_LIMITING_OPEN: Final = """
-SELECT created_at FROM sessions WHERE machine_fingerprint = ? AND created_at > ?
+SELECT created_at FROM sessions WHERE machine_fingerprint = ? AND created_at > ? AND created_at < ?
 ORDER BY created_at DESC LIMIT 1 OFFSET ?
 """
 SELECT_SESSION: Final = """
@@ -243,9 +251,10 @@ class Registry(SessionIndex):
         rows = [self._opening_row(opening.session) for opening in batch]
         try:
             await self._database.write([Statement(INSERT_SESSION, rows)], durable=True)
-        except DatabaseFull:
+        except (DatabaseFull, DatabaseBusy) as unavailable:
+            result = RegistryFull() if isinstance(unavailable, DatabaseFull) else RegistryBusy()
             for _ in batch:
-                self._waiting.popleft().answer(RegistryFull())
+                self._waiting.popleft().answer(result)
             return
         ids = msgspec.json.encode([opening.session.session_id for opening in batch]).decode()
         keys: dict[str, str] = dict(await self._database.read(SELECT_KEYS, (ids,)))
@@ -279,6 +288,7 @@ class Registry(SessionIndex):
             times.to_text(session.created_at),
             times.to_text(session.created_at - MACHINE_WINDOW_S),
             self._opens_per_machine_per_h,
+            times.to_text(session.created_at + MACHINE_WINDOW_S),
         )
 
     async def _retry_after_s(self, sessions: Sequence[NewSession]) -> dict[str, int]:
@@ -290,7 +300,12 @@ class Registry(SessionIndex):
             [
                 (
                     SELECT_LIMITING_OPEN,
-                    (machine, times.to_text(now_s - MACHINE_WINDOW_S), self._opens_per_machine_per_h - 1),
+                    (
+                        machine,
+                        times.to_text(now_s - MACHINE_WINDOW_S),
+                        times.to_text(now_s + MACHINE_WINDOW_S),
+                        self._opens_per_machine_per_h - 1,
+                    ),
                 )
                 for machine, now_s in by_machine.items()
             ]
@@ -346,8 +361,15 @@ class Registry(SessionIndex):
         )
 
     def _unseal(self, sealed: str, column: str, session_id: str) -> str:
-        # A session whose opening was lost has no secret to open.
-        return self._sealer.unseal(sealed, column=column, session_id=session_id) if sealed else ""
+        # A session whose opening was lost has no secret to open, and one whose key was damaged has none that opens: it
+        # can still be closed, and what it holds be credited.
+        if not sealed:
+            return ""
+        try:
+            return self._sealer.unseal(sealed, column=column, session_id=session_id)
+        except MasterKeyError as damage:
+            log.error("%s: the session can be closed, and takes nothing more", damage)  # noqa: TRY400 it says it all
+            return ""
 
     def statistics(self) -> RegistryStatistics:
         """What waits and what was done."""

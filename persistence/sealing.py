@@ -72,13 +72,12 @@ class Sealer:
 
     async def check(self, database: Database) -> None:
         """Refuse (`MasterKeyError`) a key other than the one that sealed sessions.db; a new database takes this one."""
-        rows = await database.read("SELECT sealed FROM key_check")
-        if not rows:
+        sealed = await sealed_check(database)
+        if sealed is None:
             sealed = self.seal(CHECK_TEXT, column=CHECK_COLUMN, session_id="")
             insert = Statement("INSERT INTO key_check (id, sealed) VALUES (1, ?)", [(sealed,)])
             await database.write([insert], durable=True)
             return
-        ((sealed,),) = rows
         try:
             self.unseal(sealed, column=CHECK_COLUMN, session_id="")
         except MasterKeyError:
@@ -88,22 +87,38 @@ class Sealer:
             ) from None
 
 
+async def sealed_check(database: Database) -> str | None:
+    """Return the text that tells which key sealed sessions.db; None when it is new."""
+    rows = await database.read("SELECT sealed FROM key_check")
+    return rows[0][0] if rows else None
+
+
+def key_id_of(sealed: str) -> str:
+    """Return the id of the key that a text was sealed with."""
+    return sealed.split(".")[1]
+
+
 def _associated_data(column: str, session_id: str) -> bytes:
     return f"{column}\0{session_id}".encode()
 
 
-def load_master_key(keys_folder: Path, environment: Mapping[str, str]) -> bytes:
+def load_master_key(keys_folder: Path, environment: Mapping[str, str], *, needed: str | None = None) -> bytes:
     """The key from CENTRAL_COMMAND_MASTER_KEY, else from `master.key` in `keys_folder`, which is created if missing.
 
-    Both are base64 of 32 bytes. A new file is on disk, with its name, before this returns. A key file that others may
-    read is refused and not repaired: it may have been read already, which is for its owner to judge. Raises
-    `MasterKeyError`.
+    Both are base64 of 32 bytes. A new file is on disk, with its name, before this returns. None is created where a
+    certain key is `needed` (its id), because sessions were sealed with it. A key file that others may read is refused
+    and not repaired: it may have been read already, which is for its owner to judge. Raises `MasterKeyError`.
     """
     given = environment.get(ENVIRONMENT_VARIABLE)
     if given is not None:
         return _decoded(given, ENVIRONMENT_VARIABLE)
     path = keys_folder / KEY_FILE
     try:
+        if needed is not None and not path.exists():
+            raise MasterKeyError(
+                f"the master key (id {needed}) that sealed this data directory's sessions is missing: put back {path} "
+                f"or {ENVIRONMENT_VARIABLE} as it was when the data was written"
+            )
         if not path.exists():
             _create(path)
         return _decoded(_read_private(path), str(path))

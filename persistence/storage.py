@@ -1,6 +1,6 @@
 """What is on disk, opened in order and closed in the reverse order.
 
-Opening: the data directory and its lock, the master key, the databases and their migrations, recovery of each journal
+Opening: the data directory and its lock, the databases and their migrations, the master key, recovery of each journal
 (its tail is checked, cut, and projected), and only then the writers. Closing: the journals stop taking lines and answer
 those that they hold, the projector projects what is left, the databases are checkpointed and closed, the lock goes.
 
@@ -10,7 +10,7 @@ next start recovers. That path is the one that is tested most, because it is als
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,7 @@ import trio
 
 from persistence import times
 from persistence.counters import Counters
-from persistence.database import Database, DatabaseFull, bridge_to_asyncio, open_database
+from persistence.database import Database, DatabaseUnavailable, bridge_to_asyncio, open_database
 from persistence.files import FileSystem, Offload, OsFileSystem, in_thread
 from persistence.journal import Journal, JournalStatistics
 from persistence.layout import DataLayout
@@ -31,7 +31,7 @@ from persistence.projector import Projector, ProjectorStatistics
 from persistence.records import JournalName
 from persistence.recovery import Recovery, Start, stored_bytes
 from persistence.registry import Registry
-from persistence.sealing import Sealer, load_master_key
+from persistence.sealing import Sealer, key_id_of, load_master_key, sealed_check
 from persistence.settings import StorageSettings
 from persistence.space import Space, SpaceStatistics
 
@@ -49,12 +49,18 @@ class OpenDatabase(Protocol):
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
-    """The world that storage runs in; tests and simulations put another one in its place."""
+    """The world that storage runs in; tests and simulations put another one in its place.
+
+    `clock` gives seconds since the epoch and may be set by others at any time, `monotonic` seconds that nobody sets.
+    """
 
     clock: Callable[[], float]
     environ: Mapping[str, str]
+    monotonic: Callable[[], float] = trio.current_time
     files: FileSystem = msgspec.field(default_factory=OsFileSystem)
     offload: Offload = in_thread
+    writer: Callable[[str], AbstractAsyncContextManager[Offload]] | None = None
+    """Opens what a journal of that name writes through, where that is not `offload`."""
     open_database: OpenDatabase = open_database
     bridge: Callable[[], AbstractAsyncContextManager[None]] = bridge_to_asyncio
 
@@ -115,13 +121,15 @@ async def open_storage(
     async with AsyncExitStack() as stack:
         stack.enter_context(single_instance(data_directory))
         await stack.enter_async_context(platform.bridge())
-        sealer = Sealer(load_master_key(layout.keys, platform.environ))
         sessions = await stack.enter_async_context(
             platform.open_database(layout.sessions_database, SESSIONS_SCHEMA, settings, applied_at=applied_at)
         )
         ledger = await stack.enter_async_context(
             platform.open_database(layout.ledger_database, LEDGER_SCHEMA, settings, applied_at=applied_at)
         )
+        sealed = await sealed_check(sessions)
+        needed = None if sealed is None else key_id_of(sealed)
+        sealer = Sealer(load_master_key(layout.keys, platform.environ, needed=needed))
         await sealer.check(sessions)
         projector = Projector(sessions, ledger, settings)
         await projector.load()
@@ -129,7 +137,8 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(projector.run, name="projector")
             nursery.start_soon(registry.run, name="registry")
-            space, journals = await _recovered_journals(layout, settings, platform, projector)
+            writes = {name: await stack.enter_async_context(_writer(name, platform)) for name in JournalName}
+            space, journals = await _recovered_journals(layout, settings, platform, projector, writes)
             async with trio.open_nursery() as writers:
                 for journal in journals.values():
                     writers.start_soon(journal.run, name=f"{journal.name} journal")
@@ -149,8 +158,12 @@ async def open_storage(
         for database in (sessions, ledger):
             try:
                 await database.checkpoint()
-            except DatabaseFull as full:
-                log.warning("%s; its write-ahead log stays until the next start", full)
+            except DatabaseUnavailable as unavailable:
+                log.warning("%s; its write-ahead log stays until the next start", unavailable)
+
+
+def _writer(name: JournalName, platform: Platform) -> AbstractAsyncContextManager[Offload]:
+    return nullcontext(platform.offload) if platform.writer is None else platform.writer(name)
 
 
 def _make_directories(layout: DataLayout, files: FileSystem) -> None:
@@ -161,7 +174,11 @@ def _make_directories(layout: DataLayout, files: FileSystem) -> None:
 
 
 async def _recovered_journals(
-    layout: DataLayout, settings: StorageSettings, platform: Platform, projector: Projector
+    layout: DataLayout,
+    settings: StorageSettings,
+    platform: Platform,
+    projector: Projector,
+    writes: Mapping[JournalName, Offload],
 ) -> tuple[Space, dict[JournalName, Journal]]:
     """Recover every journal and return them ready to be written to; all their lines are projected."""
     recoveries = {name: await _recover(name, layout, settings, platform, projector) for name in JournalName}
@@ -174,7 +191,7 @@ async def _recovered_journals(
             layout.journal(name),
             recovery.tail,
             files=platform.files,
-            offload=platform.offload,
+            offload=writes[name],
             clock=platform.clock,
             space=space,
             settings=settings,

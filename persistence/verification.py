@@ -16,10 +16,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import trio
 
-from persistence.database import open_inline_database, reading_database
+from persistence.database import SQLITE_ERRORS, DatabaseFailure, open_inline_database, reading_database
 from persistence.files import OsFileSystem
 from persistence.layout import DataLayout
 from persistence.lines import LineError, parse_line
@@ -42,6 +43,16 @@ SETTLING_S = 1.0
 
 SETTLING_CHECK_S = 0.05
 
+INTEGRITY_FINDINGS_MAX = 10
+"""Findings about one damaged database: the first says enough, it has to be rebuilt."""
+
+UNREADABLE = (*SQLITE_ERRORS, DatabaseFailure, TypeError)
+"""What reading a damaged database raises; the last when a value in it has another type than its column."""
+
+TYPE_ORDER = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
+"""How SQLite orders values of different types."""
+
+FINISHED_CLOSES = "each closed session with chunks has a trajectory"
 
 SUMS = {
     "balances are the sums of credits": """
@@ -65,7 +76,7 @@ SUMS = {
         SELECT session_id, t.steps, s.step_count FROM main.trajectories AS t JOIN main.sessions AS s USING (session_id)
         WHERE t.steps != s.step_count
     """,
-    "each closed session with chunks has a trajectory": """
+    FINISHED_CLOSES: """
         SELECT session_id, closed_by, closed_at FROM main.sessions
         WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL
     """,
@@ -90,19 +101,30 @@ SUMS = {
 """What must hold within the databases: each query finds the rows for which it does not."""
 
 
-async def verify(data_directory: Path, settings: StorageSettings, *, applied_at: str) -> list[str]:
-    """Check everything stored; return one line for each place where two things differ, at most FINDINGS_MAX."""
+async def verify(
+    data_directory: Path, settings: StorageSettings, *, applied_at: str, closes_are_finished: bool = True
+) -> list[str]:
+    """Check everything stored; return one line for each place where two things differ, at most FINDINGS_MAX.
+
+    Without `closes_are_finished`, a closed session may lack its trajectory: the next start makes it.
+    """
     layout = DataLayout(data_directory)
     findings = _Findings()
-    with _snapshot(layout, findings) as databases:
-        if databases is None:
-            return findings.lines
-        with tempfile.TemporaryDirectory(prefix="central-command-verify-") as workplace:
-            expected = DataLayout(Path(workplace))
-            await _project_expected(layout, expected, databases, settings, findings, applied_at=applied_at)
-            for schema, path in (("main", expected.sessions_database), ("ledger", expected.ledger_database)):
-                _compare(databases, schema, path, findings)
-        wrong = _wrong_sums(databases)
+    try:
+        with _snapshot(layout, findings) as databases:
+            if databases is None or not _is_intact(databases, findings):
+                return findings.lines
+            with tempfile.TemporaryDirectory(prefix="central-command-verify-") as workplace:
+                expected = DataLayout(Path(workplace))
+                await _project_expected(layout, expected, databases, settings, findings, applied_at=applied_at)
+                for schema, path in (("main", expected.sessions_database), ("ledger", expected.ledger_database)):
+                    _compare(databases, schema, path, findings)
+            wrong = _wrong_sums(databases)
+    except UNREADABLE as error:
+        findings.add(f"a database cannot be read: {error}")
+        return findings.lines
+    if not closes_are_finished:
+        wrong = {key: finding for key, finding in wrong.items() if key[0] != FINISHED_CLOSES}
     for finding in await _staying_wrong(layout, findings, wrong):
         findings.add(finding)
     return findings.lines
@@ -151,6 +173,19 @@ def _snapshot(layout: DataLayout, findings: _Findings) -> Iterator[sqlite3.Conne
     if missing:
         yield None
         return
+    try:
+        connection = _attached(layout)
+    except UNREADABLE as error:
+        findings.add(f"a database cannot be read: {error}")
+        yield None
+        return
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _attached(layout: DataLayout) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{layout.sessions_database.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None
     )
@@ -160,12 +195,21 @@ def _snapshot(layout: DataLayout, findings: _Findings) -> Iterator[sqlite3.Conne
         # The ledger first: it is projected last, so its position can only be behind the other's.
         connection.execute("SELECT count(*) FROM ledger.totals").fetchall()
         connection.execute("SELECT count(*) FROM main.totals").fetchall()
-        yield connection
-    except sqlite3.DatabaseError as error:
-        findings.add(f"a database cannot be read: {error}")
-        yield None
-    finally:
+    except BaseException:
         connection.close()
+        raise
+    return connection
+
+
+def _is_intact(databases: sqlite3.Connection, findings: _Findings) -> bool:
+    """Whether both are whole as databases: a query may see a row through an index, and not that the two differ."""
+    intact = True
+    for schema, name in (("main", "sessions.db"), ("ledger", "ledger.db")):
+        for (text,) in databases.execute(f"PRAGMA {schema}.integrity_check({INTEGRITY_FINDINGS_MAX})"):
+            if text != "ok":
+                findings.add(f"{name} is damaged: {text}")
+                intact = False
+    return intact
 
 
 def _positions(databases: sqlite3.Connection, schema: str) -> dict[str, int]:
@@ -267,13 +311,17 @@ def _differences(
     def key_of(row: tuple[object, ...]) -> tuple[object, ...]:
         return tuple(row[place] for place in keys)
 
+    def order_of(row: tuple[object, ...]) -> list[tuple[int, Any]]:
+        # Damage may change a value's type; SQLite's order of types is this one.
+        return [(TYPE_ORDER[type(value)], 0 if value is None else value) for value in key_of(row)]
+
     have, want = next(stored, None), next(projected, None)
     while have is not None or want is not None:
-        if want is None or (have is not None and key_of(have) < key_of(want)):
+        if want is None or (have is not None and order_of(have) < order_of(want)):
             assert have is not None
             yield f"row {key_of(have)} does not follow from the journals"
             have = next(stored, None)
-        elif have is None or key_of(want) < key_of(have):
+        elif have is None or order_of(want) < order_of(have):
             yield f"row {key_of(want)} is missing"
             want = next(projected, None)
         else:

@@ -23,13 +23,23 @@ from tests.signing_client import SigningClient
 
 
 class Clock:
-    """Seconds since the epoch, moved by the test."""
+    """Seconds since the epoch, moved by the test: time passes with `now`, and `jump` sets the clock alone."""
 
     def __init__(self) -> None:
         self.now = time.time()
+        self._jumped_s = 0.0
 
     def __call__(self) -> float:
         return self.now
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, or back, in no time."""
+        self.now += seconds
+        self._jumped_s += seconds
+
+    def monotonic(self) -> float:
+        """Seconds that passed, whatever the wall clock was set to."""
+        return self.now - self._jumped_s
 
 
 class Running:
@@ -94,12 +104,13 @@ async def running(
     clock = clock or Clock()
     platform = Platform(
         clock=clock,
+        monotonic=clock.monotonic,
         environ={},
         files=files or OsFileSystem(),
         offload=inline,
         open_database=open_inline_database,
         bridge=nullcontext,
     )
-    options = {} if random_bytes is None else {"random_bytes": random_bytes}
+    options: dict[str, Any] = {} if random_bytes is None else {"random_bytes": random_bytes}
     async with open_service(settings or settings_with(), root, platform, **options) as service:
         yield Running(service, root, clock)

@@ -24,7 +24,7 @@ from persistence.reports import Summary
 from persistence.sealing import MasterKeyError
 from persistence.session_index import SessionRow
 
-COMMANDS = ("serve", "upload", "watch", "sessions", "show", "stats", "verify", "rebuild")
+COMMANDS = ("serve", "upload", "watch", "sessions", "show", "stats", "verify", "backup", "restore", "rebuild")
 LINE = (
     b'{"trajectory_id":"traj_1","session_id":"sess_1","trajectory_log":[{"step":1,"type":"thought"}],"closed_by":"x"}\n'
 )
