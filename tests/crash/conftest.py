@@ -1,8 +1,12 @@
 """A data directory with everything in it that there can be, made once and copied for each test."""
 
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import trio
@@ -51,3 +55,23 @@ def filled(_filled: Path, tmp_path: Path) -> Path:
     """A data directory that was closed in order, with copies of its earlier databases in `early` beside it."""
     shutil.copytree(_filled, tmp_path, dirs_exist_ok=True)
     return tmp_path / "data"
+
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 50_000_000
+
+
+@pytest.fixture(scope="module")
+def memory_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is one, also for temporary files: `kill -9` leaves the kernel's cache alone.
+
+    So nothing is lost by it that a disk would keep, and no test waits for a disk.
+    """
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < MEMORY_BYTES_MIN:
+        yield tmp_path_factory.mktemp("memory")
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="central-command-", dir=MEMORY) as folder,
+        mock.patch.object(tempfile, "tempdir", folder),
+    ):
+        yield Path(folder)

@@ -3,8 +3,8 @@
 It reads one JSON line for each run from stdin and forks a process for it, so that the imports are paid once. In that
 process a few sessions are driven at once through the real journals, threads and databases; only the sockets are left
 out. Before each request its path and body go to the run's events file, and the answer after it came, by system calls
-of their own: what stands there is what a client would know after the death. At its end a run writes how often each
-operation happened.
+of their own: what stands there is what a client would know after the death. So writing an answer there is sending it,
+and a place to die at like any other. At its end a run writes how often each operation happened.
 
 Answered on stdout, one JSON line a run: the number of the signal that ended it, 0 for none.
 """
@@ -28,19 +28,24 @@ from central_command.http.replies import Replies
 from central_command.http.settings import HttpSettings
 from central_command.service import Service, open_service
 from persistence.storage import Platform
-from tests.crash.failpoints import Death, FailingFileSystem, Failpoint, Moment, failing_databases
+from tests.crash.failpoints import Death, FailingFileSystem, Failpoint, Moment, Phase, failing_databases
+from tests.crash.failpoints_within import failpoints_within
 from tests.crash.session_script import Request, session_script
 from tests.server_process import CLOSE, INGEST, OPEN, Answer
 from tests.signing_client import SigningClient
 
 SESSIONS = 6
 
-REPEATED = frozenset({"write", "sync", "commit sessions.db", "commit ledger.db"})
-"""What happens again and again for as long as clients come; everything else belongs to a start or a stop."""
-
-WAVES_MAX = 50
+WAVES_MAX = 60
 """Further sessions come, `SESSIONS` at a time, until the failpoint is reached: how lines share a transaction or a sync
 depends on the machine, so no number of sessions has a given number of them."""
+
+DAY_S = 86_400
+DAYS_MAX = 5
+ANSWERS_A_DAY = 12
+"""A life with midnights begins so many days ago, and each day lasts so many answers; then it is today."""
+
+NEVER_S = 100_000.0
 
 REPLIES = Replies(HttpSettings())
 
@@ -55,6 +60,10 @@ class Run(msgspec.Struct, frozen=True):
     moment: Moment = Moment.BEFORE
     sessions: int = SESSIONS
     seed: int = 0
+    midnights: bool = False
+    actors_max: int = 4_096
+    projects: bool = True
+    """Without it lines are projected only when somebody waits for it, and at the stop."""
 
     @property
     def failpoint(self) -> Failpoint | None:
@@ -85,39 +94,84 @@ async def _post(service: Service, sent: Request) -> Answer:
     return Answer(reply.status, json.loads(reply.body))
 
 
-async def _drive(service: Service, events: _Events, session_id: str, random: Random) -> None:
-    script = session_script(SigningClient(session_id), random)
-    sent = next(script)
-    while True:
-        key = {"path": sent.path, "body": sent.body.decode()}
-        events.write(**key)
-        answer = await _post(service, sent)
-        events.write(**key, status=answer.status, members=answer.members)
-        try:
-            sent = script.send(answer)
-        except StopIteration:
-            return
+class _Clock:
+    """Now; or some days ago, and every so many answers a day later."""
+
+    def __init__(self, *, midnights: bool) -> None:
+        self._days = DAYS_MAX if midnights else 0
+        self.answers = 0
+
+    def __call__(self) -> float:
+        return time.time() - DAY_S * max(0, self._days - self.answers // ANSWERS_A_DAY)
 
 
-async def _live(run: Run) -> None:
-    death = Death(run.failpoint)
+class _Clients:
+    """Drives sessions, and notes what they know."""
+
+    def __init__(self, service: Service, events: _Events, death: Death, clock: _Clock) -> None:
+        self._service = service
+        self._events = events
+        self._death = death
+        self._clock = clock
+
+    async def drive(self, session_id: str, random: Random) -> None:
+        """Go through one session's script."""
+        script = session_script(SigningClient(session_id, now_s=self._clock()), random)
+        sent = next(script)
+        while True:
+            key = {"path": sent.path, "body": sent.body.decode()}
+            self._events.write(**key)
+            answer = await _post(self._service, sent)
+            with self._death.around("answer", _kind_of(sent, answer)):
+                self._events.write(**key, status=answer.status, members=answer.members)
+            self._clock.answers += 1
+            try:
+                sent = script.send(answer)
+            except StopIteration:
+                return
+
+
+def _kind_of(sent: Request, answer: Answer) -> str:
+    if sent.path == OPEN:
+        return "an opening"
+    if sent.path == CLOSE:
+        return "an HTTP close"
+    if not answer.members["accepted"]:
+        return "a refused chunk"
+    kinds = {"CHUNK": "a chunk", "SESSION_CLOSE": "SESSION_CLOSE", "USER_FEEDBACK": "USER_FEEDBACK"}
+    return "a resend" if "duplicate" in answer.members else kinds[json.loads(sent.body).get("type", "CHUNK")]
+
+
+def _settings_of(run: Run) -> Settings:
+    storage = {"free_bytes_min": 0, **({} if run.projects else {"projection_interval_s": NEVER_S})}
+    sessions = {"active_actors_max": run.actors_max, "activation_wait_s": NEVER_S}
+    return msgspec.convert({"storage": storage, "sessions": sessions, "embedding": {"enabled": False}}, Settings)
+
+
+async def _live(run: Run, phase: Phase) -> None:
+    root = Path(run.root)
+    death = Death(run.failpoint, phase)
+    clock = _Clock(midnights=run.midnights)
     platform = Platform(
-        clock=time.time,
+        clock=clock,
         environ={},
-        files=FailingFileSystem(death),
+        files=FailingFileSystem(root, death),
         open_database=failing_databases(death),  # type: ignore[arg-type]
     )
     events = _Events(run.events)
     random = Random(run.seed)
-    settings = msgspec.convert({"storage": {"free_bytes_min": 0}}, Settings)
-    async with open_service(settings, Path(run.root), platform) as service:
-        for wave in range(WAVES_MAX):
-            async with trio.open_nursery() as clients:
-                for index in range(run.sessions):
-                    session_id = f"sess_{run.seed}_{wave}_{index}"
-                    clients.start_soon(_drive, service, events, session_id, Random(random.random()))
-            if not death.is_ahead(REPEATED):
-                break
+    with failpoints_within(death):
+        async with open_service(_settings_of(run), root, platform) as service:
+            death.phase = Phase.SERVING
+            clients = _Clients(service, events, death, clock)
+            for wave in range(WAVES_MAX):
+                async with trio.open_nursery() as nursery:
+                    for index in range(run.sessions):
+                        session_id = f"sess_{run.seed}_{wave}_{index}"
+                        nursery.start_soon(clients.drive, session_id, Random(random.random()))
+                if not death.is_ahead():
+                    break
+            death.phase = Phase.STOP
     events.write(operations=death.operations)
 
 
@@ -127,7 +181,7 @@ def main() -> None:
         run = msgspec.json.decode(line, type=Run)
         child = os.fork()
         if child == 0:
-            trio.run(_live, run)
+            trio.run(_live, run, Phase.RECOVERY if Path(run.root).exists() else Phase.FIRST_START)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)  # noqa: T201 - this is its answer
