@@ -13,12 +13,14 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 
 from actors.settings import SchemaSettings
 from central_command.gateway import Gateway
+from central_command.http.batch import BatchEndpoint, batch_routes
 from central_command.http.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
 from central_command.http.exchange import PROBE_PATHS, Edge
 from central_command.http.health import health_routes
 from central_command.http.ingest import direct_routes, ingest_endpoint
 from central_command.http.limits import AddressLimits
-from central_command.http.replies import INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
+from central_command.http.openapi import openapi_routes
+from central_command.http.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
 from central_command.http.request_log import RequestLog, printable
 from central_command.http.requests import AdmittedRequest, ProblemError, Reader
 from central_command.http.sessions import session_routes
@@ -70,20 +72,24 @@ def create_app(
     replies = Replies(settings)
     reader = Reader(settings, replies)
     embed = embedding_endpoint(embedder, reader, replies, settings)
-    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, schema), **dict.fromkeys(EMBED_PATHS, embed)}
+    limits = AddressLimits(settings, embed_paths=EMBED_PATHS) if settings.limits_enabled else None
+    batch = BatchEndpoint(gateway, replies, settings, schema, clock, limits)
+    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, schema, clock), **dict.fromkeys(EMBED_PATHS, embed)}
     for routes in (
         session_routes(gateway, reader, replies, schema),
         direct_routes(direct, reader),
+        batch_routes(),
         statistics_routes(gateway, settings),
         health_routes(gateway, replies),
+        openapi_routes(settings, schema),
     ):
         app.register_blueprint(routes)
     _answer_preflights(app, settings)
-    limits = AddressLimits(settings, embed_paths=EMBED_PATHS) if settings.limits_enabled else None
     if limits is not None:
         _limit_by_address(app, limits)
     _answer_errors(app)
-    app.asgi_app = Edge(app.asgi_app, settings, RequestLog(clock), direct, limits)  # type: ignore[method-assign] # as Quart documents
+    streaming = {BATCH_PATH: batch}
+    app.asgi_app = Edge(app.asgi_app, settings, RequestLog(clock), direct, limits, streaming)  # type: ignore[method-assign] # as Quart documents
     return app
 
 
