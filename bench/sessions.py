@@ -131,6 +131,11 @@ class BenchSession:
         """Take the answer to the opening."""
         self._signer = self._key.signer(server_public_key, APP_HASH)
 
+    @property
+    def sent(self) -> int:
+        """Chunks so far."""
+        return self._chunks
+
     def chunk(self) -> bytes:
         """The next chunk's body."""
         assert self._signer is not None
