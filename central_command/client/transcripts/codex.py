@@ -9,7 +9,7 @@ from typing import BinaryIO, ClassVar
 
 from central_command.client.transcripts.codex_exec import ExecSession, is_exec_event
 from central_command.client.transcripts.codex_rollout import RolloutSession, is_rollout_line
-from central_command.client.transcripts.reader import Head, JsonLines, Transcript, times_of
+from central_command.client.transcripts.reader import Head, JsonLines, Transcript, transcript_of
 
 
 class CodexReader:
@@ -34,19 +34,11 @@ class CodexReader:
             if session is not None:
                 session.take(event)
         session = session or RolloutSession()
-        steps = session.list.steps
-        started_s, ended_s = times_of(steps, has_times=session.has_times)
-        return Transcript(
-            session_key=session.session_key,
-            provider=self.provider,
-            model=session.model(),
-            is_subagent=session.is_subagent,
-            steps=tuple(steps),
-            started_s=started_s,
-            ended_s=ended_s,
-            usage=session.usage,
+        return transcript_of(
+            session,
+            self.provider,
+            session.usage,
             unreadable_lines=lines.unreadable,
-            settled_steps=session.settled_steps,
             is_incomplete=lines.is_incomplete,
         )
 

@@ -9,7 +9,14 @@ from typing import BinaryIO, ClassVar
 
 from central_command.client.transcripts.gemini_chat import ChatSession, is_chat_record
 from central_command.client.transcripts.gemini_stream import StreamSession, is_stream_event
-from central_command.client.transcripts.reader import FILE_BYTES_MAX, Head, JsonLines, Transcript, decode_json, times_of
+from central_command.client.transcripts.reader import (
+    FILE_BYTES_MAX,
+    Head,
+    JsonLines,
+    Transcript,
+    decode_json,
+    transcript_of,
+)
 from central_command.client.transcripts.steps import JsonObject
 
 _BEGINNING_BYTES = 64 * 1024
@@ -51,20 +58,8 @@ class GeminiReader:
             if not is_begun and _begins_as_one_text(file.read(_BEGINNING_BYTES).decode("utf-8", "replace")):
                 unreadable, is_incomplete = 0, True
         session.finish()
-        steps = session.list.steps
-        started_s, ended_s = times_of(steps, has_times=session.has_times)
-        return Transcript(
-            session_key=session.session_key,
-            provider=self.provider,
-            model=session.model(),
-            is_subagent=session.is_subagent,
-            steps=tuple(steps),
-            started_s=started_s,
-            ended_s=ended_s,
-            usage=session.usage(),
-            unreadable_lines=unreadable,
-            settled_steps=session.settled_steps,
-            is_incomplete=is_incomplete,
+        return transcript_of(
+            session, self.provider, session.usage(), unreadable_lines=unreadable, is_incomplete=is_incomplete
         )
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from central_command.client.transcripts.steps import JsonObject, Step
+from central_command.client.transcripts.steps import JsonObject, Step, StepList
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """Longest line that is read; longer ones are counted as unreadable."""
@@ -135,6 +135,60 @@ def times_of(steps: Sequence[Step], *, has_times: bool) -> tuple[float | None, f
     if not has_times or not steps:
         return None, None
     return min(step.timestamp for step in steps), max(step.timestamp for step in steps)
+
+
+class Session(Protocol):
+    """What a reader has made of a file's events, one after the other."""
+
+    @property
+    def session_key(self) -> str:
+        """The agent's own id of the session, empty when there is none."""
+        ...
+
+    @property
+    def is_subagent(self) -> bool:
+        """Whether it is a sub-agent's."""
+        ...
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the events told when they happened."""
+        ...
+
+    @property
+    def settled_steps(self) -> int:
+        """How many steps will stay as they are."""
+        ...
+
+    @property
+    def list(self) -> StepList:
+        """The steps."""
+        ...
+
+    def model(self) -> str:
+        """The model, empty when none is named."""
+        ...
+
+
+def transcript_of(
+    session: Session, provider: str, usage: Usage, *, unreadable_lines: int, is_incomplete: bool
+) -> Transcript:
+    """Return a session as a transcript; the last two are about its file."""
+    steps = session.list.steps
+    started_s, ended_s = times_of(steps, has_times=session.has_times)
+    return Transcript(
+        session_key=session.session_key,
+        provider=provider,
+        model=session.model(),
+        is_subagent=session.is_subagent,
+        steps=tuple(steps),
+        started_s=started_s,
+        ended_s=ended_s,
+        usage=usage,
+        unreadable_lines=unreadable_lines,
+        settled_steps=session.settled_steps,
+        is_incomplete=is_incomplete,
+    )
 
 
 def _no_number(_text: str) -> None:
