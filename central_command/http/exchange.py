@@ -35,7 +35,6 @@ from central_command.http.limits import AddressLimits
 from central_command.http.replies import (
     INGEST_PATH,
     INTERNAL_ERROR,
-    JSON_TYPE,
     NDJSON_TYPE,
     HttpProblem,
     Replies,
@@ -221,9 +220,7 @@ class Exchange:
             nursery.cancel_scope.cancel()
 
     async def _write(self, reply: Reply) -> None:
-        headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers]
-        headers += [(b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(reply.body))]
-        await self.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": reply.raw_headers()})
         await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
 
     async def _write_piece(self, piece: bytes, *, more: bool) -> None:

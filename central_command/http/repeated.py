@@ -14,7 +14,7 @@ import msgspec
 from hypercorn.typing import HTTPScope
 
 from central_command.http.exchange import CORS_HEADERS
-from central_command.http.replies import JSON_TYPE, Headers, Reply
+from central_command.http.replies import Headers, Reply
 
 HEAD_END = b"\r\n\r\n"
 
@@ -98,13 +98,7 @@ class AnswerHeads:
         connection = h11.Connection(h11.SERVER)
         connection.receive_data(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         connection.next_event()
-        headers = [*reply_headers(reply), *CORS_HEADERS, *self._server_headers()]
+        headers = [*reply.raw_headers(), *CORS_HEADERS, *self._server_headers()]
         head = connection.send(h11.Response(status_code=reply.status, headers=headers))
         assert head is not None
         return head
-
-
-def reply_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
-    """A reply's own headers as the server takes them."""
-    headers = [(name.lower().encode(), value.encode()) for name, value in reply.headers]
-    return [*headers, (b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(reply.body))]

@@ -51,6 +51,11 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
     headers: Headers = ()
 
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as a server takes them, with the body's type and length."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers]
+        return [*headers, (b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(self.body))]
+
     def response(self) -> Response:
         """The answer as Quart's type."""
         return Response(self.body, self.status, dict(self.headers), content_type=JSON_TYPE)
