@@ -115,12 +115,13 @@ def check(envelope: Envelope, settings: SchemaSettings, now_s: float) -> Facts |
         return Refusal(
             RefusalCode.SCHEMA, "The envelope cannot be decoded; it must be JSON in UTF-8, not nested deeply."
         )
-    late = _untimely(kind, decoded, now_s - settings.timestamp_age_s_max, now_s + settings.timestamp_ahead_s_max)
+    late = _untimely(kind, decoded, settings, now_s)
     return _facts(kind, decoded) if late is None else _refusal(envelope.body, rule, late)
 
 
-def _untimely(kind: EnvelopeKind, decoded: Any, oldest_s: float, latest_s: float) -> "_Path | None":  # noqa: ANN401 - its type is made by `_schema`
+def _untimely(kind: EnvelopeKind, decoded: Any, settings: SchemaSettings, now_s: float) -> "_Path | None":  # noqa: ANN401 - its type is made by `_schema`
     """The path of the first timestamp that is too old or too far ahead."""
+    oldest_s, latest_s = now_s - settings.timestamp_age_s_max, now_s + settings.timestamp_ahead_s_max
     match kind:
         case EnvelopeKind.CHUNK:
             for index, step in enumerate(decoded.trajectory_log):
@@ -250,14 +251,11 @@ class ChunkReader:
 
         None says nothing about the body. Raises for no body.
         """
-        settings = self._settings
         try:
             decoded = json_text.decode(self._decoder, body)
         except msgspec.DecodeError:
             return None
-        now_s = self._clock()
-        oldest_s, latest_s = now_s - settings.timestamp_age_s_max, now_s + settings.timestamp_ahead_s_max
-        if _untimely(EnvelopeKind.CHUNK, decoded, oldest_s, latest_s) is not None:
+        if _untimely(EnvelopeKind.CHUNK, decoded, self._settings, self._clock()) is not None:
             return None
         facts = _facts(EnvelopeKind.CHUNK, decoded)
         assert isinstance(facts, ChunkFacts)

@@ -17,7 +17,7 @@ from central_command.http.batch import BatchEndpoint, batch_routes
 from central_command.http.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
 from central_command.http.exchange import PROBE_PATHS, Edge
 from central_command.http.health import health_routes
-from central_command.http.ingest import direct_routes, ingest_endpoint
+from central_command.http.ingest import EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.limits import AddressLimits
 from central_command.http.openapi import openapi_routes
 from central_command.http.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
@@ -73,8 +73,9 @@ def create_app(
     reader = Reader(settings, replies)
     embed = embedding_endpoint(embedder, reader, replies, settings)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS) if settings.limits_enabled else None
-    batch = BatchEndpoint(gateway, replies, settings, schema, clock, limits)
-    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, schema, clock), **dict.fromkeys(EMBED_PATHS, embed)}
+    read = EnvelopeReader(schema, clock)
+    batch = BatchEndpoint(gateway, replies, settings, read, limits)
+    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, read), **dict.fromkeys(EMBED_PATHS, embed)}
     for routes in (
         session_routes(gateway, reader, replies, schema),
         direct_routes(direct, reader),

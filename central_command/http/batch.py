@@ -10,7 +10,7 @@ sequence that a later envelope of the same session would be told for delivered.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import trio
@@ -18,31 +18,26 @@ from hypercorn.typing import HTTPScope
 from quart import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
-from actors.envelope import ChunkReader
-from actors.outcomes import ActorFailed, IngestOutcome, Refusal, RefusalCode
-from actors.reading import Envelope, read_envelope
-from actors.settings import SchemaSettings
+from actors.outcomes import ActorFailed, IngestOutcome, Refusal
+from actors.reading import Envelope
 from central_command.gateway import Gateway
 from central_command.http.direct import WritePiece
+from central_command.http.ingest import EnvelopeReader
 from central_command.http.limits import AddressLimits
 from central_command.http.replies import (
     BATCH_PATH,
-    UNKNOWN_SESSION,
     HttpProblem,
     Replies,
     Reply,
     problem,
     result_line,
 )
-from central_command.http.requests import SESSION_ID
 from central_command.http.settings import HttpSettings
 
 TURN_BYTES = 262_144
 """Bytes of envelopes that are read before others get their turn."""
 
 logger = logging.getLogger("central_command.http")
-
-_UNKNOWN = Refusal(RefusalCode.UNKNOWN_SESSION, UNKNOWN_SESSION)
 
 
 class _Results:
@@ -78,22 +73,20 @@ Shares = dict[str, list[tuple[int, Envelope]]]
 
 
 class BatchEndpoint:
-    """What answers a batch; `schema` bounds how deep and how wide each envelope may be."""
+    """What answers a batch."""
 
     def __init__(
         self,
         gateway: Gateway,
         replies: Replies,
         settings: HttpSettings,
-        schema: SchemaSettings,
-        clock: Callable[[], float],
+        read: EnvelopeReader,
         limits: AddressLimits | None,
     ) -> None:
         self._gateway = gateway
         self._replies = replies
         self._lines_max = settings.batch_lines_max
-        self._schema = schema
-        self._known = ChunkReader(schema, clock)
+        self._read_envelope = read
         self._limits = limits
 
     async def __call__(self, scope: HTTPScope, write: WritePiece, body: bytes) -> Reply | None:
@@ -143,21 +136,12 @@ class BatchEndpoint:
             if turn_bytes > TURN_BYTES:
                 turn_bytes = 0
                 await trio.lowlevel.checkpoint()
-            envelope = self._envelope(line)
+            envelope = self._read_envelope(line)
             if isinstance(envelope, Refusal):
                 results.put(index, self._replies.ingested(envelope))
             else:
                 shares.setdefault(envelope.session_id, []).append((index, envelope))
         return shares
-
-    def _envelope(self, line: bytes) -> Envelope | Refusal:
-        limits = self._schema
-        envelope = read_envelope(
-            line, nesting_max=limits.nesting_max, members_max=limits.members_max, known=self._known
-        )
-        if isinstance(envelope, Envelope) and not SESSION_ID.fullmatch(envelope.session_id):
-            return _UNKNOWN
-        return envelope
 
     async def _ingest(self, session_id: str, share: list[tuple[int, Envelope]], results: _Results) -> None:
         """Have one session's envelopes taken in; a fault there is that session's alone."""

@@ -6,7 +6,7 @@ from quart import Blueprint, Response
 
 from actors.envelope import ChunkReader
 from actors.outcomes import Refusal, RefusalCode
-from actors.reading import read_envelope
+from actors.reading import Envelope, read_envelope
 from actors.settings import SchemaSettings
 from central_command.gateway import Gateway
 from central_command.http.direct import DirectEndpoint
@@ -16,19 +16,30 @@ from central_command.http.requests import SESSION_ID, Reader
 _UNKNOWN = Refusal(RefusalCode.UNKNOWN_SESSION, UNKNOWN_SESSION)
 
 
-def ingest_endpoint(
-    gateway: Gateway, replies: Replies, schema: SchemaSettings, clock: Callable[[], float]
-) -> DirectEndpoint:
-    """What answers an envelope; `schema` bounds how deep and how wide it may be."""
-    known = ChunkReader(schema, clock)
+class EnvelopeReader:
+    """Reads one envelope's text; `schema` bounds how deep and how wide it may be, `clock` is for its steps' age."""
+
+    def __init__(self, schema: SchemaSettings, clock: Callable[[], float]) -> None:
+        self._schema = schema
+        self._known = ChunkReader(schema, clock)
+
+    def __call__(self, text: bytes) -> Envelope | Refusal:
+        """The envelope, or why it is none that a session could take."""
+        limits = self._schema
+        envelope = read_envelope(
+            text, nesting_max=limits.nesting_max, members_max=limits.members_max, known=self._known
+        )
+        if isinstance(envelope, Envelope) and not SESSION_ID.fullmatch(envelope.session_id):
+            return _UNKNOWN
+        return envelope
+
+
+def ingest_endpoint(gateway: Gateway, replies: Replies, read: EnvelopeReader) -> DirectEndpoint:
+    """What answers an envelope."""
 
     async def ingest(body: bytes) -> Reply:
-        envelope = read_envelope(body, nesting_max=schema.nesting_max, members_max=schema.members_max, known=known)
-        if isinstance(envelope, Refusal):
-            return replies.ingested(envelope)
-        if not SESSION_ID.fullmatch(envelope.session_id):
-            return replies.ingested(_UNKNOWN)
-        return replies.ingested(await gateway.ingest(envelope))
+        envelope = read(body)
+        return replies.ingested(envelope if isinstance(envelope, Refusal) else await gateway.ingest(envelope))
 
     return ingest
 

@@ -26,6 +26,7 @@ from actors.reading import Envelope
 from actors.settings import SchemaSettings
 from central_command.http.app import create_app
 from central_command.http.batch import BatchEndpoint
+from central_command.http.ingest import EnvelopeReader
 from central_command.http.limits import AddressLimits
 from central_command.http.replies import HttpProblem, Replies, refusal, result_line
 from central_command.http.settings import HttpSettings
@@ -226,7 +227,9 @@ async def test_a_budget_that_comes_back_in_the_middle_is_not_used(gateway: Any) 
         written += piece
 
     settings, limits = HttpSettings(), cast("AddressLimits", Limits())
-    endpoint = BatchEndpoint(gateway, Replies(settings), settings, SchemaSettings(), lambda: 0.0, limits)
+    endpoint = BatchEndpoint(
+        gateway, Replies(settings), settings, EnvelopeReader(SchemaSettings(), lambda: 0.0), limits
+    )
     await endpoint(cast("HTTPScope", {}), write, b"\n".join([envelope(n) for n in range(4)]))
     assert [json.loads(line)["status"] for line in written.splitlines()] == [200, 429, 429, 429]
 
