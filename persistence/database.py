@@ -4,7 +4,7 @@ Theory of operation. SQLite before 3.51.3 can lose committed transactions when t
 at once, so exactly one connection writes and checkpoints: the reader is `query_only`, has `wal_autocheckpoint = 0`, and
 is closed first, because whoever closes last checkpoints. aiosqlite awaits asyncio futures, so this module runs it under
 the loop of `bridge_to_asyncio`, which the storage enters first. Each call crosses a thread and costs about half a
-millisecond, whatever it does: callers batch.
+millisecond, whatever it does: so a transaction is one call, and callers batch.
 
 Cancellation. Waiting for a connection is a checkpoint; from BEGIN to COMMIT or ROLLBACK is shielded, so a caller that
 is cancelled leaves either nothing or a whole transaction behind, and never a connection in the middle of one.
@@ -15,8 +15,10 @@ commands and simulations run the same code in place.
 
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -34,6 +36,9 @@ Value = str | int | float | bytes | None
 Row = tuple[Any, ...]
 Query = tuple[str, Sequence[Value]]
 T = TypeVar("T")
+
+REST_ROWS = 50
+"""Rows between two rests of a transaction that is not durable: half a millisecond's work."""
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What sqlite3 raises; the second when a name or a text in a damaged database is no UTF-8 any more."""
@@ -111,17 +116,11 @@ class Database(Protocol):
 class Connection(Protocol):
     """What a database needs of a connection; errors are `sqlite3.Error`."""
 
-    async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """Run one statement and answer its rows."""
-        ...
+    rest_s: float
+    """Seconds to rest after every `REST_ROWS` rows of a transaction that is not durable; 0 for never."""
 
-    async def run_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> int:
-        """Run one statement for each row of parameters; answer how many rows of the database it changed."""
-        ...
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` makes of the connection, in one go: nothing else happens on it meanwhile."""
         ...
 
     async def close(self) -> None:
@@ -130,25 +129,25 @@ class Connection(Protocol):
 
 
 class ThreadedConnection:
-    """A connection of aiosqlite, called from trio."""
+    """A connection of aiosqlite, called from trio.
+
+    SQLite gives the interpreter's lock away and takes it back with every row. While it does so for a thousand rows on
+    end, a journal's thread and the event loop wait for the lock behind it and behind each other, and a group commit
+    takes several times as long. So projection rests now and then, and takes a little longer; openings do not.
+    """
+
+    rest_s = 0.001
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
 
-    async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """Run one statement and answer its rows."""
-        rows: list[Row] = await aio_as_trio(self._connection.execute_fetchall)(sql, parameters)
-        return rows
-
-    async def run_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> int:
-        """Run one statement for each row of parameters."""
-        cursor: aiosqlite.Cursor = await aio_as_trio(self._connection.executemany)(sql, rows)
-        return cursor.rowcount
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        return self._connection.in_transaction
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the connection's thread."""
+        # What all methods of aiosqlite's connection are made of. Through them a transaction would be as many trips to
+        # the thread as it has statements, and each trip costs the event loop more than its statement does.
+        execute = self._connection._execute  # noqa: SLF001
+        answer: T = await aio_as_trio(execute)(work, self._connection._conn)  # noqa: SLF001
+        return answer
 
     async def close(self) -> None:
         """Close it and end its thread."""
@@ -158,25 +157,70 @@ class ThreadedConnection:
 class InlineConnection:
     """A connection of sqlite3, called in place."""
 
+    rest_s = 0.0
+
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    async def fetch_all(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
-        """Run one statement and answer its rows."""
-        return self._connection.execute(sql, parameters).fetchall()
-
-    async def run_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> int:
-        """Run one statement for each row of parameters."""
-        return self._connection.executemany(sql, rows).rowcount
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open."""
-        return self._connection.in_transaction
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` here and now."""
+        return work(self._connection)
 
     async def close(self) -> None:
         """Close it."""
         self._connection.close()
+
+
+def _transact(
+    statements: Sequence[Statement], pragma: str | None, rest_s: float, connection: sqlite3.Connection
+) -> list[int]:
+    """Run all statements in one transaction; answer how many rows each changed."""
+    if pragma is not None:
+        # Before BEGIN: within a transaction SQLite ignores it.
+        connection.execute(pragma).fetchall()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        counts = [_run_many(each, rest_s, connection) for each in statements]
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors (a full disk) SQLite has rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return counts
+
+
+def _run_many(statement: Statement, rest_s: float, connection: sqlite3.Connection) -> int:
+    """Run one statement for each of its rows; answer how many rows of the database it changed."""
+    rows, changed = statement.rows, 0
+    for start in range(0, len(rows), REST_ROWS if rest_s else max(1, len(rows))):
+        if start:
+            time.sleep(rest_s)
+        changed += connection.executemany(statement.sql, rows[start : start + REST_ROWS] if rest_s else rows).rowcount
+    return changed
+
+
+def _fetch_all(sql: str, parameters: Sequence[Value], connection: sqlite3.Connection) -> list[Row]:
+    return connection.execute(sql, parameters).fetchall()
+
+
+def _fetch_snapshot(queries: Sequence[Query], connection: sqlite3.Connection) -> list[list[Row]]:
+    connection.execute("BEGIN")
+    try:
+        return [_fetch_all(sql, parameters, connection) for sql, parameters in queries]
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")  # nothing was written: this only lets go of the snapshot
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    # Without the wait for whoever reads an older state: what cannot be moved now is moved by a later checkpoint.
+    ((waiting_ms,),) = connection.execute("PRAGMA busy_timeout").fetchall()
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {waiting_ms}").fetchall()
 
 
 class SqliteDatabase:
@@ -190,7 +234,7 @@ class SqliteDatabase:
         self._writer_lock = trio.Lock()
         # One connection cannot answer a reader while it is within a writer's transaction.
         self._reader_lock = trio.Lock() if reader is not writer else self._writer_lock
-        self._synchronous_full = False
+        self._synchronous_full: bool | None = False
         self._closed = False
         self._transactions = 0
         self._durable_transactions = 0
@@ -213,20 +257,13 @@ class SqliteDatabase:
         return counts
 
     async def _write(self, statements: Sequence[Statement], *, durable: bool) -> list[int]:
-        writer = self._writer
-        if durable != self._synchronous_full:
-            # Before BEGIN: within a transaction SQLite ignores it.
-            await writer.fetch_all(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._synchronous_full = durable
-        await writer.fetch_all("BEGIN IMMEDIATE")
-        try:
-            counts = [await writer.run_many(each.sql, each.rows) if each.rows else 0 for each in statements]
-            await writer.fetch_all("COMMIT")
-        except BaseException:
-            # After some errors (a full disk) SQLite has rolled back by itself.
-            if writer.in_transaction:
-                await writer.fetch_all("ROLLBACK")
-            raise
+        pragma = (
+            None if durable is self._synchronous_full else f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}"
+        )
+        self._synchronous_full = None  # until it is known to have been set
+        rest_s = 0.0 if durable else self._writer.rest_s
+        counts = await self._writer.do(partial(_transact, statements, pragma, rest_s))
+        self._synchronous_full = durable
         self._transactions += 1
         self._durable_transactions += durable
         return counts
@@ -236,7 +273,7 @@ class SqliteDatabase:
         async with self._reader_lock:
             with trio.CancelScope(shield=True):
                 self._reads += 1
-                rows = await self._translated(lambda: self._reader.fetch_all(sql, parameters))
+                rows = await self._translated(lambda: self._reader.do(partial(_fetch_all, sql, parameters)))
         return rows
 
     async def read_snapshot(self, queries: Sequence[Query]) -> list[list[Row]]:
@@ -244,33 +281,15 @@ class SqliteDatabase:
         async with self._reader_lock:
             with trio.CancelScope(shield=True):
                 self._reads += 1
-                answers = await self._translated(lambda: self._read_snapshot(queries))
+                answers = await self._translated(lambda: self._reader.do(partial(_fetch_snapshot, queries)))
         return answers
-
-    async def _read_snapshot(self, queries: Sequence[Query]) -> list[list[Row]]:
-        reader = self._reader
-        await reader.fetch_all("BEGIN")
-        try:
-            return [await reader.fetch_all(sql, parameters) for sql, parameters in queries]
-        finally:
-            if reader.in_transaction:
-                await reader.fetch_all("ROLLBACK")  # nothing was written: this only lets go of the snapshot
 
     async def checkpoint(self) -> None:
         """Move the write-ahead log into the database and empty it, as far as no reader holds it."""
         async with self._writer_lock:
             with trio.CancelScope(shield=True):
-                await self._translated(self._checkpoint)
+                await self._translated(lambda: self._writer.do(_empty_log))
                 self._checkpoints += 1
-
-    async def _checkpoint(self) -> None:
-        # Without the wait for whoever reads an older state: what cannot be moved now is moved by a later checkpoint.
-        ((waiting_ms,),) = await self._writer.fetch_all("PRAGMA busy_timeout")
-        await self._writer.fetch_all("PRAGMA busy_timeout = 0")
-        try:
-            await self._writer.fetch_all("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            await self._writer.fetch_all(f"PRAGMA busy_timeout = {waiting_ms}")
 
     async def close(self) -> None:
         """Close both connections, the reader first; a second call does nothing."""
@@ -469,7 +488,7 @@ async def _opened(
                 connection = await connect()
                 connections.append(connection)
                 for pragma in pragmas:
-                    await connection.fetch_all(pragma)
+                    await connection.do(partial(_fetch_all, pragma, ()))
         writer, reader = connections
     except BaseException as error:
         with trio.CancelScope(shield=True):

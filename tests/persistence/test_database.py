@@ -9,7 +9,16 @@ from typing import Protocol
 import pytest
 import trio
 
-from persistence.database import Database, DatabaseFailure, DatabaseFull, SqliteDatabase, Statement, failure_of
+from persistence.database import (
+    Connection,
+    Database,
+    DatabaseFailure,
+    DatabaseFull,
+    Row,
+    SqliteDatabase,
+    Statement,
+    failure_of,
+)
 from persistence.migrations import Schema
 
 
@@ -128,14 +137,18 @@ async def test_a_checkpoint_empties_the_write_ahead_log(open_one: OpenDatabase, 
         assert await numbers(database) == [1]
 
 
+async def rows_of(connection: Connection, sql: str) -> list[Row]:
+    return await connection.do(lambda opened: opened.execute(sql).fetchall())
+
+
 async def test_durable_writes_run_with_synchronous_full_and_others_with_normal(
     open_one: OpenDatabase, tmp_path: Path
 ) -> None:
     async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
         for durable, level in ((False, 1), (True, 2), (True, 2), (False, 1)):
             await database.write([], durable=durable)
-            assert await inside(database)._writer.fetch_all("PRAGMA synchronous") == [(level,)]
-        assert (await inside(database)._reader.fetch_all("PRAGMA wal_autocheckpoint")) == [(0,)]
+            assert await rows_of(inside(database)._writer, "PRAGMA synchronous") == [(level,)]
+        assert (await rows_of(inside(database)._reader, "PRAGMA wal_autocheckpoint")) == [(0,)]
         statistics = database.statistics()
         assert (statistics.transactions, statistics.durable_transactions) == (4, 2)
 
@@ -160,7 +173,7 @@ async def test_a_cancelled_caller_leaves_nothing_or_everything_wherever_it_is_ca
                 for _ in range(rounds):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 scope.cancel()
-            assert not inside(database)._writer.in_transaction
+            assert not await inside(database)._writer.do(lambda connection: connection.in_transaction)
             found = await database.read("SELECT (SELECT count(*) FROM numbers), (SELECT count(*) FROM names)")
             assert found in ([(1, 0)], [(2, 2)])
             await database.write(
@@ -180,7 +193,7 @@ async def test_a_cancelled_reader_leaves_the_connection_usable(open_one: OpenDat
                 for _ in range(rounds):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 nursery.cancel_scope.cancel()
-            assert not inside(database)._reader.in_transaction
+            assert not await inside(database)._reader.do(lambda connection: connection.in_transaction)
             assert await numbers(database) == []
 
 
@@ -197,12 +210,12 @@ async def test_a_full_database_is_a_failure_in_one_sentence_and_loses_nothing(
     """SQLite's page limit stands in for a full disk: the same SQLITE_FULL, from the same place."""
     async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
         await database.write([Statement(INSERT, [(1,)])], durable=False)
-        ((pages,),) = await inside(database)._writer.fetch_all("PRAGMA page_count")
-        await inside(database)._writer.fetch_all(f"PRAGMA max_page_count = {pages}")
+        ((pages,),) = await rows_of(inside(database)._writer, "PRAGMA page_count")
+        await rows_of(inside(database)._writer, f"PRAGMA max_page_count = {pages}")
         with pytest.raises(DatabaseFull, match=r"no space is left on the disk for numbers\.db"):
             await database.write([Statement(INSERT_NAME, [(1, "x" * 9_000)])], durable=False)
         assert await numbers(database) == [1]
-        await inside(database)._writer.fetch_all("PRAGMA max_page_count = 1000")
+        await rows_of(inside(database)._writer, "PRAGMA max_page_count = 1000")
         await database.write([Statement(INSERT, [(2,)])], durable=False)
 
 
