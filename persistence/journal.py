@@ -151,6 +151,7 @@ class Journal:
         self._waiting: deque[_Pending] = deque()
         self._waiting_bytes = 0
         self._in_commit_lines = 0
+        self._lines_expected = 1
         self._arrived = trio.Event()
         self._closed = False
         self._lines = self._batches = self._batch_lines_max = self._refused_for_room = 0
@@ -264,10 +265,13 @@ class Journal:
         """Let lines that are on their way arrive, as long as some do: whoever was answered together asks together.
 
         Without this, eight clients end up in batches of two or three, each with a trip to the thread and back; with it
-        they share one. A turn of an idle event loop takes some microseconds.
+        they share one. As many as were there at the end of the last commit are all that can be expected. A turn of an
+        idle event loop takes some microseconds.
         """
         quiet_turns, seen = 0, len(self._waiting)
         for _ in range(GATHER_TURNS_MAX):
+            if len(self._waiting) >= self._lines_expected:
+                return
             await trio.lowlevel.checkpoint()
             quiet_turns = quiet_turns + 1 if len(self._waiting) == seen else 0
             seen = len(self._waiting)
@@ -303,6 +307,7 @@ class Journal:
                 self.name,
                 [Committed(pending.record, position) for pending, position in zip(batch, positions, strict=True)],
             )
+        self._lines_expected = len(batch) + len(self._waiting)
         for index, pending in enumerate(batch):
             pending.answer.fill(AppendRefused.DISK_FULL if positions is None else positions[index])
 

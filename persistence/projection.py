@@ -177,6 +177,7 @@ class EnvelopeProjection:
     """What a batch of the envelopes journal adds up to; it may be added in parts, so that others get their turn."""
 
     def __init__(self) -> None:
+        self.lines = 0
         self.first_at: dict[str, float] = {}
         self.last: Position | None = None
         self.sessions: dict[str, _Session] = {}
@@ -191,9 +192,13 @@ class EnvelopeProjection:
 
     def add(self, batch: Sequence[Committed]) -> None:
         """Take in the next lines, in line order."""
+        self.lines += len(batch)
         _note_first(batch, self.first_at)
+        seconds, at = -1.0, ""
         for record, position in _of(EnvelopeRecord, batch):
-            self._add(record, position, times.to_text(position.at))
+            if position.at != seconds:  # the lines of one group commit have the same time
+                seconds, at = position.at, times.to_text(position.at)
+            self._add(record, position, at)
             self.last = position
 
     def _add(self, record: EnvelopeRecord, position: Position, at: str) -> None:

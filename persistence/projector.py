@@ -15,13 +15,10 @@ import trio
 
 from persistence.database import Database, DatabaseFailure, DatabaseUnavailable, Statement
 from persistence.projection import EnvelopeProjection, project_ledger, project_sessions
-from persistence.records import Committed, JournalName
+from persistence.records import Committed, JournalName, Position
 from persistence.settings import StorageSettings
 
 log = logging.getLogger("central_command.storage")
-
-PART_LINES = 50
-"""Lines that are summed up in one go: a fifth of a millisecond."""
 
 POSITIONS = "SELECT journal, n, day, next_offset FROM projection_positions"
 
@@ -49,7 +46,14 @@ class Projector:
         self._sessions = sessions
         self._ledger = ledger
         self._settings = settings
-        self._queues: dict[JournalName, deque[Committed]] = {name: deque() for name in JournalName}
+        self._queues: dict[JournalName, deque[Committed]] = {
+            JournalName.REFUSED: deque(),
+            JournalName.TRAJECTORIES: deque(),
+        }
+        # Lines of the envelopes journal are summed up as they come, a batch at a time: summing up a whole batch at once
+        # would hold up whoever asks meanwhile.
+        self._summed: deque[EnvelopeProjection] = deque()
+        self._is_writing_sum = False
         self._submitted: dict[JournalName, int] = dict.fromkeys(JournalName, 0)
         self._sessions_positions: dict[JournalName, ProjectedPosition] = {}
         self._ledger_position = ProjectedPosition()
@@ -98,12 +102,30 @@ class Projector:
         if not items:
             return
         assert items[0].position.n <= self._submitted[journal] + 1, f"lines of {journal} were left out"
-        self._queues[journal].extend(items)
+        if journal is JournalName.ENVELOPES:
+            items = _after(items, self._submitted[journal])
+            self._sum_up(items)
+        else:
+            self._queues[journal].extend(items)
+        if not items:
+            return
         self._lines_waiting += len(items)
         self._submitted[journal] = max(self._submitted[journal], items[-1].position.n)
         self._work.set()
         if self._lines_waiting >= self._settings.projection_batch_lines_max:
             self._hurry.set()
+
+    def _sum_up(self, items: Sequence[Committed]) -> None:
+        """Add lines to the last batch that has room and is not being written, or to new ones."""
+        size = self._settings.projection_batch_lines_max
+        while items:
+            last = self._summed[-1] if len(self._summed) > self._is_writing_sum else None
+            if last is None or last.lines >= size:
+                last = EnvelopeProjection()
+                self._summed.append(last)
+            room = size - last.lines
+            last.add(items[:room])
+            items = items[room:]
 
     async def submit(self, journal: JournalName, items: Sequence[Committed]) -> None:
         """Wait for room, then hand over: for recovery and rebuild, which read faster than this projects."""
@@ -177,35 +199,52 @@ class Projector:
         """
         size = self._settings.projection_batch_lines_max
         batches = {name: list(islice(queue, size)) for name, queue in self._queues.items() if queue}
-        await self._write_sessions(batches)
+        envelopes = self._summed[0] if self._summed else None
+        self._is_writing_sum = envelopes is not None
+        try:
+            await self._write_sessions(batches, envelopes)
+        finally:
+            self._is_writing_sum = False
+        if envelopes is not None:
+            # At once, without a suspension: a sum is written as a whole, and never twice.
+            self._summed.popleft()
+            self._count_projected(envelopes.lines)
         if JournalName.TRAJECTORIES in batches:
             await self._write_ledger(batches[JournalName.TRAJECTORIES])
         for name, batch in batches.items():
             queue = self._queues[name]
             for _ in batch:
                 queue.popleft()
-            self._lines_waiting -= len(batch)
-            self._lines_projected += len(batch)
+            self._count_projected(len(batch))
         self._batches += 1
         self._announce()
 
-    async def _write_sessions(self, batches: dict[JournalName, list[Committed]]) -> None:
+    def _count_projected(self, lines: int) -> None:
+        self._lines_waiting -= lines
+        self._lines_projected += lines
+
+    async def _write_sessions(
+        self, batches: dict[JournalName, list[Committed]], envelopes: EnvelopeProjection | None
+    ) -> None:
         statements: list[Statement] = []
         reached: dict[JournalName, ProjectedPosition] = {}
+        if envelopes is not None and envelopes.last is not None:
+            statements += envelopes.statements()
+            reached[JournalName.ENVELOPES] = _position_after(envelopes.last)
         for name, batch in batches.items():
-            new = _after(batch, self._sessions_positions.get(name, ProjectedPosition()))
+            new = _after(batch, self._sessions_positions.get(name, ProjectedPosition()).n)
             if new:
-                statements += await _statements_for(name, new)
-                reached[name] = _position_after(new)
+                statements += project_sessions(name, new)
+                reached[name] = _position_after(new[-1].position)
         if statements:
             await self._sessions.write(statements, durable=False)
             self._sessions_positions |= reached
 
-    async def _write_ledger(self, batch: list[Committed]) -> None:
-        new = _after(batch, self._ledger_position)
+    async def _write_ledger(self, batch: Sequence[Committed]) -> None:
+        new = _after(batch, self._ledger_position.n)
         if new:
             await self._ledger.write(project_ledger(new), durable=False)
-            self._ledger_position = _position_after(new)
+            self._ledger_position = _position_after(new[-1].position)
 
     def statistics(self) -> ProjectorStatistics:
         """What waits and what was done."""
@@ -214,21 +253,11 @@ class Projector:
         )
 
 
-async def _statements_for(name: JournalName, batch: Sequence[Committed]) -> list[Statement]:
-    """What a batch means for sessions.db; of many lines part by part, because whoever asks meanwhile waits for one."""
-    if name is not JournalName.ENVELOPES:
-        return project_sessions(name, batch)
-    projection = EnvelopeProjection()
-    for start in range(0, len(batch), PART_LINES):
-        projection.add(batch[start : start + PART_LINES])
-        await trio.lowlevel.checkpoint()
-    return projection.statements()
-
-
-def _after(batch: Sequence[Committed], position: ProjectedPosition) -> list[Committed]:
-    """The lines that are new to a database at `position`: each exactly once, even when submitted twice."""
+def _after(batch: Sequence[Committed], n: int) -> Sequence[Committed]:
+    """The lines above `n`, where a database or the queue has got to: each exactly once, even when submitted twice."""
+    if all(item.position.n == number for number, item in enumerate(batch, start=n + 1)):
+        return batch
     new: list[Committed] = []
-    n = position.n
     for item in batch:
         if item.position.n > n:
             new.append(item)
@@ -236,6 +265,5 @@ def _after(batch: Sequence[Committed], position: ProjectedPosition) -> list[Comm
     return new
 
 
-def _position_after(batch: Sequence[Committed]) -> ProjectedPosition:
-    last = batch[-1].position
+def _position_after(last: Position) -> ProjectedPosition:
     return ProjectedPosition(last.n, last.day, last.offset + last.length)

@@ -20,7 +20,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     recovery_batch_bytes_max: PositiveInt = 16_777_216
     projection_lag_lines_max: PositiveInt = 100_000
     projection_batch_lines_max: PositiveInt = 1_000
-    projection_interval_s: PositiveSeconds = 0.1
+    projection_interval_s: PositiveSeconds = 0.25
     projection_retry_s: PositiveSeconds = 1.0
     open_batch_max: PositiveInt = 64
     open_queue_max: PositiveInt = 1_024

@@ -63,7 +63,7 @@ def hold_back(run: Running, monkeypatch: pytest.MonkeyPatch, journal: JournalNam
     project, released = projector._project_waiting, trio.Event()
 
     async def held() -> None:
-        if projector._queues[journal]:
+        if projector._summed if journal is JournalName.ENVELOPES else projector._queues[journal]:
             await released.wait()
         await project()
 

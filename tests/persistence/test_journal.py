@@ -124,6 +124,35 @@ async def test_one_sync_answers_all_that_waited() -> None:
     assert sum(position.length for position in offsets.values()) == len(disk.text())
 
 
+async def test_lines_are_waited_for_until_as_many_as_last_time_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was answered together asks together; more than that are not expected, and none for ever."""
+    monkeypatch.setattr("persistence.journal.GATHER_QUIET_TURNS", 40)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    disk = Disk()
+    journal = disk.journal()
+    waited: list[bool] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        nursery.start_soon(count)
+        for lines in (1, 1, 3, 3, 2, 2, 1, 1):
+            before = turns
+            async with trio.open_nursery() as appending:
+                for number in range(lines):
+                    appending.start_soon(journal.append, record(number), members(number))
+            waited.append(turns - before >= 40)
+        nursery.cancel_scope.cancel()
+    # More than last time come in one turn here, so that they are not waited for either.
+    assert waited == [False, False, False, False, True, False, True, False]
+    assert journal.statistics().batches == 8
+
+
 async def test_nothing_is_answered_before_the_sync() -> None:
     """A line whose sync has not returned is not acknowledged, whatever was written."""
     disk = Disk()

@@ -10,6 +10,7 @@ import trio.testing
 
 from persistence.database import Database, DatabaseFailure, DatabaseFull, Statement, open_inline_database
 from persistence.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.projection import INSERT_ENVELOPE
 from persistence.projector import ProjectedPosition, Projector
 from persistence.records import (
     ClosedBy,
@@ -109,6 +110,45 @@ async def test_what_is_submitted_is_projected_in_batches_with_its_position() -> 
         }
         statistics = projector.statistics()
         assert (statistics.lines_waiting, statistics.lines_projected, statistics.batches) == (0, 9, 3)
+        nursery.cancel_scope.cancel()
+
+
+class BlockedDatabase:
+    """A database whose writes wait, and say how many lines each brought."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.entered, self.released = trio.Event(), trio.Event()
+        self.envelopes: list[int] = []
+
+    async def write(self, statements: Sequence[Statement], *, durable: bool) -> list[int]:
+        self.envelopes += [len(each.rows) for each in statements if each.sql is INSERT_ENVELOPE]
+        self.entered.set()
+        await self.released.wait()
+        return await self._database.write(statements, durable=durable)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._database, name)
+
+
+async def test_lines_that_come_while_others_are_written_are_not_lost_among_them() -> None:
+    """They are summed up as they come, but never into a sum whose statements are already on their way."""
+    async with databases() as (sessions, ledger), trio.open_nursery() as nursery:
+        blocked = BlockedDatabase(sessions)
+        projector = Projector(blocked, ledger, SETTINGS)
+        await projector.load()
+        nursery.start_soon(projector.run)
+        projector.submit_nowait(ENVELOPES, [envelope(1)])
+        nursery.start_soon(projector.drain)
+        await blocked.entered.wait()
+        projector.submit_nowait(ENVELOPES, [envelope(2)])
+        projector.submit_nowait(ENVELOPES, [envelope(3), envelope(4), envelope(5)])
+        assert projector.statistics().lines_waiting == 5
+        blocked.released.set()
+        await projector.drain()
+        assert blocked.envelopes == [1, 3, 1]
+        assert await sessions.read("SELECT n FROM processed_envelopes ORDER BY n") == [(n,) for n in range(1, 6)]
+        assert projector.statistics().lines_waiting == 0
         nursery.cancel_scope.cancel()
 
 
