@@ -2,8 +2,6 @@
 
 from typing import assert_never
 
-from msgspec import structs
-
 from actors import journal_text
 from actors.envelope import ChunkFacts, CloseFacts, Facts, FeedbackFacts
 from actors.reading import Envelope
@@ -21,26 +19,41 @@ def accepted_line(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) 
 
 def _record_of(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> EnvelopeRecord:
     assert envelope.attestation is not None
-    record = EnvelopeRecord(
-        envelope_id=envelope_id,
-        session_id=envelope.session_id,
-        kind=facts.kind,
-        session_hmac=envelope.attestation.session_hmac,
-    )
-    if isinstance(facts, FeedbackFacts):
-        return structs.replace(record, signal=facts.signal)
-    record = structs.replace(
-        record, sequence=envelope.attestation.sequence, gap=gap, provider=facts.provider, model=facts.model
-    )
+    session_hmac, sequence = envelope.attestation.session_hmac, envelope.attestation.sequence
     match facts:
         case ChunkFacts():
-            return structs.replace(
-                record,
+            return EnvelopeRecord(
+                envelope_id=envelope_id,
+                session_id=envelope.session_id,
+                kind=facts.kind,
+                session_hmac=session_hmac,
+                sequence=sequence,
+                gap=gap,
+                provider=facts.provider,
+                model=facts.model,
                 chunk_sequence=facts.chunk_sequence,
                 contributor_id=facts.contributor_id,
                 steps=facts.steps,
             )
         case CloseFacts():
-            return structs.replace(record, closed_by=ClosedBy.SESSION_CLOSE)
+            return EnvelopeRecord(
+                envelope_id=envelope_id,
+                session_id=envelope.session_id,
+                kind=facts.kind,
+                session_hmac=session_hmac,
+                sequence=sequence,
+                gap=gap,
+                provider=facts.provider,
+                model=facts.model,
+                closed_by=ClosedBy.SESSION_CLOSE,
+            )
+        case FeedbackFacts():
+            return EnvelopeRecord(
+                envelope_id=envelope_id,
+                session_id=envelope.session_id,
+                kind=facts.kind,
+                session_hmac=session_hmac,
+                signal=facts.signal,
+            )
         case unreachable:
             assert_never(unreachable)

@@ -1,7 +1,8 @@
 """What every session actor is given: the storage, the settings, and the sources of time, chance and names."""
 
+import os
 import secrets
-import uuid
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -26,16 +27,31 @@ class Identifiers(Protocol):
         ...
 
 
+_VERSION_AND_VARIANT = (0x7 << 76) | (0x8 << 60)
+_RANDOM_BITS = ((1 << 76) - 1) ^ (0xC << 60)
+
+
+def _uuid7() -> str:
+    """A UUID of the time in milliseconds and 74 random bits (RFC 9562, version 7), as text.
+
+    Ids that grow with time are next to each other in an index: with random ones every row that is inserted changes a
+    page of its own, and what the databases then write holds up the journals' syncs.
+    """
+    number = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS | _VERSION_AND_VARIANT | int(time.time() * 1e3) << 80
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 class RandomIdentifiers:
-    """Names from random UUIDs."""
+    """Names from UUIDs of the time and of chance."""
 
     def envelope_id(self) -> str:
         """Return a new `env_<uuid>`."""
-        return f"env_{uuid.uuid4()}"
+        return f"env_{_uuid7()}"
 
     def trajectory_id(self) -> str:
         """Return a new `traj_<uuid>`."""
-        return f"traj_{uuid.uuid4()}"
+        return f"traj_{_uuid7()}"
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,6 +160,15 @@ def test_signing_is_the_contracts_formula() -> None:
         sign(SECRET, 2**32, [])
 
 
+@pytest.mark.parametrize("size", [0, 1, 32_763, 32_764, 32_765, 100_000])
+def test_signing_does_not_depend_on_size_or_parts(size: int) -> None:
+    """Small texts take another way through the library than large ones."""
+    text = bytes(index % 251 for index in range(size))
+    expected = hmac.new(b"k" * 32, (7).to_bytes(4, "big") + text, hashlib.sha256).hexdigest()
+    for parts in ((text,), (text[: size // 3], memoryview(text)[size // 3 :]), (b"", text, b"")):
+        assert sign(b"k" * 32, 7, iter(parts)) == expected
+
+
 @pytest.mark.parametrize(("secret", "body"), SIGNED)
 def test_bodies_of_real_clients_verify(secret: bytes, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every real body verifies by its own bytes alone; with another secret none does."""
