@@ -15,11 +15,12 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from central_command.http.connection_timer import ConnectionTimer
 from central_command.http.exchange import Edge
 from central_command.http.http1 import Http1Protocol
+from central_command.http.plain_stream import PlainStream
 from central_command.http.server_config import ServerConfig
 
 _CLOSE_TIMEOUT_S = 1.0  # for the last words of TLS; the connection is given up either way
 
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+Stream = PlainStream | trio.SSLStream[trio.SocketStream]
 
 logger = logging.getLogger("central_command.http")
 
@@ -58,7 +59,7 @@ class Connection(TCPServer):
     def protocol(self, wrapper: ProtocolWrapper) -> None:  # hypercorn's `run` has no other place to choose it
         if isinstance(wrapper.protocol, H11Protocol):
             heads = self.config.answer_heads
-            wrapper.protocol = Http1Protocol(wrapper, self._edge, heads, self._timer, self._receive)
+            wrapper.protocol = Http1Protocol(wrapper, self._edge, heads, self._timer, self)
         self._protocol = wrapper
 
     async def run(self) -> None:
@@ -80,20 +81,24 @@ class Connection(TCPServer):
                 # A request that came while the connection was being closed would be waited on for ever.
                 self._reading.cancel()
             return
-        async with self.send_lock:
-            try:
-                self._timer.writing_since = trio.current_time()
-                await self.stream.send_all(event.data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await trio.aclose_forcefully(self.stream)
-                await self.protocol.handle(Closed())
-            finally:
-                self._timer.writing_since = None
+        try:
+            self.send_lock.acquire_nowait()  # waiting for it would be a turn of the event loop, also when it is free
+        except trio.WouldBlock:
+            await self.send_lock.acquire()
+        try:
+            self._timer.writing_since = trio.current_time()
+            await self.stream.send_all(event.data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.aclose_forcefully(self.stream)
+            await self.protocol.handle(Closed())
+        finally:
+            self._timer.writing_since = None
+            self.send_lock.release()
 
     async def _read_data(self) -> None:
         """Hand on what comes until the client ends the connection, is silent for too long, or is given up."""
         with self._reading:
-            while (data := await self._receive(MAX_RECV)) is not None:
+            while (data := await self.receive(MAX_RECV)) is not None:
                 await self.protocol.handle(RawData(data=data))
                 if not data:
                     break
@@ -101,7 +106,11 @@ class Connection(TCPServer):
         self._timer.end()
         await self.protocol.handle(Closed())
 
-    async def _receive(self, bytes_max: int) -> bytes | None:
+    def receive_now(self, bytes_max: int) -> bytes | None:
+        """What is there already; None when that is nothing, the end or a failure, or cannot be known (TLS)."""
+        return self.stream.receive_now(bytes_max) if isinstance(self.stream, PlainStream) else None
+
+    async def receive(self, bytes_max: int) -> bytes | None:
         """The next bytes, empty at the client's end; None when the connection is broken."""
         try:
             self._timer.reading_since = trio.current_time()

@@ -26,6 +26,7 @@ from central_command.http.direct import (
     UNSUPPORTED_ENCODING,
     DirectEndpoint,
     StreamEndpoint,
+    WritePiece,
     body_too_large,
     body_too_slow,
     declared_length,
@@ -33,6 +34,7 @@ from central_command.http.direct import (
 )
 from central_command.http.limits import AddressLimits
 from central_command.http.replies import (
+    BATCH_PATH,
     INGEST_PATH,
     INTERNAL_ERROR,
     NDJSON_TYPE,
@@ -53,7 +55,7 @@ EXCHANGE_KEY = "central_command.exchange"
 PROBE_PATHS = frozenset({"/health", "/ready"})
 """Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
 
-IN_PLACE_PATHS = frozenset({INGEST_PATH})
+IN_PLACE_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
 
 CORS_HEADERS: RawHeaders = [
     (b"access-control-allow-origin", b"*"),
@@ -285,21 +287,24 @@ class Edge:
         self.admission.release(body_bytes)
         self.admission.leave()
 
-    async def answer_in_place(self, scope: HTTPScope, body: bytes) -> Reply:
-        """Answer a request that was taken in."""
+    async def answer_in_place(self, scope: HTTPScope, body: bytes, write: WritePiece) -> Reply | None:
+        """Answer a request that was taken in; None when the answer was written in pieces."""
         path = scope["path"]
         refused = self.limits.take(scope, path) if self.limits is not None else None
         if refused is not None:
             return problem(path, refused)
+        streaming = self.streaming.get(path)
+        answering = self.direct[path](body) if streaming is None else streaming(scope, write, body)
+        del body  # a batch takes it apart, and both would be held
         try:
-            return await self.direct[path](body)
+            return await answering
         except Exception:
             logger.exception("%s %s failed.", scope["method"], printable(path))
             return problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR))
 
-    def log_in_place(self, scope: HTTPScope, answered: Reply, began_at: float) -> None:
+    def log_in_place(self, scope: HTTPScope, status: int, duration_s: float) -> None:
         """Write the request's line."""
-        self.log.write(scope["method"], scope["path"], answered.status, trio.current_time() - began_at)
+        self.log.write(scope["method"], scope["path"], status, duration_s)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one ASGI scope."""

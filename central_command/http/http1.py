@@ -1,9 +1,9 @@
 """HTTP/1.1 on a connection: hypercorn's protocol class, with a shorter way for requests that repeat each other."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
+from typing import Protocol
 
 import h11
 import trio
@@ -16,11 +16,23 @@ from hypercorn.protocol.http_stream import HTTPStream
 from central_command.http.connection_timer import ConnectionTimer
 from central_command.http.exchange import CORS_HEADERS, Edge
 from central_command.http.repeated import HEAD_END, AnswerHeads, RepeatedHead, repeated_head
-from central_command.http.replies import JSON_TYPE, Reply, error
+from central_command.http.replies import JSON_TYPE, error
 from central_command.http.strict_parsing import StrictConnection
 
 _REST_OF_BODY_S_MAX = 1.0
 """Longer than this, a body is waited for in the ordinary way, with that way's bounds and answers."""
+
+
+class Source(Protocol):
+    """Where a protocol finds the bytes of a body that it reads in place."""
+
+    async def receive(self, bytes_max: int) -> bytes | None:
+        """The next bytes, empty at the client's end; None when the connection is broken."""
+        ...
+
+    def receive_now(self, bytes_max: int) -> bytes | None:
+        """What is there already; None when that is nothing, or cannot be known."""
+        ...
 
 
 class Http1Protocol(H11Protocol):
@@ -40,7 +52,7 @@ class Http1Protocol(H11Protocol):
         edge: Edge,
         heads: AnswerHeads,
         timer: ConnectionTimer,
-        receive: Callable[[int], Awaitable[bytes | None]],
+        source: Source,
     ) -> None:
         super().__init__(
             wrapper.app,
@@ -57,8 +69,9 @@ class Http1Protocol(H11Protocol):
         self._edge = edge
         self._heads = heads
         self._timer = timer
-        self._receive = receive
+        self._source = source
         self._first_bytes = b""
+        self._has_begun = False
         self._repeated: RepeatedHead | None = None
 
     async def handle(self, event: Event) -> None:
@@ -85,28 +98,47 @@ class Http1Protocol(H11Protocol):
     async def _answer_repeated(self, head: RepeatedHead, data: bytes) -> bytes:
         """Answer the requests that `data` begins with, as far as they repeat `head`; return what is left for h11."""
         while data and (found := head.match(data)) is not None and self._may_go_on():
-            body_start, length = found
+            body_start, length, scope = found
             if not self._edge.enter_in_place(length):
                 break
             self._timer.idle_since = None
             began_at = trio.current_time()
-            answered: Reply | None = None
+            status: int | None = None
             try:
                 body, data = await self._body(data, body_start, body_start + length)
                 if body is None:
                     break
-                answered = await self._edge.answer_in_place(head.scope, body)
-                await self.send(RawData(data=self._heads.of(answered) + answered.body))
+                self._has_begun = False
+                answering = self._edge.answer_in_place(scope, body, self._write_piece)
+                del body
+                answered = await answering
+                status = HTTPStatus.OK if answered is None else answered.status
+                if answered is not None and self._has_begun:
+                    await self.send(Closed())  # it failed: an answer without its end is seen to be none
+                    return b""
+                if answered is not None:
+                    await self.send(RawData(data=self._heads.of(answered) + answered.body))
             finally:
                 self._edge.leave_in_place(length)
-                if answered is not None:
-                    self._edge.log_in_place(head.scope, answered, began_at)
+                ended_at = trio.current_time()
+                if status is not None:
+                    self._edge.log_in_place(scope, status, ended_at - began_at)
             self.keep_alive_requests += 1
-            self._timer.idle_since = trio.current_time()
+            self._timer.idle_since = ended_at
             if self.context.terminated.is_set():
                 await self.send(Closed())
                 return b""
+            if data:
+                # Refusals wait for nothing: who sends many at once must not keep all others waiting.
+                await trio.lowlevel.checkpoint()
         return data
+
+    async def _write_piece(self, piece: bytes, *, more: bool) -> None:
+        """Write a piece of an answer whose length is not known: a chunk (RFC 9112, section 7.1)."""
+        head = b"" if self._has_begun else self._heads.of_stream()
+        self._has_begun = True
+        chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+        await self.send(RawData(data=b"".join((head, chunk, b"" if more else b"0\r\n\r\n"))))
 
     def _may_go_on(self) -> bool:
         """Whether the connection stays open after one more request: closing it is the ordinary way's."""
@@ -118,11 +150,16 @@ class Http1Protocol(H11Protocol):
         """The body that stands at `start` to `end`, and what follows it; or None, and all that was received."""
         if len(data) >= end:
             return data[start:end], data[end:]
-        parts = [data]
         missing = end - len(data)
+        # Most clients write head and body one after the other: by now the body is here, and no scope is needed.
+        part = self._source.receive_now(missing)
+        if part is not None and len(part) == missing:
+            return data[start:] + part, b""
+        parts = [data] if part is None else [data, part]
+        missing -= 0 if part is None else len(part)
         with trio.move_on_after(_REST_OF_BODY_S_MAX):
             while missing:
-                part = await self._receive(missing)
+                part = await self._source.receive(missing)
                 if not part:
                     break
                 parts.append(part)
@@ -179,7 +216,7 @@ class Http1Protocol(H11Protocol):
         assert isinstance(self.stream, HTTPStream)
         scope = self.stream.scope
         if end >= len(HEAD_END) and self._edge.is_answered_in_place(scope):
-            self._repeated = repeated_head(head, request, scope)
+            self._repeated = repeated_head(head, request, scope, self.config.h11_max_incomplete_size)
 
     async def _send_error_response(self, status_code: int) -> None:
         sentence = f"The request is not valid HTTP/1.1 ({HTTPStatus(status_code).phrase})."

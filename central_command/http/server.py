@@ -20,8 +20,9 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import repr_socket_addr, wrap_app
 from quart import Quart
 
-from central_command.http.connection import Connection, Stream
+from central_command.http.connection import Connection
 from central_command.http.exchange import Edge
+from central_command.http.plain_stream import PlainStream
 from central_command.http.server_config import ServerConfig
 
 Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
@@ -49,7 +50,8 @@ async def serve(
     assert isinstance(edge, Edge)
     open_connections: set[Connection] = set()
 
-    async def handle(stream: Stream) -> None:
+    async def handle(accepted: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        stream = PlainStream.taken_from(accepted) if isinstance(accepted, trio.SocketStream) else accepted
         if len(open_connections) >= config.connections_max:
             await trio.aclose_forcefully(stream)
             return

@@ -26,9 +26,10 @@ from actors.reading import Envelope
 from actors.settings import SchemaSettings
 from central_command.http.app import create_app
 from central_command.http.batch import BatchEndpoint
+from central_command.http.exchange import Edge
 from central_command.http.ingest import EnvelopeReader
 from central_command.http.limits import AddressLimits
-from central_command.http.replies import HttpProblem, Replies, refusal, result_line
+from central_command.http.replies import HttpProblem, Replies, Reply, refusal, result_line
 from central_command.http.settings import HttpSettings
 from tests.running_service import running
 from tests.signing_client import SigningClient
@@ -348,6 +349,85 @@ async def test_a_result_is_sent_while_a_later_session_is_still_at_work(served: S
         assert await answer.chunk() == b""
         await client.get("/health")
         assert (await client.answer()).status == 200
+
+
+async def whole_answer(answer: Chunks) -> tuple[list[bytes], list[str]]:
+    """An answer's head, line by line and without its date, and the sessions that its results name."""
+    head = [line for line in (await answer.head()).splitlines() if not line.startswith(b"date")]
+    text = b""
+    while piece := await answer.chunk():
+        text += piece
+    return head, [json.loads(line)["envelope_id"] for line in text.splitlines()]
+
+
+async def test_batches_after_the_first_are_answered_alike_and_in_place(
+    served: Serve, gateway: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the connection itself (`central_command.http.http1`): the same head, the same pieces, the same line."""
+    caplog.set_level("INFO", logger="central_command.access")
+    in_place: list[bytes] = []
+    taken_in = Edge.answer_in_place
+
+    async def noted(edge: Edge, scope: Any, body: bytes, write: Any) -> Reply | None:
+        in_place.append(body)
+        return await taken_in(edge, scope, body, write)
+
+    monkeypatch.setattr(Edge, "answer_in_place", noted)
+    gates = Gates()
+    gateway.ingest_many = gates.ingest_many
+    for session_id in "abc":
+        gates.of(session_id).set()
+    async with served() as server:
+        client = await server.connect()
+        answer = Chunks(client.stream)
+        body = b"\n".join([envelope(0, each) for each in ("a", "b", "c")])
+        await client.post(PATH, body)
+        first = await whole_answer(answer)
+        await trio.testing.wait_all_tasks_blocked()
+        await client.post(PATH, body)
+        assert await whole_answer(answer) == first
+        assert first[1] == ["a", "b", "c"]
+        # A piece at a time, as they become known.
+        await client.post(PATH, b"\n".join([envelope(0, each) for each in ("a", "d", "b")]))
+        await answer.head()
+        assert json.loads(await answer.chunk())["envelope_id"] == "a"
+        gates.of("d").set()
+        assert [json.loads(line)["envelope_id"] for line in (await answer.chunk()).splitlines()] == ["d", "b"]
+        assert await answer.chunk() == b""
+        await client.post(PATH, b"")
+        assert (await client.answer()).json["code"] == "empty_batch"
+        await client.get("/health")
+        assert (await client.answer()).status == 200
+    assert len(in_place) == 3
+    lines = [record.getMessage().partition("] ")[2].rpartition(" ")[0] for record in caplog.records]
+    assert lines == [*[f"POST {PATH} 200"] * 3, f"POST {PATH} 400", "GET /health 200"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_fault_in_place_is_seen_by_the_client(
+    served: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, begun: bool
+) -> None:
+    """As 500, or, once the answer has begun, as one that never ends."""
+    async with served() as server:
+        client = await server.connect()
+        answer = Chunks(client.stream)
+        await client.post(PATH, envelope(0))
+        await whole_answer(answer)
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def failing(_endpoint: BatchEndpoint, _scope: HTTPScope, write: Any, _body: bytes) -> None:
+            if begun:
+                await write(b"{}\n", more=True)
+            raise RuntimeError("inside")
+
+        monkeypatch.setattr(BatchEndpoint, "__call__", failing)
+        await client.post(PATH, envelope(0))
+        if begun:
+            assert (await client.read_to_end()).endswith(b"\r\n\r\n3\r\n{}\n\r\n")
+        else:
+            found = await client.answer()
+            assert (found.status, found.json["code"]) == (500, "internal_error")
+    assert "inside" in caplog.text
 
 
 async def test_the_bytes_and_the_request_are_counted_until_the_last_result(served: Serve, gateway: Any) -> None:
