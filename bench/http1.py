@@ -18,6 +18,7 @@ import msgspec
 RECEIVE_BYTES: Final = 65_536
 SEND_BUFFER_BYTES: Final = 1_048_576
 ANSWER_TIMEOUT_S: Final = 60.0
+HEAD_END: Final = b"\r\n\r\n"
 INGEST: Final = "/v1/training/ingest"
 
 
@@ -48,9 +49,11 @@ class Load(msgspec.Struct, frozen=True):
     answers: list[list[bytes]]
 
 
-def request(method: str, path: str, body: bytes = b"") -> bytes:
-    """A request's bytes."""
+def request(method: str, path: str, body: bytes = b"", *, forwarded_for: str = "") -> bytes:
+    """A request's bytes; `forwarded_for` is what a proxy in front would say of the client's address."""
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
+    if forwarded_for:
+        head += f"X-Forwarded-For: {forwarded_for}\r\n"
     if body or method == "POST":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
@@ -150,7 +153,10 @@ class _Lane:
             self.ended = True
             return
         self.began_at = time.perf_counter()
+        # Head and body in writes of their own, as HTTP clients do: they arrive one after the other.
         self.unsent = memoryview(prepared)
+        body_at = prepared.index(HEAD_END) + len(HEAD_END)
+        self.unsent = self.unsent[self.socket.send(self.unsent[:body_at]) :]
         self.send()
 
     def send(self) -> None:

@@ -1,21 +1,32 @@
-"""Ingest: three sizes of envelope over 1, 8 and 64 connections, beside Express that parses the same body and no more.
+"""Ingest: three sizes of envelope over 1, 8 and 64 connections, beside servers that do next to nothing.
 
-Both servers run all the time and take turns; figures are medians over the rounds, ratios are taken within a round.
+The yardstick is Express that parses the same body and no more: kept running through all of a report, and another one
+that is started anew for each round, because it gets faster over its first ten thousand requests. The bare function is
+hypercorn's trio worker that reads the body and answers. All take turns; figures are medians over the rounds, ratios are
+taken within a round.
 `python -m bench.ingest --help` says what can be chosen.
 """
 
 import argparse
+import itertools
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from bench.http1 import INGEST, Connection, Load, drive, request
-from bench.processes import Process, running_server, running_yardstick
+from bench.processes import Process, running_bare, running_server, running_yardstick
 from bench.report import Measurement, Report, latency_figures, medians, publish
 from bench.sessions import LARGE, MEDIUM, SMALL, BenchSession, ChunkSize, Logs
+
+SERVER: Final = "server"
+Running = Callable[[], AbstractContextManager[Process | None]]
+"""Gives a reference that is ready, for one round."""
 
 ENVELOPES: Final = {SMALL.name: 3_200, MEDIUM.name: 1_600, LARGE.name: 640}
 """Envelopes of one round, by size: about as many seconds for each."""
@@ -36,11 +47,16 @@ def open_sessions(port: int, count: int, logs: Logs) -> list[BenchSession]:
 
 
 def queues_for(sessions: Sequence[BenchSession], connections: int, envelopes: int) -> list[list[bytes]]:
-    """Signed requests, a queue a connection, each session on one connection and in order."""
+    """Signed requests, a queue a connection, each session on one connection and in order.
+
+    Every request comes from another address, as they do behind a proxy, so that no two heads are alike.
+    """
     queues: list[list[bytes]] = [[] for _ in range(connections)]
+    addresses = map(str, itertools.cycle(ip_network("10.0.0.0/12").hosts()))
     for index, session in enumerate(sessions):
         bodies = session.chunks(envelopes // len(sessions))
-        queues[index % connections] += [request("POST", INGEST, body) for body in bodies]
+        requests = [request("POST", INGEST, body, forwarded_for=next(addresses)) for body in bodies]
+        queues[index % connections] += requests
     return queues
 
 
@@ -57,36 +73,40 @@ def figures_of(load: Load, cpu_s: float) -> dict[str, float]:
 
 
 def measure(
-    server: Process, yardstick: Process | None, size: ChunkSize, connections: int, rounds: int, scale: float
+    server: Process, references: Mapping[str, Running], size: ChunkSize, connections: int, rounds: int, scale: float
 ) -> list[Measurement]:
-    """Let both take turns at one size with so many connections."""
+    """Let all take turns at one size with so many connections; references are asked for anew in each round."""
     logs = Logs(size)
     envelopes = max(connections, int(ENVELOPES[size.name] * scale))
     session_count = max(connections, -(-envelopes // SESSION_ENVELOPES_MAX))
-    found: dict[str, list[dict[str, float]]] = {"server": [], "yardstick": []}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in (SERVER, *references)}
     for number in range(-1, rounds):
         queues = queues_for(open_sessions(server.port, session_count, logs), connections, envelopes)
-        if number < 0:  # warm up both
+        if number < 0:  # warm up what is kept running
             queues = [queue[: max(1, len(queue) // 4)] for queue in queues]
-        targets = [("server", server)] + ([("yardstick", yardstick)] if yardstick else [])
-        for name, process in targets if number % 2 else reversed(targets):
-            cpu_before = process.cpu_s()
-            load = drive(process.port, queues)
-            if number >= 0:
-                found[name].append(figures_of(load, process.cpu_s() - cpu_before))
+        with ExitStack() as stack:
+            targets = [(SERVER, server)]
+            for name, running in references.items():
+                if (reference := stack.enter_context(running())) is not None:
+                    targets.append((name, reference))
+            for name, process in targets if number % 2 else reversed(targets):
+                cpu_before = process.cpu_s()
+                load = drive(process.port, queues)
+                if number >= 0:
+                    found[name].append(figures_of(load, process.cpu_s() - cpu_before))
     label = f"{size.name}, {connections} connections"
-    own = medians(found["server"])
+    own = medians(found[SERVER])
     own["p99_to_p50"] = own["p99_ms"] / own["p50_ms"]
-    if not yardstick:
-        return [Measurement(f"{label}: server", own)]
-    pairs = zip(found["server"], found["yardstick"], strict=True)
-    shares = [{"to_yardstick": ours["rate_per_s"] / theirs["rate_per_s"]} for ours, theirs in pairs]
-    own |= medians(shares)
-    own |= {
-        "to_yardstick_min": min(share["to_yardstick"] for share in shares),
-        "to_yardstick_max": max(share["to_yardstick"] for share in shares),
-    }
-    return [Measurement(f"{label}: server", own), Measurement(f"{label}: yardstick", medians(found["yardstick"]))]
+    measurements = []
+    for name in references:
+        if not found[name]:
+            continue
+        shares = [
+            ours["rate_per_s"] / theirs["rate_per_s"] for ours, theirs in zip(found[SERVER], found[name], strict=True)
+        ]
+        figures = {"server_to_it": median(shares), "least": min(shares), "most": max(shares)}
+        measurements.append(Measurement(f"{label}: {name}", medians(found[name]) | figures))
+    return [Measurement(f"{label}: {SERVER}", own), *measurements]
 
 
 def main() -> int:
@@ -98,19 +118,28 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual number of envelopes")
     parser.add_argument("--yardstick", type=Path, help="folder that Express is kept in [default: a temporary one]")
-    parser.add_argument("--no-yardstick", action="store_true", help="measure the server alone")
+    parser.add_argument(
+        "--no-yardstick", action="store_true", help="measure the server alone, without any of its references"
+    )
     parser.add_argument("--json", type=Path, help="write the report to this file as well")
     options = parser.parse_args()
     measurements: list[Measurement] = []
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        yardstick: Process | None = None
+        references: dict[str, Running] = {}
         if not options.no_yardstick:
-            yardstick = stack.enter_context(running_yardstick(options.yardstick or root / "yardstick"))
+            folder = options.yardstick or root / "yardstick"
+            kept = stack.enter_context(running_yardstick(folder))
+            bare = stack.enter_context(running_bare(root / "bare"))
+            references = {
+                "yardstick": partial(nullcontext, kept),
+                "yardstick, just started": partial(running_yardstick, folder),
+                "bare function": partial(nullcontext, bare),
+            }
         for name in options.sizes:
             with running_server(root / f"data-{name}") as server:
                 for connections in options.connections:
-                    measurements += measure(server, yardstick, sizes[name], connections, options.rounds, options.scale)
+                    measurements += measure(server, references, sizes[name], connections, options.rounds, options.scale)
     publish(Report("ingest", measurements), options.json)
     for each in measurements:
         if each.figures["driver_share"] > DRIVER_SHARE_MAX:

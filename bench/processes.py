@@ -134,6 +134,20 @@ def running_server(data_directory: Path, **settings: object) -> Iterator[Process
         process.kill()
 
 
+@contextmanager
+def running_bare(folder: Path) -> Iterator[Process]:
+    """`bench.bare_asgi`, ready; it is ended at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [sys.executable, "-m", "bench.bare_asgi", str(port)]
+    process = Process(command, port, environ=os.environ, folder=Path.cwd(), log=folder / "bare.log")
+    try:
+        process.wait_ready()
+        yield process
+    finally:
+        process.kill()
+
+
 def start_yardstick(folder: Path) -> Process | None:
     """Start Express in `folder`, installing it when it is not there; None when Node.js or npm is missing."""
     node, npm = shutil.which("node"), shutil.which("npm")
