@@ -1,9 +1,7 @@
 """The journal line of an accepted envelope: what the index needs to know of it, and its text."""
 
-from typing import assert_never
-
 from actors import journal_text
-from actors.envelope import ChunkFacts, CloseFacts, Facts, FeedbackFacts
+from actors.envelope import ChunkFacts, Facts, FeedbackFacts
 from actors.reading import Envelope
 from persistence.records import ClosedBy, EnvelopeRecord
 
@@ -19,41 +17,26 @@ def accepted_line(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) 
 
 def _record_of(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> EnvelopeRecord:
     assert envelope.attestation is not None
-    session_hmac, sequence = envelope.attestation.session_hmac, envelope.attestation.sequence
-    match facts:
-        case ChunkFacts():
-            return EnvelopeRecord(
-                envelope_id=envelope_id,
-                session_id=envelope.session_id,
-                kind=facts.kind,
-                session_hmac=session_hmac,
-                sequence=sequence,
-                gap=gap,
-                provider=facts.provider,
-                model=facts.model,
-                chunk_sequence=facts.chunk_sequence,
-                contributor_id=facts.contributor_id,
-                steps=facts.steps,
-            )
-        case CloseFacts():
-            return EnvelopeRecord(
-                envelope_id=envelope_id,
-                session_id=envelope.session_id,
-                kind=facts.kind,
-                session_hmac=session_hmac,
-                sequence=sequence,
-                gap=gap,
-                provider=facts.provider,
-                model=facts.model,
-                closed_by=ClosedBy.SESSION_CLOSE,
-            )
-        case FeedbackFacts():
-            return EnvelopeRecord(
-                envelope_id=envelope_id,
-                session_id=envelope.session_id,
-                kind=facts.kind,
-                session_hmac=session_hmac,
-                signal=facts.signal,
-            )
-        case unreachable:
-            assert_never(unreachable)
+    if isinstance(facts, FeedbackFacts):
+        return EnvelopeRecord(
+            envelope_id=envelope_id,
+            session_id=envelope.session_id,
+            kind=facts.kind,
+            session_hmac=envelope.attestation.session_hmac,
+            signal=facts.signal,
+        )
+    chunk = facts if isinstance(facts, ChunkFacts) else None
+    return EnvelopeRecord(
+        envelope_id=envelope_id,
+        session_id=envelope.session_id,
+        kind=facts.kind,
+        sequence=envelope.attestation.sequence,
+        session_hmac=envelope.attestation.session_hmac,
+        gap=gap,
+        chunk_sequence=chunk.chunk_sequence if chunk else None,
+        contributor_id=chunk.contributor_id if chunk else None,
+        provider=facts.provider,
+        model=facts.model,
+        steps=chunk.steps if chunk else 0,
+        closed_by=None if chunk else ClosedBy.SESSION_CLOSE,
+    )

@@ -17,6 +17,8 @@ from actors.reading import Envelope
 from actors.settings import SchemaSettings
 from central_command.gateway import Readiness
 from central_command.http.app import create_app
+from central_command.http.exchange import Edge
+from central_command.http.replies import Reply
 from central_command.http.server import serve
 from central_command.http.server_config import hypercorn_config
 from central_command.http.settings import HttpSettings
@@ -224,3 +226,17 @@ def served(gateway: FakeGateway) -> Callable[..., AbstractAsyncContextManager[Se
                 shutdown.set()
 
     return run
+
+
+@pytest.fixture
+def in_place(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The bodies that were answered in place, in order."""
+    bodies: list[bytes] = []
+    answer = Edge.answer_in_place
+
+    async def noted(edge: Edge, scope: Any, body: bytes, write: Any) -> Reply | None:
+        bodies.append(body)
+        return await answer(edge, scope, body, write)
+
+    monkeypatch.setattr(Edge, "answer_in_place", noted)
+    return bodies

@@ -26,10 +26,9 @@ from actors.reading import Envelope
 from actors.settings import SchemaSettings
 from central_command.http.app import create_app
 from central_command.http.batch import BatchEndpoint
-from central_command.http.exchange import Edge
 from central_command.http.ingest import EnvelopeReader
 from central_command.http.limits import AddressLimits
-from central_command.http.replies import HttpProblem, Replies, Reply, refusal, result_line
+from central_command.http.replies import HttpProblem, Replies, refusal, result_line
 from central_command.http.settings import HttpSettings
 from tests.running_service import running
 from tests.signing_client import SigningClient
@@ -361,18 +360,10 @@ async def whole_answer(answer: Chunks) -> tuple[list[bytes], list[str]]:
 
 
 async def test_batches_after_the_first_are_answered_alike_and_in_place(
-    served: Serve, gateway: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    served: Serve, gateway: Any, in_place: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     """By the connection itself (`central_command.http.http1`): the same head, the same pieces, the same line."""
     caplog.set_level("INFO", logger="central_command.access")
-    in_place: list[bytes] = []
-    taken_in = Edge.answer_in_place
-
-    async def noted(edge: Edge, scope: Any, body: bytes, write: Any) -> Reply | None:
-        in_place.append(body)
-        return await taken_in(edge, scope, body, write)
-
-    monkeypatch.setattr(Edge, "answer_in_place", noted)
     gates = Gates()
     gateway.ingest_many = gates.ingest_many
     for session_id in "abc":

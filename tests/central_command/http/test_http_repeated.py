@@ -18,20 +18,6 @@ BODY = b'{"session_id":"sess_1","chunk_sequence":0}'
 LONG = b'{"session_id":"sess_1","chunk_sequence":0,"more":"%s"}' % (b"x" * 200_000)
 
 
-@pytest.fixture
-def in_place(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The bodies that were answered in place, in order."""
-    bodies: list[bytes] = []
-    answer = Edge.answer_in_place
-
-    async def noted(edge: Edge, scope: Any, body: bytes, write: Any) -> Reply | None:
-        bodies.append(body)
-        return await answer(edge, scope, body, write)
-
-    monkeypatch.setattr(Edge, "answer_in_place", noted)
-    return bodies
-
-
 async def first(client: Any, body: bytes = BODY) -> Any:
     """Send the request that the others repeat; return its answer once the connection waits for the next."""
     await client.post(INGEST, body)
