@@ -1,17 +1,21 @@
 """Requests whose head repeats that of one before: answered in place, and to the client no different from any other."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import h11
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actors.outcomes import Refusal, RefusalCode
 from central_command.http.exchange import Edge
 from central_command.http.http1 import Http1Protocol
 from central_command.http.repeated import AnswerHeads, RepeatedHead, repeated_head
 from central_command.http.replies import Reply
+from central_command.http.strict_parsing import StrictConnection
 
 INGEST = "/v1/training/ingest"
 BODY = b'{"session_id":"sess_1","chunk_sequence":0}'
@@ -293,6 +297,43 @@ def test_whatever_else_differs_is_the_parser_s(old: bytes, new: bytes) -> None:
     other = HEAD.replace(old, new)
     assert other != HEAD
     assert found.match(other) is None
+
+
+PIECES = [b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b":", b"0", b"9", b"-", b"a", b","]
+PIECES += [b"\x00", b"\x0b", b"\x7f", b"\x80", b"\xff"]
+NAMES = [b"Transfer-Encoding: chunked", b"Content-Length: 3", b"Expect: 100-continue", b"Connection: close", b"Host: y"]
+
+
+EDITS = st.tuples(st.integers(0, len(HEAD)), st.integers(0, 12), st.sampled_from(PIECES + NAMES))
+"""Where a piece is put in, and how many bytes it takes the place of."""
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(EDITS, min_size=1, max_size=4))
+def test_what_is_taken_for_a_repetition_is_read_by_h11_in_the_same_way(edits: list[tuple[int, int, bytes]]) -> None:
+    """Whatever is done to a head: it is the parser's, or both find the same request and the same length."""
+    found = _repeated()
+    assert found is not None
+    head = HEAD
+    for position, removed, inserted in edits:
+        head = head[:position] + inserted + head[position + removed :]
+    match = found.match(head)
+    if match is None:
+        return
+    end, length, scope = match
+    connection = StrictConnection(1_000)
+    connection.receive_data(head[:end])
+    event = connection.next_event()
+    assert isinstance(event, h11.Request)
+    assert (event.method, event.target, event.http_version) == (b"POST", INGEST.encode(), b"1.1")
+    # The length in the scope is the first request's: the limits do not look at it.
+    assert _without_length(event.headers) == _without_length(scope["headers"])
+    assert int(dict(event.headers)[b"content-length"]) == length
+    assert connection.trailing_data == (b"", False)
+
+
+def _without_length(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers if name != b"content-length"]
 
 
 async def test_each_request_counts_for_its_own_address(served: Any, in_place: list[bytes]) -> None:
