@@ -193,10 +193,14 @@ def _transact(
 def _run_many(statement: Statement, rest_s: float, connection: sqlite3.Connection) -> int:
     """Run one statement for each of its rows; answer how many rows of the database it changed."""
     rows, changed = statement.rows, 0
-    for start in range(0, len(rows), REST_ROWS if rest_s else max(1, len(rows))):
+    if not rows:
+        return 0
+    if not rest_s or len(rows) <= REST_ROWS:
+        return connection.executemany(statement.sql, rows).rowcount
+    for start in range(0, len(rows), REST_ROWS):
         if start:
             time.sleep(rest_s)
-        changed += connection.executemany(statement.sql, rows[start : start + REST_ROWS] if rest_s else rows).rowcount
+        changed += connection.executemany(statement.sql, rows[start : start + REST_ROWS]).rowcount
     return changed
 
 

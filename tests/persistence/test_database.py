@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from persistence.database import (
+    REST_ROWS,
     Connection,
     Database,
     DatabaseFailure,
@@ -17,6 +18,7 @@ from persistence.database import (
     Row,
     SqliteDatabase,
     Statement,
+    ThreadedConnection,
     failure_of,
 )
 from persistence.migrations import Schema
@@ -135,6 +137,26 @@ async def test_a_checkpoint_empties_the_write_ahead_log(open_one: OpenDatabase, 
         await database.checkpoint()
         assert (tmp_path / "numbers.db-wal").stat().st_size == 0
         assert await numbers(database) == [1]
+
+
+async def test_a_long_transaction_rests_now_and_then_unless_it_is_durable(
+    open_one: OpenDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs in place disturbs nobody else, and never rests."""
+    rests: list[float] = []
+    monkeypatch.setattr("persistence.database.time.sleep", rests.append)
+    async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
+        writer = inside(database)._writer
+        rows = [(-number,) for number in range(3 * REST_ROWS)]
+        assert await database.write([Statement(INSERT, rows[:REST_ROWS])], durable=False) == [REST_ROWS]
+        assert rests == []
+        assert await database.write([Statement(INSERT, rows[REST_ROWS:])], durable=False) == [2 * REST_ROWS]
+        assert rests == ([writer.rest_s] if isinstance(writer, ThreadedConnection) else [])
+        assert await database.write([Statement("DELETE FROM numbers WHERE number = ?", rows)], durable=True) == [
+            3 * REST_ROWS
+        ]
+        assert len(rests) <= 1
+        assert await numbers(database) == []
 
 
 async def rows_of(connection: Connection, sql: str) -> list[Row]:
