@@ -33,11 +33,15 @@ def encode_json(value: object) -> bytes:
     return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
+def as_written(seconds: float) -> float:
+    """A whole number of seconds as JavaScript writes it: without a fraction."""
+    return int(seconds) if float(seconds).is_integer() else seconds
+
+
 def encode_step(step: Step) -> bytes:
-    """One step as JSON; a whole number of seconds is written without a fraction, as JavaScript does."""
+    """One step as JSON."""
     members: dict[str, object] = msgspec.to_builtins(step)
-    if step.timestamp.is_integer():
-        members["timestamp"] = int(step.timestamp)
+    members["timestamp"] = as_written(step.timestamp)
     return encode_json(members)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from central_command.client.chunking import as_written
 from central_command.client.transcripts.steps import Step
 
 _FILE_TOOLS = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit"})
@@ -77,7 +78,7 @@ def feedback_of(steps: tuple[Step, ...]) -> Feedback | None:
         signal, seen = "accepted", "the session ended without another instruction"
     return Feedback(
         signal=signal,
-        timestamp=max(step.timestamp for step in steps),
+        timestamp=as_written(max(step.timestamp for step in steps)),
         context=f"derived from the transcript: {seen}",
         target_step=steps[-1].step,
         revision_rounds=rounds,

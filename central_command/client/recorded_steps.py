@@ -9,7 +9,7 @@ import msgspec
 
 from actors.envelope import MILLISECONDS_FROM, STEP_TYPES
 from actors.settings import SchemaSettings
-from central_command.client.chunking import CHUNK_BYTES_MAX, encode_json
+from central_command.client.chunking import CHUNK_BYTES_MAX, as_written, encode_json
 from central_command.client.transcripts.steps import (
     CONTENT_CHARS_MAX,
     TOKEN_COUNT_MAX,
@@ -58,7 +58,7 @@ def prepare(text: bytes, *, number: int, now_s: float, scrub: Scrub | None) -> t
     step["step"] = number
     if step.get("type") not in STEP_TYPES:
         raise BadStepError(f"its type is none of {', '.join(STEP_TYPES)}")
-    step["timestamp"] = _timestamp(step.get("timestamp", now_s), now_s)
+    step["timestamp"] = as_written(_timestamp(step.get("timestamp", now_s), now_s))
     _fit_texts(step)
     try:
         encoded = encode_json(step)

@@ -24,6 +24,7 @@ from central_command.client.chunking import (
     CHUNK_STEPS_MAX,
     SESSION_BYTES_MAX,
     SESSION_CHUNKS_MAX,
+    as_written,
     encode_json,
 )
 from central_command.client.identity import Identity
@@ -213,7 +214,7 @@ class Recording:
         try:
             members = {
                 "signal": signal,
-                "timestamp": time.time(),
+                "timestamp": as_written(time.time()),
                 "context": context[:_TEXT_CHARS_MAX],
                 "target_step": None if target_step is None else min(max(int(target_step), 0), _LIMITS.step_number_max),
                 "revision_rounds": max(int(revision_rounds), 0),

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from central_command.client.chunking import encode_json
 from central_command.client.outcome import feedback_of, outcome_of
 from central_command.client.transcripts.steps import Step, StepType
 
@@ -29,6 +31,14 @@ def test_counts_are_those_of_the_steps() -> None:
     assert (outcome.total_steps, outcome.total_chunks, outcome.total_tokens) == (9, 3, 18)
     assert (outcome.errors_encountered, outcome.errors_recovered) == (2, 1)
     assert (outcome.files_modified, outcome.user_interventions, outcome.duration_seconds) == (1, 1, 80)
+
+
+def test_feedback_has_its_time_as_javascript_writes_it() -> None:
+    """A whole number of seconds without a fraction: the signed text is what the parsed body would be written as."""
+    asked = steps(ASK, SAID)
+    broken = (*asked[:-1], msgspec.structs.replace(asked[-1], timestamp=20.25))
+    texts = [encode_json(msgspec.to_builtins(feedback_of(each))) for each in (asked, broken)]
+    assert [b'"timestamp":20,' in texts[0], b'"timestamp":20.25,' in texts[1]] == [True, True]
 
 
 def test_a_file_whose_edit_failed_was_not_modified() -> None:
