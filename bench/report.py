@@ -2,12 +2,17 @@
 
 import math
 import statistics
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
+
+DRIVER_SHARE_MAX: Final = 0.8
+"""Share of the wall clock above which the load itself may be what was measured."""
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -51,7 +56,7 @@ def shown(value: float) -> str:
 
 
 def publish(report: Report, json_path: Path | None) -> None:
-    """Print the report, and write it to `json_path` if there is one."""
+    """Print the report, write it to `json_path` if there is one, and say where the load may be what was measured."""
     columns = list(dict.fromkeys(name for each in report.measurements for name in each.figures))
     table = Table(title=report.benchmark)
     table.add_column("")
@@ -62,3 +67,6 @@ def publish(report: Report, json_path: Path | None) -> None:
     Console(width=200).print(table)
     if json_path is not None:
         json_path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    for each in report.measurements:
+        if each.figures.get("driver_share", 0) > DRIVER_SHARE_MAX:
+            print(f"{each.name}: the load took most of a processor; this figure is its, too", file=sys.stderr)

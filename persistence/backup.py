@@ -33,8 +33,8 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.copying import Progress, appearing_whole, checksum_of, copy_file, make_folders, no_progress
-from persistence.database import DatabaseFailure, failure_of
+from persistence.copying import Progress, appearing_whole, checksum_of, copy_file, make_folders, no_progress, summed
+from persistence.database import DatabaseFailure, connect_read_only, failure_of
 from persistence.failures import StorageDamage
 from persistence.files import OsFileSystem
 from persistence.layout import DataLayout
@@ -125,11 +125,7 @@ def _check(layout: DataLayout, target: Path, *, with_key: bool) -> None:
 def _snapshot(path: Path, schema: Schema, settings: StorageSettings) -> Iterator[sqlite3.Connection]:
     """Open a database read-only, in a transaction that sees one state of it until it ends."""
     try:
-        with closing(
-            sqlite3.connect(
-                f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=settings.database_busy_timeout_s
-            )
-        ) as connection:
+        with closing(connect_read_only(path, busy_timeout_s=settings.database_busy_timeout_s)) as connection:
             connection.execute("BEGIN")
             version = _schema_version(connection)  # the first read: from here on its state is fixed
             if version > len(schema.migrations):
@@ -182,18 +178,11 @@ def _copy_database(source: sqlite3.Connection, target: Path, name: str, progress
 
 
 def _copy_journals(layout: DataLayout, partial: Path, parts: list[_Part], progress: Progress) -> list[BackupFile]:
-    total, done = sum(part.size_bytes for part in parts), 0
-    copied: list[BackupFile] = []
-
-    def add(size_bytes: int) -> None:
-        nonlocal done
-        done += size_bytes
-        progress("journals, bytes", done, total)
-
-    for part in parts:
-        source = layout.root / part.path
-        copied.append(copy_file(source, partial, part.path, size_bytes=part.size_bytes, progress=add))
-    return copied
+    add = summed(progress, "journals, bytes", sum(part.size_bytes for part in parts))
+    return [
+        copy_file(layout.root / part.path, partial, part.path, size_bytes=part.size_bytes, progress=add)
+        for part in parts
+    ]
 
 
 def _cut_torn(copy: DataLayout, files: list[BackupFile], seen: dict[JournalName, Start]) -> list[BackupFile]:

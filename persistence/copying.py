@@ -29,6 +29,18 @@ def no_progress(_what: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
+def summed(progress: Progress, what: str, total: int) -> Callable[[int], None]:
+    """Return what takes the bytes of one piece after the other, and tells how many it has been."""
+    done = 0
+
+    def add(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        progress(what, done, total)
+
+    return add
+
+
 @contextmanager
 def appearing_whole(target: Path) -> Iterator[Path]:
     """Give a new folder (0700) to fill; it becomes `target`, which must be absent or empty, if all goes well.

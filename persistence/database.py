@@ -171,6 +171,11 @@ class InlineConnection:
         self._connection.close()
 
 
+def _set_up(pragmas: Sequence[str], connection: sqlite3.Connection) -> None:
+    for pragma in pragmas:
+        connection.execute(pragma).fetchall()
+
+
 def _transact(
     statements: Sequence[Statement], pragma: str | None, rest_s: float, connection: sqlite3.Connection
 ) -> list[int]:
@@ -439,8 +444,14 @@ async def open_inline_database(
         await memory.close()
 
 
-def _connect_read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+def connect_read_only(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Connection:
+    """Connect to an existing database that nothing may be written to; raises what sqlite3 raises."""
+    return sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=busy_timeout_s)
+
+
+def read_only_uri(path: Path) -> str:
+    """What names a database that nothing may be written to (sqlite.org/uri.html), also for ATTACH."""
+    return f"{path.resolve().as_uri()}?mode=ro"
 
 
 @asynccontextmanager
@@ -450,7 +461,7 @@ async def open_database_read_only(path: Path, schema: Schema) -> AsyncIterator[D
     Nothing is created or migrated. Raises `DatabaseFailure`, also when its schema is not the one that is known here.
     """
     try:
-        connection = _connect_read_only(path)
+        connection = connect_read_only(path)
     except SQLITE_ERRORS as error:
         raise failure_of(error, schema.name) from error
     try:
@@ -491,8 +502,7 @@ async def _opened(
             for pragmas in (_writer_pragmas(settings), READER_PRAGMAS):
                 connection = await connect()
                 connections.append(connection)
-                for pragma in pragmas:
-                    await connection.do(partial(_fetch_all, pragma, ()))
+                await connection.do(partial(_set_up, pragmas))
         writer, reader = connections
     except BaseException as error:
         with trio.CancelScope(shield=True):

@@ -109,13 +109,11 @@ class _Pending:
     of all, and zero of the others, which are never left behind then.
     """
 
-    __slots__ = ("answer", "commits_bytes", "members", "received", "record", "size_bytes")
+    __slots__ = ("answer", "commits_bytes", "line", "size_bytes")
 
-    def __init__(self, record: Record, members: bytes, received: bytes) -> None:
-        self.record = record
-        self.members = members
-        self.received = received
-        self.size_bytes = len(members) + len(received) + FRAME_BYTES_MAX
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.size_bytes = line.size_bytes
         self.commits_bytes = self.size_bytes
         self.answer: Slot[Position | AppendRefused] = Slot()
 
@@ -175,7 +173,7 @@ class Journal:
         comma. `essential` lines complete what was acknowledged before (a close, its trajectory): they pass the quota
         and the queue's bounds, which they can't exceed by much, as each session has at most one of them under way.
         """
-        pending = _Pending(record, members, received)
+        pending = _Pending(Line(record, members, received))
         refused = AppendRefused.CLOSED if self._closed else None
         if refused is None and not essential:
             refused = self._refusal(pending.size_bytes)
@@ -192,7 +190,7 @@ class Journal:
 
         As with `append`, the hand-over happens before the first suspension.
         """
-        pending = [_Pending(line.record, line.members, line.received) for line in lines]
+        pending = [_Pending(line) for line in lines]
         size_bytes = sum(each.size_bytes for each in pending)
         assert self.fits_one_commit(len(pending), size_bytes), "the caller has bounded it"
         refused = AppendRefused.CLOSED if self._closed else self._refusal(size_bytes, len(pending))
@@ -305,7 +303,7 @@ class Journal:
             self._space.add(sum(position.length for position in positions))
             self._committed(
                 self.name,
-                [Committed(pending.record, position) for pending, position in zip(batch, positions, strict=True)],
+                [Committed(pending.line.record, position) for pending, position in zip(batch, positions, strict=True)],
             )
         self._lines_expected = len(batch) + len(self._waiting)
         for index, pending in enumerate(batch):
@@ -368,11 +366,12 @@ class Journal:
         offset = self._tail.offset
         at_text = times.to_text(at)
         for n, pending in enumerate(batch, start=first):
-            received = b',"received":{"n":%d,"at":"%s","batch":%d%s}' % (n, at_text.encode(), first, pending.received)
-            crc = zlib.crc32(received, zlib.crc32(pending.members, zlib.crc32(b"{")))
+            line = pending.line
+            received = b',"received":{"n":%d,"at":"%s","batch":%d%s}' % (n, at_text.encode(), first, line.received)
+            crc = zlib.crc32(received, zlib.crc32(line.members, zlib.crc32(b"{")))
             checksum = b',"crc32":"%08x"}\n' % crc
-            buffers += (b"{", pending.members, received, checksum)
-            length = 1 + len(pending.members) + len(received) + len(checksum)
+            buffers += (b"{", line.members, received, checksum)
+            length = 1 + len(line.members) + len(received) + len(checksum)
             positions.append(Position(n=n, day=self._tail.day, offset=offset, length=length, at=at))
             offset += length
         return buffers, positions

@@ -53,7 +53,6 @@ class Projector:
         # Lines of the envelopes journal are summed up as they come, a batch at a time: summing up a whole batch at once
         # would hold up whoever asks meanwhile.
         self._summed: deque[EnvelopeProjection] = deque()
-        self._is_writing_sum = False
         self._submitted: dict[JournalName, int] = dict.fromkeys(JournalName, 0)
         self._sessions_positions: dict[JournalName, ProjectedPosition] = {}
         self._ledger_position = ProjectedPosition()
@@ -116,13 +115,12 @@ class Projector:
             self._hurry.set()
 
     def _sum_up(self, items: Sequence[Committed]) -> None:
-        """Add lines to the last batch that has room and is not being written, or to new ones."""
+        """Add lines to the last batch, as far as it has room, and to new ones."""
         size = self._settings.projection_batch_lines_max
         while items:
-            last = self._summed[-1] if len(self._summed) > self._is_writing_sum else None
-            if last is None or last.lines >= size:
-                last = EnvelopeProjection()
-                self._summed.append(last)
+            if not self._summed or self._summed[-1].lines >= size:
+                self._summed.append(EnvelopeProjection())
+            last = self._summed[-1]
             room = size - last.lines
             last.add(items[:room])
             items = items[room:]
@@ -199,15 +197,14 @@ class Projector:
         """
         size = self._settings.projection_batch_lines_max
         batches = {name: list(islice(queue, size)) for name, queue in self._queues.items() if queue}
-        envelopes = self._summed[0] if self._summed else None
-        self._is_writing_sum = envelopes is not None
+        envelopes = self._summed.popleft() if self._summed else None  # nothing is added to it any more
         try:
             await self._write_sessions(batches, envelopes)
-        finally:
-            self._is_writing_sum = False
+        except BaseException:
+            if envelopes is not None:
+                self._summed.appendleft(envelopes)
+            raise
         if envelopes is not None:
-            # At once, without a suspension: a sum is written as a whole, and never twice.
-            self._summed.popleft()
             self._count_projected(envelopes.lines)
         if JournalName.TRAJECTORIES in batches:
             await self._write_ledger(batches[JournalName.TRAJECTORIES])
@@ -253,10 +250,8 @@ class Projector:
         )
 
 
-def _after(batch: Sequence[Committed], n: int) -> Sequence[Committed]:
+def _after(batch: Sequence[Committed], n: int) -> list[Committed]:
     """The lines above `n`, where a database or the queue has got to: each exactly once, even when submitted twice."""
-    if all(item.position.n == number for number, item in enumerate(batch, start=n + 1)):
-        return batch
     new: list[Committed] = []
     for item in batch:
         if item.position.n > n:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.copying import Progress, appearing_whole, copy_file, make_folders, no_progress
+from persistence.copying import Progress, appearing_whole, copy_file, make_folders, no_progress, summed
 from persistence.database import open_inline_database
 from persistence.failures import StorageDamage
 from persistence.layout import DataLayout
@@ -82,13 +82,7 @@ def _check_not_in_use(data_directory: Path) -> None:
 
 
 def _copy_files(backup: Path, layout: DataLayout, manifest: Manifest, progress: Progress) -> None:
-    total, done = manifest.size_bytes, 0
-
-    def add(size_bytes: int) -> None:
-        nonlocal done
-        done += size_bytes
-        progress("files, bytes", done, total)
-
+    add = summed(progress, "files, bytes", manifest.size_bytes)
     folders = {*JournalName, *(str(Path(file.path).parent) for file in manifest.files)}
     make_folders(layout, [Path(folder) for folder in sorted(folders)])
     for file in manifest.files:

@@ -20,7 +20,14 @@ from typing import Any
 
 import trio
 
-from persistence.database import SQLITE_ERRORS, DatabaseFailure, open_inline_database, reading_database
+from persistence.database import (
+    SQLITE_ERRORS,
+    DatabaseFailure,
+    connect_read_only,
+    open_inline_database,
+    read_only_uri,
+    reading_database,
+)
 from persistence.files import OsFileSystem
 from persistence.layout import DataLayout
 from persistence.lines import LineError, parse_line
@@ -186,11 +193,9 @@ def _snapshot(layout: DataLayout, findings: _Findings) -> Iterator[sqlite3.Conne
 
 
 def _attached(layout: DataLayout) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{layout.sessions_database.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None
-    )
+    connection = connect_read_only(layout.sessions_database)
     try:
-        connection.execute("ATTACH ? AS ledger", (f"{layout.ledger_database.resolve().as_uri()}?mode=ro",))
+        connection.execute("ATTACH ? AS ledger", (read_only_uri(layout.ledger_database),))
         connection.execute("BEGIN")
         # The ledger first: it is projected last, so its position can only be behind the other's.
         connection.execute("SELECT count(*) FROM ledger.totals").fetchall()

@@ -152,11 +152,11 @@ class Http1Protocol(H11Protocol):
             return data[start:end], data[end:]
         missing = end - len(data)
         # Most clients write head and body one after the other: by now the body is here, and no scope is needed.
-        part = self._source.receive_now(missing)
-        if part is not None and len(part) == missing:
-            return data[start:] + part, b""
-        parts = [data] if part is None else [data, part]
-        missing -= 0 if part is None else len(part)
+        at_once = self._source.receive_now(missing) or b""
+        if len(at_once) == missing:
+            return data[start:] + at_once, b""
+        parts = [data, at_once]
+        missing -= len(at_once)
         with trio.move_on_after(_REST_OF_BODY_S_MAX):
             while missing:
                 part = await self._source.receive(missing)

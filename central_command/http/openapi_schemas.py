@@ -4,12 +4,13 @@ Bounds come from the settings, lists of names from where they are checked. What 
 """
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 import msgspec
 
 from actors.embedding.embedding import DIMENSIONS
 from actors.embedding.settings import REQUEST_INPUTS_MAX
-from actors.outcomes import RefusalCode
+from actors.outcomes import Refusal, RefusalCode
 from actors.settings import SchemaSettings
 from central_command.http.embeddings import MODEL
 from central_command.http.json_schema import (
@@ -26,33 +27,9 @@ from central_command.http.json_schema import (
     text_of,
 )
 from central_command.http.openapi_envelopes import envelope_schemas
+from central_command.http.replies import Replies
+from central_command.http.settings import HttpSettings
 from persistence.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
-
-UNREADABLE = (
-    RefusalCode.BYTE_ORDER_MARK,
-    RefusalCode.INVALID_UTF8,
-    RefusalCode.NOT_A_NUMBER,
-    RefusalCode.INVALID_JSON,
-    RefusalCode.NOT_AN_OBJECT,
-    RefusalCode.DUPLICATE_MEMBER,
-    RefusalCode.NESTING_TOO_DEEP,
-    RefusalCode.TOO_MANY_MEMBERS,
-    RefusalCode.MISSING_SESSION_ID,
-)
-"""The codes of a 400 on the ingest path."""
-
-FINAL = (
-    RefusalCode.UNKNOWN_SESSION,
-    RefusalCode.SESSION_CLOSED,
-    RefusalCode.MISSING_ATTESTATION,
-    RefusalCode.INVALID_HMAC,
-    RefusalCode.SEQUENCE_MISMATCH,
-    RefusalCode.SCHEMA,
-    RefusalCode.UNKNOWN_TYPE,
-    RefusalCode.RESERVED_MEMBER,
-    RefusalCode.SESSION_TOO_LARGE,
-)
-"""The codes of a 200 with `accepted: false`."""
 
 _DIGEST: Schema = {"type": "string", "pattern": r"^[A-Za-z0-9_.:-]{1,128}$"}
 _PUBLIC_KEY: Schema = {
@@ -106,6 +83,12 @@ def refusal(codes: Iterable[str], **more: Schema) -> Schema:
     )
 
 
+def _codes(status: HTTPStatus) -> list[RefusalCode]:
+    """The codes that an envelope is refused with under a status."""
+    replies = Replies(HttpSettings())
+    return [code for code in RefusalCode if replies.ingested(Refusal(code, "")).status == status]
+
+
 def _answers() -> dict[str, Schema]:
     seconds = {"type": "integer", "minimum": 1, "description": "Seconds to wait."}
     required = {"required": {"type": "array", "items": TEXT, "description": "The members that the body must have."}}
@@ -116,8 +99,8 @@ def _answers() -> dict[str, Schema]:
             {"accepted": {"const": True}, "envelope_id": {"type": "string", "pattern": "^env_[0-9a-f-]{36}$"}},
             {"duplicate": {"const": True}},
         ),
-        "Refused": refusal(FINAL),
-        "Unreadable": refusal(UNREADABLE),
+        "Refused": refusal(_codes(HTTPStatus.OK)),
+        "Unreadable": refusal(_codes(HTTPStatus.BAD_REQUEST)),
         "Limited": refusal((RefusalCode.ENVELOPE_LIMIT, "rate_limited"), retryAfter=seconds),
         "BatchResult": object_of(
             {"accepted": BOOLEAN, "status": integer(200, 599)},
