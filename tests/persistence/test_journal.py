@@ -3,7 +3,6 @@
 import errno
 import json
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,58 +10,12 @@ import trio
 import trio.testing
 
 from persistence.failures import StorageFailure
-from persistence.files import inline
-from persistence.journal import AppendRefused, Journal, Tail
+from persistence.journal import AppendRefused, Tail
 from persistence.lines import parse_envelope_line, parse_frame
-from persistence.memory_files import MemoryFileSystem
-from persistence.records import Committed, EnvelopeKind, EnvelopeRecord, JournalName, Position
-from persistence.settings import StorageSettings
-from persistence.space import Space
+from persistence.records import EnvelopeKind, EnvelopeRecord, Position
+from tests.persistence.journal_disk import FOLDER, NOON, Disk
 
-FOLDER = Path("/data/envelopes")
-NOON = 1_795_176_000.0  # 2026-11-20T12:00:00Z
 DAY_S = 86_400.0
-
-
-class Disk:
-    """A journal on a disk in memory, with a clock that the test sets and a record of operations."""
-
-    def __init__(self, *, capacity_bytes: int = 2**40, **settings: int) -> None:
-        self.now = NOON
-        self.operations: list[str] = []
-        self.fail: dict[str, OSError] = {}
-        self.files = MemoryFileSystem(capacity_bytes, self._before)
-        self.files.make_directory(FOLDER)
-        self.settings = StorageSettings(free_bytes_min=0, **settings)
-        self.committed: list[Committed] = []
-        self.room_behind = True
-
-    def _before(self, operation: str, path: Path) -> None:
-        self.operations.append(operation)
-        if operation in self.fail:
-            raise self.fail[operation]
-
-    def _commit(self, name: JournalName, items: Sequence[Committed]) -> None:
-        assert name is JournalName.ENVELOPES
-        self.committed += items
-
-    def journal(self, tail: Tail | None = None) -> Journal:
-        space = Space(FOLDER, files=self.files, clock=lambda: self.now, settings=self.settings, stored_bytes=0)
-        return Journal(
-            JournalName.ENVELOPES,
-            FOLDER,
-            tail or Tail(),
-            files=self.files,
-            offload=inline,
-            clock=lambda: self.now,
-            space=space,
-            settings=self.settings,
-            committed=self._commit,
-            has_room_behind=lambda: self.room_behind,
-        )
-
-    def text(self, day: str = "2026-11-20") -> bytes:
-        return self.files.open(FOLDER / f"{day}.jsonl").read_at(0, 10**9)
 
 
 def record(number: int) -> EnvelopeRecord:
