@@ -4,6 +4,7 @@ Every answer that an endpoint can give is there, those that the server gives bef
 a client made from the description meets nothing that it does not know. docs/protocol.md says what each means.
 """
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -59,9 +60,7 @@ def openapi_document(settings: HttpSettings, schema: SchemaSettings) -> dict[str
             EMBED_PATH: {"post": _embed("embed", "Embed texts")},
             EMBEDDINGS_PATH: {"post": _embed("embeddings", "Embed texts, under the name that OpenAI's clients use")},
             **_statistics(settings),
-            "/health": {
-                "get": _operation("health", "Whether the process lives", {"200": _answer("It does.", "Health")})
-            },
+            "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             OPENAPI_PATH: {"get": _description()},
         },
@@ -70,13 +69,16 @@ def openapi_document(settings: HttpSettings, schema: SchemaSettings) -> dict[str
 
 
 def openapi_routes(settings: HttpSettings, schema: SchemaSettings) -> Blueprint:
-    """The endpoint; its text is written once."""
+    """The endpoint; its text is written once, when it is first asked for."""
     routes = Blueprint("openapi", __name__)
-    reply = Reply(200, msgspec.json.encode(openapi_document(settings, schema)))
+
+    @cache
+    def reply() -> Reply:
+        return Reply(200, msgspec.json.encode(openapi_document(settings, schema)))
 
     @routes.get(OPENAPI_PATH)
     async def openapi() -> Response:
-        return reply.response()
+        return reply().response()
 
     return routes
 
