@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.outcomes import Accepted, Opened
-from actors.reading import read_envelope
+from actors.envelopes.reading import read_envelope
+from actors.sessions.outcomes import Accepted, Opened
 from bench.sessions import MEDIUM, BenchSession, Logs
-from central_command.config import Settings
 from central_command.service import Service, open_service
-from persistence.database import open_inline_database
-from persistence.files import inline
+from central_command.settings.configuration import Settings
+from persistence.databases.database import open_inline_database
+from persistence.files.file_system import inline
 from persistence.storage import Platform
 
 CHUNKS: Final = 10

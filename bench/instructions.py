@@ -21,22 +21,23 @@ from typing import Any, Final
 import h11
 import trio
 
-from actors.accepted_line import accepted_line
-from actors.attestation import verify_received
-from actors.envelope import check
-from actors.environment import RandomIdentifiers
-from actors.outcomes import Accepted, Refusal
-from actors.settings import SchemaSettings
+from actors.envelopes.accepted_line import accepted_line
+from actors.envelopes.attestation import verify_received
+from actors.envelopes.refusals import Refusal
+from actors.envelopes.schema import check
+from actors.envelopes.settings import SchemaSettings
+from actors.sessions.environment import RandomIdentifiers
+from actors.sessions.outcomes import Accepted
 from bench.http1 import HEAD_END, INGEST, request
 from bench.report import Measurement, Report, publish
 from bench.sessions import LARGE, MEDIUM, SMALL, BenchSession, ChunkSize, Logs
-from central_command.client.signing import SessionKey
-from central_command.http.ingest import EnvelopeReader
-from central_command.http.repeated import AnswerHeads, repeated_head
-from central_command.http.replies import Replies
+from central_command.client.contract.signing import SessionKey
+from central_command.http.connections.repeated import AnswerHeads, repeated_head
+from central_command.http.endpoints.ingest import EnvelopeReader
+from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
-from persistence.projection import EnvelopeProjection
-from persistence.records import Committed, Position
+from persistence.databases.projection import EnvelopeProjection
+from persistence.format.records import Committed, Position
 
 TIMES: Final = 1_000
 """How often a step is done in the run that counts it."""

@@ -32,8 +32,8 @@ from bench.http1 import INGEST, Connection
 from bench.processes import Process, running_server, start_server
 from bench.report import Measurement, Report, latency_figures, medians, publish
 from bench.sessions import SMALL, BenchSession, Logs
-from persistence.layout import DataLayout
-from persistence.records import JournalName
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
 
 CHUNKS: Final = 5
 """Chunks of each session that is closed; small ones, so that the small directory stays small."""

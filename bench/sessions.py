@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from actors.messages import OpenSession
-from central_command.client.signing import SessionKey, Signer
+from actors.sessions.messages import OpenSession
+from central_command.client.contract.signing import SessionKey, Signer
 
 VOCABULARY: Final = """\
 refactor component router the state import function return error undefined config test build server client promise

@@ -20,27 +20,27 @@ from pathlib import Path
 import msgspec
 import trio
 
-from actors.directory import Directory, DirectoryStatistics
 from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
-from actors.environment import Environment, Identifiers, RandomIdentifiers
-from actors.messages import CloseSession, Finish, Ingest, IngestMany, OpenSession
-from actors.outcomes import ActorFailed, Busy, Closed, CloseOutcome, IngestOutcome, OpenOutcome, StillActive
-from actors.reading import Envelope
-from actors.session import SessionActor
-from actors.session_buffer import BufferBudget
-from central_command.clock_jumps import ClockJumps
-from central_command.config import Settings
-from central_command.gateway import Readiness
+from actors.envelopes.reading import Envelope
+from actors.sessions.buffer import BufferBudget
+from actors.sessions.directory import Directory, DirectoryStatistics
+from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
+from actors.sessions.messages import CloseSession, Finish, Ingest, IngestMany, OpenSession
+from actors.sessions.outcomes import ActorFailed, Busy, Closed, CloseOutcome, IngestOutcome, OpenOutcome, StillActive
+from actors.sessions.session import SessionActor
 from central_command.http.app import create_app
-from central_command.http.descriptors import fitting
-from central_command.http.server import serve
-from central_command.http.server_config import hypercorn_config
-from persistence.layout import DataLayout
-from persistence.records import ClosedBy
-from persistence.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
-from persistence.space import Room
+from central_command.http.connections.descriptors import fitting
+from central_command.http.connections.server import serve
+from central_command.http.connections.server_config import hypercorn_config
+from central_command.http.gateway import Readiness
+from central_command.process.clock_jumps import ClockJumps
+from central_command.settings.configuration import Settings
+from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+from persistence.files.space import Room
+from persistence.files.writer_thread import writer_thread
+from persistence.format.layout import DataLayout
+from persistence.format.records import ClosedBy
 from persistence.storage import Platform, Storage, StorageStatistics, open_storage
-from persistence.writer_thread import writer_thread
 
 log = logging.getLogger("central_command.service")
 

@@ -17,23 +17,24 @@ from typing import Protocol
 import msgspec
 import trio
 
-from persistence import times
-from persistence.counters import Counters
-from persistence.database import Database, DatabaseUnavailable, bridge_to_asyncio, open_database
-from persistence.files import FileSystem, Offload, OsFileSystem, in_thread
-from persistence.journal import Journal, JournalStatistics
-from persistence.layout import DataLayout
-from persistence.ledger import Ledger
-from persistence.lines import parse_line
-from persistence.lock import single_instance
-from persistence.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
-from persistence.projector import Projector, ProjectorStatistics
-from persistence.records import JournalName
-from persistence.recovery import Recovery, Start, stored_bytes
-from persistence.registry import Registry
-from persistence.sealing import Sealer, key_id_of, load_master_key, sealed_check
-from persistence.settings import StorageSettings
-from persistence.space import Space, SpaceStatistics
+from persistence.databases.counters import Counters
+from persistence.databases.database import Database, DatabaseUnavailable, bridge_to_asyncio, open_database
+from persistence.databases.key_check import check_key, sealed_check
+from persistence.databases.ledger import Ledger
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.databases.projector import Projector, ProjectorStatistics
+from persistence.databases.registry import Registry
+from persistence.files.file_system import FileSystem, Offload, OsFileSystem, in_thread
+from persistence.files.lock import single_instance
+from persistence.files.space import Space, SpaceStatistics
+from persistence.format import times
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.journal import Journal, JournalStatistics
+from persistence.journals.lines import parse_line
+from persistence.journals.recovery import Recovery, Start, stored_bytes
+from persistence.keys.sealing import Sealer, key_id_of, load_master_key
+from persistence.settings.storage import StorageSettings
 
 log = logging.getLogger("central_command.storage")
 
@@ -130,7 +131,7 @@ async def open_storage(
         sealed = await sealed_check(sessions)
         needed = None if sealed is None else key_id_of(sealed)
         sealer = Sealer(load_master_key(layout.keys, platform.environ, needed=needed))
-        await sealer.check(sessions)
+        await check_key(sealer, sessions)
         projector = Projector(sessions, ledger, settings)
         await projector.load()
         registry = Registry(sessions, sealer, settings, opens_per_machine_per_h=opens_per_machine_per_h)

@@ -10,14 +10,15 @@ from typing import Any
 
 import msgspec
 
-from actors.messages import OpenSession
-from actors.outcomes import IngestOutcome, Opened, Refusal
-from actors.reading import read_envelope
-from central_command.config import Settings
+from actors.envelopes.reading import read_envelope
+from actors.envelopes.refusals import Refusal
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import IngestOutcome, Opened
 from central_command.service import Service, open_service
-from persistence.database import open_inline_database
-from persistence.files import FileSystem, OsFileSystem, inline
-from persistence.records import JournalName
+from central_command.settings.configuration import Settings
+from persistence.databases.database import open_inline_database
+from persistence.files.file_system import FileSystem, OsFileSystem, inline
+from persistence.format.records import JournalName
 from persistence.storage import Platform
 from tests.signing_client import SigningClient
 

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import trio
 
-from actors.messages import Finish
-from actors.outcomes import CloseOutcome
-from persistence.settings import StorageSettings
-from persistence.verification import verify
+from actors.sessions.messages import Finish
+from actors.sessions.outcomes import CloseOutcome
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep.verification import verify
 from tests.running_service import Running
 
 T = TypeVar("T")

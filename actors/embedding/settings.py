@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from persistence.bounds import PositiveInt, PositiveSeconds
+from persistence.settings.bounds import PositiveInt, PositiveSeconds
 
 OFFICIAL_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """`model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""

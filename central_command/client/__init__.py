@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from central_command.client.recorder import RecorderSettings, RecorderStatistics, open_recorder
-    from central_command.client.recording import Recording
-    from central_command.client.synchronous import Recorder
+    from central_command.client.recording.recorder import RecorderSettings, RecorderStatistics, open_recorder
+    from central_command.client.recording.recording import Recording
+    from central_command.client.recording.synchronous import Recorder
 
 __all__ = ["Recorder", "RecorderSettings", "RecorderStatistics", "Recording", "open_recorder"]
 
 _MODULES = {
-    "Recorder": "synchronous",
-    "RecorderSettings": "recorder",
-    "RecorderStatistics": "recorder",
-    "Recording": "recording",
-    "open_recorder": "recorder",
+    "Recorder": "recording.synchronous",
+    "RecorderSettings": "recording.recorder",
+    "RecorderStatistics": "recording.recorder",
+    "Recording": "recording.recording",
+    "open_recorder": "recording.recorder",
 }
 
 

@@ -11,21 +11,21 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from actors.settings import SchemaSettings
-from central_command.gateway import Gateway
-from central_command.http.batch import BatchEndpoint, batch_routes
-from central_command.http.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
-from central_command.http.exchange import PROBE_PATHS, Edge
-from central_command.http.health import health_routes
-from central_command.http.ingest import EnvelopeReader, direct_routes, ingest_endpoint
-from central_command.http.limits import AddressLimits
-from central_command.http.openapi import openapi_routes
-from central_command.http.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
-from central_command.http.request_log import RequestLog, printable
-from central_command.http.requests import AdmittedRequest, ProblemError, Reader
-from central_command.http.sessions import session_routes
+from actors.envelopes.settings import SchemaSettings
+from central_command.http.description.openapi import openapi_routes
+from central_command.http.endpoints.batch import BatchEndpoint, batch_routes
+from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
+from central_command.http.endpoints.health import health_routes
+from central_command.http.endpoints.ingest import EnvelopeReader, direct_routes, ingest_endpoint
+from central_command.http.endpoints.sessions import session_routes
+from central_command.http.endpoints.statistics import statistics_routes
+from central_command.http.gateway import Gateway
+from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader
+from central_command.http.requests.exchange import PROBE_PATHS, Edge
+from central_command.http.requests.limits import AddressLimits
+from central_command.http.requests.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
+from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings
-from central_command.http.statistics import statistics_routes
 
 logger = logging.getLogger("central_command.http")
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from persistence.bounds import PositiveInt, PositiveSeconds
+from persistence.settings.bounds import PositiveInt, PositiveSeconds
 
 Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$")]
 

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.messages import OpenSession
-from actors.outcomes import Accepted, Closed, Opened
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import Accepted, Closed, Opened
 from tests.bad_input.corpus import Case, SignedEnvelope
 from tests.bad_input.data_state import Journals, journals, rows_changed, tables
 from tests.bad_input.recipes import Sent, bytes_to_send, session_id_of
@@ -74,7 +74,7 @@ class Target:
         """Send a case over a connection of its own, and see what comes.
 
         What is posted in good form is posted twice: a request whose head repeats that of one before it is read in
-        another way (`central_command.http.repeated`), and must be answered alike.
+        another way (`central_command.http.connections.repeated`), and must be answered alike.
         """
         case = self.cases[name]
         is_reading = case.manner != "never_reading"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import trio
 
-from central_command import maintenance
-from persistence.settings import StorageSettings
+from central_command.commands import maintenance
+from persistence.settings.storage import StorageSettings
 from tests.crash.acknowledged import Acknowledged, lines_of, rows
 
 PROJECTION_S_MAX = 10.0

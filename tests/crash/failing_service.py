@@ -20,13 +20,13 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.messages import OpenSession
-from actors.outcomes import Refusal
-from actors.reading import read_envelope
-from central_command.config import Settings
-from central_command.http.replies import Replies
+from actors.envelopes.reading import read_envelope
+from actors.envelopes.refusals import Refusal
+from actors.sessions.messages import OpenSession
+from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
 from central_command.service import Service, open_service
+from central_command.settings.configuration import Settings
 from persistence.storage import Platform
 from tests.crash.failpoints import Death, FailingFileSystem, Failpoint, Moment, Phase, failing_databases
 from tests.crash.failpoints_within import failpoints_within

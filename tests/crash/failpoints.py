@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.database import Database, DatabaseStatistics, Query, Row, Statement, Value, open_database
-from persistence.files import Buffer, OsFile, OsFileSystem
-from persistence.migrations import Schema
-from persistence.settings import StorageSettings
+from persistence.databases.database import Database, DatabaseStatistics, Query, Row, Statement, Value, open_database
+from persistence.databases.migrations import Schema
+from persistence.files.file_system import Buffer, OsFile, OsFileSystem
+from persistence.settings.storage import StorageSettings
 
 
 class Phase(StrEnum):

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from actors.session import SessionActor
+from actors.sessions.session import SessionActor
 from central_command import service
-from persistence import database, migrations, sealing
+from persistence.databases import database, migrations
+from persistence.keys import sealing
 from tests.crash.failpoints import Death
 
 NAMES = frozenset({"keys", "master.key"})

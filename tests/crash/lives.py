@@ -16,10 +16,10 @@ import msgspec
 import trio
 from msgspec import structs
 
-from actors.messages import OpenSession
-from actors.outcomes import Accepted, Opened
-from persistence.rebuilding import rebuild
-from persistence.settings import StorageSettings
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import Accepted, Opened
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep.rebuilding import rebuild
 from tests.crash.acknowledged import Acknowledged, lines_of, rows, tables
 from tests.crash.failing_service import Run
 from tests.crash.failpoint_list import INTERRUPTED_SEEDS, JOURNALS, Place

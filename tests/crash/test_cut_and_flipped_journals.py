@@ -10,12 +10,12 @@ from typing import NamedTuple
 import pytest
 import trio
 
-from actors.outcomes import Accepted
-from persistence.failures import StorageDamage
-from persistence.lines import parse_frame, parse_line
-from persistence.memory_files import MemoryFileSystem
-from persistence.records import JournalName
-from persistence.recovery import Recovery, Start
+from actors.sessions.outcomes import Accepted
+from persistence.files.failures import StorageDamage
+from persistence.files.memory import MemoryFileSystem
+from persistence.format.records import JournalName
+from persistence.journals.lines import parse_frame, parse_line
+from persistence.journals.recovery import Recovery, Start
 from tests.crash.acknowledged import lines_of, rows
 from tests.running_service import Running, running, settings_with
 from tests.stored_state import at_once, findings

@@ -11,13 +11,13 @@ from random import Random
 
 import pytest
 
-from actors.outcomes import Closed
-from central_command.endings import explanations, leaves
-from persistence.failures import DataDirectoryLocked, StorageDamage, StorageFailure
-from persistence.lock import single_instance
-from persistence.rebuilding import OPENING_COLUMNS, rebuild
-from persistence.sealing import MasterKeyError
-from persistence.settings import StorageSettings
+from actors.sessions.outcomes import Closed
+from central_command.commands.endings import explanations, leaves
+from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
+from persistence.files.lock import single_instance
+from persistence.keys.sealing import MasterKeyError
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep.rebuilding import OPENING_COLUMNS, rebuild
 from tests.crash.acknowledged import rows, tables
 from tests.running_service import running
 from tests.stored_state import findings
@@ -70,7 +70,7 @@ async def test_a_flipped_bit_in_a_database_is_found(
     filled: Path, memory_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whenever a row or an index has changed, `verify` says so."""
-    monkeypatch.setattr("persistence.verification.SETTLING_S", 0.0)
+    monkeypatch.setattr("persistence.upkeep.verification.SETTLING_S", 0.0)
     before = derived(filled)
     octets = (filled / name).read_bytes()
     found = 0

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.outcomes import Accepted
-from persistence.rebuilding import rebuild
-from persistence.settings import StorageSettings
+from actors.sessions.outcomes import Accepted
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep.rebuilding import rebuild
 from tests.crash.acknowledged import Acknowledged, lines_of, tables
 from tests.crash.consistency import wait_until_projected
 from tests.crash.injected import SYNCS, WRITES, Fault, calls, injected, run_with_fault, why_not

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.outcomes import Accepted, Closed, Refusal, RefusalCode
-from persistence.failures import StorageDamage
-from persistence.rebuilding import rebuild
-from persistence.settings import StorageSettings
+from actors.envelopes.refusals import Refusal, RefusalCode
+from actors.sessions.outcomes import Accepted, Closed
+from persistence.files.failures import StorageDamage
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep.rebuilding import rebuild
 from tests.crash.acknowledged import lines_of, rows, tables
 from tests.crash.failpoint_list import JOURNALS
 from tests.crash.failpoints import Moment

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from central_command.client import Recorder, RecorderSettings
-from central_command.client.delivery import RetryPolicy
-from central_command.client.transcripts.steps import JsonObject
+from central_command.client.contract.steps import JsonObject
+from central_command.client.delivering.posting import RetryPolicy
 from tests.crash.acknowledged import Acknowledged
 from tests.crash.consistency import check
 from tests.server_process import INGEST, OPEN, Answer, ServerProcess

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.actors.node_json import NODE, needs_node
+from tests.actors.envelopes.node_json import NODE, needs_node
 from tests.crash.acknowledged import lines_of, points_of, rows
 from tests.crash.consistency import check_stored, wait_until_projected
 from tests.e2e.lossy_proxy import Fault, LossyProxy

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from actors import attestation, journal_text
-from actors.canonical_json import canonicalise
-from actors.envelope import ChunkReader, check
-from actors.outcomes import Refusal, RefusalCode
-from actors.reading import Envelope, read_envelope
-from actors.settings import SchemaSettings
+from actors.envelopes import attestation, journal_text
+from actors.envelopes.canonical_json import canonicalise
+from actors.envelopes.reading import Envelope, read_envelope
+from actors.envelopes.refusals import Refusal, RefusalCode
+from actors.envelopes.schema import ChunkReader, check
+from actors.envelopes.settings import SchemaSettings
 
 NESTING_MAX = 64
 MEMBERS_MAX = 64

@@ -24,14 +24,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from actors.canonical_json import canonicalise
-from actors.envelope import check
-from actors.outcomes import Refusal
-from actors.reading import read_envelope
-from actors.settings import SchemaSettings
-from central_command.http.openapi import openapi_document
-from central_command.http.replies import NDJSON_TYPE
-from central_command.http.requests import SESSION_ID
+from actors.envelopes.canonical_json import canonicalise
+from actors.envelopes.reading import read_envelope
+from actors.envelopes.refusals import Refusal
+from actors.envelopes.schema import check
+from actors.envelopes.settings import SchemaSettings
+from central_command.http.description.openapi import openapi_document
+from central_command.http.requests.bodies import SESSION_ID
+from central_command.http.requests.replies import NDJSON_TYPE
 from central_command.http.settings import HttpSettings
 from tests.server_process import INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps

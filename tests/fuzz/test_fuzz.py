@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.actors.canonical_documents import Documents
+from tests.actors.envelopes.canonical_documents import Documents
 from tests.fuzz.invariants import check_all, is_one_sentence
 from tests.fuzz.seeds import SMALL, TOKENS, client_bodies
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.messages import OpenSession
-from actors.outcomes import Accepted, Closed, MachineLimit, Opened
-from central_command.clock_jumps import STEPS_MAX, ClockJumps
-from persistence import times
-from persistence.records import JournalName
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import Accepted, Closed, MachineLimit, Opened
+from central_command.process.clock_jumps import STEPS_MAX, ClockJumps
+from persistence.format import times
+from persistence.format.records import JournalName
 from tests.running_service import Clock, Running, running
 from tests.signing_client import SigningClient
 from tests.stored_state import findings

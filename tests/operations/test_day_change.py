@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.outcomes import Accepted, ActorFailed, IngestOutcome, StorageFull
-from central_command.config import Settings
-from persistence.failures import StorageFailure
-from persistence.records import JournalName
+from actors.sessions.outcomes import Accepted, ActorFailed, IngestOutcome, StorageFull
+from central_command.settings.configuration import Settings
+from persistence.files.failures import StorageFailure
+from persistence.format.records import JournalName
 from tests.operations.troubled_files import TroubledFileSystem
 from tests.running_service import Clock, Running, running, settings_with
 from tests.signing_client import SigningClient

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.outcomes import Accepted, Closed, StorageFull
-from persistence.memory_files import MemoryFileSystem
+from actors.sessions.outcomes import Accepted, Closed, StorageFull
+from persistence.files.memory import MemoryFileSystem
 from tests.crash.acknowledged import lines_of
 from tests.crash.consistency import check
 from tests.operations.test_locked_database import Client, held, wait_for

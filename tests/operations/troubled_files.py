@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from persistence.files import Buffer, OsFile, OsFileSystem
+from persistence.files.file_system import Buffer, OsFile, OsFileSystem
 
 Before = Callable[[str, Path], None]
 """Called with each operation's name and path before it happens; raises what the operation is to fail with."""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import trio_asyncio
 
-from persistence.database import Database, open_database, open_inline_database
-from persistence.migrations import Schema
-from persistence.settings import StorageSettings
+from persistence.databases.database import Database, open_database, open_inline_database
+from persistence.databases.migrations import Schema
+from persistence.settings.storage import StorageSettings
 
 APPLIED_AT = "2026-11-20T10:00:00.000000Z"
 

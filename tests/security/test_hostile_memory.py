@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from central_command.http.descriptors import RESERVED, fitting
+from central_command.http.connections.descriptors import RESERVED, fitting
 from central_command.http.settings import HttpSettings, HttpSettingsError
 from tests.security.raw_connection import TIMEOUT_S, connect, get, received_until_closed
 from tests.server_process import INGEST, OPEN, REPOSITORY, ServerProcess, request

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from persistence.sealing import Sealer
+from persistence.keys.sealing import Sealer
 from tests.security.raw_connection import ask, everything_until_closed, post
 from tests.server_process import CLOSE, INGEST, OPEN, ServerFailedError, ServerProcess, run_command
 from tests.signing_client import SigningClient, dumps

@@ -30,11 +30,15 @@ FORBIDDEN_CALLS = re.compile(
 SQL = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|PRAGMA|ATTACH|DETACH|CREATE|DROP|ALTER)\s")
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*(?: \+ 1)?")
 SQL_PIECES = {
-    "persistence/counters.py": {"table"},
-    "persistence/database.py": {"'FULL' if durable else 'NORMAL'", "settings.wal_checkpoint_pages", "waiting_ms"},
-    "persistence/rebuilding.py": {"schema", "table", "columns"},
-    "persistence/verification.py": {"schema", "table", "listed", "order"},
-    "central_command/client/spool.py": {"condition", "assignment", "only"},
+    "persistence/databases/counters.py": {"table"},
+    "persistence/databases/database.py": {
+        "'FULL' if durable else 'NORMAL'",
+        "settings.wal_checkpoint_pages",
+        "waiting_ms",
+    },
+    "persistence/upkeep/rebuilding.py": {"schema", "table", "columns"},
+    "persistence/upkeep/verification.py": {"schema", "table", "listed", "order"},
+    "central_command/client/spool/spool.py": {"condition", "assignment", "only"},
 }
 """What is put into SQL text other than by parameters and constants of a module, each looked at: names of tables and
 columns that stand in the code, and numbers from the settings. A value that came from a client is in none of them."""
@@ -73,7 +77,7 @@ def test_nothing_secret_is_compared_with_an_operator() -> None:
     ]
     assert found == []
     digests = [path for path, tree in sources() if "hmac.compare_digest" in ast.unparse(tree)]
-    assert digests == ["actors/attestation.py"]
+    assert digests == ["actors/envelopes/attestation.py"]
 
 
 def test_nothing_runs_what_it_reads() -> None:

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from persistence import times
-from persistence.records import JournalName
+from persistence.format import times
+from persistence.format.records import JournalName
 from tests.simulation.model import Belief, Model, Sent, SessionModel
 from tests.simulation.scoring_model import points_of
 

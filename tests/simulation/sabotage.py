@@ -13,13 +13,13 @@ from unittest import mock
 import msgspec
 import trio
 
-from actors.session import SessionActor
-from actors.session_state import SessionState
-from persistence import recovery
-from persistence.database import Row, Statement, Value
-from persistence.files import Buffer, File, FileSystem
-from persistence.journal import Journal
-from persistence.migrations import LEDGER_SCHEMA, Schema
+from actors.sessions.session import SessionActor
+from actors.sessions.state import SessionState
+from persistence.databases.database import Row, Statement, Value
+from persistence.databases.migrations import LEDGER_SCHEMA, Schema
+from persistence.files.file_system import Buffer, File, FileSystem
+from persistence.journals import recovery
+from persistence.journals.journal import Journal
 from tests.simulation.simulated_disk import Crashed
 
 DEFERRED_S = 0.3

@@ -19,17 +19,17 @@ from actors.embedding.jobs import Job
 from actors.embedding.nursery import EmbeddingNursery
 from actors.embedding.settings import EmbeddingSettings
 from central_command import service as service_module
-from central_command.config import Settings
-from central_command.http import server as server_module
 from central_command.http.app import create_app
-from central_command.http.server import serve
-from central_command.http.server_config import hypercorn_config
+from central_command.http.connections import server as server_module
+from central_command.http.connections.server import serve
+from central_command.http.connections.server_config import hypercorn_config
 from central_command.service import open_service
-from persistence.database import Database
-from persistence.failures import StorageDamage, StorageFailure
-from persistence.migrations import Schema
-from persistence.sealing import ENVIRONMENT_VARIABLE
-from persistence.settings import StorageSettings
+from central_command.settings.configuration import Settings
+from persistence.databases.database import Database
+from persistence.databases.migrations import Schema
+from persistence.files.failures import StorageDamage, StorageFailure
+from persistence.keys.sealing import ENVIRONMENT_VARIABLE
+from persistence.settings.storage import StorageSettings
 from persistence.storage import Platform
 from tests.simulation.faults import EmbedderFault, LifePlan
 from tests.simulation.randomness import Stream

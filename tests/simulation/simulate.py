@@ -15,13 +15,14 @@ import trio
 from msgspec import structs
 from trio.testing import MockClock
 
-from central_command.config import Settings
-from persistence import times
-from persistence.database import open_inline_database
-from persistence.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
-from persistence.sealing import Sealer, load_master_key
+from central_command.settings.configuration import Settings
+from persistence.databases.database import open_inline_database
+from persistence.databases.key_check import check_key
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.format import times
+from persistence.keys.sealing import Sealer, load_master_key
 from persistence.storage import open_storage
-from persistence.verification import verify
+from persistence.upkeep.verification import verify
 from tests.simulation.caller import Caller
 from tests.simulation.checker import Checker
 from tests.simulation.faults import LifePlan, life_plans, recovery_plan
@@ -289,7 +290,7 @@ def _empty_databases() -> tuple[bytes, bytes, bytes]:
         path = folder / schema.name
         async with open_inline_database(path, schema, Settings().storage, applied_at=applied_at) as database:
             if schema is SESSIONS_SCHEMA:
-                await Sealer(load_master_key(folder, ENVIRONMENT), random_bytes=bytes).check(database)
+                await check_key(Sealer(load_master_key(folder, ENVIRONMENT), random_bytes=bytes), database)
             await database.checkpoint()
         return path.read_bytes()
 

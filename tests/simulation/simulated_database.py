@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from persistence.database import (
+from persistence.databases.database import (
     Database,
     DatabaseBusy,
     DatabaseFailure,
@@ -28,8 +28,8 @@ from persistence.database import (
     Value,
     open_inline_database,
 )
-from persistence.migrations import Schema
-from persistence.settings import StorageSettings
+from persistence.databases.migrations import Schema
+from persistence.settings.storage import StorageSettings
 from tests.simulation.randomness import Stream
 from tests.simulation.simulated_disk import Crashed, Gate, When
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from persistence.files import Buffer
+from persistence.files.file_system import Buffer
 from tests.simulation.randomness import Stream
 
 SECTOR_BYTES = 512

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from persistence.database import Database, DatabaseFull, Statement
-from persistence.migrations import Schema
-from persistence.settings import StorageSettings
+from persistence.databases.database import Database, DatabaseFull, Statement
+from persistence.databases.migrations import Schema
+from persistence.settings.storage import StorageSettings
 from tests.simulation.randomness import stream
 from tests.simulation.simulated_database import Databases
 from tests.simulation.simulated_disk import Crashed, When

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from persistence.files import FileSystem, OsFileSystem
+from persistence.files.file_system import FileSystem, OsFileSystem
 from tests.simulation.randomness import stream
 from tests.simulation.simulated_disk import SECTOR_BYTES, Crashed, Node, SimulatedDisk, When
 

@@ -9,7 +9,7 @@ import msgspec
 import trio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from central_command.http.replies import BATCH_PATH
+from central_command.http.requests.replies import BATCH_PATH
 from tests.signing_client import SigningClient
 from tests.simulation.caller import Caller, Mishap
 from tests.simulation.model import Belief, Model, Reply, Sent, SessionModel

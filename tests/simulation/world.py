@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import trio
 
-from persistence.database import Statement
-from persistence.layout import DataLayout
-from persistence.registry import INSERT_SESSION
+from persistence.databases.database import Statement
+from persistence.databases.registry import INSERT_SESSION
+from persistence.format.layout import DataLayout
 from tests.simulation.faults import LifePlan
 from tests.simulation.network import Network
 from tests.simulation.randomness import Stream, stream

@@ -1,6 +1,6 @@
 """Tool calls and their results: each call is one action, each result follows it once, under the same `call_id`."""
 
-from central_command.client.transcripts.steps import StepList
+from central_command.client.contract.steps import StepList
 
 
 class Calls:

@@ -41,6 +41,7 @@ import re
 from collections import Counter, deque
 from typing import BinaryIO, ClassVar
 
+from central_command.client.contract.steps import JsonObject, StepList
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.claude_code_events import (
     block_text,
@@ -62,7 +63,6 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.reader import Head, JsonLines, Transcript, Usage, times_of
-from central_command.client.transcripts.steps import JsonObject, StepList
 
 WINDOW_EVENTS = 64
 """How many events before and after one are looked at to tell what it means; its settled steps wait for no more."""

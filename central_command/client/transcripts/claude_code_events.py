@@ -1,8 +1,8 @@
 """What stands in a Claude Code event: every member may be missing or of another type, and nothing here raises."""
 
+from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.json_values import media_text, object_of, text_of
 from central_command.client.transcripts.reader import Head
-from central_command.client.transcripts.steps import JsonObject
 
 _KINDS = frozenset(
     {"user", "assistant", "system", "progress", "attachment", "queue-operation", "file-history-snapshot", "result"}

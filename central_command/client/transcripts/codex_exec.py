@@ -22,11 +22,11 @@ of the thread so far, so the largest counts. Every step is settled at once: noth
 
 from collections.abc import Mapping
 
+from central_command.client.contract.steps import JsonObject, StepList, json_text
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.json_values import content_text, count_of, name_of, object_of, text_of
 from central_command.client.transcripts.json_values import visible_text as visible
 from central_command.client.transcripts.reader import Usage
-from central_command.client.transcripts.steps import JsonObject, StepList, json_text
 
 _EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed"})
 _ITEM_EVENTS = frozenset({"item.started", "item.updated", "item.completed"})

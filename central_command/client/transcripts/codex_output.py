@@ -4,9 +4,9 @@ import re
 
 import msgspec
 
+from central_command.client.contract.steps import TOKEN_COUNT_MAX, JsonObject
 from central_command.client.transcripts.json_values import content_text, count_of, name_of, object_of, text_of
 from central_command.client.transcripts.reader import decode_json
-from central_command.client.transcripts.steps import TOKEN_COUNT_MAX, JsonObject
 
 _HEADER_CHARS = 400
 """The program's lines above a command's output (exit code, wall time) stand within these."""

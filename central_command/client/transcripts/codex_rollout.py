@@ -36,6 +36,7 @@ first time, which take that one; every version begins its files with a line that
 import re
 from collections import Counter, defaultdict
 
+from central_command.client.contract.steps import JsonObject, StepList, StepType
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.codex_output import Output, outcome_of, read_output
 from central_command.client.transcripts.json_values import (
@@ -50,7 +51,6 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.reader import Usage
-from central_command.client.transcripts.steps import JsonObject, StepList, StepType
 
 _LINES = frozenset(
     {"session_meta", "response_item", "event_msg", "turn_context", "compacted", "world_state", "token_usage_record"}

@@ -7,6 +7,7 @@
 import re
 from typing import BinaryIO, ClassVar
 
+from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.gemini_chat import ChatSession, is_chat_record
 from central_command.client.transcripts.gemini_stream import StreamSession, is_stream_event
 from central_command.client.transcripts.reader import (
@@ -17,7 +18,6 @@ from central_command.client.transcripts.reader import (
     decode_json,
     transcript_of,
 )
-from central_command.client.transcripts.steps import JsonObject
 
 _BEGINNING_BYTES = 64 * 1024
 _CHAT_TEXT = re.compile(r'\{\s*"sessionId"\s*:.*"(?:projectHash|messages)"\s*:', re.DOTALL)

@@ -29,6 +29,7 @@ stand at it; a file without times, as a checkpoint is, is never settled.
 
 from collections import Counter, defaultdict, deque
 
+from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, StepList
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.json_values import (
     content_text,
@@ -41,7 +42,6 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.reader import Usage
-from central_command.client.transcripts.steps import NAME_CHARS_MAX, JsonObject, StepList
 
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
 _BY_PROGRAM = ("<session_context>", "<hook_context>", "/", "?")

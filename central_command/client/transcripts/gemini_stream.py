@@ -15,6 +15,7 @@ the file grows, only a thought whose last pieces may be missing is not settled.
 
 from collections import Counter
 
+from central_command.client.contract.steps import JsonObject, StepList
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.json_values import (
     count_of,
@@ -25,7 +26,6 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.reader import Usage
-from central_command.client.transcripts.steps import JsonObject, StepList
 
 
 def is_stream_event(event: JsonObject) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from central_command.client.transcripts.steps import NAME_CHARS_MAX, JsonObject, json_text
+from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, json_text
 
 _MILLISECONDS_FROM = 10**12
 _TEXTS = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text", "Text"})

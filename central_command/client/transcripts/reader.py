@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from central_command.client.transcripts.steps import JsonObject, Step, StepList
+from central_command.client.contract.steps import JsonObject, Step, StepList
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """Longest line that is read; longer ones are counted as unreadable."""

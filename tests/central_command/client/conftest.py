@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from central_command.client.identity import Identity
+from central_command.client.contract.identity import Identity
 
 Handler = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
@@ -109,7 +109,7 @@ class FakeServer:
 @pytest.fixture(autouse=True)
 def _nothing_known_of_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test's server does with batches is not remembered for the next one's."""
-    monkeypatch.setattr("central_command.client.batching._by_url", {})
+    monkeypatch.setattr("central_command.client.delivering.batching._by_url", {})
 
 
 @pytest.fixture

@@ -11,18 +11,18 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from actors.messages import OpenSession
-from actors.outcomes import Accepted, Closed, CloseOutcome, IngestOutcome, Opened, OpenOutcome
-from actors.reading import Envelope
-from actors.settings import SchemaSettings
-from central_command.gateway import Readiness
+from actors.envelopes.reading import Envelope
+from actors.envelopes.settings import SchemaSettings
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import Accepted, Closed, CloseOutcome, IngestOutcome, Opened, OpenOutcome
 from central_command.http.app import create_app
-from central_command.http.exchange import Edge
-from central_command.http.replies import Reply
-from central_command.http.server import serve
-from central_command.http.server_config import hypercorn_config
+from central_command.http.connections.server import serve
+from central_command.http.connections.server_config import hypercorn_config
+from central_command.http.gateway import Readiness
+from central_command.http.requests.exchange import Edge
+from central_command.http.requests.replies import Reply
 from central_command.http.settings import HttpSettings
-from persistence.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 
 NOON = 1_795_176_737.123  # 2026-11-20T12:12:17.123Z
 NO_TLS: Any = None

@@ -1,0 +1,73 @@
+"""What every session actor is given: the storage, the settings, and the sources of time, chance and names."""
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+import trio
+
+from actors.envelopes.settings import SchemaSettings
+from actors.sessions.buffer import BufferBudget
+from actors.sessions.settings import SessionSettings
+from actors.trajectories.settings import ScoringSettings
+from persistence.files.file_system import Offload
+from persistence.storage import Storage
+
+
+class Identifiers(Protocol):
+    """Names that the server gives."""
+
+    def envelope_id(self) -> str:
+        """Return a new `env_<uuid>`."""
+        ...
+
+    def trajectory_id(self) -> str:
+        """Return a new `traj_<uuid>`."""
+        ...
+
+
+_VERSION_AND_VARIANT = (0x7 << 76) | (0x8 << 60)
+_RANDOM_BITS = ((1 << 76) - 1) ^ (0xC << 60)
+
+
+def _uuid7() -> str:
+    """A UUID of the time in milliseconds and 74 random bits (RFC 9562, version 7), as text.
+
+    Ids that grow with time are next to each other in an index: with random ones every row that is inserted changes a
+    page of its own, and what the databases then write holds up the journals' syncs.
+    """
+    number = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS | _VERSION_AND_VARIANT | int(time.time() * 1e3) << 80
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class RandomIdentifiers:
+    """Names from UUIDs of the time and of chance."""
+
+    def envelope_id(self) -> str:
+        """Return a new `env_<uuid>`."""
+        return f"env_{_uuid7()}"
+
+    def trajectory_id(self) -> str:
+        """Return a new `traj_<uuid>`."""
+        return f"traj_{_uuid7()}"
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Shared by all actors of a process. `clock` gives seconds since the epoch; `random_bytes` is for keys."""
+
+    storage: Storage
+    sessions: SessionSettings
+    schema: SchemaSettings
+    scoring: ScoringSettings
+    clock: Callable[[], float]
+    identifiers: Identifiers
+    offload: Offload
+    budget: BufferBudget
+    stitches: trio.CapacityLimiter
+    rewrites: trio.CapacityLimiter
+    """Bodies being written anew for their HMAC: slow, and open to whoever knows a session's id, so one at a time."""
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes

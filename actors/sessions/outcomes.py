@@ -1,0 +1,97 @@
+"""What can come of a message to a session: values to be matched on, not exceptions.
+
+Exceptions in this layer mean a bug or a broken disk. `central_command.http.requests.replies` maps each to its
+answer.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from actors.envelopes.refusals import InvalidPublicKey, Refusal
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The envelope is on disk; `duplicate` when it already was (a resend after a lost answer)."""
+
+    envelope_id: str
+    duplicate: bool = False
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """The session is open and its keys are on disk; `server_public_key` is base64 of an uncompressed P-256 point."""
+
+    server_public_key: str
+
+
+class KeyConflict(msgspec.Struct, frozen=True):
+    """The session id is already open with another public key."""
+
+
+class MachineLimit(msgspec.Struct, frozen=True):
+    """Too many sessions were opened by one machine within an hour."""
+
+    retry_after_s: int
+
+
+class Credit(msgspec.Struct, frozen=True):
+    """What a closed session was worth."""
+
+    total_points: float
+    total_steps: int
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The session is closed; `credit` is None when it held no chunk."""
+
+    already_closed: bool
+    credit: Credit | None
+
+
+class UnknownSession(msgspec.Struct, frozen=True):
+    """No such session (for a close by HTTP)."""
+
+
+class StillActive(msgspec.Struct, frozen=True):
+    """The session was to be closed as abandoned, but something came from it meanwhile."""
+
+
+class BusyReason(StrEnum):
+    """Why the server cannot take something now; a retry will help."""
+
+    MAILBOX_FULL = "mailbox_full"
+    SESSIONS_FULL = "sessions_full"
+    JOURNAL_FULL = "journal_full"
+    SHUTTING_DOWN = "shutting_down"
+    STORAGE_FAILED = "storage_failed"
+
+
+class Busy(msgspec.Struct, frozen=True):
+    """Overload, shutdown or a storage out of order: nothing was done, and the same request may be sent again."""
+
+    reason: BusyReason
+
+
+class FullReason(StrEnum):
+    """Why nothing more can be stored."""
+
+    QUOTA = "quota"
+    DISK_FULL = "disk_full"
+
+
+class StorageFull(msgspec.Struct, frozen=True):
+    """The quota is reached or the disk is full: nothing was stored."""
+
+    reason: FullReason
+
+
+class ActorFailed(msgspec.Struct, frozen=True):
+    """A bug ended the session's actor; the next message activates it afresh from what is durable."""
+
+
+OpenOutcome = Opened | KeyConflict | InvalidPublicKey | MachineLimit | Busy | StorageFull | ActorFailed
+CloseOutcome = Closed | UnknownSession | Busy | StorageFull | ActorFailed
+AbandonOutcome = CloseOutcome | StillActive
+IngestOutcome = Accepted | Refusal | Busy | StorageFull | ActorFailed
+IngestManyOutcome = tuple[IngestOutcome, ...] | Busy | ActorFailed
+"""An outcome for each envelope in order, or one for all of them."""

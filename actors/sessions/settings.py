@@ -1,0 +1,34 @@
+"""Settings of sessions; `config.toml` explains what each guards."""
+
+from enum import StrEnum
+
+import msgspec
+
+from persistence.settings.bounds import PositiveInt, PositiveSeconds
+
+
+class SequenceGaps(StrEnum):
+    """What happens to an envelope whose sequence is higher than the expected one."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+
+
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits and times of sessions and of the actors that own them."""
+
+    active_actors_max: PositiveInt = 4_096
+    activation_wait_s: PositiveSeconds = 2.0
+    mailbox_messages_max: PositiveInt = 128
+    inline_bytes_max: PositiveInt = 262_144
+    passivate_after_s: PositiveSeconds = 300.0
+    abandon_after_h: PositiveSeconds = 24.0
+    abandon_sweep_s: PositiveSeconds = 300.0
+    abandon_batch_max: PositiveInt = 100
+    envelopes_max: PositiveInt = 200
+    session_bytes_max: PositiveInt = 268_435_456
+    opens_per_machine_per_h: PositiveInt = 20
+    sequence_gaps: SequenceGaps = SequenceGaps.REFUSE
+    chunk_buffer_bytes_max: PositiveInt = 1_048_576
+    chunk_buffers_total_bytes_max: PositiveInt = 134_217_728
+    stitches_at_once_max: PositiveInt = 1

@@ -1,0 +1,158 @@
+"""What an actor knows of its session: restored from the database, moved on by each durable line, and nothing else.
+
+No method here suspends or does I/O. Each `record_…` is called after the line that it stands for is on disk.
+"""
+
+import base64
+
+from actors.envelopes.reading import Attestation
+from actors.envelopes.refusals import Refusal, RefusalCode
+from actors.sessions.buffer import BufferBudget, SessionBuffer, StoredText
+from actors.sessions.environment import Environment
+from actors.sessions.lifecycle import Event, State, after
+from actors.sessions.outcomes import Accepted, Credit
+from persistence.databases.registry import NewSession, StoredSession
+from persistence.format.records import (
+    ClosedBy,
+    EnvelopeKind,
+    EnvelopeRecord,
+    JournalName,
+    Position,
+    RefusalRecord,
+    SequenceGap,
+    TrajectoryRecord,
+)
+
+
+class SessionState:
+    """A session's secret, counters and history. Its repr shows no secret."""
+
+    def __init__(self, session_id: str, *, buffer: SessionBuffer) -> None:
+        self.session_id = session_id
+        self.lifecycle = State.ABSENT
+        self.secret = b""
+        self.client_public_key = ""
+        self.server_public_key = ""
+        self.expected_sequence = 0
+        self.envelope_count = 0
+        self.chunk_count = 0
+        self.bytes_total = 0
+        self.last_activity_at = 0.0
+        self.closed_by: ClosedBy | None = None
+        self.credit: Credit | None = None
+        self.gaps: list[SequenceGap] = []
+        self.buffer = buffer
+        self.appended: dict[JournalName, int] = {}
+        """The last line that this activation wrote to each journal, to wait for its projection."""
+        self._accepted: dict[tuple[int | None, str], str] = {}
+        self._refused_feedback: dict[str, Refusal] = {}
+
+    def __repr__(self) -> str:
+        return f"<SessionState {self.session_id} {self.lifecycle.name} expects {self.expected_sequence}>"
+
+    @classmethod
+    def restored(cls, session_id: str, stored: StoredSession | None, environment: Environment) -> "SessionState":
+        """Return the state that the database holds; absent for None."""
+        # A session that has lines already cannot have them all in memory: its close reads them back.
+        is_new = stored is None or not stored.accepted
+        buffer = SessionBuffer(
+            environment.budget, bytes_max=environment.sessions.chunk_buffer_bytes_max, is_complete=is_new
+        )
+        state = cls(session_id, buffer=buffer)
+        if stored is None:
+            return state
+        state.secret = base64.b64decode(stored.shared_secret)
+        state.client_public_key = stored.client_public_key
+        state.server_public_key = stored.server_public_key
+        state.expected_sequence = stored.expected_sequence
+        state.envelope_count = stored.envelope_count
+        state.chunk_count = stored.chunk_count
+        state.bytes_total = stored.bytes_total
+        state.last_activity_at = stored.last_activity_at
+        state.closed_by = stored.closed_by
+        state.gaps = list(stored.gaps)
+        for envelope in stored.accepted:
+            if envelope.session_hmac:
+                state._accepted[envelope.sequence, envelope.session_hmac] = envelope.envelope_id
+        for refused in stored.refused:
+            if refused.sequence is None:
+                state._refused_feedback[refused.session_hmac] = Refusal(RefusalCode(refused.code), refused.reason)
+        if stored.trajectory is not None:
+            state.credit = Credit(total_points=stored.trajectory.points, total_steps=stored.trajectory.steps)
+        state.lifecycle = _lifecycle_of(stored)
+        return state
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether envelopes can be verified; not so after the database with the keys was lost."""
+        return bool(self.secret)
+
+    def earlier_answer(self, attestation: Attestation | None, *, feedback: bool) -> Accepted | Refusal | None:
+        """Return the first answer to an envelope with this sequence and HMAC; None if there was none."""
+        if attestation is None or not attestation.session_hmac:
+            return None
+        sequence = None if feedback else attestation.sequence
+        envelope_id = self._accepted.get((sequence, attestation.session_hmac))
+        if envelope_id is not None:
+            return Accepted(envelope_id, duplicate=True)
+        return self._refused_feedback.get(attestation.session_hmac) if feedback else None
+
+    def record_opened(self, session: NewSession, secret: bytes) -> None:
+        """The session's row is on disk."""
+        self.lifecycle = after(self.lifecycle, Event.OPENED)
+        self.secret = secret
+        self.client_public_key = session.client_public_key
+        self.server_public_key = session.server_public_key
+        self.last_activity_at = session.created_at
+
+    def record_accepted(self, record: EnvelopeRecord, position: Position, text: bytes) -> None:
+        """A line of the envelopes journal is on disk."""
+        self.appended[JournalName.ENVELOPES] = position.n
+        self.bytes_total += position.length
+        self.buffer.add(StoredText(record.kind, text))
+        if record.kind is EnvelopeKind.CHUNK:
+            self.chunk_count += 1
+        if record.kind is not EnvelopeKind.SERVER_CLOSE:
+            self._count(record.sequence, record.gap, position)
+            self._accepted[record.sequence, record.session_hmac] = record.envelope_id
+        if record.closed_by is not None:
+            self.closed_by = record.closed_by
+            self.lifecycle = after(self.lifecycle, Event.CLOSE_RECORDED)
+
+    def record_refused(self, record: RefusalRecord, position: Position, refusal: Refusal) -> None:
+        """A line of the refused journal is on disk: it has used up its sequence number."""
+        self.appended[JournalName.REFUSED] = position.n
+        self._count(record.sequence, record.gap, position)
+        if record.sequence is None:
+            self._refused_feedback[record.session_hmac] = refusal
+
+    def record_trajectory(self, record: TrajectoryRecord, position: Position) -> None:
+        """The session's trajectory is on disk: this is its credit, whatever happens later."""
+        self.appended[JournalName.TRAJECTORIES] = position.n
+        self.credit = Credit(total_points=record.total_points, total_steps=record.steps)
+        self.lifecycle = after(self.lifecycle, Event.TRAJECTORY_RECORDED)
+        self.buffer.release()
+
+    def record_nothing_to_stitch(self) -> None:
+        """The session is closed and never held a chunk."""
+        self.lifecycle = after(self.lifecycle, Event.NOTHING_TO_STITCH)
+        self.buffer.release()
+
+    def _count(self, sequence: int | None, gap: int, position: Position) -> None:
+        self.envelope_count += 1
+        self.last_activity_at = max(self.last_activity_at, position.at)
+        if sequence is not None:
+            if gap:
+                self.gaps.append(SequenceGap(before=sequence, missing=gap))
+            self.expected_sequence = sequence + 1
+
+
+def _lifecycle_of(stored: StoredSession) -> State:
+    if not stored.closed:
+        return State.ACTIVE
+    return State.CLOSING if stored.chunk_count and stored.trajectory is None else State.CLOSED
+
+
+def empty_buffer() -> SessionBuffer:
+    """Return a buffer that holds nothing, for a state before its session is loaded."""
+    return SessionBuffer(BufferBudget(0), bytes_max=0, is_complete=False)

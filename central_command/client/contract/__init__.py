@@ -1,0 +1,1 @@
+"""What a client has to say and how: steps, chunks, outcome, signatures, endpoints, who it is. Nothing here sends."""

@@ -1,0 +1,166 @@
+"""One step of a trajectory, as the contract's `trajectory_log` holds it, and the bounds that each is cut to.
+
+What is longer than the server takes keeps its beginning and its end, and says so: `truncated` is true and
+`original_token_count` is what the whole text would have counted.
+"""
+
+import json
+import math
+from typing import Literal
+
+import msgspec
+
+from actors.envelopes.settings import SchemaSettings
+
+_LIMITS = SchemaSettings()
+CONTENT_CHARS_MAX = _LIMITS.step_content_chars_max
+TOKEN_COUNT_MAX = _LIMITS.token_count_max
+ARGUMENTS_CHARS_MAX = 400_000
+"""Longest JSON text of one action's arguments, so that one step always fits a body (contract: 5 MB)."""
+ARGUMENTS_NESTING_MAX = 48
+"""Deepest nesting of arguments; the envelope around them adds a few levels to what the server counts."""
+NAME_CHARS_MAX = 200
+_HEAD_SHARE = 0.7
+_CHARS_PER_TOKEN = 4
+
+StepType = Literal["thought", "action", "observation", "error", "instruction", "resolution"]
+JsonObject = dict[str, object]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step (contract, "Regular CHUNK Envelopes"); members that are None are not sent.
+
+    `step` counts from 1. `timestamp` is in seconds since the epoch, UTC. `token_count` is an estimate, a token for
+    every four characters. `call_id` joins an action with the observation or error that answered it. `source` says
+    where a text came from when its type alone does not (`thinking`, `user`, `command`, `queue`, `notification`,
+    `api`), `intent` is `interruption` where the user stopped the agent.
+    """
+
+    step: int
+    type: StepType
+    timestamp: float
+    tool: str | None = None
+    arguments: JsonObject | None = None
+    content: str
+    source: str | None = None
+    intent: str | None = None
+    call_id: str | None = None
+    is_error: bool | None = None
+    truncated: bool | None = None
+    original_token_count: int | None = None
+    token_count: int
+
+
+def json_text(value: object) -> str:
+    """`value` as compact JSON with characters as they are; a note in its place when it is nested past all reading."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        return '"[nested too deeply to be written]"'
+
+
+def estimate_tokens(chars: int) -> int:
+    """Tokens in `chars` characters of text: a quarter of them, rounded up, at most `TOKEN_COUNT_MAX`."""
+    return min(TOKEN_COUNT_MAX, math.ceil(chars / _CHARS_PER_TOKEN))
+
+
+def cut(text: str, chars_max: int) -> str:
+    """`text` if it has at most `chars_max` characters, else its head and tail with a note of what is left out."""
+    if len(text) <= chars_max:
+        return text
+    note = f"\n[... {len(text) - chars_max} or more characters left out ...]\n"
+    room = max(0, chars_max - len(note))
+    head = int(room * _HEAD_SHARE)
+    tail = room - head
+    return (text[:head] + note + (text[-tail:] if tail else ""))[:chars_max]
+
+
+def fit_arguments(arguments: object) -> tuple[JsonObject, int, bool]:
+    """Arguments that fit a step, the characters that their whole JSON text has, and whether any were cut.
+
+    What is no object becomes `{"value": ...}`. Longer or deeper ones than the limits become
+    `{"json": "<head and tail of their JSON text>"}`.
+    """
+    named: JsonObject = arguments if isinstance(arguments, dict) else {"value": arguments}
+    text = json_text(named)
+    if len(text) <= ARGUMENTS_CHARS_MAX and _nesting(named) <= ARGUMENTS_NESTING_MAX:
+        return named, len(text), False
+    return {"json": cut(text, CONTENT_CHARS_MAX)}, len(text), True
+
+
+def _nesting(value: object) -> int:
+    deepest = 0
+    waiting: list[tuple[object, int]] = [(value, 1)]
+    while waiting:
+        inner, level = waiting.pop()
+        if isinstance(inner, dict | list):
+            deepest = max(deepest, level)
+            waiting.extend((member, level + 1) for member in (inner.values() if isinstance(inner, dict) else inner))
+    return deepest
+
+
+class StepList:
+    """Steps in the making, numbered from 1 in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def move(self, timestamp: float) -> None:
+        """Give every step so far this time, which is the first that the file names."""
+        self.steps[:] = [msgspec.structs.replace(step, timestamp=timestamp) for step in self.steps]
+
+    def add(
+        self,
+        kind: StepType,
+        timestamp: float,
+        content: str,
+        *,
+        source: str | None = None,
+        intent: str | None = None,
+        tool: str | None = None,
+        call_id: str | None = None,
+        original_tokens: int | None = None,
+    ) -> None:
+        """Add a step with `content` cut to its bound; an `error` is marked `is_error`.
+
+        `original_tokens` is given where the agent itself had cut the text before it wrote it down.
+        """
+        fitted = cut(content, CONTENT_CHARS_MAX)
+        whole = len(fitted) == len(content) and original_tokens is None
+        original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
+        self.steps.append(
+            Step(
+                step=len(self.steps) + 1,
+                type=kind,
+                timestamp=timestamp,
+                tool=tool,
+                content=fitted,
+                source=source,
+                intent=intent,
+                call_id=call_id,
+                is_error=True if kind == "error" else None,
+                truncated=None if whole else True,
+                original_token_count=None if whole else original,
+                token_count=estimate_tokens(len(fitted)),
+            )
+        )
+
+    def add_action(self, timestamp: float, tool: str, arguments: object, call_id: str | None) -> None:
+        """Add an action; its tokens count the arguments too, because they are what the agent wrote."""
+        content = f"Using {tool}"
+        fitted, whole_chars, is_cut = fit_arguments(arguments)
+        sent_chars = len(json_text(fitted)) if is_cut else whole_chars
+        self.steps.append(
+            Step(
+                step=len(self.steps) + 1,
+                type="action",
+                timestamp=timestamp,
+                tool=tool,
+                arguments=fitted,
+                content=content,
+                call_id=call_id,
+                truncated=True if is_cut else None,
+                original_token_count=estimate_tokens(len(content) + whole_chars) if is_cut else None,
+                token_count=estimate_tokens(len(content) + sent_chars),
+            )
+        )

@@ -1,0 +1,1 @@
+"""The one way from the spool to a server: posting, batches, patience."""

@@ -1,0 +1,1 @@
+"""The `Recorder`: steps that a program hands over while its agent works."""

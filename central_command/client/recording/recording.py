@@ -1,0 +1,458 @@
+"""One session as a program records it: a queue in memory in front of the spool.
+
+`record` and its like only append to the queue, whatever thread they are called in; `keep` takes from it, in one
+thread at a time. A step leaves the queue once it is in the spool, so a spool that is out of order for a while costs
+nothing until the queue's bound.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from actors.envelopes.schema import FEEDBACK_SIGNALS, OUTCOME_STATUSES
+from actors.envelopes.settings import SchemaSettings
+from central_command.client.contract.chunking import (
+    CHUNK_BYTES_MAX,
+    CHUNK_STEPS_MAX,
+    SESSION_BYTES_MAX,
+    SESSION_CHUNKS_MAX,
+    as_written,
+    encode_json,
+)
+from central_command.client.contract.identity import Identity
+from central_command.client.contract.signing import Draft, draft_envelope
+from central_command.client.contract.steps import JsonObject, Step
+from central_command.client.recording.recorded_steps import BadStepError, Scrub, Tally, prepare, snapshot
+from central_command.client.spool.records import Opening, SessionDoneError, SpoolFullError, StoredSession
+from central_command.client.spool.spool import Spool
+
+_LIMITS = SchemaSettings()
+_FEEDBACK_MAX = 50
+"""Of one session; an envelope each, of which a session may have 200."""
+_TEXT_CHARS_MAX = 10_000
+_logger = logging.getLogger(__name__)
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did the work, as the contract's `metadata` says it; raises ValueError for what the server would refuse."""
+
+    provider: str
+    model: str
+    agent_role: str = "agent"
+    agent_id: str = "agent-1"
+    task_complexity: str = "medium"
+    team_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.provider not in _LIMITS.providers:
+            raise ValueError(f"provider is {self.provider!r:.60}; it must be one of {', '.join(_LIMITS.providers)}.")
+        texts = {
+            "model": (self.model, _LIMITS.model_engine_chars_max),
+            "agent_role": (self.agent_role, _LIMITS.agent_role_chars_max),
+            "agent_id": (self.agent_id, _LIMITS.agent_id_chars_max),
+        }
+        for name, (text, chars_max) in texts.items():
+            if not (1 <= len(text) <= chars_max and text.isprintable()):
+                raise ValueError(f"{name} is {text!r:.60}; it must be 1 to {chars_max} printable characters.")
+        if self.task_complexity not in {"light", "medium", "heavy"}:
+            raise ValueError(f"task_complexity is {self.task_complexity!r:.60}; it must be light, medium or heavy.")
+        if not 1 <= self.team_size <= _LIMITS.team_size_max:
+            raise ValueError(f"team_size is {self.team_size!r:.60}; it must be 1 to {_LIMITS.team_size_max}.")
+
+    def metadata(self, client_version: str) -> JsonObject:
+        """As published clients send it; what a program did not say is null or the neutral value."""
+        return {
+            "model_engine": self.model,
+            "provider": self.provider,
+            "agent_role": self.agent_role,
+            "agent_id": self.agent_id,
+            "task_complexity": self.task_complexity,
+            "team_size": self.team_size,
+            "session_quality": None,
+            "groove_version": client_version,
+            "leaf_context": None,
+        }
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What the spool holds beside a recorded session, so that another process can end it honestly."""
+
+    agent: Agent
+    contributor_id: str
+    tally: Tally
+
+
+class Queue:
+    """The bounds and counts that all recordings of one recorder share; `wake` is called in any thread.
+
+    `steps` and `bytes` wait in memory. `wake(urgent)` says that something came; urgent when a chunk is full or a
+    session ends.
+    """
+
+    def __init__(self, *, steps_max: int, bytes_max: int, wake: Callable[[bool], None]) -> None:
+        self.steps_max = steps_max
+        self.bytes_max = bytes_max
+        self.wake = wake
+        self.steps = 0
+        self.bytes = 0
+        self.recorded = 0
+        self.bad = 0
+        self.dropped = 0
+        self.kept = 0
+        self.is_closed = False
+        self.lock = threading.Lock()
+        """Held for every change here, and to append to a recording: for less than a microsecond."""
+        self.waiting: dict[int, Recording] = {}
+        """Recordings with something in their queue, by identity."""
+
+
+class _Kind(Enum):
+    STEP = 0
+    FEEDBACK = 1
+    END = 2
+
+
+class _Item(msgspec.Struct, frozen=True, gc=False):
+    kind: _Kind
+    text: bytes
+    at_s: float
+    status: str = ""
+
+
+class Recording:
+    """A session that a program records. All methods may be called in any thread, return at once and never raise.
+
+    As a context manager it closes with SUCCESS, or with CRASH when an exception leaves the block.
+    """
+
+    def __init__(
+        self, queue: Queue, spool: Spool, *, url: str, agent: Agent, identity: Identity, scrub: Scrub | None
+    ) -> None:
+        self._queue = queue
+        self._spool = spool
+        self._url = url
+        self._agent = agent
+        self._identity = identity
+        self._scrub = scrub
+        self._items: deque[_Item] = deque()
+        self._session_id = f"sess_{uuid.uuid4()}"
+        self._is_added = False
+        self._is_closed = False
+        self._kept_steps = 0
+        self._kept_bytes = 0
+        self._kept_since_s = 0.0
+        self._feedbacks = 0
+        self._tally = Tally()
+        self._has_warned = False
+        self._touched: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Recording {self._session_id}{' closed' if self._is_closed else ''}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._is_closed:
+            self.close("SUCCESS" if error is None else "CRASH" if isinstance(error, Exception) else "KILLED")
+
+    @property
+    def session_id(self) -> str:
+        """The session that steps go to now; a very long recording goes on in another one."""
+        return self._session_id
+
+    def record(self, step: Step | Mapping[str, object]) -> None:
+        """Record a step: a mapping with at least `type` and `content` (docs/clients.md), or a `Step`.
+
+        It is numbered here; `timestamp` and `token_count` are filled in where they are missing. What cannot be
+        recorded is counted: a bad step as such, one past the queue's bounds, or after the close, as dropped.
+        """
+        queue = self._queue
+        try:
+            text = snapshot(step)
+        except Exception as error:  # noqa: BLE001 -- whatever the program hands over, it goes on
+            self._count_bad(f"it cannot be written as JSON ({type(error).__name__})")
+            return
+        with queue.lock:
+            if (
+                self._is_closed
+                or queue.is_closed
+                or queue.steps >= queue.steps_max
+                or queue.bytes + len(text) > queue.bytes_max
+            ):
+                queue.dropped += 1
+                return
+            queue.steps += 1
+            queue.bytes += len(text)
+            queue.recorded += 1
+            self._append(_Item(_Kind.STEP, text, time.time()))
+        queue.wake(len(self._items) >= CHUNK_STEPS_MAX)
+
+    def feedback(
+        self,
+        signal: str,
+        *,
+        context: str = "",
+        target_step: int | None = None,
+        revision_rounds: int = 0,
+        delta_summary: str | None = None,
+    ) -> None:
+        """Say what the user made of the work: accepted, modified, rejected or iterated; also after the close."""
+        if signal not in FEEDBACK_SIGNALS or self._feedbacks >= _FEEDBACK_MAX or self._queue.is_closed:
+            self._count_bad(f"feedback must be one of {', '.join(FEEDBACK_SIGNALS)}, and not come too often")
+            return
+        try:
+            members = {
+                "signal": signal,
+                "timestamp": as_written(time.time()),
+                "context": context[:_TEXT_CHARS_MAX],
+                "target_step": None if target_step is None else min(max(int(target_step), 0), _LIMITS.step_number_max),
+                "revision_rounds": max(int(revision_rounds), 0),
+                "delta_summary": None if delta_summary is None else delta_summary[:_TEXT_CHARS_MAX],
+            }
+            text = encode_json(members)
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._count_bad(f"the feedback is not as it must be ({type(error).__name__})")
+            return
+        with self._queue.lock:
+            self._feedbacks += 1
+            self._append(_Item(_Kind.FEEDBACK, text, time.time()))
+        self._queue.wake(True)  # noqa: FBT003 -- urgent
+
+    def close(self, status: str = "SUCCESS", *, outcome: Mapping[str, object] | None = None) -> None:
+        """End the session: SUCCESS, CRASH, KILLED or SHUTDOWN. Counts are those of the steps recorded.
+
+        `outcome` adds what the program knows and a recorder cannot (`files_modified`, `session_quality`, ...). A
+        status that is none of these counts as CRASH. Once is enough; what is recorded later is dropped.
+        """
+        try:
+            text = encode_json(dict(outcome or {}))
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._count_bad(f"the outcome cannot be written as JSON ({type(error).__name__})")
+            text = b"{}"
+        with self._queue.lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._append(_Item(_Kind.END, text, time.time(), status if status in OUTCOME_STATUSES else "CRASH"))
+        self._queue.wake(True)  # noqa: FBT003 -- urgent
+
+    def _append(self, item: _Item) -> None:
+        self._items.append(item)
+        self._queue.waiting[id(self)] = self
+
+    def _drop(self, steps: int) -> None:
+        with self._queue.lock:
+            self._queue.dropped += steps
+
+    def _count_bad(self, reason: str) -> None:
+        with self._queue.lock:
+            self._queue.bad += 1
+        if not self._has_warned:
+            self._has_warned = True
+            _logger.warning(
+                "a step was left out of %s: %s; more of this session are counted only", self._session_id, reason
+            )
+
+    # -- From the queue to the spool, in one thread at a time
+
+    def give_up(self) -> None:
+        """After a fault of this program: drop what waits, so that it holds no other session up."""
+        with self._queue.lock:
+            self._is_closed = True
+            steps = [item for item in self._items if item.kind is _Kind.STEP]
+            self._items.clear()
+            self._queue.steps -= len(steps)
+            self._queue.bytes -= sum(len(item.text) for item in steps)
+            self._queue.dropped += len(steps)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was closed and all of it is in the spool."""
+        return self._is_closed and not self._items
+
+    def keep(self, now_s: float, chunk_timeout_s: float) -> set[str]:
+        """Move all that waits to the spool; `now_s` is monotonic. Gives the ids that have something to deliver.
+
+        Raises SpoolError when the spool is out of order; what is not yet in it stays in the queue.
+        """
+        while self._items:
+            item = self._items[0]
+            match item.kind:
+                case _Kind.STEP:
+                    self._keep_steps(now_s)
+                case _Kind.FEEDBACK:
+                    self._put_feedback(item)
+                    self._items.popleft()
+                case _Kind.END:
+                    self._end(item.status, msgspec.json.decode(item.text))
+                    self._items.popleft()
+            if self._kept_steps >= CHUNK_STEPS_MAX or self._kept_bytes > CHUNK_BYTES_MAX // 2:
+                self._put_chunk()
+        is_full = self._kept_steps >= CHUNK_STEPS_MAX
+        if is_full or (self._kept_steps and now_s - self._kept_since_s >= chunk_timeout_s):
+            self._put_chunk()
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def _keep_steps(self, now_s: float) -> None:
+        """Keep the steps at the front, as many as the chunk in the making has room for."""
+        tally, texts, kept_bytes, taken, taken_bytes = self._tally, list[bytes](), self._kept_bytes, 0, 0
+        bad: list[str] = []
+        while taken < len(self._items) and self._kept_steps + len(texts) < CHUNK_STEPS_MAX:
+            item = self._items[taken]
+            if item.kind is not _Kind.STEP:
+                break
+            try:
+                step, text = prepare(item.text, number=tally.number + 1, now_s=item.at_s, scrub=self._scrub)
+            except BadStepError as error:
+                bad.append(str(error))
+            else:
+                if kept_bytes and kept_bytes + len(text) + 1 > CHUNK_BYTES_MAX:
+                    break
+                texts.append(text)
+                kept_bytes += len(text) + 1
+                tally = tally.with_step(step, len(text))
+            taken += 1
+            taken_bytes += len(item.text)
+        self._store(texts, tally)
+        for reason in bad:
+            self._count_bad(reason)
+        for _ in range(taken):
+            self._items.popleft()
+        with self._queue.lock:
+            self._queue.steps -= taken
+            self._queue.bytes -= taken_bytes
+        if self._kept_steps == len(texts):
+            self._kept_since_s = now_s
+        if taken == 0:
+            self._put_chunk()
+
+    def _store(self, texts: list[bytes], tally: Tally) -> None:
+        if not texts:
+            return
+        try:
+            self._add()
+            self._spool.keep_steps(self._session_id, texts, source_state=self._state(tally))
+        except SpoolFullError:
+            self._drop(len(texts))
+            self._spool.count_dropped(envelopes=0, steps=len(texts))
+        except SessionDoneError:
+            self._drop(len(texts))
+        else:
+            self._tally = tally
+            self._kept_steps += len(texts)
+            self._kept_bytes += sum(len(text) + 1 for text in texts)
+            self._queue.kept += len(texts)
+
+    def _put_chunk(self) -> None:
+        if not self._kept_steps:
+            return
+        self._touched.add(self._session_id)
+        kept = Kept(agent=self._agent, contributor_id=self._identity.contributor_id, tally=self._tally)
+        try:
+            self._spool.put_kept_steps(self._session_id, lambda session, log: chunk_draft(session, kept, log))
+        except SessionDoneError:
+            self._drop(self._kept_steps)
+        self._kept_steps = self._kept_bytes = 0
+        session = self._spool.current(self._session_id)
+        self._session_id = session.session_id
+        if (
+            session.chunks >= SESSION_CHUNKS_MAX - _FEEDBACK_MAX
+            or self._tally.bytes > SESSION_BYTES_MAX - CHUNK_BYTES_MAX
+        ):
+            self._end("SUCCESS", {})
+            self._session_id, self._tally, self._is_added = f"sess_{uuid.uuid4()}", Tally(), False
+
+    def _put_feedback(self, item: _Item) -> None:
+        if not self._is_added:
+            return
+        head = {
+            "envelope_id": f"env_{uuid.uuid4()}",
+            "session_id": self._session_id,
+            "type": "USER_FEEDBACK",
+        }
+        members = msgspec.json.decode(item.text)
+        if members["target_step"] is None:
+            members["target_step"] = self._tally.number
+        try:
+            self._put_chunk()
+            self._touched.add(self._session_id)
+            self._spool.put(self._session_id, "USER_FEEDBACK", draft_envelope(head, {"feedback": members}))
+        except (SessionDoneError, KeyError):
+            self._count_bad("the session was given up, or is long forgotten")
+
+    def _end(self, status: str, members: JsonObject) -> None:
+        """Nothing is told of a session without a step."""
+        if not self._is_added:
+            return
+        session_id = self._session_id
+        self._put_chunk()
+        if self._session_id != session_id:  # that chunk was the last one of its part
+            return
+        self._touched.add(self._session_id)
+        kept = Kept(agent=self._agent, contributor_id=self._identity.contributor_id, tally=self._tally)
+        end_session(self._spool, self._session_id, kept, status, members)
+
+    def _add(self) -> None:
+        if self._is_added:
+            return
+        opening = Opening(
+            provider=self._agent.provider,
+            model=self._agent.model,
+            machine_fingerprint=self._identity.machine_fingerprint,
+            app_version_hash=self._identity.app_version_hash,
+            client_version=self._identity.client_version,
+        )
+        self._spool.add_session(self._session_id, url=self._url, opening=opening)
+        self._is_added = True
+
+    def _state(self, tally: Tally) -> bytes:
+        kept = Kept(agent=self._agent, contributor_id=self._identity.contributor_id, tally=tally)
+        return msgspec.json.encode(kept)
+
+
+def chunk_draft(session: StoredSession, kept: Kept, trajectory_log: bytes) -> Draft:
+    """A CHUNK of `session`, its next one."""
+    head = {
+        "envelope_id": f"env_{uuid.uuid4()}",
+        "session_id": session.session_id,
+        "chunk_sequence": session.chunks,
+        "contributor_id": kept.contributor_id,
+    }
+    metadata = kept.agent.metadata(session.opening.client_version)
+    return draft_envelope(head, {"metadata": metadata}, trajectory_log=trajectory_log)
+
+
+def end_session(spool: Spool, session_id: str, kept: Kept, status: str, members: JsonObject) -> None:
+    """Put the SESSION_CLOSE, and say that no more will come. A session that was given up stays so."""
+    session = spool.current(session_id)
+    head = {"envelope_id": f"env_{uuid.uuid4()}", "session_id": session_id, "type": "SESSION_CLOSE"}
+    metadata = kept.agent.metadata(session.opening.client_version) | {"domain_tags": None, "session_embedding": None}
+    outcome = members | kept.tally.outcome(status, chunks=session.chunks)
+    try:
+        draft = draft_envelope(head, {"metadata": metadata, "outcome": outcome})
+        spool.put(session_id, "SESSION_CLOSE", draft, ends=True)
+    except SessionDoneError:
+        _logger.warning("the session %s was given up before it ended", session_id)
+
+
+def end_orphan(spool: Spool, session: StoredSession) -> None:
+    """End a session whose process is gone without a word: KILLED, with all the steps that it had kept."""
+    try:
+        kept = msgspec.json.decode(session.source_state, type=Kept)
+    except msgspec.DecodeError:
+        spool.end(session.session_id)
+        return
+    spool.put_kept_steps(session.session_id, lambda current, log: chunk_draft(current, kept, log))
+    end_session(spool, session.session_id, kept, "KILLED", {})

@@ -1,0 +1,1 @@
+"""What was signed and not yet delivered, on the contributor's disk."""

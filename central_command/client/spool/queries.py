@@ -1,0 +1,70 @@
+"""What is read of a spool inside a transaction; sessions are rows here, because their keys are in no record."""
+
+import sqlite3
+
+from central_command.client.contract.signing import SessionKey
+from central_command.client.spool.records import Opening, SessionState, StoredSession
+
+
+def session_row(connection: sqlite3.Connection, session_id: str) -> sqlite3.Row:
+    """A session's row. Raises KeyError for one that is not there."""
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM sessions WHERE session_id = ?", (session_id,)
+    ).fetchone()
+    if row is None:
+        raise KeyError(session_id)
+    return row
+
+
+def current_row(connection: sqlite3.Connection, session_id: str) -> sqlite3.Row:
+    """Where envelopes for `session_id` go now, after any moves. Raises KeyError as `session_row` does."""
+    row = session_row(connection, session_id)
+    while row["moved_to"] is not None:
+        row = session_row(connection, row["moved_to"])
+    return row
+
+
+def has_content(connection: sqlite3.Connection, session_id: str) -> bool:
+    """Whether a CHUNK or a kept step of the session waits."""
+    found = connection.execute(
+        "SELECT 1 FROM envelopes WHERE session_id = :id AND state = 'waiting' AND kind = 'CHUNK'"
+        " UNION ALL SELECT 1 FROM kept_steps WHERE session_id = :id LIMIT 1",
+        {"id": session_id},
+    ).fetchone()
+    return found is not None
+
+
+def waiting_totals(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many envelopes wait in all sessions, and how many bytes they and the kept steps hold."""
+    count, size = connection.execute(
+        "SELECT count(*), coalesce(sum(bytes), 0) + (SELECT coalesce(sum(length(text)), 0) FROM kept_steps)"
+        " FROM envelopes WHERE state = 'waiting'"
+    ).fetchone()
+    return count, size
+
+
+def stored_session(row: sqlite3.Row) -> StoredSession:
+    """A row of `sessions` as its record."""
+    names = ("provider", "model", "machine_fingerprint", "app_version_hash", "client_version")
+    private_key = row["private_key"]
+    return StoredSession(
+        session_id=row["session_id"],
+        url=row["url"],
+        state=SessionState(row["state"]),
+        opening=Opening(**{name: row[name] for name in names}),
+        public_key="" if private_key is None else SessionKey(private_key).public_key,
+        opened=row["shared_secret"] is not None,
+        next_sequence=row["next_sequence"],
+        chunks=row["chunks"],
+        steps=row["steps"],
+        envelopes=row["next_position"],
+        envelopes_accepted=row["envelopes_accepted"],
+        envelopes_refused=row["envelopes_refused"],
+        steps_accepted=row["steps_accepted"],
+        points=row["points"],
+        credited_steps=row["credited_steps"],
+        problem=row["problem"],
+        source=row["source"],
+        source_state=row["source_state"],
+        moved_to=row["moved_to"],
+    )

@@ -1,0 +1,474 @@
+"""What was recorded and not yet delivered, kept on disk: sessions, their keys, and their envelopes in order.
+
+Nothing is sent that was not committed here before, with its sequence number counted up in the same transaction, and
+what is sent again is the same bytes. The server recognises those, so a lost answer, a killed process and two
+processes that deliver the same session are all harmless: nothing is delivered twice, no sequence is broken.
+
+A session can be recorded before the server was ever reached: its envelopes wait as drafts, which are complete but for
+the attestation. The first one of them to be sent is signed in a transaction of its own, and from then on it is bytes.
+
+The file is SQLite with a rollback journal: several processes may share it, and SQLite before 3.51.3 can lose a commit
+when two of them checkpoint a write-ahead log. Every call is a transaction that ends in a sync: milliseconds, and more
+on a slow disk, so trio programs call it in a thread. One `Spool` may be used by several threads.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from central_command.client.contract.signing import Draft, SessionKey, agree, draft_of
+from central_command.client.spool.ownership import Ownership
+from central_command.client.spool.queries import current_row, has_content, session_row, stored_session, waiting_totals
+from central_command.client.spool.records import (
+    Opening,
+    SessionDoneError,
+    SessionState,
+    SpoolError,
+    SpoolFullError,
+    SpoolSettings,
+    SpoolStatistics,
+    StoredEnvelope,
+    StoredSession,
+    connect,
+)
+
+SEQUENCE_KINDS = frozenset({"CHUNK", "SESSION_CLOSE"})
+"""What uses up a sequence number; USER_FEEDBACK is signed with the next one and leaves it (docs/protocol.md)."""
+_MOVES_MAX = 3
+
+
+class Spool:
+    """A spool file, opened for one process; close it, or use it as a context manager.
+
+    A session belongs to the process that added or claimed it, until that process closes the spool or ends, however it
+    ends (a lock on a file beside the spool says so). Only its owner puts and delivers. Every method raises SpoolError
+    when the file cannot be read or written, and KeyError for a session that is not there.
+    """
+
+    def __init__(
+        self, path: Path, *, settings: SpoolSettings | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = path
+        self._settings = settings or SpoolSettings()
+        self._clock = clock
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._ownership = Ownership(path)
+            self._owner = self._ownership.owner
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise SpoolError(f"Cannot keep a spool in {path}: {error.strerror or error}.") from error
+        try:
+            self._connection = connect(path)
+        except SpoolError:
+            self._ownership.give_up()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Spool {self._path}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and give up what is owned; what waits stays. May be called again."""
+        with self._lock:
+            self._connection.close()
+            self._ownership.give_up()
+
+    # -- Sessions
+
+    def add_session(
+        self, session_id: str, *, url: str, opening: Opening, source: str | None = None, source_state: bytes = b""
+    ) -> StoredSession:
+        """Add a new session with a new key of its own, owned by this process; it need not be open yet."""
+        with self._transaction() as connection:
+            row = (session_id, url, SessionState.RECORDING, self._owner, SessionKey().private_key)
+            connection.execute(
+                "INSERT INTO sessions (session_id, url, state, owner, private_key, provider, model,"
+                " machine_fingerprint, app_version_hash, client_version, source, source_state, created_s)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, *msgspec.structs.astuple(opening), source, source_state, self._clock()),
+            )
+            self._forget_done(connection)
+            return stored_session(session_row(connection, session_id))
+
+    def session(self, session_id: str) -> StoredSession:
+        """A session as it is now."""
+        with self._transaction() as connection:
+            return stored_session(session_row(connection, session_id))
+
+    def current(self, session_id: str) -> StoredSession:
+        """A session as it is now, or the one that took over from it (`move`)."""
+        with self._transaction() as connection:
+            return stored_session(current_row(connection, session_id))
+
+    def sessions_of(self, source: str) -> list[StoredSession]:
+        """All sessions of one source, oldest first, whoever owns them."""
+        return self._select("source = ?", source)
+
+    def claim_orphans(self, url: str, *, with_source: bool = False) -> list[StoredSession]:
+        """Take over all sessions for `url` that are not done and whose owner is gone, oldest first.
+
+        Those with a source are left to whoever reads sources, unless `with_source`.
+        """
+        found = self._select("url = ? AND state IN ('recording', 'ended') AND owner IS NOT ?", url, self._owner)
+        return [each for each in found if (with_source or each.source is None) and self.claim(each.session_id)]
+
+    def claim(self, session_id: str) -> bool:
+        """Take over one session; False while another process that is alive owns it."""
+        with self._transaction() as connection:
+            owner = session_row(connection, session_id)["owner"]
+            if owner == self._owner:
+                return True
+            if owner is not None and self._ownership.is_alive(owner):
+                return False
+            connection.execute("UPDATE sessions SET owner = ? WHERE session_id = ?", (self._owner, session_id))
+            return True
+
+    def release(self, session_id: str) -> None:
+        """Give up a session, so that any process can claim it."""
+        self._update(session_id, "owner = NULL")
+
+    def opened(self, session_id: str, server_public_key: str) -> StoredSession:
+        """Keep the secret that the server's answer to the opening gives.
+
+        Raises InvalidServerKeyError (and keeps nothing) for a key that is none.
+        """
+        with self._transaction() as connection:
+            row = session_row(connection, session_id)
+            if row["shared_secret"] is None and row["private_key"] is not None:
+                secret = agree(row["private_key"], server_public_key)
+                connection.execute("UPDATE sessions SET shared_secret = ? WHERE session_id = ?", (secret, session_id))
+            return stored_session(session_row(connection, session_id))
+
+    def end(self, session_id: str) -> None:
+        """Say that no more CHUNK will come: deliver what waits and close it."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE sessions SET state = 'ended' WHERE session_id = ? AND state = 'recording'",
+                (current_row(connection, session_id)["session_id"],),
+            )
+
+    def closed(self, session_id: str, *, points: float | None = None, steps: int | None = None) -> None:
+        """Note that the server has closed it and what it credited. Its envelopes are forgotten, and its own key; the
+        shared secret stays for late feedback.
+        """
+        self._finish(session_id, SessionState.CLOSED, points, steps, None)
+
+    def fail(self, session_id: str, problem: str) -> None:
+        """Give up what still waits, for a reason that no retry can mend. Keys and envelopes are forgotten."""
+        self._finish(session_id, SessionState.FAILED, None, None, problem)
+
+    def move(self, session_id: str, new_session_id: str, problem: str) -> StoredSession | None:
+        """Give what still waits to a new session with a new key, because the server takes no more for the old one.
+
+        The old session is failed for `problem`; its source and state, and what is put to it later, go to the new one.
+        Nothing that was answered is sent again. None, and nothing is changed, when no CHUNK and no kept step waits, or
+        when this is the fourth move in a row without one envelope accepted.
+        """
+        with self._transaction() as connection:
+            old = session_row(connection, session_id)
+            moves = 1 if old["envelopes_accepted"] else old["moves"] + 1
+            if moves > _MOVES_MAX or not (old["state"] == "recording" or has_content(connection, session_id)):
+                return None
+            connection.execute(
+                "INSERT INTO sessions (session_id, private_key, owner, moves, url, state, provider, model,"
+                " machine_fingerprint, app_version_hash, client_version, source, source_state, created_s)"
+                " SELECT ?, ?, ?, ?, url, state, provider, model, machine_fingerprint, app_version_hash,"
+                " client_version, source, source_state, created_s FROM sessions WHERE session_id = ?",
+                (new_session_id, SessionKey().private_key, self._owner, moves, session_id),
+            )
+            self._move_contents(connection, session_id, new_session_id)
+            connection.execute(
+                "UPDATE sessions SET state = 'failed', moved_to = ?, problem = ?, private_key = NULL,"
+                " shared_secret = NULL, owner = NULL WHERE session_id = ?",
+                (new_session_id, problem, session_id),
+            )
+            return stored_session(session_row(connection, new_session_id))
+
+    # -- Envelopes
+
+    def put(
+        self,
+        session_id: str,
+        kind: str,
+        draft: Draft,
+        *,
+        steps: int = 0,
+        source_state: bytes | None = None,
+        ends: bool = False,
+    ) -> int:
+        """Keep an envelope behind all others of its session and return its position; signed at once when it can be.
+
+        `ends` says that no more CHUNK will come, as `end` does, in the same transaction.
+
+        Position, sequence, `source_state` (when given) and envelope are one transaction. Raises SpoolFullError at a
+        bound; envelopes without steps (SESSION_CLOSE, USER_FEEDBACK) are always taken, they are small and end things.
+        """
+        with self._transaction() as connection:
+            row = current_row(connection, session_id)
+            if steps:
+                self._check_room(connection, len(draft.before) + len(draft.after))
+            draft = draft.readdressed(session_id, row["session_id"])
+            position = self._insert(connection, row, kind, draft, steps, source_state)
+            if ends:
+                connection.execute("UPDATE sessions SET state = 'ended' WHERE session_id = ?", (row["session_id"],))
+            return position
+
+    def keep_steps(self, session_id: str, texts: Sequence[bytes], *, source_state: bytes | None = None) -> None:
+        """Keep steps (each its JSON text) that are not enough for a chunk yet, so that they outlive the process.
+
+        Raises SpoolFullError at a bound, and keeps none of them.
+        """
+        with self._transaction() as connection:
+            current = current_row(connection, session_id)["session_id"]
+            self._check_room(connection, sum(map(len, texts)))
+            connection.executemany(
+                "INSERT INTO kept_steps (session_id, text) VALUES (?, ?)", [(current, text) for text in texts]
+            )
+            if source_state is not None:
+                connection.execute("UPDATE sessions SET source_state = ? WHERE session_id = ?", (source_state, current))
+
+    def put_kept_steps(self, session_id: str, draft: Callable[[StoredSession, bytes], Draft]) -> int:
+        """Make all kept steps of a session one CHUNK, of `draft(session, trajectory_log)`, and return how many."""
+        with self._transaction() as connection:
+            row = current_row(connection, session_id)
+            current = row["session_id"]
+            rows = connection.execute("SELECT text FROM kept_steps WHERE session_id = ? ORDER BY n", (current,))
+            texts = [text for (text,) in rows]
+            if texts:
+                chunk = draft(stored_session(row), b"[" + b",".join(texts) + b"]")
+                self._insert(connection, row, "CHUNK", chunk, len(texts), None)
+                connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (current,))
+            return len(texts)
+
+    def next_waiting(self, session_id: str) -> StoredEnvelope | None:
+        """The first envelope that waits, signed; None when none does. The session must be open.
+
+        Asked again before `accepted` or `refused`, it gives the same bytes.
+        """
+        return next(iter(self.waiting(session_id, envelopes_max=1, bytes_max=0)), None)
+
+    def waiting(self, session_id: str, *, envelopes_max: int, bytes_max: int) -> list[StoredEnvelope]:
+        """The first envelopes that wait, signed, in order; as `next_waiting`.
+
+        At most `envelopes_max`, and about `bytes_max` bytes together, but the first however large it is.
+        """
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT position, bytes FROM envelopes WHERE session_id = ? AND state = 'waiting'"
+                " ORDER BY position LIMIT ?",
+                (session_id, envelopes_max),
+            ).fetchall()
+            totals = accumulate(row["bytes"] for row in rows)
+            positions = [
+                row["position"]
+                for n, (row, total) in enumerate(zip(rows, totals, strict=True))
+                if not n or total <= bytes_max
+            ]
+            return [self._signed(connection, session_id, position) for position in positions]
+
+    def accepted(self, session_id: str, *positions: int) -> None:
+        """Note that the server has these envelopes; their bytes are forgotten."""
+        self._answered(session_id, positions, "delivered", None)
+
+    def refused(self, session_id: str, position: int, answer: str) -> None:
+        """Note that the server refused an envelope for good, and in what words; its bytes are forgotten."""
+        self._answered(session_id, (position,), "refused", answer)
+
+    # -- Counting
+
+    def count_dropped(self, *, envelopes: int, steps: int) -> None:
+        """Count what could not be put because the spool was full."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO dropped VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET count = count + excluded.count",
+                [("envelopes", envelopes), ("steps", steps)],
+            )
+
+    def statistics(self) -> SpoolStatistics:
+        """What waits now and what was dropped, over all processes."""
+        with self._transaction() as connection:
+            waiting = waiting_totals(connection)
+            sessions = connection.execute(
+                "SELECT count(*) FROM sessions WHERE state IN ('recording', 'ended')"
+            ).fetchone()[0]
+            dropped = dict(connection.execute("SELECT name, count FROM dropped").fetchall())
+        return SpoolStatistics(
+            sessions=sessions,
+            envelopes=waiting[0],
+            bytes=waiting[1],
+            envelopes_dropped=dropped.get("envelopes", 0),
+            steps_dropped=dropped.get("steps", 0),
+        )
+
+    # -- Inside
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                finally:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                raise SpoolError(f"The spool {self._path} cannot be used: {error}.") from error
+
+    def _select(self, condition: str, *values: Any) -> list[StoredSession]:
+        with self._transaction() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM sessions WHERE {condition} ORDER BY created_s, rowid",  # noqa: S608 -- fixed texts
+                values,
+            ).fetchall()
+            return [stored_session(row) for row in rows]
+
+    def _update(self, session_id: str, assignment: str, *values: Any, only: str = "TRUE") -> None:
+        with self._transaction() as connection:
+            session_row(connection, session_id)
+            connection.execute(
+                f"UPDATE sessions SET {assignment} WHERE session_id = ? AND {only}",  # noqa: S608 -- fixed texts
+                (*values, session_id),
+            )
+
+    def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
+        count, waiting_bytes = waiting_totals(connection)
+        if count >= self._settings.envelopes_max or waiting_bytes + size > self._settings.bytes_max:
+            raise SpoolFullError(
+                f"The spool {self._path} is full: {count} envelopes, {waiting_bytes} bytes wait in it."
+            )
+
+    def _signed(self, connection: sqlite3.Connection, session_id: str, position: int) -> StoredEnvelope:
+        row = connection.execute(
+            "SELECT * FROM envelopes WHERE session_id = ? AND position = ?", (session_id, position)
+        ).fetchone()
+        body = row["body"]
+        if not row["signed"]:
+            session = session_row(connection, session_id)
+            if session["shared_secret"] is None:
+                raise ValueError(f"{session_id} is not open")
+            draft = Draft(body[: row["split"]], body[row["split"] :])
+            body = draft.signed(session["shared_secret"], row["sequence"], session["app_version_hash"])
+            connection.execute(
+                "UPDATE envelopes SET body = ?, bytes = ?, signed = 1 WHERE session_id = ? AND position = ?",
+                (body, len(body), session_id, position),
+            )
+        return StoredEnvelope(session_id=session_id, position=position, kind=row["kind"], steps=row["steps"], body=body)
+
+    def _answered(self, session_id: str, positions: Sequence[int], state: str, answer: str | None) -> None:
+        """An envelope that was answered before stays as it is: it is counted once."""
+        with self._transaction() as connection:
+            found = [
+                connection.execute(
+                    "UPDATE envelopes SET state = ?, answer = ?, body = NULL"
+                    " WHERE session_id = ? AND position = ? AND state = 'waiting' RETURNING steps",
+                    (state, answer, session_id, position),
+                ).fetchone()
+                for position in positions
+            ]
+            counted = [row["steps"] for row in found if row is not None]
+            if not counted:
+                return
+            accepted = state == "delivered"
+            connection.execute(
+                "UPDATE sessions SET envelopes_accepted = envelopes_accepted + ?,"
+                " envelopes_refused = envelopes_refused + ?, steps_accepted = steps_accepted + ?,"
+                " problem = coalesce(problem, ?) WHERE session_id = ?",
+                (
+                    len(counted) if accepted else 0,
+                    0 if accepted else len(counted),
+                    sum(counted) if accepted else 0,
+                    answer,
+                    session_id,
+                ),
+            )
+
+    def _finish(
+        self, session_id: str, state: SessionState, points: float | None, steps: int | None, problem: str | None
+    ) -> None:
+        with self._transaction() as connection:
+            session_row(connection, session_id)
+            connection.execute(
+                "UPDATE sessions SET state = ?, points = ?, credited_steps = ?, problem = coalesce(?, problem),"
+                " private_key = NULL, owner = NULL, shared_secret = CASE WHEN ? THEN shared_secret END"
+                " WHERE session_id = ?",
+                (state, points, steps, problem, state is SessionState.CLOSED, session_id),
+            )
+            connection.execute("DELETE FROM envelopes WHERE session_id = ?", (session_id,))
+            connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (session_id,))
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        row: sqlite3.Row,
+        kind: str,
+        draft: Draft,
+        steps: int,
+        source_state: bytes | None,
+    ) -> int:
+        session_id, position, sequence = row["session_id"], row["next_position"], row["next_sequence"]
+        state = SessionState(row["state"])
+        if state is SessionState.FAILED or (state is SessionState.CLOSED and kind != "USER_FEEDBACK"):
+            raise SessionDoneError(f"The session {session_id} takes no more: it is {state}.")
+        body, signed = draft.before + draft.after, row["shared_secret"] is not None
+        if signed:
+            body = draft.signed(row["shared_secret"], sequence, row["app_version_hash"])
+        connection.execute(
+            "INSERT INTO envelopes (session_id, position, kind, sequence, steps, state, split, signed, bytes, body)"
+            " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?, ?)",
+            (session_id, position, kind, sequence, steps, len(draft.before), signed, len(body), body),
+        )
+        connection.execute(
+            "UPDATE sessions SET next_position = ?, next_sequence = ?, chunks = chunks + ?, steps = steps + ?,"
+            " source_state = coalesce(?, source_state), state = ?, owner = ? WHERE session_id = ?",
+            (
+                position + 1,
+                sequence + (kind in SEQUENCE_KINDS),
+                kind == "CHUNK",
+                steps,
+                source_state,
+                SessionState.ENDED if state is SessionState.CLOSED else state,
+                self._owner,
+                session_id,
+            ),
+        )
+        return int(position)
+
+    def _move_contents(self, connection: sqlite3.Connection, session_id: str, new_session_id: str) -> None:
+        connection.execute("UPDATE kept_steps SET session_id = ? WHERE session_id = ?", (new_session_id, session_id))
+        rows = connection.execute(
+            "SELECT * FROM envelopes WHERE session_id = ? AND state = 'waiting' ORDER BY position", (session_id,)
+        ).fetchall()
+        for row in rows:
+            draft = draft_of(row["body"], row["split"], signed=row["signed"]).readdressed(session_id, new_session_id)
+            self._insert(connection, session_row(connection, new_session_id), row["kind"], draft, row["steps"], None)
+        connection.execute("DELETE FROM envelopes WHERE session_id = ?", (session_id,))
+
+    def _forget_done(self, connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "DELETE FROM sessions WHERE state IN ('closed', 'failed') AND source IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM sessions AS later WHERE later.session_id = sessions.moved_to"
+            " AND later.state IN ('recording', 'ended')) AND rowid NOT IN"
+            " (SELECT rowid FROM sessions WHERE state IN ('closed', 'failed') AND source IS NULL"
+            " ORDER BY rowid DESC LIMIT ?)",
+            (self._settings.done_sessions_max,),
+        )

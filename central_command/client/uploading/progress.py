@@ -1,0 +1,89 @@
+"""How far an upload is: a bar for each session and one for all on a terminal; elsewhere only what is worth a line."""
+
+import sys
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from central_command.client.delivering.posting import Waiting, printable
+
+
+class Display:
+    """Shows bars on `console` (standard error) when that is a terminal, and prints lines on standard output."""
+
+    def __init__(self, console: Console, *, files: int) -> None:
+        self._is_shown = console.is_terminal
+        self._progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not self._is_shown,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._all = self._progress.add_task("all", total=files, unit="files") if files > 1 else None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, lines: Iterable[str]) -> None:
+        """Print lines on standard output, above the bars when both are on one terminal."""
+        for line in lines:
+            if self._is_shown and sys.stdout.isatty():
+                self._progress.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            else:
+                click.echo(line)
+
+    def file_done(self) -> None:
+        """One more file is done, well or not."""
+        if self._all is not None:
+            self._progress.advance(self._all)
+
+    def session(self, name: str, *, steps: int, done: int) -> "SessionBar":
+        """A bar for the steps of one file, of which `done` are delivered; leave it to take it away."""
+        return SessionBar(self._progress, escape(printable(name)), steps=steps, done=done, is_shown=self._is_shown)
+
+
+class SessionBar:
+    """The bar of one file."""
+
+    def __init__(self, progress: Progress, name: str, *, steps: int, done: int, is_shown: bool) -> None:
+        self._progress = progress
+        self._name = name
+        self._is_shown = is_shown
+        self._task: TaskID = progress.add_task(name, total=steps, completed=done, unit="steps")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.remove_task(self._task)
+
+    def advance(self, steps: int) -> None:
+        """So many more steps were accepted."""
+        self._progress.update(self._task, advance=steps, description=self._name)
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Sending waits; this is said with its reason."""
+        text = f"waiting {waiting.seconds:.0f} s: {waiting.reason}"
+        if self._is_shown:
+            self._progress.update(self._task, description=f"{self._name} ({escape(text)})", refresh=True)
+        else:
+            click.echo(f"  {text}", err=True)

@@ -1,0 +1,154 @@
+"""What an upload says in the end: some lines for each file, and a table of all sessions."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from central_command.client.delivering.posting import printable
+from central_command.client.spool.records import SessionState, StoredSession
+from central_command.client.transcripts.reader import Transcript
+from central_command.client.uploading.planning import Plan
+from central_command.client.uploading.sending import failure_of
+from central_command.client.uploading.timing import Shift
+from central_command.client.uploading.uploads import ENDED_BY_SERVER, state_of
+
+_SESSION_ID_CHARS = 41
+"""Never cut, because other commands take it."""
+
+
+class FileReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one file: what was said of it, the sessions it has on the server, and a problem, one sentence.
+
+    `already_there` says that nothing was left to send; `unreachable` that the server could not be had any more.
+    """
+
+    path: Path
+    notes: tuple[str, ...] = ()
+    sessions: tuple[StoredSession, ...] = ()
+    earlier: frozenset[str] = frozenset()
+    problem: str | None = None
+    already_there: bool = False
+    unreachable: bool = False
+
+
+def describe(transcript: Transcript, model: str) -> list[str]:
+    """What a transcript holds and what is left out of it."""
+    usage = transcript.usage
+    lines = [f"{len(transcript.steps)} steps by {printable(model)} ({transcript.provider})"]
+    if usage.output_tokens:
+        lines[0] += f", which reported {usage.input_tokens:,} tokens read and {usage.output_tokens:,} written"
+    if transcript.unreadable_lines:
+        lines.append(f"{transcript.unreadable_lines} unreadable line(s) left out")
+    if transcript.skipped_sidechain_events:
+        lines.append(f"{transcript.skipped_sidechain_events} event(s) of sub-agents left out")
+    if transcript.started_s is None:
+        lines.append("the file holds no times: every step carries that of this upload")
+    return lines
+
+
+def describe_shift(shift: Shift) -> str:
+    """By how much the times of a session are moved, and what of it is kept."""
+    moved = timedelta(seconds=round(abs(shift.seconds)))
+    direction = "forward" if shift.seconds >= 0 else "back"
+    kept = "distances between steps are kept"
+    if shift.span_factor < 1:
+        kept = f"the session spans more than the server takes, so its distances are {shift.span_factor:.1%} of the real"
+    return f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
+
+
+def lines_of(report: FileReport) -> Iterable[str]:
+    """The report of one file, as lines; a session's id stands in the table."""
+    yield f"{printable(str(report.path))}:"
+    for note in report.notes:
+        yield f"  {note}"
+    for session in report.sessions:
+        if session.session_id in report.earlier:
+            continue
+        yield (
+            f"  accepted: {session.envelopes_accepted} of {session.envelopes} envelopes, "
+            f"{session.steps_accepted} of {session.steps} steps"
+        )
+        if session.points is not None:
+            steps = "" if session.credited_steps is None else f" for {session.credited_steps} steps"
+            yield f"  credited: {session.points:,.10g} points{steps}"
+        elif session.state is SessionState.CLOSED and session.problem is None:
+            yield "  credited: the server did not say"
+        if session.problem == ENDED_BY_SERVER:
+            yield f"  {ENDED_BY_SERVER}: what came after it is a further session"
+    if report.already_there:
+        yield "  already uploaded completely: skipped (--no-resume sends it anew)"
+    if report.problem is not None:
+        yield f"  not delivered: {report.problem}"
+        if failure_of(report.sessions):
+            yield "  trying again will not help; --no-resume sends the file anew"
+
+
+def table_of(reports: Sequence[FileReport]) -> Table:
+    """One row a session, or a file without one."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("file", no_wrap=True, overflow="ellipsis", min_width=12, max_width=40)
+    table.add_column("session", no_wrap=True, min_width=_SESSION_ID_CHARS)
+    for heading in ("envelopes", "steps", "points"):
+        table.add_column(heading, justify="right")
+    table.add_column("", overflow="fold")
+    for report in reports:
+        name = Text(printable(report.path.name))
+        for session in report.sessions:
+            table.add_row(
+                name,
+                session.session_id,
+                f"{session.envelopes_accepted}",
+                f"{session.steps_accepted}",
+                "" if session.points is None else f"{session.points:,.10g}",
+                _result(report, session),
+            )
+        if not report.sessions:
+            table.add_row(name, "", "0", "0", "", "not delivered" if report.problem else "")
+    return table
+
+
+def _result(report: FileReport, session: StoredSession) -> str:
+    continued = state_of(session).continues is not None
+    if session.session_id in report.earlier:
+        word = "there before"
+    elif session.state is SessionState.CLOSED and session.problem in {None, ENDED_BY_SERVER}:
+        word = "delivered"
+    else:
+        word = "not delivered"
+    return f"{word}, continues the one before" if continued else word
+
+
+def plans_table(plans: Sequence[tuple[Path, Plan]]) -> Table:
+    """What would be sent, a row a file, and the sums."""
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
+    table.add_column(
+        "file", footer=f"{len(plans)} file(s)", no_wrap=True, overflow="ellipsis", min_width=12, max_width=40
+    )
+    for name, values in (
+        ("sessions", [each.sessions for _, each in plans]),
+        ("envelopes", [each.envelopes for _, each in plans]),
+        ("bytes", [each.bytes for _, each in plans]),
+        ("steps", [sum(each.steps.values()) for _, each in plans]),
+    ):
+        table.add_column(name, footer=f"{sum(values):,}", justify="right")
+    table.add_column("of these", overflow="fold")
+    for path, each in plans:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(each.steps.items()))
+        if not each.envelopes:
+            kinds = "already uploaded completely"
+        elif each.continues:
+            kinds = f"{kinds or 'nothing but the end'}; goes on with an open session"
+        table.add_row(
+            Text(printable(path.name)),
+            f"{each.sessions:,}",
+            f"{each.envelopes:,}",
+            f"{each.bytes:,}",
+            f"{sum(each.steps.values()):,}",
+            kinds,
+        )
+    return table

@@ -1,0 +1,343 @@
+"""The `watch` command: follows folders of session files, and sends each session's steps while it grows.
+
+Files are polled: their size and time of change. A file that changed is read again from its start, which every reader
+allows, and of its steps those that are settled (`Transcript.settled_steps`) and were not sent before may go out. They
+are gathered into chunks: a chunk goes when 200 steps wait, or when the first of them has waited `chunk_s`. A file that
+has not changed for `quiet_s` is sent to its end and its session closed; when it grows again, a further one follows.
+
+All that matters is in the spool. What is held here (when a file was last seen, since when steps wait) only saves work
+and may be lost at any time.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import random
+
+import click
+import httpx
+import msgspec
+import trio
+
+from central_command.client.contract.chunking import CHUNK_STEPS_MAX
+from central_command.client.contract.identity import Identity
+from central_command.client.delivering.pacing import ByteBudget, PacedDelivery, Pauses
+from central_command.client.delivering.posting import RetryPolicy, Waiting, printable
+from central_command.client.spool.records import SpoolError, StoredSession
+from central_command.client.transcripts.reader import FILE_BYTES_MAX, Transcript
+from central_command.client.uploading.authoring import Work
+from central_command.client.uploading.options import (
+    AT_ONCE_DEFAULT,
+    Options,
+    client_for,
+    interruptible,
+    opened_uploads,
+    own_identity,
+    read_in_thread,
+    server_options,
+    work_of,
+)
+from central_command.client.uploading.sending import NotSentError, Sender, failure_of
+from central_command.client.uploading.sources import FILES_MAX, FileError, NoSessionError, files_below
+from central_command.client.uploading.uploads import Uploads, is_unfinished, state_of, taken, without
+
+_READING_SHARE = 20
+"""A file is read again only after so many times as long as its last reading took: at most 5 % of one core a file."""
+
+
+class WatchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How often is looked, how long settled steps are gathered, and when a file counts as done; seconds."""
+
+    interval_s: float = 10.0
+    chunk_s: float = 300.0
+    quiet_s: float = 1_800.0
+
+
+class _Followed:
+    """What is known of one file: how it was last seen, since when it has steps to send, and when it was read."""
+
+    def __init__(self) -> None:
+        self.seen: tuple[int, int] | None = None
+        self.work: Work | None = None
+        self.waiting_since: float | None = None
+        self.is_open = True
+        self.next_reading = 0.0
+        self.last_problem = ""
+
+
+class Watcher:
+    """Follows `folders`; `poll` looks once, `run` looks for ever. It may be cancelled at any point."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        uploads: Uploads,
+        identity: Identity,
+        folders: Sequence[Path],
+        options: Options,
+        times: WatchOptions,
+        *,
+        policy: RetryPolicy | None = None,
+        now_s: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random,
+        say: Callable[[str], None] = click.echo,
+    ) -> None:
+        self._folders = [folder.resolve() for folder in folders]
+        self._uploads = uploads
+        self._options = options
+        self._times = times
+        self._now_s = now_s
+        self._say = say
+        self._sender = Sender(uploads, identity, now_s=now_s)
+        self._delivery = PacedDelivery(
+            client, policy=policy or RetryPolicy(), random=jitter, on_wait=self._say_waiting, pauses=Pauses()
+        )
+        self._limit = trio.CapacityLimiter(options.at_once)
+        self._budget = ByteBudget(FILE_BYTES_MAX)
+        self._followed: dict[Path, _Followed] = {}
+        self._unfinished: dict[Path, StoredSession] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Watcher of {len(self._folders)} folder(s), {len(self._followed)} file(s)>"
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self.poll()
+            await trio.sleep(self._times.interval_s)
+
+    async def poll(self) -> None:
+        """Look at every file once, and send what is due; returns when that is delivered or failed."""
+        if self._unfinished is None:
+            self._unfinished = self._left_by_earlier_runs()
+        there = await trio.to_thread.run_sync(_files, self._folders)
+        async with trio.open_nursery() as nursery:
+            for path in [path for path in self._followed if path not in there]:
+                nursery.start_soon(self._finish_vanished, path, self._followed.pop(path).work)
+            for path in [path for path in self._unfinished if path not in there]:
+                nursery.start_soon(self._finish_vanished, path, _work_of_stored(self._unfinished.pop(path)))
+            for path, (size, changed_ns) in there.items():
+                followed = self._followed.setdefault(path, _Followed())
+                is_quiet = self._now_s() - changed_ns / 1e9 >= self._times.quiet_s
+                if followed.seen is None and is_quiet and path not in self._unfinished:
+                    # It was done before anyone watched: `upload` is for those.
+                    followed.seen, followed.is_open = (size, changed_ns), False
+                if self._is_due(followed, (size, changed_ns), is_quiet=is_quiet):
+                    nursery.start_soon(self._look, path, followed, (size, changed_ns), is_quiet)
+
+    def _is_due(self, followed: _Followed, seen: tuple[int, int], *, is_quiet: bool) -> bool:
+        if is_quiet:
+            return followed.is_open or followed.seen != seen
+        if trio.current_time() < followed.next_reading:
+            return False
+        since = followed.waiting_since
+        return followed.seen != seen or (since is not None and trio.current_time() - since >= self._times.chunk_s)
+
+    async def _look(self, path: Path, followed: _Followed, seen: tuple[int, int], is_quiet: bool) -> None:  # noqa: FBT001
+        """Read a file and send what is due; every problem is said once and leaves the file to a later look."""
+        async with self._limit, self._budget.hold(seen[0]):
+            try:
+                started = time.monotonic()
+                transcript = await read_in_thread(path, self._options.provider)
+                took_s = time.monotonic() - started
+                followed.next_reading = trio.current_time() + took_s * _READING_SHARE
+                await self._send_due(path, followed, transcript, is_quiet=is_quiet)
+            except NoSessionError:
+                followed.is_open = not is_quiet
+            except NotSentError as error:
+                self._complain(path, followed, str(error))
+                if not error.final:
+                    return  # `seen` stays as it was: the next look tries again
+                followed.is_open = False
+            except (FileError, SpoolError) as error:
+                followed.is_open = not is_quiet
+                if is_quiet:
+                    self._complain(path, followed, str(error))
+            followed.seen = seen
+
+    async def _send_due(self, path: Path, followed: _Followed, transcript: Transcript, *, is_quiet: bool) -> None:
+        settled = transcript.steps if is_quiet else transcript.steps[: transcript.settled_steps]
+        if not settled:
+            return
+        work = work_of(path, transcript, self._options)
+        with self._uploads.claimed(work.source) as is_claimed:
+            if not is_claimed:
+                return
+            before = self._uploads.sessions(work.source)
+            if problem := failure_of(before):
+                raise NotSentError(problem, final=True)
+            queue = without(settled, taken(before))
+            now = trio.current_time()
+            if queue and followed.waiting_since is None:
+                followed.waiting_since = now
+            is_full = len(queue) >= CHUNK_STEPS_MAX
+            has_waited = followed.waiting_since is not None and now - followed.waiting_since >= self._times.chunk_s
+            if not (is_quiet or (queue and (is_full or has_waited))):
+                return
+            if not queue and not any(map(is_unfinished, before)):
+                followed.is_open = False
+                return
+            followed.work, followed.is_open = work, True
+            await self._sender.send(self._delivery, work, settled, close=is_quiet)
+            followed.waiting_since, followed.is_open, followed.last_problem = None, not is_quiet, ""
+            self._tell(path, before, self._uploads.sessions(work.source))
+
+    def _tell(self, path: Path, before: list[StoredSession], after: list[StoredSession]) -> None:
+        known = {session.session_id: session for session in before}
+        for session in after:
+            old = known.get(session.session_id)
+            steps = session.steps_accepted - (old.steps_accepted if old else 0)
+            closed = not is_unfinished(session) and (old is None or is_unfinished(old))
+            if not steps and not closed:
+                continue
+            text = f"{printable(path.name)}: {steps} more step(s) in {session.session_id}"
+            if old is None and (continues := state_of(session).continues):
+                text += f", which goes on from {continues}"
+            if closed:
+                text += ", closed"
+                text += f": {session.points:,.10g} points" if session.points is not None else ""
+            self._say(text)
+
+    async def _finish_vanished(self, path: Path, work: Work | None) -> None:
+        """Close the session of a file that is gone: what was signed is delivered, and credited as it is."""
+        if self._unfinished is not None:
+            self._unfinished.pop(path, None)
+        if work is None:
+            return
+        with self._uploads.claimed(work.source) as is_claimed:
+            try:
+                before = self._uploads.sessions(work.source)
+                if is_claimed and any(map(is_unfinished, before)):
+                    await self._sender.send(self._delivery, work, (), close=True)
+                    self._tell(path, before, self._uploads.sessions(work.source))
+            except (NotSentError, SpoolError) as error:
+                self._say(f"{printable(str(path))}: not delivered: {error}")
+
+    def _left_by_earlier_runs(self) -> dict[Path, StoredSession]:
+        """The sessions of files in the folders that are not closed and that no other program is sending, by file."""
+        found = {}
+        for session in self._uploads.spool.claim_orphans(self._uploads.url, with_source=True):
+            self._uploads.spool.release(session.session_id)
+            if session.source is None:
+                continue
+            path = Path(state_of(session).path)
+            if any(folder in path.parents for folder in self._folders):
+                found[path] = session
+        return found
+
+    def _complain(self, path: Path, followed: _Followed, problem: str) -> None:
+        if problem != followed.last_problem:
+            followed.last_problem = problem
+            self._say(f"{printable(str(path))}: not delivered: {problem}")
+
+    def _say_waiting(self, waiting: Waiting) -> None:
+        if waiting.attempt == 1:
+            self._say(f"waiting {waiting.seconds:.0f} s: {waiting.reason}")
+
+
+def _files(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Size in bytes and time of change in nanoseconds of each file in `folders`, of at most FILES_MAX."""
+    found: dict[Path, tuple[int, int]] = {}
+    for folder in folders:
+        for path in files_below(folder):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            found[path] = (status.st_size, status.st_mtime_ns)
+            if len(found) >= FILES_MAX:
+                return found
+    return found
+
+
+def _work_of_stored(session: StoredSession) -> Work:
+    state = state_of(session)
+    return Work(
+        source=session.source or "",
+        path=state.path,
+        provider=session.opening.provider,
+        model=session.opening.model,
+        agent_role=state.metadata.get("agent_role") or "agent",
+        agent_id=state.metadata.get("agent_id") or "",
+    )
+
+
+async def _run(
+    folders: Sequence[Path], uploads: Uploads, identity: Identity, options: Options, times: WatchOptions
+) -> None:
+    async with client_for(options) as client:
+        watcher = Watcher(client, uploads, identity, folders, options, times)
+        await interruptible(watcher.run)
+
+
+@click.command(name="watch")
+@click.argument(
+    "folders",
+    metavar="DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@server_options
+@click.option(
+    "--quiet-s",
+    type=click.FloatRange(min=1),
+    default=1_800.0,
+    show_default=True,
+    help="Seconds without a change after which a file's session is closed.",
+)
+@click.option(
+    "--chunk-s",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    help="Seconds for which new steps are gathered, unless 200 wait.",
+)
+@click.option(
+    "--interval-s",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds between two looks at the folder.",
+)
+def watch_command(
+    *,
+    folders: tuple[Path, ...],
+    url: str,
+    provider: str | None,
+    contributor_id: str | None,
+    model: str | None,
+    insecure: bool,
+    quiet_s: float,
+    chunk_s: float,
+    interval_s: float,
+) -> None:
+    """Follow folders and upload the sessions in them while they grow, until Ctrl-C.
+
+    New steps are sent in chunks as they settle, and a session is closed when its file has been quiet for --quiet-s
+    seconds; if the file grows after that, a further session goes on from it. Files that were quiet before anyone
+    watched are left to `upload`. It may be stopped at any point and started again: nothing is sent twice. Everything
+    that stands in the files is sent as it is.
+
+    Example: central-command watch ~/.claude/projects
+
+    Exit status: 0 stopped by SIGINT (Ctrl-C) or SIGTERM, 1 anything else.
+    """
+    options = Options(
+        url=url,
+        provider=provider,
+        model=(model or "").strip() or None,
+        insecure=insecure,
+        at_once=AT_ONCE_DEFAULT,
+    )
+    times = WatchOptions(interval_s=interval_s, chunk_s=chunk_s, quiet_s=quiet_s)
+    identity = own_identity(contributor_id)
+    try:
+        with opened_uploads(url) as uploads:
+            click.echo(f"Watching {len(folders)} folder(s); Ctrl-C ends it.")
+            trio.run(_run, folders, uploads, identity, options, times)
+    except SpoolError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("Stopped. What is not sent yet is sent when it is started again.", err=True)
+    sys.exit(0)

@@ -1,0 +1,1 @@
+"""The commands of `central-command`: they parse, call and print; what they do is done below."""

@@ -1,0 +1,77 @@
+"""How a command ends: its exit status, and one sentence on stderr for whatever an operator can do something about."""
+
+# ruff: noqa: PLC0415 (imports within functions: a command that does not fail needs none of them)
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+
+EXIT_FAILED = 1
+"""Something was found (`verify`), is not there (`show`), or went wrong unexpectedly."""
+
+EXIT_REFUSED = 2
+"""Nothing was started: a wrong option or setting, a missing key, a data directory or an address in use."""
+
+EXIT_DAMAGED = 3
+"""What is stored contradicts itself: a restart does not mend that."""
+
+EXIT_STORAGE_FAILED = 5
+"""The disk failed while serving: a restart decides what is on it. (4 is a server that did not stop in time.)"""
+
+EXIT_INTERRUPTED = 130
+"""Ctrl-C ended a command, as shells count it: 128 + SIGINT."""
+
+
+@contextmanager
+def one_sentence_for_failures() -> Iterator[None]:
+    """Turn what an operator can do something about into one sentence and an exit status.
+
+    Anything else is a bug, and keeps its traceback for whoever mends it.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+        if any(isinstance(each, KeyboardInterrupt) for each in leaves(error)):
+            raise SystemExit(EXIT_INTERRUPTED) from None
+        known = [(status, sentence) for each in leaves(error) for status, sentence in explanations(each)]
+        if not known:
+            raise
+        status, sentence = max(known)
+        leave(sentence, status)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group (trio's nurseries raise groups), or the one itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
+
+
+def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
+    """The exit status and the sentence for an error that is no bug; nothing for one that is."""
+    from central_command.http.connections.server import CannotListenError
+    from central_command.http.settings import HttpSettingsError
+    from persistence.databases.database import DatabaseFailure
+    from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
+    from persistence.keys.sealing import MasterKeyError
+    from persistence.upkeep.manifest import BackupRefused
+
+    match error:
+        case BackupRefused() | DataDirectoryLocked() | MasterKeyError() | HttpSettingsError() | CannotListenError():
+            yield EXIT_REFUSED, str(error)
+        case StorageDamage():
+            yield EXIT_DAMAGED, str(error)
+        case StorageFailure() | DatabaseFailure():
+            yield EXIT_STORAGE_FAILED, str(error)
+        case OSError(strerror=str()):
+            yield EXIT_REFUSED, f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+
+
+def leave(sentence: str, status: int) -> NoReturn:
+    """Say why on stderr, and end with `status`."""
+    click.echo(f"central-command: {sentence}", err=True)
+    raise SystemExit(status)

@@ -1,0 +1,113 @@
+"""What the commands do with a data directory that is not being served by them: read, verify, copy, rebuild."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from central_command.commands.show import Statistics
+from persistence.databases.counters import Counters
+from persistence.databases.database import Database, open_database_read_only
+from persistence.databases.ledger import Ledger
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.session_index import SessionIndex, SessionRow
+from persistence.files.failures import StorageDamage
+from persistence.files.file_system import OsFileSystem
+from persistence.format import times
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.recovery import stored_bytes
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep import backup, rebuilding, restoring, verification
+from persistence.upkeep.copying import Progress
+from persistence.upkeep.manifest import Manifest
+
+
+@asynccontextmanager
+async def _databases(layout: DataLayout) -> AsyncIterator[tuple[Database, Database]]:
+    for path in (layout.sessions_database, layout.ledger_database):
+        if not path.exists():
+            raise StorageDamage(f"{path} does not exist: is {layout.root} a server's data directory?")
+    async with (
+        open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as sessions,
+        open_database_read_only(layout.ledger_database, LEDGER_SCHEMA) as ledger,
+    ):
+        yield sessions, ledger
+
+
+async def trajectory_line(data_directory: Path, settings: StorageSettings, session_id: str) -> bytes | str:
+    """Return the line of a session's trajectory, or a sentence saying why there is none."""
+    del settings  # the index knows where the line is
+    layout = DataLayout(data_directory)
+    async with _databases(layout) as (sessions, _):
+        index = SessionIndex(sessions)
+        row = await index.one(session_id)
+        if row is None:
+            return f"There is no session {session_id!r} in {data_directory}."
+        summary = await index.trajectory(session_id)
+    if summary is None:
+        if not row.closed:
+            return f"Session {session_id} is still open; its trajectory is written when it closes."
+        if row.chunks:
+            return f"Session {session_id} is closed, but its trajectory is not written yet."
+        return f"Session {session_id} was closed without a chunk, so it has no trajectory."
+    position = summary.position
+    path = layout.journal(JournalName.TRAJECTORIES) / f"{position.day}.jsonl"
+    file = OsFileSystem().open_read_only(path)
+    try:
+        return file.read_at(position.offset, position.length)
+    finally:
+        file.close()
+
+
+async def list_sessions(
+    data_directory: Path, settings: StorageSettings, *, closed: bool | None, limit: int
+) -> list[SessionRow]:
+    """Return at most `limit` sessions, newest first; only closed or only open ones when `closed` is given."""
+    del settings  # a database that is only read needs none
+    async with _databases(DataLayout(data_directory)) as (sessions, _):
+        return await SessionIndex(sessions).sessions_page(limit, closed=closed)
+
+
+async def read_statistics(data_directory: Path, settings: StorageSettings, *, days: int, leaders: int) -> Statistics:
+    """Return what the server's `/v1/stats` endpoints answer."""
+    del settings
+    layout = DataLayout(data_directory)
+    files = OsFileSystem()
+    held = sum(stored_bytes(files, layout.journal(name)) for name in JournalName if layout.journal(name).is_dir())
+    async with _databases(layout) as (sessions, ledger):
+        counters = Counters(sessions, ledger)
+        return Statistics(
+            summary=await counters.summary(held),
+            daily=await counters.daily(days, datetime.now(UTC).date()),
+            models=await counters.models(),
+            providers=await counters.providers(),
+            leaderboard=await Ledger(ledger).leaderboard(leaders),
+        )
+
+
+async def verify(data_directory: Path, settings: StorageSettings) -> list[str]:
+    """Check everything stored; return one line for each place where two things differ."""
+    return await verification.verify(data_directory, settings, applied_at=times.to_text(time.time()))
+
+
+async def rebuild(data_directory: Path, settings: StorageSettings) -> str:
+    """Derive both databases anew; return a sentence saying from what."""
+    return str(await rebuilding.rebuild(data_directory, settings, applied_at=times.to_text(time.time())))
+
+
+def back_up(
+    data_directory: Path, target: Path, settings: StorageSettings, *, with_key: bool, progress: Progress
+) -> Manifest:
+    """Copy a data directory, which may be served meanwhile, to an absent or empty folder."""
+    created_at = times.to_text(time.time())
+    return backup.back_up(data_directory, target, settings, created_at=created_at, with_key=with_key, progress=progress)
+
+
+async def restore(
+    folder: Path, data_directory: Path, settings: StorageSettings, *, progress: Progress
+) -> restoring.RestoreReport:
+    """Make an absent or empty data directory from a backup, and check it."""
+    applied_at = times.to_text(time.time())
+    return await restoring.restore(folder, data_directory, settings, applied_at=applied_at, progress=progress)

@@ -1,0 +1,1 @@
+"""`GET /openapi.json`: the endpoints described, from what they are made of."""

@@ -1,0 +1,240 @@
+"""`GET /openapi.json`: a description of every endpoint, made from what the endpoints themselves are made of.
+
+Every answer that an endpoint can give is there, those that the server gives before an endpoint is asked included:
+a client made from the description meets nothing that it does not know. docs/protocol.md says what each means.
+"""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from quart import Blueprint, Response
+
+from actors.envelopes.settings import SchemaSettings
+from actors.sessions.outcomes import BusyReason, FullReason
+from central_command.http.description.json_schema import Schema, reference
+from central_command.http.description.schemas import all_schemas, refusal
+from central_command.http.endpoints.embeddings import EMBED_PATH, EMBEDDINGS_PATH
+from central_command.http.requests.replies import BATCH_PATH, INGEST_PATH, JSON_TYPE, NDJSON_TYPE, Reply
+from central_command.http.settings import HttpSettings
+
+OPENAPI_PATH = "/openapi.json"
+
+Answers = dict[str, dict[str, Any]]
+"""By status, as OpenAPI writes it."""
+
+_ERROR = reference("Error")
+_EMPTY_NEVER = "Every answer has a JSON body, but for HEAD and OPTIONS, which work on every path as usual."
+_SENTENCES = {
+    400: "The request cannot be read, or something in it is not allowed.",
+    404: "There is no such session.",
+    408: "The body did not arrive in time.",
+    409: "The session is open with another key.",
+    413: "The body is too large.",
+    415: "The body has a content encoding.",
+    429: "Too many requests of this address, or too much of this kind.",
+    431: "The request's first line and headers are too large.",
+    500: "A fault of the server.",
+    501: "A transfer encoding other than chunked.",
+    503: "Overload, shutdown or storage out of order: nothing was done.",
+    505: "A version of HTTP that the server does not speak.",
+    507: "Nothing more can be stored.",
+}
+
+
+def openapi_document(settings: HttpSettings, schema: SchemaSettings) -> dict[str, Any]:
+    """The description, with the bounds that these settings set."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Central Command",
+            "version": "1",
+            "summary": "Takes in training trajectories from AI coding agents.",
+            "description": f"{_EMPTY_NEVER} Answers may gain members.",
+        },
+        "paths": {
+            "/v1/sessions/open": {"post": _open()},
+            "/v1/sessions/close": {"post": _close()},
+            INGEST_PATH: {"post": _ingest(settings)},
+            BATCH_PATH: {"post": _batch(settings)},
+            EMBED_PATH: {"post": _embed("embed", "Embed texts")},
+            EMBEDDINGS_PATH: {"post": _embed("embeddings", "Embed texts, under the name that OpenAI's clients use")},
+            **_statistics(settings),
+            "/health": {"get": _health()},
+            "/ready": {"get": _ready()},
+            OPENAPI_PATH: {"get": _description()},
+        },
+        "components": {"schemas": all_schemas(schema), "headers": _HEADERS},
+    }
+
+
+def openapi_routes(settings: HttpSettings, schema: SchemaSettings) -> Blueprint:
+    """The endpoint; its text is written once, when it is first asked for."""
+    routes = Blueprint("openapi", __name__)
+
+    @cache
+    def reply() -> Reply:
+        return Reply(200, msgspec.json.encode(openapi_document(settings, schema)))
+
+    @routes.get(OPENAPI_PATH)
+    async def openapi() -> Response:
+        return reply().response()
+
+    return routes
+
+
+# How an operation is put together
+
+_HEADERS: dict[str, Any] = {
+    "Access-Control-Allow-Origin": {"required": True, "schema": {"const": "*"}},
+    "Access-Control-Expose-Headers": {"required": True, "schema": {"const": "Retry-After"}},
+    "Retry-After": {
+        "required": True,
+        "description": "Seconds to wait before the request is sent again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "Accept-Encoding": {"required": True, "schema": {"const": "identity"}},
+}
+_ON_EVERY_ANSWER = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
+
+
+def _answer(words: str, schema: Schema | str, *headers: str, content_type: str = JSON_TYPE) -> dict[str, Any]:
+    """An answer; a schema is given as itself or by its name."""
+    return {
+        "description": words,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ON_EVERY_ANSWER, *headers)},
+        "content": {content_type: {"schema": reference(schema) if isinstance(schema, str) else schema}},
+    }
+
+
+def _errors(*statuses: int, schema: Schema = _ERROR) -> Answers:
+    headers = {415: ("Accept-Encoding",), 429: ("Retry-After",), 503: ("Retry-After",)}
+    return {str(status): _answer(_SENTENCES[status], schema, *headers.get(status, ())) for status in statuses}
+
+
+def _operation(name: str, summary: str, answers: Answers, **more: object) -> dict[str, Any]:
+    """An operation with its own answers and those of every request."""
+    answers = {**_errors(400, 431, 500, 501, 505), **answers}
+    return {"operationId": name, "summary": summary, **more, "responses": dict(sorted(answers.items()))}
+
+
+def _body(schema: Schema) -> dict[str, Any]:
+    """A body; any content type is taken for JSON."""
+    return {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
+
+
+_OF_LIMITED = {**_errors(503), **_errors(429, schema=reference("TooMany"))}
+_OF_BODIES = _errors(408, 413, 415)
+_IN_INGEST_FORM = {
+    **_errors(408, schema=refusal(["body_timeout"])),
+    **_errors(413, schema=refusal(["body_too_large"])),
+    **_errors(415, schema=refusal(["unsupported_encoding"])),
+    **_errors(429, schema=reference("Limited")),
+    **_errors(500, schema=refusal(["internal_error"])),
+    **_errors(503, schema=refusal(["overloaded"])),
+    **_errors(505, schema={"anyOf": [refusal(["http_version"]), _ERROR]}),
+}
+
+
+# The endpoints
+
+
+def _open() -> dict[str, Any]:
+    answers = {
+        "200": _answer("The session is open, now or before with the same key.", "Opened"),
+        **_OF_LIMITED,
+        **_OF_BODIES,
+        **_errors(409, 507),
+    }
+    return _operation("openSession", "Agree on a key", answers, requestBody=_body(reference("OpenSession")))
+
+
+def _close() -> dict[str, Any]:
+    answers = {
+        "200": _answer("The session is closed, now or before.", "Closed"),
+        **_OF_LIMITED,
+        **_OF_BODIES,
+        **_errors(404, 507),
+    }
+    return _operation("closeSession", "End a session", answers, requestBody=_body(reference("CloseSession")))
+
+
+def _ingest(settings: HttpSettings) -> dict[str, Any]:
+    kinds = {"anyOf": [reference("Chunk"), reference("SessionClose"), reference("UserFeedback")]}
+    either = {"anyOf": [reference("Accepted"), reference("Refused")]}
+    answers = {
+        **_IN_INGEST_FORM,
+        "200": _answer("Stored, or refused for good: `accepted` says which.", either),
+        **_errors(400, schema={"anyOf": [reference("Unreadable"), _ERROR]}),
+        **_errors(503, schema=refusal((*BusyReason, "overloaded"))),
+        **_errors(507, schema=refusal(FullReason)),
+    }
+    words = (
+        "The signature is over the body's own bytes without the member `attestation`. "
+        f"At most {settings.body_bytes_max} bytes; an answer of 200 is final."
+    )
+    return _operation("ingest", "Hand in an envelope", answers, description=words, requestBody=_body(kinds))
+
+
+def _batch(settings: HttpSettings) -> dict[str, Any]:
+    words = (
+        f"Up to {settings.batch_lines_max} envelopes, a line each; at most {settings.body_bytes_max} bytes together. "
+        "Each is treated as if it had come alone, and answered by a line of its own (`BatchResult`), in order."
+    )
+    answers = {
+        **_IN_INGEST_FORM,
+        "200": _answer("The results, a line each.", {"type": "string"}, content_type=NDJSON_TYPE),
+        **_errors(400, schema={"anyOf": [refusal(["empty_batch", "too_many_lines"]), _ERROR]}),
+    }
+    body = {"required": True, "content": {NDJSON_TYPE: {"schema": {"type": "string", "minLength": 1}}}}
+    return _operation("ingestBatch", "Hand in many envelopes", answers, description=words, requestBody=body)
+
+
+def _embed(name: str, summary: str) -> dict[str, Any]:
+    answers = {"200": _answer("The embeddings, in order.", "Embeddings"), **_OF_LIMITED, **_OF_BODIES}
+    return _operation(name, summary, answers, requestBody=_body(reference("EmbeddingRequest")))
+
+
+def _statistics(settings: HttpSettings) -> dict[str, Any]:
+    def statistics(name: str, summary: str, schema: Schema, **more: object) -> dict[str, Any]:
+        answers = {"200": _answer("The figures, behind what was acknowledged by fractions of a second.", schema)}
+        return {"get": _operation(name, summary, {**answers, **_OF_LIMITED}, **more)}
+
+    def number(name: str, default: int, maximum: int) -> list[dict[str, Any]]:
+        schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
+        return [{"name": name, "in": "query", "required": False, "schema": schema}]
+
+    def by_name(schema: str) -> Schema:
+        return {"type": "object", "additionalProperties": reference(schema)}
+
+    def list_of(schema: str) -> Schema:
+        return {"type": "array", "items": reference(schema)}
+
+    days = number("days", settings.daily_days_default, settings.daily_days_max)
+    limit = number("limit", settings.leaderboard_limit_default, settings.leaderboard_limit_max)
+    return {
+        "/v1/stats/summary": statistics("summary", "Totals", reference("Summary")),
+        "/v1/stats/daily": statistics("daily", "By UTC day, today last", list_of("DayReport"), parameters=days),
+        "/v1/stats/models": statistics("models", "By model", by_name("ModelReport")),
+        "/v1/stats/providers": statistics("providers", "By provider", by_name("ProviderReport")),
+        "/v1/stats/leaderboard": statistics(
+            "leaderboard", "The contributors with the most points", list_of("LeaderboardEntry"), parameters=limit
+        ),
+    }
+
+
+def _health() -> dict[str, Any]:
+    return _operation("health", "Whether the process lives", {"200": _answer("It does.", "Health")})
+
+
+def _ready() -> dict[str, Any]:
+    answers = {
+        "200": _answer("Envelopes can be taken in.", "Ready"),
+        **_errors(503, schema=reference("NotReady")),
+    }
+    return _operation("ready", "Whether envelopes can be taken in", answers)
+
+
+def _description() -> dict[str, Any]:
+    answers = {"200": _answer("This description.", {"type": "object"}), **_OF_LIMITED}
+    return _operation("openapi", "This description", answers)

@@ -1,0 +1,157 @@
+"""The bodies and answers of every endpoint as JSON Schema, for the OpenAPI description.
+
+Bounds come from the settings, lists of names from where they are checked. What JSON Schema cannot say is said in words.
+"""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import msgspec
+
+from actors.embedding.embedding import DIMENSIONS
+from actors.embedding.settings import REQUEST_INPUTS_MAX
+from actors.envelopes.refusals import Refusal, RefusalCode
+from actors.envelopes.settings import SchemaSettings
+from central_command.http.description.envelopes import envelope_schemas
+from central_command.http.description.json_schema import (
+    BOOLEAN,
+    COUNT,
+    NUMBER,
+    SESSION_ID_SCHEMA,
+    TEXT,
+    Schema,
+    integer,
+    object_of,
+    one_of,
+    or_null,
+    text_of,
+)
+from central_command.http.endpoints.embeddings import MODEL
+from central_command.http.requests.replies import Replies
+from central_command.http.settings import HttpSettings
+from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+
+_DIGEST: Schema = {"type": "string", "pattern": r"^[A-Za-z0-9_.:-]{1,128}$"}
+_PUBLIC_KEY: Schema = {
+    "type": "string",
+    "pattern": r"^B[A-P][A-Za-z0-9+/]{84}[AEIMQUYcgkosw048]=$",
+    "description": "Base64 of an uncompressed point on P-256: 65 bytes, the first of them 4.",
+}
+
+
+def all_schemas(schema: SchemaSettings) -> dict[str, Schema]:
+    """Every schema by its name, bounded as `schema` says."""
+    _, reports = msgspec.json.schema_components(
+        [Summary, DayReport, ModelReport, ProviderReport, LeaderboardEntry],
+        ref_template="#/components/schemas/{name}",
+    )
+    return {**_session_schemas(schema), **envelope_schemas(schema), **_answers(), **_embedding_schemas(), **reports}
+
+
+def _session_schemas(schema: SchemaSettings) -> dict[str, Schema]:
+    printable = "Printable characters only."
+    return {
+        "OpenSession": object_of(
+            {
+                "session_id": SESSION_ID_SCHEMA,
+                "public_key": _PUBLIC_KEY,
+                "provider": text_of(50, chars_min=1, description=printable),
+                "model": text_of(schema.model_engine_chars_max, chars_min=1, description=printable),
+                "machine_fingerprint": _DIGEST,
+                "app_version_hash": _DIGEST,
+                "groove_version": text_of(schema.groove_version_chars_max, chars_min=1, description=printable),
+            }
+        ),
+        "Opened": object_of({"server_public_key": _PUBLIC_KEY}),
+        "CloseSession": object_of({"session_id": {"type": "string", "minLength": 1}}),
+        "Closed": object_of(
+            {"closed": {"const": True}},
+            {"already_closed": {"const": True}, "points": {"type": "number", "minimum": 0}, "steps": COUNT},
+        ),
+    }
+
+
+def refusal(codes: Iterable[str], **more: Schema) -> Schema:
+    """A refusal on the ingest path with one of these codes."""
+    return object_of(
+        {
+            "accepted": {"const": False},
+            "reason": {"type": "string", "description": "One sentence for people; it may change."},
+            "code": one_of(codes),
+            **more,
+        }
+    )
+
+
+def _codes(status: HTTPStatus) -> list[RefusalCode]:
+    """The codes that an envelope is refused with under a status."""
+    replies = Replies(HttpSettings())
+    return [code for code in RefusalCode if replies.ingested(Refusal(code, "")).status == status]
+
+
+def _answers() -> dict[str, Schema]:
+    seconds = {"type": "integer", "minimum": 1, "description": "Seconds to wait."}
+    required = {"required": {"type": "array", "items": TEXT, "description": "The members that the body must have."}}
+    sentence = {"error": {"type": "string", "description": "One sentence for people; it may change."}}
+    checks = {"type": "object", "additionalProperties": TEXT}
+    return {
+        "Accepted": object_of(
+            {"accepted": {"const": True}, "envelope_id": {"type": "string", "pattern": "^env_[0-9a-f-]{36}$"}},
+            {"duplicate": {"const": True}},
+        ),
+        "Refused": refusal(_codes(HTTPStatus.OK)),
+        "Unreadable": refusal(_codes(HTTPStatus.BAD_REQUEST)),
+        "Limited": refusal((RefusalCode.ENVELOPE_LIMIT, "rate_limited"), retryAfter=seconds),
+        "BatchResult": object_of(
+            {"accepted": BOOLEAN, "status": integer(200, 599)},
+            {
+                "envelope_id": TEXT,
+                "duplicate": {"const": True},
+                "reason": TEXT,
+                "code": TEXT,
+                "retryAfter": seconds,
+                "retry_after": seconds,
+            },
+            description="The answer that the envelope would have had alone, its status and its `Retry-After`.",
+        ),
+        "Error": object_of(sentence, required),
+        "TooMany": object_of({**sentence, "retryAfter": seconds}),
+        "Health": object_of({"status": {"const": "ok"}, "uptime": {"type": "number", "minimum": 0}}),
+        "Ready": object_of({"ready": {"const": True}, "checks": checks}),
+        "NotReady": object_of({**sentence, "ready": {"const": False}, "checks": checks}),
+    }
+
+
+def _embedding_schemas() -> dict[str, Schema]:
+    one = {"type": "string", "minLength": 1}
+    several = {"type": "array", "items": one, "minItems": 1, "maxItems": REQUEST_INPUTS_MAX}
+    numbers = {"type": "array", "items": NUMBER, "minItems": DIMENSIONS, "maxItems": DIMENSIONS}
+    return {
+        "EmbeddingRequest": object_of(
+            {
+                "input": {"anyOf": [one, several]},
+            },
+            {
+                "model": {"description": "Ignored."},
+                "encoding_format": or_null(one_of(("float", "base64"))),
+                "dimensions": {"type": ["integer", "null"], "enum": [DIMENSIONS, None]},
+            },
+        ),
+        "Embeddings": object_of(
+            {
+                "object": {"const": "list"},
+                "data": {
+                    "type": "array",
+                    "items": object_of(
+                        {
+                            "object": {"const": "embedding"},
+                            "index": integer(0, REQUEST_INPUTS_MAX - 1),
+                            "embedding": {"anyOf": [numbers, {"type": "string", "description": "Base64."}]},
+                        }
+                    ),
+                },
+                "model": {"const": MODEL},
+                "usage": object_of({"prompt_tokens": COUNT, "total_tokens": COUNT}),
+            }
+        ),
+    }

@@ -1,0 +1,1 @@
+"""The contract's endpoints, a file for each group: they read, ask the service and answer."""

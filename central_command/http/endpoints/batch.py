@@ -1,0 +1,168 @@
+"""`POST /v1/training/ingest/batch`: many envelopes in one request, a line each, each treated as if it had come alone.
+
+The envelopes of one session go to its actor together and in order, those of different sessions at the same time. The
+answer is written as it becomes known: a result's line goes out once it and all lines before it are there, with
+whatever else is ready then.
+
+What a line is refused for is told in its result; only a body that is no batch at all is refused as a whole. Past the
+address's budget every further line is refused, also should a new minute begin meanwhile: a client takes the wrong
+sequence that a later envelope of the same session would be told for delivered.
+"""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import trio
+from hypercorn.typing import HTTPScope
+from quart import Blueprint, Response
+from werkzeug.exceptions import NotFound
+
+from actors.envelopes.reading import Envelope
+from actors.envelopes.refusals import Refusal
+from actors.sessions.outcomes import ActorFailed, IngestOutcome
+from central_command.http.endpoints.ingest import EnvelopeReader
+from central_command.http.gateway import Gateway
+from central_command.http.requests.direct import WritePiece
+from central_command.http.requests.limits import AddressLimits
+from central_command.http.requests.replies import BATCH_PATH, HttpProblem, Replies, Reply, problem, result_line
+from central_command.http.settings import HttpSettings
+
+TURN_BYTES = 262_144
+"""Bytes of envelopes that are read before others get their turn."""
+
+logger = logging.getLogger("central_command.http")
+
+
+class _Results:
+    """Lines of the answer, put in any order and handed out in theirs."""
+
+    def __init__(self, count: int) -> None:
+        self._lines: list[bytes | None] = [None] * count
+        self._handed_out = 0
+        self._changed = trio.Event()
+
+    def put(self, index: int, reply: Reply) -> None:
+        """The answer to the envelope on line `index` is known."""
+        self._lines[index] = result_line(reply)
+        if index == self._handed_out:
+            self._changed.set()
+
+    async def next(self) -> tuple[bytes, bool]:
+        """All lines that are ready and were not handed out, at least one, and whether there will be more."""
+        while self._lines[self._handed_out] is None:
+            self._changed = trio.Event()
+            await self._changed.wait()
+        ready: list[bytes] = []
+        for line in self._lines[self._handed_out :]:
+            if line is None:
+                break
+            ready.append(line)
+        self._handed_out += len(ready)
+        return b"".join(ready), self._handed_out < len(self._lines)
+
+
+Shares = dict[str, list[tuple[int, Envelope]]]
+"""A batch's envelopes by session, each with its line's index, in order."""
+
+
+class BatchEndpoint:
+    """What answers a batch."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        replies: Replies,
+        settings: HttpSettings,
+        read: EnvelopeReader,
+        limits: AddressLimits | None,
+    ) -> None:
+        self._gateway = gateway
+        self._replies = replies
+        self._lines_max = settings.batch_lines_max
+        self._read_envelope = read
+        self._limits = limits
+
+    async def __call__(self, scope: HTTPScope, write: WritePiece, body: bytes) -> Reply | None:
+        """Write the answer to a whole body, or return it where the body is no batch.
+
+        The request itself is counted against its address already, and stands for its first line.
+        """
+        lines = self._lines_of(body)
+        if isinstance(lines, HttpProblem):
+            return problem(BATCH_PATH, lines)
+        results = _Results(len(lines))
+        shares = await self._read(scope, lines, results)
+        del body, lines  # the envelopes have their own copies
+        async with trio.open_nursery() as nursery:
+            for session_id, share in shares.items():
+                nursery.start_soon(self._ingest, session_id, share, results)
+            del shares
+            more = True
+            while more:
+                piece, more = await results.next()
+                await write(piece, more=more)
+        return None
+
+    def _lines_of(self, body: bytes) -> list[bytes] | HttpProblem:
+        """The lines, without their ends; a last line may have none."""
+        # One more than there may be, to see that there are too many. `split` looks at every byte; `find` does not.
+        lines: list[bytes] = []
+        start = 0
+        while start < len(body) and len(lines) <= self._lines_max:
+            end = body.find(b"\n", start)
+            if end < 0:
+                end = len(body)
+            lines.append(body[start:end])
+            start = end + 1
+        if not lines:
+            return HttpProblem(HTTPStatus.BAD_REQUEST, "empty_batch", "The body holds no envelope.")
+        if len(lines) > self._lines_max:
+            sentence = f"The body holds more than {self._lines_max} lines; send the envelopes in several requests."
+            return HttpProblem(HTTPStatus.BAD_REQUEST, "too_many_lines", sentence)
+        return [line.removesuffix(b"\r") for line in lines]
+
+    async def _read(self, scope: HTTPScope, lines: Sequence[bytes], results: _Results) -> Shares:
+        """Read the envelopes; the answer to what is none, or has no budget any more, is known at once."""
+        shares: Shares = {}
+        turn_bytes = 0
+        for index, line in enumerate(lines):
+            if index and self._limits is not None and (limited := self._limits.take(scope, BATCH_PATH)) is not None:
+                for behind in range(index, len(lines)):
+                    results.put(behind, problem(BATCH_PATH, limited))
+                break
+            turn_bytes += len(line)
+            if turn_bytes > TURN_BYTES:
+                turn_bytes = 0
+                await trio.lowlevel.checkpoint()
+            envelope = self._read_envelope(line)
+            if isinstance(envelope, Refusal):
+                results.put(index, self._replies.ingested(envelope))
+            else:
+                shares.setdefault(envelope.session_id, []).append((index, envelope))
+        return shares
+
+    async def _ingest(self, session_id: str, share: list[tuple[int, Envelope]], results: _Results) -> None:
+        """Have one session's envelopes taken in; a fault there is that session's alone."""
+        indices = [index for index, _ in share]
+        envelopes = tuple(envelope for _, envelope in share)
+        share.clear()
+        outcomes: tuple[IngestOutcome, ...]
+        try:
+            outcomes = await self._gateway.ingest_many(session_id, envelopes)
+        except Exception:
+            logger.exception("POST %s failed.", BATCH_PATH)
+            outcomes = (ActorFailed(),) * len(indices)
+        for index, outcome in zip(indices, outcomes, strict=True):
+            results.put(index, self._replies.ingested(outcome))
+
+
+def batch_routes() -> Blueprint:
+    """The framework's route, for other methods and preflights: the exchange answers every `POST` on the very path."""
+    routes = Blueprint("batch", __name__)
+
+    @routes.post(BATCH_PATH)
+    async def batch() -> Response:
+        raise NotFound  # the framework also routes `//v1/...` here
+
+    return routes

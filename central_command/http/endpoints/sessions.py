@@ -1,0 +1,93 @@
+"""`POST /v1/sessions/open` and `/close` (contract, sections 1 and 2)."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from quart import Blueprint, Response
+
+from actors.envelopes.settings import SchemaSettings
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import UnknownSession
+from central_command.http.gateway import Gateway
+from central_command.http.requests.bodies import SESSION_ID, Reader
+from central_command.http.requests.replies import Replies, Reply, error
+
+_PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
+_DIGEST = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_PROVIDER_CHARS_MAX = 50
+_REPLACEMENT = "\ufffd"  # what a lone surrogate was read as
+
+OPEN_FIELDS = OpenSession.__struct_fields__
+"""The fields that an opening must have, in the contract's order."""
+
+Check = Callable[[str], str | None]
+
+
+class _CloseBody(msgspec.Struct):
+    session_id: Any = None
+
+
+_OpenBody = msgspec.defstruct("_OpenBody", [(name, Any, None) for name in OPEN_FIELDS])
+_OPEN = msgspec.json.Decoder(_OpenBody)
+_CLOSE = msgspec.json.Decoder(_CloseBody)
+
+
+def session_routes(gateway: Gateway, reader: Reader, replies: Replies, schema: SchemaSettings) -> Blueprint:
+    """The endpoints; lengths of the model and the version are bounded as in envelopes."""
+    routes = Blueprint("sessions", __name__)
+    checks = _open_checks(schema)
+
+    @routes.post("/v1/sessions/open")
+    async def open_session() -> Response:
+        message = _read_open(msgspec.structs.asdict(await reader.json(_OPEN)), checks)
+        if isinstance(message, Reply):
+            return message.response()
+        return replies.opened(await gateway.open_session(message)).response()
+
+    @routes.post("/v1/sessions/close")
+    async def close_session() -> Response:
+        session_id = (await reader.json(_CLOSE)).session_id
+        if not isinstance(session_id, str) or session_id == "":
+            return error(400, "The field session_id is required, as text.", required=["session_id"]).response()
+        if not SESSION_ID.fullmatch(session_id):
+            return replies.closed(UnknownSession()).response()
+        return replies.closed(await gateway.close_session(session_id)).response()
+
+    return routes
+
+
+def _read_open(fields: dict[str, Any], checks: dict[str, Check]) -> OpenSession | Reply:
+    missing = [name for name, value in fields.items() if not isinstance(value, str) or value == ""]
+    if missing:
+        noun = "field" if len(missing) == 1 else "fields"
+        return error(400, f"Missing as text: {noun} {', '.join(missing)}.", required=list(OPEN_FIELDS))
+    for name, check in checks.items():
+        if (allowed := check(fields[name])) is not None:
+            return error(400, f"{name} must be {allowed}.")
+    return OpenSession(**fields)
+
+
+def _open_checks(schema: SchemaSettings) -> dict[str, Check]:
+    """For each field, what says what is allowed when a value is not."""
+    return {
+        "session_id": _matching(SESSION_ID, "1 to 128 letters, digits or any of _ . : -"),
+        "public_key": _matching(_PUBLIC_KEY, "base64 of at most 256 characters"),
+        "provider": _printable(_PROVIDER_CHARS_MAX),
+        "model": _printable(schema.model_engine_chars_max),
+        "machine_fingerprint": _matching(_DIGEST, "1 to 128 letters, digits or any of _ . : -"),
+        "app_version_hash": _matching(_DIGEST, "1 to 128 letters, digits or any of _ . : -"),
+        "groove_version": _printable(schema.groove_version_chars_max),
+    }
+
+
+def _matching(pattern: re.Pattern[str], allowed: str) -> Check:
+    return lambda value: None if pattern.fullmatch(value) else allowed
+
+
+def _printable(chars_max: int) -> Check:
+    allowed = f"at most {chars_max} printable characters"
+    return lambda value: (
+        None if len(value) <= chars_max and value.isprintable() and _REPLACEMENT not in value else allowed
+    )

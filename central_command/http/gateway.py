@@ -1,0 +1,66 @@
+"""What the HTTP layer may ask of the service: the whole of its view of what lies below."""
+
+from typing import Protocol
+
+import msgspec
+
+from actors.envelopes.reading import Envelope
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import CloseOutcome, IngestOutcome, OpenOutcome
+from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the service can take envelopes in; `checks` names each condition and says "ok" or what is wrong."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+class Gateway(Protocol):
+    """Sessions, statistics and readiness. Nothing here raises for what a client sent."""
+
+    async def open_session(self, message: OpenSession) -> OpenOutcome:
+        """Open a session, or answer a resend of the same opening."""
+        ...
+
+    async def ingest(self, envelope: Envelope) -> IngestOutcome:
+        """Take one envelope in: the answer comes after it is on disk."""
+        ...
+
+    async def ingest_many(self, session_id: str, envelopes: tuple[Envelope, ...]) -> tuple[IngestOutcome, ...]:
+        """Take envelopes of one session in, in order, each as if it had come alone; one outcome for each."""
+        ...
+
+    async def close_session(self, session_id: str) -> CloseOutcome:
+        """Close a session without the client's own SESSION_CLOSE."""
+        ...
+
+    async def summary(self) -> Summary:
+        """Totals since the beginning."""
+        ...
+
+    async def daily(self, days: int) -> list[DayReport]:
+        """The last `days` UTC days, today included, oldest first, days without traffic as zeros."""
+        ...
+
+    async def models(self) -> dict[str, ModelReport]:
+        """By model, most steps first."""
+        ...
+
+    async def providers(self) -> dict[str, ProviderReport]:
+        """By provider, most steps first."""
+        ...
+
+    async def leaderboard(self, limit: int) -> list[LeaderboardEntry]:
+        """The `limit` contributors with the most points."""
+        ...
+
+    def readiness(self) -> Readiness:
+        """Whether the service is recovered, its writers live and its disk has room."""
+        ...
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the service started."""
+        ...

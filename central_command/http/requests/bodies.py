@@ -1,0 +1,107 @@
+"""Reading requests: bodies within their bounds, JSON, and numbers in query strings."""
+
+import re
+from typing import Any, TypeVar, cast
+
+import msgspec
+from hypercorn.typing import HTTPScope
+from quart import request
+from quart_trio.wrappers.request import TrioBody, TrioRequest
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
+
+from central_command.http.requests.direct import UNSUPPORTED_ENCODING, body_too_large, body_too_slow, is_encoded
+from central_command.http.requests.exchange import EXCHANGE_KEY, Exchange
+from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.settings import HttpSettings
+from persistence.format import json_text
+
+T = TypeVar("T")
+
+SESSION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+"""What a session id may be; others are unknown without asking."""
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+class BodiesFullError(HTTPException):
+    """The bodies of all requests together take up all the memory that they may."""
+
+    code = 503
+
+
+class ProblemError(Exception):
+    """Ends the handling of a request with an answer."""
+
+    def __init__(self, problem: HttpProblem) -> None:
+        super().__init__(problem.sentence)
+        self.problem = problem
+
+
+class AdmittedBody(TrioBody):
+    """A body that takes each of its bytes from the exchange's budget."""
+
+    def __init__(self, length: int | None, length_max: int | None, exchange: Exchange) -> None:
+        super().__init__(length, length_max)
+        self._exchange = exchange
+
+    def append(self, data: bytes) -> None:
+        """Take a piece in; what is wrong is raised where the body is read."""
+        if self._must_raise is None and not self._exchange.hold(len(data)):
+            self._must_raise = BodiesFullError()
+            self.set_complete()
+        super().append(data)
+
+
+class AdmittedRequest(TrioRequest):
+    """Quart's request with an `AdmittedBody`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        exchange: Exchange = kwargs["scope"][EXCHANGE_KEY]
+        self.body = AdmittedBody(self.content_length, kwargs["max_content_length"], exchange)
+
+
+class Reader:
+    """Reads the current request; raises ProblemError for what is wrong with it as HTTP or as JSON."""
+
+    def __init__(self, settings: HttpSettings, replies: Replies) -> None:
+        self._settings = settings
+        self._replies = replies
+
+    async def body(self) -> bytes:
+        """The whole body, at most `body_bytes_max`; the content type is ignored, because clients differ in it."""
+        if is_encoded(cast("HTTPScope", request.scope)):
+            raise ProblemError(UNSUPPORTED_ENCODING)
+        try:
+            return await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        except RequestEntityTooLarge:
+            found = body_too_large(self._settings)
+        except RequestTimeout:
+            found = body_too_slow(self._settings)
+        except BodiesFullError:
+            found = self._replies.bodies_full()
+        raise ProblemError(found)
+
+    async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """The body as a JSON object of the decoder's type, which takes any value for any member."""
+        return self.decoded(decoder, await self.body())
+
+    @staticmethod
+    def decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+        """A body as a JSON object of the decoder's type."""
+        try:
+            return json_text.decode(decoder, body)
+        except msgspec.ValidationError:
+            raise ProblemError(HttpProblem(400, "not_an_object", "The body must be a JSON object.")) from None
+        except msgspec.DecodeError:
+            raise ProblemError(HttpProblem(400, "invalid_json", "The body is not valid JSON.")) from None
+
+
+def number_argument(name: str, *, default: int, maximum: int) -> int:
+    """A whole number from the query string, 1 to `maximum`; raises ProblemError for anything else."""
+    values = request.args.getlist(name)
+    if not values:
+        return default
+    if len(values) == 1 and _NUMBER.fullmatch(values[0]) and 1 <= int(values[0]) <= maximum:
+        return int(values[0])
+    raise ProblemError(HttpProblem(400, "bad_query", f"{name} must be a whole number from 1 to {maximum}."))

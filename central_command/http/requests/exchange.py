@@ -1,0 +1,328 @@
+"""One request and its answer, seen from the outside: between the server (hypercorn) and the framework (Quart).
+
+Here is what must hold for every exchange, whatever the framework does with it:
+
+- It counts against the bounds of memory from its first byte to its last (`admission`), and is logged once.
+- Every answer carries the CORS header, and there is an answer even when the framework fails.
+- An answer may be ready while the client is still sending its body (413, 429, ...). Closing then would reset the
+  connection, and the client would see the reset instead of the answer. So the answer goes out whole, the rest of the
+  body is read and dropped, within bounds of time and bytes, and only then the exchange ends.
+- Once the answer is out, the framework is not told of the server's `http.disconnect`: quart-trio would cancel the task
+  that is still ending the exchange, and with it the server's timer for idle connections, which would then stay forever.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import urlsplit
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
+
+from central_command.http.requests.admission import Admission
+from central_command.http.requests.direct import (
+    UNSUPPORTED_ENCODING,
+    DirectEndpoint,
+    StreamEndpoint,
+    WritePiece,
+    body_too_large,
+    body_too_slow,
+    declared_length,
+    is_encoded,
+)
+from central_command.http.requests.limits import AddressLimits
+from central_command.http.requests.replies import (
+    BATCH_PATH,
+    INGEST_PATH,
+    INTERNAL_ERROR,
+    NDJSON_TYPE,
+    HttpProblem,
+    Replies,
+    Reply,
+    problem,
+)
+from central_command.http.requests.request_log import CLIENT_GONE, RequestLog, printable
+from central_command.http.settings import HttpSettings
+
+Application = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+EXCHANGE_KEY = "central_command.exchange"
+"""Where the framework's request finds its exchange, in the ASGI scope."""
+
+PROBE_PATHS = frozenset({"/health", "/ready"})
+"""Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
+
+IN_PLACE_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
+
+CORS_HEADERS: RawHeaders = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"Retry-After"),
+]
+
+logger = logging.getLogger("central_command.http")
+
+
+class Exchange:
+    """Carries one request to the framework and its answer back."""
+
+    def __init__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable, edge: "Edge") -> None:
+        self._scope = scope
+        self._receive_raw = receive
+        self._send_raw = send
+        self._edge = edge
+        self._held_bytes = 0
+        self._received_bytes = 0
+        self._received_at_answer = 0
+        self._body_ended = trio.Event()
+        self._client_gone = False
+        self._status: int | None = None
+        self._answered_at: float | None = None
+
+    def __repr__(self) -> str:
+        method, path = self._scope["method"], printable(self._scope["path"])
+        return f"<Exchange {method} {path} status={self._status} received={self._received_bytes} bytes>"
+
+    async def run(self, application: Application) -> None:
+        """Have the request answered; raises nothing but cancellation."""
+        began_at = trio.current_time()
+        path = _path(self._scope)
+        counted = path not in PROBE_PATHS
+        entered = counted and self._edge.admission.enter()
+        try:
+            refused = self._refusal(path, admitted=entered or not counted)
+            endpoint = self._endpoint(path or "") if self._scope["method"] == "POST" else None
+            if refused is not None:
+                await self._refuse(problem(path or "", refused))
+            elif endpoint is not None:
+                await self._guarded(partial(self._answer_directly, endpoint, path or ""), path or "")
+            else:
+                scope = cast("HTTPScope", {**self._scope, "path": path, EXCHANGE_KEY: self})
+                await self._guarded(partial(application, scope, self.receive, self.send), path or "")
+        finally:
+            if entered:
+                self._edge.admission.leave()
+            self._edge.admission.release(self._held_bytes)
+            ended_at = trio.current_time() if self._answered_at is None else self._answered_at
+            self._edge.log.write(self._scope["method"], self._scope["path"], self._logged_status(), ended_at - began_at)
+
+    def hold(self, count_bytes: int) -> bool:
+        """Take bytes of the body into memory until the exchange ends, or say that there is no room."""
+        held = self._edge.admission.hold(count_bytes)
+        if held:
+            self._held_bytes += count_bytes
+        return held
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The framework's `receive`: the body as it comes, and the client's going away while it matters."""
+        while True:
+            message = await self._receive_raw()
+            if message["type"] == "http.disconnect":
+                self._body_ended.set()
+                if self._answered_at is not None:
+                    await trio.sleep_forever()
+                self._client_gone = True
+                return message
+            if message["type"] != "http.request":
+                return message
+            self._received_bytes += len(message["body"])
+            if not message["more_body"]:
+                self._body_ended.set()
+            if self._answered_at is None:
+                return message
+            if self._received_bytes - self._received_at_answer > self._edge.settings.linger_bytes_max:
+                self._body_ended.set()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """The framework's `send`: completes the headers, and ends the exchange only when the body has ended too."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            await self._send_raw({**message, "headers": [*message["headers"], *CORS_HEADERS]})
+            return
+        if message["type"] == "http.response.body" and not message["more_body"]:
+            if not self._body_ended.is_set():
+                if message["body"]:
+                    await self._send_raw({**message, "more_body": True})
+                message = {**message, "body": b""}
+            self._answered_at = trio.current_time()
+            self._received_at_answer = self._received_bytes
+            if not self._body_ended.is_set():
+                with trio.move_on_after(self._edge.settings.linger_s):
+                    await self._body_ended.wait()
+        await self._send_raw(message)
+
+    async def _guarded(self, answer: Callable[[], Awaitable[None]], path: str) -> None:
+        """Answer, and answer 500 where that fails before anything was sent."""
+        try:
+            await answer()
+        except Exception:
+            logger.exception("%s %s failed.", self._scope["method"], printable(self._scope["path"]))
+        if self._status is None and not self._client_gone:
+            await self._refuse(problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR)))
+
+    def _endpoint(self, path: str) -> Callable[[bytes], Awaitable[Reply | None]] | None:
+        streaming = self._edge.streaming.get(path)
+        return self._edge.direct.get(path) if streaming is None else partial(streaming, self._scope, self._write_piece)
+
+    async def _answer_directly(self, endpoint: Callable[[bytes], Awaitable[Reply | None]], path: str) -> None:
+        """Read the body within its bounds, have it answered, and stop when the client goes away meanwhile."""
+        refused = self._edge.limits.take(self._scope, path) if self._edge.limits is not None else None
+        if refused is None and is_encoded(self._scope):
+            refused = UNSUPPORTED_ENCODING
+        body = await self._body() if refused is None else refused
+        if isinstance(body, HttpProblem):
+            await self._refuse(problem(path, body))
+        elif body is not None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._drain, nursery.cancel_scope)
+                answering = endpoint(body)
+                del body  # a batch takes it apart, and both would be held
+                if (reply := await answering) is not None:
+                    await self._write(reply)
+                nursery.cancel_scope.cancel()
+
+    async def _body(self) -> bytes | HttpProblem | None:
+        """The whole body; or what is wrong with it; None when the client went away."""
+        settings = self._edge.settings
+        if declared_length(self._scope) > settings.body_bytes_max:
+            return body_too_large(settings)
+        parts: list[bytes] = []
+        with trio.move_on_after(settings.body_timeout_s):
+            while True:
+                message = await self.receive()
+                if message["type"] != "http.request":
+                    return None
+                if not self.hold(len(message["body"])):
+                    return self._edge.replies.bodies_full()
+                if self._received_bytes > settings.body_bytes_max:
+                    return body_too_large(settings)
+                parts.append(message["body"])
+                if not message["more_body"]:
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+        return body_too_slow(settings)
+
+    def _refusal(self, path: str | None, *, admitted: bool) -> HttpProblem | None:
+        """What keeps the request from the framework, if anything."""
+        if self._scope["http_version"] not in self._edge.http_versions:
+            sentence = "This version of HTTP is not supported; use HTTP/1.1."
+            return HttpProblem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "http_version", sentence)
+        if path is None:
+            return HttpProblem(HTTPStatus.BAD_REQUEST, "bad_request", "The request's target is no path.")
+        if not admitted:
+            return self._edge.replies.overloaded("overloaded", "The server handles too many requests; come back later.")
+        return None
+
+    async def _refuse(self, reply: Reply) -> None:
+        """Answer without the framework, reading what comes so that the server is never kept waiting."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._drain, nursery.cancel_scope)
+            await self._write(reply)
+            nursery.cancel_scope.cancel()
+
+    async def _write(self, reply: Reply) -> None:
+        await self.send({"type": "http.response.start", "status": reply.status, "headers": reply.raw_headers()})
+        await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+    async def _write_piece(self, piece: bytes, *, more: bool) -> None:
+        if self._status is None:
+            headers = [(b"content-type", NDJSON_TYPE.encode())]
+            await self.send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+        await self.send({"type": "http.response.body", "body": piece, "more_body": more})
+
+    async def _drain(self, on_disconnect: trio.CancelScope) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        on_disconnect.cancel()
+
+    def _logged_status(self) -> int:
+        if self._answered_at is None and self._client_gone:
+            return CLIENT_GONE
+        # Without a status the exchange was cut off by the end of the server.
+        return HTTPStatus.SERVICE_UNAVAILABLE if self._status is None else self._status
+
+
+class Edge:
+    """What all exchanges share; call it as the ASGI application around `application`."""
+
+    def __init__(
+        self,
+        application: Application,
+        settings: HttpSettings,
+        log: RequestLog,
+        direct: Mapping[str, DirectEndpoint],
+        limits: AddressLimits | None,
+        streaming: Mapping[str, StreamEndpoint],
+    ) -> None:
+        self._application = application
+        self.direct = direct
+        self.streaming = streaming
+        self.limits = limits
+        self.settings = settings
+        self.log = log
+        self.replies = Replies(settings)
+        self.admission = Admission(
+            requests_max=settings.requests_in_flight_max, bodies_bytes_max=settings.bodies_bytes_max
+        )
+        self.http_versions = frozenset({"1.0", "1.1", "2"} if settings.http2 else {"1.0", "1.1"})
+
+    # Requests that the connection answers in place (`http.connections.http1`): the same bounds, without an exchange.
+
+    def is_answered_in_place(self, scope: HTTPScope) -> bool:
+        """Whether a request is for an endpoint that nobody stops waiting for: its work is done all the same."""
+        return scope["method"] == "POST" and scope["path"] in IN_PLACE_PATHS
+
+    def enter_in_place(self, body_bytes: int) -> bool:
+        """Take a request with its whole body in; one that cannot be is for an exchange to refuse."""
+        if body_bytes > self.settings.body_bytes_max or not self.admission.enter():
+            return False
+        if self.admission.hold(body_bytes):
+            return True
+        self.admission.leave()
+        return False
+
+    def leave_in_place(self, body_bytes: int) -> None:
+        """A request taken in has ended."""
+        self.admission.release(body_bytes)
+        self.admission.leave()
+
+    async def answer_in_place(self, scope: HTTPScope, body: bytes, write: WritePiece) -> Reply | None:
+        """Answer a request that was taken in; None when the answer was written in pieces."""
+        path = scope["path"]
+        refused = self.limits.take(scope, path) if self.limits is not None else None
+        if refused is not None:
+            return problem(path, refused)
+        streaming = self.streaming.get(path)
+        answering = self.direct[path](body) if streaming is None else streaming(scope, write, body)
+        del body  # a batch takes it apart, and both would be held
+        try:
+            return await answering
+        except Exception:
+            logger.exception("%s %s failed.", scope["method"], printable(path))
+            return problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR))
+
+    def log_in_place(self, scope: HTTPScope, status: int, duration_s: float) -> None:
+        """Write the request's line."""
+        self.log.write(scope["method"], scope["path"], status, duration_s)
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http":
+            await Exchange(scope, receive, send, self).run(self._application)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        else:
+            await self._application(scope, receive, send)
+
+
+def _path(scope: HTTPScope) -> str | None:
+    """The request's path, also of an absolute target (RFC 9112, section 3.2.2), `*` of OPTIONS; None without one."""
+    target = scope["path"]
+    if target.startswith("/") or (target == "*" and scope["method"] == "OPTIONS"):
+        return target
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return None
+    return (parts.path or "/") if parts.scheme in {"http", "https"} and parts.netloc else None

@@ -1,0 +1,259 @@
+"""What is answered: one table from outcomes and errors to statuses and bodies (decisions, "Answers").
+
+Clients take any 2xx as delivered and send anything else again, up to five times, with everything behind it waiting.
+So a refusal that no retry can mend is a 200 with `accepted: false`, and only what may pass later is a 429, 503 or 507.
+"""
+
+from http import HTTPStatus
+from typing import assert_never
+
+import msgspec
+from quart import Response
+
+from actors.envelopes.refusals import InvalidPublicKey, Refusal, RefusalCode
+from actors.sessions.outcomes import (
+    Accepted,
+    ActorFailed,
+    Busy,
+    BusyReason,
+    Closed,
+    CloseOutcome,
+    FullReason,
+    IngestOutcome,
+    KeyConflict,
+    MachineLimit,
+    Opened,
+    OpenOutcome,
+    StorageFull,
+    UnknownSession,
+)
+from central_command.http.gateway import Readiness
+from central_command.http.settings import HttpSettings
+
+JSON_TYPE = "application/json"
+NDJSON_TYPE = "application/x-ndjson"
+INGEST_PATH = "/v1/training/ingest"
+BATCH_PATH = "/v1/training/ingest/batch"
+INTERNAL_ERROR = "The server failed to handle this request."
+UNKNOWN_SESSION = "The session is not known."
+
+_INGEST_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer: its status, its JSON text and the headers that belong to it."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers as a server takes them, with the body's type and length."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers]
+        return [*headers, (b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(self.body))]
+
+    def response(self) -> Response:
+        """The answer as Quart's type."""
+        return Response(self.body, self.status, dict(self.headers), content_type=JSON_TYPE)
+
+
+def json_reply(body: object, status: int = HTTPStatus.OK, headers: Headers = ()) -> Reply:
+    """Encode an answer."""
+    return Reply(int(status), msgspec.json.encode(body), headers)
+
+
+def error(status: int, sentence: str, *, headers: Headers = (), **members: object) -> Reply:
+    """A refusal on any endpoint but ingest; `members` are added to the body."""
+    return json_reply({"error": sentence, **members}, status, headers)
+
+
+def refusal(status: int, sentence: str, code: str, *, headers: Headers = (), **members: object) -> Reply:
+    """A refusal on ingest: `code` is stable, `sentence` is for people."""
+    return json_reply({"accepted": False, "reason": sentence, "code": code, **members}, status, headers)
+
+
+class HttpProblem(msgspec.Struct, frozen=True):
+    """What is wrong with a request as HTTP, before any endpoint looks at it."""
+
+    status: int
+    code: str
+    sentence: str
+    headers: Headers = ()
+    retry_after_s: int | None = None
+
+
+def problem(path: str, found: HttpProblem) -> Reply:
+    """The answer to a request that is wrong as HTTP, in the form that `path` answers with."""
+    headers = found.headers
+    members: dict[str, object] = {}
+    if found.retry_after_s is not None:
+        headers = (*headers, ("Retry-After", str(found.retry_after_s)))
+        if found.status == HTTPStatus.TOO_MANY_REQUESTS:
+            members["retryAfter"] = found.retry_after_s
+    if path in _INGEST_PATHS:
+        return refusal(found.status, found.sentence, found.code, headers=headers, **members)
+    return error(found.status, found.sentence, headers=headers, **members)
+
+
+def result_line(answered: Reply) -> bytes:
+    """The answer to one envelope of a batch, as a line: the answer's JSON, its status and its `Retry-After`."""
+    more = b',"status":%d' % answered.status
+    for name, value in answered.headers:
+        if name == "Retry-After":
+            more += b',"retry_after":%s' % value.encode()
+    return b"%s%s}\n" % (answered.body.removesuffix(b"}"), more)
+
+
+class Replies:
+    """The table; the settings say how long a client is told to wait."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._retry_after_s = settings.retry_after_s
+        self._envelope_limit_retry_after_s = settings.envelope_limit_retry_after_s
+
+    def opened(self, outcome: OpenOutcome) -> Reply:
+        """The answer of `POST /v1/sessions/open`."""
+        match outcome:
+            case Opened():
+                return json_reply({"server_public_key": outcome.server_public_key})
+            case KeyConflict():
+                return error(HTTPStatus.CONFLICT, "The session is already open with another public key.")
+            case InvalidPublicKey():
+                return error(HTTPStatus.BAD_REQUEST, outcome.reason)
+            case MachineLimit():
+                found = HttpProblem(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    "machine_limit",
+                    "This machine has opened too many sessions within an hour.",
+                    retry_after_s=max(1, outcome.retry_after_s),
+                )
+                return problem("", found)
+            case Busy() | StorageFull() | ActorFailed():
+                return problem("", self._unable(outcome))
+            case _:
+                assert_never(outcome)
+
+    def closed(self, outcome: CloseOutcome) -> Reply:
+        """The answer of `POST /v1/sessions/close`; `points` and `steps` only when the session held a chunk."""
+        match outcome:
+            case Closed():
+                body: dict[str, object] = {"closed": True}
+                if outcome.already_closed:
+                    body["already_closed"] = True
+                if outcome.credit is not None:
+                    body |= {"points": outcome.credit.total_points, "steps": outcome.credit.total_steps}
+                return json_reply(body)
+            case UnknownSession():
+                return error(HTTPStatus.NOT_FOUND, UNKNOWN_SESSION)
+            case Busy() | StorageFull() | ActorFailed():
+                return problem("", self._unable(outcome))
+            case _:
+                assert_never(outcome)
+
+    def ingested(self, outcome: IngestOutcome) -> Reply:
+        """The answer of `POST /v1/training/ingest`."""
+        match outcome:
+            case Accepted():
+                body: dict[str, object] = {"accepted": True, "envelope_id": outcome.envelope_id}
+                if outcome.duplicate:
+                    body["duplicate"] = True
+                return json_reply(body)
+            case Refusal():
+                return self._refused(outcome)
+            case Busy() | StorageFull() | ActorFailed():
+                return problem(INGEST_PATH, self._unable(outcome))
+            case _:
+                assert_never(outcome)
+
+    def ready(self, readiness: Readiness) -> Reply:
+        """The answer of `GET /ready`."""
+        body = {"ready": readiness.ready, "checks": readiness.checks}
+        if readiness.ready:
+            return json_reply(body)
+        headers = (("Retry-After", str(self._retry_after_s)),)
+        sentence = "The service cannot take envelopes in now."
+        return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=headers, **body)
+
+    def overloaded(self, code: str, sentence: str) -> HttpProblem:
+        """A 503 that tells the client when to come again."""
+        return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, code, sentence, retry_after_s=self._retry_after_s)
+
+    def bodies_full(self) -> HttpProblem:
+        """The 503 for a body that there is no memory for now."""
+        return self.overloaded("overloaded", "The server holds too many bodies; send this request again later.")
+
+    def _refused(self, outcome: Refusal) -> Reply:
+        match outcome.code:
+            case (
+                RefusalCode.BYTE_ORDER_MARK
+                | RefusalCode.INVALID_UTF8
+                | RefusalCode.NOT_A_NUMBER
+                | RefusalCode.INVALID_JSON
+                | RefusalCode.NOT_AN_OBJECT
+                | RefusalCode.DUPLICATE_MEMBER
+                | RefusalCode.NESTING_TOO_DEEP
+                | RefusalCode.TOO_MANY_MEMBERS
+                | RefusalCode.MISSING_SESSION_ID
+            ):
+                return refusal(HTTPStatus.BAD_REQUEST, outcome.reason, outcome.code)
+            case (
+                RefusalCode.UNKNOWN_SESSION
+                | RefusalCode.SESSION_CLOSED
+                | RefusalCode.MISSING_ATTESTATION
+                | RefusalCode.INVALID_HMAC
+                | RefusalCode.SEQUENCE_MISMATCH
+                | RefusalCode.SCHEMA
+                | RefusalCode.UNKNOWN_TYPE
+                | RefusalCode.RESERVED_MEMBER
+                | RefusalCode.SESSION_TOO_LARGE
+            ):
+                return refusal(HTTPStatus.OK, outcome.reason, outcome.code)
+            case RefusalCode.ENVELOPE_LIMIT:
+                found = HttpProblem(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    outcome.code,
+                    outcome.reason,
+                    retry_after_s=self._envelope_limit_retry_after_s,
+                )
+                return problem(INGEST_PATH, found)
+            case _:
+                assert_never(outcome.code)
+
+    def _unable(self, outcome: Busy | StorageFull | ActorFailed) -> HttpProblem:
+        match outcome:
+            case Busy():
+                return self.overloaded(outcome.reason, _busy_sentence(outcome.reason))
+            case StorageFull():
+                return HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, outcome.reason, _full_sentence(outcome.reason))
+            case ActorFailed():
+                return HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", INTERNAL_ERROR)
+            case _:
+                assert_never(outcome)
+
+
+def _busy_sentence(reason: BusyReason) -> str:
+    match reason:
+        case BusyReason.MAILBOX_FULL:
+            return "Too many requests for this session are waiting; send this one again later."
+        case BusyReason.SESSIONS_FULL:
+            return "Too many sessions are active; send this request again later."
+        case BusyReason.JOURNAL_FULL:
+            return "Too much is waiting to be stored; send this request again later."
+        case BusyReason.SHUTTING_DOWN:
+            return "The server is shutting down; send this request again later."
+        case BusyReason.STORAGE_FAILED:
+            return "The storage is out of order; send this request again later."
+        case _:
+            assert_never(reason)
+
+
+def _full_sentence(reason: FullReason) -> str:
+    match reason:
+        case FullReason.QUOTA:
+            return "The storage quota is reached; nothing more can be stored."
+        case FullReason.DISK_FULL:
+            return "The disk is full; nothing more can be stored."
+        case _:
+            assert_never(reason)

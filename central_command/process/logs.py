@@ -1,0 +1,187 @@
+"""Log lines on stderr: written by a thread of their own, so that a slow terminal or pipe never holds up a request.
+
+Lines wait in a bounded queue. When it is full, lines are dropped and counted, and the count is written as soon as there
+is room: a server that answers is worth more than a complete log.
+
+Lines are cleaned: control characters in a message are escaped, so that nothing a client sent can forge a line or move
+an operator's cursor, and no text is longer than `TEXT_CHARS_MAX`.
+"""
+
+import logging
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from typing import Annotated, TextIO
+
+import msgspec
+
+from persistence.format import times
+
+ACCESS_LOGGER = "central_command.access"
+"""The logger of request lines: its messages are written as they are, without time and level of their own."""
+
+TEXT_CHARS_MAX = 8_192
+"""The longest text of one record, traceback included, in characters; the rest is cut off."""
+
+OWN_LOGGERS = ("central_command", "actors", "persistence")
+"""The level of the settings is for these. Libraries speak from WARNING up: at lower levels some log what they handle
+(aiosqlite every statement with its values), and that includes keys."""
+
+_STOP_S_MAX = 1.0
+_GATHER_S = 0.02  # lines gather for so long before they are written: nobody reads a log faster
+_WRITTEN_AT_ONCE_MAX = 1_024
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+_ESCAPES_BUT_NEWLINES = {code: text for code, text in _ESCAPES.items() if code != 0x0A}
+
+
+class LogLevel(StrEnum):
+    """How much is said."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged to stderr, and how many lines may wait to be written."""
+
+    level: LogLevel = LogLevel.INFO
+    access: bool = True
+    queue_lines_max: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 4_096
+
+
+class LineFormatter(logging.Formatter):
+    """A request line as it is; any other record as `[ISO timestamp] LEVEL logger: message`, times in UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render `record` as cleaned text; a traceback follows on lines of its own."""
+        message = record.getMessage()
+        if not message.isprintable():
+            message = message.translate(_ESCAPES)
+        if record.name != ACCESS_LOGGER:
+            message = f"[{iso_time(record.created)}] {record.levelname} {record.name}: {message}"
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info).translate(_ESCAPES_BUT_NEWLINES)
+        if len(message) > TEXT_CHARS_MAX:
+            message = f"{message[:TEXT_CHARS_MAX]} … ({len(message) - TEXT_CHARS_MAX} characters more)"
+        return message
+
+
+def iso_time(seconds: float) -> str:
+    """`seconds` since the epoch as `2026-11-20T10:12:17.123Z`."""
+    second, milliseconds = divmod(int(seconds * 1_000), 1_000)
+    return f"{times.second_text(second)}.{milliseconds:03d}Z"
+
+
+class DroppingHandler(logging.Handler):
+    """Puts finished lines into a bounded queue without ever waiting; counts those for which there was no room.
+
+    Text is fixed here: what a record refers to may have changed when the thread comes to it.
+    """
+
+    def __init__(self, lines_max: int) -> None:
+        super().__init__()
+        self.lines: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
+        self._lines_max = lines_max
+        self._dropped = 0
+        self.setFormatter(LineFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record's line, or drop and count it; logging holds the handler's lock around this."""
+        if self.lines.qsize() < self._lines_max:
+            self.lines.put(self.format(record))
+        else:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait a second at most until all is written: `logging.shutdown` calls this before a process ends early."""
+        written = threading.Event()
+        self.lines.put(written)
+        written.wait(_STOP_S_MAX)
+
+    def take_dropped(self) -> int:
+        """How many records were dropped since the last call."""
+        self.acquire()
+        try:
+            dropped, self._dropped = self._dropped, 0
+        finally:
+            self.release()
+        return dropped
+
+
+class LineWriter:
+    """The thread that writes what waits in the queue, all of it at once: waking up for each line costs more."""
+
+    def __init__(self, source: DroppingHandler, stream: TextIO) -> None:
+        self._source = source
+        self._stream = stream
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._ending = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits and end, within a second or so: a stuck stderr must not hold up the end of the process."""
+        self._ending.set()
+        self._source.lines.put(None)
+        self._thread.join(_STOP_S_MAX)
+
+    def _run(self) -> None:
+        lines = self._source.lines
+        while True:
+            waiting = [lines.get()]
+            if isinstance(waiting[0], str):
+                self._ending.wait(_GATHER_S)
+            with suppress(queue.Empty):
+                while len(waiting) < _WRITTEN_AT_ONCE_MAX:
+                    waiting.append(lines.get_nowait())
+            self._write([each for each in waiting if isinstance(each, str)])
+            for each in waiting:
+                if isinstance(each, threading.Event):
+                    each.set()
+            if None in waiting:
+                return
+
+    def _write(self, texts: list[str]) -> None:
+        """Write lines, and how many were lost, if any were."""
+        if dropped := self._source.take_dropped():
+            texts.append(
+                f"[{iso_time(time.time())}] WARNING {__name__}: {dropped} log lines dropped, the queue was full"
+            )
+        # A stream that is gone (a closed pipe) is no reason to say so on that stream.
+        with suppress(OSError, ValueError):
+            self._stream.write("".join(f"{text}\n" for text in texts))
+            self._stream.flush()
+
+
+@contextmanager
+def logging_to(settings: LogSettings, stream: TextIO | None = None) -> Iterator[None]:
+    """Send all logging to `stream` (stderr by default) until the block ends, then write what still waits."""
+    handler = DroppingHandler(settings.queue_lines_max)
+    writer = LineWriter(handler, stream if stream is not None else sys.stderr)
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    levels = {"": max(level, logging.WARNING), **dict.fromkeys(OWN_LOGGERS, level)}
+    levels[ACCESS_LOGGER] = logging.INFO if settings.access else logging.CRITICAL + 1
+    before = {name: logging.getLogger(name).level for name in levels}
+    root = logging.getLogger()
+    for name, value in levels.items():
+        logging.getLogger(name).setLevel(value)
+    root.addHandler(handler)
+    writer.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        writer.stop()
+        for name, value in before.items():
+            logging.getLogger(name).setLevel(value)

@@ -1,0 +1,309 @@
+"""The settings: built-in defaults, then `config.toml`, then the environment, then options of the command line.
+
+Each section is a type of the layer that it configures; the bounds stand in those types (`msgspec.Meta`), and what is
+said about a wrong value is taken from there, so that the two cannot differ. `config.toml` explains every setting.
+"""
+
+import difflib
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import inspect
+
+from actors.embedding.settings import EmbeddingSettings
+from actors.envelopes.settings import SchemaSettings
+from actors.sessions.settings import SessionSettings
+from actors.trajectories.settings import ScoringSettings
+from central_command.http.settings import HttpSettings
+from central_command.process.logs import LogSettings
+from persistence.settings.storage import StorageSettings
+
+ENVIRONMENT_PREFIX = "CENTRAL_COMMAND__"
+"""`CENTRAL_COMMAND__HTTP__PORT=9000` sets `http.port`; lists and tables are written as TOML or JSON."""
+
+PORT_VARIABLE = "GROOVE_CENTRAL_PORT"
+"""The contract's own name for `http.port` (contract, "Environment Variables"); empty counts as absent."""
+
+BUILT_IN = "built-in defaults"
+"""The source of a setting that nobody gave."""
+
+_SHOWN_CHARS_MAX = 80
+_SECRET_NAME = re.compile(r"(^|_)(key|secret|password|passphrase|token)(_path|_file)?$")
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The process as a whole: how long it may take to stop."""
+
+    shutdown_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 5.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set, by section."""
+
+    service: ServiceSettings = msgspec.field(default_factory=ServiceSettings)
+    http: HttpSettings = msgspec.field(default_factory=HttpSettings)
+    sessions: SessionSettings = msgspec.field(default_factory=SessionSettings)
+    schema: SchemaSettings = msgspec.field(default_factory=SchemaSettings)
+    scoring: ScoringSettings = msgspec.field(default_factory=ScoringSettings)
+    embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
+    storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
+    log: LogSettings = msgspec.field(default_factory=LogSettings)
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text is one sentence with its place, its name, what was found and what is allowed."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One value as it was given: where, for which setting, and whether it is text still to be read as that type."""
+
+    source: str
+    section: str
+    key: str
+    value: object
+    is_text: bool = False
+
+    @property
+    def name(self) -> str:
+        """The setting's name, as `http.port`."""
+        return f"{self.section}.{self.key}"
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
+    """Read the settings; `overrides` maps names (`http.port`) to values of the command line, None where not given.
+
+    Every value is checked, also one that a later source replaces. A table (`scoring.model_tiers`) or list replaces its
+    default as a whole. Raises SettingsError for the first thing that is wrong.
+    """
+    entries = [
+        *(_file_entries(path) if path is not None else ()),
+        *_environment_entries(environ),
+        *_option_entries(overrides),
+    ]
+    values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+    sources: dict[str, str] = {}
+    for entry in entries:
+        values[entry.section][entry.key] = _checked(entry)
+        sources[entry.name] = entry.source
+    sections: dict[str, Any] = {name: kind(**values[name]) for name, kind in SECTIONS.items()}
+    settings = Settings(**sections)
+    _check_together(settings, sources)
+    return settings
+
+
+def setting_types(section: type[msgspec.Struct]) -> dict[str, Any]:
+    """The settings of a section with their annotated types, in the order of their definition."""
+    return {field.encode_name: field.type for field in msgspec.structs.fields(section)}
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = setting_types(Settings)
+"""The sections by name, in the order of `Settings`."""
+
+
+def _file_entries(path: Path) -> Iterator[Entry]:
+    """The entries of a TOML file; what is wrong with the file itself is said with its line."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path}: the settings cannot be read: {error.strerror or error}.") from error
+    try:
+        tables = tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}: line {line} is not UTF-8 text, which TOML must be.") from error
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        lines = content.count(b"\n") + 1
+        end = f"at line {lines}, the end of the file"
+        raise SettingsError(f"{path}: this is not valid TOML: {reason.replace('at end of document', end)}.") from error
+    for section, members in tables.items():
+        if section not in SECTIONS:
+            raise SettingsError(f"{path}: {_unknown_section(section, is_table=isinstance(members, dict))}")
+        if not isinstance(members, dict):
+            raise SettingsError(f"{path}: {section} is {_shown(members)}, but must be a section, written [{section}].")
+        for key, value in members.items():
+            yield Entry(str(path), section, key, value)
+
+
+def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry]:
+    """The entries of the environment, in the order of their names; the contract's own variable comes last."""
+    for variable in sorted(environ):
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        source = f"environment variable {variable}"
+        section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if section not in SECTIONS:
+            raise SettingsError(f"{source}: {_unknown_section(section, is_table=True)}")
+        if not key:
+            raise SettingsError(
+                f"{source}: this names a section, but no setting; write {ENVIRONMENT_PREFIX}{section.upper()}__KEY."
+            )
+        yield Entry(source, section, key, environ[variable], is_text=True)
+    if port := environ.get(PORT_VARIABLE):
+        yield Entry(f"environment variable {PORT_VARIABLE}", "http", "port", port, is_text=True)
+
+
+def _option_entries(overrides: Mapping[str, object]) -> Iterator[Entry]:
+    """The entries of the command line, without those that were not given."""
+    for name, value in overrides.items():
+        section, _, key = name.partition(".")
+        if value is not None:
+            yield Entry(f"option --{key.replace('_', '-')}", section, key, value)
+
+
+def _checked(entry: Entry) -> object:
+    """The entry's value as its setting's type, or SettingsError."""
+    types = setting_types(SECTIONS[entry.section])
+    if entry.key not in types:
+        raise SettingsError(f"{entry.source}: {_unknown_key(entry.section, entry.key)}")
+    annotation = types[entry.key]
+    kind = inspect.type_info(annotation)
+    try:
+        value = _read_text(str(entry.value), kind) if entry.is_text else entry.value
+        converted = msgspec.convert(value, annotation, strict=not entry.is_text)
+        if _is_finite(converted):
+            return converted
+        also = ", and finite"
+    except (ValueError, RecursionError):
+        also = ""  # no cause is chained: it would hold the value, and some values are secrets
+    found = _shown(entry.value, entry.key)
+    raise SettingsError(f"{entry.source}: {entry.name} is {found}, but must be {_allowed(kind)}{also}.")
+
+
+def _read_text(text: str, kind: inspect.Type) -> object:
+    """Text of the environment as a value that msgspec can convert: lists and tables are parsed, the rest is kept."""
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    if text == "" and any(isinstance(each, inspect.NoneType) for each in kinds):
+        return None
+    if not any(isinstance(each, inspect.CollectionType | inspect.VarTupleType | inspect.DictType) for each in kinds):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        parsed = tomllib.loads(f"value = {text}")
+        if len(parsed) != 1:
+            raise ValueError("more than one value") from None
+        return parsed["value"]
+
+
+def _is_finite(value: object) -> bool:
+    """Whether no number in `value` is infinite or NaN, which pass msgspec's bounds."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case dict():
+            return all(_is_finite(each) for each in value.values())
+        case tuple() | list():
+            return all(_is_finite(each) for each in value)
+        case _:
+            return True
+
+
+def _shown(value: object, key: str = "") -> str:
+    """What was found, on one line and not too long; never what might be a secret."""
+    if _SECRET_NAME.search(key):
+        return "something else (not shown here)"
+    try:
+        text = str(value) if isinstance(value, float) else json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        return "too large to show"
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}… ({len(text)} characters)"
+
+
+def _allowed(kind: inspect.Type) -> str:
+    """What a type allows, in words: `a whole number from 1 to 65535`."""
+    match kind:
+        case inspect.IntType() | inspect.FloatType():
+            noun = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
+            words = noun + _range(kind.ge, kind.gt, kind.le, kind.lt)
+        case inspect.EnumType() | inspect.LiteralType():
+            choices = list(kind.cls) if isinstance(kind, inspect.EnumType) else kind.values
+            words = "one of " + ", ".join(json.dumps(choice) for choice in choices)
+        case inspect.StrType():
+            form = f" of the form {kind.pattern}" if kind.pattern else ""
+            words = f"text{_length(kind.min_length, kind.max_length, 'character')}{form}"
+        case inspect.CollectionType() | inspect.VarTupleType():
+            of = _allowed(kind.item_type)
+            words = f"a list{_length(kind.min_length, kind.max_length, 'value')} in which each is {of}"
+        case inspect.DictType():
+            words = f"a table in which each value is {_allowed(kind.value_type)}"
+        case inspect.UnionType():
+            words = " or ".join(_allowed(each) for each in kind.types if not isinstance(each, inspect.NoneType))
+        case inspect.Metadata():
+            words = _allowed(kind.type)
+        case _:
+            words = "true or false" if isinstance(kind, inspect.BoolType) else type(kind).__name__
+    return words
+
+
+def _range(ge: float | None, gt: float | None, le: float | None, lt: float | None) -> str:
+    if ge is not None and le is not None:
+        return f" from {ge} to {le}"
+    bounds = ((ge, "of at least"), (gt, "above"), (le, "of at most"), (lt, "below"))
+    parts = [f"{words} {bound}" for bound, words in bounds if bound is not None]
+    return f" {' and '.join(parts)}" if parts else ""
+
+
+def _length(minimum: int | None, maximum: int | None, unit: str) -> str:
+    bounds = ((minimum, "at least"), (maximum, "at most"))
+    parts = [f"{words} {bound} {unit}{'' if bound == 1 else 's'}" for bound, words in bounds if bound is not None]
+    return f" of {' and '.join(parts)}" if parts else ""
+
+
+def _unknown_section(section: str, *, is_table: bool) -> str:
+    shown = _shown(section)[1:-1]
+    if not is_table and (homes := [name for name, kind in SECTIONS.items() if section in setting_types(kind)]):
+        return f"{shown} stands outside of any section, but belongs below [{homes[0]}]."
+    near = difflib.get_close_matches(section, SECTIONS, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SECTIONS)}."
+    return f"there is no section {shown}; {hint}"
+
+
+def _unknown_key(section: str, key: str) -> str:
+    names = [f"{each}.{name}" for each, kind in SECTIONS.items() for name in setting_types(kind)]
+    own = list(setting_types(SECTIONS[section]))
+    if near := difflib.get_close_matches(key, own, 1):
+        hint = f"did you mean {section}.{near[0]}?"
+    elif elsewhere := [name for name in names if name.endswith(f".{key}")]:
+        hint = f"did you mean {elsewhere[0]}?"
+    else:
+        hint = f"the settings of {section} are {', '.join(own)}."
+    return f"there is no setting {section}.{_shown(key)[1:-1]}; {hint}"
+
+
+def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
+    """Refuse values that are right each for itself, but not together."""
+    http = settings.http
+    if (http.tls_certificate is None) != (http.tls_key is None):
+        given, missing = (
+            ("tls_key", "tls_certificate") if http.tls_certificate is None else ("tls_certificate", "tls_key")
+        )
+        place = sources.get(f"http.{given}", BUILT_IN)
+        raise SettingsError(f"{place}: http.{given} is set, but http.{missing} is not: TLS needs both, or neither.")
+    ordered = (
+        ("http.body_bytes_max", "http.bodies_bytes_max"),
+        ("http.body_bytes_max", "storage.journal_queue_bytes_max"),
+        ("http.daily_days_default", "http.daily_days_max"),
+        ("http.leaderboard_limit_default", "http.leaderboard_limit_max"),
+        ("storage.quota_warning_bytes", "storage.quota_bytes"),
+        ("storage.journal_batch_bytes_max", "storage.journal_queue_bytes_max"),
+        ("storage.projection_batch_lines_max", "storage.projection_lag_lines_max"),
+        ("sessions.chunk_buffer_bytes_max", "sessions.chunk_buffers_total_bytes_max"),
+        ("scoring.quality_steps_min", "scoring.steps_max"),
+    )
+    for low, high in ordered:
+        small, large = _value(settings, low), _value(settings, high)
+        if small > large:
+            place = sources.get(low) or sources.get(high) or BUILT_IN
+            raise SettingsError(f"{place}: {low} is {small}, but must be at most {high}, which is {large}.")
+
+
+def _value(settings: Settings, name: str) -> Any:  # noqa: ANN401 settings are of many types
+    section, key = name.split(".")
+    return getattr(getattr(settings, section), key)

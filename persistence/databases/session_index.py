@@ -1,0 +1,157 @@
+"""What can be read of sessions without their keys: lists, places of lines, what is left to do."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from persistence.databases.database import Database, Row, Value
+from persistence.format import times
+from persistence.format.records import ClosedBy, EnvelopeKind, Position
+
+
+class TrajectorySummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A session's trajectory: where its line is and what it was worth."""
+
+    trajectory_id: str
+    contributor_id: str
+    points: float
+    steps: int
+    closed_by: ClosedBy
+    position: Position
+
+
+class LinePosition(msgspec.Struct, frozen=True):
+    """Where one of a session's lines is in the envelopes journal."""
+
+    kind: EnvelopeKind
+    position: Position
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A session as listed by a command: no keys."""
+
+    session_id: str
+    provider: str
+    model: str
+    closed: bool
+    closed_by: ClosedBy | None
+    envelopes: int
+    chunks: int
+    steps: int
+    points: float | None
+    created_at: float
+    last_activity_at: float
+
+
+SELECT_TRAJECTORY: Final = """
+SELECT trajectory_id, contributor_id, points, steps, closed_by, n, day, "offset", length, created_at
+FROM trajectories WHERE session_id = ?
+"""
+SELECT_POSITIONS: Final = """
+SELECT kind, n, day, "offset", length, processed_at FROM processed_envelopes WHERE session_id = ? ORDER BY n
+"""
+SELECT_IDLE: Final = """
+SELECT session_id FROM sessions WHERE status = 'active' AND last_activity_at < ?
+ORDER BY last_activity_at, session_id LIMIT ?
+"""
+SELECT_UNFINISHED: Final = """
+SELECT session_id FROM sessions
+WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND session_id > ?
+ORDER BY session_id LIMIT ?
+"""
+SELECT_ROW: Final = """
+SELECT sessions.session_id, sessions.provider, sessions.model, status = 'closed', sessions.closed_by, envelope_count,
+    chunk_count, step_count, points, sessions.created_at, last_activity_at
+FROM sessions LEFT JOIN trajectories USING (session_id)
+"""
+SELECT_ONE: Final = f"{SELECT_ROW} WHERE sessions.session_id = ?"
+SELECT_PAGE: Final = f"""
+{SELECT_ROW}
+WHERE (sessions.created_at, sessions.session_id) < (?1, ?2) AND (?4 IS NULL OR status = ?4)
+ORDER BY sessions.created_at DESC, sessions.session_id DESC LIMIT ?3
+"""
+
+
+class SessionIndex:
+    """The sessions of a sessions.db, for reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def line_positions(self, session_id: str) -> list[LinePosition]:
+        """Where the session's lines of every kind are, in line order."""
+        rows = await self._database.read(SELECT_POSITIONS, (session_id,))
+        return [LinePosition(EnvelopeKind(kind), _position(place)) for kind, *place in rows]
+
+    async def trajectory(self, session_id: str) -> TrajectorySummary | None:
+        """The session's trajectory, if it has one."""
+        return trajectory_of(await self._database.read(SELECT_TRAJECTORY, (session_id,)))
+
+    async def idle_since(self, before_s: float, limit: int) -> list[str]:
+        """Active sessions without activity since `before_s`, longest idle first, at most `limit`."""
+        return [
+            session_id for (session_id,) in await self._database.read(SELECT_IDLE, (times.to_text(before_s), limit))
+        ]
+
+    async def unfinished(self, limit: int, *, after: str = "") -> list[str]:
+        """Closed sessions with chunks but without a trajectory, by id, after the id `after`, at most `limit`."""
+        return [session_id for (session_id,) in await self._database.read(SELECT_UNFINISHED, (after, limit))]
+
+    async def sessions_page(
+        self, limit: int, *, older_than: tuple[float, str] | None = None, closed: bool | None = None
+    ) -> list[SessionRow]:
+        """Sessions, newest first, all or only those that are closed or not.
+
+        `older_than` is the `(created_at, session_id)` of the previous page's last row.
+        """
+        cursor = ("9999", "") if older_than is None else (times.to_text(older_than[0]), older_than[1])
+        status = None if closed is None else "closed" if closed else "active"
+        rows = await self._database.read(SELECT_PAGE, (*cursor, limit, status))
+        return [_session_row(row) for row in rows]
+
+    async def one(self, session_id: str) -> SessionRow | None:
+        """Return one session, None when there is no such one."""
+        return next((_session_row(row) for row in await self._database.read(SELECT_ONE, (session_id,))), None)
+
+
+def _session_row(row: Row) -> SessionRow:
+    return SessionRow(
+        session_id=row[0],
+        provider=row[1],
+        model=row[2],
+        closed=bool(row[3]),
+        closed_by=closed_by_of(row[4]),
+        envelopes=row[5],
+        chunks=row[6],
+        steps=row[7],
+        points=row[8],
+        created_at=times.from_text(row[9]),
+        last_activity_at=times.from_text(row[10]),
+    )
+
+
+def closed_by_of(text: str | None) -> ClosedBy | None:
+    """Return what a row says ended its session."""
+    return None if text is None else ClosedBy(text)
+
+
+def _position(row: Sequence[Value]) -> Position:
+    n, day, offset, length, at = row
+    return msgspec.convert(
+        {"n": n, "day": day, "offset": offset, "length": length, "at": times.from_text(str(at))}, Position
+    )
+
+
+def trajectory_of(rows: Sequence[Row]) -> TrajectorySummary | None:
+    """Return the trajectory that the rows of SELECT_TRAJECTORY hold, if any."""
+    for trajectory_id, contributor_id, points, steps, closed_by, *place in rows:
+        return TrajectorySummary(
+            trajectory_id=trajectory_id,
+            contributor_id=contributor_id,
+            points=points,
+            steps=steps,
+            closed_by=ClosedBy(closed_by),
+            position=_position(place),
+        )
+    return None

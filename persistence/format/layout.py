@@ -1,0 +1,42 @@
+"""Where everything is below the data directory."""
+
+from pathlib import Path
+
+import msgspec
+
+from persistence.format.records import JournalName
+
+
+class DataLayout(msgspec.Struct, frozen=True):
+    """The paths below one data directory."""
+
+    root: Path
+
+    @property
+    def sessions_database(self) -> Path:
+        """The session registry, the index and the counters."""
+        return self.root / "sessions.db"
+
+    @property
+    def ledger_database(self) -> Path:
+        """The credits and balances."""
+        return self.root / "ledger.db"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the master key."""
+        return self.root / "keys"
+
+    @property
+    def models(self) -> Path:
+        """The folder of what embedding caches; it may be deleted at any time."""
+        return self.root / "models"
+
+    @property
+    def torn(self) -> Path:
+        """The folder of what recovery cut off."""
+        return self.root / "torn"
+
+    def journal(self, name: JournalName) -> Path:
+        """The folder of a journal's daily files."""
+        return self.root / name

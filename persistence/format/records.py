@@ -1,0 +1,122 @@
+"""What the index knows of a journal's lines.
+
+An actor hands a record to the journal together with the line's text; recovery and `rebuild` derive an equal record
+from the line alone (`persistence.journals.lines`). Projection reads records and nothing else, so both
+ways end in the same rows.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class JournalName(StrEnum):
+    """The journals, each a folder of the data directory with a file a UTC day."""
+
+    ENVELOPES = "envelopes"
+    REFUSED = "refused"
+    TRAJECTORIES = "trajectories"
+
+
+class EnvelopeKind(StrEnum):
+    """The kinds of line in the envelopes journal; the first three are the contract's envelope types."""
+
+    CHUNK = "CHUNK"
+    SESSION_CLOSE = "SESSION_CLOSE"
+    USER_FEEDBACK = "USER_FEEDBACK"
+    SERVER_CLOSE = "SERVER_CLOSE"
+    """Written by the server itself for an HTTP close or an abandonment: the durable fact that a session ended."""
+
+
+class ClosedBy(StrEnum):
+    """What ended a session."""
+
+    SESSION_CLOSE = "session_close"
+    HTTP_CLOSE = "http_close"
+    ABANDONED = "abandoned"
+
+
+class EnvelopeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the envelopes journal.
+
+    `sequence` is None for feedback and server closes, which neither check nor move the sequence. `gap` is how many
+    sequence numbers were skipped just before this one (only with `sequence_gaps = "accept"`).
+    """
+
+    envelope_id: str
+    session_id: str
+    kind: EnvelopeKind
+    sequence: int | None = None
+    session_hmac: str = ""
+    gap: int = 0
+    chunk_sequence: int | None = None
+    contributor_id: str | None = None
+    provider: str = ""
+    model: str = ""
+    steps: int = 0
+    signal: str | None = None
+    closed_by: ClosedBy | None = None
+
+
+class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the refused journal (the dead letters): authentic, not acceptable, kept for a later version.
+
+    `sequence` is the number that the refusal consumed; None for feedback, which has none.
+    """
+
+    envelope_id: str
+    session_id: str
+    kind: str
+    sequence: int | None
+    session_hmac: str
+    gap: int = 0
+    code: str
+    reason: str
+
+
+class TrajectoryRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the trajectories journal: a session stitched and scored, which the ledger is projected from."""
+
+    trajectory_id: str
+    session_id: str
+    contributor_id: str
+    provider: str
+    model: str
+    steps: int
+    tokens: int
+    chunks: int
+    base_points: int
+    total_points: float
+    multiplier_breakdown: str
+    """The score's parts as JSON text, member for member as in the line's `score`."""
+    closed_by: ClosedBy
+
+
+class SequenceGap(msgspec.Struct, frozen=True):
+    """`missing` sequence numbers were skipped just before the envelope with the sequence `before`."""
+
+    before: int
+    missing: int
+
+
+Record = EnvelopeRecord | RefusalRecord | TrajectoryRecord
+
+
+class Position(msgspec.Struct, frozen=True, order=True):
+    """Where a line stands: the journal's dense line number, the file's UTC day, its bytes, and when it was received.
+
+    `n` counts from 1. `length` is in bytes and includes the newline. `at` is seconds since the epoch, UTC.
+    """
+
+    n: int
+    day: str
+    offset: int
+    length: int
+    at: float
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A record with the place where its line is on disk."""
+
+    record: Record
+    position: Position

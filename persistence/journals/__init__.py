@@ -1,0 +1,3 @@
+"""Append-only JSON lines, the truth: framing, group commit, reading back, recovery. Nothing outside opens a journal's
+file.
+"""

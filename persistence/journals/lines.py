@@ -1,0 +1,300 @@
+"""Reading journal lines back: the frame from the line's tail, the record from the line's members.
+
+A line ends in a tail of a fixed grammar that only the server writes, so its number, time and checksum are read without
+decoding the megabytes before it. A record is decoded only as far as the index needs it: what belongs to another kind of
+line is left as it is, because the schema of the line's own kind never looked at it.
+"""
+
+import re
+import zlib
+from typing import Annotated, Final, TypeVar, assert_never
+
+import msgspec
+
+from persistence.format import json_text, times
+from persistence.format.records import (
+    ClosedBy,
+    EnvelopeKind,
+    EnvelopeRecord,
+    JournalName,
+    Record,
+    RefusalRecord,
+    TrajectoryRecord,
+)
+
+T = TypeVar("T")
+
+FRAME_START: Final = b',"received":{"n":'
+FRAME: Final = re.compile(
+    rb',"received":\{"n":([1-9][0-9]{0,18}),"at":"([0-9T:.-]{26}Z)","batch":([1-9][0-9]{0,18})'
+    rb'(?:,"gap":([1-9][0-9]{0,18}))?(?:,"client_envelope_id":("(?:[^"\\]|\\.)*+"))?\}'
+)
+CHECKSUM: Final = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
+CHECKSUM_BYTES: Final = len(b',"crc32":"9f3a01bc"}')
+
+
+class LineError(ValueError):
+    """A whole, checksummed line that is not what its journal holds: one sentence says what is wrong."""
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server wrote around a line. `at` is seconds since the epoch, UTC, exact to the microsecond.
+
+    `client_envelope_id` is the JSON text of the client's own id, as it was sent.
+    """
+
+    n: int
+    at: float
+    batch: int
+    gap: int = 0
+    client_envelope_id: bytes | None = None
+
+
+def parse_frame(line: bytes) -> Frame | None:
+    """Read the frame at the end of `line` (with or without its newline); None when it is torn or damaged.
+
+    The client's own id may be any JSON value, and a client may hide the look of a frame in an object there. It does not
+    pass for the frame: that ends directly before the checksum, and an object or array would have to end in between.
+    """
+    end = len(line) - line.endswith(b"\n")
+    crc_start = end - CHECKSUM_BYTES
+    checksum = CHECKSUM.fullmatch(line, max(crc_start, 0), end)
+    if checksum is None or not line.startswith(b"{"):
+        return None
+    if zlib.crc32(memoryview(line)[:crc_start]) != int(checksum[1], 16):
+        return None
+    start = line.rfind(FRAME_START, 0, crc_start)
+    match = FRAME.fullmatch(line, start, crc_start) if start >= 0 else None
+    try:
+        if match is None:
+            return _decoded_frame(line)
+        return Frame(
+            n=int(match[1]),
+            at=times.from_text(match[2].decode()),
+            batch=int(match[3]),
+            gap=int(match[4] or 0),
+            client_envelope_id=match[5],
+        )
+    except (ValueError, msgspec.DecodeError):
+        return None
+
+
+def _decoded_frame(line: bytes) -> Frame:
+    """Read the frame of a line whose client's own id is not a text, by decoding all of it."""
+    received = json_text.decode(_FRAMED, line).received
+    own_id = bytes(received.client_envelope_id)
+    return Frame(
+        n=received.n,
+        at=times.from_text(received.at),
+        batch=received.batch,
+        gap=received.gap,
+        client_envelope_id=own_id or None,
+    )
+
+
+Number = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Received(msgspec.Struct, frozen=True):
+    n: Number
+    at: str
+    batch: Number
+    gap: int = 0
+    client_envelope_id: msgspec.Raw = msgspec.Raw()
+
+
+class _FramedLine(msgspec.Struct, frozen=True):
+    received: _Received
+
+
+class _Attestation(msgspec.Struct, frozen=True):
+    session_hmac: str
+    sequence: int | None = None
+
+
+class _EnvelopeLine(msgspec.Struct, frozen=True):
+    """Raw members are read only in lines of the kind that they belong to."""
+
+    envelope_id: str
+    session_id: str
+    received: _Received
+    type: str | None = None
+    attestation: msgspec.Raw = msgspec.Raw()
+    chunk_sequence: msgspec.Raw = msgspec.Raw()
+    contributor_id: msgspec.Raw = msgspec.Raw()
+    metadata: msgspec.Raw = msgspec.Raw()
+    trajectory_log: msgspec.Raw = msgspec.Raw()
+    feedback: msgspec.Raw = msgspec.Raw()
+    closed_by: msgspec.Raw = msgspec.Raw()
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    provider: str
+    model_engine: str
+
+
+class _Feedback(msgspec.Struct, frozen=True):
+    signal: str | None = None
+
+
+class _RefusalReason(msgspec.Struct, frozen=True):
+    code: str
+    reason: str
+
+
+class _RefusalLine(msgspec.Struct, frozen=True):
+    envelope_id: str
+    session_id: str
+    type: str
+    sequence: int | None
+    session_hmac: str
+    refused: _RefusalReason
+    received: _Received
+
+
+class _TrajectoryLine(msgspec.Struct, frozen=True):
+    trajectory_id: str
+    session_id: str
+    contributor_id: str
+    metadata: _Metadata
+    total_steps: int
+    total_tokens: int
+    total_chunks: int
+    closed_by: ClosedBy
+    score: msgspec.Raw
+
+
+class _Score(msgspec.Struct, frozen=True, rename="camel"):
+    base_points: int
+    total_points: float
+
+
+_FRAMED: Final = msgspec.json.Decoder(_FramedLine)
+_TEXT: Final = msgspec.json.Decoder(str)
+_INTEGER: Final = msgspec.json.Decoder(int)
+_CLOSED_BY: Final = msgspec.json.Decoder(ClosedBy)
+_ATTESTATION: Final = msgspec.json.Decoder(_Attestation)
+_METADATA: Final = msgspec.json.Decoder(_Metadata)
+_FEEDBACK: Final = msgspec.json.Decoder(_Feedback)
+_STEPS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ENVELOPE: Final = msgspec.json.Decoder(_EnvelopeLine)
+_REFUSAL: Final = msgspec.json.Decoder(_RefusalLine)
+_TRAJECTORY: Final = msgspec.json.Decoder(_TrajectoryLine)
+_SCORE: Final = msgspec.json.Decoder(_Score)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], text: bytes, what: str) -> T:
+    try:
+        return json_text.decode(decoder, text)
+    except msgspec.DecodeError as error:
+        raise LineError(f"{what} cannot be read: {error}") from error
+
+
+def parse_envelope_line(line: bytes) -> EnvelopeRecord:
+    """The record of a line of the envelopes journal; raises `LineError`.
+
+    `chunk_sequence`, `contributor_id` and `steps` are read for CHUNK only, `provider` and `model` for CHUNK and
+    SESSION_CLOSE, `signal` for USER_FEEDBACK: what a kind's schema does not name may be anything in its lines.
+    `sequence` is None for feedback and server closes; `session_hmac` is empty for a server close only.
+    """
+    head = _decode(_ENVELOPE, line, "the line")
+    try:
+        kind = EnvelopeKind(head.type or EnvelopeKind.CHUNK)
+    except ValueError as error:
+        raise LineError(f"the member type is {head.type!r}, which is no kind of envelope") from error
+    if kind is EnvelopeKind.SERVER_CLOSE:
+        closed_by = _decode(_CLOSED_BY, head.closed_by, "the member closed_by")
+        return EnvelopeRecord(envelope_id=head.envelope_id, session_id=head.session_id, kind=kind, closed_by=closed_by)
+    attestation = _decode(_ATTESTATION, head.attestation, "the member attestation")
+    if kind is EnvelopeKind.USER_FEEDBACK:
+        return EnvelopeRecord(
+            envelope_id=head.envelope_id,
+            session_id=head.session_id,
+            kind=kind,
+            session_hmac=attestation.session_hmac,
+            signal=_decode(_FEEDBACK, head.feedback, "the member feedback").signal,
+        )
+    if attestation.sequence is None:
+        raise LineError("the attestation has no sequence")
+    metadata = _decode(_METADATA, head.metadata, "the member metadata")
+    if kind is EnvelopeKind.SESSION_CLOSE:
+        return EnvelopeRecord(
+            envelope_id=head.envelope_id,
+            session_id=head.session_id,
+            kind=kind,
+            sequence=attestation.sequence,
+            session_hmac=attestation.session_hmac,
+            gap=head.received.gap,
+            provider=metadata.provider,
+            model=metadata.model_engine,
+            closed_by=ClosedBy.SESSION_CLOSE,
+        )
+    return _chunk(head, attestation, metadata)
+
+
+def _chunk(head: _EnvelopeLine, attestation: _Attestation, metadata: _Metadata) -> EnvelopeRecord:
+    return EnvelopeRecord(
+        envelope_id=head.envelope_id,
+        session_id=head.session_id,
+        kind=EnvelopeKind.CHUNK,
+        sequence=attestation.sequence,
+        session_hmac=attestation.session_hmac,
+        gap=head.received.gap,
+        chunk_sequence=_decode(_INTEGER, head.chunk_sequence, "the member chunk_sequence"),
+        contributor_id=_decode(_TEXT, head.contributor_id, "the member contributor_id"),
+        provider=metadata.provider,
+        model=metadata.model_engine,
+        steps=len(_decode(_STEPS, head.trajectory_log, "the member trajectory_log")),
+    )
+
+
+def parse_refusal_line(line: bytes) -> RefusalRecord:
+    """The record of a line of the refused journal; raises `LineError`."""
+    refusal = _decode(_REFUSAL, line, "the line")
+    return RefusalRecord(
+        envelope_id=refusal.envelope_id,
+        session_id=refusal.session_id,
+        kind=refusal.type,
+        sequence=refusal.sequence,
+        session_hmac=refusal.session_hmac,
+        gap=refusal.received.gap,
+        code=refusal.refused.code,
+        reason=refusal.refused.reason,
+    )
+
+
+def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
+    """The record of a line of the trajectories journal; raises `LineError`.
+
+    `multiplier_breakdown` is the text of the member `score`, byte for byte; `base_points` and `total_points` are its
+    `basePoints` and `totalPoints`; `provider` and `model` are the metadata's `provider` and `model_engine`.
+    """
+    trajectory = _decode(_TRAJECTORY, line, "the line")
+    score = _decode(_SCORE, trajectory.score, "the member score")
+    return TrajectoryRecord(
+        trajectory_id=trajectory.trajectory_id,
+        session_id=trajectory.session_id,
+        contributor_id=trajectory.contributor_id,
+        provider=trajectory.metadata.provider,
+        model=trajectory.metadata.model_engine,
+        steps=trajectory.total_steps,
+        tokens=trajectory.total_tokens,
+        chunks=trajectory.total_chunks,
+        base_points=score.base_points,
+        total_points=score.total_points,
+        multiplier_breakdown=bytes(trajectory.score).decode(),
+        closed_by=trajectory.closed_by,
+    )
+
+
+def parse_line(journal: JournalName, line: bytes) -> Record:
+    """The record of a line of the journal; raises `LineError`."""
+    match journal:
+        case JournalName.ENVELOPES:
+            return parse_envelope_line(line)
+        case JournalName.REFUSED:
+            return parse_refusal_line(line)
+        case JournalName.TRAJECTORIES:
+            return parse_trajectory_line(line)
+        case unreachable:
+            assert_never(unreachable)

@@ -1,0 +1,28 @@
+"""Settings of what is on disk, each with its unit and its bounds; `config.toml` explains what each guards."""
+
+from typing import Annotated
+
+import msgspec
+
+from persistence.settings.bounds import PositiveInt, PositiveSeconds
+
+
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of the journals, of the projection that follows them and of the databases."""
+
+    quota_bytes: PositiveInt = 50_000_000_000
+    quota_warning_bytes: PositiveInt = 40_000_000_000
+    free_bytes_min: Annotated[int, msgspec.Meta(ge=0)] = 100_000_000
+    journal_queue_lines_max: PositiveInt = 4_096
+    journal_queue_bytes_max: PositiveInt = 67_108_864
+    journal_batch_bytes_max: PositiveInt = 8_388_608
+    free_space_check_s: PositiveSeconds = 1.0
+    recovery_batch_bytes_max: PositiveInt = 16_777_216
+    projection_lag_lines_max: PositiveInt = 100_000
+    projection_batch_lines_max: PositiveInt = 1_000
+    projection_interval_s: PositiveSeconds = 0.25
+    projection_retry_s: PositiveSeconds = 1.0
+    open_batch_max: PositiveInt = 64
+    open_queue_max: PositiveInt = 1_024
+    wal_checkpoint_pages: PositiveInt = 4_000
+    database_busy_timeout_s: PositiveSeconds = 5.0

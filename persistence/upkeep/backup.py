@@ -1,0 +1,223 @@
+"""A copy of a data directory that can be restored, made while its server goes on.
+
+What must hold. The databases of a copy may know less than its journals, because a start projects the rest; they must
+never know more, which is damage. A trajectory needs the lines that it was stitched from. A refused line has used up the
+sequence number after those of the lines accepted before it. And a line needs the opening of its session, with the key.
+So the order is: fix a snapshot of both databases, and directly after that, within milliseconds, note how far each
+journal reaches: trajectories, refused, envelopes. Everything is copied from that state, however long it takes.
+
+- Lines are on disk before they are projected, and projected into sessions.db before ledger.db. So a journal whose
+  length is noted after the snapshots holds all that they know, with the ledger's taken first.
+- A trajectory, or a refusal, is written after the lines before it are on disk, so they are within the length that is
+  noted after its own.
+- A session's opening is committed before its key is answered, so before its first line. Of a session that is opened and
+  sends between the snapshot and the note, the copy may have lines and no key: it is closed and credited as one whose
+  client never came back.
+
+So the copy holds everything that was acknowledged before it was begun, and nothing in it is half.
+
+What it costs the server. Readers of a database in WAL mode take no lock that a writer waits for; while the snapshot is
+held, the write-ahead log grows instead of being moved into the database. Journals are read without any lock. Their last
+lines may be some that are just being written: in the copy, every line that the databases have not seen is checked, and
+what is torn is cut off, as a start would do it. The copy is synced in small portions, so that the server's own syncs do
+not wait behind it.
+
+Rejected: `cp` of a database (a page may be half written), steps of SQLite's backup without a transaction around them
+(each write of the server begins it anew), and taking the databases at the end (they would know more than the journals).
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from persistence.databases.database import DatabaseFailure, connect_read_only, failure_of
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.files.failures import StorageDamage
+from persistence.files.file_system import OsFileSystem
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.recovery import SUFFIX, BadLine, Start, days_of, good_line_of_a_later_batch, scan
+from persistence.keys.sealing import KEY_FILE, key_id_of
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep.copying import (
+    Progress,
+    appearing_whole,
+    checksum_of,
+    copy_file,
+    make_folders,
+    no_progress,
+    summed,
+)
+from persistence.upkeep.manifest import (
+    KEY_PATH,
+    MANIFEST_FILE,
+    MANIFEST_VERSION,
+    BackupFile,
+    BackupRefused,
+    Manifest,
+    encoded,
+)
+
+STEP_PAGES = 1_024
+"""Pages of a database that are copied between two reports of progress."""
+
+JOURNALS = (JournalName.TRAJECTORIES, JournalName.REFUSED, JournalName.ENVELOPES)
+"""In the order in which their lengths are noted."""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A journal's file, and how much of it belongs to the backup, in bytes; the last may end within a line."""
+
+    path: str
+    size_bytes: int
+
+
+def back_up(
+    data_directory: Path,
+    target: Path,
+    settings: StorageSettings,
+    *,
+    created_at: str,
+    with_key: bool,
+    progress: Progress = no_progress,
+) -> Manifest:
+    """Copy a data directory, served or not, to `target`, which must be absent or empty; blocking.
+
+    Raises BackupRefused, DatabaseFailure or OSError, each for one sentence; then there is no `target`.
+    """
+    layout = DataLayout(data_directory.resolve())
+    target = target.resolve()
+    _check(layout, target, with_key=with_key)
+    with appearing_whole(target) as partial:
+        copy = DataLayout(partial)
+        make_folders(copy, [Path(journal) for journal in JOURNALS])
+        with (
+            _snapshot(layout.ledger_database, LEDGER_SCHEMA, settings) as ledger,
+            _snapshot(layout.sessions_database, SESSIONS_SCHEMA, settings) as sessions,
+        ):
+            parts = [part for journal in JOURNALS for part in _parts(layout, journal)]
+            schemas = {"sessions.db": _schema_version(sessions), "ledger.db": _schema_version(ledger)}
+            seen = _positions(sessions)
+            key_id = _key_id(sessions)
+            for connection, name in ((ledger, "ledger.db"), (sessions, "sessions.db")):
+                _copy_database(connection, partial / name, name, progress)
+        files = [checksum_of(partial, name) for name in schemas]
+        files += _cut_torn(copy, _copy_journals(layout, partial, parts, progress), seen)
+        if with_key:
+            make_folders(copy, [Path("keys")])
+            files.append(copy_file(layout.keys / KEY_FILE, partial, KEY_PATH))
+        manifest = Manifest(
+            version=MANIFEST_VERSION, created_at=created_at, schemas=schemas, key_id=key_id, files=files
+        )
+        _write_manifest(partial, manifest)
+    return manifest
+
+
+def _check(layout: DataLayout, target: Path, *, with_key: bool) -> None:
+    for path in (layout.sessions_database, layout.ledger_database):
+        if not path.is_file():
+            raise BackupRefused(f"{path} does not exist: is {layout.root} a server's data directory?")
+    if target.is_relative_to(layout.root):
+        raise BackupRefused(f"{target} lies in the data directory: name a folder outside of it, best on another disk")
+    if with_key and not (layout.keys / KEY_FILE).is_file():
+        raise BackupRefused(
+            f"{layout.keys / KEY_FILE} does not exist, so the master key comes from the server's environment: back it "
+            "up from there, and leave out --with-key"
+        )
+
+
+@contextmanager
+def _snapshot(path: Path, schema: Schema, settings: StorageSettings) -> Iterator[sqlite3.Connection]:
+    """Open a database read-only, in a transaction that sees one state of it until it ends."""
+    try:
+        with closing(connect_read_only(path, busy_timeout_s=settings.database_busy_timeout_s)) as connection:
+            connection.execute("BEGIN")
+            version = _schema_version(connection)  # the first read: from here on its state is fixed
+            if version > len(schema.migrations):
+                raise DatabaseFailure(
+                    f"{schema.name} has schema version {version}, and this version of the program knows only versions "
+                    f"up to {len(schema.migrations)}: use the program that the server runs"
+                )
+            yield connection
+    except sqlite3.Error as error:
+        raise failure_of(error, schema.name) from error
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchall()
+    assert isinstance(version, int)
+    return version
+
+
+def _key_id(sessions: sqlite3.Connection) -> str:
+    """Return the id of the master key that sealed the sessions; "" when nothing was sealed yet."""
+    rows = sessions.execute("SELECT sealed FROM key_check").fetchall()
+    return key_id_of(rows[0][0]) if rows else ""
+
+
+def _positions(sessions: sqlite3.Connection) -> dict[JournalName, Start]:
+    """Return up to where sessions.db has seen each journal."""
+    rows = sessions.execute("SELECT journal, n, day, next_offset FROM projection_positions").fetchall()
+    return {journal: Start() for journal in JOURNALS} | {
+        JournalName(journal): Start(n=n, day=day, offset=next_offset) for journal, n, day, next_offset in rows
+    }
+
+
+def _parts(layout: DataLayout, journal: JournalName) -> list[_Part]:
+    files = OsFileSystem()
+    directory = layout.journal(journal)
+    days = days_of(files, directory) if directory.is_dir() else []
+    return [_Part(f"{journal}/{day}{SUFFIX}", (directory / f"{day}{SUFFIX}").stat().st_size) for day in days]
+
+
+def _copy_database(source: sqlite3.Connection, target: Path, name: str, progress: Progress) -> None:
+    """Copy the state that the open transaction sees, page by page (sqlite.org/backup.html)."""
+    OsFileSystem().create(target).close()
+    with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        # A copy that is interrupted is thrown away, so it needs neither a rollback journal nor syncs of its own.
+        copy.execute("PRAGMA journal_mode = OFF")
+        copy.execute("PRAGMA synchronous = OFF")
+        source.backup(
+            copy, pages=STEP_PAGES, progress=lambda _, left, total: progress(f"{name}, pages", total - left, total)
+        )
+
+
+def _copy_journals(layout: DataLayout, partial: Path, parts: list[_Part], progress: Progress) -> list[BackupFile]:
+    add = summed(progress, "journals, bytes", sum(part.size_bytes for part in parts))
+    return [
+        copy_file(layout.root / part.path, partial, part.path, size_bytes=part.size_bytes, progress=add)
+        for part in parts
+    ]
+
+
+def _cut_torn(copy: DataLayout, files: list[BackupFile], seen: dict[JournalName, Start]) -> list[BackupFile]:
+    """Check the copied lines that sessions.db has not seen, cut off what is torn, and describe what was cut anew."""
+    cut: set[str] = set()
+    for journal in JOURNALS:
+        directory = copy.journal(journal)
+        bad = next((item for item in scan(OsFileSystem(), directory, seen[journal]) if isinstance(item, BadLine)), None)
+        if bad is None:
+            continue
+        if good_line_of_a_later_batch(OsFileSystem(), directory, bad) is not None:
+            raise StorageDamage(
+                f"the {journal} journal holds {bad.what} at byte {bad.offset} of {bad.day}{SUFFIX}, and good lines "
+                "after it: if no server is running, find out what happened to that file; else try again."
+            )
+        for day in days_of(OsFileSystem(), directory):
+            if day >= bad.day:
+                with closing(OsFileSystem().open(directory / f"{day}{SUFFIX}")) as file:
+                    file.truncate(bad.offset if day == bad.day else 0)
+                cut.add(f"{journal}/{day}{SUFFIX}")
+    return [checksum_of(copy.root, file.path) if file.path in cut else file for file in files]
+
+
+def _write_manifest(partial: Path, manifest: Manifest) -> None:
+    file = OsFileSystem().create(partial / MANIFEST_FILE)
+    try:
+        file.write_at([encoded(manifest)], 0)
+        file.sync()
+    finally:
+        file.close()

@@ -1,0 +1,111 @@
+"""What a backup says of itself: each file that belongs to it, its bytes and its checksum.
+
+The manifest is written last, so a folder that has one is whole. Its paths are checked against the few that a data
+directory has: whoever can change a backup must not be able to make `restore` write anywhere else.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from persistence.files.failures import StorageDamage
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.keys.sealing import KEY_FILE
+
+MANIFEST_FILE: Final = "manifest.json"
+MANIFEST_VERSION: Final = 1
+MANIFEST_BYTES_MAX: Final = 64_000_000
+"""More than a file a day for a thousand years takes."""
+
+KEY_PATH: Final = f"keys/{KEY_FILE}"
+PATHS: Final = re.compile(
+    rf"sessions\.db|ledger\.db|{re.escape(KEY_PATH)}|(?:{'|'.join(JournalName)})/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}\.jsonl"
+)
+DATABASES: Final = ("sessions.db", "ledger.db")
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class BackupRefused(Exception):  # noqa: N818  (a state of the world, not an error in a call)
+    """Nothing was copied: one sentence says what has to be another way."""
+
+
+class BackupFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file: its path below the folder, its size in bytes, its SHA-256 in hex, and how many newlines it holds."""
+
+    path: str
+    size_bytes: Count
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    lines: Count
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A backup's contents. `created_at` is the moment whose state it holds; `key_id` names the master key it needs.
+
+    `schemas` holds the schema version of each database.
+    """
+
+    version: int
+    created_at: str
+    schemas: dict[str, int]
+    key_id: str
+    files: list[BackupFile]
+
+    @property
+    def with_key(self) -> bool:
+        """Whether the master key is part of it."""
+        return any(file.path == KEY_PATH for file in self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all its files."""
+        return sum(file.size_bytes for file in self.files)
+
+    def lines(self, journal: str) -> int:
+        """How many lines of a journal it holds."""
+        return sum(file.lines for file in self.files if file.path.startswith(f"{journal}/"))
+
+
+class _Head(msgspec.Struct, frozen=True):
+    version: int
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """Return the manifest's text: JSON, a line a member."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a backup's manifest.
+
+    Raises BackupRefused for a folder that is no backup or a newer version's, StorageDamage for a changed manifest.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        with path.open("rb") as file:
+            text = file.read(MANIFEST_BYTES_MAX)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BackupRefused(f"{folder} is not a whole backup: it has no {MANIFEST_FILE}") from None
+    try:
+        version = msgspec.json.decode(text, type=_Head).version
+        if version > MANIFEST_VERSION:
+            raise BackupRefused(
+                f"{folder} was made by a newer version of this program (manifest version {version}, and this one "
+                f"reads up to {MANIFEST_VERSION}): restore it with that version"
+            )
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error
+    paths = [file.path for file in manifest.files]
+    wrong = [each for each in paths if not PATHS.fullmatch(each)]
+    if wrong or len(set(paths)) != len(paths) or not {*DATABASES} <= {*paths}:
+        raise StorageDamage(f"{path} is damaged (it does not name the files of a data directory): use another backup")
+    return manifest
+
+
+def path_in(layout: DataLayout, file: BackupFile) -> Path:
+    """Return where a file belongs in a folder that is laid out like a data directory."""
+    return layout.root / file.path

@@ -1,0 +1,209 @@
+"""The databases derived anew from the journals.
+
+Everything in them but the sessions' openings (keys have no line) and the contributors' trust is a function of the
+journals. So the openings and the trust are copied, sealed as they are, every journal is read from its beginning, and
+the new databases take the old ones' names when they are complete: an interruption at any point leaves either the old or
+the new ones, each whole.
+"""
+
+import os
+import shutil
+import sqlite3
+from contextlib import AsyncExitStack, closing
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from persistence.databases.database import Database, Row, Statement, open_database_read_only, open_inline_database
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.projector import Projector
+from persistence.files.failures import StorageDamage
+from persistence.files.file_system import OsFileSystem
+from persistence.files.lock import single_instance
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.lines import parse_line
+from persistence.journals.recovery import Recovery, Start
+from persistence.settings.storage import StorageSettings
+
+OPENING_COLUMNS: Final = (
+    "session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider, model, "
+    "machine_fingerprint, app_version_hash, groove_version, created_at"
+)
+COPY_BATCH_ROWS: Final = 1_000
+
+
+class RebuildReport(msgspec.Struct, frozen=True):
+    """How many lines of each journal were projected, and how many openings were taken over."""
+
+    lines: dict[str, int]
+    openings: int
+
+    def __str__(self) -> str:
+        lines = ", ".join(f"{count} {name} lines" for name, count in self.lines.items())
+        return f"rebuilt both databases from {lines} and {self.openings} session openings"
+
+
+class LedgerFacts(msgspec.Struct, frozen=True):
+    """What of ledger.db the journals do not hold: the trust that was set by hand, and migration times."""
+
+    trust: list[Row]
+    applied_at: list[Row]
+
+
+def ledger_facts(connection: sqlite3.Connection, schema: str = "main") -> LedgerFacts:
+    """Read from an open ledger.db, attached as `schema`."""
+    trust = f"SELECT trust_score, contributor_id FROM {schema}.balances WHERE trust_score != 1.0"  # noqa: S608
+    applied = f"SELECT applied_at, version FROM {schema}.schema_migrations"  # noqa: S608
+    return LedgerFacts(trust=connection.execute(trust).fetchall(), applied_at=connection.execute(applied).fetchall())
+
+
+async def rebuild(data_directory: Path, settings: StorageSettings, *, applied_at: str) -> RebuildReport:
+    """Rebuild both databases; the server must be stopped.
+
+    Raises DataDirectoryLocked, StorageDamage or StorageFailure, each with one sentence.
+    """
+    layout = DataLayout(data_directory)
+    with single_instance(data_directory):
+        for path in (layout.sessions_database, layout.ledger_database):
+            _empty_write_ahead_log(path)
+        workplace = data_directory / "rebuild"
+        shutil.rmtree(workplace, ignore_errors=True)
+        workplace.mkdir(mode=0o700)
+        new = DataLayout(workplace)
+        async with AsyncExitStack() as stack:
+            sessions = await stack.enter_async_context(
+                open_inline_database(new.sessions_database, SESSIONS_SCHEMA, settings, applied_at=applied_at)
+            )
+            ledger = await stack.enter_async_context(
+                open_inline_database(new.ledger_database, LEDGER_SCHEMA, settings, applied_at=applied_at)
+            )
+            openings = await _copy_from(layout, sessions)
+            trusted = _ledger_facts_from(layout)
+            await copy_ledger_times(ledger, trusted)
+            lines = await project_journals(layout, sessions, ledger, settings)
+            await restore_trust(ledger, trusted)
+            await sessions.checkpoint()
+            await ledger.checkpoint()
+        for source, target in (
+            (new.sessions_database, layout.sessions_database),
+            (new.ledger_database, layout.ledger_database),
+        ):
+            _take_the_place(source, target)
+        shutil.rmtree(workplace)
+        OsFileSystem().sync_directory(data_directory)
+        return RebuildReport(lines=lines, openings=openings)
+
+
+def _empty_write_ahead_log(path: Path) -> None:
+    """Move what a crash left in a database's write-ahead log into the database.
+
+    Openings may stand in that log alone, so it must be empty before a new database can take the old one's name.
+    """
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.DatabaseError as error:
+        raise StorageDamage(
+            f"{path.name} cannot be read ({error}): restore it from a backup, or move it away to go on without what "
+            "only it holds (the keys of open sessions, or contributors' trust)."
+        ) from error
+    if is_busy:
+        raise StorageDamage(f"{path.name} is held by another program: end it first.")
+
+
+async def _copy_from(layout: DataLayout, sessions: Database) -> int:
+    if not layout.sessions_database.exists():
+        return 0
+    async with open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as old:
+        return await copy_facts(old, sessions)
+
+
+def _ledger_facts_from(layout: DataLayout) -> LedgerFacts:
+    if not layout.ledger_database.exists():
+        return LedgerFacts([], [])
+    with closing(sqlite3.connect(layout.ledger_database)) as connection:
+        return ledger_facts(connection)
+
+
+async def project_journals(
+    layout: DataLayout, sessions: Database, ledger: Database, settings: StorageSettings
+) -> dict[str, int]:
+    """Project what the databases do not hold of the journals, all of it into new ones; return each journal's last line.
+
+    Raises StorageDamage where a journal contradicts itself or the databases.
+    """
+    lines: dict[str, int] = {}
+    projector = Projector(sessions, ledger, settings)
+    await projector.load()
+    positions = projector.positions()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(projector.run)
+        for name in JournalName:
+            recovery = Recovery(
+                name,
+                layout.journal(name),
+                Start(n=positions[name].n, day=positions[name].day, offset=positions[name].next_offset),
+                files=OsFileSystem(),
+                torn_directory=layout.torn,
+                parse=partial(parse_line, name),
+                batch_bytes_max=settings.recovery_batch_bytes_max,
+            )
+            for batch in recovery.batches():
+                await projector.submit(name, batch)
+            lines[name] = recovery.tail.n
+        await projector.drain()
+        nursery.cancel_scope.cancel()
+    return lines
+
+
+async def copy_facts(source: Database, target: Database) -> int:
+    """Copy what has no line in a journal from one sessions.db to a new, empty one; answer how many sessions.
+
+    That is the openings (as they are sealed), the check of the master key, and when the migrations were applied. With
+    the journals projected on top, `target` holds what `source` held.
+    """
+    for table, columns in (("key_check", "id, sealed"), ("schema_migrations", "version, applied_at")):
+        rows = await source.read(f"SELECT {columns} FROM {table}")  # noqa: S608 - both are in this function
+        insert = f"INSERT OR REPLACE INTO {table} ({columns}) VALUES (?, ?)"  # noqa: S608
+        await target.write([Statement(insert, rows)], durable=False)
+    copied, after = 0, ""
+    while rows := await source.read(
+        f"SELECT {OPENING_COLUMNS} FROM sessions WHERE session_id > ? AND placeholder = 0 "  # noqa: S608
+        f"ORDER BY session_id LIMIT {COPY_BATCH_ROWS}",
+        (after,),
+    ):
+        insert = (
+            f"INSERT INTO sessions ({OPENING_COLUMNS}, last_activity_at) "  # noqa: S608
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)"
+        )
+        await target.write([Statement(insert, rows)], durable=False)
+        copied, after = copied + len(rows), rows[-1][0]
+    return copied
+
+
+async def copy_ledger_times(ledger: Database, trusted: LedgerFacts) -> None:
+    """Copy when the ledger's migrations were applied; trust comes later, see `restore_trust`."""
+    applied = "UPDATE schema_migrations SET applied_at = ? WHERE version = ?"
+    await ledger.write([Statement(applied, trusted.applied_at)], durable=False)
+
+
+async def restore_trust(ledger: Database, trusted: LedgerFacts) -> None:
+    """Give contributors back the trust that was set by hand; the ledger knows them only after their credits."""
+    update = "UPDATE balances SET trust_score = ? WHERE contributor_id = ?"
+    await ledger.write([Statement(update, trusted.trust)], durable=False)
+
+
+def _take_the_place(source: Path, target: Path) -> None:
+    """Rename a complete database over an old one, whose write-ahead log must not outlive it."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    for suffix in ("-wal", "-shm"):
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    source.replace(target)
+    OsFileSystem().sync_directory(target.parent)

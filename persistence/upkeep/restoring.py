@@ -1,0 +1,95 @@
+"""A backup made into a data directory again, and checked as a whole.
+
+Every file is compared with the manifest while it is copied. Then the databases, which may know less than the journals,
+are brought up to them as a start would do it, and everything is checked against everything else as `verify` does. Only
+then the folder takes its name: there is never a data directory that is half restored.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from persistence.databases.database import open_inline_database
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.files.failures import StorageDamage
+from persistence.files.lock import single_instance
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep.copying import Progress, appearing_whole, copy_file, make_folders, no_progress, summed
+from persistence.upkeep.manifest import DATABASES, BackupRefused, Manifest, path_in, read_manifest
+from persistence.upkeep.rebuilding import project_journals
+from persistence.upkeep.verification import verify
+
+
+class RestoreReport(msgspec.Struct, frozen=True):
+    """What was restored, and each place where the stored data differs from itself (none, when all is well)."""
+
+    manifest: Manifest
+    findings: list[str]
+
+
+async def restore(
+    backup: Path,
+    data_directory: Path,
+    settings: StorageSettings,
+    *,
+    applied_at: str,
+    progress: Progress = no_progress,
+) -> RestoreReport:
+    """Make `data_directory`, which must be absent or empty, from a backup.
+
+    Raises BackupRefused, DataDirectoryLocked, StorageDamage, DatabaseFailure or OSError, each for one sentence; then
+    nothing is restored.
+    """
+    manifest = read_manifest(backup)
+    _check_schemas(backup, manifest)
+    _check_not_in_use(data_directory)
+    with appearing_whole(data_directory) as partial:
+        layout = DataLayout(partial)
+        _copy_files(backup, layout, manifest, progress)
+        progress("checks", 0, 1)
+        async with (
+            open_inline_database(
+                layout.sessions_database, SESSIONS_SCHEMA, settings, applied_at=applied_at
+            ) as sessions,
+            open_inline_database(layout.ledger_database, LEDGER_SCHEMA, settings, applied_at=applied_at) as ledger,
+        ):
+            await project_journals(layout, sessions, ledger, settings)
+            await sessions.checkpoint()
+            await ledger.checkpoint()
+        findings = await verify(partial, settings, applied_at=applied_at, closes_are_finished=False)
+        progress("checks", 1, 1)
+    return RestoreReport(manifest, findings)
+
+
+def _check_schemas(backup: Path, manifest: Manifest) -> None:
+    for schema in (SESSIONS_SCHEMA, LEDGER_SCHEMA):
+        version = manifest.schemas.get(schema.name, 0)
+        if version > len(schema.migrations):
+            raise BackupRefused(
+                f"{backup} was made by a newer version of this program ({schema.name} has schema version {version}, "
+                f"and this one knows versions up to {len(schema.migrations)}): restore it with that version"
+            )
+
+
+def _check_not_in_use(data_directory: Path) -> None:
+    """Raise DataDirectoryLocked when a server runs there: that says more than that the folder is not empty."""
+    if (data_directory / "lock").is_file():
+        with suppress(OSError), single_instance(data_directory):
+            pass
+
+
+def _copy_files(backup: Path, layout: DataLayout, manifest: Manifest, progress: Progress) -> None:
+    add = summed(progress, "files, bytes", manifest.size_bytes)
+    folders = {*JournalName, *(str(Path(file.path).parent) for file in manifest.files)}
+    make_folders(layout, [Path(folder) for folder in sorted(folders)])
+    for file in manifest.files:
+        source = path_in(DataLayout(backup), file)
+        if not source.exists():
+            raise StorageDamage(f"{source} is missing, and the backup's manifest names it: use another backup")
+        copied = copy_file(source, layout.root, file.path, progress=add)
+        if copied != file:
+            raise StorageDamage(f"{source} was changed after the backup was made: use another backup")
+    assert all((layout.root / name).is_file() for name in DATABASES), "a manifest without them is refused"

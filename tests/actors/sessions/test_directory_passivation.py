@@ -1,0 +1,59 @@
+"""Passivation by the directory's one task, again and again, with times that cannot be written exactly."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.sessions.directory import Directory
+from actors.sessions.messages import Finish
+from actors.sessions.outcomes import Closed
+from actors.sessions.request import Request
+from actors.sessions.settings import SessionSettings
+
+DONE = Closed(already_closed=True, credit=None)
+
+
+class QuickActor:
+    """Answers at once, and ends when it is asked to."""
+
+    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+        async for request in mailbox:
+            if request is None:
+                if retire():
+                    return
+                continue
+            request.answer(DONE)
+
+    async def settled(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_actors_end_again_after_there_were_none(autojump_clock: MockClock) -> None:
+    """The task that ends idle actors stops with the last of them, and begins anew with the next."""
+    async with trio.open_nursery() as nursery:
+        directory = Directory(nursery, lambda _session_id: QuickActor(), SessionSettings(passivate_after_s=1.0))
+        for round_ in range(1, 4):
+            assert await directory.ask("sess_1", Finish()) is DONE
+            await trio.sleep(5)
+            assert directory.statistics().active == 0
+            assert directory.statistics().activated == round_
+        await directory.drain()
+
+
+@pytest.mark.parametrize("asked_at", [0.12, 0.953, 1.976, 15.964])
+async def test_an_actor_ends_at_the_very_time_that_was_slept_until(autojump_clock: MockClock, asked_at: float) -> None:
+    """However the sum of both times is rounded, the look that follows finds the actor idle: nothing spins."""
+    idle_s = 0.05
+    assert asked_at + idle_s - idle_s < asked_at, "a sum that is rounded"
+    async with trio.open_nursery() as nursery:
+        directory = Directory(nursery, lambda _session_id: QuickActor(), SessionSettings(passivate_after_s=idle_s))
+        await trio.sleep_until(asked_at)
+        await directory.ask("sess_1", Finish())
+        await trio.sleep_until(asked_at + idle_s)
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        assert directory.statistics().active == 0
+        await directory.drain()

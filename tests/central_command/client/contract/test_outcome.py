@@ -1,0 +1,75 @@
+"""Outcomes and feedback: counts of the steps, nothing invented."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from central_command.client.contract.chunking import encode_json
+from central_command.client.contract.outcome import feedback_of, outcome_of
+from central_command.client.contract.steps import Step, StepType
+
+
+def steps(*made: tuple[StepType, dict[str, Any]]) -> tuple[Step, ...]:
+    return tuple(
+        Step(step=number, type=kind, timestamp=float(number * 10), content="x", token_count=2, **members)
+        for number, (kind, members) in enumerate(made, start=1)
+    )
+
+
+ASK = ("instruction", {"source": "user"})
+STOP = ("instruction", {"source": "user", "intent": "interruption"})
+EDIT = ("action", {"tool": "Edit", "arguments": {"file_path": "a.py"}, "call_id": "1"})
+DONE = ("observation", {"tool": "Edit", "call_id": "1"})
+FAILED = ("error", {"tool": "Edit", "call_id": "0"})
+SAID = ("thought", {})
+
+
+def test_counts_are_those_of_the_steps() -> None:
+    """Errors, those after which the tool worked again, files that were really changed, tokens and time."""
+    outcome = outcome_of(steps(ASK, STOP, ASK, FAILED, EDIT, DONE, FAILED, EDIT, SAID), chunks=3)
+    assert (outcome.total_steps, outcome.total_chunks, outcome.total_tokens) == (9, 3, 18)
+    assert (outcome.errors_encountered, outcome.errors_recovered) == (2, 1)
+    assert (outcome.files_modified, outcome.user_interventions, outcome.duration_seconds) == (1, 1, 80)
+
+
+def test_feedback_has_its_time_as_javascript_writes_it() -> None:
+    """A whole number of seconds without a fraction: the signed text is what the parsed body would be written as."""
+    asked = steps(ASK, SAID)
+    broken = (*asked[:-1], msgspec.structs.replace(asked[-1], timestamp=20.25))
+    texts = [encode_json(msgspec.to_builtins(feedback_of(each))) for each in (asked, broken)]
+    assert [b'"timestamp":20,' in texts[0], b'"timestamp":20.25,' in texts[1]] == [True, True]
+
+
+def test_a_file_whose_edit_failed_was_not_modified() -> None:
+    """Only an edit with a good result counts."""
+    refused = ("error", {"tool": "Edit", "call_id": "1"})
+    assert outcome_of(steps(EDIT, refused), chunks=1).files_modified == 0
+
+
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [(SAID, "SUCCESS"), (DONE, "SUCCESS"), (("resolution", {}), "SUCCESS"), (STOP, "KILLED"), (EDIT, "KILLED"),
+     (FAILED, "CRASH")],
+)  # fmt: skip
+def test_the_status_is_how_the_steps_end(last: tuple[StepType, dict[str, Any]], status: str) -> None:
+    """Interrupted or left in mid-action, ended in an error, or neither."""
+    assert outcome_of(steps(ASK, SAID, last), chunks=1).status == status
+
+
+@pytest.mark.parametrize(
+    ("made", "signal", "rounds"),
+    [((ASK, SAID), "accepted", 0), ((ASK, SAID, ASK, SAID, ASK, SAID), "iterated", 2), ((ASK, STOP), "rejected", 0)],
+)
+def test_feedback_is_what_the_user_did(made: tuple[Any, ...], signal: str, rounds: int) -> None:
+    """It says that it was derived, and of which step."""
+    feedback = feedback_of(steps(*made))
+    assert feedback is not None
+    assert (feedback.signal, feedback.revision_rounds, feedback.target_step) == (signal, rounds, len(made))
+    assert feedback.context.startswith("derived from the transcript")
+
+
+@pytest.mark.parametrize("last", [FAILED, EDIT])
+def test_a_session_that_broke_off_shows_no_feedback(last: tuple[StepType, dict[str, Any]]) -> None:
+    """Nobody said anything about it."""
+    assert feedback_of(steps(ASK, last)) is None

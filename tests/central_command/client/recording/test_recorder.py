@@ -1,0 +1,426 @@
+"""The recorder against a server in memory, in time that jumps."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from central_command.client.contract.identity import Identity
+from central_command.client.recording.recorder import RecorderSettings, Surroundings, TrioRecorder, open_recorder
+from central_command.client.spool.records import SpoolSettings
+from central_command.client.spool.spool import Spool
+
+T = TypeVar("T")
+OPEN, INGEST, CLOSE = "/v1/sessions/open", "/v1/training/ingest", "/v1/sessions/close"
+BATCH = "/v1/training/ingest/batch"
+
+
+async def inline(call: Callable[[], T]) -> T:
+    """In place of a thread, of which a clock that jumps knows nothing."""
+    await trio.lowlevel.checkpoint()
+    return call()
+
+
+Opener = Callable[..., Any]
+
+
+@pytest.fixture
+def opener(fake_server: Any, identity: Identity, tmp_path: Path) -> Opener:
+    """Opens recorders on the same spool, each with a connection of its own to the server in memory."""
+
+    @asynccontextmanager
+    async def opened(**changes: Any) -> AsyncIterator[TrioRecorder]:
+        surroundings = Surroundings(identity=identity, client=fake_server.client(), offload=inline, jitter=lambda: 0.5)
+        arguments: dict[str, Any] = {
+            "provider": "codex",
+            "model": "gpt-5.5",
+            "spool_path": tmp_path / "spool.db",
+        } | changes
+        async with open_recorder("http://server.test", surroundings=surroundings, **arguments) as recorder:
+            yield recorder
+
+    return opened
+
+
+def thought(content: Any = "thinking", **members: Any) -> dict[str, Any]:
+    return {"type": "thought", "content": content} | members
+
+
+def answering(status: int, *, times: int, **headers: str) -> list[Callable[[httpx.Request], Awaitable[Any]]]:
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(
+            status, json={"error": "Not now."}, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+
+    return [answer] * times
+
+
+async def test_a_session_arrives_whole(opener: Opener, fake_server: Any, autojump_clock: MockClock) -> None:
+    """450 steps: three chunks in order, a close with honest totals, feedback, and the HTTP close."""
+    async with opener() as recorder:
+        with recorder.session(agent_role="frontend", agent_id="frontend-3") as session:
+            for number in range(450):
+                session.record(thought(f"step {number}"))
+        session.feedback("accepted", context="merged")
+        await recorder.wait_delivered()
+        statistics = recorder.statistics()
+    assert (statistics.steps_recorded, statistics.steps_spooled, statistics.steps_delivered) == (450, 450, 450)
+    assert (statistics.steps_waiting, statistics.steps_bad, statistics.steps_dropped, statistics.problem) == (
+        0,
+        0,
+        0,
+        None,
+    )
+    *chunks, close, feedback = fake_server.envelopes
+    assert [len(chunk["trajectory_log"]) for chunk in chunks] == [200, 200, 50]
+    assert [chunk["chunk_sequence"] for chunk in chunks] == [0, 1, 2]
+    steps = [step for chunk in chunks for step in chunk["trajectory_log"]]
+    assert [step["content"] for step in steps] == [f"step {number}" for number in range(450)]
+    assert [step["step"] for step in steps] == list(range(1, 451))
+    assert all(step["token_count"] == 2 and step["timestamp"] > 1e9 for step in steps)
+    assert close["outcome"]["status"] == "SUCCESS"
+    assert (close["outcome"]["total_steps"], close["outcome"]["total_chunks"]) == (450, 3)
+    assert chunks[0]["metadata"]["agent_role"] == "frontend"
+    assert (feedback["feedback"]["signal"], feedback["feedback"]["target_step"]) == ("accepted", 450)
+    assert len(fake_server.bodies(CLOSE)) == 1
+
+
+async def test_nothing_is_sent_for_a_session_without_steps(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """Neither an opening nor a close."""
+    async with opener() as recorder:
+        with recorder.session():
+            pass
+    assert fake_server.requests == []
+
+
+async def test_a_chunk_is_made_after_five_minutes(opener: Opener, fake_server: Any, autojump_clock: MockClock) -> None:
+    """With as many steps as there are (contract, CHUNK_TIMEOUT_MS)."""
+    async with opener() as recorder:
+        session = recorder.session()
+        session.record(thought())
+        await trio.sleep(200)
+        assert fake_server.envelopes == []
+        await trio.sleep(140)
+        assert len(fake_server.envelopes) == 1
+
+
+async def test_what_is_temporary_is_tried_again_with_the_same_bytes(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """Lost connections, 408, 429, 500, 503 and 507; and each envelope is accepted once."""
+
+    async def lost(request: httpx.Request) -> httpx.Response:
+        fake_server.answer(request)
+        raise httpx.ReadError("lost", request=request)
+
+    async def refused(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    async def answered(_request: httpx.Request) -> None:
+        return None
+
+    fake_server.faults.extend([refused, answered, lost, lost])
+    for status in (408, 429, 500, 503, 507):
+        fake_server.faults.extend(answering(status, times=2))
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await recorder.wait_delivered()
+    assert len(fake_server.envelopes) == 2
+    chunks = [body for body in fake_server.bodies(INGEST) if b"trajectory_log" in body]
+    assert len(chunks) > 5
+    assert len(set(chunks)) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "waits_s"),
+    [
+        ({"Retry_After": "120"}, 120),
+        ({"Retry_After": "Fri, 20 Nov 2026 10:02:00 GMT", "Date": "Fri, 20 Nov 2026 10:00:00 GMT"}, 120),
+        ({"Retry_After": "999999"}, 3_600),
+    ],
+)
+async def test_retry_after_is_honoured(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, headers: dict[str, str], waits_s: float
+) -> None:
+    """In seconds, as a date, and at most an hour."""
+    fake_server.faults.extend(answering(503, times=1, **headers))
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        began = trio.current_time()
+        await recorder.wait_delivered()
+        assert waits_s <= trio.current_time() - began <= waits_s + 3
+
+
+async def test_the_backoff_grows_to_a_bound(opener: Opener, fake_server: Any, autojump_clock: MockClock) -> None:
+    """Three quarters of 1, 2, 4 ... s with this jitter, and of a minute at most."""
+    times: list[float] = []
+
+    async def note(request: httpx.Request) -> httpx.Response:
+        times.append(trio.current_time())
+        raise httpx.ConnectError("refused", request=request)
+
+    fake_server.faults.extend([note] * 12)
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await recorder.wait_delivered()
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    assert waits == pytest.approx([0.75, 1.5, 3, 6, 12, 24, 45, 45, 45, 45, 45])
+
+
+async def test_a_refusal_is_not_tried_again_and_holds_nothing_up(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """A refused chunk used its sequence number up; the rest arrives, and it is counted."""
+    fake_server.refuse = lambda envelope: "Too odd." if envelope.get("chunk_sequence") == 1 else None
+    async with opener() as recorder:
+        with recorder.session() as session:
+            for _ in range(600):
+                session.record(thought())
+        await recorder.wait_delivered()
+        statistics = recorder.statistics()
+    assert (statistics.steps_delivered, statistics.envelopes_refused) == (400, 1)
+    assert [envelope.get("chunk_sequence") for envelope in fake_server.envelopes] == [0, 2, None]
+
+
+@pytest.mark.parametrize("code", ["session_closed", "unknown_session", "sequence_mismatch", "invalid_hmac"])
+async def test_what_a_session_cannot_take_any_more_goes_to_a_new_one(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, code: str
+) -> None:
+    """Also the steps recorded later; nothing that was accepted is sent again."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        answer: httpx.Response = fake_server.refusing(request, code)
+        return answer
+
+    async with opener() as recorder:
+        session = recorder.session()
+        for number in range(200):
+            session.record(thought(str(number)))
+        await trio.sleep(5)
+        assert len(fake_server.envelopes) == 1
+        fake_server.faults.append(refuse)
+        for number in range(200, 450):
+            session.record(thought(str(number)))
+        session.close()
+        await recorder.wait_delivered()
+    chunks = [envelope for envelope in fake_server.envelopes if "trajectory_log" in envelope]
+    assert [step["content"] for chunk in chunks for step in chunk["trajectory_log"]] == [str(n) for n in range(450)]
+    ids = [envelope["session_id"] for envelope in fake_server.envelopes]
+    assert len(set(ids)) == 2
+    assert ids[1:] == [ids[1]] * 3
+
+
+async def test_a_session_that_is_refused_again_and_again_is_given_up(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """A fault that no new session mends ends after a few, and is counted."""
+
+    async def refuse_ingest(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path not in {INGEST, BATCH}:
+            return None
+        answer: httpx.Response = fake_server.refusing(request, "invalid_hmac")
+        return answer
+
+    fake_server.faults.extend([refuse_ingest] * 50)
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await recorder.wait_delivered()
+        assert recorder.statistics().envelopes_refused == 2
+    assert len(fake_server.bodies(OPEN)) == 4
+
+
+async def test_an_answer_of_something_else_loses_nothing(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """A proxy's 404 page: not asked again by this recorder, delivered by the next."""
+
+    async def page(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, text="<html>not here</html>")
+
+    fake_server.faults.append(page)
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await trio.sleep(1_000)
+        assert len(fake_server.requests) == 1
+        assert recorder.statistics().problem
+    async with opener() as recorder:
+        await trio.sleep(1)
+        await recorder.wait_delivered()
+    assert len(fake_server.envelopes) == 2
+
+
+async def test_leftovers_of_a_closed_recorder_go_with_the_next(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """Leaving is bounded, ends open sessions with SHUTDOWN, and loses no step."""
+
+    async def refused(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    fake_server.faults.extend([refused] * 1_000)
+    began = trio.current_time()
+    async with opener() as recorder:
+        session = recorder.session()
+        for _ in range(300):
+            session.record(thought())
+    assert trio.current_time() - began <= 11
+    assert fake_server.envelopes == []
+    fake_server.faults.clear()
+    async with opener() as recorder:
+        await trio.sleep(1)
+        await recorder.wait_delivered()
+        assert recorder.statistics().steps_delivered == 300
+    assert fake_server.envelopes[-1]["outcome"]["status"] == "SHUTDOWN"
+
+
+async def test_what_is_bad_is_counted_and_said_once(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a program hands over, nothing is raised, and the good steps arrive, lone surrogates included."""
+    cyclic: dict[str, Any] = thought()
+    cyclic["arguments"] = cyclic
+    deep: Any = []
+    for _ in range(60):
+        deep = [deep]
+    bad: list[Any] = [
+        *(None, 7, "text", [], object(), cyclic, {}, {"type": "no such"}, thought(b"\xff\xfe", extra=object())),
+        *(thought(content=7), thought(timestamp="now"), thought(timestamp=1.0), thought(truncated=1)),
+        thought(extra=deep),
+    ]
+    async with opener() as recorder:
+        with recorder.session() as session:
+            with caplog.at_level(logging.WARNING):
+                for step in bad:
+                    session.record(step)
+                session.record(thought("half \ud83d", token_count=-5))
+                session.record({"type": "action", "arguments": {"x": deep}, "step": 99, "tool": "Bash"})
+                session.record(thought("x" * 200_000))
+                session.feedback("great")
+            session.close()
+        await recorder.wait_delivered()
+        assert recorder.statistics().steps_bad == len(bad) + 1
+    lone, action, long = fake_server.envelopes[0]["trajectory_log"]
+    assert (lone["content"], lone["token_count"]) == ("half \ud83d", 0)
+    assert (action["step"], list(action["arguments"]), action["truncated"]) == (2, ["json"], True)
+    assert (len(long["content"]), long["truncated"], long["original_token_count"]) == (100_000, True, 50_000)
+    assert len([record for record in caplog.records if "left out" in record.message]) == 1
+
+
+async def test_past_the_bound_in_memory_steps_are_dropped_and_counted(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """By number and by bytes; what was taken arrives."""
+    async with opener(settings=RecorderSettings(queue_steps_max=10, queue_bytes_max=5_000)) as recorder:
+        with recorder.session() as session:
+            for _ in range(25):
+                session.record(thought())
+            await trio.sleep(3)
+            session.record(thought("x" * 6_000))
+        session.record(thought())
+        await recorder.wait_delivered()
+        statistics = recorder.statistics()
+    assert (statistics.steps_recorded, statistics.steps_dropped, statistics.steps_delivered) == (10, 17, 10)
+
+
+async def test_past_the_bound_of_the_spool_steps_are_dropped_and_counted(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """What is in the spool stays whole and arrives later, with its close."""
+
+    async def refused(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    fake_server.faults.extend([refused] * 5)
+    async with opener(settings=RecorderSettings(spool=SpoolSettings(envelopes_max=2))) as recorder:
+        with recorder.session() as session:
+            for _ in range(600):
+                session.record(thought())
+        await recorder.wait_delivered()
+        statistics = recorder.statistics()
+    assert (statistics.steps_dropped, statistics.steps_delivered) == (200, 400)
+    with Spool(tmp_path / "spool.db") as spool:
+        assert spool.statistics().steps_dropped == 200
+    assert fake_server.envelopes[-1]["outcome"]["total_steps"] == 400
+
+
+async def test_scrubbed_steps_alone_reach_the_disk(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """And a step on which the scrub fails is left out."""
+
+    def scrub(step: dict[str, Any]) -> dict[str, Any]:
+        if "boom" in step["content"]:
+            raise RuntimeError(step["content"])
+        return step | {"content": step["content"].replace("hunter2", "***")}
+
+    async with opener(scrub=scrub) as recorder:
+        session = recorder.session()
+        session.record(thought("hunter2"))
+        session.record(thought("boom hunter2"))
+        await trio.sleep(3)
+        assert b"hunter2" not in (tmp_path / "spool.db").read_bytes()
+        session.close()
+        await recorder.wait_delivered()
+        assert recorder.statistics().steps_bad == 1
+    assert [step["content"] for step in fake_server.envelopes[0]["trajectory_log"]] == ["***"]
+
+
+async def test_a_very_long_session_goes_on_in_another(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with a close and chunks of its own, as a session may have 200 envelopes."""
+    monkeypatch.setattr("central_command.client.recording.recording.SESSION_CHUNKS_MAX", 53)
+    async with opener() as recorder:
+        with recorder.session() as session:
+            for number in range(800):
+                session.record(thought(str(number)))
+        await recorder.wait_delivered()
+    shapes = [(e["session_id"], len(e.get("trajectory_log", ()))) for e in fake_server.envelopes]
+    parts = {session_id: [n for each, n in shapes if each == session_id] for session_id, _ in shapes}
+    assert sorted(parts.values()) == [[200, 0], [200, 200, 200, 0]]
+
+
+async def test_late_feedback_is_delivered(opener: Opener, fake_server: Any, autojump_clock: MockClock) -> None:
+    """After the session was closed over HTTP, too."""
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await recorder.wait_delivered()
+        session.feedback("rejected")
+        await trio.sleep(2)
+        await recorder.wait_delivered()
+    assert fake_server.envelopes[-1]["feedback"]["signal"] == "rejected"
+
+
+async def test_errors_of_the_program_are_raised_as_they_are(opener: Opener, autojump_clock: MockClock) -> None:
+    """Not in a group."""
+    with pytest.raises(KeyError):
+        async with opener():
+            raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [({"provider": "x"}, "provider"), ({"model": ""}, "model"), ({"agent_role": "x" * 51}, "agent_role")],
+)
+async def test_an_agent_that_the_server_would_refuse_is_refused_at_once(
+    opener: Opener, autojump_clock: MockClock, arguments: dict[str, str], says: str
+) -> None:
+    """With a sentence that names it."""
+    with pytest.raises(ValueError, match=says):
+        async with opener(**arguments):
+            pass

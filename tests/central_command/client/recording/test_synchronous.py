@@ -1,0 +1,136 @@
+"""The recorder for programs without trio, and the example of the documentation."""
+
+import json
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import central_command.client
+from central_command.client import Recorder, RecorderSettings
+from central_command.client.spool.records import SpoolError
+from central_command.client.spool.spool import Spool
+from tests.server_process import REPOSITORY, ServerProcess
+
+NOWHERE = "http://127.0.0.1:9"
+"""Nothing listens on the discard port."""
+DOCUMENT = REPOSITORY / "docs" / "clients.md"
+
+
+@pytest.fixture(autouse=True)
+def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def test_the_ten_lines_of_the_documentation_work(tmp_path: Path) -> None:
+    """They are run as they stand, but for the address, and the server has what they recorded."""
+    example = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert example is not None
+    lines = [line for line in example[1].splitlines() if line.strip()]
+    assert len(lines) <= 10
+    with ServerProcess(tmp_path / "data") as server:
+        code = example[1].replace("https://central.example.org:8443", server.url)
+        assert server.url in code
+        exec(compile(code, str(DOCUMENT), "exec"), {})
+        assert server.terminate() == 0
+    journals = (tmp_path / "data" / "trajectories").glob("*.jsonl")
+    [trajectory] = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
+    assert [step["type"] for step in trajectory["trajectory_log"]] == ["instruction", "action", "observation"]
+    assert (trajectory["closed_by"], trajectory["outcome"]["status"]) == ("session_close", "SUCCESS")
+    envelopes = "".join(path.read_text() for path in (tmp_path / "data" / "envelopes").glob("*.jsonl"))
+    assert envelopes.count('"signal":"accepted"') == 1
+
+
+def test_threads_record_at_once(tmp_path: Path) -> None:
+    """Into sessions of their own and a shared one; every step is counted once."""
+    with Recorder(NOWHERE, provider="codex", model="o3") as recorder:
+        shared = recorder.session()
+
+        def work() -> None:
+            with recorder.session() as session:
+                for _ in range(300):
+                    session.record({"type": "thought", "content": "own"})
+                    shared.record({"type": "thought", "content": "shared"})
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not recorder.close(0.1)
+        statistics = recorder.statistics()
+        assert statistics.steps_recorded == statistics.steps_spooled == 2_400
+        assert (statistics.steps_dropped, statistics.steps_bad, statistics.steps_waiting) == (0, 0, 0)
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        assert [session.steps for session in spool.claim_orphans(NOWHERE)].count(300) == 4
+
+
+def test_closing_is_bounded_and_may_be_repeated() -> None:
+    """While the server cannot be reached it says so, and what comes later is dropped, not raised."""
+    recorder = Recorder(NOWHERE, provider="codex", model="o3")
+    session = recorder.session()
+    session.record({"type": "thought", "content": "x"})
+    began = time.monotonic()
+    assert not recorder.close(0.2)
+    assert not recorder.close(0.2)
+    assert time.monotonic() - began < 5
+    session.record({"type": "thought", "content": "late"})
+    session.feedback("accepted")
+    session.close()
+    assert recorder.statistics().steps_dropped == 1
+    assert repr(recorder).endswith("closed>")
+
+
+def test_a_recorder_that_cannot_be_opened_raises_in_the_caller(tmp_path: Path) -> None:
+    """With the sentence of what is wrong."""
+    (tmp_path / "state").write_text("a file where a directory should be")
+    with pytest.raises(SpoolError, match="Cannot keep a spool"):
+        Recorder(NOWHERE, provider="codex", model="o3")
+    for url in ("ftp://x", "http://", "::"):
+        with pytest.raises(ValueError, match="is no URL"):
+            Recorder(url, provider="codex", model="o3")
+
+
+def test_sessions_past_the_bound_drop_their_steps(caplog: pytest.LogCaptureFixture) -> None:
+    """And say so."""
+    settings = RecorderSettings(sessions_max=1)
+    with Recorder(NOWHERE, provider="codex", model="o3", settings=settings) as recorder:
+        first, second = recorder.session(), recorder.session()
+        first.record({"type": "thought", "content": "kept"})
+        second.record({"type": "thought", "content": "dropped"})
+        assert (recorder.statistics().steps_recorded, recorder.statistics().steps_dropped) == (1, 1)
+        recorder.close(0)
+    assert "1 sessions are open" in caplog.text
+
+
+def test_the_package_names_what_it_exports() -> None:
+    """All of it can be had, and nothing else."""
+    for name in central_command.client.__all__:
+        assert getattr(central_command.client, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = central_command.client.nothing
+
+
+def test_closing_while_others_record_loses_no_count() -> None:
+    """A step is recorded before the close or dropped after it, never in between."""
+    with Recorder(NOWHERE, provider="codex", model="o3") as recorder:
+        session = recorder.session()
+
+        def work() -> None:
+            for _ in range(2_000):
+                session.record({"type": "thought", "content": "x"})
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        session.close()
+        for thread in threads:
+            thread.join()
+        recorder.close(0.1)
+        recorder._thread.join(60)  # `close` gives up after a second, the thread keeps what it has
+        statistics = recorder.statistics()
+    assert statistics.steps_recorded + statistics.steps_dropped == 8_000
+    assert (statistics.steps_waiting, statistics.steps_spooled) == (0, statistics.steps_recorded)

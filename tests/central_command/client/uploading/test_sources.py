@@ -1,0 +1,117 @@
+"""Files, folders and globs: what each means, once and in order; and what cannot be read is said in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from central_command.client.uploading import sources
+from central_command.client.uploading.sources import (
+    FileError,
+    Found,
+    NoSessionError,
+    SourceError,
+    find_files,
+    read_transcript,
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Session files at several depths, among others."""
+    for name in ("b.jsonl", "a.json", "notes.md", "deep/er/c.jsonl", ".hidden/d.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}\n")
+    return tmp_path
+
+
+def found(tree: Path, *names: str) -> list[tuple[str, bool]]:
+    return [(str(each.path.relative_to(tree)), each.named) for each in find_files([str(tree / name) for name in names])]
+
+
+def test_a_folder_means_every_json_and_jsonl_file_in_and_below_it(tree: Path) -> None:
+    """Hidden folders too, which is where agents keep them; other files are left out."""
+    assert found(tree, "") == [
+        ("a.json", False),
+        ("b.jsonl", False),
+        (".hidden/d.jsonl", False),
+        ("deep/er/c.jsonl", False),
+    ]
+
+
+def test_a_file_is_taken_whatever_its_name(tree: Path) -> None:
+    """And once, however often it is meant; being named outweighs being found."""
+    assert found(tree, "notes.md") == [("notes.md", True)]
+    assert found(tree, "deep", "deep/er/c.jsonl", "deep") == [("deep/er/c.jsonl", True)]
+
+
+def test_a_link_to_the_same_file_is_the_same_file(tree: Path) -> None:
+    """A link to a folder is not followed, so a loop does no harm."""
+    (tree / "z.jsonl").symlink_to(tree / "b.jsonl")
+    (tree / "deep" / "loop").symlink_to(tree)
+    assert len(found(tree, "")) == 4
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.jsonl", ["b.jsonl"]),
+        ("**/*.jsonl", ["b.jsonl", "deep/er/c.jsonl"]),
+        ("d[aeiou]ep", ["deep/er/c.jsonl"]),
+        ("?.json", ["a.json"]),
+    ],
+)
+def test_a_glob_means_what_it_matches(tree: Path, pattern: str, names: list[str]) -> None:
+    """`**` is any depth; a folder that it matches is searched."""
+    assert found(tree, pattern) == [(name, False) for name in names]
+
+
+def test_a_name_with_a_bracket_that_exists_is_no_glob(tree: Path) -> None:
+    """The file itself is meant."""
+    (tree / "x[1].jsonl").write_text("{}")
+    assert found(tree, "x[1].jsonl") == [("x[1].jsonl", True)]
+
+
+def test_what_means_nothing_is_said(tree: Path) -> None:
+    """With the name."""
+    with pytest.raises(SourceError, match="does not exist"):
+        find_files([str(tree / "gone.jsonl")])
+    with pytest.raises(SourceError, match="No file matches"):
+        find_files([str(tree / "*.nothing")])
+
+
+def test_the_number_of_files_is_bounded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is refused."""
+    monkeypatch.setattr(sources, "FILES_MAX", 4)
+    assert len(find_files([str(tree)])) == 4
+    monkeypatch.setattr(sources, "FILES_MAX", 3)
+    with pytest.raises(SourceError, match="More than 3 files"):
+        find_files([str(tree)])
+
+
+def test_the_agent_is_found_or_given(transcripts: Path, tmp_path: Path) -> None:
+    """A file without an agent's events is no session, unless someone says whose it is; then it has no steps."""
+    assert read_transcript(transcripts / "short.jsonl", None).provider == "claude-code"
+    path = tmp_path / "x.json"
+    path.write_text('{"name": "x"}')
+    with pytest.raises(NoSessionError, match="--provider says whose file it is"):
+        read_transcript(path, None)
+    with pytest.raises(NoSessionError, match="holds no steps of a claude-code session"):
+        read_transcript(path, "claude-code")
+
+
+def test_what_cannot_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing, a folder, too large."""
+    with pytest.raises(FileError, match="cannot be read: No such file"):
+        read_transcript(tmp_path / "gone", None)
+    with pytest.raises(FileError, match="cannot be read: Is a directory"):
+        read_transcript(tmp_path, None)
+    monkeypatch.setattr(sources, "FILE_BYTES_MAX", 1)
+    (tmp_path / "big.jsonl").write_text("{}")
+    with pytest.raises(FileError, match="larger than"):
+        read_transcript(tmp_path / "big.jsonl", None)
+
+
+def test_found_is_comparable() -> None:
+    """Frozen, so it can be kept."""
+    assert Found(Path("x"), named=True) == Found(Path("x"), named=True)

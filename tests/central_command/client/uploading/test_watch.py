@@ -1,0 +1,305 @@
+"""Watching a folder: steps go out as they settle, sessions close when it is quiet, and a restart loses nothing."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from click.testing import CliRunner
+from trio.testing import MockClock
+
+from central_command.client.contract.identity import Identity
+from central_command.client.delivering.posting import RetryPolicy
+from central_command.client.spool.spool import Spool
+from central_command.client.uploading.options import Options
+from central_command.client.uploading.uploads import Uploads
+from central_command.client.uploading.watch import Watcher, WatchOptions, watch_command
+
+URL = "http://server.test"
+TIMES = WatchOptions(interval_s=10, chunk_s=300, quiet_s=1_800)
+NOW_S = 1_800_000_000.0
+
+
+class Folder:
+    """A folder of session files whose times of change follow trio's clock, and what watching it said."""
+
+    def __init__(self, server: Any, identity: Identity, root: Path) -> None:
+        self.server = server
+        self.identity = identity
+        self.root = root
+        self.path = root / "projects"
+        self.path.mkdir()
+        self.said: list[str] = []
+        self.on_close: Callable[[], None] = lambda: None
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        if ", closed" in text:
+            self.on_close()
+
+    @staticmethod
+    def now_s() -> float:
+        return NOW_S + trio.current_time()
+
+    def write(self, name: str, lines: list[bytes]) -> None:
+        path = self.path / name
+        path.write_bytes(b"".join(lines))
+        os.utime(path, (self.now_s(), self.now_s()))
+
+    @contextmanager
+    def watcher(self, client: httpx.AsyncClient) -> Iterator[Watcher]:
+        """One process that watches."""
+        with (
+            Spool(self.root / "spool.db") as spool,
+            closing(Uploads(spool, self.root / "uploads.lock", url=URL)) as uploads,
+        ):
+            yield Watcher(
+                client,
+                uploads,
+                self.identity,
+                [self.path],
+                Options(url=URL),
+                TIMES,
+                policy=RetryPolicy(attempts_max=2),
+                now_s=self.now_s,
+                jitter=lambda: 0.5,
+                say=self.say,
+            )
+
+    def steps(self) -> list[dict[str, Any]]:
+        return [step for each in self.server.envelopes for step in each.get("trajectory_log", ())]
+
+    def kinds(self) -> list[str]:
+        return [each.get("type", "CHUNK") for each in self.server.envelopes]
+
+
+@pytest.fixture
+def folder(fake_server: Any, identity: Identity, tmp_path: Path) -> Folder:
+    """An empty folder."""
+    return Folder(fake_server, identity, tmp_path)
+
+
+@pytest.fixture
+def lines(transcripts: Path) -> list[bytes]:
+    """A session's lines, moved to the time of these tests."""
+    return (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
+
+
+async def test_steps_go_out_as_they_settle_and_the_session_closes_when_it_is_quiet(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """One session, its steps in order and once; nothing is sent for steps that may still change."""
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            for count in range(1, len(lines) + 1):
+                folder.write("one.jsonl", lines[:count])
+                await watcher.poll()
+                await trio.sleep(120)
+            assert folder.steps()
+            assert "SESSION_CLOSE" not in folder.kinds()
+            await trio.sleep(1_800)
+            await watcher.poll()
+    steps = folder.steps()
+    assert [step["step"] for step in steps] == list(range(1, 19))
+    assert len({each["session_id"] for each in folder.server.envelopes}) == 1
+    assert folder.kinds()[-2:] == ["SESSION_CLOSE", "USER_FEEDBACK"]
+    assert folder.kinds().count("CHUNK") > 1
+    for step in steps:
+        if step["type"] == "action":
+            assert sum(1 for each in steps if each.get("call_id") == step["call_id"]) == 2
+    assert "closed: 12.5 points" in folder.said[-1]
+
+
+async def test_few_steps_wait_for_a_chunk(folder: Folder, lines: list[bytes], autojump_clock: MockClock) -> None:
+    """Until the first of them has waited for chunk_s; a file that does not change is not closed before it is quiet."""
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("one.jsonl", lines)
+            await watcher.poll()
+            assert folder.server.requests == []
+            await trio.sleep(299)
+            await watcher.poll()
+            assert folder.server.requests == []
+            await trio.sleep(2)
+            await watcher.poll()
+            assert folder.kinds() == ["CHUNK"]
+            await trio.sleep(1_000)
+            await watcher.poll()
+            assert folder.kinds() == ["CHUNK"]
+
+
+async def test_two_hundred_settled_steps_do_not_wait(
+    folder: Folder, transcripts: Path, autojump_clock: MockClock
+) -> None:
+    """A full chunk goes at once."""
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("long.jsonl", (transcripts / "long.jsonl").read_bytes().splitlines(keepends=True)[:1_500])
+            await watcher.poll()
+    assert len(folder.steps()) >= 200
+
+
+async def test_a_restart_goes_on_in_the_same_session(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """Also when the file was quiet before the second start: it is sent to its end and closed."""
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("one.jsonl", lines[: len(lines) // 2])
+            await watcher.poll()
+            await trio.sleep(400)
+            await watcher.poll()
+        assert 0 < len(folder.steps()) < 18
+        folder.write("one.jsonl", lines)
+        await trio.sleep(5_000)
+        with folder.watcher(client) as watcher:
+            await watcher.poll()
+    assert [step["step"] for step in folder.steps()] == list(range(1, 19))
+    assert len({each["session_id"] for each in folder.server.envelopes}) == 1
+    assert "SESSION_CLOSE" in folder.kinds()
+
+
+async def test_a_session_that_grows_after_its_close_goes_on_in_a_further_one(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """It says which one it continues, and sends only what is new."""
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("one.jsonl", lines[: len(lines) // 2])
+            await watcher.poll()
+            await trio.sleep(1_801)
+            await watcher.poll()
+            first = folder.server.envelopes[0]["session_id"]
+            assert folder.kinds().count("SESSION_CLOSE") == 1
+            folder.write("one.jsonl", lines)
+            await watcher.poll()
+            await trio.sleep(1_801)
+            await watcher.poll()
+    assert folder.kinds().count("SESSION_CLOSE") == 2
+    assert len(folder.steps()) == 18
+    assert any(f"goes on from {first}" in text for text in folder.said)
+
+
+async def test_files_that_were_quiet_before_are_left_alone(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """Until they change; and what is no session is passed over in silence."""
+    async with folder.server.client() as client:
+        folder.write("old.jsonl", lines[: len(lines) // 2])
+        folder.write("package.json", [b'{"name": "x"}'])
+        await trio.sleep(2_000)
+        with folder.watcher(client) as watcher:
+            await watcher.poll()
+            assert folder.server.requests == []
+            folder.write("old.jsonl", lines)
+            await watcher.poll()
+            await trio.sleep(301)
+            await watcher.poll()
+    assert folder.steps()
+    assert not any("package" in text for text in folder.said)
+
+
+async def test_a_file_that_is_gone_has_its_session_closed(
+    folder: Folder, transcripts: Path, autojump_clock: MockClock
+) -> None:
+    """While it is watched, or before the next start."""
+    async with folder.server.client() as client:
+        for name, is_restarted in (("tool_heavy.jsonl", False), ("long.jsonl", True)):
+            with folder.watcher(client) as watcher:
+                folder.write(name, (transcripts / name).read_bytes().splitlines(keepends=True))
+                await watcher.poll()
+                await trio.sleep(301)
+                await watcher.poll()
+                (folder.path / name).unlink()
+                if not is_restarted:
+                    await watcher.poll()
+            if is_restarted:
+                with folder.watcher(client) as watcher:
+                    await watcher.poll()
+    closed = [json.loads(body)["session_id"] for body in folder.server.bodies("/v1/sessions/close")]
+    assert len(set(closed)) == 2
+
+
+async def test_a_server_that_is_away_is_tried_again_at_the_next_look(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """It is said once, and nothing is lost."""
+
+    async def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("one.jsonl", lines)
+            await watcher.poll()
+            await trio.sleep(301)
+            folder.server.faults.extend([away] * 6)
+            for _ in range(3):
+                await watcher.poll()
+            assert folder.steps() == []
+            assert sum("not delivered" in text for text in folder.said) == 1
+            await watcher.poll()
+    assert folder.steps()
+
+
+async def test_a_refusal_is_said_once_and_the_file_is_given_up(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """No request is repeated for it, however often one looks."""
+    folder.server.refuse = lambda _envelope: "The model is unknown."
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("one.jsonl", lines)
+            await watcher.poll()
+            for _ in range(10):
+                await trio.sleep(301)
+                await watcher.poll()
+    assert len(folder.server.bodies("/v1/training/ingest")) == 1
+    assert sum("was refused: The model is unknown." in text for text in folder.said) == 1
+
+
+async def test_cancelled_while_it_sends_it_goes_on_later(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """`run` looks again and again until it is cancelled; the next one sends each step once."""
+    started = trio.Event()
+
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        started.set()
+        await trio.sleep_forever()
+
+    folder.write("one.jsonl", lines)
+    async with folder.server.client() as client:
+
+        async def passes(_request: httpx.Request) -> None:
+            return None
+
+        folder.server.faults.extend([passes, hang])
+        with folder.watcher(client) as watcher:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watcher.run)
+                await started.wait()
+                nursery.cancel_scope.cancel()
+        closed = trio.Event()
+        folder.on_close = closed.set
+        with folder.watcher(client) as watcher:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watcher.run)
+                await closed.wait()
+                nursery.cancel_scope.cancel()
+    assert [step["step"] for step in folder.steps()] == list(range(1, 19))
+    assert len({each["session_id"] for each in folder.server.envelopes}) == 1
+    assert folder.kinds()[-2] == "SESSION_CLOSE"
+
+
+def test_help_says_what_it_is_for() -> None:
+    """With its options, and a folder that is not there is refused in a sentence."""
+    output = CliRunner().invoke(watch_command, ["--help"]).output
+    for option in ("--quiet-s", "--interval-s", "--chunk-s", "--url", "Ctrl-C"):
+        assert option in output
+    assert "does not exist" in CliRunner().invoke(watch_command, ["nowhere"]).output

