@@ -1,0 +1,211 @@
+"""The databases' tables computed from the lines of the journals, as docs/format.md says what each column means.
+
+Like `page_reader`, it knows the page alone. What has no line (openings, keys, times of migrations, trust) is not in it.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from tests.format.page_reader import JOURNALS, Line, closed_by, kind_of
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+
+def place_of(line: Line) -> Row:
+    """Where a line stands, in the columns that say so."""
+    return {"n": line.n, "day": line.day, "offset": line.offset, "length": line.length}
+
+
+class SessionsDatabase:
+    """The derived rows of `sessions.db`; `openings` are the times of the openings by session."""
+
+    def __init__(self, journals: dict[str, list[Line]], openings: dict[str, str]) -> None:
+        self.sessions: dict[str, Row] = {session_id: _new_session(at) for session_id, at in openings.items()}
+        self.envelopes: list[Row] = []
+        self.refused: list[Row] = []
+        self.gaps: list[Row] = []
+        self.feedback: list[Row] = []
+        self.trajectories: list[Row] = []
+        self.daily: dict[str, Row] = defaultdict(lambda: {"envelopes": 0, "steps": 0, "sessions": 0, "points": 0.0})
+        self.models: dict[str, Row] = defaultdict(lambda: {"sessions": 0, "steps": 0, "points": 0.0})
+        self.providers: dict[str, Row] = defaultdict(lambda: {"sessions": 0, "steps": 0, "points": 0.0})
+        self.points = 0.0
+        self.positions = [_position(name, journals[name][-1]) for name in JOURNALS if journals[name]]
+        for line in journals["envelopes"]:
+            self._add_envelope(line, line.members)
+        for line in journals["refused"]:
+            self._add_refused(line, line.members)
+        for line in journals["trajectories"]:
+            self._add_trajectory(line, line.members)
+
+    def tables(self) -> Tables:
+        """The rows of each table, by its name."""
+        sessions = [{"session_id": session_id, **row} for session_id, row in self.sessions.items()]
+        clients = [row for row in self.envelopes if row["kind"] != "SERVER_CLOSE"]
+        totals = {
+            "id": 1,
+            "envelopes": len(clients),
+            "steps": sum(row["steps"] for row in clients),
+            "sessions": len(sessions),
+            "sessions_closed": sum(row["status"] == "closed" for row in sessions),
+            "sessions_with_chunks": sum(row["chunk_count"] > 0 for row in sessions),
+            "points": self.points,
+        }
+        return {
+            "sessions": sessions,
+            "processed_envelopes": self.envelopes,
+            "refused_envelopes": self.refused,
+            "sequence_gaps": self.gaps,
+            "feedback": self.feedback,
+            "trajectories": self.trajectories,
+            "totals": [totals],
+            "daily": [{"date": day, **row} for day, row in self.daily.items()],
+            "models": [{"name": name, **row} for name, row in self.models.items()],
+            "providers": [{"name": name, **row} for name, row in self.providers.items()],
+            "projection_positions": self.positions,
+        }
+
+    def _add_envelope(self, line: Line, members: dict[str, Any]) -> None:
+        kind = kind_of(members)
+        session = self.sessions[members["session_id"]]
+        is_numbered = kind in ("CHUNK", "SESSION_CLOSE")
+        attestation = members.get("attestation", {"session_hmac": ""})
+        row = {
+            "envelope_id": members["envelope_id"],
+            "session_id": members["session_id"],
+            "processed_at": line.at,
+            "kind": kind,
+            "sequence": attestation["sequence"] if is_numbered else None,
+            "session_hmac": attestation["session_hmac"],
+            "chunk_sequence": members["chunk_sequence"] if kind == "CHUNK" else None,
+            "steps": len(members["trajectory_log"]) if kind == "CHUNK" else 0,
+            "signal": members["feedback"]["signal"] if kind == "USER_FEEDBACK" else None,
+            "gap": line.gap,
+            **place_of(line),
+        }
+        self.envelopes.append(row)
+        session["bytes_total"] += line.length
+        self._count(session, row, line, counts=kind != "SERVER_CLOSE")
+        if kind != "SERVER_CLOSE":
+            self.daily[line.at[:10]]["envelopes"] += 1
+        if kind == "CHUNK":
+            self._add_chunk(session, row, line, members["metadata"])
+        elif kind == "USER_FEEDBACK":
+            self.feedback.append(
+                {name: row[name] for name in ("session_id", "n", "envelope_id", "signal")}
+                | {"received_at": line.at, "late": int(session["status"] == "closed")}
+            )
+        elif session["status"] == "active":
+            ended_by = closed_by(members) if kind == "SERVER_CLOSE" else "session_close"
+            session |= {"status": "closed", "closed_at": line.at, "closed_by": ended_by}
+
+    def _add_chunk(self, session: Row, row: Row, line: Line, metadata: dict[str, Any]) -> None:
+        for table, name in ((self.models, metadata["model_engine"]), (self.providers, metadata["provider"])):
+            table[name]["sessions"] += session["chunk_count"] == 0
+            table[name]["steps"] += row["steps"]
+        session["chunk_count"] += 1
+        session["step_count"] += row["steps"]
+        self.daily[line.at[:10]]["steps"] += row["steps"]
+
+    def _add_refused(self, line: Line, members: dict[str, Any]) -> None:
+        row = {
+            "envelope_id": members["envelope_id"],
+            "session_id": members["session_id"],
+            "refused_at": line.at,
+            "kind": members["type"],
+            "sequence": members["sequence"],
+            "session_hmac": members["session_hmac"],
+            "gap": line.gap,
+            "code": members["refused"]["code"],
+            "reason": members["refused"]["reason"],
+            **place_of(line),
+        }
+        self.refused.append(row)
+        self._count(self.sessions[members["session_id"]], row, line, counts=True)
+
+    def _count(self, session: Row, row: Row, line: Line, *, counts: bool) -> None:
+        session["envelope_count"] += counts
+        session["last_activity_at"] = max(session["last_activity_at"], line.at)
+        if row["sequence"] is None:
+            return
+        session["expected_sequence"] = max(session["expected_sequence"], row["sequence"] + 1)
+        if line.gap:
+            self.gaps.append({"session_id": row["session_id"], "before": row["sequence"], "missing": line.gap})
+
+    def _add_trajectory(self, line: Line, members: dict[str, Any]) -> None:
+        session = self.sessions[members["session_id"]]
+        if session["trajectory_id"] is not None:
+            return
+        row = {
+            "session_id": members["session_id"],
+            "trajectory_id": members["trajectory_id"],
+            "contributor_id": members["contributor_id"],
+            "provider": members["metadata"]["provider"],
+            "model": members["metadata"]["model_engine"],
+            "points": float(members["score"]["totalPoints"]),
+            "steps": members["total_steps"],
+            "closed_by": closed_by(members),
+            "created_at": line.at,
+            **place_of(line),
+        }
+        self.trajectories.append(row)
+        session["trajectory_id"] = members["trajectory_id"]
+        session["last_activity_at"] = max(session["last_activity_at"], line.at)
+        self.daily[line.at[:10]]["sessions"] += 1
+        for counter in (self.daily[line.at[:10]], self.models[row["model"]], self.providers[row["provider"]]):
+            counter["points"] += row["points"]
+        self.points += row["points"]
+
+
+def ledger_tables(trajectories: list[Line]) -> Tables:
+    """The derived rows of `ledger.db`, by table."""
+    credited: list[Row] = []
+    balances: dict[str, Row] = {}
+    for line in trajectories:
+        members = line.members
+        if any(row["session_id"] == members["session_id"] for row in credited):
+            continue
+        points = float(members["score"]["totalPoints"])
+        start = line.text.rindex(b',"score":') + len(b',"score":')
+        score = line.text[start : line.text.index(b"}", start) + 1].decode()
+        credited.append(
+            {
+                "id": len(credited) + 1,
+                "contributor_id": members["contributor_id"],
+                "session_id": members["session_id"],
+                "points": points,
+                "base_points": members["score"]["basePoints"],
+                "multiplier_breakdown": score,
+                "created_at": line.at,
+            }
+        )
+        balance = balances.setdefault(members["contributor_id"], {"total_points": 0.0, "total_sessions": 0})
+        balance["total_points"] += points
+        balance["total_sessions"] += 1
+        balance["last_credit_at"] = line.at
+    totals = {"id": 1, "credits": len(credited), "contributors": len(balances)}
+    return {
+        "credits": credited,
+        "balances": [{"contributor_id": contributor_id, **row} for contributor_id, row in balances.items()],
+        "totals": [totals | {"points": sum(row["points"] for row in credited)}],
+        "projection_positions": [_position("trajectories", trajectories[-1])] if trajectories else [],
+        "sqlite_sequence": [{"name": "credits", "seq": len(credited)}] if credited else [],
+    }
+
+
+def _new_session(opened_at: str) -> Row:
+    counts = dict.fromkeys(("expected_sequence", "envelope_count", "chunk_count", "step_count", "bytes_total"), 0)
+    return {
+        **counts,
+        "status": "active",
+        "closed_at": None,
+        "closed_by": None,
+        "last_activity_at": opened_at,
+        "trajectory_id": None,
+        "placeholder": 0,
+    }
+
+
+def _position(journal: str, line: Line) -> Row:
+    return {"journal": journal, "n": line.n, "day": line.day, "next_offset": line.offset + line.length}

@@ -1,0 +1,241 @@
+"""docs/format.md is true: tables are those of the databases, the tree is that of the files, examples are good."""
+
+import base64
+import re
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.format.page_reader import (
+    JOURNALS,
+    Damage,
+    check_backup,
+    envelope_is_signed,
+    key_id,
+    kind_of,
+    read_master_key,
+    refused_is_signed,
+    unsealed,
+)
+from tests.format.page_tables import SessionsDatabase, ledger_tables
+from tests.format.written_data import DATABASES, Written, journals_of, newest, rows_of, sessions_of
+from tests.server_process import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "format.md").read_text()
+
+# Backups and files
+
+
+def test_a_backup_is_as_its_manifest_says(written: Written) -> None:
+    """Every file but the manifest is in it, and the reader reads the copies."""
+    manifest = check_backup(written.backup)
+    files = {str(path.relative_to(written.backup)) for path in written.backup.rglob("*") if path.is_file()}
+    assert {file["path"] for file in manifest["files"]} == files - {"manifest.json"}
+    assert manifest["key_id"] == key_id(written.master_key)
+    assert journals_of(written.backup) == journals_of(written.data)
+
+
+def test_a_backup_of_which_a_byte_was_changed_is_damaged(written: Written, tmp_path: Path) -> None:
+    """Whatever still looks right."""
+    backup = Path(shutil.copytree(written.backup, tmp_path / "backup"))
+    path = newest(backup / "refused")
+    path.write_bytes(path.read_bytes().replace(b"nobody", b"nob0dy", 1))
+    with pytest.raises(Damage, match="refused"):
+        check_backup(backup)
+
+
+def test_every_file_and_mode_stands_in_the_pages_tree(written: Written) -> None:
+    """What the server, the upload and the backup have made has the names and the modes that the page gives."""
+    modes = tree_of_the_page("data/")
+    for path in (written.data, *written.data.rglob("*")):
+        name = re.sub(r"\d{4}-\d\d-\d\d", "2026-11-20", path.relative_to(written.data.parent).as_posix())
+        name = re.sub(r"\w+\.db-(wal|shm)", "*.db-wal", name) + "/" * path.is_dir()
+        assert f"{stat.S_IMODE(path.stat().st_mode):04o}" == modes[name], name
+    for folder in (written.spool.parent, written.config):
+        for path in folder.iterdir():
+            assert path.name in PAGE
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written.backup.rglob("*")} == {0o600, 0o700}
+
+
+def tree_of_the_page(root: str) -> dict[str, str]:
+    """The mode of each path in the tree that begins with `root`; folders end in `/`."""
+    (block,) = [block for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) if block.startswith(root)]
+    modes, folders = {}, [""]
+    for line in block.splitlines():
+        found = re.fullmatch(r"([│├└─ ]*)(\S+)(?:, \S+)? +(0[67]00).*", line)
+        assert found is not None, line
+        depth = len(found[1]) // 4
+        folders[depth + 1 :] = [found[2]]
+        modes["".join([*folders[1 : depth + 1], found[2]])] = found[3]
+    return modes
+
+
+def test_what_stands_on_the_contributors_machine_is_as_the_page_says(written: Written) -> None:
+    """The ids are 32 digits; the spool says its version, and knows the session that it has delivered."""
+    for name in ("contributor_id", "machine_id"):
+        assert re.fullmatch(r"[0-9a-f]{32}\n", (written.config / name).read_text())
+    with closing(sqlite3.connect(f"file:{written.spool}?mode=ro", uri=True)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (1,)
+    (session,) = rows_of(written.spool)["sessions"]
+    (stored,) = [
+        row
+        for row in rows_of(written.data / "sessions.db")["sessions"]
+        if row["session_id"].startswith("sess_") and row["provider"] == "claude-code"
+    ]
+    assert session["session_id"] == stored["session_id"]
+    assert session["shared_secret"] == written.secret(session["session_id"])
+    assert (session["state"], session["private_key"]) == ("closed", None)
+    (credit,) = [
+        row for row in rows_of(written.data / "ledger.db")["credits"] if row["session_id"] == session["session_id"]
+    ]
+    assert (session["points"], session["steps"]) == (credit["points"], stored["step_count"])
+    assert credit["contributor_id"] == (written.config / "contributor_id").read_text().strip()
+
+
+# The page itself
+
+
+def section_of(database: str) -> str:
+    """The page's section about a database."""
+    return PAGE.split(f"\n## {database}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def page_tables_of(database: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """Type and meaning of each column of each table (and view) that the page lists for a database, in its order."""
+    tables = {}
+    for part in section_of(database).split("\n#### ")[1:]:
+        name = re.match(r"`(\w+)`", part)
+        assert name is not None, part
+        columns = re.findall(r"^\| `(\w+)` \| (\w*) ?\| ?(.*) ?\|$", part.split("\n### ")[0], re.MULTILINE)
+        tables[name[1]] = {column: (kind, meaning) for column, kind, meaning in columns}
+    return tables
+
+
+def database_of(written: Written, name: str) -> Path:
+    """Where a database lies."""
+    return written.spool if name == "spool.db" else written.data / name
+
+
+@pytest.mark.parametrize("database", [*DATABASES, "spool.db"])
+def test_every_table_and_column_of_a_database_stands_on_the_page_and_no_other(written: Written, database: str) -> None:
+    """In the same order, with the same type."""
+    with closing(sqlite3.connect(database_of(written, database))) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
+        real = {
+            name: [(column[1], column[2]) for column in connection.execute(f"PRAGMA table_info({name})")]
+            for (name,) in names
+        }
+    page = page_tables_of(database)
+    assert {name: [(column, kind) for column, (kind, _) in columns.items()] for name, columns in page.items()} == real
+
+
+@pytest.mark.parametrize("database", [*DATABASES, "spool.db"])
+def test_every_index_and_trigger_of_a_database_stands_on_the_page_and_no_other(written: Written, database: str) -> None:
+    """Those that SQLite makes by itself are not listed."""
+    with closing(sqlite3.connect(database_of(written, database))) as connection:
+        real = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('index', 'trigger') AND name NOT LIKE 'sqlite_%'"
+        ).fetchall()
+    listed = re.findall(
+        r"^\| `(\w+)` \|", section_of(database).split("\n### Indexes", 1)[1].split("\n### `")[0], re.MULTILINE
+    )
+    assert sorted(listed) == sorted(name for (name,) in real)
+
+
+def test_the_columns_that_no_line_gives_are_those_that_the_page_calls_facts_of_their_own(written: Written) -> None:
+    """What the journals do not give is what the page says is lost with a database."""
+    journals = journals_of(written.data)
+    for database, tables in (
+        ("sessions.db", SessionsDatabase(journals, dict.fromkeys(sessions_of(journals), "")).tables()),
+        ("ledger.db", ledger_tables(journals["trajectories"])),
+    ):
+        own = {
+            (table, column)
+            for table, columns in page_tables_of(database).items()
+            for column, (_, meaning) in columns.items()
+            if table in tables
+            and (meaning.startswith("opening:") or "a fact of its own" in meaning)
+            and column != "session_id"
+        }
+        missing = {
+            (table, column)
+            for table, rows in tables.items()
+            for column in page_tables_of(database)[table]
+            if rows and column not in rows[0]
+        }
+        assert missing == own, database
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    """The data directory that the page's examples are."""
+    blocks = re.findall(r"^```\w+ (\S+/\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for name, content in blocks:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert {name.split("/")[0] for name, _ in blocks} == {*JOURNALS, "keys"}
+    return tmp_path
+
+
+def test_every_example_line_on_the_page_passes_the_reader(examples: Path) -> None:
+    """They are whole journals, with every kind of line; no line that looks like one stands elsewhere."""
+    journals = journals_of(examples)
+    kinds = {kind_of(line.members) for line in journals["envelopes"]}
+    assert kinds == {"CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE"}
+    assert len(re.findall(r"^\{.*\}$", PAGE, re.MULTILINE)) == sum(map(len, journals.values()))
+
+
+def test_the_pages_keys_open_its_secrets_and_these_verify_its_lines(examples: Path) -> None:
+    """The example key, its id, the check of it, and the signature of each example envelope."""
+    key = read_master_key((examples / "keys" / "master.key").read_text())
+    assert f"whose id is `{key_id(key)}`" in PAGE
+    check = re.search(r"the `key_check` is `(v1\S+)`", PAGE)
+    assert check is not None
+    assert unsealed(check[1], key, "key_check") == "central-command"
+    sealed = dict(re.findall(r"^\| `(sess_\w)` \| `(v1\S+)` \|$", PAGE, re.MULTILINE))
+    secrets = {
+        session: base64.b64decode(unsealed(text, key, "shared_secret", session)) for session, text in sealed.items()
+    }
+    journals = journals_of(examples)
+    for line in journals["envelopes"]:
+        members = line.members
+        if kind_of(members) != "SERVER_CLOSE":
+            assert envelope_is_signed(line, secrets[members["session_id"]])
+    for line in journals["refused"]:
+        assert refused_is_signed(line, secrets[line.members["session_id"]])
+
+
+def test_the_members_of_a_servers_own_line_are_listed_in_their_order(written: Written) -> None:
+    """Of dead letters and trajectories, whose members are all the server's."""
+    for name in ("refused", "trajectories"):
+        listed = re.findall(r"^\| `(\w+)[`.]", PAGE.split(f"\n## {name}/\n", 1)[1].split("\n## ", 1)[0], re.MULTILINE)
+        for line in journals_of(written.data)[name]:
+            members = [*line.members][:-2]
+            assert members == listed[: len(members)], name
+            if name == "trajectories":
+                assert [*line.members["score"]] == re.findall(r"`(\w+)`", " ".join(score_rows()))
+
+
+def score_rows() -> list[str]:
+    """The first cells of the table of `score`."""
+    table = PAGE.split("| member of `score`", 1)[1].split("\n\n", 1)[0]
+    return re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+
+
+def test_the_page_names_no_part_of_the_program() -> None:
+    """It speaks of bytes on disk alone: what is moved in the code moves nothing on the page."""
+    assert re.findall(r"\b\w+\.py\b|\b(?:persistence|actors|central_command)[./]\w*", PAGE) == []
+
+
+def test_every_link_within_the_page_leads_somewhere() -> None:
+    """The names of its headings, as they are linked to."""
+    headings = re.findall(r"^#+ (.*)$", PAGE, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert {target for target in re.findall(r"\]\(#([^)]*)\)", PAGE) if target not in anchors} == set()

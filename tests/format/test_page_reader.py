@@ -1,0 +1,177 @@
+"""A reader written from docs/format.md alone reads everything that a real server has written.
+
+The server runs as its users run it; what it wrote is then read with `page_reader` and `page_tables`, which import
+nothing of the project.
+"""
+
+import ast
+import base64
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidTag
+
+from tests.format.page_reader import (
+    DATABASE_VERSION,
+    Line,
+    ecmascript,
+    envelope_is_signed,
+    kind_of,
+    refused_is_signed,
+    signed_texts,
+    unsealed,
+)
+from tests.format.page_tables import SessionsDatabase, Tables, ledger_tables
+from tests.format.written_data import DATABASES, Written, framed, journals_of, rows_of, sessions_of
+
+
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in an order that does not depend on where they come from."""
+    return sorted(rows, key=lambda row: repr(sorted(row.items())))
+
+
+def test_the_reader_imports_nothing_of_the_project() -> None:
+    """Only the standard library, `cryptography`, and of these tests the reader itself."""
+    allowed = {*sys.stdlib_module_names, "cryptography", "tests.format.page_reader"}
+    for name in ("page_reader.py", "page_tables.py"):
+        tree = ast.parse(Path(__file__).with_name(name).read_text())
+        imported = {
+            module
+            for node in ast.walk(tree)
+            for module in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or "."]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert {module for module in imported if not {module, module.split(".")[0]} & allowed} == set()
+
+
+def test_the_reader_reads_every_line_that_a_server_wrote(written: Written) -> None:
+    """Checksums, numbers and batches are right, no byte is left over, and every kind of line is there."""
+    journals = journals_of(written.data)
+    for name, lines in journals.items():
+        stored = sum(path.stat().st_size for path in (written.data / name).iterdir())
+        assert sum(line.length for line in lines) == stored, name
+    kinds = {kind_of(line.members) for line in journals["envelopes"]}
+    assert kinds == {"CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE"}
+    assert len(journals["refused"]) == 4
+    assert any(line.batch != line.n for line in journals["envelopes"]), "a batch of several lines"
+    assert any(line.gap for line in journals["envelopes"])
+    assert any(line.gap for line in journals["refused"])
+
+
+def test_what_clients_sent_is_in_the_lines_as_the_page_says(written: Written) -> None:
+    """A lone surrogate stays an escape, a line break becomes a space, a number stays as it was written."""
+    texts = b"\n".join(line.text for line in journals_of(written.data)["envelopes"])
+    assert b'"half of \\ud83d"' in texts
+    assert b'"mass":1e400' in texts
+    assert b',   "metadata":    {' in texts
+
+
+def test_every_table_follows_from_the_journals_as_the_page_says(written: Written) -> None:
+    """Each row and each column that is no fact of its own: counts, steps, points, places, of both databases."""
+    journals = journals_of(written.data)
+    stored = {name: rows_of(written.data / name) for name in DATABASES}
+    openings = {row["session_id"]: row["created_at"] for row in stored["sessions.db"]["sessions"]}
+    computed: dict[str, Tables] = {
+        "sessions.db": SessionsDatabase(journals, openings).tables(),
+        "ledger.db": ledger_tables(journals["trajectories"]),
+    }
+    assert len(openings) == 8
+    own_facts = {"schema_migrations", "key_check"}
+    for database, tables in computed.items():
+        assert {*stored[database]} == {*tables} | (own_facts & {*stored[database]})
+        for table, rows in tables.items():
+            derived = [{name: row[name] for name in rows[0]} for row in stored[database][table]] if rows else []
+            assert in_order(derived) == in_order(rows), f"{database}: {table}"
+    for database in DATABASES:
+        assert max(row["version"] for row in stored[database]["schema_migrations"]) == DATABASE_VERSION
+
+
+def test_a_trajectory_is_stitched_of_its_chunks_as_the_page_says(written: Written) -> None:
+    """Steps and feedback are those of the session's lines, counts are counts of them."""
+    journals = journals_of(written.data)
+    assert len(journals["trajectories"]) == 4
+    for line in journals["trajectories"]:
+        trajectory = line.members
+        lines = [each for each in journals["envelopes"] if each.members["session_id"] == trajectory["session_id"]]
+        chunks = [each.members for each in lines if kind_of(each.members) == "CHUNK"]
+        chunks.sort(key=lambda chunk: chunk["chunk_sequence"])
+        steps = sorted((step for chunk in chunks for step in chunk["trajectory_log"]), key=lambda step: step["step"])
+        assert trajectory["trajectory_log"] == steps
+        assert trajectory["metadata"] == chunks[0]["metadata"]
+        assert (trajectory["total_steps"], trajectory["total_chunks"]) == (len(steps), len(chunks))
+        assert trajectory["total_tokens"] == sum(step.get("token_count", 0) for step in steps)
+        assert trajectory["unique_tools_used"] == sorted({step["tool"] for step in steps if step.get("tool")})
+        assert sum(trajectory["step_type_distribution"].values()) == len(steps)
+        score = trajectory["score"]
+        bonuses = sum(value for name, value in score.items() if name.endswith("Bonus"))
+        assert score["totalPoints"] == score["basePoints"] * score["modelMultiplier"] + bonuses
+    (closed,) = [line.members for line in journals["trajectories"] if line.members["session_id"] == "sess_closed"]
+    assert [given["signal"] for given in closed["feedback"]] == ["accepted"], "what came later is not in it"
+    assert closed["coordination_links"][0]["partner"] == "reviewer"
+
+
+# Keys and signatures
+
+
+def test_the_master_key_opens_every_sealed_column(written: Written) -> None:
+    """Each in its own row and column, and nowhere else."""
+    rows = rows_of(written.data / "sessions.db")
+    (check,) = rows["key_check"]
+    assert unsealed(check["sealed"], written.master_key, "key_check") == "central-command"
+    for row in rows["sessions"]:
+        for column in ("server_private_key", "shared_secret"):
+            plain = unsealed(row[column], written.master_key, column, row["session_id"])
+            assert len(base64.b64decode(plain, validate=True)) == 32
+    first, second, *_ = rows["sessions"]
+    with pytest.raises(InvalidTag):
+        unsealed(first["shared_secret"], written.master_key, "shared_secret", second["session_id"])
+    with pytest.raises(InvalidTag):
+        unsealed(first["shared_secret"], written.master_key, "server_private_key", first["session_id"])
+
+
+def test_every_signature_can_be_checked_again_from_its_line(written: Written) -> None:
+    """With the secret of its own session, of accepted and of refused envelopes; never with another one's."""
+    journals = journals_of(written.data)
+    secrets = {session_id: written.secret(session_id) for session_id in sessions_of(journals)}
+    checks: dict[str, Callable[[Line, bytes], bool]] = {"envelopes": envelope_is_signed, "refused": refused_is_signed}
+    checked = 0
+    for name, is_signed in checks.items():
+        for line in journals[name]:
+            members = line.members
+            if members.get("type") == "SERVER_CLOSE":
+                continue
+            assert is_signed(line, secrets[members["session_id"]]), line.text
+            assert not is_signed(line, bytes(32))
+            checked += 1
+    assert checked >= 20
+    first = next(line for line in journals["envelopes"] if line.own_id is not None)
+    changed = Line(**{**vars(first), "head": first.head.replace(b'"step":1', b'"step":9')})
+    assert not envelope_is_signed(changed, secrets[first.members["session_id"]])
+
+
+def test_the_place_of_the_clients_own_id_is_found_wherever_it_was() -> None:
+    """The page says to try the first place, and then every other one."""
+    line = framed(
+        b'"envelope_id":"env_1","session_id":"s","attestation":{},"metadata":{"envelope_id":3}', own_id=b'"x"'
+    )
+    assert list(signed_texts(line)) == [
+        b'{"envelope_id":"x","session_id":"s","metadata":{"envelope_id":3}}',
+        b'{"session_id":"s","envelope_id":"x","metadata":{"envelope_id":3}}',
+        b'{"session_id":"s","metadata":{"envelope_id":3},"envelope_id":"x"}',
+    ]
+
+
+def test_the_readers_ecmascript_is_that_of_the_page() -> None:
+    """Numbers, names that are integers, repeated names, escapes."""
+    text = rb'{"b": 1.50, "10":1e21, "9": -0.0, "b":1E-7, "c":"\u00e9\ud83d\u000b\/", "d":[100e18, 1e400, true, null]}'
+    assert ecmascript(text) == (
+        b'{"9":0,"10":1e+21,"b":1e-7,"c":"\xc3\xa9\\ud83d\\u000b/","d":[100000000000000000000,null,true,null]}'
+    )
