@@ -1,6 +1,7 @@
 """The commands: help for strangers, options that arrive, failures in one sentence with their exit status."""
 
 import errno
+import importlib
 import re
 import subprocess
 import sys
@@ -13,7 +14,6 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-import central_command
 from central_command.commands import cli, show
 from central_command.http.connections.server import CannotListenError
 from central_command.http.settings import HttpSettingsError
@@ -65,13 +65,15 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def replace(monkeypatch: pytest.MonkeyPatch) -> Replace:
-    """Put functions in the place of those of a module that a command imports."""
+    """Put functions in the place of those of a module that a command imports when it runs."""
 
     def put(module: str, **functions: Stub) -> None:
-        stub = ModuleType(f"central_command.{module}")
+        assert functions.keys() <= vars(importlib.import_module(module)).keys(), "what is there to be replaced?"
+        stub = ModuleType(module)
         vars(stub).update(functions)
-        monkeypatch.setitem(sys.modules, f"central_command.{module}", stub)
-        monkeypatch.setattr(central_command, module, stub, raising=False)
+        package, _, name = module.rpartition(".")
+        monkeypatch.setattr(sys.modules[package], name, stub)
+        monkeypatch.setitem(sys.modules, module, stub)
 
     return put
 
@@ -135,7 +137,7 @@ def test_serve_hands_settings_and_data_directory_over(replace: Replace, monkeypa
     Path("config.toml").write_text("[http]\nport = 1\nbacklog = 5\n[log]\nqueue_lines_max = 20")
     monkeypatch.setenv("CENTRAL_COMMAND__LOG__LEVEL", "error")
     serve, calls = answering(None)
-    replace("service", run_service=serve)
+    replace("central_command.service", run_service=serve)
     result = run("serve", "--data-dir", "elsewhere", "--host", "::1", "--port", "9")
     assert result.exit_code == 0, result.output
     ((settings, data_dir), _) = calls[0]
@@ -150,7 +152,7 @@ def test_another_file_is_read_when_named(replace: Replace) -> None:
     Path("config.toml").write_text("nonsense")
     Path("other.toml").write_text("[http]\nport = 7")
     serve, calls = answering(None)
-    replace("service", run_service=serve)
+    replace("central_command.service", run_service=serve)
     assert run("serve", "--config", "other.toml").exit_code == 0
     ((settings, data_dir), _) = calls[0]
     assert isinstance(settings, Settings)
@@ -161,8 +163,8 @@ def test_another_file_is_read_when_named(replace: Replace) -> None:
 @pytest.mark.parametrize("command", [["serve"], ["show", "x"], ["sessions"], ["stats"], ["verify"], ["rebuild"]])
 def test_a_wrong_setting_is_one_sentence(command: list[str], replace: Replace) -> None:
     """On stderr, with exit status 2, and nothing is started."""
-    replace("service", run_service=None)
-    replace("maintenance")
+    replace("central_command.service", run_service=None)
+    replace("central_command.commands.maintenance")
     Path("config.toml").write_text("[http]\nprot = 1")
     result = run(*command)
     assert result.exit_code == 2
@@ -189,7 +191,7 @@ def test_a_failure_of_the_world_is_one_sentence(
 ) -> None:
     """With the exit status that says whether a restart can help, and no traceback."""
     serve, _ = answering(failure)
-    replace("service", run_service=serve)
+    replace("central_command.service", run_service=serve)
     result = run("serve")
     assert result.exit_code == status
     assert result.stderr.startswith(f"central-command: {sentence}")
@@ -199,7 +201,7 @@ def test_a_failure_of_the_world_is_one_sentence(
 def test_a_bug_keeps_its_traceback(replace: Replace) -> None:
     """What nobody expected is not hidden from whoever has to mend it."""
     serve, _ = answering(KeyError("a bug"))
-    replace("service", run_service=serve)
+    replace("central_command.service", run_service=serve)
     result = run("serve")
     assert result.exit_code == 1
     assert isinstance(result.exception, KeyError)
@@ -209,7 +211,7 @@ def test_a_bug_keeps_its_traceback(replace: Replace) -> None:
 def test_an_interrupt_is_no_failure(interrupt: BaseException, replace: Replace) -> None:
     """Ctrl-C ends a command quietly, also within a nursery."""
     verify, _ = answering(interrupt)
-    replace("maintenance", verify=verify)
+    replace("central_command.commands.maintenance", verify=verify)
     result = run("verify")
     assert (result.exit_code, result.output) == (130, "")
 
@@ -225,7 +227,7 @@ def test_a_missing_data_directory_is_said(command: list[str]) -> None:
 def test_show_prints_header_and_steps(replace: Replace) -> None:
     """The trajectory's line is rendered."""
     found, calls = answering(LINE)
-    replace("maintenance", trajectory_line=found)
+    replace("central_command.commands.maintenance", trajectory_line=found)
     result = run("show", "sess_1")
     assert result.exit_code == 0, result.output
     assert "traj_1" in result.output
@@ -236,7 +238,7 @@ def test_show_prints_header_and_steps(replace: Replace) -> None:
 def test_show_prints_only_the_steps_asked_for(replace: Replace) -> None:
     """`--steps` picks them; what is no range is refused with a sentence."""
     found, _ = answering(LINE)
-    replace("maintenance", trajectory_line=found)
+    replace("central_command.commands.maintenance", trajectory_line=found)
     assert "thought" not in run("show", "sess_1", "--steps", "2-").output
     result = run("show", "sess_1", "--steps", "x")
     assert result.exit_code == 2
@@ -246,14 +248,14 @@ def test_show_prints_only_the_steps_asked_for(replace: Replace) -> None:
 def test_show_json_is_the_line_itself(replace: Replace) -> None:
     """Byte for byte, for programs."""
     found, _ = answering(LINE)
-    replace("maintenance", trajectory_line=found)
+    replace("central_command.commands.maintenance", trajectory_line=found)
     assert run("show", "sess_1", "--json").stdout_bytes == LINE
 
 
 def test_a_line_that_cannot_be_read_is_damage(replace: Replace) -> None:
     """One sentence and exit status 3 instead of a traceback."""
     found, _ = answering(b'{"session_id":1}\n')
-    replace("maintenance", trajectory_line=found)
+    replace("central_command.commands.maintenance", trajectory_line=found)
     result = run("show", "sess_1")
     assert result.exit_code == 3
     assert result.stderr.startswith("central-command: the trajectory of session sess_1 is damaged: ")
@@ -262,7 +264,7 @@ def test_a_line_that_cannot_be_read_is_damage(replace: Replace) -> None:
 def test_show_says_why_there_is_no_trajectory(replace: Replace) -> None:
     """An unknown session, or one still open, is a sentence and exit status 1."""
     missing, _ = answering("the session x is still open.")
-    replace("maintenance", trajectory_line=missing)
+    replace("central_command.commands.maintenance", trajectory_line=missing)
     result = run("show", "x")
     assert (result.exit_code, result.stderr) == (1, "Error: the session x is still open.\n")
 
@@ -270,7 +272,7 @@ def test_show_says_why_there_is_no_trajectory(replace: Replace) -> None:
 def test_sessions_filters_and_prints(replace: Replace) -> None:
     """The filters arrive; --json is a line a session."""
     found, calls = answering([ROW, ROW])
-    replace("maintenance", list_sessions=found)
+    replace("central_command.commands.maintenance", list_sessions=found)
     result = run("sessions", "--status", "closed", "--limit", "3")
     assert result.exit_code == 0, result.output
     assert result.output.count("sess_1") == 2
@@ -284,7 +286,7 @@ def test_stats_prints_what_the_server_reports(replace: Replace) -> None:
     """--json has the five reports with the members that the endpoints serve."""
     value = show.Statistics(summary=SUMMARY, daily=[], models={}, providers={}, leaderboard=[])
     found, calls = answering(value)
-    replace("maintenance", read_statistics=found)
+    replace("central_command.commands.maintenance", read_statistics=found)
     assert "total envelopes" in run("stats").output
     decoded = msgspec.json.decode(run("stats", "--days", "2", "--limit", "1", "--json").stdout_bytes)
     assert decoded["summary"]["totalEnvelopes"] == 1
@@ -295,7 +297,7 @@ def test_stats_prints_what_the_server_reports(replace: Replace) -> None:
 def test_verify_is_quiet_when_all_is_well(replace: Replace) -> None:
     """Exit status 0 and one line."""
     clean, _ = answering([])
-    replace("maintenance", verify=clean)
+    replace("central_command.commands.maintenance", verify=clean)
     result = run("verify")
     assert (result.exit_code, result.output) == (0, "all is well\n")
 
@@ -303,7 +305,7 @@ def test_verify_is_quiet_when_all_is_well(replace: Replace) -> None:
 def test_verify_prints_a_line_for_each_finding(replace: Replace) -> None:
     """Exit status 1, findings on stdout, their number on stderr."""
     findings, _ = answering(["one", "two"])
-    replace("maintenance", verify=findings)
+    replace("central_command.commands.maintenance", verify=findings)
     result = run("verify")
     assert (result.exit_code, result.stdout) == (1, "one\ntwo\n")
     assert result.stderr == "2 places where the stored data differs\n"
@@ -312,9 +314,9 @@ def test_verify_prints_a_line_for_each_finding(replace: Replace) -> None:
 def test_rebuild_says_what_it_did(replace: Replace) -> None:
     """One sentence, or one about why it could not."""
     done, _ = answering("3 sessions from 9 lines")
-    replace("maintenance", rebuild=done)
+    replace("central_command.commands.maintenance", rebuild=done)
     result = run("rebuild")
     assert (result.exit_code, result.output) == (0, "3 sessions from 9 lines\n")
     locked, _ = answering(DataDirectoryLocked("in use"))
-    replace("maintenance", rebuild=locked)
+    replace("central_command.commands.maintenance", rebuild=locked)
     assert run("rebuild").exit_code == 2
