@@ -2,9 +2,10 @@
 
 # ruff: noqa: PLC0415 (imports within functions: a command that does not fail needs none of them)
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from functools import partial
+from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -24,6 +25,10 @@ EXIT_INTERRUPTED = 130
 """Ctrl-C ended a command, as shells count it: 128 + SIGINT."""
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 @contextmanager
 def one_sentence_for_failures() -> Iterator[None]:
     """Turn what an operator can do something about into one sentence and an exit status.
@@ -40,6 +45,14 @@ def one_sentence_for_failures() -> Iterator[None]:
             raise
         status, sentence = max(known)
         leave(sentence, status)
+
+
+def run_to_end(function: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs) -> T:
+    """Run an async function to its end, and the command to its own where that fails."""
+    import trio
+
+    with one_sentence_for_failures():
+        return trio.run(partial(function, *args, **options))
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

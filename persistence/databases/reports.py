@@ -48,3 +48,13 @@ class LeaderboardEntry(msgspec.Struct, frozen=True, kw_only=True):
     contributor_id: str
     total_points: float
     total_sessions: int
+
+
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """All that `GET /v1/stats/…` answers, in one value."""
+
+    summary: Summary
+    daily: list[DayReport]
+    models: dict[str, ModelReport]
+    providers: dict[str, ProviderReport]
+    leaderboard: list[LeaderboardEntry]

@@ -1,14 +1,12 @@
 """Whether a data directory holds what was acknowledged, while its server runs but nothing is sent, or after it."""
 
 import time
-from functools import partial
 from pathlib import Path
 
 import trio
 
-from central_command.commands import maintenance
-from persistence.settings.storage import StorageSettings
 from tests.crash.acknowledged import Acknowledged, lines_of, rows
+from tests.stored_state import findings
 
 PROJECTION_S_MAX = 10.0
 
@@ -36,4 +34,4 @@ def check(acknowledged: Acknowledged, root: Path) -> None:
 
 def check_stored(root: Path) -> None:
     """Everything stored agrees with everything else."""
-    assert trio.run(partial(maintenance.verify, root, StorageSettings())) == []
+    assert trio.run(findings, root) == []

@@ -9,7 +9,7 @@ import trio
 from click.testing import CliRunner, Result
 
 from actors.sessions.outcomes import Accepted
-from central_command.commands import cli
+from central_command.commands import cli, upkeep
 from persistence.files.lock import single_instance
 from persistence.keys.sealing import Sealer, load_master_key
 from tests.running_service import running
@@ -112,7 +112,7 @@ def test_what_differs_is_listed_and_the_status_is_1(monkeypatch: pytest.MonkeyPa
 
 def test_a_long_copy_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """On stderr, so that stdout stays what it is."""
-    monkeypatch.setattr(cli, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(upkeep, "PROGRESS_S", 0.0)
     for done in (run("backup", "copy"), run("restore", "copy", "--data-dir", "again")):
         assert done.exit_code == 0
         assert re.search(r"^(journals|files), bytes: ([\d,]+) of \2$", done.stderr, re.MULTILINE), done.stderr

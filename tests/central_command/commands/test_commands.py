@@ -14,12 +14,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from central_command.commands import cli, show
+from central_command.commands import cli
+from central_command.commands.inspecting import parse_steps
 from central_command.http.connections.server import CannotListenError
 from central_command.http.settings import HttpSettingsError
 from central_command.settings.configuration import Settings
 from persistence.databases.database import DatabaseFailure
-from persistence.databases.reports import Summary
+from persistence.databases.reports import Statistics, Summary
 from persistence.databases.session_index import SessionRow
 from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
 from persistence.keys.sealing import MasterKeyError
@@ -121,12 +122,21 @@ def test_version() -> None:
     assert result.output.strip().split()[-1][0].isdigit()
 
 
-def test_help_imports_nothing_heavy() -> None:
-    """`--help` answers at once: no HTTP stack, no client, no event loop."""
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], {"quart", "hypercorn", "httpx", "rich", "trio", "aiosqlite", "msgspec"}),
+        (["serve", "--help"], {"quart", "hypercorn", "httpx", "rich", "trio", "aiosqlite", "msgspec"}),
+        (["upload", "--help"], {"quart", "hypercorn", "aiosqlite", "central_command.service"}),
+        (["watch", "--help"], {"quart", "hypercorn", "aiosqlite", "central_command.service"}),
+    ],
+)
+def test_a_command_loads_only_what_it_needs(arguments: list[str], unwanted: set[str]) -> None:
+    """`--help` answers at once: no HTTP stack, no event loop; and a client has nothing of the server."""
     code = (
         "import sys\nfrom central_command.commands.cli import main\n"
-        "main(['--help'], standalone_mode=False)\n"
-        "print(sorted({'quart', 'hypercorn', 'httpx', 'rich', 'trio', 'aiosqlite'} & set(sys.modules)))"
+        f"main({arguments!r}, standalone_mode=False)\n"
+        f"print(sorted({unwanted!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -164,7 +174,8 @@ def test_another_file_is_read_when_named(replace: Replace) -> None:
 def test_a_wrong_setting_is_one_sentence(command: list[str], replace: Replace) -> None:
     """On stderr, with exit status 2, and nothing is started."""
     replace("central_command.service", run_service=None)
-    replace("central_command.commands.maintenance")
+    for module in ("inspection", "verification", "rebuilding"):
+        replace(f"persistence.upkeep.{module}")
     Path("config.toml").write_text("[http]\nprot = 1")
     result = run(*command)
     assert result.exit_code == 2
@@ -211,7 +222,7 @@ def test_a_bug_keeps_its_traceback(replace: Replace) -> None:
 def test_an_interrupt_is_no_failure(interrupt: BaseException, replace: Replace) -> None:
     """Ctrl-C ends a command quietly, also within a nursery."""
     verify, _ = answering(interrupt)
-    replace("central_command.commands.maintenance", verify=verify)
+    replace("persistence.upkeep.verification", verify=verify)
     result = run("verify")
     assert (result.exit_code, result.output) == (130, "")
 
@@ -227,7 +238,7 @@ def test_a_missing_data_directory_is_said(command: list[str]) -> None:
 def test_show_prints_header_and_steps(replace: Replace) -> None:
     """The trajectory's line is rendered."""
     found, calls = answering(LINE)
-    replace("central_command.commands.maintenance", trajectory_line=found)
+    replace("persistence.upkeep.inspection", trajectory_line=found)
     result = run("show", "sess_1")
     assert result.exit_code == 0, result.output
     assert "traj_1" in result.output
@@ -238,24 +249,39 @@ def test_show_prints_header_and_steps(replace: Replace) -> None:
 def test_show_prints_only_the_steps_asked_for(replace: Replace) -> None:
     """`--steps` picks them; what is no range is refused with a sentence."""
     found, _ = answering(LINE)
-    replace("central_command.commands.maintenance", trajectory_line=found)
+    replace("persistence.upkeep.inspection", trajectory_line=found)
     assert "thought" not in run("show", "sess_1", "--steps", "2-").output
     result = run("show", "sess_1", "--steps", "x")
     assert result.exit_code == 2
     assert "'x' is no range of steps" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "first", "last"), [("10-20", 10, 20), ("10-", 10, 10**9), ("-20", 0, 20), ("10", 10, 10), (" 7 ", 7, 7)]
+)
+def test_ranges_of_steps(text: str, first: int, last: int) -> None:
+    """Both ends are included, and either may be left out."""
+    assert parse_steps(text) == range(first, last + 1)
+
+
+@pytest.mark.parametrize("text", ["", "-", "a", "1-2-3", "20-10", "\uff11", "1" * 10])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    """With a sentence that says how a range is written."""
+    with pytest.raises(ValueError, match=r"is no range of steps|ends before it begins"):
+        parse_steps(text)
+
+
 def test_show_json_is_the_line_itself(replace: Replace) -> None:
     """Byte for byte, for programs."""
     found, _ = answering(LINE)
-    replace("central_command.commands.maintenance", trajectory_line=found)
+    replace("persistence.upkeep.inspection", trajectory_line=found)
     assert run("show", "sess_1", "--json").stdout_bytes == LINE
 
 
 def test_a_line_that_cannot_be_read_is_damage(replace: Replace) -> None:
     """One sentence and exit status 3 instead of a traceback."""
     found, _ = answering(b'{"session_id":1}\n')
-    replace("central_command.commands.maintenance", trajectory_line=found)
+    replace("persistence.upkeep.inspection", trajectory_line=found)
     result = run("show", "sess_1")
     assert result.exit_code == 3
     assert result.stderr.startswith("central-command: the trajectory of session sess_1 is damaged: ")
@@ -264,7 +290,7 @@ def test_a_line_that_cannot_be_read_is_damage(replace: Replace) -> None:
 def test_show_says_why_there_is_no_trajectory(replace: Replace) -> None:
     """An unknown session, or one still open, is a sentence and exit status 1."""
     missing, _ = answering("the session x is still open.")
-    replace("central_command.commands.maintenance", trajectory_line=missing)
+    replace("persistence.upkeep.inspection", trajectory_line=missing)
     result = run("show", "x")
     assert (result.exit_code, result.stderr) == (1, "Error: the session x is still open.\n")
 
@@ -272,7 +298,7 @@ def test_show_says_why_there_is_no_trajectory(replace: Replace) -> None:
 def test_sessions_filters_and_prints(replace: Replace) -> None:
     """The filters arrive; --json is a line a session."""
     found, calls = answering([ROW, ROW])
-    replace("central_command.commands.maintenance", list_sessions=found)
+    replace("persistence.upkeep.inspection", list_sessions=found)
     result = run("sessions", "--status", "closed", "--limit", "3")
     assert result.exit_code == 0, result.output
     assert result.output.count("sess_1") == 2
@@ -284,9 +310,9 @@ def test_sessions_filters_and_prints(replace: Replace) -> None:
 
 def test_stats_prints_what_the_server_reports(replace: Replace) -> None:
     """--json has the five reports with the members that the endpoints serve."""
-    value = show.Statistics(summary=SUMMARY, daily=[], models={}, providers={}, leaderboard=[])
+    value = Statistics(summary=SUMMARY, daily=[], models={}, providers={}, leaderboard=[])
     found, calls = answering(value)
-    replace("central_command.commands.maintenance", read_statistics=found)
+    replace("persistence.upkeep.inspection", read_statistics=found)
     assert "total envelopes" in run("stats").output
     decoded = msgspec.json.decode(run("stats", "--days", "2", "--limit", "1", "--json").stdout_bytes)
     assert decoded["summary"]["totalEnvelopes"] == 1
@@ -297,7 +323,7 @@ def test_stats_prints_what_the_server_reports(replace: Replace) -> None:
 def test_verify_is_quiet_when_all_is_well(replace: Replace) -> None:
     """Exit status 0 and one line."""
     clean, _ = answering([])
-    replace("central_command.commands.maintenance", verify=clean)
+    replace("persistence.upkeep.verification", verify=clean)
     result = run("verify")
     assert (result.exit_code, result.output) == (0, "all is well\n")
 
@@ -305,7 +331,7 @@ def test_verify_is_quiet_when_all_is_well(replace: Replace) -> None:
 def test_verify_prints_a_line_for_each_finding(replace: Replace) -> None:
     """Exit status 1, findings on stdout, their number on stderr."""
     findings, _ = answering(["one", "two"])
-    replace("central_command.commands.maintenance", verify=findings)
+    replace("persistence.upkeep.verification", verify=findings)
     result = run("verify")
     assert (result.exit_code, result.stdout) == (1, "one\ntwo\n")
     assert result.stderr == "2 places where the stored data differs\n"
@@ -314,9 +340,9 @@ def test_verify_prints_a_line_for_each_finding(replace: Replace) -> None:
 def test_rebuild_says_what_it_did(replace: Replace) -> None:
     """One sentence, or one about why it could not."""
     done, _ = answering("3 sessions from 9 lines")
-    replace("central_command.commands.maintenance", rebuild=done)
+    replace("persistence.upkeep.rebuilding", rebuild=done)
     result = run("rebuild")
     assert (result.exit_code, result.output) == (0, "3 sessions from 9 lines\n")
     locked, _ = answering(DataDirectoryLocked("in use"))
-    replace("central_command.commands.maintenance", rebuild=locked)
+    replace("persistence.upkeep.rebuilding", rebuild=locked)
     assert run("rebuild").exit_code == 2

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from actors.sessions.outcomes import Accepted
-from central_command.commands import maintenance
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.lock import single_instance
 from persistence.settings.storage import StorageSettings
-from tests.running_service import Running, running, settings_with
+from persistence.upkeep.rebuilding import rebuild
+from tests.persistence.upkeep.one_of_everything import fill
+from tests.running_service import running, settings_with
+from tests.stored_state import findings
 
-SETTINGS = StorageSettings()
-DAY_S = 86_400
 Dump = dict[str, list[tuple[Any, ...]]]
 
 
@@ -32,34 +32,9 @@ def dump(root: Path) -> Dump:
     return rows
 
 
-async def fill(service: Running) -> None:
-    """Leave one of everything: closed in each way, open, refused, a gap, feedback early and late, two days."""
-    told = await service.open("sess_told")
-    await service.send(told.chunk(5))
-    await service.send(told.feedback("modified", sequence=1))
-    await service.send(told.chunk_of([told.step(kind="edit", token_count=-1)]))
-    assert isinstance(await service.send(told.chunk(2, sequence=5, model_engine="o4-mini")), Accepted)
-    assert isinstance(await service.send(told.close(sequence=6)), Accepted)
-    await service.send(told.feedback("accepted", sequence=7))
-    service.clock.now += DAY_S
-    by_http = await service.open("sess_http", contributor_id="f" * 32)
-    await service.send(
-        by_http.chunk_of([by_http.step(kind="resolution", content="lone \ud83d".encode("utf-8", "replace").decode())])
-    )
-    await service.service.close_session("sess_http")
-    unused = await service.open("sess_unused")
-    await service.service.close_session(unused.session_id)
-    still_open = await service.open("sess_open")
-    await service.send(still_open.chunk(1))
-
-
-@pytest.fixture
-async def stored(tmp_path: Path) -> Path:
-    """A data directory of a service that stopped in order."""
-    root = tmp_path / "data"
-    async with running(root, settings=settings_with(sessions={"sequence_gaps": "accept"})) as service:
-        await fill(service)
-    return root
+async def rebuilt(root: Path) -> str:
+    """Derive the databases anew; what the report says."""
+    return str(await rebuild(root, StorageSettings(), applied_at="2026-11-20T10:00:00.000000Z"))
 
 
 def change(root: Path, database: str, sql: str) -> None:
@@ -72,8 +47,8 @@ def change(root: Path, database: str, sql: str) -> None:
 async def test_what_a_service_wrote_is_well(stored: Path) -> None:
     """Also while nothing is running, and twice: verifying changes nothing."""
     before = dump(stored)
-    assert await maintenance.verify(stored, SETTINGS) == []
-    assert await maintenance.verify(stored, SETTINGS) == []
+    assert await findings(stored) == []
+    assert await findings(stored) == []
     assert dump(stored) == before
 
 
@@ -82,13 +57,13 @@ async def test_it_is_well_while_it_is_served(tmp_path: Path) -> None:
     root = tmp_path / "data"
     async with running(root, settings=settings_with(sessions={"sequence_gaps": "accept"})) as service:
         await fill(service)
-        assert await maintenance.verify(root, SETTINGS) == []
+        assert await findings(root) == []
         await service.projected()
-        assert await maintenance.verify(root, SETTINGS) == []
+        assert await findings(root) == []
 
 
 @pytest.mark.parametrize(
-    ("database", "sql", "found"),
+    ("database", "sql", "sentence"),
     [
         (
             "sessions.db",
@@ -109,11 +84,11 @@ async def test_it_is_well_while_it_is_served(tmp_path: Path) -> None:
         ("ledger.db", "UPDATE balances SET total_points = total_points + 0.5", "balances are the sums"),
     ],
 )
-async def test_a_changed_row_is_found(stored: Path, database: str, sql: str, found: str) -> None:
+async def test_a_changed_row_is_found(stored: Path, database: str, sql: str, sentence: str) -> None:
     """Whichever table it is in, the finding names it."""
     change(stored, database, sql)
-    findings = await maintenance.verify(stored, SETTINGS)
-    assert any(found in finding for finding in findings), findings
+    found = await findings(stored)
+    assert any(sentence in finding for finding in found), found
 
 
 async def test_a_changed_line_is_found(stored: Path) -> None:
@@ -122,32 +97,30 @@ async def test_a_changed_line_is_found(stored: Path) -> None:
     text = bytearray(path.read_bytes())
     text[200] ^= 1
     path.write_bytes(text)
-    findings = await maintenance.verify(stored, SETTINGS)
-    assert any(f"a line that fails its checksum at byte 0 of {path.name}" in finding for finding in findings)
+    found = await findings(stored)
+    assert any(f"a line that fails its checksum at byte 0 of {path.name}" in finding for finding in found), found
 
 
 async def test_missing_databases_are_found(stored: Path) -> None:
     """The finding says what to do."""
     (stored / "ledger.db").unlink()
-    assert await maintenance.verify(stored, SETTINGS) == [
-        "ledger.db is missing: start the server or run `central-command rebuild`"
-    ]
+    assert await findings(stored) == ["ledger.db is missing: start the server or run `central-command rebuild`"]
     (stored / "sessions.db").write_bytes(b"no database" * 100)
     (stored / "ledger.db").write_bytes(b"no database" * 100)
-    assert "cannot be read" in (await maintenance.verify(stored, SETTINGS))[0]
+    assert "cannot be read" in (await findings(stored))[0]
 
 
 async def test_a_rebuild_gives_the_same_rows(stored: Path) -> None:
     """Byte for byte in every column, and a second one again; trust set by hand stays."""
     change(stored, "ledger.db", "UPDATE balances SET trust_score = 2.5 WHERE total_points = 3")
     before = dump(stored)
-    report = await maintenance.rebuild(stored, SETTINGS)
+    report = await rebuilt(stored)
     assert (
         report
         == "rebuilt both databases from 9 envelopes lines, 1 refused lines, 2 trajectories lines and 4 session openings"
     )
     assert dump(stored) == before
-    await maintenance.rebuild(stored, SETTINGS)
+    await rebuilt(stored)
     assert dump(stored) == before
     assert not (stored / "rebuild").exists()
 
@@ -158,9 +131,9 @@ async def test_a_rebuild_mends_what_is_projected(stored: Path) -> None:
     for sql in ("DELETE FROM processed_envelopes", "DELETE FROM daily", "UPDATE totals SET points = 0"):
         change(stored, "sessions.db", sql)
     change(stored, "ledger.db", "DELETE FROM balances")
-    await maintenance.rebuild(stored, SETTINGS)
+    await rebuilt(stored)
     assert dump(stored) == before
-    assert await maintenance.verify(stored, SETTINGS) == []
+    assert await findings(stored) == []
 
 
 async def test_lost_databases_come_back_without_keys(stored: Path) -> None:
@@ -168,11 +141,11 @@ async def test_lost_databases_come_back_without_keys(stored: Path) -> None:
     before = dump(stored)
     for name in ("sessions.db", "ledger.db"):
         (stored / name).unlink()
-    await maintenance.rebuild(stored, SETTINGS)
+    await rebuilt(stored)
     after = dump(stored)
     for table in ("sessions.db processed_envelopes", "sessions.db daily", "ledger.db credits", "ledger.db balances"):
         assert after[table] == before[table]
-    assert await maintenance.verify(stored, SETTINGS) == []
+    assert await findings(stored) == []
 
 
 async def test_openings_that_only_the_write_ahead_log_has_survive_a_rebuild(tmp_path: Path) -> None:
@@ -188,8 +161,8 @@ async def test_openings_that_only_the_write_ahead_log_has_survive_a_rebuild(tmp_
             target.mkdir() if path.is_dir() else target.write_bytes(path.read_bytes())
             target.chmod(path.stat().st_mode)
         assert (copy / "sessions.db-wal").stat().st_size > 0
-    await maintenance.rebuild(copy, SETTINGS)
-    assert await maintenance.verify(copy, SETTINGS) == []
+    await rebuilt(copy)
+    assert await findings(copy) == []
     async with running(copy) as service:
         assert isinstance(await service.send(client.chunk(1)), Accepted)
 
@@ -197,7 +170,7 @@ async def test_openings_that_only_the_write_ahead_log_has_survive_a_rebuild(tmp_
 async def test_a_served_directory_is_not_rebuilt(stored: Path) -> None:
     """The lock is the server's."""
     with single_instance(stored), pytest.raises(DataDirectoryLocked, match="in use by process"):
-        await maintenance.rebuild(stored, SETTINGS)
+        await rebuilt(stored)
 
 
 async def test_a_damaged_journal_is_not_rebuilt_from(stored: Path) -> None:
@@ -206,31 +179,5 @@ async def test_a_damaged_journal_is_not_rebuilt_from(stored: Path) -> None:
     path = next((stored / "envelopes").glob("*.jsonl"))
     path.write_bytes(b"x" + path.read_bytes()[1:])
     with pytest.RaisesGroup(StorageDamage, allow_unwrapped=True, flatten_subgroups=True):
-        await maintenance.rebuild(stored, SETTINGS)
+        await rebuilt(stored)
     assert dump(stored) == before
-
-
-async def test_a_trajectory_is_found_by_its_session(stored: Path) -> None:
-    """Or a sentence says why there is none."""
-    line = await maintenance.trajectory_line(stored, SETTINGS, "sess_told")
-    assert isinstance(line, bytes)
-    assert b'"session_id":"sess_told"' in line
-    reasons = [await maintenance.trajectory_line(stored, SETTINGS, f"sess_{name}") for name in ("open", "unused", "no")]
-    assert [str(reason).split(";")[0] for reason in reasons] == [
-        "Session sess_open is still open",
-        "Session sess_unused was closed without a chunk, so it has no trajectory.",
-        f"There is no session 'sess_no' in {stored}.",
-    ]
-
-
-async def test_lists_and_figures_are_read_beside_the_server(stored: Path) -> None:
-    """Filters count before the limit; a folder that is no data directory is said to be none."""
-    rows = await maintenance.list_sessions(stored, SETTINGS, closed=True, limit=2)
-    assert [row.session_id for row in rows] == ["sess_unused", "sess_http"]
-    (row,) = await maintenance.list_sessions(stored, SETTINGS, closed=False, limit=9)
-    assert (row.session_id, row.steps, row.points) == ("sess_open", 1, None)
-    figures = await maintenance.read_statistics(stored, SETTINGS, days=2, leaders=1)
-    assert (figures.summary.total_sessions, figures.summary.active_sessions) == (4, 1)
-    assert len(figures.leaderboard) == 1
-    with pytest.raises(StorageDamage, match=r"is .* a server's data directory"):
-        await maintenance.list_sessions(stored / "keys", SETTINGS, closed=None, limit=1)

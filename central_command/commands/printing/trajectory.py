@@ -1,23 +1,19 @@
-"""What operators read in a terminal: a trajectory, the sessions, the statistics.
+"""One trajectory: its header and its steps, read from its line in the journal.
 
-Contents come from outside. They are never read as markup, and characters that steer a terminal (escape sequences,
-direction overrides) are replaced, so that a session's text can neither colour nor rewrite what an operator sees.
+Members that a client sent stay raw until they are shown, so that no odd value keeps the rest from being shown.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
-from persistence.databases.session_index import SessionRow
-from persistence.format import json_text, times
+from central_command.commands.printing.terminal import clean, words
+from persistence.format import json_text
 
 T = TypeVar("T")
 
@@ -44,9 +40,6 @@ STEP_COLOURS = {
 }
 
 _MILLISECONDS_FROM = 10**12
-# C0 but tab and newline, DEL and C1, direction overrides and isolates, line and paragraph separators, byte order mark.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -100,16 +93,6 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     received: Received = Received()
 
 
-class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """All that `GET /v1/stats/…` answers, in one value."""
-
-    summary: Summary
-    daily: list[DayReport]
-    models: dict[str, ModelReport]
-    providers: dict[str, ProviderReport]
-    leaderboard: list[LeaderboardEntry]
-
-
 _TRAJECTORY_DECODER = msgspec.json.Decoder(Trajectory)
 _MEMBERS = dict[str, msgspec.Raw]
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
@@ -120,28 +103,6 @@ _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
 def read_trajectory(line: bytes) -> Trajectory:
     """Read a line of the trajectories journal; raises msgspec.DecodeError when it is none."""
     return json_text.decode(_TRAJECTORY_DECODER, line)
-
-
-def clean(text: str) -> str:
-    """`text` with every character that steers a terminal replaced by U+FFFD; tabs become spaces."""
-    return _STEERING.sub("\ufffd", text.replace("\r\n", "\n").expandtabs(4))
-
-
-def clean_json(line: str) -> str:
-    """JSON text for a terminal: steering characters, which can only stand inside its strings, as escapes."""
-    return _STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
-
-
-def parse_steps(text: str) -> range:
-    """`10-20`, `10-`, `-20` or `10` as a range of step numbers; raises ValueError otherwise."""
-    match = re.fullmatch(r"(\d{0,9})(-?)(\d{0,9})", text.strip(), re.ASCII)
-    if not match or not (match[1] or match[3]) or (match[3] and not match[2]):
-        raise ValueError(f"{text!r} is no range of steps, which is written as 10-20, 10-, -20 or 10")
-    first = int(match[1] or 0)
-    last = (int(match[3]) if match[3] else 10**9) if match[2] else first
-    if last < first:
-        raise ValueError(f"{text!r} ends before it begins")
-    return range(first, last + 1)
 
 
 def header(trajectory: Trajectory) -> RenderableType:
@@ -173,7 +134,7 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
         "gaps",
         "; ".join(f"{gap.get('missing')} missing before {gap.get('before')}" for gap in trajectory.sequence_gaps),
     )
-    yield "outcome", ", ".join(f"{_words(name)} {_shown(value)}" for name, value in outcome.items()) or "none reported"
+    yield "outcome", ", ".join(f"{words(name)} {_shown(value)}" for name, value in outcome.items()) or "none reported"
     yield "feedback", ", ".join(_feedback(raw) for raw in trajectory.feedback)
     yield "coordination", f"{len(trajectory.coordination_links)} links" if trajectory.coordination_links else ""
 
@@ -182,7 +143,7 @@ def _points(score: dict[str, msgspec.Raw]) -> str:
     """`1,234 (base points 200, model multiplier 5, …)`: parts that added nothing are left out."""
     total = score.get("total_points", score.get("totalPoints"))
     parts = [
-        f"{_words(name)} {_shown(value)}"
+        f"{words(name)} {_shown(value)}"
         for name, value in score.items()
         if name not in {"total_points", "totalPoints"} and bytes(value) not in {b"0", b"0.0", b"null"}
     ]
@@ -245,79 +206,6 @@ def _offset(time_s: float | None, start_s: float | None) -> str:
     minutes, second = divmod(abs(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{'-' if seconds < 0 else '+'}{hour}:{minute:02d}:{second:02d}"
-
-
-def sessions_table(rows: Sequence[SessionRow]) -> RenderableType:
-    """The sessions, in the order given; points are empty until a session is credited."""
-    table = _table("session", "status", "model", "opened (UTC)", "last activity (UTC)")
-    table.columns[0].no_wrap = True
-    for name in ("envelopes", "steps", "points"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        status = row.closed_by.replace("_", " ") if row.closed_by else "closed" if row.closed else "active"
-        table.add_row(
-            Text(clean(row.session_id)),
-            Text(status, "blue" if row.closed else "green"),
-            Text(clean(f"{row.model} · {row.provider}")),
-            _short_time(row.created_at),
-            _short_time(row.last_activity_at),
-            f"{row.envelopes:,}",
-            f"{row.steps:,}",
-            "" if row.points is None else f"{row.points:,.10g}",
-        )
-    return table if rows else Text("no sessions")
-
-
-def statistics(stats: Statistics) -> RenderableType:
-    """Summary, models, providers, days and leaderboard, one below the other."""
-    summary = Table.grid(padding=(0, 2))
-    summary.add_column(style="bold")
-    summary.add_column(justify="right")
-    for name, value in msgspec.structs.asdict(stats.summary).items():
-        summary.add_row(_words(name).removesuffix(" mb") + (" (MB)" if name.endswith("_mb") else ""), f"{value:,.10g}")
-    by_model = [
-        (name, each.sessions, each.steps, each.points, f"{each.percentage} %") for name, each in stats.models.items()
-    ]
-    by_provider = [(name, each.sessions, each.steps, each.points) for name, each in stats.providers.items()]
-    by_day = [(day.date, day.envelopes, day.steps, day.sessions, day.points) for day in stats.daily]
-    leaders = [(each.contributor_id, each.total_points, each.total_sessions) for each in stats.leaderboard]
-    return Group(
-        summary,
-        _figures(("model", "sessions", "steps", "points", "of steps"), by_model),
-        _figures(("provider", "sessions", "steps", "points"), by_provider),
-        _figures(("day", "envelopes", "steps", "sessions", "points"), by_day),
-        _figures(("contributor", "points", "sessions"), leaders),
-    )
-
-
-def _figures(names: tuple[str, ...], rows: Sequence[tuple[str | float, ...]]) -> RenderableType:
-    """A table of a name and figures; nothing at all without rows."""
-    if not rows:
-        return Text()
-    table = _table(names[0])
-    for name in names[1:]:
-        table.add_column(name, justify="right")
-    for first, *figures in rows:
-        table.add_row(
-            Text(clean(str(first))), *(each if isinstance(each, str) else f"{each:,.10g}" for each in figures)
-        )
-    return Group(Text(), table)
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table
-
-
-def _short_time(seconds: float) -> str:
-    return times.to_text(seconds)[:19].replace("T", " ")
-
-
-def _words(name: str) -> str:
-    """`modelMultiplier` or `model_multiplier` as `model multiplier`."""
-    return clean(_WORD_START.sub(" ", name).lower())
 
 
 def _members(members: dict[str, msgspec.Raw], *names: str) -> list[str]:

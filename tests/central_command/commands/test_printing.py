@@ -4,11 +4,19 @@ import io
 from collections.abc import Iterable
 
 import msgspec
-import pytest
 from rich.console import Console, RenderableType
 
-from central_command.commands import show
-from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+from central_command.commands.printing import terminal, trajectory
+from central_command.commands.printing.sessions import sessions_table
+from central_command.commands.printing.statistics import statistics
+from persistence.databases.reports import (
+    DayReport,
+    LeaderboardEntry,
+    ModelReport,
+    ProviderReport,
+    Statistics,
+    Summary,
+)
 from persistence.databases.session_index import SessionRow
 from persistence.format.records import ClosedBy
 
@@ -53,13 +61,13 @@ def lines_of(text: str) -> list[str]:
 
 def steps_of(chosen: range | None = None, lines_max: int | None = 6, line: bytes = LINE) -> list[str]:
     """The rendered steps."""
-    found: Iterable[RenderableType] = show.steps(show.read_trajectory(line), chosen, lines_max)
+    found: Iterable[RenderableType] = trajectory.steps(trajectory.read_trajectory(line), chosen, lines_max)
     return lines_of(rendered(*found))
 
 
 def test_the_header_says_whose_what_and_why() -> None:
     """Session, contributor, model, points with their parts, totals, end, gaps, outcome and feedback; no empty rows."""
-    found = [line.split(maxsplit=1) for line in lines_of(rendered(show.header(show.read_trajectory(LINE))))]
+    found = [line.split(maxsplit=1) for line in lines_of(rendered(trajectory.header(trajectory.read_trajectory(LINE))))]
     assert found == [
         ["session", "sess_1"],
         ["trajectory", "traj_1"],
@@ -80,8 +88,8 @@ def test_the_header_says_whose_what_and_why() -> None:
 
 def test_a_bare_trajectory_can_be_shown() -> None:
     """One that was closed without outcome, feedback or score has a header and no steps."""
-    trajectory = show.read_trajectory(b'{"trajectory_id":"t","session_id":"s","outcome":null,"metadata":null}')
-    text = rendered(show.header(trajectory), *show.steps(trajectory, None, 6))
+    found = trajectory.read_trajectory(b'{"trajectory_id":"t","session_id":"s","outcome":null,"metadata":null}')
+    text = rendered(trajectory.header(found), *trajectory.steps(found, None, 6))
     assert "not scored" in text
     assert "none reported" in text
 
@@ -120,23 +128,8 @@ def test_long_contents_are_cut_and_full_is_whole() -> None:
 
 def test_only_chosen_steps_are_shown() -> None:
     """A range of step numbers picks them."""
-    found = steps_of(show.parse_steps("2-3"))
+    found = steps_of(range(2, 4))
     assert [line.split()[0] for line in found if not line.startswith("        ")] == ["2", "3"]
-
-
-@pytest.mark.parametrize(
-    ("text", "first", "last"), [("10-20", 10, 20), ("10-", 10, 10**9), ("-20", 0, 20), ("10", 10, 10), (" 7 ", 7, 7)]
-)
-def test_ranges_of_steps(text: str, first: int, last: int) -> None:
-    """Both ends are included, and either may be left out."""
-    assert show.parse_steps(text) == range(first, last + 1)
-
-
-@pytest.mark.parametrize("text", ["", "-", "a", "1-2-3", "20-10", "\uff11", "1" * 10])
-def test_what_is_no_range_is_refused(text: str) -> None:
-    """With a sentence that says how a range is written."""
-    with pytest.raises(ValueError, match=r"is no range of steps|ends before it begins"):
-        show.parse_steps(text)
 
 
 def test_contents_cannot_steer_the_terminal() -> None:
@@ -158,33 +151,33 @@ def test_contents_cannot_steer_the_terminal() -> None:
             "received": {"at": evil},
         }
     )
-    trajectory = show.read_trajectory(line)
-    text = rendered(show.header(trajectory), *show.steps(trajectory, None, None))
+    found = trajectory.read_trajectory(line)
+    text = rendered(trajectory.header(found), *trajectory.steps(found, None, None))
     assert not set("\x1b\r\x07\u202e\x9b") & set(text)
     row = msgspec.structs.replace(ROW, session_id=evil, model=evil, provider=evil)
-    text = rendered(
-        show.sessions_table([row]), show.statistics(msgspec.structs.replace(STATISTICS, models={evil: MODEL}))
-    )
+    text = rendered(sessions_table([row]), statistics(msgspec.structs.replace(STATISTICS, models={evil: MODEL})))
     assert not set("\x1b\r\x07\u202e\x9b") & set(text)
 
 
 def test_contents_are_no_markup() -> None:
     """What looks like rich's markup or an emoji code is shown as it was written."""
     assert "[bold red]one[/] :smile:" in rendered(
-        *show.steps(show.read_trajectory(LINE.replace(b"one", b"[bold red]one[/] :smile:")), None, 6)
+        *trajectory.steps(trajectory.read_trajectory(LINE.replace(b"one", b"[bold red]one[/] :smile:")), None, 6)
     )
 
 
 def test_types_are_coloured_on_a_terminal() -> None:
     """An error stands out."""
     line = LINE.replace(b'"type":"thought"', b'"type":"error"')
-    assert "\x1b[1;31merror" in rendered(*show.steps(show.read_trajectory(line), range(1, 2), 6), colours=True)
+    assert "\x1b[1;31merror" in rendered(
+        *trajectory.steps(trajectory.read_trajectory(line), range(1, 2), 6), colours=True
+    )
 
 
 def test_json_for_a_terminal_means_the_same() -> None:
     """Steering characters become escapes of the same text."""
     text = '{"a":"x\x9by\u202ez\x7f"}'
-    cleaned = show.clean_json(text)
+    cleaned = terminal.clean_json(text)
     assert cleaned == '{"a":"x\\u009by\\u202ez\\u007f"}'
     assert msgspec.json.decode(cleaned) == msgspec.json.decode(text)
 
@@ -203,7 +196,7 @@ ROW = SessionRow(
     last_activity_at=1_700_000_060.0,
 )
 MODEL = ModelReport(sessions=3, steps=45, points=1_000.0, percentage=66.7)
-STATISTICS = show.Statistics(
+STATISTICS = Statistics(
     summary=Summary(
         total_envelopes=1_234_567,
         total_steps=2,
@@ -223,23 +216,23 @@ STATISTICS = show.Statistics(
 def test_sessions_are_a_table() -> None:
     """A line a session, with its id whole, how it was closed and what it was worth."""
     active = msgspec.structs.replace(ROW, closed=False, closed_by=None, points=None)
-    _, _, closed_line, active_line = lines_of(rendered(show.sessions_table([ROW, active]), width=160))
+    _, _, closed_line, active_line = lines_of(rendered(sessions_table([ROW, active]), width=160))
     assert closed_line.split() == (
         f"{ROW.session_id} http close gpt-5.5 · codex 2023-11-14 22:13:20 2023-11-14 22:14:20 1,200 45 99.5".split()
     )
     assert active_line.split()[1] == "active"
     assert active_line.endswith(" 45")
-    assert lines_of(rendered(show.sessions_table([]))) == ["no sessions"]
+    assert lines_of(rendered(sessions_table([]))) == ["no sessions"]
 
 
 def test_a_narrow_terminal_keeps_session_ids_whole() -> None:
     """An id must be there to be copied."""
-    assert ROW.session_id in rendered(show.sessions_table([ROW]), width=80)
+    assert ROW.session_id in rendered(sessions_table([ROW]), width=80)
 
 
 def test_statistics_show_all_five_reports() -> None:
     """Summary, models, providers, days and leaderboard, with separators in the figures."""
-    found = [line.split() for line in lines_of(rendered(show.statistics(STATISTICS)))]
+    found = [line.split() for line in lines_of(rendered(statistics(STATISTICS)))]
     assert ["total", "envelopes", "1,234,567"] in found
     assert ["storage", "size", "(MB)", "6.25"] in found
     assert ["gpt-5.5", "3", "45", "1,000", "66.7", "%"] in found
@@ -251,5 +244,5 @@ def test_statistics_show_all_five_reports() -> None:
 def test_scores_are_read_in_either_spelling() -> None:
     """`totalPoints` and its parts, as the contract spells them, are shown alike."""
     line = LINE.replace(b"total_points", b"totalPoints").replace(b"model_multiplier", b"modelMultiplier")
-    text = rendered(show.header(show.read_trajectory(line)))
+    text = rendered(trajectory.header(trajectory.read_trajectory(line)))
     assert "1,022.5 (base points 4, model multiplier 5, quality bonus 2)" in text

@@ -1,27 +1,22 @@
-"""What the commands do with a data directory that is not being served by them: read, verify, copy, rebuild."""
+"""Looking into a data directory, also beside its server: one session's trajectory, the sessions, the statistics."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from central_command.commands.show import Statistics
 from persistence.databases.counters import Counters
 from persistence.databases.database import Database, open_database_read_only
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.reports import Statistics
 from persistence.databases.session_index import SessionIndex, SessionRow
 from persistence.files.failures import StorageDamage
 from persistence.files.file_system import OsFileSystem
-from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.journals.recovery import stored_bytes
 from persistence.settings.storage import StorageSettings
-from persistence.upkeep import backup, rebuilding, restoring, verification
-from persistence.upkeep.copying import Progress
-from persistence.upkeep.manifest import Manifest
 
 
 @asynccontextmanager
@@ -85,29 +80,3 @@ async def read_statistics(data_directory: Path, settings: StorageSettings, *, da
             providers=await counters.providers(),
             leaderboard=await Ledger(ledger).leaderboard(leaders),
         )
-
-
-async def verify(data_directory: Path, settings: StorageSettings) -> list[str]:
-    """Check everything stored; return one line for each place where two things differ."""
-    return await verification.verify(data_directory, settings, applied_at=times.to_text(time.time()))
-
-
-async def rebuild(data_directory: Path, settings: StorageSettings) -> str:
-    """Derive both databases anew; return a sentence saying from what."""
-    return str(await rebuilding.rebuild(data_directory, settings, applied_at=times.to_text(time.time())))
-
-
-def back_up(
-    data_directory: Path, target: Path, settings: StorageSettings, *, with_key: bool, progress: Progress
-) -> Manifest:
-    """Copy a data directory, which may be served meanwhile, to an absent or empty folder."""
-    created_at = times.to_text(time.time())
-    return backup.back_up(data_directory, target, settings, created_at=created_at, with_key=with_key, progress=progress)
-
-
-async def restore(
-    folder: Path, data_directory: Path, settings: StorageSettings, *, progress: Progress
-) -> restoring.RestoreReport:
-    """Make an absent or empty data directory from a backup, and check it."""
-    applied_at = times.to_text(time.time())
-    return await restoring.restore(folder, data_directory, settings, applied_at=applied_at, progress=progress)

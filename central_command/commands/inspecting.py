@@ -1,0 +1,124 @@
+"""`sessions`, `show` and `stats`: what a data directory holds."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` prints no tables)
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from central_command.commands.endings import EXIT_DAMAGED, leave, run_to_end
+from central_command.commands.options import data_options, json_option, settings_from
+
+
+@click.command()
+@data_options(must_exist=True)
+@click.option("--status", type=click.Choice(["active", "closed"]), help="Only sessions in this state.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@json_option
+def sessions(config: Path | None, data_dir: Path, status: str | None, limit: int, *, as_json: bool) -> None:
+    """List sessions, newest first.
+
+    \b
+    Example:
+      central-command sessions --status closed --limit 10
+    """
+    import msgspec
+
+    from central_command.commands.printing import terminal
+    from central_command.commands.printing.sessions import sessions_table
+    from persistence.upkeep import inspection
+
+    settings = settings_from(config, {})
+    closed = None if status is None else status == "closed"
+    rows = run_to_end(inspection.list_sessions, data_dir, settings.storage, closed=closed, limit=limit)
+    if as_json:
+        for row in rows:
+            click.echo(msgspec.json.encode(row))
+    else:
+        terminal.console().print(sessions_table(rows))
+
+
+@click.command()
+@data_options(must_exist=True)
+@click.argument("session_id")
+@click.option("--steps", "chosen", metavar="RANGE", help="Only these steps: 10-20, 10-, -20 or 10.")
+@click.option("--lines", default=6, show_default=True, type=click.IntRange(1, 10_000), help="Lines shown of each step.")
+@click.option("--full", is_flag=True, help="Show each step's content as a whole.")
+@click.option("--json", "as_json", is_flag=True, help="Print the trajectory's line as it is stored.")
+def show(
+    config: Path | None, data_dir: Path, session_id: str, chosen: str | None, lines: int, *, full: bool, as_json: bool
+) -> None:
+    """Print the trajectory of a closed session: its score and its steps.
+
+    SESSION_ID is as printed by `central-command sessions`.
+
+    \b
+    Example:
+      central-command show sess_6f1c0f6e-4a50-4a65-a3a5-0e2f1fd8ab11 --steps 10-20 --full
+    """
+    import msgspec
+
+    from central_command.commands.printing import terminal, trajectory
+    from persistence.upkeep import inspection
+
+    try:
+        steps = parse_steps(chosen) if chosen else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--steps") from error
+    settings = settings_from(config, {})
+    line = run_to_end(inspection.trajectory_line, data_dir, settings.storage, session_id)
+    if isinstance(line, str):
+        raise click.ClickException(line)
+    if as_json:
+        text = line.rstrip(b"\n")
+        click.echo(terminal.clean_json(text.decode(errors="replace")) if sys.stdout.isatty() else text)
+        return
+    try:
+        found = trajectory.read_trajectory(line)
+    except msgspec.DecodeError as error:
+        leave(f"the trajectory of session {session_id} is damaged: {error}; run verify", EXIT_DAMAGED)
+    console = terminal.console()
+    console.print(trajectory.header(found))
+    for step in trajectory.steps(found, steps, None if full else lines):
+        console.print(step)
+
+
+def parse_steps(text: str) -> range:
+    """`10-20`, `10-`, `-20` or `10` as a range of step numbers; raises ValueError otherwise."""
+    match = re.fullmatch(r"(\d{0,9})(-?)(\d{0,9})", text.strip(), re.ASCII)
+    if not match or not (match[1] or match[3]) or (match[3] and not match[2]):
+        raise ValueError(f"{text!r} is no range of steps, which is written as 10-20, 10-, -20 or 10")
+    first = int(match[1] or 0)
+    last = (int(match[3]) if match[3] else 10**9) if match[2] else first
+    if last < first:
+        raise ValueError(f"{text!r} ends before it begins")
+    return range(first, last + 1)
+
+
+@click.command()
+@data_options(must_exist=True)
+@click.option("--days", default=7, show_default=True, type=click.IntRange(1, 365), help="So many days, today included.")
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100), help="So many contributors.")
+@json_option
+def stats(config: Path | None, data_dir: Path, days: int, limit: int, *, as_json: bool) -> None:
+    """Print totals, models, providers, days and the leaderboard.
+
+    The figures are those of the server's /v1/stats endpoints.
+
+    \b
+    Example:
+      central-command stats --days 30
+    """
+    import msgspec
+
+    from central_command.commands.printing import statistics, terminal
+    from persistence.upkeep import inspection
+
+    settings = settings_from(config, {})
+    found = run_to_end(inspection.read_statistics, data_dir, settings.storage, days=days, leaders=limit)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        terminal.console().print(statistics.statistics(found))

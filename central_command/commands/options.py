@@ -1,0 +1,49 @@
+"""What commands share: the options of every command that touches stored data, and the settings that these lead to."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` needs no settings)
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from central_command.commands.endings import EXIT_REFUSED, leave
+
+if TYPE_CHECKING:
+    from central_command.settings.configuration import Settings
+
+DEFAULT_CONFIG = Path("config.toml")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead, for other programs.")
+
+
+def data_options(*, must_exist: bool) -> Callable[[F], F]:
+    """Add --config and --data-dir, which every command that touches stored data has."""
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File with the settings.  [default: config.toml if it exists, else built-in defaults]",
+    )
+    data_dir = click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path, file_okay=False, exists=must_exist),
+        default=Path("data"),
+        show_default=True,
+        help="Folder with everything that the server keeps.",
+    )
+    return lambda command: config(data_dir(command))
+
+
+def settings_from(config: Path | None, overrides: dict[str, object]) -> "Settings":
+    """The settings, or one sentence and exit status 2."""
+    from central_command.settings.configuration import SettingsError, load_settings
+
+    path = config if config is not None else DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+    try:
+        return load_settings(path, os.environ, overrides)
+    except SettingsError as error:
+        leave(str(error), EXIT_REFUSED)

@@ -1,0 +1,1 @@
+"""What operators read in a terminal: a trajectory, the sessions, the statistics; contents stay contents."""

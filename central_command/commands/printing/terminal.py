@@ -1,0 +1,46 @@
+"""The terminal: what is written to it, and what is kept from it.
+
+Contents come from outside. They are never read as markup, and characters that steer a terminal (escape sequences,
+direction overrides) are replaced, so that a session's text can neither colour nor rewrite what an operator sees.
+"""
+
+import os
+import re
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+# C0 but tab and newline, DEL and C1, direction overrides and isolates, line and paragraph separators, byte order mark.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
+
+
+def console() -> Console:
+    """A console that takes nothing in its texts as markup; wide when it is no terminal, so that lines stay whole."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def clean(text: str) -> str:
+    """`text` with every character that steers a terminal replaced by U+FFFD; tabs become spaces."""
+    return _STEERING.sub("\ufffd", text.replace("\r\n", "\n").expandtabs(4))
+
+
+def clean_json(line: str) -> str:
+    """JSON text for a terminal: steering characters, which can only stand inside its strings, as escapes."""
+    return _STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
+
+
+def words(name: str) -> str:
+    """`modelMultiplier` or `model_multiplier` as `model multiplier`."""
+    return clean(_WORD_START.sub(" ", name).lower())
+
+
+def table(*names: str) -> Table:
+    """A table with these columns, and rows to come."""
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in names:
+        found.add_column(name, overflow="fold")
+    return found

@@ -1,0 +1,37 @@
+"""Looking into a data directory that a real service wrote."""
+
+from pathlib import Path
+
+import pytest
+
+from persistence.files.failures import StorageDamage
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep import inspection
+
+SETTINGS = StorageSettings()
+
+
+async def test_a_trajectory_is_found_by_its_session(stored: Path) -> None:
+    """Or a sentence says why there is none."""
+    line = await inspection.trajectory_line(stored, SETTINGS, "sess_told")
+    assert isinstance(line, bytes)
+    assert b'"session_id":"sess_told"' in line
+    reasons = [await inspection.trajectory_line(stored, SETTINGS, f"sess_{name}") for name in ("open", "unused", "no")]
+    assert [str(reason).split(";")[0] for reason in reasons] == [
+        "Session sess_open is still open",
+        "Session sess_unused was closed without a chunk, so it has no trajectory.",
+        f"There is no session 'sess_no' in {stored}.",
+    ]
+
+
+async def test_lists_and_figures_are_read_beside_the_server(stored: Path) -> None:
+    """Filters count before the limit; a folder that is no data directory is said to be none."""
+    rows = await inspection.list_sessions(stored, SETTINGS, closed=True, limit=2)
+    assert [row.session_id for row in rows] == ["sess_unused", "sess_http"]
+    (row,) = await inspection.list_sessions(stored, SETTINGS, closed=False, limit=9)
+    assert (row.session_id, row.steps, row.points) == ("sess_open", 1, None)
+    figures = await inspection.read_statistics(stored, SETTINGS, days=2, leaders=1)
+    assert (figures.summary.total_sessions, figures.summary.active_sessions) == (4, 1)
+    assert len(figures.leaderboard) == 1
+    with pytest.raises(StorageDamage, match=r"is .* a server's data directory"):
+        await inspection.list_sessions(stored / "keys", SETTINGS, closed=None, limit=1)
