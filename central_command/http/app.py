@@ -8,12 +8,13 @@ from typing import cast
 import trio
 from hypercorn.typing import HTTPScope
 from quart import Response, request
+from quart.globals import request_ctx
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.openapi import openapi_routes
-from central_command.http.endpoints.batch import BatchEndpoint, batch_routes
+from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeReader, direct_routes, ingest_endpoint
@@ -74,12 +75,11 @@ def create_app(
     embed = embedding_endpoint(embedder, reader, replies, settings)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS) if settings.limits_enabled else None
     read = EnvelopeReader(schema, clock)
-    batch = BatchEndpoint(gateway, replies, settings, read, limits)
     direct = {INGEST_PATH: ingest_endpoint(gateway, replies, read), **dict.fromkeys(EMBED_PATHS, embed)}
+    streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, limits)}
     for routes in (
         session_routes(gateway, reader, replies, schema),
-        direct_routes(direct, reader),
-        batch_routes(),
+        direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         health_routes(gateway, replies),
         openapi_routes(settings, schema),
@@ -88,8 +88,8 @@ def create_app(
     _answer_preflights(app, settings)
     if limits is not None:
         _limit_by_address(app, limits)
+    _match_exactly(app)
     _answer_errors(app)
-    streaming = {BATCH_PATH: batch}
     app.asgi_app = Edge(app.asgi_app, settings, RequestLog(clock), direct, limits, streaming)  # type: ignore[method-assign] # as Quart documents
     return app
 
@@ -121,6 +121,21 @@ def _limit_by_address(app: QuartTrio, limits: AddressLimits) -> None:
             return None
         found = limits.take(cast("HTTPScope", request.scope), request.path)
         return None if found is None else problem(request.path, found).response()
+
+
+def _match_exactly(app: QuartTrio) -> None:
+    """Refuse what werkzeug finds a route for all the same: more than one slash before a path, and `get` for `GET`.
+
+    Methods are case-sensitive (RFC 9110, section 9.1).
+    """
+
+    @app.before_request
+    async def match() -> None:
+        if request.path.startswith("//"):
+            raise NotFound
+        routes = request_ctx.url_adapter
+        if request.routing_exception is None and routes is not None and not request.method.isupper():
+            raise MethodNotAllowed(valid_methods=routes.allowed_methods())
 
 
 def _answer_errors(app: QuartTrio) -> None:

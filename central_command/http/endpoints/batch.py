@@ -15,8 +15,6 @@ from http import HTTPStatus
 
 import trio
 from hypercorn.typing import HTTPScope
-from quart import Blueprint, Response
-from werkzeug.exceptions import NotFound
 
 from actors.envelopes.reading import Envelope
 from actors.envelopes.refusals import Refusal
@@ -155,14 +153,3 @@ class BatchEndpoint:
             outcomes = (ActorFailed(),) * len(indices)
         for index, outcome in zip(indices, outcomes, strict=True):
             results.put(index, self._replies.ingested(outcome))
-
-
-def batch_routes() -> Blueprint:
-    """The framework's route, for other methods and preflights: the exchange answers every `POST` on the very path."""
-    routes = Blueprint("batch", __name__)
-
-    @routes.post(BATCH_PATH)
-    async def batch() -> Response:
-        raise NotFound  # the framework also routes `//v1/...` here
-
-    return routes

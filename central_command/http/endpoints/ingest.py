@@ -1,6 +1,6 @@
 """`POST /v1/training/ingest`: envelopes come in (contract, section 3)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 from quart import Blueprint, Response
 
@@ -9,7 +9,7 @@ from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.schema import ChunkReader
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.gateway import Gateway
-from central_command.http.requests.bodies import SESSION_ID, Reader
+from central_command.http.requests.bodies import SESSION_ID
 from central_command.http.requests.direct import DirectEndpoint
 from central_command.http.requests.replies import UNKNOWN_SESSION, Replies, Reply
 
@@ -44,13 +44,13 @@ def ingest_endpoint(gateway: Gateway, replies: Replies, read: EnvelopeReader) ->
     return ingest
 
 
-def direct_routes(endpoints: Mapping[str, DirectEndpoint], reader: Reader) -> Blueprint:
-    """The framework's routes of the direct endpoints, for what the exchange does not take past it."""
+def direct_routes(paths: Iterable[str]) -> Blueprint:
+    """The framework's routes of what the exchange asks past it: for preflights and for methods other than `POST`."""
     routes = Blueprint("direct", __name__)
-    for path, endpoint in endpoints.items():
 
-        async def answer(endpoint: DirectEndpoint = endpoint) -> Response:
-            return (await endpoint(await reader.body())).response()
+    async def never() -> Response:
+        raise NotImplementedError("The exchange answers every POST on this path.")
 
-        routes.add_url_rule(path, path.strip("/").replace("/", "_"), answer, methods=["POST"])
+    for path in paths:
+        routes.add_url_rule(path, path.strip("/").replace("/", "_"), never, methods=["POST"])
     return routes

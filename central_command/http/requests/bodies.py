@@ -53,11 +53,14 @@ class AdmittedBody(TrioBody):
 
 
 class AdmittedRequest(TrioRequest):
-    """Quart's request with an `AdmittedBody`."""
+    """Quart's request with an `AdmittedBody`, and with method and path as they came."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        exchange: Exchange = kwargs["scope"][EXCHANGE_KEY]
+        scope = kwargs["scope"]
+        # werkzeug puts the one in capitals and takes slashes off the other.
+        self.method, self.path = scope["method"], scope["path"]
+        exchange: Exchange = scope[EXCHANGE_KEY]
         self.body = AdmittedBody(self.content_length, kwargs["max_content_length"], exchange)
 
 

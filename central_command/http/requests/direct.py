@@ -1,8 +1,8 @@
 """The endpoints that are asked all the time, answered without the framework in between.
 
 Quart's routing, request and response objects and its tasks cost several times what checking and storing a small
-envelope does. So `POST` on these paths goes from the exchange straight to the function that also stands behind Quart's
-route; the limits, bounds, answers and log lines are those of every other request, because they are the same objects.
+envelope does. So `POST` on these paths goes from the exchange straight to the endpoint's function; the limits, bounds,
+answers and log lines are those of every other request, because they are the same objects.
 Everything else about these paths (other methods, preflights) stays Quart's.
 """
 

@@ -46,7 +46,7 @@ async def test_every_answer_is_json_with_cors(path: str, method: str, client: An
 
 async def test_an_unknown_path_is_404(client: Any) -> None:
     """Also with a slash too many: nothing is redirected."""
-    for path in ("/nowhere", "/health/", "/v1/stats//summary", "/v1/stats/"):
+    for path in ("/nowhere", "/health/", "//health", "///v1/stats/summary", "/v1/stats//summary", "/v1/stats/"):
         answer = await client.get(path)
         assert answer.status_code == 404
         assert set(await answer.get_json()) == {"error"}
@@ -57,6 +57,22 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client: Any) -> No
     answer = await client.post("/health")
     assert answer.status_code == 405
     assert {"GET", "HEAD"} <= set(answer.headers["Allow"].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("get", "/health", "GET, HEAD, OPTIONS"),
+        ("Options", "/v1/stats/summary", "GET, HEAD, OPTIONS"),
+        ("post", "/v1/training/ingest", "OPTIONS, POST"),
+        ("post", "/v1/sessions/open", "OPTIONS, POST"),
+    ],
+)
+async def test_methods_are_case_sensitive(method: str, path: str, allowed: str, client: Any, gateway: Any) -> None:
+    """RFC 9110, section 9.1: what is not written as it ought to be is another method."""
+    answer = await client.open(path, method=method, data=b"{}")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+    assert gateway.asked == []
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/v1/stats/summary"])
