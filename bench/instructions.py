@@ -21,8 +21,8 @@ from typing import Any, Final
 import h11
 import trio
 
-from actors.envelopes.accepted_line import accepted_line
 from actors.envelopes.attestation import verify_received
+from actors.envelopes.journal_lines import accepted_line
 from actors.envelopes.refusals import Refusal
 from actors.envelopes.schema import check
 from actors.envelopes.settings import SchemaSettings
@@ -61,7 +61,7 @@ def steps_of(size: ChunkSize) -> dict[str, Callable[[], object]]:
     assert not isinstance(facts, Refusal)
     names, replies = RandomIdentifiers(), Replies(HttpSettings())
     heads = AnswerHeads(lambda: [(b"date", b"Fri, 20 Nov 2026 12:00:00 GMT")])
-    record, _, _ = accepted_line(envelope, facts, names.envelope_id(), 0)
+    record = accepted_line(envelope, facts, names.envelope_id(), 0).record
     committed = [Committed(record, Position(n=1, day="2026-11-20", offset=0, length=len(body), at=clock()))]
     projection = EnvelopeProjection()
     answered = replies.ingested(Accepted(names.envelope_id()))

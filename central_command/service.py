@@ -25,7 +25,7 @@ from actors.envelopes.reading import Envelope
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
-from actors.sessions.messages import CloseSession, Finish, Ingest, IngestMany, OpenSession
+from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession
 from actors.sessions.outcomes import ActorFailed, Busy, Closed, CloseOutcome, IngestOutcome, OpenOutcome, StillActive
 from actors.sessions.session import SessionActor
 from central_command.http.app import create_app
@@ -94,11 +94,12 @@ class Service:
 
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one envelope in: the answer comes after it is on disk."""
-        return await self._directory.ask(envelope.session_id, Ingest(envelope))
+        [outcome] = await self.ingest_many(envelope.session_id, (envelope,))
+        return outcome
 
     async def ingest_many(self, session_id: str, envelopes: tuple[Envelope, ...]) -> tuple[IngestOutcome, ...]:
         """Take envelopes of one session in, in order, each as if it had come alone; one outcome for each."""
-        outcomes = await self._directory.ask(session_id, IngestMany(envelopes))
+        outcomes = await self._directory.ask(session_id, Ingest(envelopes))
         return outcomes if isinstance(outcomes, tuple) else (outcomes,) * len(envelopes)
 
     async def close_session(self, session_id: str) -> CloseOutcome:

@@ -7,28 +7,77 @@ and is activated only when the database holds everything that was written before
 """
 
 import logging
+from typing import assert_never
 
+from actors.envelopes.journal_lines import server_close_line
 from actors.sessions.buffer import StoredText
 from actors.sessions.environment import Environment
 from actors.sessions.lifecycle import State
+from actors.sessions.messages import CloseSession
+from actors.sessions.outcomes import AbandonOutcome, Closed, CloseOutcome, StillActive, UnknownSession, unavailable
 from actors.sessions.state import SessionState
 from actors.trajectories.coordination import link_coordination
 from actors.trajectories.enrichment import enrich
 from actors.trajectories.scoring import Score, score
 from actors.trajectories.settings import ScoringSettings
 from actors.trajectories.stitching import Trajectory, stitch, trajectory_members
-from persistence.format.records import ClosedBy, EnvelopeKind, JournalName, SequenceGap, TrajectoryRecord
+from persistence.format.records import (
+    ClosedBy,
+    EnvelopeKind,
+    EnvelopeRecord,
+    JournalName,
+    SequenceGap,
+    TrajectoryRecord,
+)
 from persistence.journals.journal import AppendRefused
 
 log = logging.getLogger("central_command.sessions")
 
 
-async def finish(state: SessionState, environment: Environment) -> AppendRefused | None:
-    """Bring a CLOSING session to CLOSED; or return why its trajectory could not be written now.
+async def close_session(message: CloseSession, state: SessionState, environment: Environment) -> AbandonOutcome:
+    """End a session without the client's own SESSION_CLOSE, or say that it has ended already."""
+    match state.lifecycle:
+        case State.ABSENT:
+            return UnknownSession()
+        case State.CLOSING | State.CLOSED:
+            return await finish(state, environment)
+        case State.ACTIVE:
+            pass
+        case unreachable:
+            assert_never(unreachable)
+    if message.unless_active_since is not None and state.last_activity_at > message.unless_active_since:
+        return StillActive()
+    refused = await _record_server_close(message.closed_by, state, environment)
+    return unavailable(refused) if refused is not None else await finish(state, environment, already_closed=False)
+
+
+async def _record_server_close(
+    closed_by: ClosedBy, state: SessionState, environment: Environment
+) -> AppendRefused | None:
+    line = server_close_line(environment.identifiers.envelope_id(), state.session_id, closed_by)
+    assert isinstance(line.record, EnvelopeRecord)
+    position = await environment.storage.envelopes.append(line.record, line.members, essential=True)
+    if isinstance(position, AppendRefused):
+        return position
+    state.record_accepted(line.record, position, b"{%s}" % line.members)
+    return None
+
+
+async def finish(state: SessionState, environment: Environment, *, already_closed: bool = True) -> CloseOutcome:
+    """Bring a CLOSING session to CLOSED, and say what it is worth; or why its trajectory could not be written now.
 
     Then it stays CLOSING, and the next message, the next sweep or the next start tries again.
     """
-    assert state.lifecycle is State.CLOSING
+    if state.lifecycle is State.ABSENT:
+        return UnknownSession()
+    if state.lifecycle is State.CLOSING:
+        refused = await _record_trajectory(state, environment)
+        if refused is not None:
+            return unavailable(refused)
+    return Closed(already_closed=already_closed, credit=state.credit)
+
+
+async def _record_trajectory(state: SessionState, environment: Environment) -> AppendRefused | None:
     if not state.chunk_count:
         state.record_nothing_to_stitch()
         return None

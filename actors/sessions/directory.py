@@ -28,18 +28,16 @@ from typing import Any, Protocol, overload
 import msgspec
 import trio
 
-from actors.sessions.messages import CloseSession, Finish, Ingest, IngestMany, Message, OpenSession
+from actors.sessions.messages import CloseSession, Finish, Ingest, Message, OpenSession, Request
 from actors.sessions.outcomes import (
     AbandonOutcome,
     ActorFailed,
     Busy,
     BusyReason,
     CloseOutcome,
-    IngestManyOutcome,
-    IngestOutcome,
+    IngestOutcomes,
     OpenOutcome,
 )
-from actors.sessions.request import Request
 from actors.sessions.settings import SessionSettings
 from persistence.files.failures import StorageFailure
 
@@ -114,9 +112,7 @@ class Directory:
     @overload
     async def ask(self, session_id: str, message: OpenSession) -> OpenOutcome: ...
     @overload
-    async def ask(self, session_id: str, message: Ingest) -> IngestOutcome: ...
-    @overload
-    async def ask(self, session_id: str, message: IngestMany) -> IngestManyOutcome: ...
+    async def ask(self, session_id: str, message: Ingest) -> IngestOutcomes: ...
     @overload
     async def ask(self, session_id: str, message: CloseSession) -> AbandonOutcome: ...
     @overload

@@ -1,9 +1,14 @@
-"""What can be asked of a session."""
+"""What can be asked of a session, and a request: a message on its way to the actor with the place for its answer."""
+
+from typing import Generic, TypeVar
 
 import msgspec
 
 from actors.envelopes.reading import Envelope
 from persistence.format.records import ClosedBy
+from persistence.journals.slot import Slot
+
+Outcome = TypeVar("Outcome")
 
 
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,13 +24,10 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ingest(msgspec.Struct, frozen=True):
-    """Take one envelope in (contract, "POST /v1/training/ingest")."""
+    """Take envelopes of one session in, in order, each as if it had come alone.
 
-    envelope: Envelope
-
-
-class IngestMany(msgspec.Struct, frozen=True):
-    """Take envelopes of one session in, in order, each as if it had come alone (`POST /v1/training/ingest/batch`)."""
+    One of them (contract, "POST /v1/training/ingest"), or what a batch holds of the session.
+    """
 
     envelopes: tuple[Envelope, ...]
 
@@ -44,4 +46,31 @@ class Finish(msgspec.Struct, frozen=True):
     """Complete a close that a crash interrupted: stitch, score and record what is closed but has no trajectory."""
 
 
-Message = OpenSession | Ingest | IngestMany | CloseSession | Finish
+Message = OpenSession | Ingest | CloseSession | Finish
+
+
+class Request(Generic[Outcome]):
+    """One message and its answer. The requester may go away at any time; the actor neither knows nor minds."""
+
+    __slots__ = ("_answer", "message")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self._answer: Slot[Outcome] = Slot()
+
+    def __repr__(self) -> str:
+        state = "answered" if self.is_answered else "waiting"
+        return f"<Request {type(self.message).__name__} {state}>"
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the answer is there."""
+        return self._answer.is_filled
+
+    def answer(self, outcome: Outcome) -> None:
+        """Put the answer; the first one counts."""
+        self._answer.fill(outcome)
+
+    async def wait(self) -> Outcome:
+        """Return the answer, once it is there."""
+        return await self._answer.wait()

@@ -5,10 +5,12 @@ answer.
 """
 
 from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 
 from actors.envelopes.refusals import InvalidPublicKey, Refusal
+from persistence.journals.journal import AppendRefused
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -93,5 +95,20 @@ OpenOutcome = Opened | KeyConflict | InvalidPublicKey | MachineLimit | Busy | St
 CloseOutcome = Closed | UnknownSession | Busy | StorageFull | ActorFailed
 AbandonOutcome = CloseOutcome | StillActive
 IngestOutcome = Accepted | Refusal | Busy | StorageFull | ActorFailed
-IngestManyOutcome = tuple[IngestOutcome, ...] | Busy | ActorFailed
+IngestOutcomes = tuple[IngestOutcome, ...] | Busy | ActorFailed
 """An outcome for each envelope in order, or one for all of them."""
+
+
+def unavailable(refused: AppendRefused) -> Busy | StorageFull:
+    """Return the outcome of a line that the journal did not take."""
+    match refused:
+        case AppendRefused.QUEUE_FULL | AppendRefused.PROJECTION_BEHIND:
+            return Busy(BusyReason.JOURNAL_FULL)
+        case AppendRefused.CLOSED:
+            return Busy(BusyReason.SHUTTING_DOWN)
+        case AppendRefused.QUOTA_REACHED:
+            return StorageFull(FullReason.QUOTA)
+        case AppendRefused.DISK_FULL:
+            return StorageFull(FullReason.DISK_FULL)
+        case unreachable:
+            assert_never(unreachable)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from actors.envelopes import attestation, journal_text
+from actors.envelopes import attestation, journal_lines
 from actors.envelopes.canonical_json import canonicalise
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
@@ -143,7 +143,7 @@ def _check_beyond_reading(envelope: Envelope, expected: Members) -> None:
         signed = msgspec.structs.replace(envelope.attestation, session_hmac=right)
         assert attestation.verify(_SECRET, msgspec.structs.replace(envelope, attestation=signed))
         refusal = Refusal(RefusalCode.SCHEMA, "Text.")
-        letter = b"{%s}" % journal_text.refusal_members(ENVELOPE_ID, envelope, 0, refusal)
+        letter = b"{%s}" % journal_lines.refusal_members(ENVELOPE_ID, envelope, 0, refusal)
         assert dict(python_reads(letter))["body"] == envelope.body.decode()
     outcome = check(envelope, _SCHEMA, NOW_S)
     if isinstance(outcome, Refusal):
@@ -151,7 +151,7 @@ def _check_beyond_reading(envelope: Envelope, expected: Members) -> None:
         assert is_one_sentence(outcome.reason), outcome.reason
         outcome.reason.encode()
     if [name for name, _ in expected] != ["envelope_id"]:
-        line = b"{%s}" % journal_text.envelope_members(ENVELOPE_ID, envelope)
+        line = b"{%s}" % journal_lines.envelope_members(ENVELOPE_ID, envelope)
         kept = Members((name, value) for name, value in expected if name != "envelope_id")
         assert _equal(python_reads(line), Members([("envelope_id", ENVELOPE_ID), *kept]))
 

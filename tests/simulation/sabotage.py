@@ -167,7 +167,9 @@ SABOTAGES: dict[str, Sabotage] = {
     "projection before sync": Sabotage(
         noticed="databases have seen|verify: ledger.db|cannot be read|recover",
         sync_later=True,
-        patches=((Journal, "append", _synced_before_the_answer(Journal.append)),),
+        patches=tuple(
+            (Journal, way, _synced_before_the_answer(getattr(Journal, way))) for way in ("append", "append_many")
+        ),
     ),
     "no folder sync": Sabotage(noticed="before it was durable", skipped=frozenset({"sync_directory"})),
     "credit without its uniqueness": Sabotage(

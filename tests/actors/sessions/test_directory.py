@@ -10,9 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.sessions.directory import Directory, DirectoryStatistics
-from actors.sessions.messages import Finish
+from actors.sessions.messages import Finish, Request
 from actors.sessions.outcomes import ActorFailed, Busy, BusyReason, Closed, CloseOutcome
-from actors.sessions.request import Request
 from actors.sessions.settings import SessionSettings
 from tests.stored_state import at_once
 

@@ -8,9 +8,8 @@ import trio
 from trio.testing import MockClock
 
 from actors.sessions.directory import Directory
-from actors.sessions.messages import Finish
+from actors.sessions.messages import Finish, Request
 from actors.sessions.outcomes import Closed
-from actors.sessions.request import Request
 from actors.sessions.settings import SessionSettings
 
 DONE = Closed(already_closed=True, credit=None)

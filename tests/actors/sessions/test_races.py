@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.envelopes import journal_text
+from actors.envelopes import journal_lines
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.sessions.messages import OpenSession
 from actors.sessions.outcomes import Accepted, ActorFailed, Busy, BusyReason, Closed, IngestOutcome, KeyConflict, Opened
@@ -131,7 +131,7 @@ async def test_an_actor_that_fails_ends_alone_and_comes_back_from_what_is_durabl
             if is_durable:
                 patched.setattr(run.service._directory._entries["sess_1"].actor._state.buffer, "add", fail)  # type: ignore[attr-defined]
             else:
-                patched.setattr(journal_text, "envelope_received", fail)
+                patched.setattr(journal_lines, "envelope_received", fail)
             assert await at_once([partial(run.send, body)] * 3) == [ActorFailed()] * 3
         assert isinstance(await run.send(other.chunk()), Accepted)
         outcome = await run.send(body)

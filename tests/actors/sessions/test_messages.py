@@ -3,9 +3,8 @@
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors.sessions.messages import Finish, OpenSession
+from actors.sessions.messages import Finish, OpenSession, Request
 from actors.sessions.outcomes import ActorFailed, UnknownSession
-from actors.sessions.request import Request
 
 
 async def test_the_first_answer_counts() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from actors.envelopes import journal_text
+from actors.envelopes import journal_lines
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from persistence.format.records import ClosedBy
@@ -19,7 +19,7 @@ def read(body: str) -> Envelope:
 def test_an_envelope_keeps_its_bytes_behind_the_servers_id() -> None:
     """Numbers and escapes stay as they were written; only the client's own id goes."""
     envelope = read('{"envelope_id":"mine","session_id":"s","x":1.50,"y":"\\u00e9"}')
-    members = journal_text.envelope_members("env_1", envelope)
+    members = journal_lines.envelope_members("env_1", envelope)
     assert members == b'"envelope_id":"env_1","session_id":"s","x":1.50,"y":"\\u00e9"'
 
 
@@ -37,11 +37,11 @@ def test_an_envelope_keeps_its_bytes_behind_the_servers_id() -> None:
 def test_received_notes_the_gap_and_the_clients_own_id_unless_it_is_no_text_or_too_long(
     body: str, gap: int, received: bytes
 ) -> None:
-    assert journal_text.envelope_received(read(body), gap) == received
+    assert journal_lines.envelope_received(read(body), gap) == received
 
 
 def test_a_server_close_says_who_closed() -> None:
-    members = journal_text.server_close_members("env_1", 'quote"d', ClosedBy.ABANDONED)
+    members = journal_lines.server_close_members("env_1", 'quote"d', ClosedBy.ABANDONED)
     assert json.loads(b"{%s}" % members) == {
         "envelope_id": "env_1",
         "session_id": 'quote"d',
@@ -59,7 +59,7 @@ def test_a_server_close_says_who_closed() -> None:
 )
 def test_a_dead_letter_holds_the_body_character_for_character_on_one_line(body: str) -> None:
     refusal = Refusal(RefusalCode.SCHEMA, 'metadata is "x".')
-    members = journal_text.refusal_members("env_1", read(body), 5, refusal)
+    members = journal_lines.refusal_members("env_1", read(body), 5, refusal)
     assert b"\n" not in members
     line = json.loads(b"{%s}" % members)
     assert line == {
@@ -74,5 +74,5 @@ def test_a_dead_letter_holds_the_body_character_for_character_on_one_line(body: 
 
 
 def test_a_claimed_type_is_kept_only_so_far() -> None:
-    assert journal_text.claimed_type(read('{"session_id":"s"}')) == "CHUNK"
-    assert journal_text.claimed_type(read('{"session_id":"s","type":"%s"}' % ("T" * 1_000))) == "T" * 64
+    assert journal_lines.claimed_type(read('{"session_id":"s"}')) == "CHUNK"
+    assert journal_lines.claimed_type(read('{"session_id":"s","type":"%s"}' % ("T" * 1_000))) == "T" * 64

@@ -1,0 +1,225 @@
+"""What becomes of an envelope: all checks in their order (decisions, "Verification"), without I/O and without waiting.
+
+`decide` is asked until it says what is to be done: answer, or keep the envelope as a line (of the session, or of the
+dead letters) and then answer. On the way it may lack what takes long to find out: an HMAC over a large body, the
+schema of one. Then it says which, its caller finds it out wherever that holds nobody up, notes it in `Found` and asks
+again. So all that is decided is decided here, and everything that waits, writes or takes long is done elsewhere.
+
+It changes nothing. The same envelope may be decided on once more, with what was found about it before, when the session
+has moved on: that costs next to nothing.
+"""
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+import msgspec
+
+from actors.envelopes.reading import Envelope
+from actors.envelopes.refusals import Refusal, RefusalCode
+from actors.envelopes.schema import Facts, envelope_kind
+from actors.envelopes.settings import SchemaSettings
+from actors.sessions.lifecycle import refusal_for
+from actors.sessions.outcomes import Accepted
+from actors.sessions.prospect import Standing
+from actors.sessions.settings import SequenceGaps, SessionSettings
+from persistence.format.records import EnvelopeKind
+
+
+class Inquiry(Enum):
+    """What has to be found out before more can be decided: a pure computation that may take long."""
+
+    SIGNED_AS_RECEIVED = auto()
+    """`attestation.verify_received`: is the HMAC that of the bytes as they came?"""
+    SIGNED_AS_CANONICAL = auto()
+    """`attestation.verify_canonical`: is it that of the body as ECMAScript would write it? A hundred times slower."""
+    SCHEMA = auto()
+    """`schema.check`: the envelope's facts, or its fault."""
+
+
+class Found(msgspec.Struct):
+    """What has been found out about one envelope so far, a member an inquiry; None is what nobody has looked at."""
+
+    signed_as_received: bool | None = None
+    signed_as_canonical: bool | None = None
+    schema: Facts | Refusal | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Answer this; nothing is written and nothing counted."""
+
+    outcome: Accepted | Refusal
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Write the envelope to the session's lines, then answer that it is accepted; `gap` numbers were skipped."""
+
+    facts: Facts
+    gap: int
+
+    @property
+    def is_plain_chunk(self) -> bool:
+        """Whether others may follow it into the same commit: it changes nothing but the session's counts."""
+        return self.facts.kind is EnvelopeKind.CHUNK and not self.gap
+
+
+class KeepRefused(msgspec.Struct, frozen=True):
+    """Write the envelope to the dead letters, then answer the refusal.
+
+    That uses up its number: the client has moved on to the next. `sequence` is None for feedback, which has none.
+    """
+
+    refusal: Refusal
+    sequence: int | None
+    gap: int
+
+
+Decision = Answer | Keep | KeepRefused
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """What each check may look at.
+
+    `sequence` is the number that the envelope uses up; None for feedback, which takes no part in counting, and where
+    there is no attestation. `gap` is how many numbers it skips; below 0 for one that was used up before.
+    """
+
+    envelope: Envelope
+    standing: Standing
+    found: Found
+    sessions: SessionSettings
+    schema: SchemaSettings
+    is_feedback: bool
+    sequence: int | None
+    gap: int
+
+
+def decide(
+    envelope: Envelope, standing: Standing, found: Found, sessions: SessionSettings, schema: SchemaSettings
+) -> Decision | Inquiry:
+    """Return what is to be done with the envelope, or what has to be found out first.
+
+    `standing` is that of its session to this envelope. Nothing is asked for that is found already.
+    """
+    is_feedback = envelope_kind(envelope.type) is EnvelopeKind.USER_FEEDBACK
+    sequence = None if is_feedback or envelope.attestation is None else envelope.attestation.sequence
+    gap = 0 if sequence is None else sequence - standing.expected_sequence
+    case = _Case(envelope, standing, found, sessions, schema, is_feedback, sequence, gap)
+    for check in CHECKS:
+        step = check(case)
+        if step is not None:
+            return step
+    raise AssertionError("the last check always finds something")
+
+
+# Each check returns None when there is nothing against the envelope, and the next one looks at it.
+
+
+def _resend(case: _Case) -> Answer | Inquiry | None:
+    """What was answered is answered again, if it is the very text: its HMAC is verified anew."""
+    earlier = case.standing.earlier
+    if earlier is None or not case.standing.has_keys:
+        return None
+    signed = _is_signed(case.found)
+    if isinstance(signed, Inquiry):
+        return signed
+    return Answer(earlier) if signed else None
+
+
+def _status(case: _Case) -> Answer | None:
+    """The session is known, its keys too, and takes envelopes of this kind."""
+    code = refusal_for(case.standing.lifecycle, feedback=case.is_feedback)
+    if code is None and not case.standing.has_keys:
+        code = RefusalCode.UNKNOWN_SESSION
+    return None if code is None else _refused(code, _STATUS_REASONS[code])
+
+
+def _attestation(case: _Case) -> Answer | None:
+    attestation = case.envelope.attestation
+    if attestation is None:
+        reason = "The envelope has no attestation with a text session_hmac and an integer sequence."
+        return _refused(RefusalCode.MISSING_ATTESTATION, reason)
+    if not attestation.session_hmac:
+        return _refused(RefusalCode.MISSING_ATTESTATION, "The attestation's session_hmac is empty.")
+    return None
+
+
+def _envelope_limit(case: _Case) -> Answer | None:
+    limit = case.sessions.envelopes_max
+    if case.standing.envelope_count < limit:
+        return None
+    return _refused(RefusalCode.ENVELOPE_LIMIT, f"The session has sent {limit} envelopes, which is its limit.")
+
+
+def _hmac(case: _Case) -> Answer | Inquiry | None:
+    signed = _is_signed(case.found)
+    if isinstance(signed, Inquiry):
+        return signed
+    if signed:
+        return None
+    reason = "The HMAC does not match the envelope, its sequence and the session's key."
+    return _refused(RefusalCode.INVALID_HMAC, reason)
+
+
+def _sequence(case: _Case) -> Answer | None:
+    """The number is the expected one; a higher one only where gaps are accepted, and never beyond the highest."""
+    if case.gap == 0 or case.sequence is None:
+        return None
+    accepts_gaps = case.sessions.sequence_gaps is SequenceGaps.ACCEPT
+    if case.gap > 0 and accepts_gaps and case.sequence <= case.schema.sequence_max:
+        return None
+    reason = f"The envelope has sequence {case.sequence}, but {case.standing.expected_sequence} is the next one."
+    return _refused(RefusalCode.SEQUENCE_MISMATCH, reason)
+
+
+# From here on the envelope is authentic and in order: what is refused is kept, and uses up its number.
+
+
+def _session_size(case: _Case) -> KeepRefused | None:
+    limit = case.sessions.session_bytes_max
+    if case.standing.bytes_total + len(case.envelope.body) <= limit:
+        return None
+    refusal = Refusal(RefusalCode.SESSION_TOO_LARGE, f"The session has reached its limit of {limit} bytes.")
+    return _kept_refused(case, refusal)
+
+
+def _schema(case: _Case) -> Keep | KeepRefused | Inquiry:
+    checked = case.found.schema
+    if checked is None:
+        return Inquiry.SCHEMA
+    return _kept_refused(case, checked) if isinstance(checked, Refusal) else Keep(checked, case.gap)
+
+
+CHECKS: tuple[Callable[[_Case], Decision | Inquiry | None], ...] = (
+    _resend,  # before the status and the limit: a session's last envelope may come again after its close
+    _status,
+    _attestation,
+    _envelope_limit,
+    _hmac,
+    _sequence,
+    _session_size,
+    _schema,
+)
+"""In the order of decisions, "Verification": the first that finds something says what becomes of the envelope."""
+
+
+_STATUS_REASONS = {
+    RefusalCode.UNKNOWN_SESSION: "The session is not known.",
+    RefusalCode.SESSION_CLOSED: "The session is closed and takes no more envelopes of this kind.",
+}
+
+
+def _is_signed(found: Found) -> bool | Inquiry:
+    """Whether the HMAC is that of either text: as received, or else as ECMAScript would write it."""
+    if found.signed_as_received is None:
+        return Inquiry.SIGNED_AS_RECEIVED
+    if found.signed_as_received:
+        return True
+    return Inquiry.SIGNED_AS_CANONICAL if found.signed_as_canonical is None else found.signed_as_canonical
+
+
+def _refused(code: RefusalCode, reason: str) -> Answer:
+    return Answer(Refusal(code, reason))
+
+
+def _kept_refused(case: _Case, refusal: Refusal) -> KeepRefused:
+    return KeepRefused(refusal, case.sequence, case.gap)

@@ -1,0 +1,78 @@
+"""A session as it will be once the chunks that wait for a common commit are on disk.
+
+The state itself moves on only after the append, so that a failed one leaves nothing to undo; until then the next
+envelope is decided on against what stands here. With no line waiting it is the session as it is.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from actors.envelopes.reading import Envelope
+from actors.envelopes.refusals import Refusal
+from actors.envelopes.schema import envelope_kind
+from actors.sessions.lifecycle import State
+from actors.sessions.outcomes import Accepted
+from actors.sessions.state import SessionState
+from persistence.format.records import EnvelopeKind
+from persistence.journals.journal import Line
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session stands to one envelope: all of it that decides.
+
+    `has_keys` says whether envelopes can be verified. `earlier` is the first answer to this very envelope, as far as
+    its sequence and HMAC tell. `bytes_total` is no less than the bytes that the session has in the journal.
+    """
+
+    lifecycle: State
+    has_keys: bool
+    earlier: Accepted | Refusal | None
+    envelope_count: int
+    expected_sequence: int
+    bytes_total: int
+
+
+class Prospect:
+    """A session with the lines that wait; those have its next sequence numbers, without gaps."""
+
+    __slots__ = ("_bytes", "_lines", "_state")
+
+    def __init__(self, state: SessionState) -> None:
+        self._state = state
+        self._lines: list[Line] = []
+        self._bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Prospect {self._state!r} and {len(self._lines)} lines of {self._bytes} bytes>"
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def size_bytes(self) -> int:
+        """No less than the bytes that the waiting lines will take in the journal."""
+        return self._bytes
+
+    def standing(self, envelope: Envelope) -> Standing:
+        """Return how the session will stand to an envelope; what only waits counts, but has no answer yet."""
+        state, waiting = self._state, len(self._lines)
+        is_feedback = envelope_kind(envelope.type) is EnvelopeKind.USER_FEEDBACK
+        return Standing(
+            lifecycle=state.lifecycle,  # which chunks do not move
+            has_keys=state.has_keys,
+            earlier=state.earlier_answer(envelope.attestation, feedback=is_feedback),
+            envelope_count=state.envelope_count + waiting,
+            expected_sequence=state.expected_sequence + waiting,
+            bytes_total=state.bytes_total + self._bytes,
+        )
+
+    def add(self, line: Line) -> None:
+        """Take in the line of the next envelope."""
+        self._lines.append(line)
+        self._bytes += line.size_bytes
+
+    def take(self) -> Sequence[Line]:
+        """Return the waiting lines, and hold none from now on."""
+        lines, self._lines, self._bytes = self._lines, [], 0
+        return lines
