@@ -30,15 +30,14 @@ from persistence.databases.database import (
 )
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.projection import project_ledger, project_sessions
-from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import Committed, JournalName
 from persistence.journals.lines import LineError, parse_line
-from persistence.journals.recovery import BadLine, Line, Start, good_line_of_a_later_batch, scan
+from persistence.journals.reading import JournalDamage, Scan, StoredLine
+from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.rebuilding import copy_facts, copy_ledger_times, ledger_facts, restore_trust
 
-PROJECTED_LINES = 1_000
 FINDINGS_MAX = 1_000
 """More findings than anyone reads; a missing file alone can make millions."""
 
@@ -241,7 +240,11 @@ async def _project_expected(
         seen, seen_by_ledger = _positions(databases, "main"), _positions(databases, "ledger")
         for name in JournalName:
             n = 0
-            for batch in _checked_lines(layout, name, findings):
+            journal = StoredJournal.of(layout, name)
+            for foreign in journal.foreign_names():
+                findings.add(f"{name}: {foreign!r} in its folder is not the journal's and is left alone: move it away")
+            scan = journal.scan()
+            while batch := await _next_batch(scan, name, findings):
                 n = batch[-1].position.n
                 new = [each for each in batch if each.position.n <= seen.get(name, 0)]
                 if new:
@@ -255,35 +258,23 @@ async def _project_expected(
         await restore_trust(ledger, trusted)
 
 
-def _checked_lines(layout: DataLayout, name: JournalName, findings: _Findings) -> Iterator[list[Committed]]:
-    """Yield a journal's good lines in batches, up to the first bad one."""
-    files = OsFileSystem()
-    directory = layout.journal(name)
-    if not directory.is_dir():
-        return
-    batch: list[Committed] = []
-    for item in scan(files, directory, Start()):
-        if isinstance(item, BadLine):
-            later = good_line_of_a_later_batch(files, directory, item)
-            if later is not None:
-                findings.add(f"{name}: {item.what} at byte {item.offset} of {item.day}.jsonl, before line {later.n}")
-            break
-        committed = _parsed(name, item, findings)
-        if committed is not None:
-            batch.append(committed)
-        if len(batch) >= PROJECTED_LINES:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+async def _next_batch(scan: Scan, name: JournalName, findings: _Findings) -> list[Committed]:
+    """Return a journal's next good lines; none at its end, or where it is damaged."""
+    try:
+        async for lines in scan:
+            batch = [each for line in lines if (each := _parsed(name, line, findings)) is not None]
+            if batch:
+                return batch
+    except JournalDamage as damage:
+        findings.add(f"{name}: {damage.what}")
+    return []
 
 
-def _parsed(name: JournalName, line: Line, findings: _Findings) -> Committed | None:
-    place = f"{name}: line {line.position.n} at byte {line.position.offset} of {line.position.day}.jsonl"
+def _parsed(name: JournalName, line: StoredLine, findings: _Findings) -> Committed | None:
     try:
         record = parse_line(name, line.text)
     except LineError as error:
-        findings.add(f"{place}: {error}")
+        findings.add(f"{name}: {line.where}: {error}")
         return None
     return Committed(record, line.position)
 
