@@ -18,10 +18,11 @@ import msgspec
 import trio
 
 from persistence.databases.counters import Counters
-from persistence.databases.database import Database, DatabaseUnavailable, bridge_to_asyncio, open_database
+from persistence.databases.database import Database, DatabaseUnavailable
 from persistence.databases.key_check import check_key, sealed_check
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.databases.opening import bridge_to_asyncio, open_database
 from persistence.databases.projector import Projector, ProjectorStatistics
 from persistence.databases.registry import Registry
 from persistence.files.file_system import FileSystem, Offload, OsFileSystem, in_thread

@@ -31,8 +31,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from persistence.databases.database import DatabaseFailure, connect_read_only, failure_of
+from persistence.databases.database import DatabaseFailure, failure_of
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.databases.opening import connect_read_only
 from persistence.files.file_copies import CopiedFile, checksum_of, copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from persistence.databases.counters import Counters
-from persistence.databases.database import Database, open_database_read_only
+from persistence.databases.database import Database
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_database_read_only
 from persistence.databases.reports import Statistics
 from persistence.databases.session_index import SessionIndex, SessionRow
 from persistence.files.failures import StorageDamage

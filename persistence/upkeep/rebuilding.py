@@ -16,8 +16,9 @@ from typing import Final
 import msgspec
 import trio
 
-from persistence.databases.database import Database, Row, Statement, open_database_read_only, open_inline_database
+from persistence.databases.database import Database, Row, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_database_read_only, open_inline_database
 from persistence.databases.projector import Projector
 from persistence.files.failures import StorageDamage
 from persistence.files.file_system import OsFileSystem

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.databases.database import open_inline_database
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_inline_database
 from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import copy_file
 from persistence.files.lock import single_instance

@@ -8,8 +8,9 @@ import pytest
 import trio
 import trio.testing
 
-from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Statement, open_inline_database
+from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import INSERT_ENVELOPE
 from persistence.databases.projector import Projector
 from persistence.format.records import (
