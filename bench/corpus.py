@@ -20,7 +20,7 @@ from actors.sessions.outcomes import Accepted, Opened
 from bench.sessions import MEDIUM, BenchSession, Logs
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings
-from persistence.databases.database import open_inline_database
+from persistence.databases.opening import open_inline_database
 from persistence.files.file_system import inline
 from persistence.storage import Platform
 

@@ -13,7 +13,6 @@ At the end the trajectories of all measured sessions are looked up in both direc
 """
 
 import argparse
-import os
 import shutil
 import sqlite3
 import sys
@@ -33,7 +32,8 @@ from bench.processes import Process, running_server, start_server
 from bench.report import Measurement, Report, latency_figures, medians, publish
 from bench.sessions import SMALL, BenchSession, Logs
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import JournalName, Position
+from persistence.journals.stored import StoredJournal
 
 CHUNKS: Final = 5
 """Chunks of each session that is closed; small ones, so that the small directory stays small."""
@@ -99,15 +99,14 @@ class Side:
     def check_trajectories(self) -> None:
         """Raise RuntimeError unless each session that was closed has its line in the trajectories journal."""
         layout = DataLayout(self.data_directory)
+        journal = StoredJournal.of(layout, JournalName.TRAJECTORIES)
         with closing(sqlite3.connect(f"file:{layout.sessions_database}?mode=ro", uri=True)) as connection:
             for session_id in self.closed:
-                query = 'SELECT day, "offset", length FROM trajectories WHERE session_id = ?'
+                query = 'SELECT n, day, "offset", length, 0.0 FROM trajectories WHERE session_id = ?'
                 row = connection.execute(query, (session_id,)).fetchone()
                 if row is None:
                     raise RuntimeError(f"session {session_id} was closed, but has no trajectory")
-                day, offset, length = row
-                with (layout.journal(JournalName.TRAJECTORIES) / f"{day}.jsonl").open("rb") as file:
-                    line = os.pread(file.fileno(), length, offset)
+                (line,) = trio.run(journal.read, [Position(*row)])
                 if f'"session_id":"{session_id}"'.encode() not in line[:200]:
                     raise RuntimeError(f"the line of session {session_id}'s trajectory is another one's")
 

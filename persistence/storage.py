@@ -18,10 +18,11 @@ import msgspec
 import trio
 
 from persistence.databases.counters import Counters
-from persistence.databases.database import Database, DatabaseUnavailable, bridge_to_asyncio, open_database
+from persistence.databases.database import Database, DatabaseUnavailable
 from persistence.databases.key_check import check_key, sealed_check
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.databases.opening import bridge_to_asyncio, open_database
 from persistence.databases.projector import Projector, ProjectorStatistics
 from persistence.databases.registry import Registry
 from persistence.files.file_system import FileSystem, Offload, OsFileSystem, in_thread
@@ -29,10 +30,11 @@ from persistence.files.lock import single_instance
 from persistence.files.space import Space, SpaceStatistics
 from persistence.format import times
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import JournalName, Mark
 from persistence.journals.journal import Journal, JournalStatistics
-from persistence.journals.lines import parse_line
-from persistence.journals.recovery import Recovery, Start, stored_bytes
+from persistence.journals.recovery import Recovery
+from persistence.journals.stored import StoredJournal
+from persistence.journals.writing import JournalEnd
 from persistence.keys.sealing import Sealer, key_id_of, load_master_key
 from persistence.settings.storage import StorageSettings
 
@@ -182,42 +184,44 @@ async def _recovered_journals(
     writes: Mapping[JournalName, Offload],
 ) -> tuple[Space, dict[JournalName, Journal]]:
     """Recover every journal and return them ready to be written to; all their lines are projected."""
-    recoveries = {name: await _recover(name, layout, settings, platform, projector) for name in JournalName}
+    tails = {name: await _recover(name, layout, settings, platform, projector) for name in JournalName}
     await projector.drain()
-    held = sum([await platform.offload(stored_bytes, platform.files, layout.journal(name)) for name in JournalName])
+    stored = {name: await platform.offload(_stored_bytes, name, layout, platform.files) for name in JournalName}
+    held = sum(stored.values())
     space = Space(layout.root, files=platform.files, clock=platform.clock, settings=settings, stored_bytes=held)
     journals = {
         name: Journal(
-            name,
-            layout.journal(name),
-            recovery.tail,
-            files=platform.files,
+            JournalEnd(name, layout.journal(name), tail, files=platform.files, clock=platform.clock),
             offload=writes[name],
-            clock=platform.clock,
+            offload_reading=platform.offload,
             space=space,
             settings=settings,
+            stored_bytes=stored[name],
             committed=projector.submit_nowait,
             has_room_behind=projector.has_room,
         )
-        for name, recovery in recoveries.items()
+        for name, tail in tails.items()
     }
     return space, journals
 
 
+def _stored_bytes(name: JournalName, layout: DataLayout, files: FileSystem) -> int:
+    return StoredJournal(name, layout.journal(name), files=files).statistics().stored_bytes
+
+
 async def _recover(
     name: JournalName, layout: DataLayout, settings: StorageSettings, platform: Platform, projector: Projector
-) -> Recovery:
-    projected = projector.positions()[name]
+) -> Mark:
+    """Project what the databases have not seen of a journal; return its end."""
     recovery = Recovery(
         name,
         layout.journal(name),
-        Start(n=projected.n, day=projected.day, offset=projected.next_offset),
+        projector.positions()[name],
         files=platform.files,
         torn_directory=layout.torn,
-        parse=lambda line: parse_line(name, line),
         batch_bytes_max=settings.recovery_batch_bytes_max,
     )
     batches = recovery.batches()
     while batch := await platform.offload(next, batches, None):
         await projector.submit(name, batch)
-    return recovery
+    return recovery.tail

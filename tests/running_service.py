@@ -16,7 +16,7 @@ from actors.sessions.messages import OpenSession
 from actors.sessions.outcomes import IngestOutcome, Opened
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings
-from persistence.databases.database import open_inline_database
+from persistence.databases.opening import open_inline_database
 from persistence.files.file_system import FileSystem, OsFileSystem, inline
 from persistence.format.records import JournalName
 from persistence.storage import Platform

@@ -101,8 +101,7 @@ async def _read_back(state: SessionState, environment: Environment) -> tuple[Sto
     storage = environment.storage
     await storage.projector.wait_projected(JournalName.ENVELOPES, state.appended.get(JournalName.ENVELOPES, 0))
     lines = await storage.registry.line_positions(state.session_id)
-    places = [(line.position.day, line.position.offset, line.position.length) for line in lines]
-    texts = await storage.envelopes.read(places)
+    texts = await storage.envelopes.read([line.position for line in lines])
     return tuple(StoredText(line.kind, text) for line, text in zip(lines, texts, strict=True))
 
 

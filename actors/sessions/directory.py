@@ -39,7 +39,7 @@ from actors.sessions.outcomes import (
     OpenOutcome,
 )
 from actors.sessions.settings import SessionSettings
-from persistence.files.failures import StorageFailure
+from persistence.files.failures import StorageDamage, StorageFailure
 
 log = logging.getLogger("central_command.sessions")
 
@@ -179,7 +179,7 @@ class Directory:
         try:
             await entry.actor.run(mailbox, retire)
             self._passivated += 1
-        except StorageFailure as failure:
+        except (StorageDamage, StorageFailure) as failure:
             # No bug, so no traceback: if nothing can be stored any more, whoever writes ends the process.
             self._failed += 1
             log.error("the actor of session %s was ended: %s", entry.session_id, failure)  # noqa: TRY400

@@ -347,7 +347,8 @@ def _session_updates(sessions: dict[str, _Session]) -> Statement:
 
 
 def _position(journal: JournalName, last: Position) -> Statement:
-    return Statement(SET_POSITION, [(journal, last.n, last.day, last.offset + last.length)])
+    mark = last.end
+    return Statement(SET_POSITION, [(journal, mark.n, mark.day, mark.offset)])
 
 
 def _of(kind: type[R], batch: Iterable[Committed]) -> Iterator[tuple[R, Position]]:

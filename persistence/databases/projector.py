@@ -15,20 +15,12 @@ import trio
 
 from persistence.databases.database import Database, DatabaseFailure, DatabaseUnavailable, Statement
 from persistence.databases.projection import EnvelopeProjection, project_ledger, project_sessions
-from persistence.format.records import Committed, JournalName, Position
+from persistence.format.records import Committed, JournalName, Mark
 from persistence.settings.storage import StorageSettings
 
 log = logging.getLogger("central_command.storage")
 
 POSITIONS = "SELECT journal, n, day, next_offset FROM projection_positions"
-
-
-class ProjectedPosition(msgspec.Struct, frozen=True, order=True):
-    """Up to where a database has projected a journal: the last line's number, its day, and the offset after it."""
-
-    n: int = 0
-    day: str = ""
-    next_offset: int = 0
 
 
 class ProjectorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +46,8 @@ class Projector:
         # would hold up whoever asks meanwhile.
         self._summed: deque[EnvelopeProjection] = deque()
         self._submitted: dict[JournalName, int] = dict.fromkeys(JournalName, 0)
-        self._sessions_positions: dict[JournalName, ProjectedPosition] = {}
-        self._ledger_position = ProjectedPosition()
+        self._sessions_positions: dict[JournalName, Mark] = {}
+        self._ledger_position = Mark()
         self._loaded = False
         self._failure: DatabaseFailure | None = None
         self._work = trio.Event()
@@ -74,16 +66,16 @@ class Projector:
         """Read both databases' positions; once, before anything is submitted."""
         rows = await self._sessions.read(POSITIONS)
         self._sessions_positions = {
-            JournalName(journal): ProjectedPosition(n, day, next_offset) for journal, n, day, next_offset in rows
+            JournalName(journal): Mark(n, day, next_offset) for journal, n, day, next_offset in rows
         }
         for _, n, day, next_offset in await self._ledger.read(POSITIONS):
-            self._ledger_position = ProjectedPosition(n, day, next_offset)
+            self._ledger_position = Mark(n, day, next_offset)
         self._submitted = {name: position.n for name, position in self.positions().items()}
         self._loaded = True
 
-    def positions(self) -> dict[JournalName, ProjectedPosition]:
+    def positions(self) -> dict[JournalName, Mark]:
         """For each journal, the lowest position of the databases that follow it: recovery replays from here."""
-        positions = {name: self._sessions_positions.get(name, ProjectedPosition()) for name in JournalName}
+        positions = {name: self._sessions_positions.get(name, Mark()) for name in JournalName}
         positions[JournalName.TRAJECTORIES] = min(positions[JournalName.TRAJECTORIES], self._ledger_position)
         return positions
 
@@ -224,15 +216,15 @@ class Projector:
         self, batches: dict[JournalName, list[Committed]], envelopes: EnvelopeProjection | None
     ) -> None:
         statements: list[Statement] = []
-        reached: dict[JournalName, ProjectedPosition] = {}
+        reached: dict[JournalName, Mark] = {}
         if envelopes is not None and envelopes.last is not None:
             statements += envelopes.statements()
-            reached[JournalName.ENVELOPES] = _position_after(envelopes.last)
+            reached[JournalName.ENVELOPES] = envelopes.last.end
         for name, batch in batches.items():
-            new = _after(batch, self._sessions_positions.get(name, ProjectedPosition()).n)
+            new = _after(batch, self._sessions_positions.get(name, Mark()).n)
             if new:
                 statements += project_sessions(name, new)
-                reached[name] = _position_after(new[-1].position)
+                reached[name] = new[-1].position.end
         if statements:
             await self._sessions.write(statements, durable=False)
             self._sessions_positions |= reached
@@ -241,7 +233,7 @@ class Projector:
         new = _after(batch, self._ledger_position.n)
         if new:
             await self._ledger.write(project_ledger(new), durable=False)
-            self._ledger_position = _position_after(new[-1].position)
+            self._ledger_position = new[-1].position.end
 
     def statistics(self) -> ProjectorStatistics:
         """What waits and what was done."""
@@ -258,7 +250,3 @@ def _after(batch: Sequence[Committed], n: int) -> list[Committed]:
             new.append(item)
             n = item.position.n
     return new
-
-
-def _position_after(last: Position) -> ProjectedPosition:
-    return ProjectedPosition(last.n, last.day, last.offset + last.length)

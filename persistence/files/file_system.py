@@ -97,7 +97,7 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
 
 
 async def inline(function: Callable[..., T], *args: object) -> T:
-    """Run `function(*args)` at once, on the event loop: for simulations and tests of time."""
+    """Run `function(*args)` at once, on the event loop: for commands, simulations and tests of time."""
     result = function(*args)
     await trio.lowlevel.cancel_shielded_checkpoint()
     return result

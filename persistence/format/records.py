@@ -114,6 +114,22 @@ class Position(msgspec.Struct, frozen=True, order=True):
     length: int
     at: float
 
+    @property
+    def end(self) -> "Mark":
+        """Directly behind the line."""
+        return Mark(self.n, self.day, self.offset + self.length)
+
+
+class Mark(msgspec.Struct, frozen=True, order=True):
+    """A place between two lines: behind line `n`, at byte `offset` of the file of `day` ("" before the first file).
+
+    How far a journal reaches, how far a database has projected it, where a scan goes on.
+    """
+
+    n: int = 0
+    day: str = ""
+    offset: int = 0
+
 
 class Committed(msgspec.Struct, frozen=True):
     """A record with the place where its line is on disk."""

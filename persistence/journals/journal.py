@@ -1,9 +1,9 @@
 """Append-only JSONL with group commit: what it acknowledges is on disk.
 
 Theory of operation. Many actors hand lines over; one writer takes everything that waits, frames it, writes it with one
-`pwritev` at an offset that the journal tracks itself, syncs once, and only then answers all of it. While one batch is
-being synced the next one gathers, and goes on to as long as lines keep coming, a few turns of the event loop: so the
-sync's price is shared by whoever came meanwhile, and no timer is needed.
+`pwritev` at an offset that it tracks itself, syncs once (`persistence.journals.writing`), and only then answers all of
+it. While one batch is being synced the next one gathers, and goes on to as long as lines keep coming, a few turns of
+the event loop: so the sync's price is shared by whoever came meanwhile, and no timer is needed.
 
 A line is one JSON object: `{` members `,"received":{"n":…,"at":…,"batch":…},"crc32":"…"}`. `n` is dense from 1, so a
 missing line shows. `crc32` covers every byte before it, so a changed one shows. `batch` is the `n` of the first line of
@@ -11,52 +11,40 @@ the same group commit. It is there for recovery: a batch begins only after the o
 followed by good lines of the *same* batch is an unsynced batch that a crash tore, which nobody was told of and which
 may be cut; a bad line followed by a line of a *later* batch was on disk once, which is damage.
 
-What can fail, and what it means:
-- No room (ENOSPC, EDQUOT, EFBIG on the write): nothing was acknowledged; the file is cut back to the last synced
-  offset, the batch is refused, the journal goes on.
-- Anything else (EIO, any failed sync, a failed cut): what is on disk is unknown, and a second sync may report success
-  for pages that the kernel has already dropped. The writer raises `StorageFailure`, which ends the process; a restart
-  reads what is there.
+When there is no room on the disk, the batch is refused and the journal goes on. When the disk cannot be relied on,
+`run` raises StorageFailure, which ends the process.
 
-Rejected: `O_APPEND` (a failed write leaves the offset unknown), a write and a sync per line (an order of magnitude
-slower), a commit timer (adds latency when idle and gathers nothing that the sync itself does not).
+Rejected: a commit timer (adds latency when idle and gathers nothing that the sync itself does not).
 
 Lines that are handed over together (`append_many`) are in the same batch, so they are refused or acknowledged as one;
 what a crash leaves of them is a beginning, as of any batch that nobody was told of.
 """
 
-import errno
 import logging
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import assert_never, cast
 
 import msgspec
 import trio
 
-from persistence.files.failures import StorageFailure
-from persistence.files.file_system import Buffer, File, FileSystem, Offload
+from persistence.files.file_system import Offload
 from persistence.files.space import Room, Space
-from persistence.format import times
-from persistence.format.records import Committed, JournalName, Position, Record
+from persistence.format.records import Committed, JournalName, Mark, Position, Record
+from persistence.journals.framing import FRAME_BYTES_MAX
+from persistence.journals.reading import Scan, StoredStatistics
 from persistence.journals.slot import Slot
+from persistence.journals.writing import JournalEnd
 from persistence.settings.storage import StorageSettings
 
 log = logging.getLogger("central_command.storage")
-
-FRAME_BYTES_MAX = 160
-"""More than a frame adds to a line's members, for counting what waits."""
 
 GATHER_QUIET_TURNS = 6
 """Turns of the event loop without a new line after which no more are waited for: a request takes three to get here."""
 
 GATHER_TURNS_MAX = 64
 """Turns after which the lines that have come are written, however many more keep coming."""
-
-NO_ROOM_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class AppendRefused(StrEnum):
@@ -69,16 +57,8 @@ class AppendRefused(StrEnum):
     CLOSED = "closed"
 
 
-class Tail(msgspec.Struct, frozen=True):
-    """The end of a journal: its last line's number (0 when empty), the current file's day ("" for none) and size."""
-
-    n: int = 0
-    day: str = ""
-    offset: int = 0
-
-
-class JournalStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of one journal since it was opened."""
+class JournalStatistics(StoredStatistics, frozen=True, kw_only=True):
+    """Figures of one journal since it was opened; `tail` is its end."""
 
     lines: int
     waiting_lines: int
@@ -86,7 +66,7 @@ class JournalStatistics(msgspec.Struct, frozen=True, kw_only=True):
     batches: int
     batch_lines_max: int
     refused_for_room: int
-    tail: Tail
+    tail: Mark
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -123,29 +103,24 @@ class Journal:
 
     def __init__(
         self,
-        name: JournalName,
-        directory: Path,
-        tail: Tail,
+        end: JournalEnd,
         *,
-        files: FileSystem,
         offload: Offload,
-        clock: Callable[[], float],
+        offload_reading: Offload,
         space: Space,
         settings: StorageSettings,
+        stored_bytes: int,
         committed: Callable[[JournalName, Sequence[Committed]], None],
         has_room_behind: Callable[[], bool],
     ) -> None:
-        self.name = name
-        self._directory = directory
-        self._tail = tail
-        self._files = files
+        self._end = end
         self._offload = offload
-        self._clock = clock
+        self._reader = end.reader(offload_reading)
         self._space = space
         self._settings = settings
+        self._stored_bytes = stored_bytes
         self._committed = committed
         self._has_room_behind = has_room_behind
-        self._file: File | None = None
         self._waiting: deque[_Pending] = deque()
         self._waiting_bytes = 0
         self._in_commit_lines = 0
@@ -156,7 +131,12 @@ class Journal:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
-        return f"<Journal {self.name} {state} n={self._tail.n} waiting={len(self._waiting)}>"
+        return f"<Journal {self.name} {state} n={self._end.tail.n} waiting={len(self._waiting)}>"
+
+    @property
+    def name(self) -> JournalName:
+        """Which journal it is."""
+        return self._end.name
 
     @property
     def is_open(self) -> bool:
@@ -250,9 +230,7 @@ class Journal:
                 await self._gather()
                 await self._commit(self._take_batch())
         finally:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._end.close()
 
     def close(self) -> None:
         """Take no more lines; `run` returns once those that wait are answered."""
@@ -300,7 +278,9 @@ class Journal:
             self._batches += 1
             self._batch_lines_max = max(self._batch_lines_max, len(batch))
             self._lines += len(batch)
-            self._space.add(sum(position.length for position in positions))
+            size_bytes = sum(position.length for position in positions)
+            self._stored_bytes += size_bytes
+            self._space.add(size_bytes)
             self._committed(
                 self.name,
                 [Committed(pending.line.record, position) for pending, position in zip(batch, positions, strict=True)],
@@ -310,90 +290,20 @@ class Journal:
             pending.answer.fill(AppendRefused.DISK_FULL if positions is None else positions[index])
 
     def _write(self, batch: Sequence[_Pending]) -> list[Position] | None:
-        """Write and sync a batch (blocking); None when there was no room and nothing was kept."""
-        at = times.to_microseconds_precision(self._clock())
-        try:
-            file = self._file_for(times.day_of(at))
-        except OSError as error:
-            if error.errno in NO_ROOM_ERRNOS:
-                return None
-            raise StorageFailure(f"the {self.name} journal could not open its file: {error.strerror}") from error
-        buffers, positions = self._frame(batch, at)
-        try:
-            file.write_at(buffers, self._tail.offset)
-        except OSError as error:
-            if error.errno not in NO_ROOM_ERRNOS:
-                raise StorageFailure(f"writing the {self.name} journal failed: {error.strerror}") from error
-            self._cut_back(file)
-            return None
-        try:
-            file.sync()
-        except OSError as error:
-            raise StorageFailure(f"syncing the {self.name} journal failed: {error.strerror}") from error
-        last = positions[-1]
-        self._tail = Tail(n=last.n, day=last.day, offset=last.offset + last.length)
-        return positions
+        return self._end.write([(pending.line.members, pending.line.received) for pending in batch])
 
-    def _cut_back(self, file: File) -> None:
-        try:
-            file.truncate(self._tail.offset)
-        except OSError as error:
-            raise StorageFailure(f"cutting the {self.name} journal back failed: {error.strerror}") from error
+    # Reading
 
-    def _file_for(self, today: str) -> File:
-        """Return the file to write to: today's, or the current one when the clock has gone back behind it."""
-        if self._tail.day and today <= self._tail.day:
-            if self._file is None:
-                self._file = self._files.open(self._directory / f"{self._tail.day}.jsonl")
-            return self._file
-        created = self._files.create(self._directory / f"{today}.jsonl")
-        try:
-            created.sync()
-            self._files.sync_directory(self._directory)
-        except OSError as error:
-            raise StorageFailure(f"syncing a new file of the {self.name} journal failed: {error.strerror}") from error
-        if self._file is not None:
-            self._file.close()
-        self._file = created
-        self._tail = Tail(n=self._tail.n, day=today, offset=0)
-        return created
+    def scan(self, start: int | Mark = 1) -> Scan:
+        """Read what is acknowledged, from line number `start` or a mark on (`JournalReader.scan`).
 
-    def _frame(self, batch: Sequence[_Pending], at: float) -> tuple[list[Buffer], list[Position]]:
-        """Return the batch's bytes and where each line will stand."""
-        buffers: list[Buffer] = []
-        positions: list[Position] = []
-        first = self._tail.n + 1
-        offset = self._tail.offset
-        at_text = times.to_text(at)
-        for n, pending in enumerate(batch, start=first):
-            line = pending.line
-            received = b',"received":{"n":%d,"at":"%s","batch":%d%s}' % (n, at_text.encode(), first, line.received)
-            crc = zlib.crc32(received, zlib.crc32(line.members, zlib.crc32(b"{")))
-            checksum = b',"crc32":"%08x"}\n' % crc
-            buffers += (b"{", line.members, received, checksum)
-            length = 1 + len(line.members) + len(received) + len(checksum)
-            positions.append(Position(n=n, day=self._tail.day, offset=offset, length=length, at=at))
-            offset += length
-        return buffers, positions
+        When it has ended, iterate it again once there is more (`Projector.wait_projected` waits for lines).
+        """
+        return self._reader.scan(start)
 
-    async def read(self, places: Sequence[tuple[str, int, int]]) -> list[bytes]:
-        """Read lines back by (day, offset in bytes, length in bytes), each without its newline."""
-        return await self._offload(self._read, places)
-
-    def _read(self, places: Sequence[tuple[str, int, int]]) -> list[bytes]:
-        lines: list[bytes] = []
-        opened: dict[str, File] = {}
-        try:
-            for day, offset, length in places:
-                if day not in opened:
-                    opened[day] = self._files.open_read_only(self._directory / f"{day}.jsonl")
-                lines.append(opened[day].read_at(offset, length).removesuffix(b"\n"))
-        except OSError as error:
-            raise StorageFailure(f"reading the {self.name} journal back failed: {error.strerror}") from error
-        finally:
-            for file in opened.values():
-                file.close()
-        return lines
+    async def read(self, places: Sequence[Position]) -> list[bytes]:
+        """Read lines by their places, in the order given, each without its newline (`JournalReader.read`)."""
+        return await self._reader.read(places)
 
     def statistics(self) -> JournalStatistics:
         """Return the current figures."""
@@ -404,5 +314,6 @@ class Journal:
             batches=self._batches,
             batch_lines_max=self._batch_lines_max,
             refused_for_room=self._refused_for_room,
-            tail=self._tail,
+            tail=self._end.tail,
+            stored_bytes=self._stored_bytes,
         )

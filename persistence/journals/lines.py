@@ -1,17 +1,14 @@
-"""Reading journal lines back: the frame from the line's tail, the record from the line's members.
+"""What the index knows of a line, read back from its members.
 
-A line ends in a tail of a fixed grammar that only the server writes, so its number, time and checksum are read without
-decoding the megabytes before it. A record is decoded only as far as the index needs it: what belongs to another kind of
-line is left as it is, because the schema of the line's own kind never looked at it.
+A record is decoded only as far as the index needs it: what belongs to another kind of line is left as it is, because
+the schema of the line's own kind never looked at it.
 """
 
-import re
-import zlib
-from typing import Annotated, Final, TypeVar, assert_never
+from typing import Final, TypeVar, assert_never
 
 import msgspec
 
-from persistence.format import json_text, times
+from persistence.format import json_text
 from persistence.format.records import (
     ClosedBy,
     EnvelopeKind,
@@ -21,90 +18,13 @@ from persistence.format.records import (
     RefusalRecord,
     TrajectoryRecord,
 )
+from persistence.journals.framing import Received
 
 T = TypeVar("T")
-
-FRAME_START: Final = b',"received":{"n":'
-FRAME: Final = re.compile(
-    rb',"received":\{"n":([1-9][0-9]{0,18}),"at":"([0-9T:.-]{26}Z)","batch":([1-9][0-9]{0,18})'
-    rb'(?:,"gap":([1-9][0-9]{0,18}))?(?:,"client_envelope_id":("(?:[^"\\]|\\.)*+"))?\}'
-)
-CHECKSUM: Final = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
-CHECKSUM_BYTES: Final = len(b',"crc32":"9f3a01bc"}')
 
 
 class LineError(ValueError):
     """A whole, checksummed line that is not what its journal holds: one sentence says what is wrong."""
-
-
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server wrote around a line. `at` is seconds since the epoch, UTC, exact to the microsecond.
-
-    `client_envelope_id` is the JSON text of the client's own id, as it was sent.
-    """
-
-    n: int
-    at: float
-    batch: int
-    gap: int = 0
-    client_envelope_id: bytes | None = None
-
-
-def parse_frame(line: bytes) -> Frame | None:
-    """Read the frame at the end of `line` (with or without its newline); None when it is torn or damaged.
-
-    The client's own id may be any JSON value, and a client may hide the look of a frame in an object there. It does not
-    pass for the frame: that ends directly before the checksum, and an object or array would have to end in between.
-    """
-    end = len(line) - line.endswith(b"\n")
-    crc_start = end - CHECKSUM_BYTES
-    checksum = CHECKSUM.fullmatch(line, max(crc_start, 0), end)
-    if checksum is None or not line.startswith(b"{"):
-        return None
-    if zlib.crc32(memoryview(line)[:crc_start]) != int(checksum[1], 16):
-        return None
-    start = line.rfind(FRAME_START, 0, crc_start)
-    match = FRAME.fullmatch(line, start, crc_start) if start >= 0 else None
-    try:
-        if match is None:
-            return _decoded_frame(line)
-        return Frame(
-            n=int(match[1]),
-            at=times.from_text(match[2].decode()),
-            batch=int(match[3]),
-            gap=int(match[4] or 0),
-            client_envelope_id=match[5],
-        )
-    except (ValueError, msgspec.DecodeError):
-        return None
-
-
-def _decoded_frame(line: bytes) -> Frame:
-    """Read the frame of a line whose client's own id is not a text, by decoding all of it."""
-    received = json_text.decode(_FRAMED, line).received
-    own_id = bytes(received.client_envelope_id)
-    return Frame(
-        n=received.n,
-        at=times.from_text(received.at),
-        batch=received.batch,
-        gap=received.gap,
-        client_envelope_id=own_id or None,
-    )
-
-
-Number = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class _Received(msgspec.Struct, frozen=True):
-    n: Number
-    at: str
-    batch: Number
-    gap: int = 0
-    client_envelope_id: msgspec.Raw = msgspec.Raw()
-
-
-class _FramedLine(msgspec.Struct, frozen=True):
-    received: _Received
 
 
 class _Attestation(msgspec.Struct, frozen=True):
@@ -117,7 +37,7 @@ class _EnvelopeLine(msgspec.Struct, frozen=True):
 
     envelope_id: str
     session_id: str
-    received: _Received
+    received: Received
     type: str | None = None
     attestation: msgspec.Raw = msgspec.Raw()
     chunk_sequence: msgspec.Raw = msgspec.Raw()
@@ -149,7 +69,7 @@ class _RefusalLine(msgspec.Struct, frozen=True):
     sequence: int | None
     session_hmac: str
     refused: _RefusalReason
-    received: _Received
+    received: Received
 
 
 class _TrajectoryLine(msgspec.Struct, frozen=True):
@@ -169,7 +89,6 @@ class _Score(msgspec.Struct, frozen=True, rename="camel"):
     total_points: float
 
 
-_FRAMED: Final = msgspec.json.Decoder(_FramedLine)
 _TEXT: Final = msgspec.json.Decoder(str)
 _INTEGER: Final = msgspec.json.Decoder(int)
 _CLOSED_BY: Final = msgspec.json.Decoder(ClosedBy)

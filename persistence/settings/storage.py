@@ -8,7 +8,12 @@ from persistence.settings.bounds import PositiveInt, PositiveSeconds
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds of the journals, of the projection that follows them and of the databases."""
+    """Bounds of the journals, of the projection that follows them and of the databases: `[storage]` of config.toml.
+
+    One type for all rooms of this package, because their bounds are one matter: what the journals take in, projection
+    has to follow, within one disk. A room of its own for each would be a section of its own for the operator, or names
+    that no check of a section knows.
+    """
 
     quota_bytes: PositiveInt = 50_000_000_000
     quota_warning_bytes: PositiveInt = 40_000_000_000

@@ -18,9 +18,9 @@ So the copy holds everything that was acknowledged before it was begun, and noth
 
 What it costs the server. Readers of a database in WAL mode take no lock that a writer waits for; while the snapshot is
 held, the write-ahead log grows instead of being moved into the database. Journals are read without any lock. Their last
-lines may be some that are just being written: in the copy, every line that the databases have not seen is checked, and
-what is torn is cut off, as a start would do it. The copy is synced in small portions, so that the server's own syncs do
-not wait behind it.
+lines may be some that are just being written: in the copy every line is checked, and what is torn is cut off, as a
+start would do it. A line that was changed is no part of a backup: a good copy of it may be in an older one. The copy is
+synced in small portions, so that the server's own syncs do not wait behind it.
 
 Rejected: `cp` of a database (a page may be half written), steps of SQLite's backup without a transaction around them
 (each write of the server begins it anew), and taking the databases at the end (they would know more than the journals).
@@ -31,22 +31,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import msgspec
-
-from persistence.databases.database import DatabaseFailure, connect_read_only, failure_of
+from persistence.databases.database import DatabaseFailure, failure_of
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
-from persistence.files.failures import StorageDamage
+from persistence.databases.opening import connect_read_only
+from persistence.files.file_copies import CopiedFile, checksum_of, copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
-from persistence.journals.recovery import SUFFIX, BadLine, Start, days_of, good_line_of_a_later_batch, scan
+from persistence.format.records import JournalName, Mark
+from persistence.journals.parts import Part, copy_part, cut_torn, parts_of
 from persistence.keys.sealing import KEY_FILE, key_id_of
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import (
     Progress,
     appearing_whole,
-    checksum_of,
-    copy_file,
     make_folders,
     no_progress,
     summed,
@@ -55,7 +52,6 @@ from persistence.upkeep.manifest import (
     KEY_PATH,
     MANIFEST_FILE,
     MANIFEST_VERSION,
-    BackupFile,
     BackupRefused,
     Manifest,
     encoded,
@@ -66,13 +62,6 @@ STEP_PAGES = 1_024
 
 JOURNALS = (JournalName.TRAJECTORIES, JournalName.REFUSED, JournalName.ENVELOPES)
 """In the order in which their lengths are noted."""
-
-
-class _Part(msgspec.Struct, frozen=True):
-    """A journal's file, and how much of it belongs to the backup, in bytes; the last may end within a line."""
-
-    path: str
-    size_bytes: int
 
 
 def back_up(
@@ -98,14 +87,14 @@ def back_up(
             _snapshot(layout.ledger_database, LEDGER_SCHEMA, settings) as ledger,
             _snapshot(layout.sessions_database, SESSIONS_SCHEMA, settings) as sessions,
         ):
-            parts = [part for journal in JOURNALS for part in _parts(layout, journal)]
+            parts = [part for journal in JOURNALS for part in parts_of(layout, journal)]
             schemas = {"sessions.db": _schema_version(sessions), "ledger.db": _schema_version(ledger)}
             seen = _positions(sessions)
             key_id = _key_id(sessions)
             for connection, name in ((ledger, "ledger.db"), (sessions, "sessions.db")):
                 _copy_database(connection, partial / name, name, progress)
         files = [checksum_of(partial, name) for name in schemas]
-        files += _cut_torn(copy, _copy_journals(layout, partial, parts, progress), seen)
+        files += _checked(copy, _copy_journals(layout, partial, parts, progress), seen)
         if with_key:
             make_folders(copy, [Path("keys")])
             files.append(copy_file(layout.keys / KEY_FILE, partial, KEY_PATH))
@@ -158,19 +147,12 @@ def _key_id(sessions: sqlite3.Connection) -> str:
     return key_id_of(rows[0][0]) if rows else ""
 
 
-def _positions(sessions: sqlite3.Connection) -> dict[JournalName, Start]:
+def _positions(sessions: sqlite3.Connection) -> dict[JournalName, Mark]:
     """Return up to where sessions.db has seen each journal."""
     rows = sessions.execute("SELECT journal, n, day, next_offset FROM projection_positions").fetchall()
-    return {journal: Start() for journal in JOURNALS} | {
-        JournalName(journal): Start(n=n, day=day, offset=next_offset) for journal, n, day, next_offset in rows
+    return {journal: Mark() for journal in JOURNALS} | {
+        JournalName(journal): Mark(n, day, next_offset) for journal, n, day, next_offset in rows
     }
-
-
-def _parts(layout: DataLayout, journal: JournalName) -> list[_Part]:
-    files = OsFileSystem()
-    directory = layout.journal(journal)
-    days = days_of(files, directory) if directory.is_dir() else []
-    return [_Part(f"{journal}/{day}{SUFFIX}", (directory / f"{day}{SUFFIX}").stat().st_size) for day in days]
 
 
 def _copy_database(source: sqlite3.Connection, target: Path, name: str, progress: Progress) -> None:
@@ -185,32 +167,14 @@ def _copy_database(source: sqlite3.Connection, target: Path, name: str, progress
         )
 
 
-def _copy_journals(layout: DataLayout, partial: Path, parts: list[_Part], progress: Progress) -> list[BackupFile]:
+def _copy_journals(layout: DataLayout, partial: Path, parts: list[Part], progress: Progress) -> list[CopiedFile]:
     add = summed(progress, "journals, bytes", sum(part.size_bytes for part in parts))
-    return [
-        copy_file(layout.root / part.path, partial, part.path, size_bytes=part.size_bytes, progress=add)
-        for part in parts
-    ]
+    return [copy_part(layout, part, partial, add) for part in parts]
 
 
-def _cut_torn(copy: DataLayout, files: list[BackupFile], seen: dict[JournalName, Start]) -> list[BackupFile]:
-    """Check the copied lines that sessions.db has not seen, cut off what is torn, and describe what was cut anew."""
-    cut: set[str] = set()
-    for journal in JOURNALS:
-        directory = copy.journal(journal)
-        bad = next((item for item in scan(OsFileSystem(), directory, seen[journal]) if isinstance(item, BadLine)), None)
-        if bad is None:
-            continue
-        if good_line_of_a_later_batch(OsFileSystem(), directory, bad) is not None:
-            raise StorageDamage(
-                f"the {journal} journal holds {bad.what} at byte {bad.offset} of {bad.day}{SUFFIX}, and good lines "
-                "after it: if no server is running, find out what happened to that file; else try again."
-            )
-        for day in days_of(OsFileSystem(), directory):
-            if day >= bad.day:
-                with closing(OsFileSystem().open(directory / f"{day}{SUFFIX}")) as file:
-                    file.truncate(bad.offset if day == bad.day else 0)
-                cut.add(f"{journal}/{day}{SUFFIX}")
+def _checked(copy: DataLayout, files: list[CopiedFile], seen: dict[JournalName, Mark]) -> list[CopiedFile]:
+    """Check the copied lines, cut off what is torn, and describe what was cut anew."""
+    cut = {path for journal in JOURNALS for path in cut_torn(copy, journal, seen[journal])}
     return [checksum_of(copy.root, file.path) if file.path in cut else file for file in files]
 
 

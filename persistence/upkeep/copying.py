@@ -1,25 +1,19 @@
-"""Folders that appear whole or not at all, and files copied into them with their checksum.
+"""Folders that appear whole or not at all, and what is told of their filling.
 
 A copy is made in `NAME.partial` and takes its name at the end, when everything in it is on disk. The partial folder is
 locked while it is written: a second copy to the same place is refused, and what a killed one left is cleared.
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
 
-from persistence.files.file_system import OsFile, OsFileSystem
+from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
-from persistence.upkeep.manifest import BackupFile, BackupRefused
-
-COPY_BYTES: Final = 1_048_576
-SYNC_BYTES: Final = 33_554_432
-"""What is written between two syncs: a server's own sync waits for what others have left in the disk's queue."""
+from persistence.upkeep.manifest import BackupRefused
 
 Progress = Callable[[str, int, int], None]
 """Told what is being copied, how many bytes or pages of it are done, and how many there are."""
@@ -102,67 +96,6 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def copy_file(
-    source: Path,
-    root: Path,
-    path: str,
-    *,
-    size_bytes: int | None = None,
-    progress: Callable[[int], None] = lambda _bytes: None,
-) -> BackupFile:
-    """Copy `source` to the new file `path` below `root`, 0600 and synced; in pieces, whatever its size.
-
-    At most `size_bytes` are copied. Neither end may be a symbolic link. `progress` is told how many bytes each piece
-    had. Raises OSError.
-    """
-    target = root / path
-    original = OsFile(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
-    try:
-        copy = OsFileSystem().create(target)
-        try:
-            limit = original.size() if size_bytes is None else size_bytes
-            return _copied(original, copy, path, limit, progress)
-        except OSError as error:
-            error.filename = error.filename or str(target)
-            raise
-        finally:
-            copy.close()
-    finally:
-        original.close()
-
-
-def checksum_of(root: Path, path: str) -> BackupFile:
-    """Describe a file that is there already, and sync it."""
-    file = OsFileSystem().open(root / path)
-    try:
-        return _copied(file, None, path, file.size(), lambda _bytes: None)
-    finally:
-        file.sync()
-        file.close()
-
-
-def _copied(
-    original: OsFile, copy: OsFile | None, path: str, limit: int, progress: Callable[[int], None]
-) -> BackupFile:
-    """Read a file up to `limit` bytes, and write it to `copy` if there is one."""
-    checksum = hashlib.sha256()
-    offset = lines = unsynced = 0
-    while piece := original.read_at(offset, min(COPY_BYTES, limit - offset)):
-        checksum.update(piece)
-        lines += piece.count(b"\n")
-        if copy is not None:
-            copy.write_at([piece], offset)
-            unsynced += len(piece)
-        if copy is not None and unsynced >= SYNC_BYTES:
-            copy.sync()
-            unsynced = 0
-        offset += len(piece)
-        progress(len(piece))
-    if copy is not None:
-        copy.sync()
-    return BackupFile(path=path, size_bytes=offset, sha256=checksum.hexdigest(), lines=lines)
 
 
 def make_folders(layout: DataLayout, folders: list[Path]) -> None:

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from persistence.databases.counters import Counters
-from persistence.databases.database import Database, open_database_read_only
+from persistence.databases.database import Database
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_database_read_only
 from persistence.databases.reports import Statistics
 from persistence.databases.session_index import SessionIndex, SessionRow
 from persistence.files.failures import StorageDamage
-from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
-from persistence.journals.recovery import stored_bytes
+from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 
 
@@ -47,13 +47,8 @@ async def trajectory_line(data_directory: Path, settings: StorageSettings, sessi
         if row.chunks:
             return f"Session {session_id} is closed, but its trajectory is not written yet."
         return f"Session {session_id} was closed without a chunk, so it has no trajectory."
-    position = summary.position
-    path = layout.journal(JournalName.TRAJECTORIES) / f"{position.day}.jsonl"
-    file = OsFileSystem().open_read_only(path)
-    try:
-        return file.read_at(position.offset, position.length)
-    finally:
-        file.close()
+    (line,) = await StoredJournal.of(layout, JournalName.TRAJECTORIES).read([summary.position])
+    return line + b"\n"
 
 
 async def list_sessions(
@@ -69,8 +64,7 @@ async def read_statistics(data_directory: Path, settings: StorageSettings, *, da
     """Return what the server's `/v1/stats` endpoints answer."""
     del settings
     layout = DataLayout(data_directory)
-    files = OsFileSystem()
-    held = sum(stored_bytes(files, layout.journal(name)) for name in JournalName if layout.journal(name).is_dir())
+    held = sum(StoredJournal.of(layout, name).statistics().stored_bytes for name in JournalName)
     async with _databases(layout) as (sessions, ledger):
         counters = Counters(sessions, ledger)
         return Statistics(

@@ -4,15 +4,15 @@ The manifest is written last, so a folder that has one is whole. Its paths are c
 directory has: whoever can change a backup must not be able to make `restore` write anywhere else.
 """
 
-import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
 from persistence.files.failures import StorageDamage
+from persistence.files.file_copies import CopiedFile
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.journals.parts import is_part
 from persistence.keys.sealing import KEY_FILE
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -21,25 +21,11 @@ MANIFEST_BYTES_MAX: Final = 64_000_000
 """More than a file a day for a thousand years takes."""
 
 KEY_PATH: Final = f"keys/{KEY_FILE}"
-PATHS: Final = re.compile(
-    rf"sessions\.db|ledger\.db|{re.escape(KEY_PATH)}|(?:{'|'.join(JournalName)})/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}\.jsonl"
-)
 DATABASES: Final = ("sessions.db", "ledger.db")
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class BackupRefused(Exception):  # noqa: N818  (a state of the world, not an error in a call)
     """Nothing was copied: one sentence says what has to be another way."""
-
-
-class BackupFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file: its path below the folder, its size in bytes, its SHA-256 in hex, and how many newlines it holds."""
-
-    path: str
-    size_bytes: Count
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    lines: Count
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +38,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     schemas: dict[str, int]
     key_id: str
-    files: list[BackupFile]
+    files: list[CopiedFile]
 
     @property
     def with_key(self) -> bool:
@@ -100,12 +86,12 @@ def read_manifest(folder: Path) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error
     paths = [file.path for file in manifest.files]
-    wrong = [each for each in paths if not PATHS.fullmatch(each)]
+    wrong = [each for each in paths if each not in {*DATABASES, KEY_PATH} and not is_part(each)]
     if wrong or len(set(paths)) != len(paths) or not {*DATABASES} <= {*paths}:
         raise StorageDamage(f"{path} is damaged (it does not name the files of a data directory): use another backup")
     return manifest
 
 
-def path_in(layout: DataLayout, file: BackupFile) -> Path:
+def path_in(layout: DataLayout, file: CopiedFile) -> Path:
     """Return where a file belongs in a folder that is laid out like a data directory."""
     return layout.root / file.path

@@ -10,23 +10,22 @@ import os
 import shutil
 import sqlite3
 from contextlib import AsyncExitStack, closing
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import trio
 
-from persistence.databases.database import Database, Row, Statement, open_database_read_only, open_inline_database
+from persistence.databases.database import Database, Row, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_database_read_only, open_inline_database
 from persistence.databases.projector import Projector
 from persistence.files.failures import StorageDamage
 from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
-from persistence.journals.lines import parse_line
-from persistence.journals.recovery import Recovery, Start
+from persistence.journals.recovery import Recovery
 from persistence.settings.storage import StorageSettings
 
 OPENING_COLUMNS: Final = (
@@ -148,10 +147,9 @@ async def project_journals(
             recovery = Recovery(
                 name,
                 layout.journal(name),
-                Start(n=positions[name].n, day=positions[name].day, offset=positions[name].next_offset),
+                positions[name],
                 files=OsFileSystem(),
                 torn_directory=layout.torn,
-                parse=partial(parse_line, name),
                 batch_bytes_max=settings.recovery_batch_bytes_max,
             )
             for batch in recovery.batches():

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.databases.database import open_inline_database
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_inline_database
 from persistence.files.failures import StorageDamage
+from persistence.files.file_copies import copy_file
 from persistence.files.lock import single_instance
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.settings.storage import StorageSettings
-from persistence.upkeep.copying import Progress, appearing_whole, copy_file, make_folders, no_progress, summed
+from persistence.upkeep.copying import Progress, appearing_whole, make_folders, no_progress, summed
 from persistence.upkeep.manifest import DATABASES, BackupRefused, Manifest, path_in, read_manifest
 from persistence.upkeep.rebuilding import project_journals
 from persistence.upkeep.verification import verify

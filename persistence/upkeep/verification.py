@@ -16,34 +16,30 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import trio
 
-from persistence.databases.database import (
-    SQLITE_ERRORS,
-    DatabaseFailure,
+from persistence.databases.database import SQLITE_ERRORS, DatabaseFailure
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import (
     connect_read_only,
     open_inline_database,
     read_only_uri,
     reading_database,
 )
-from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.projection import project_ledger, project_sessions
-from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import Committed, JournalName
 from persistence.journals.lines import LineError, parse_line
-from persistence.journals.recovery import BadLine, Line, Start, good_line_of_a_later_batch, scan
+from persistence.journals.reading import JournalDamage, Scan, StoredLine
+from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
+from persistence.upkeep.comparison import differences
 from persistence.upkeep.rebuilding import copy_facts, copy_ledger_times, ledger_facts, restore_trust
+from persistence.upkeep.sums import FINISHED_CLOSES, wrong_sums
 
-PROJECTED_LINES = 1_000
 FINDINGS_MAX = 1_000
 """More findings than anyone reads; a missing file alone can make millions."""
-
-ROUNDING_POINTS = 1e-6
-"""Sums of points are of floating-point numbers, added in another order here than there."""
 
 SETTLING_S = 1.0
 """More than a running server takes from a close to its trajectory and its credit in the databases."""
@@ -55,57 +51,6 @@ INTEGRITY_FINDINGS_MAX = 10
 
 UNREADABLE = (*SQLITE_ERRORS, DatabaseFailure, TypeError)
 """What reading a damaged database raises; the last when a value in it has another type than its column."""
-
-TYPE_ORDER = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
-"""How SQLite orders values of different types."""
-
-FINISHED_CLOSES = "each closed session with chunks has a trajectory"
-
-SUMS = {
-    "balances are the sums of credits": """
-        SELECT contributor_id, total_points, total_sessions, (SELECT sum(points) FROM ledger.credits AS c
-            WHERE c.contributor_id = b.contributor_id) AS points, (SELECT count(*) FROM ledger.credits AS c
-            WHERE c.contributor_id = b.contributor_id) AS sessions
-        FROM ledger.balances AS b
-        WHERE abs(total_points - coalesce(points, 0)) > :rounding OR total_sessions != sessions
-    """,
-    "each credit has its trajectory and each trajectory its credit": """
-        SELECT session_id, points FROM ledger.credits
-            WHERE session_id NOT IN (SELECT session_id FROM main.trajectories)
-        UNION ALL SELECT session_id, points FROM main.trajectories
-            WHERE session_id NOT IN (SELECT session_id FROM ledger.credits)
-    """,
-    "credits are what trajectories were scored": """
-        SELECT session_id, c.points, t.points FROM ledger.credits AS c JOIN main.trajectories AS t USING (session_id)
-        WHERE c.points != t.points OR c.contributor_id != t.contributor_id
-    """,
-    "a trajectory holds all steps of its session": """
-        SELECT session_id, t.steps, s.step_count FROM main.trajectories AS t JOIN main.sessions AS s USING (session_id)
-        WHERE t.steps != s.step_count
-    """,
-    FINISHED_CLOSES: """
-        SELECT session_id, closed_by, closed_at FROM main.sessions
-        WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL
-    """,
-    "days, models, providers and totals agree": """
-        SELECT totals.envelopes, totals.steps, totals.points, d.envelopes, d.steps, m.steps, p.steps, d.points
-        FROM main.totals, (SELECT coalesce(sum(envelopes), 0) AS envelopes, coalesce(sum(steps), 0) AS steps,
-            coalesce(sum(points), 0) AS points FROM main.daily) AS d,
-            (SELECT coalesce(sum(steps), 0) AS steps FROM main.models) AS m,
-            (SELECT coalesce(sum(steps), 0) AS steps FROM main.providers) AS p
-        WHERE totals.envelopes != d.envelopes OR totals.steps != d.steps OR totals.steps != m.steps
-            OR totals.steps != p.steps OR abs(totals.points - d.points) > :rounding * (1 + abs(d.points))
-    """,
-    "sessions are counted": """
-        SELECT sessions, sessions_closed FROM main.totals WHERE sessions != (SELECT count(*) FROM main.sessions)
-            OR sessions_closed != (SELECT count(*) FROM main.sessions WHERE status = 'closed')
-    """,
-    "envelopes are counted": """
-        SELECT envelopes FROM main.totals
-        WHERE envelopes != (SELECT count(*) FROM main.processed_envelopes WHERE kind != 'SERVER_CLOSE')
-    """,
-}
-"""What must hold within the databases: each query finds the rows for which it does not."""
 
 
 async def verify(
@@ -125,8 +70,9 @@ async def verify(
                 expected = DataLayout(Path(workplace))
                 await _project_expected(layout, expected, databases, settings, findings, applied_at=applied_at)
                 for schema, path in (("main", expected.sessions_database), ("ledger", expected.ledger_database)):
-                    _compare(databases, schema, path, findings)
-            wrong = _wrong_sums(databases)
+                    for difference in differences(databases, schema, path):
+                        findings.add(f"{path.name}: {difference}")
+            wrong = wrong_sums(databases)
     except UNREADABLE as error:
         findings.add(f"a database cannot be read: {error}")
         return findings.lines
@@ -137,16 +83,6 @@ async def verify(
     return findings.lines
 
 
-def _wrong_sums(databases: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    """Return what is wrong with the sums, by the check and the session or contributor (or "") that it is wrong for."""
-    wrong: dict[tuple[str, str], str] = {}
-    for name, query in SUMS.items():
-        for row in databases.execute(query, {"rounding": ROUNDING_POINTS} if ":rounding" in query else {}):
-            key = name, row[0] if isinstance(row[0], str) else ""
-            wrong[key] = f"databases: it does not hold that {name}: {row}"
-    return wrong
-
-
 async def _staying_wrong(layout: DataLayout, findings: "_Findings", wrong: dict[tuple[str, str], str]) -> list[str]:
     """Look at wrong sums again for `SETTLING_S`, each time in new snapshots; return those that stay wrong."""
     deadline = trio.current_time() + SETTLING_S
@@ -155,7 +91,7 @@ async def _staying_wrong(layout: DataLayout, findings: "_Findings", wrong: dict[
         with _snapshot(layout, findings) as databases:
             if databases is None:
                 break
-            current = _wrong_sums(databases)
+            current = wrong_sums(databases)
         wrong = {key: current[key] for key in wrong if key in current}
     return list(wrong.values())
 
@@ -241,7 +177,11 @@ async def _project_expected(
         seen, seen_by_ledger = _positions(databases, "main"), _positions(databases, "ledger")
         for name in JournalName:
             n = 0
-            for batch in _checked_lines(layout, name, findings):
+            journal = StoredJournal.of(layout, name)
+            for foreign in journal.foreign_names():
+                findings.add(f"{name}: {foreign!r} in its folder is not the journal's and is left alone: move it away")
+            scan = journal.scan()
+            while batch := await _next_batch(scan, name, findings):
                 n = batch[-1].position.n
                 new = [each for each in batch if each.position.n <= seen.get(name, 0)]
                 if new:
@@ -255,83 +195,22 @@ async def _project_expected(
         await restore_trust(ledger, trusted)
 
 
-def _checked_lines(layout: DataLayout, name: JournalName, findings: _Findings) -> Iterator[list[Committed]]:
-    """Yield a journal's good lines in batches, up to the first bad one."""
-    files = OsFileSystem()
-    directory = layout.journal(name)
-    if not directory.is_dir():
-        return
-    batch: list[Committed] = []
-    for item in scan(files, directory, Start()):
-        if isinstance(item, BadLine):
-            later = good_line_of_a_later_batch(files, directory, item)
-            if later is not None:
-                findings.add(f"{name}: {item.what} at byte {item.offset} of {item.day}.jsonl, before line {later.n}")
-            break
-        committed = _parsed(name, item, findings)
-        if committed is not None:
-            batch.append(committed)
-        if len(batch) >= PROJECTED_LINES:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+async def _next_batch(scan: Scan, name: JournalName, findings: _Findings) -> list[Committed]:
+    """Return a journal's next good lines; none at its end, or where it is damaged."""
+    try:
+        async for lines in scan:
+            batch = [each for line in lines if (each := _parsed(name, line, findings)) is not None]
+            if batch:
+                return batch
+    except JournalDamage as damage:
+        findings.add(f"{name}: {damage.what}")
+    return []
 
 
-def _parsed(name: JournalName, line: Line, findings: _Findings) -> Committed | None:
-    place = f"{name}: line {line.position.n} at byte {line.position.offset} of {line.position.day}.jsonl"
+def _parsed(name: JournalName, line: StoredLine, findings: _Findings) -> Committed | None:
     try:
         record = parse_line(name, line.text)
     except LineError as error:
-        findings.add(f"{place}: {error}")
+        findings.add(f"{name}: {line.where}: {error}")
         return None
     return Committed(record, line.position)
-
-
-def _compare(databases: sqlite3.Connection, schema: str, expected_path: Path, findings: _Findings) -> None:
-    """Compare each table of a database with the expected one, both read in the order of the primary key."""
-    expected = sqlite3.connect(expected_path)
-    try:
-        tables = expected.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-        for (table,) in tables.fetchall():
-            columns = expected.execute(f"PRAGMA table_info({table})").fetchall()
-            names = [column[1] for column in columns]
-            keys = [column[1] for column in sorted(columns, key=lambda column: column[5]) if column[5]]
-            listed = ", ".join(f'"{column}"' for column in names)
-            order = ", ".join(f'"{column}"' for column in keys)
-            stored = databases.execute(f"SELECT {listed} FROM {schema}.{table} ORDER BY {order}")  # noqa: S608
-            projected = expected.execute(f"SELECT {listed} FROM {table} ORDER BY {order}")  # noqa: S608
-            places = [names.index(key) for key in keys]
-            for finding in _differences(names, places, iter(stored), iter(projected)):
-                findings.add(f"{'sessions.db' if schema == 'main' else 'ledger.db'}: table {table}: {finding}")
-    finally:
-        expected.close()
-
-
-def _differences(
-    names: list[str], keys: list[int], stored: Iterator[tuple[object, ...]], projected: Iterator[tuple[object, ...]]
-) -> Iterator[str]:
-    """Merge two row streams in key order and say how they differ; values that may be sealed are not shown."""
-
-    def key_of(row: tuple[object, ...]) -> tuple[object, ...]:
-        return tuple(row[place] for place in keys)
-
-    def order_of(row: tuple[object, ...]) -> list[tuple[int, Any]]:
-        # Damage may change a value's type; SQLite's order of types is this one.
-        return [(TYPE_ORDER[type(value)], 0 if value is None else value) for value in key_of(row)]
-
-    have, want = next(stored, None), next(projected, None)
-    while have is not None or want is not None:
-        if want is None or (have is not None and order_of(have) < order_of(want)):
-            assert have is not None
-            yield f"row {key_of(have)} does not follow from the journals"
-            have = next(stored, None)
-        elif have is None or order_of(want) < order_of(have):
-            yield f"row {key_of(want)} is missing"
-            want = next(projected, None)
-        else:
-            if have != want:
-                for name, one, other in zip(names, have, want, strict=True):
-                    if one != other:
-                        yield f"row {key_of(have)}: {name} is {one!r}, and the journals say {other!r}"
-            have, want = next(stored, None), next(projected, None)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.databases.database import Database, DatabaseStatistics, Query, Row, Statement, Value, open_database
+from persistence.databases.database import Database, DatabaseStatistics, Query, Row, Statement, Value
 from persistence.databases.migrations import Schema
+from persistence.databases.opening import open_database
 from persistence.files.file_system import Buffer, OsFile, OsFileSystem
 from persistence.settings.storage import StorageSettings
 

@@ -10,7 +10,7 @@ from unittest import mock
 
 from actors.sessions.session import SessionActor
 from central_command import service
-from persistence.databases import database, migrations
+from persistence.databases import migrations, opening
 from persistence.keys import sealing
 from tests.crash.failpoints import Death
 
@@ -90,13 +90,13 @@ def _mortal_actors(death: Death) -> type[SessionActor]:
 def failpoints_within(death: Death) -> Iterator[None]:
     """Count these operations, too, for as long as the context lasts."""
     sync_key_folder = _counted(sealing._sync_folder, death, "sync folder of master.key:")
-    sync_data_folder = _counted(database._sync_folder, death, "sync new database in")
+    sync_data_folder = _counted(opening._sync_folder, death, "sync new database in")
     with ExitStack() as stack:
         for target, name, replacement in (
             (sealing, "os", _CountedOs(death)),
             (sealing, "_sync_folder", sync_key_folder),
             (Path, "hardlink_to", _counted(Path.hardlink_to, death, "link")),
-            (database, "_sync_folder", sync_data_folder),
+            (opening, "_sync_folder", sync_data_folder),
             (migrations, "split_statements", _counted_statements(death)),
             (service, "SessionActor", _mortal_actors(death)),
         ):

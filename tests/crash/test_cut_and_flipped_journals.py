@@ -13,9 +13,9 @@ import trio
 from actors.sessions.outcomes import Accepted
 from persistence.files.failures import StorageDamage
 from persistence.files.memory import MemoryFileSystem
-from persistence.format.records import JournalName
-from persistence.journals.lines import parse_frame, parse_line
-from persistence.journals.recovery import Recovery, Start
+from persistence.format.records import JournalName, Mark
+from persistence.journals.framing import parse_frame
+from persistence.journals.recovery import Recovery
 from tests.crash.acknowledged import lines_of, rows
 from tests.running_service import Running, running, settings_with
 from tests.stored_state import at_once, findings
@@ -80,21 +80,19 @@ class Recovered(NamedTuple):
     torn: bytes
 
 
-def recover(octets: bytes, start: Start | None = None) -> Recovered:
+def recover(octets: bytes, start: Mark | None = None) -> Recovered:
     """Recover these bytes in memory; raises StorageDamage."""
     files = MemoryFileSystem()
     for folder in (FOLDER, TORN):
         files.make_directory(folder)
     path = FOLDER / f"{DAY}.jsonl"
     files.create(path).write_at([octets], 0)
-    name = JournalName.ENVELOPES
     recovery = Recovery(
-        name,
+        JournalName.ENVELOPES,
         FOLDER,
-        start or Start(),
+        start or Mark(),
         files=files,
         torn_directory=TORN,
-        parse=lambda line: parse_line(name, line),
         batch_bytes_max=1_000_000,
     )
     count = sum(len(batch) for batch in recovery.batches())

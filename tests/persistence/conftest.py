@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import trio_asyncio
 
-from persistence.databases.database import Database, open_database, open_inline_database
+from persistence.databases.database import Database
 from persistence.databases.migrations import Schema
+from persistence.databases.opening import open_database, open_inline_database
 from persistence.settings.storage import StorageSettings
 
 APPLIED_AT = "2026-11-20T10:00:00.000000Z"

@@ -31,13 +31,12 @@ SQL = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|PRAGMA|ATTACH|
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*(?: \+ 1)?")
 SQL_PIECES = {
     "persistence/databases/counters.py": {"table"},
-    "persistence/databases/database.py": {
-        "'FULL' if durable else 'NORMAL'",
-        "settings.wal_checkpoint_pages",
-        "waiting_ms",
-    },
+    "persistence/databases/connection.py": {"waiting_ms"},
+    "persistence/databases/opening.py": {"settings.wal_checkpoint_pages"},
+    "persistence/databases/sqlite_database.py": {"'FULL' if durable else 'NORMAL'"},
     "persistence/upkeep/rebuilding.py": {"schema", "table", "columns"},
-    "persistence/upkeep/verification.py": {"schema", "table", "listed", "order"},
+    "persistence/upkeep/comparison.py": {"table", "listed", "order", "schema"},
+    "persistence/upkeep/verification.py": {"schema"},
     "central_command/client/spool/spool.py": {"condition", "assignment", "only"},
 }
 """What is put into SQL text other than by parameters and constants of a module, each looked at: names of tables and

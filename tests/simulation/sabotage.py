@@ -189,7 +189,7 @@ SABOTAGES: dict[str, Sabotage] = {
     ),
     "keys are not synced": Sabotage(noticed="the key of .* before it was durable", keys_unsynced=True),
     "recovery reads before it syncs": Sabotage(
-        noticed="before .* durable", patches=((recovery, "_sync", lambda _files, _directory, _first_day: None),)
+        noticed="before .* durable", patches=((recovery, "_sync", lambda _files, _first_day: None),)
     ),
     "what is torn is not cut off": Sabotage(
         noticed="checksum|whole line|damaged|number|before it was durable", skipped=frozenset({"truncate"})

@@ -16,9 +16,9 @@ from msgspec import structs
 from trio.testing import MockClock
 
 from central_command.settings.configuration import Settings
-from persistence.databases.database import open_inline_database
 from persistence.databases.key_check import check_key
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
+from persistence.databases.opening import open_inline_database
 from persistence.format import times
 from persistence.keys.sealing import Sealer, load_master_key
 from persistence.storage import open_storage

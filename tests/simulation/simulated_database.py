@@ -26,9 +26,9 @@ from persistence.databases.database import (
     Row,
     Statement,
     Value,
-    open_inline_database,
 )
 from persistence.databases.migrations import Schema
+from persistence.databases.opening import open_inline_database
 from persistence.settings.storage import StorageSettings
 from tests.simulation.randomness import Stream
 from tests.simulation.simulated_disk import Crashed, Gate, When

@@ -139,6 +139,29 @@ async def test_what_is_read_back_from_the_journal_gives_the_same_trajectory(tmp_
     assert await trajectory_text(tmp_path / "read", chosen, restart=bounds == "restart") == buffered
 
 
+async def test_a_line_that_was_changed_is_not_stitched(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The close is acknowledged, a sentence says what is damaged, nothing is credited, and others go on."""
+    chosen = settings_with(sessions={"chunk_buffer_bytes_max": 1})
+    async with running(tmp_path, settings=chosen) as run:
+        damaged, other = await run.open("sess_damaged"), await run.open("sess_other")
+        for client in (damaged, other):
+            await run.send(client.chunk())
+        (path,) = (tmp_path / "envelopes").iterdir()
+        text = path.read_bytes()
+        path.write_bytes(text.replace(b"thought", b"thoughT", 1))
+        for client in (damaged, other):
+            assert isinstance(await run.send(client.close()), Accepted)
+        assert isinstance(await finished(run, "sess_other"), Closed)
+        await run.projected()
+        assert credits_of(run) == [("sess_other", 15.0)]
+        sentence = f"was ended: the envelopes journal is damaged: no line 1 that is whole at byte 0 of {path.name}"
+        assert any(sentence in record.message and not record.exc_info for record in caplog.records)
+        with path.open("r+b") as file:
+            file.write(text)
+        assert isinstance(await finished(run, "sess_damaged"), Closed)
+    assert await findings(tmp_path) == []
+
+
 async def test_buffers_are_given_back_when_sessions_end(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with running(tmp_path) as run:
         for number in range(3):

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from datetime import date
 
 from persistence.databases.counters import Counters
-from persistence.databases.database import Database, Statement, open_inline_database
+from persistence.databases.database import Database, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_inline_database
 from persistence.databases.reports import DayReport, ModelReport, ProviderReport, Summary
 from persistence.settings.storage import StorageSettings
 

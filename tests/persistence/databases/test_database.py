@@ -9,19 +9,10 @@ from typing import Protocol
 import pytest
 import trio
 
-from persistence.databases.database import (
-    REST_ROWS,
-    Connection,
-    Database,
-    DatabaseFailure,
-    DatabaseFull,
-    Row,
-    SqliteDatabase,
-    Statement,
-    ThreadedConnection,
-    failure_of,
-)
+from persistence.databases.connection import REST_ROWS, Connection, ThreadedConnection
+from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Row, Statement, failure_of
 from persistence.databases.migrations import Schema
+from persistence.databases.sqlite_database import SqliteDatabase
 
 
 class OpenDatabase(Protocol):
@@ -144,7 +135,7 @@ async def test_a_long_transaction_rests_now_and_then_unless_it_is_durable(
 ) -> None:
     """What runs in place disturbs nobody else, and never rests."""
     rests: list[float] = []
-    monkeypatch.setattr("persistence.databases.database.time.sleep", rests.append)
+    monkeypatch.setattr("persistence.databases.connection.time.sleep", rests.append)
     async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
         writer = inside(database)._writer
         rows = [(-number,) for number in range(3 * REST_ROWS)]

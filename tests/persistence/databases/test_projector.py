@@ -8,16 +8,18 @@ import pytest
 import trio
 import trio.testing
 
-from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Statement, open_inline_database
+from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import INSERT_ENVELOPE
-from persistence.databases.projector import ProjectedPosition, Projector
+from persistence.databases.projector import Projector
 from persistence.format.records import (
     ClosedBy,
     Committed,
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
+    Mark,
     Position,
     Record,
     TrajectoryRecord,
@@ -104,9 +106,9 @@ async def test_what_is_submitted_is_projected_in_batches_with_its_position() -> 
         assert await count(sessions, "processed_envelopes") == 7
         assert await count(ledger, "credits") == 2
         assert projector.positions() == {
-            ENVELOPES: ProjectedPosition(7, "2026-11-20", 70),
-            JournalName.REFUSED: ProjectedPosition(),
-            TRAJECTORIES: ProjectedPosition(2, "2026-11-20", 20),
+            ENVELOPES: Mark(7, "2026-11-20", 70),
+            JournalName.REFUSED: Mark(),
+            TRAJECTORIES: Mark(2, "2026-11-20", 20),
         }
         statistics = projector.statistics()
         assert (statistics.lines_waiting, statistics.lines_projected, statistics.batches) == (0, 9, 3)

@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Statement, open_inline_database
+from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Statement
 from persistence.databases.migrations import SESSIONS_SCHEMA, Schema
+from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import project_sessions
 from persistence.databases.registry import (
     AcceptedEnvelope,

@@ -6,8 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from persistence.databases.database import Database, DatabaseStatistics, Row, Statement, open_inline_database
+from persistence.databases.database import Database, DatabaseStatistics, Row, Statement
 from persistence.databases.migrations import SESSIONS_SCHEMA
+from persistence.databases.opening import open_inline_database
 from persistence.databases.remembered_rows import QUERIES_MAX, RememberedRows
 from persistence.settings.storage import StorageSettings
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from persistence.files.file_system import inline
 from persistence.files.memory import MemoryFileSystem
 from persistence.files.space import Space
-from persistence.format.records import Committed, JournalName
-from persistence.journals.journal import Journal, Tail
+from persistence.format.records import Committed, JournalName, Mark
+from persistence.journals.journal import Journal
+from persistence.journals.writing import JournalEnd
 from persistence.settings.storage import StorageSettings
 
 FOLDER = Path("/data/envelopes")
@@ -37,17 +38,15 @@ class Disk:
         assert name is JournalName.ENVELOPES
         self.committed += items
 
-    def journal(self, tail: Tail | None = None) -> Journal:
+    def journal(self, tail: Mark | None = None) -> Journal:
         space = Space(FOLDER, files=self.files, clock=lambda: self.now, settings=self.settings, stored_bytes=0)
         return Journal(
-            JournalName.ENVELOPES,
-            FOLDER,
-            tail or Tail(),
-            files=self.files,
+            JournalEnd(JournalName.ENVELOPES, FOLDER, tail or Mark(), files=self.files, clock=lambda: self.now),
             offload=inline,
-            clock=lambda: self.now,
+            offload_reading=inline,
             space=space,
             settings=self.settings,
+            stored_bytes=0,
             committed=self._commit,
             has_room_behind=lambda: self.room_behind,
         )

@@ -8,7 +8,8 @@ import trio.testing
 
 from persistence.files.failures import StorageFailure
 from persistence.format.records import ClosedBy, EnvelopeKind, EnvelopeRecord, Position
-from persistence.journals.journal import FRAME_BYTES_MAX, AppendRefused, Line
+from persistence.journals.framing import FRAME_BYTES_MAX
+from persistence.journals.journal import AppendRefused, Line
 from tests.persistence.journals.journal_disk import Disk
 
 

@@ -10,9 +10,10 @@ import trio
 import trio.testing
 
 from persistence.files.failures import StorageFailure
-from persistence.format.records import EnvelopeKind, EnvelopeRecord, Position
-from persistence.journals.journal import AppendRefused, Tail
-from persistence.journals.lines import parse_envelope_line, parse_frame
+from persistence.format.records import EnvelopeKind, EnvelopeRecord, Mark, Position
+from persistence.journals.framing import parse_frame
+from persistence.journals.journal import AppendRefused
+from persistence.journals.lines import parse_envelope_line
 from tests.persistence.journals.journal_disk import FOLDER, NOON, Disk
 
 DAY_S = 86_400.0
@@ -111,7 +112,7 @@ async def test_nothing_is_answered_before_the_sync() -> None:
     disk = Disk()
     answered_at_sync: list[bool] = []
     done = trio.Event()
-    journal = disk.journal(Tail(n=0, day="2026-11-20", offset=0))
+    journal = disk.journal(Mark(n=0, day="2026-11-20", offset=0))
     disk.files.create(FOLDER / "2026-11-20.jsonl")
     original = disk.files.before
 
@@ -218,11 +219,11 @@ async def test_a_disk_that_cannot_be_relied_on_ends_the_journal(operation: str, 
     answers: list[object] = []
     with pytest.RaisesGroup(StorageFailure):
         async with trio.open_nursery() as nursery:
-            journal = disk.journal(Tail(n=0, day="2026-11-20", offset=0))
+            journal = disk.journal(Mark(n=0, day="2026-11-20", offset=0))
             disk.fail[operation] = OSError(number, "failed")
             nursery.start_soon(journal.run)
             if operation == "read":
-                await journal.read([("2026-11-20", 0, 5)])
+                await journal.read([Position(n=1, day="2026-11-20", offset=0, length=5, at=NOON)])
             answers.append(await journal.append(record(1), members(1)))
     assert answers == []
     assert disk.committed == []
@@ -288,7 +289,7 @@ async def test_lines_are_read_back_by_their_place() -> None:
         for number in range(3):
             position = await journal.append(record(number), members(number))
             assert isinstance(position, Position)
-            places.append((position.day, position.offset, position.length))
+            places.append(position)
             disk.now += DAY_S
         journal.close()
     lines = await journal.read([places[2], places[0]])

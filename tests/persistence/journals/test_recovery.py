@@ -9,10 +9,9 @@ import pytest
 
 from persistence.files.failures import StorageDamage
 from persistence.files.memory import MemoryFileSystem
-from persistence.format.records import Committed, JournalName
-from persistence.journals.journal import Tail
-from persistence.journals.lines import parse_line
-from persistence.journals.recovery import Recovery, Start, days_of, stored_bytes
+from persistence.format.records import Committed, JournalName, Mark
+from persistence.journals.recovery import Recovery
+from persistence.journals.stored import StoredJournal
 
 FOLDER, TORN = Path("/data/envelopes"), Path("/data/torn")
 
@@ -55,20 +54,22 @@ class Folder:
             return {}
         return {name: self.files.open(TORN / name).read_at(0, 10**9) for name in names}
 
-    def recover(self, start: Start | None = None, batch_bytes_max: int = 10**6) -> tuple[list[Committed], Tail]:
+    def recover(self, start: Mark | None = None, batch_bytes_max: int = 10**6) -> tuple[list[Committed], Mark]:
         recovery = self.recovery(start, batch_bytes_max)
         return [committed for batch in recovery.batches() for committed in batch], recovery.tail
 
-    def recovery(self, start: Start | None = None, batch_bytes_max: int = 10**6) -> Recovery:
+    def recovery(self, start: Mark | None = None, batch_bytes_max: int = 10**6) -> Recovery:
         return Recovery(
             JournalName.ENVELOPES,
             FOLDER,
-            start or Start(),
+            start or Mark(),
             files=self.files,
             torn_directory=TORN,
-            parse=lambda text: parse_line(JournalName.ENVELOPES, text),
             batch_bytes_max=batch_bytes_max,
         )
+
+    def stored(self) -> StoredJournal:
+        return StoredJournal(JournalName.ENVELOPES, FOLDER, files=self.files)
 
 
 def numbers(committed: list[Committed]) -> list[int]:
@@ -77,22 +78,22 @@ def numbers(committed: list[Committed]) -> list[int]:
 
 def test_an_empty_journal_starts_at_nothing() -> None:
     """No file yet is no damage."""
-    assert Folder().recover() == ([], Tail())
+    assert Folder().recover() == ([], Mark())
 
 
 def test_lines_after_the_projected_position_are_found_in_order_over_days() -> None:
     """Reading starts where the databases are, and the places are those of the lines."""
     first, second, third = line(1), line(2), line(3)
     folder = Folder(d2026_11_20=first + second, d2026_11_21=third)
-    committed, tail = folder.recover(Start(n=1, day="2026-11-20", offset=len(first)))
+    committed, tail = folder.recover(Mark(n=1, day="2026-11-20", offset=len(first)))
     assert numbers(committed) == [2, 3]
     assert [(c.position.day, c.position.offset, c.position.length) for c in committed] == [
         ("2026-11-20", len(first), len(second)),
         ("2026-11-21", 0, len(third)),
     ]
     assert [c.record.envelope_id for c in committed] == ["env_2", "env_3"]
-    assert tail == Tail(n=3, day="2026-11-21", offset=len(third))
-    assert stored_bytes(folder.files, FOLDER) == len(first + second + third)
+    assert tail == Mark(n=3, day="2026-11-21", offset=len(third))
+    assert folder.stored().statistics().stored_bytes == len(first + second + third)
 
 
 def test_batches_are_bounded() -> None:
@@ -118,7 +119,7 @@ def test_a_journal_cut_at_any_byte_of_its_last_commit_loses_only_that() -> None:
         assert numbers(committed) == [1, 2, 3, 4][: 2 + whole]
         expected = kept + b"".join([line(3, batch=3), line(4, batch=3)][:whole])
         assert folder.text("2026-11-20") == expected
-        assert tail == Tail(n=2 + whole, day="2026-11-20", offset=len(expected))
+        assert tail == Mark(n=2 + whole, day="2026-11-20", offset=len(expected))
         rest = (kept + last[:cut])[len(expected) :]
         assert folder.torn() == ({f"envelopes-2026-11-20-{len(expected)}.part": rest} if rest else {})
         assert folder.recover() == (committed, tail)
@@ -155,7 +156,7 @@ def test_damage_is_seen_across_days() -> None:
     folder.put("2026-11-21", b"")
     committed, tail = folder.recover()
     assert numbers(committed) == [1]
-    assert tail == Tail(n=1, day="2026-11-21", offset=0)
+    assert tail == Mark(n=1, day="2026-11-21", offset=0)
 
 
 @pytest.mark.parametrize("numbers_on_disk", [(1, 3), (1, 2, 2), (1, 2, 1), (2,)])
@@ -169,11 +170,11 @@ def test_numbers_that_do_not_follow_are_damage(numbers_on_disk: tuple[int, ...])
 @pytest.mark.parametrize(
     ("days", "start", "message"),
     [
-        ({"d2026_11_20": b""}, Start(n=1, day="2026-11-20", offset=10), "holds 0 bytes"),
-        ({}, Start(n=1, day="2026-11-20", offset=10), "is missing"),
+        ({"d2026_11_20": b""}, Mark(n=1, day="2026-11-20", offset=10), "holds 0 bytes"),
+        ({}, Mark(n=1, day="2026-11-20", offset=10), "is missing"),
     ],
 )
-def test_databases_that_have_seen_more_are_damage(days: dict[str, bytes], start: Start, message: str) -> None:
+def test_databases_that_have_seen_more_are_damage(days: dict[str, bytes], start: Mark, message: str) -> None:
     """A journal that lost what was projected from it is not served."""
     with pytest.raises(StorageDamage, match=message):
         Folder(**days).recover(start)
@@ -237,8 +238,28 @@ def test_any_flipped_bit_is_noticed() -> None:
                 folder.recover()
 
 
-def test_only_journal_files_are_days() -> None:
-    """Other files in the folder are left alone."""
-    folder = Folder(d2026_11_21=b"", d2026_11_20=b"")
-    folder.files.create(FOLDER / "notes.txt")
-    assert days_of(folder.files, FOLDER) == ["2026-11-20", "2026-11-21"]
+@pytest.mark.parametrize(
+    "name",
+    ["notes.jsonl", "2026-11-28-copy.jsonl", ".2026-11-28.jsonl.swp", "2026-11-28.jsonl~", "2026-13-28.jsonl", "x.txt"],
+)
+def test_a_foreign_name_is_left_alone_and_said(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Wherever it stands in the alphabet: the journal ends where its own last file does."""
+    folder = Folder(d2026_11_20=line(1), d2026_11_21=line(2) + line(3)[:-9])
+    folder.files.create(FOLDER / name).write_at([b"mine"], 0)
+    committed, tail = folder.recover()
+    assert numbers(committed) == [1, 2]
+    assert tail == Mark(n=2, day="2026-11-21", offset=len(line(2)))
+    assert folder.files.open(FOLDER / name).read_at(0, 99) == b"mine"
+    assert folder.stored().foreign_names() == [name]
+    assert folder.stored().statistics().stored_bytes == len(line(1) + line(2))
+    assert f"the folder of the envelopes journal holds {name!r}, which the journal leaves alone" in caplog.text
+
+
+def test_many_foreign_names_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    folder = Folder(d2026_11_20=line(1))
+    for number in range(9):
+        folder.files.create(FOLDER / f"note{number}")
+    folder.files.create(FOLDER / "lost+found")
+    folder.recover()
+    (record,) = caplog.records
+    assert "'note3', 'note4' and 4 more, which" in record.message

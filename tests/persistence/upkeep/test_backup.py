@@ -194,6 +194,31 @@ async def test_a_journal_that_is_damaged_where_the_databases_have_not_been_is_no
     assert not (tmp_path / "backup").exists()
 
 
+@pytest.mark.parametrize("line", [0, -1])
+async def test_a_line_that_was_changed_after_the_databases_saw_it_is_not_backed_up(tmp_path: Path, line: int) -> None:
+    """In the middle, or at the end, where it would look torn: an older backup may have it whole."""
+    async with running(tmp_path / "data") as run:
+        await fill(run)
+    journal = only(tmp_path / "data", "envelopes/*")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b"thought", b"thoughT")
+    journal.write_bytes(b"".join(lines))
+    with pytest.raises(
+        StorageDamage, match=r"the envelopes journal holds a line that fails its checksum at byte \d+ of"
+    ):
+        make(tmp_path / "data", tmp_path / "backup")
+    assert names(tmp_path) == {"data"}
+
+
+async def test_what_is_no_file_of_a_journal_is_not_backed_up(tmp_path: Path) -> None:
+    async with running(tmp_path / "data") as run:
+        await fill(run)
+    (tmp_path / "data" / "envelopes" / "2026-11-28-copy.jsonl").write_bytes(b"mine")
+    make(tmp_path / "data", tmp_path / "backup")
+    assert len(names(tmp_path / "backup", "envelopes/*")) == 1
+    assert (await restored(tmp_path / "backup", tmp_path / "again")).findings == []
+
+
 async def test_nobody_else_can_read_a_backup_or_what_is_restored(tmp_path: Path, backup: Path) -> None:
     """Folders 0700, files 0600, whatever the umask is."""
     before = os.umask(0)
@@ -247,7 +272,7 @@ async def test_what_comes_while_lengths_are_noted_leaves_no_trajectory_without_i
         await run.send(going_on.chunk(2))
         await run.send(going_on.close())
         await finished(run, "sess_open")
-    noted = backup_module._parts
+    noted = backup_module.parts_of
     calls: list[str] = []
 
     def noting(layout: DataLayout, journal: JournalName) -> Any:
@@ -257,7 +282,7 @@ async def test_what_comes_while_lengths_are_noted_leaves_no_trajectory_without_i
         calls.append(journal)
         return noted(layout, journal)
 
-    monkeypatch.setattr(backup_module, "_parts", noting)
+    monkeypatch.setattr(backup_module, "parts_of", noting)
     manifest = make(tmp_path / "live", tmp_path / "backup")
     assert [manifest.lines(name) for name in ("envelopes", "trajectories")] == [5, 1]
     assert (await restored(tmp_path / "backup", tmp_path / "again")).findings == []

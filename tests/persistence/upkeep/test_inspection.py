@@ -24,6 +24,22 @@ async def test_a_trajectory_is_found_by_its_session(stored: Path) -> None:
     ]
 
 
+async def test_a_trajectory_that_was_changed_is_not_shown(stored: Path) -> None:
+    """Nor one whose line stands elsewhere than the index says."""
+    path = min((stored / "trajectories").iterdir())
+    text = path.read_bytes()
+    for changed in (text.replace(b"thought", b"thoughT", 1), b" " + text, b""):
+        path.write_bytes(changed)
+        with pytest.raises(StorageDamage, match=rf"the trajectories journal is damaged: .* byte 0 of {path.name}"):
+            await inspection.trajectory_line(stored, SETTINGS, "sess_told")
+
+
+async def test_a_file_that_is_none_of_a_journal_s_is_in_no_figure(stored: Path) -> None:
+    before = await inspection.read_statistics(stored, SETTINGS, days=1, leaders=1)
+    (stored / "envelopes" / "notes.jsonl").write_bytes(b"mine")
+    assert await inspection.read_statistics(stored, SETTINGS, days=1, leaders=1) == before
+
+
 async def test_lists_and_figures_are_read_beside_the_server(stored: Path) -> None:
     """Filters count before the limit; a folder that is no data directory is said to be none."""
     rows = await inspection.list_sessions(stored, SETTINGS, closed=True, limit=2)

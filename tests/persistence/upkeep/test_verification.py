@@ -101,6 +101,18 @@ async def test_a_changed_line_is_found(stored: Path) -> None:
     assert any(f"a line that fails its checksum at byte 0 of {path.name}" in finding for finding in found), found
 
 
+async def test_what_is_no_file_of_a_journal_is_said_and_nothing_is_made_of_it(stored: Path) -> None:
+    """It is neither read nor changed."""
+    for name in ("2026-11-28-copy.jsonl", "notes.jsonl"):
+        (stored / "envelopes" / name).write_bytes(b"mine")
+    assert await findings(stored) == [
+        f"envelopes: {name!r} in its folder is not the journal's and is left alone: move it away"
+        for name in ("2026-11-28-copy.jsonl", "notes.jsonl")
+    ]
+    assert "9 envelopes lines" in await rebuilt(stored)
+    assert (stored / "envelopes" / "notes.jsonl").read_bytes() == b"mine"
+
+
 async def test_missing_databases_are_found(stored: Path) -> None:
     """The finding says what to do."""
     (stored / "ledger.db").unlink()

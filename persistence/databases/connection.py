@@ -1,0 +1,143 @@
+"""One connection to SQLite, over aiosqlite or in place, and what is done on it in one go.
+
+aiosqlite awaits asyncio futures, so it runs under the loop of `opening.bridge_to_asyncio`. Each call crosses a thread
+and costs about half a millisecond, whatever it does: so a transaction is one call.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
+
+import aiosqlite
+from trio_asyncio import aio_as_trio
+
+from persistence.databases.database import Query, Row, Statement, Value
+
+T = TypeVar("T")
+
+REST_ROWS: Final = 50
+"""Rows between two rests of a transaction that is not durable: half a millisecond's work."""
+
+
+class Connection(Protocol):
+    """What a database needs of a connection; errors are `sqlite3.Error`."""
+
+    rest_s: float
+    """Seconds to rest after every `REST_ROWS` rows of a transaction that is not durable; 0 for never."""
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `work` makes of the connection, in one go: nothing else happens on it meanwhile."""
+        ...
+
+    async def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class ThreadedConnection:
+    """A connection of aiosqlite, called from trio.
+
+    SQLite gives the interpreter's lock away and takes it back with every row. While it does so for a thousand rows on
+    end, a journal's thread and the event loop wait for the lock behind it and behind each other, and a group commit
+    takes several times as long. So projection rests now and then, and takes a little longer; openings do not.
+    """
+
+    rest_s = 0.001
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the connection's thread."""
+        # What all methods of aiosqlite's connection are made of. Through them a transaction would be as many trips to
+        # the thread as it has statements, and each trip costs the event loop more than its statement does.
+        execute = self._connection._execute  # noqa: SLF001
+        answer: T = await aio_as_trio(execute)(work, self._connection._conn)  # noqa: SLF001
+        return answer
+
+    async def close(self) -> None:
+        """Close it and end its thread."""
+        await aio_as_trio(self._connection.close)()
+
+
+class InlineConnection:
+    """A connection of sqlite3, called in place."""
+
+    rest_s = 0.0
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` here and now."""
+        return work(self._connection)
+
+    async def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+
+def set_up(pragmas: Sequence[str], connection: sqlite3.Connection) -> None:
+    """Give a new connection its pragmas."""
+    for pragma in pragmas:
+        connection.execute(pragma).fetchall()
+
+
+def transact(
+    statements: Sequence[Statement], pragma: str | None, rest_s: float, connection: sqlite3.Connection
+) -> list[int]:
+    """Run all statements in one transaction; answer how many rows each changed."""
+    if pragma is not None:
+        # Before BEGIN: within a transaction SQLite ignores it.
+        connection.execute(pragma).fetchall()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        counts = [_run_many(each, rest_s, connection) for each in statements]
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors (a full disk) SQLite has rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return counts
+
+
+def _run_many(statement: Statement, rest_s: float, connection: sqlite3.Connection) -> int:
+    """Run one statement for each of its rows; answer how many rows of the database it changed."""
+    rows, changed = statement.rows, 0
+    if not rows:
+        return 0
+    if not rest_s or len(rows) <= REST_ROWS:
+        return connection.executemany(statement.sql, rows).rowcount
+    for start in range(0, len(rows), REST_ROWS):
+        if start:
+            time.sleep(rest_s)
+        changed += connection.executemany(statement.sql, rows[start : start + REST_ROWS]).rowcount
+    return changed
+
+
+def fetch_all(sql: str, parameters: Sequence[Value], connection: sqlite3.Connection) -> list[Row]:
+    """Return all rows of one query."""
+    return connection.execute(sql, parameters).fetchall()
+
+
+def fetch_snapshot(queries: Sequence[Query], connection: sqlite3.Connection) -> list[list[Row]]:
+    """Return the rows of several queries, from one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        return [fetch_all(sql, parameters, connection) for sql, parameters in queries]
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")  # nothing was written: this only lets go of the snapshot
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the database, as far as no reader holds it."""
+    # Without the wait for whoever reads an older state: what cannot be moved now is moved by a later checkpoint.
+    ((waiting_ms,),) = connection.execute("PRAGMA busy_timeout").fetchall()
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {waiting_ms}").fetchall()

@@ -1,0 +1,74 @@
+"""What a backup takes of a journal, and what is done to the copy. The paths are this room's: others only hand them on.
+
+A journal is copied while it may be written. It only grows, so what stood there when its length was noted is copied as
+it is; the last lines may be some that were just being written, and are checked in the copy. Blocking, raises OSError.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from persistence.files.failures import StorageDamage
+from persistence.files.file_copies import CopiedFile, copy_file
+from persistence.files.file_system import OsFileSystem
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName, Mark
+from persistence.journals.day_files import DayFiles, day_of, name_of
+from persistence.journals.reading import BadLine
+from persistence.journals.scanning import good_line_of_a_later_batch, scan
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A piece of a journal: its path below the data directory, and its bytes; the last may end within a line."""
+
+    path: str
+    size_bytes: int
+
+
+def parts_of(layout: DataLayout, name: JournalName) -> list[Part]:
+    """Return what a journal consists of now."""
+    files = _files(layout, name)
+    return [Part(_path(name, day), files.size_bytes(day)) for day in files.days()]
+
+
+def is_part(path: str) -> bool:
+    """Whether a path below a data directory is that of a journal's part."""
+    folder, _, name = path.partition("/")
+    return folder in {*JournalName} and day_of(name) is not None
+
+
+def copy_part(layout: DataLayout, part: Part, target: Path, progress: Callable[[int], None]) -> CopiedFile:
+    """Copy a part to the same path below the folder `target`; `progress` is told how many bytes each piece had."""
+    return copy_file(layout.root / part.path, target, part.path, size_bytes=part.size_bytes, progress=progress)
+
+
+def cut_torn(copy: DataLayout, name: JournalName, seen: Mark) -> list[str]:
+    """Check every line of a copied journal, and cut off what is torn; return the paths of the parts that were cut.
+
+    `seen` is how far the copied databases have seen it. Raises StorageDamage where a line was changed or is missing.
+    """
+    files = _files(copy, name)
+    bad = next((item for item in scan(files, Mark()) if isinstance(item, BadLine)), None)
+    if bad is None:
+        return []
+    later = good_line_of_a_later_batch(files, bad)
+    if later is not None or bad.expected_n <= seen.n:
+        shown = "good lines after it" if later is not None else f"the databases have seen up to line {seen.n}"
+        raise StorageDamage(
+            f"the {name} journal holds {bad.what} at byte {bad.offset} of {name_of(bad.day)}, and {shown}: if no "
+            "server is running, find out what happened to that file; else try again."
+        )
+    cut = [day for day in files.days() if day >= bad.day]
+    for day in cut:
+        with files.changing(day) as file:
+            file.truncate(bad.offset if day == bad.day else 0)
+    return [_path(name, day) for day in cut]
+
+
+def _files(layout: DataLayout, name: JournalName) -> DayFiles:
+    return DayFiles(OsFileSystem(), layout.journal(name))
+
+
+def _path(name: JournalName, day: str) -> str:
+    return f"{name}/{name_of(day)}"

@@ -1,0 +1,186 @@
+"""Lines out of a journal's files, checked and in order, and what a line means that fails its check. Blocking.
+
+Two kinds of callers. Recovery and copying have the files to themselves, take every line with `scan`, and decide what a
+bad one means. Readers (`next_lines`) may read what another process is just writing, so a bad line is looked at again
+before it counts: a batch begins only after the one before it was synced, so once a good line of a later batch is seen,
+the bad one is either whole by now, or damaged.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Final
+
+from persistence.files.file_system import File
+from persistence.format.records import JournalName, Mark, Position
+from persistence.journals.day_files import DayFiles, name_of
+from persistence.journals.framing import parse_frame
+from persistence.journals.reading import BadLine, JournalDamage, Piece, StoredLine
+
+READ_BYTES: Final = 1_048_576
+"""What is read at once; a line that is longer takes several reads, and as much memory as it is long."""
+
+NOTHING: Final = Piece(())
+
+
+def scan(files: DayFiles, start: Mark) -> Iterator[StoredLine | BadLine]:
+    """Yield a journal's lines from `start` on, in order; a `BadLine`, if there is one, is the last item."""
+    for piece in _pieces(files, start):
+        yield from piece.lines
+        if piece.torn is not None:
+            yield piece.torn
+
+
+def next_lines(name: JournalName, files: DayFiles, start: Mark, end: Mark | None) -> Piece:
+    """Return the lines behind `start`, as many as a read completes: none at the end of the journal.
+
+    `end` is how far the journal is known to be whole: nothing behind it is looked at, and nothing before it can be
+    torn. Raises JournalDamage where a line is missing or changed.
+    """
+    piece = _first_piece(files, start, end)
+    if piece.lines:
+        return Piece(piece.lines)  # what is bad after them is the next call's
+    if end is not None:
+        if piece.torn is not None:
+            raise damage(name, piece.torn)
+        if start.n < end.n:
+            raise JournalDamage(name, f"it ends after line {start.n}, and {end.n} were stored")
+        return NOTHING
+    if piece.torn is None:
+        return NOTHING
+    later = good_line_of_a_later_batch(files, piece.torn)
+    if later is None:
+        return piece
+    again = _first_piece(files, start, end)
+    if again.lines:
+        return Piece(again.lines)
+    raise damage(name, piece.torn, later)
+
+
+def find(files: DayFiles, n: int) -> Mark:
+    """Return where to begin so that line `n` comes after a part of one day at most: what its first lines say.
+
+    A day's file without a good first line is passed over, towards the beginning.
+    """
+    days = files.days()
+    low, high, found = 1, len(days) - 1, Mark()
+    while low <= high and n > 1:
+        middle = (low + high) // 2
+        first, known = None, middle
+        while known >= low and (first := _first_number(files, days[known])) is None:
+            known -= 1
+        if first is not None and first <= n:
+            low, found = middle + 1, Mark(first - 1, days[known], 0)
+        else:
+            high = known - 1
+    return found
+
+
+def read_lines(name: JournalName, files: DayFiles, places: Sequence[Position]) -> list[bytes]:
+    """Read lines by their places, each without its newline; raises JournalDamage when one is not what it was."""
+    lines: list[bytes] = []
+    opened: dict[str, File] = {}
+    try:
+        for place in places:
+            if place.day not in opened:
+                opened[place.day] = _existing(name, files, place)
+            text = opened[place.day].read_at(place.offset, place.length)
+            frame = parse_frame(text) if len(text) == place.length and text.endswith(b"\n") else None
+            if frame is None or frame.n != place.n:
+                raise damage(name, BadLine(place.day, place.offset, place.n, f"no line {place.n} that is whole"))
+            lines.append(text[:-1])
+    finally:
+        for file in opened.values():
+            file.close()
+    return lines
+
+
+def good_line_of_a_later_batch(files: DayFiles, bad: BadLine) -> Position | None:
+    """Return where a good line stands that cannot belong to the commit that the bad line was part of."""
+    for day in files.days():
+        if day < bad.day:
+            continue
+        offset = bad.offset if day == bad.day else 0
+        for texts, is_whole in _texts(files, day, offset):
+            for text in texts:
+                frame = parse_frame(text) if is_whole else None
+                if frame is not None and (frame.batch > bad.expected_n or frame.n < bad.expected_n):
+                    return Position(n=frame.n, day=day, offset=offset, length=len(text) + 1, at=frame.at)
+                offset += len(text) + 1
+    return None
+
+
+def damage(name: JournalName, bad: BadLine, later: Position | None = None) -> JournalDamage:
+    """Say where a journal is damaged; `later` is the line that shows that it is not torn."""
+    follows = ""
+    if later is not None:
+        follows = f", and good lines follow (line {later.n} at byte {later.offset} of {name_of(later.day)})"
+    return JournalDamage(name, f"{bad.what} at byte {bad.offset} of {name_of(bad.day)}{follows}")
+
+
+def _existing(name: JournalName, files: DayFiles, place: Position) -> File:
+    try:
+        return files.open_read_only(place.day)
+    except FileNotFoundError:
+        raise JournalDamage(name, f"{name_of(place.day)} is missing, which holds line {place.n}") from None
+
+
+def _first_piece(files: DayFiles, start: Mark, end: Mark | None) -> Piece:
+    with closing(_pieces(files, start, end)) as pieces:
+        return next(pieces, NOTHING)
+
+
+def _first_number(files: DayFiles, day: str) -> int | None:
+    with closing(_texts(files, day, 0)) as pieces:
+        texts, is_whole = next(pieces, ([], False))
+    frame = parse_frame(texts[0]) if is_whole else None
+    return None if frame is None else frame.n
+
+
+def _pieces(files: DayFiles, start: Mark, end: Mark | None = None) -> Generator[Piece, None, None]:
+    """Yield the lines from `start` on, as many at a time as a read completes, up to `end`, or the first bad one."""
+    n = start.n
+    for day in files.days():
+        if day < start.day or (end is not None and day > end.day):
+            continue
+        offset = start.offset if day == start.day else 0
+        limit = end.offset if end is not None and day == end.day else None
+        for texts, is_whole in _texts(files, day, offset, limit):
+            lines: list[StoredLine] = []
+            for text in texts:
+                frame = parse_frame(text) if is_whole else None
+                if frame is None or frame.n != n + 1:
+                    yield Piece(lines, BadLine(day, offset, n + 1, _what(frame.n if frame else None, n + 1, is_whole)))
+                    return
+                n += 1
+                length = len(text) + 1
+                lines.append(StoredLine(text, Position(n, day, offset, length, frame.at), frame.batch))
+                offset += length
+            yield Piece(lines)
+
+
+def _what(found_n: int | None, expected_n: int, is_whole: bool) -> str:  # noqa: FBT001 (positional is clear here)
+    if found_n is not None:
+        return f"line number {found_n} where {expected_n} belongs"
+    return "a line that fails its checksum" if is_whole else "an incomplete line"
+
+
+def _texts(
+    files: DayFiles, day: str, offset: int, end: int | None = None
+) -> Generator[tuple[list[bytes], bool], None, None]:
+    """Yield a file's lines from `offset` on without their newline, some at a time, and whether the newline was there.
+
+    It was but for the last one, which comes alone. Nothing from byte `end` on is read.
+    """
+    with files.reading(day) as file:
+        parts: list[bytes] = []
+        while block := file.read_at(offset, READ_BYTES if end is None else min(READ_BYTES, end - offset)):
+            offset += len(block)
+            texts = block.split(b"\n")
+            parts.append(texts[0])
+            if len(texts) > 1:
+                texts[0] = b"".join(parts)
+                parts = [texts.pop()]
+                yield texts, True
+        rest = b"".join(parts)
+        if rest:
+            yield [rest], False
