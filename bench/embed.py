@@ -27,6 +27,7 @@ from actors.embedding.settings import EmbeddingSettings, Precision
 
 INPUTS = ("input_ids", "position_ids", "text_ids")
 REQUESTERS = 16
+TIMEOUT_S = 600.0
 TURNS = 5
 TEXTS_DEFAULT = 600
 CHARS_MIN, CHARS_MAX = 5, 500
@@ -94,7 +95,7 @@ async def through_nursery(
     async def requester() -> None:
         for text in left:
             asked_at = time.perf_counter()
-            outcome = await embeddings.embed([text])
+            outcome = await embeddings.embed([text], address="127.0.0.1", timeout_s=TIMEOUT_S)
             assert isinstance(outcome, Embedded), outcome
             assert outcome.embeddings[0].json
             took_s.append(time.perf_counter() - asked_at)
@@ -140,7 +141,8 @@ def measure_throughput(folder: Path, settings: EmbeddingSettings, count: int) ->
 async def _load(folder: Path) -> None:
     async with open_embeddings(EmbeddingSettings(), folder) as embeddings:
         assert await embeddings.wait_loaded() is State.READY, embeddings.detail
-        assert isinstance(await embeddings.embed(["health check"]), Embedded)
+        outcome = await embeddings.embed(["health check"], address="127.0.0.1", timeout_s=TIMEOUT_S)
+        assert isinstance(outcome, Embedded)
 
 
 def load_once(how: str, folder: Path) -> None:

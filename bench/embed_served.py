@@ -161,7 +161,7 @@ def main() -> int:
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as root,
-        running_server(Path(root) / "data", embedding__pending_inputs_max=256) as server,
+        running_server(Path(root) / "data") as server,
     ):
         wait_for_model(server)
         measurements = [

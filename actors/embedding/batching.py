@@ -7,8 +7,8 @@ once both together took a tenth of the time. So a row may hold several texts; th
 
 The policy:
 
-- The oldest text is always taken. So a text with n before it waits for at most n batches, whatever comes after it.
-- Then those nearest to it in length, of the oldest `HORIZON_INPUTS`, as long as the bounds allow. Wide rows cost more
+- The first text is always taken. So a text with n before it waits for at most n batches, whatever comes after it.
+- Then those nearest to it in length, of the first `HORIZON_INPUTS`, as long as the bounds allow. Wide rows cost more
   than narrow ones, so short texts are better off among themselves.
 - The rows' width is chosen among some by what the rectangle costs; texts go into rows longest first, each into the
   first row that has room (first-fit decreasing). Where the last few texts would force wide rows, they are left out.
@@ -27,13 +27,13 @@ import msgspec
 from actors.embedding.settings import TEXT_TOKENS_MAX
 
 HORIZON_INPUTS = 96
-"""Waiting texts that one decision looks at; bounds its time."""
+"""Waiting texts that one decision looks at, here and in the order of turns; bounds its time."""
 
 _EQUAL_COST_WIDTH = 1_200
 """Width at which attention, which grows with the square of it, costs as much as everything else; measured."""
 
-_OVERHEAD_TOKENS = 15
-"""What a batch costs besides its tokens; measured."""
+BATCH_OVERHEAD_COST = 15
+"""What a batch costs besides its texts, as that many tokens in a narrow row would; measured."""
 
 _LEFT_OUT_MAX = 4
 """How many of the texts that would fit may be left for the next batch to make this one's rows narrower."""
@@ -67,17 +67,23 @@ class Batch(msgspec.Struct, frozen=True):
         return len(self.rows) * self.width
 
 
+def text_cost(length: int) -> float:
+    """Return what a text of `length` tokens costs, in the unit of `BATCH_OVERHEAD_COST`."""
+    return length * (1 + length / _EQUAL_COST_WIDTH)
+
+
 def next_batch(lengths: Sequence[int], bounds: BatchBounds) -> Batch:
     """Return the batch to compute next, which holds position 0.
 
-    `lengths` are the waiting texts' tokens, oldest first: at least one, each from 1 to `TEXT_TOKENS_MAX`.
+    `lengths` are the tokens of texts that wait, in the order of their turns: at least one, each from 1 to
+    `TEXT_TOKENS_MAX`.
     """
     assert 0 < max(lengths) <= TEXT_TOKENS_MAX <= bounds.tokens_max
-    oldest = lengths[0]
+    first = lengths[0]
     candidates = range(min(len(lengths), HORIZON_INPUTS))
     chosen: list[int] = []
     tokens = 0
-    for position in sorted(candidates, key=lambda position: (abs(lengths[position] - oldest), position)):
+    for position in sorted(candidates, key=lambda position: (abs(lengths[position] - first), position)):
         if tokens + lengths[position] <= bounds.tokens_max:
             chosen.append(position)
             tokens += lengths[position]
@@ -103,11 +109,11 @@ def _cheapest_layout(chosen: Sequence[int], lengths: Sequence[int], tokens_max: 
 
 
 def _cost(batch: Batch) -> float:
-    return batch.padded_tokens * (1 + batch.width / _EQUAL_COST_WIDTH)
+    return len(batch.rows) * text_cost(batch.width)
 
 
 def _cost_a_token(batch: Batch, lengths: Sequence[int]) -> float:
-    return (_OVERHEAD_TOKENS + _cost(batch)) / sum(lengths[position] for position in batch.positions)
+    return (BATCH_OVERHEAD_COST + _cost(batch)) / sum(lengths[position] for position in batch.positions)
 
 
 def _widths(by_length: Sequence[int], lengths: Sequence[int]) -> Iterator[int]:

@@ -43,9 +43,13 @@ class Embedding:
 
 
 class Embedded(msgspec.Struct, frozen=True):
-    """The embeddings of the texts asked for, in their order."""
+    """The embeddings of the texts asked for, in their order.
+
+    `computed` texts took the engine's time because of this request; the others were known, or under way already.
+    """
 
     embeddings: tuple[Embedding, ...]
+    computed: int = 0
 
     @property
     def tokens(self) -> int:
@@ -59,15 +63,17 @@ class UnavailableReason(StrEnum):
     LOADING = "loading"
     NO_MODEL = "no_model"
     QUEUE_FULL = "queue_full"
+    NO_TIME = "no_time"
     ENGINE_FAILED = "engine_failed"
     TIMED_OUT = "timed_out"
     SHUTTING_DOWN = "shutting_down"
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """None of the texts asked for was embedded."""
+    """None of the texts asked for was embedded; `retry_after_s` when it is known how soon they could be."""
 
     reason: UnavailableReason
+    retry_after_s: int | None = None
 
 
 EmbedOutcome = Embedded | Unavailable

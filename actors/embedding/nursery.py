@@ -1,13 +1,16 @@
 """The nursery that computes embeddings: requests in, batches through one engine, results out.
 
 Theory of operation. A request asks for texts. One that is cached is answered at once; one that is being computed for
-somebody else is waited for with them; the rest go, one computation each, through a bounded channel. A task tokenises
-what comes out of it and puts it among the waiting; another takes batches from the waiting and runs them, one at a time,
-in a thread. There is no timer: when the engine is idle the first text starts at once, and what comes while a batch runs
-is tokenised meanwhile and makes up the next. So the batches grow with the load by themselves.
+somebody else is waited for with them; the rest wait, one computation each, in a queue that is fair to all addresses
+(`fair_queue`). A task tokenises what is near its turn; another takes batches from the queue and runs them, one at a
+time, in a thread. There is no timer: when the engine is idle the first text starts at once, and what comes while a
+batch runs is tokenised meanwhile and makes up the next. So the batches grow with the load by themselves.
 
-- A requester that has gone away leaves its computation behind; one that nobody waits for is dropped before it is
-  tokenised or run. What runs, runs.
+- Clients do not wait for ever. A request that cannot be done within its time-out, as the engine's measured rate and
+  what comes before it in turn tell, is refused at once, with the time after which it could be: nobody computes for
+  somebody who has gone. One whose time-out passes all the same leaves the queue. To know a request's cost only its
+  longest text is tokenised, and the others are taken to be like it: what is refused must cost next to nothing.
+- A requester that has gone away takes what nobody else waits for out of the queue. What runs, runs.
 - A batch that fails answers its own requests only. One that takes longer than `batch_timeout_s` is answered and told to
   stop; one that does not even stop is left behind with its thread and its session, and the next batch gets a fresh
   one. At most `hung_runs_max` are left behind at a time: past that there is no model until one of them ends.
@@ -15,8 +18,8 @@ is tokenised meanwhile and makes up the next. So the batches grow with the load 
 - Leaving tells the running batch or load to stop, and waits for it for `stop_grace_s`: a thread that is inside native
   code while the interpreter ends can take the process down with it.
 
-Bounds: `pending_inputs_max` computations from admission to answer, whichever place they are in; the cache in bytes.
-Whoever waits for them is bounded by the HTTP layer.
+Bounds: `pending_inputs_max` texts and requests from admission to answer, `address_inputs_max` of one address; the cache
+in bytes.
 """
 
 import logging
@@ -25,6 +28,7 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import partial
 from itertools import chain
+from math import ceil
 from pathlib import Path
 from threading import Event as ThreadEvent
 from typing import assert_never
@@ -32,18 +36,27 @@ from typing import assert_never
 import msgspec
 import trio
 
-from actors.embedding.batching import BatchBounds, next_batch
+from actors.embedding.batching import BATCH_OVERHEAD_COST, BatchBounds, next_batch
 from actors.embedding.cache import CacheStatistics, EmbeddingCache
+from actors.embedding.computation import Computation
 from actors.embedding.embedding import Embedded, Embedding, EmbedOutcome, Unavailable, UnavailableReason
-from actors.embedding.engine import Engine, LoadEngine, ModelError, TokenIds
+from actors.embedding.engine import Engine, LoadEngine, ModelError
+from actors.embedding.fair_queue import Asking, FairQueue
 from actors.embedding.jobs import Job, StartJob, ended_within, start_in_thread
 from actors.embedding.loading import load_engine
+from actors.embedding.rate import EngineRate
 from actors.embedding.settings import EmbeddingSettings
 
 log = logging.getLogger("central_command.embedding")
 
 LOAD_RETRY_S_MAX = 3_600.0
 """The longest time between two attempts to load the model."""
+
+_LATER_WORK = 1.2
+"""What an estimated wait is multiplied by, for those who come later and for a machine that has other work as well."""
+
+_TOKENISED_TOGETHER = 8
+"""Texts tokenised before the order of turns is looked at again."""
 
 
 class State(StrEnum):
@@ -61,38 +74,19 @@ class EmbeddingStatistics(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     pending: int
     waiting: int
+    waiting_addresses: int
     hung: int
     embedded: int
     batches: int
     batches_failed: int
     batches_timed_out: int
     refused: int
+    refused_for_time: int
+    expired: int
     dropped: int
     tokens: int
     padding_tokens: int
     cache: CacheStatistics
-
-
-class _Computation:
-    """One text on its way to its embedding, and how many wait for it."""
-
-    __slots__ = ("_settled", "outcome", "text", "tokens", "waiters")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens: TokenIds = ()
-        self.waiters = 0
-        self.outcome: Embedding | Unavailable | None = None
-        self._settled = trio.Event()
-
-    def settle(self, outcome: Embedding | Unavailable) -> None:
-        self.outcome = outcome
-        self._settled.set()
-
-    async def wait(self) -> Embedding | Unavailable:
-        await self._settled.wait()
-        assert self.outcome is not None
-        return self.outcome
 
 
 class EmbeddingNursery:
@@ -104,17 +98,20 @@ class EmbeddingNursery:
         self._start = start
         self._bounds = BatchBounds(settings.batch_tokens_max, settings.batch_inputs_max)
         self._cache = EmbeddingCache(settings.cache_bytes_max)
-        self._channel, self._incoming = trio.open_memory_channel[_Computation](settings.pending_inputs_max)
-        self._pending: dict[str, _Computation] = {}
-        self._waiting: list[_Computation] = []
-        self._arrived = trio.Event()
+        self._pending: dict[str, Computation] = {}
+        self._queue = FairQueue(inputs_max=settings.pending_inputs_max, address_inputs_max=settings.address_inputs_max)
+        self._rate = EngineRate()
+        self._running: tuple[float, float] = (0.0, 0.0)
+        self._untokenised = trio.Event()
+        self._tokenised = trio.Event()
         self._engine: Engine | None = None
         self._hung: list[Job[list[bytes]]] = []
         self._state = State.LOADING
         self._load_decided = trio.Event()
         self._detail = "loading"
         self._embedded = self._batches = self._batches_failed = self._batches_timed_out = 0
-        self._refused = self._dropped = self._tokens = self._padding_tokens = 0
+        self._refused = self._refused_for_time = self._expired = self._dropped = 0
+        self._tokens = self._padding_tokens = 0
 
     def __repr__(self) -> str:
         return f"<EmbeddingNursery {self._state} pending={len(self._pending)}>"
@@ -134,57 +131,95 @@ class EmbeddingNursery:
         await self._load_decided.wait()
         return self._state
 
-    async def embed(self, texts: Sequence[str]) -> EmbedOutcome:
-        """Return the embeddings of the texts in their order, or none at all."""
+    async def embed(self, texts: Sequence[str], *, address: str, timeout_s: float) -> EmbedOutcome:
+        """Return the embeddings of the texts in their order, or none at all.
+
+        `address` is whom the engine's time is charged to, `timeout_s` how long the client waits for all of them.
+        """
         found = [self._cache.get(text) for text in texts]
         if None not in found:
             return Embedded(tuple(embedding for embedding in found if embedding is not None))
         missing = dict.fromkeys(text for text, known in zip(texts, found, strict=True) if known is None)
-        refused = self._admit(text for text in missing if text not in self._pending)
-        if refused is not None:
+        new = sum(text not in self._pending for text in missing)
+        asking = self._ask(tuple(missing), address, timeout_s)
+        if isinstance(asking, Unavailable):
             self._refused += 1
             await trio.lowlevel.checkpoint()
-            return Unavailable(refused)
-        computed = await self._wait_for([self._pending[text] for text in missing])
+            return asking
+        computed = await self._answer(asking, timeout_s)
         if isinstance(computed, Unavailable):
             return computed
-        return Embedded(tuple(known or computed[text] for text, known in zip(texts, found, strict=True)))
+        return Embedded(tuple(known or computed[text] for text, known in zip(texts, found, strict=True)), new)
 
-    def _admit(self, texts: Iterable[str]) -> UnavailableReason | None:
-        """Start the computations of texts, or say why not; without a suspension, so that each is started once."""
+    # Asking
+
+    def _ask(self, texts: Sequence[str], address: str, timeout_s: float) -> Asking | Unavailable:
+        """Queue the texts, or say why not; without a suspension, so that each is computed once."""
         match self._state:
             case State.LOADING:
-                return UnavailableReason.LOADING
+                return Unavailable(UnavailableReason.LOADING)
             case State.FAILED:
-                return UnavailableReason.NO_MODEL
+                return Unavailable(UnavailableReason.NO_MODEL)
             case State.STOPPED:
-                return UnavailableReason.SHUTTING_DOWN
+                return Unavailable(UnavailableReason.SHUTTING_DOWN)
             case State.READY:
-                computations = [_Computation(text) for text in texts]
+                known = [self._pending[text] for text in texts if text in self._pending]
             case _:
                 assert_never(self._state)
-        if len(self._pending) + len(computations) > self._settings.pending_inputs_max:
-            return UnavailableReason.QUEUE_FULL
-        for computation in computations:
-            self._pending[computation.text] = computation
-            self._channel.send_nowait(computation)  # the channel has room for all that may be pending
-        return None
+        if not self._queue.has_room(address, known, len(texts) - len(known)):
+            return Unavailable(UnavailableReason.QUEUE_FULL)
+        try:
+            new = self._computations([text for text in texts if text not in self._pending])
+        except Exception:
+            log.exception("a text could not be tokenised")
+            return Unavailable(UnavailableReason.ENGINE_FAILED)
+        wait_s = self._wait_s(address, [*known, *new])
+        if wait_s > timeout_s:
+            self._refused_for_time += 1
+            return Unavailable(UnavailableReason.NO_TIME, retry_after_s=max(1, ceil(wait_s - timeout_s)))
+        self._pending.update((computation.text, computation) for computation in new)
+        self._untokenised.set()
+        self._tokenised.set()
+        return self._queue.add(address, [self._pending[text] for text in texts])
 
-    @staticmethod
-    async def _wait_for(computations: Sequence[_Computation]) -> dict[str, Embedding] | Unavailable:
-        for computation in computations:
-            computation.waiters += 1
+    def _computations(self, texts: Sequence[str]) -> list[Computation]:
+        """Start one for each text, with its cost as far as the tokens of the longest tell."""
+        if not texts:
+            return []
+        assert self._engine is not None
+        longest = max(texts, key=len)
+        tokens = self._engine.tokenise(longest)
+        computations = [Computation(text, ceil(len(tokens) * len(text) / len(longest))) for text in texts]
+        computations[texts.index(longest)].tokenised(tokens)
+        return computations
+
+    def _wait_s(self, address: str, computations: Iterable[Computation]) -> float:
+        """Return how long a request for these would wait, unless more addresses come."""
+        now = trio.current_time()
+        cost = sum(computation.cost for computation in computations if not computation.is_taken)
+        work = self._queue.cost_until_done(address, cost)
+        batches = 1 + work / self._bounds.tokens_max
+        began_at, running_cost = self._running
+        running_s = max(0.0, began_at + self._rate.seconds(running_cost, now) - now)
+        return (running_s + self._rate.seconds(work + batches * BATCH_OVERHEAD_COST, now)) * _LATER_WORK
+
+    async def _answer(self, asking: Asking, timeout_s: float) -> dict[str, Embedding] | Unavailable:
+        """Wait for the texts of a request; however that ends, what nobody waits for then is out of the queue."""
         embeddings = {}
         try:
-            for computation in computations:
-                outcome = await computation.wait()
-                if isinstance(outcome, Unavailable):
-                    return outcome
-                embeddings[computation.text] = outcome
+            with trio.move_on_after(timeout_s):
+                for computation in asking.computations:
+                    outcome = await computation.wait()
+                    if isinstance(outcome, Unavailable):
+                        return outcome
+                    embeddings[computation.text] = outcome
+                return embeddings
+            self._expired += 1
+            return Unavailable(UnavailableReason.NO_TIME)
         finally:
-            for computation in computations:
-                computation.waiters -= 1
-        return embeddings
+            for computation in self._queue.leave(asking):
+                self._dropped += 1
+                del self._pending[computation.text]
 
     async def run(self) -> None:
         """Load the model and compute until cancelled; then answer everybody and stop.
@@ -251,48 +286,61 @@ class EmbeddingNursery:
     # Computing
 
     async def _tokenise(self) -> None:
-        """Move texts from the channel to the waiting."""
-        async for computation in self._incoming:
-            if self._is_dropped(computation):
-                continue
-            assert self._engine is not None
-            try:
-                computation.tokens = self._engine.tokenise(computation.text)
-            except Exception:
-                log.exception("a text of %d characters could not be tokenised", len(computation.text))
-                self._settle(computation, Unavailable(UnavailableReason.ENGINE_FAILED))
-                continue
-            self._waiting.append(computation)
-            self._arrived.set()
+        """Tokenise what is near its turn, for as long as any text waits."""
+        while True:
+            upcoming = self._queue.untokenised(_TOKENISED_TOGETHER)
+            if not upcoming:
+                self._untokenised = trio.Event()
+                await self._untokenised.wait()
+            for computation in upcoming:
+                if self._pending.get(computation.text) is computation:  # else those who asked have left meanwhile
+                    self._tokenise_one(computation)
+                    await trio.lowlevel.checkpoint()  # it takes up to a millisecond
+
+    def _tokenise_one(self, computation: Computation) -> None:
+        assert self._engine is not None
+        try:
+            computation.tokenised(self._engine.tokenise(computation.text))
+        except Exception:
+            log.exception("a text of %d characters could not be tokenised", len(computation.text))
+            self._settle(computation, Unavailable(UnavailableReason.ENGINE_FAILED))
+        else:
+            self._tokenised.set()
 
     async def _compute(self) -> None:
         """Run batch after batch, for as long as any text waits."""
         while True:
-            self._waiting = [computation for computation in self._waiting if not self._is_dropped(computation)]
-            if not self._waiting:
-                self._arrived = trio.Event()
-                await self._arrived.wait()
+            window = self._queue.window(self._bounds)
+            if not window:
+                self._tokenised = trio.Event()
+                await self._tokenised.wait()
                 continue
-            batch = next_batch([len(computation.tokens) for computation in self._waiting], self._bounds)
-            rows = [[self._waiting[position] for position in row] for row in batch.rows]
-            taken = set(batch.positions)
-            self._waiting = [found for position, found in enumerate(self._waiting) if position not in taken]
-            await self._run_batch(rows, batch.width)
+            batch = next_batch([len(turn.computation.tokens or ()) for turn in window], self._bounds)
+            self._queue.take([window[position] for position in batch.positions])
+            self._untokenised.set()
+            await self._run_batch(
+                [[window[position].computation for position in row] for row in batch.rows], batch.width
+            )
 
-    async def _run_batch(self, rows: Sequence[Sequence[_Computation]], width: int) -> None:
+    async def _run_batch(self, rows: Sequence[Sequence[Computation]], width: int) -> None:
         """Run one batch to its end, or to the end of patience with it."""
         engine = self._engine
         assert engine is not None
         batch = list(chain.from_iterable(rows))
-        tokens = sum(len(computation.tokens) for computation in batch)
+        texts = [[computation.tokens or () for computation in row] for row in rows]
+        tokens = sum(map(len, chain.from_iterable(texts)))
         self._batches += 1
         self._tokens += tokens
         self._padding_tokens += len(rows) * width - tokens
-        job = self._start(partial(engine.run, [[computation.tokens for computation in row] for row in rows], width))
+        began_at, cost = trio.current_time(), BATCH_OVERHEAD_COST + sum(computation.cost for computation in batch)
+        self._running = (began_at, cost)
+        job = self._start(partial(engine.run, texts, width))
         try:
             with trio.move_on_after(self._settings.batch_timeout_s):
                 await job.wait()
-            self._settle_batch(batch, job)
+            if self._settle_batch(batch, job):
+                ended_at = trio.current_time()
+                self._rate.measured(cost, ended_at - began_at, ended_at)
         finally:
             if not job.has_ended:
                 engine.stop()
@@ -302,44 +350,38 @@ class EmbeddingNursery:
             self._hung.append(job)
             await self._load()
 
-    def _settle_batch(self, batch: Sequence[_Computation], job: Job[list[bytes]]) -> None:
-        """Answer a batch that has ended, well or not, or has not ended in time."""
+    def _settle_batch(self, batch: Sequence[Computation], job: Job[list[bytes]]) -> bool:
+        """Answer a batch that has ended, well or not, or has not ended in time; say whether it went well."""
         if not job.has_ended:
             self._batches_timed_out += 1
             log.error("a batch of %d texts took longer than %g s", len(batch), self._settings.batch_timeout_s)
-            return self._settle_with(batch, UnavailableReason.TIMED_OUT)
+            self._settle_with(batch, UnavailableReason.TIMED_OUT)
+            return False
         try:
             vectors = job.result()
             embeddings = [
-                Embedding(vector, len(computation.tokens)) for computation, vector in zip(batch, vectors, strict=True)
+                Embedding(vector, len(computation.tokens or ()))
+                for computation, vector in zip(batch, vectors, strict=True)
             ]
         except Exception:
             self._batches_failed += 1
             log.exception("a batch of %d texts failed", len(batch))
-            return self._settle_with(batch, UnavailableReason.ENGINE_FAILED)
+            self._settle_with(batch, UnavailableReason.ENGINE_FAILED)
+            return False
         self._embedded += len(batch)
         for computation, embedding in zip(batch, embeddings, strict=True):
             self._cache.put(computation.text, embedding)
             self._settle(computation, embedding)
-        return None
+        return True
 
     # Ending computations
 
-    def _is_dropped(self, computation: _Computation) -> bool:
-        """Forget a computation that nobody waits for any more, or that was answered already."""
-        if computation.outcome is not None:
-            return True
-        if computation.waiters:
-            return False
-        self._dropped += 1
+    def _settle(self, computation: Computation, outcome: Embedding | Unavailable) -> None:
         del self._pending[computation.text]
-        return True
-
-    def _settle(self, computation: _Computation, outcome: Embedding | Unavailable) -> None:
-        del self._pending[computation.text]
+        self._queue.remove(computation)
         computation.settle(outcome)
 
-    def _settle_with(self, batch: Iterable[_Computation], reason: UnavailableReason) -> None:
+    def _settle_with(self, batch: Iterable[Computation], reason: UnavailableReason) -> None:
         for computation in batch:
             self._settle(computation, Unavailable(reason))
 
@@ -351,13 +393,16 @@ class EmbeddingNursery:
         return EmbeddingStatistics(
             state=self._state,
             pending=len(self._pending),
-            waiting=len(self._waiting),
+            waiting=len(self._queue),
+            waiting_addresses=self._queue.waiting_addresses,
             hung=sum(not job.has_ended for job in self._hung),
             embedded=self._embedded,
             batches=self._batches,
             batches_failed=self._batches_failed,
             batches_timed_out=self._batches_timed_out,
             refused=self._refused,
+            refused_for_time=self._refused_for_time,
+            expired=self._expired,
             dropped=self._dropped,
             tokens=self._tokens,
             padding_tokens=self._padding_tokens,

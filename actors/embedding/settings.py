@@ -55,8 +55,11 @@ class EmbeddingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Tokens of a batch, padding included; larger batches are no faster and hold up the next texts for longer."""
     batch_inputs_max: PositiveInt = 32
     """Texts of a batch."""
-    pending_inputs_max: Annotated[int, msgspec.Meta(ge=REQUEST_INPUTS_MAX)] = 256
-    """Texts waiting or being computed; more is answered with 503. Guards memory and the clients' time-out (10 s)."""
+    pending_inputs_max: Annotated[int, msgspec.Meta(ge=2 * REQUEST_INPUTS_MAX)] = 512
+    """Texts waiting or being computed, and requests that wait for them; more is answered with 503. A quarter is for
+    first texts of addresses that have none; of the rest an address may have as many as are still free."""
+    address_inputs_max: Annotated[int, msgspec.Meta(ge=REQUEST_INPUTS_MAX)] = 192
+    """The same of one address (IPv6: of one /64)."""
     cache_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = 16_777_216
     """Bytes of embeddings kept by text, about 7 KB each; clients send the same 46 texts at every start."""
     batch_timeout_s: PositiveSeconds = 5.0

@@ -22,6 +22,7 @@ from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader
+from central_command.http.requests.direct import StreamEndpoint
 from central_command.http.requests.exchange import PROBE_PATHS, Edge
 from central_command.http.requests.limits import AddressLimits
 from central_command.http.requests.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
@@ -72,11 +73,14 @@ def create_app(
     app.url_map.merge_slashes = False  # a redirect would not be JSON, and no client follows it
     replies = Replies(settings)
     reader = Reader(settings, replies)
-    embed = embedding_endpoint(embedder, reader, replies, settings)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS) if settings.limits_enabled else None
+    embed = embedding_endpoint(embedder, reader, replies, settings, limits)
     read = EnvelopeReader(schema, clock)
-    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, read), **dict.fromkeys(EMBED_PATHS, embed)}
-    streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, limits)}
+    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, read)}
+    streaming: dict[str, StreamEndpoint] = {
+        BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, limits),
+        **dict.fromkeys(EMBED_PATHS, embed),
+    }
     for routes in (
         session_routes(gateway, reader, replies, schema),
         direct_routes([*direct, *streaming]),

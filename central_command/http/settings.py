@@ -90,5 +90,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Contributors that `/v1/stats/leaderboard` reports without `limit`."""
     leaderboard_limit_max: PositiveInt = 100
     """The most contributors that `limit` may ask for."""
+    embed_timeout_s: PositiveSeconds = 10.0
+    """Seconds that a client waits for an embedding (contract, "POST /v1/embed"); what takes longer is not computed."""
+    embed_probe_timeout_s: PositiveSeconds = 5.0
+    """The same for the text that clients ask for to see whether there are embeddings (contract, "Health probe")."""
     embed_input_chars_max: PositiveInt = 512
     """Characters of `input` that `/v1/embed` takes; the rest is cut off (contract, "POST /v1/embed")."""

@@ -9,11 +9,14 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 import msgspec
+from hypercorn.typing import HTTPScope
 
 from actors.embedding.embedding import DIMENSIONS, Embedded, Embedding, EmbedOutcome, Unavailable, UnavailableReason
 from actors.embedding.settings import REQUEST_INPUTS_MAX
+from central_command.http.requests.addresses import ClientKeys
 from central_command.http.requests.bodies import ProblemError, Reader
-from central_command.http.requests.direct import DirectEndpoint
+from central_command.http.requests.direct import StreamEndpoint, WritePiece
+from central_command.http.requests.limits import AddressLimits
 from central_command.http.requests.replies import Replies, Reply, error, problem
 from central_command.http.settings import HttpSettings
 
@@ -22,6 +25,9 @@ EMBEDDINGS_PATH = "/v1/embeddings"
 EMBED_PATHS = frozenset({EMBED_PATH, EMBEDDINGS_PATH})
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """The name answered, whatever the client asked for: newer clients name another one (decisions, "What clients do")."""
+
+PROBE_TEXT = "health check"
+"""What clients ask for first, to see whether there are embeddings."""
 
 _BASE64 = "base64"
 _ENCODING_FORMATS = (None, "float", _BASE64)
@@ -32,6 +38,7 @@ _SENTENCES = {
     UnavailableReason.LOADING: "The embedding model is still being loaded; come back later.",
     UnavailableReason.NO_MODEL: "Embeddings are not available now.",
     UnavailableReason.QUEUE_FULL: "Too many texts wait to be embedded; come back later.",
+    UnavailableReason.NO_TIME: "These texts take longer now than clients wait; come back later, or send fewer at once.",
     UnavailableReason.ENGINE_FAILED: "These texts could not be embedded; send them again later.",
     UnavailableReason.TIMED_OUT: "Embedding these texts took too long; send them again later.",
     UnavailableReason.SHUTTING_DOWN: "The server is shutting down; send this again later.",
@@ -41,8 +48,11 @@ _SENTENCES = {
 class Embedder(Protocol):
     """What makes embeddings."""
 
-    async def embed(self, texts: Sequence[str]) -> EmbedOutcome:
-        """The embeddings of the texts in their order, or why there are none now."""
+    async def embed(self, texts: Sequence[str], *, address: str, timeout_s: float) -> EmbedOutcome:
+        """The embeddings of the texts in their order, or why there are none now.
+
+        `address` is whose request it is, `timeout_s` how long its client waits.
+        """
         ...
 
 
@@ -56,15 +66,16 @@ _EMBED = msgspec.json.Decoder(_EmbedBody)
 
 
 def embedding_endpoint(
-    embedder: Embedder | None, reader: Reader, replies: Replies, settings: HttpSettings
-) -> DirectEndpoint:
+    embedder: Embedder | None, reader: Reader, replies: Replies, settings: HttpSettings, limits: AddressLimits | None
+) -> StreamEndpoint:
     """What answers a request; without an embedder that is 503, and clients fall back to keywords."""
-    unavailable = {
-        reason: problem(EMBED_PATH, replies.overloaded("embedding_unavailable", sentence))
-        for reason, sentence in _SENTENCES.items()
-    }
+    keys = ClientKeys(settings)
 
-    async def embed(text: bytes) -> Reply:
+    def unavailable(outcome: Unavailable) -> Reply:
+        found = replies.overloaded("embedding_unavailable", _SENTENCES[outcome.reason], outcome.retry_after_s)
+        return problem(EMBED_PATH, found)
+
+    async def embed(scope: HTTPScope, _write: WritePiece, text: bytes) -> Reply:
         try:
             body = reader.decoded(_EMBED, text)
         except ProblemError as error:
@@ -74,10 +85,16 @@ def embedding_endpoint(
             return wrong
         texts = [body.input] if isinstance(body.input, str) else body.input
         if embedder is None:
-            return unavailable[UnavailableReason.NO_MODEL]
-        outcome = await embedder.embed([text[: settings.embed_input_chars_max] for text in texts])
+            return unavailable(Unavailable(UnavailableReason.NO_MODEL))
+        address = keys.of(scope)
+        timeout_s = settings.embed_probe_timeout_s if texts == [PROBE_TEXT] else settings.embed_timeout_s
+        cut = [text[: settings.embed_input_chars_max] for text in texts]
+        outcome = await embedder.embed(cut, address=address, timeout_s=timeout_s)
         if isinstance(outcome, Unavailable):
-            return unavailable[outcome.reason]
+            return unavailable(outcome)
+        if limits is not None and len(texts) == 1 and not outcome.computed:
+            # It cost no more than the 429 would. Forty clients that start behind one address ask for the same texts.
+            limits.give_back_embedding(address)
         return _embedded(outcome, as_base64=body.encoding_format == _BASE64)
 
     return embed

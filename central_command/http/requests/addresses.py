@@ -8,7 +8,10 @@ client and may say anything (decisions, "Addresses and limits").
 import ipaddress
 from collections.abc import Iterable, Sequence
 
-from central_command.http.settings import HttpSettingsError
+from hypercorn.typing import HTTPScope
+
+from central_command.http.requests.direct import header_values
+from central_command.http.settings import HttpSettings, HttpSettingsError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -45,6 +48,18 @@ def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Net
         if not _is_trusted(candidate, trusted):
             return _key(candidate)
     return _key(address)
+
+
+class ClientKeys:
+    """Finds whose request it is; raises HttpSettingsError when `trusted_proxies` holds something that is no network."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._trusted = parse_networks(settings.trusted_proxies)
+
+    def of(self, scope: HTTPScope) -> str:
+        """The key to count a request by."""
+        peer = scope.get("client")
+        return client_key(peer[0] if peer else None, header_values(scope, b"x-forwarded-for"), self._trusted)
 
 
 def _parse(text: str) -> Address | None:

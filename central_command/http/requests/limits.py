@@ -16,8 +16,7 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from central_command.http.requests.addresses import Network, client_key, parse_networks
-from central_command.http.requests.direct import header_values
+from central_command.http.requests.addresses import ClientKeys
 from central_command.http.requests.replies import HttpProblem
 from central_command.http.settings import HttpSettings
 
@@ -61,6 +60,12 @@ class BoundedWindows(Storage):
         window.count += amount
         self._windows.move_to_end(key)
         return window.count
+
+    def uncount(self, key: str) -> None:
+        """Take one off the window of `key`, unless that has begun anew."""
+        window = self._current(key)
+        if window is not None and window.count > 0:
+            window.count -= 1
 
     def get(self, key: str) -> int:
         """The count of the window of `key`."""
@@ -119,6 +124,11 @@ class AddressBudget:
             self._limiter.hit(item, key)
         return None
 
+    def give_back(self, key: str) -> None:
+        """Take one request of `key` that was counted out of the windows that it may be in."""
+        for item in self._items:
+            self._windows.uncount(item.key_for(key))
+
     def statistics(self) -> int:
         """How many windows are held in memory."""
         return len(self._windows)
@@ -128,7 +138,7 @@ class AddressLimits:
     """How many requests an address may send: one budget for embeddings, one for everything else."""
 
     def __init__(self, settings: HttpSettings, *, embed_paths: frozenset[str]) -> None:
-        self._trusted: tuple[Network, ...] = parse_networks(settings.trusted_proxies)
+        self._keys = ClientKeys(settings)
         self._embed_paths = embed_paths
         self._general = AddressBudget(
             per_minute=settings.requests_per_minute,
@@ -145,10 +155,12 @@ class AddressLimits:
 
     def take(self, scope: HTTPScope, path: str) -> HttpProblem | None:
         """Count one request, or return the 429 for one too many."""
-        peer = scope.get("client")
-        key = client_key(peer[0] if peer else None, header_values(scope, b"x-forwarded-for"), self._trusted)
-        retry_after_s = (self._embed if path in self._embed_paths else self._general).take(key)
+        retry_after_s = (self._embed if path in self._embed_paths else self._general).take(self._keys.of(scope))
         if retry_after_s is None:
             return None
         sentence = "Too many requests from this address; come back later."
         return HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)
+
+    def give_back_embedding(self, key: str) -> None:
+        """A request of this address to embed, counted before, took nothing of what its budget guards."""
+        self._embed.give_back(key)

@@ -176,9 +176,10 @@ class Replies:
         sentence = "The service cannot take envelopes in now."
         return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=headers, **body)
 
-    def overloaded(self, code: str, sentence: str) -> HttpProblem:
-        """A 503 that tells the client when to come again."""
-        return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, code, sentence, retry_after_s=self._retry_after_s)
+    def overloaded(self, code: str, sentence: str, retry_after_s: int | None = None) -> HttpProblem:
+        """A 503 that tells the client when to come again: as the settings say, unless it is known better."""
+        retry_after_s = self._retry_after_s if retry_after_s is None else retry_after_s
+        return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, code, sentence, retry_after_s=retry_after_s)
 
     def bodies_full(self) -> HttpProblem:
         """The 503 for a body that there is no memory for now."""

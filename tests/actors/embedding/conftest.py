@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from struct import pack
@@ -13,7 +14,7 @@ from zlib import crc32
 import pytest
 import trio
 
-from actors.embedding.embedding import DIMENSIONS
+from actors.embedding.embedding import DIMENSIONS, EmbedOutcome
 from actors.embedding.engine import Engine
 from actors.embedding.jobs import Job
 from actors.embedding.loading import load_engine
@@ -29,11 +30,12 @@ def vector_of(text: str) -> bytes:
 
 
 class VirtualThreads:
-    """Starts jobs that take as long as `durations_s` says, on the test's clock; nothing by default."""
+    """Starts jobs that take as long as `durations_s` says, on the test's clock; then batches take `token_s` a token."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self.durations_s: deque[float] = deque()
+        self.token_s = 0.0
         self.running = trio.CancelScope()
         self.started = 0
 
@@ -41,9 +43,16 @@ class VirtualThreads:
         job: Job[Any] = Job()
         self.running = trio.CancelScope()
         self.started += 1
-        duration_s = self.durations_s.popleft() if self.durations_s else 0.0
+        duration_s = self.durations_s.popleft() if self.durations_s else self._batch_s(function)
         self._nursery.start_soon(self._live, job, function, duration_s, self.running)
         return job
+
+    def _batch_s(self, function: Callable[[], Any]) -> float:
+        if not self.token_s:
+            return 0.0
+        assert isinstance(function, partial)
+        rows, _width = function.args
+        return self.token_s * sum(len(tokens) for row in rows for tokens in row)
 
     @staticmethod
     async def _live(job: Job[Any], function: Callable[[], Any], duration_s: float, scope: trio.CancelScope) -> None:
@@ -105,6 +114,12 @@ class Fixture:
         if self.load_errors:
             raise self.load_errors.popleft()
         return self.engine
+
+    async def embed(
+        self, texts: Sequence[str], address: str = "192.0.2.1", timeout_s: float = math.inf
+    ) -> EmbedOutcome:
+        """Ask for one address, with all the patience there is unless a test says otherwise."""
+        return await self.embeddings.embed(texts, address=address, timeout_s=timeout_s)
 
     async def run(self) -> None:
         with self.scope:

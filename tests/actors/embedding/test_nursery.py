@@ -1,5 +1,6 @@
 """The nursery on a fake engine, on the mock clock."""
 
+import itertools
 import math
 from functools import partial
 from itertools import chain
@@ -34,29 +35,29 @@ def numbers(outcome: Any) -> list[float]:
 class Asked:
     """Requests under way, and their outcomes by number."""
 
-    def __init__(self, nursery: trio.Nursery, embeddings: Any) -> None:
+    def __init__(self, nursery: trio.Nursery, fixture: Any) -> None:
         self._nursery = nursery
-        self._embeddings = embeddings
+        self._fixture = fixture
         self.outcomes: dict[int, Any] = {}
         self.scopes: list[trio.CancelScope] = []
 
-    async def ask(self, *texts: str) -> int:
+    async def ask(self, *texts: str, address: str = "192.0.2.1") -> int:
         number = len(self.scopes)
         self.scopes.append(trio.CancelScope())
-        self._nursery.start_soon(self._ask, number, texts)
+        self._nursery.start_soon(self._ask, number, texts, address)
         await BLOCKED()
         return number
 
-    async def _ask(self, number: int, texts: tuple[str, ...]) -> None:
+    async def _ask(self, number: int, texts: tuple[str, ...], address: str) -> None:
         with self.scopes[number]:
-            self.outcomes[number] = await self._embeddings.embed(texts)
+            self.outcomes[number] = await self._fixture.embed(texts, address)
 
 
 async def test_a_text_is_embedded_at_once_when_the_engine_is_idle(running: Any, autojump_clock: Any) -> None:
     """No timer: no time passes on the clock."""
     async with running() as fixture:
         began_at = trio.current_time()
-        outcome = await fixture.embeddings.embed(["hello"])
+        outcome = await fixture.embed(["hello"])
         assert numbers(outcome) == [first_number("hello")]
         assert outcome.tokens == 5
         assert trio.current_time() == began_at
@@ -68,7 +69,7 @@ async def test_the_answers_of_a_list_are_in_its_order_although_batches_are_by_le
     """Also when the same text stands in the list twice."""
     texts = ["long" * 50, "b", "long" * 49, "a", "b"]
     async with running() as fixture:
-        assert numbers(await fixture.embeddings.embed(texts)) == [first_number(text) for text in texts]
+        assert numbers(await fixture.embed(texts)) == [first_number(text) for text in texts]
         assert sorted(chain.from_iterable(fixture.engine.batches)) == sorted(set(texts))
 
 
@@ -78,7 +79,7 @@ async def test_what_comes_while_a_batch_runs_is_tokenised_meanwhile_and_makes_th
     """All of it, when the bounds allow."""
     async with running() as fixture, trio.open_nursery() as nursery:
         fixture.threads.durations_s.extend([1.0, 1.0, 1.0])
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         for text in ("first", "second", "third", "fourth", "fifth"):
             await asked.ask(text)
         assert len(fixture.engine.tokenised) == 5
@@ -93,18 +94,18 @@ async def test_what_comes_while_a_batch_runs_is_tokenised_meanwhile_and_makes_th
 async def test_a_cached_text_needs_no_engine(running: Any, autojump_clock: Any) -> None:
     """Not even one that is loaded."""
     async with running() as fixture:
-        first = await fixture.embeddings.embed(["hello"])
-        again = await fixture.embeddings.embed(["hello"])
+        first = await fixture.embed(["hello"])
+        again = await fixture.embed(["hello"])
         assert again.embeddings[0] is first.embeddings[0]
         assert fixture.engine.batches == [["hello"]]
-    assert isinstance(await fixture.embeddings.embed(["hello"]), Embedded)
+    assert isinstance(await fixture.embed(["hello"]), Embedded)
 
 
 async def test_identical_texts_under_way_are_computed_once(running: Any, autojump_clock: Any) -> None:
     """Both while they wait and while they are computed; and all get the answer."""
     async with running() as fixture, trio.open_nursery() as nursery:
         fixture.threads.durations_s.extend([1.0, 1.0])
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         for texts in (("a",), ("a",), ("b", "a"), ("b",)):
             await asked.ask(*texts)
         await trio.sleep(5)
@@ -117,7 +118,7 @@ async def test_a_requester_that_has_gone_away_is_skipped(running: Any, autojump_
     """The others of its batch are computed, and its place is free again."""
     async with running() as fixture, trio.open_nursery() as nursery:
         fixture.threads.durations_s.append(1.0)
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         await asked.ask("running")
         gone = await asked.ask("gone")
         stays = await asked.ask("stays")
@@ -133,7 +134,7 @@ async def test_a_text_that_one_of_two_requesters_still_waits_for_is_computed(run
     """Also when the one that asked first is the one that went away."""
     async with running() as fixture, trio.open_nursery() as nursery:
         fixture.threads.durations_s.append(1.0)
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         await asked.ask("running")
         gone = await asked.ask("shared")
         stays = await asked.ask("shared")
@@ -146,11 +147,11 @@ async def test_going_away_while_its_batch_runs_harms_nobody(running: Any, autoju
     """What was computed is kept."""
     async with running() as fixture, trio.open_nursery() as nursery:
         fixture.threads.durations_s.append(1.0)
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         await asked.ask("running")
         asked.scopes[0].cancel()
         await trio.sleep(2)
-        await fixture.embeddings.embed(["running"])
+        await fixture.embed(["running"])
         assert fixture.engine.batches == [["running"]]
 
 
@@ -161,7 +162,7 @@ async def test_a_failing_batch_fails_its_own_requests_only(
     async with running(batch_inputs_max=2) as fixture, trio.open_nursery() as nursery:
         fixture.engine.failing = "bad"
         fixture.threads.durations_s.append(1.0)
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         for text in ("first", "bad", "good", "far longer than that" * 10):
             await asked.ask(text)
         await trio.sleep(2)
@@ -169,7 +170,7 @@ async def test_a_failing_batch_fails_its_own_requests_only(
         assert asked.outcomes[1] == asked.outcomes[2] == Unavailable(UnavailableReason.ENGINE_FAILED)
         assert isinstance(asked.outcomes[3], Embedded)
         fixture.engine.failing = ""
-        assert isinstance(await fixture.embeddings.embed(["bad"]), Embedded)
+        assert isinstance(await fixture.embed(["bad"]), Embedded)
         assert fixture.embeddings.statistics().batches_failed == 1
     assert "a batch of 2 texts failed" in caplog.text
 
@@ -178,8 +179,8 @@ async def test_a_text_that_cannot_be_tokenised_fails_alone(running: Any, autojum
     """Its request fails; others go on."""
     async with running() as fixture:
         fixture.engine.untokenisable = "odd"
-        assert await fixture.embeddings.embed(["fine", "odd"]) == Unavailable(UnavailableReason.ENGINE_FAILED)
-        assert isinstance(await fixture.embeddings.embed(["fine"]), Embedded)
+        assert await fixture.embed(["fine", "odd"]) == Unavailable(UnavailableReason.ENGINE_FAILED)
+        assert isinstance(await fixture.embed(["fine"]), Embedded)
 
 
 async def test_a_batch_that_takes_too_long_is_stopped_and_the_next_one_works(running: Any, autojump_clock: Any) -> None:
@@ -187,9 +188,9 @@ async def test_a_batch_that_takes_too_long_is_stopped_and_the_next_one_works(run
     async with running(batch_timeout_s=5) as fixture:
         fixture.threads.durations_s.append(math.inf)
         began_at = trio.current_time()
-        assert await fixture.embeddings.embed(["slow"]) == Unavailable(UnavailableReason.TIMED_OUT)
+        assert await fixture.embed(["slow"]) == Unavailable(UnavailableReason.TIMED_OUT)
         assert trio.current_time() == began_at + 5
-        assert isinstance(await fixture.embeddings.embed(["next"]), Embedded)
+        assert isinstance(await fixture.embed(["next"]), Embedded)
         assert (fixture.engine.stops, fixture.loads) == (1, 1)
 
 
@@ -200,7 +201,7 @@ async def test_an_engine_that_hangs_is_left_behind_and_the_next_batch_gets_a_fre
     async with running(batch_timeout_s=5, stop_grace_s=1) as fixture, trio.open_nursery() as nursery:
         fixture.engine.ignores_stop = True
         fixture.threads.durations_s.append(math.inf)
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         await asked.ask("hangs")
         await asked.ask("waits")
         await trio.sleep(7)
@@ -216,30 +217,30 @@ async def test_at_the_bound_of_hung_batches_there_is_no_model_until_one_ends(run
         fixture.engine.ignores_stop = True
         fixture.threads.durations_s.extend([100.0, 0.0, math.inf])
         for text in ("a", "b"):
-            assert await fixture.embeddings.embed([text]) == Unavailable(UnavailableReason.TIMED_OUT)
+            assert await fixture.embed([text]) == Unavailable(UnavailableReason.TIMED_OUT)
         await trio.sleep(2)
-        assert await fixture.embeddings.embed(["c"]) == Unavailable(UnavailableReason.NO_MODEL)
+        assert await fixture.embed(["c"]) == Unavailable(UnavailableReason.NO_MODEL)
         assert fixture.embeddings.state is State.FAILED
         assert fixture.embeddings.detail.startswith("2 batches hang")
         await trio.sleep(200)
-        assert isinstance(await fixture.embeddings.embed(["c"]), Embedded)
+        assert isinstance(await fixture.embed(["c"]), Embedded)
 
 
 async def test_a_full_queue_is_refused_and_has_room_again(running: Any, autojump_clock: Any) -> None:
     """A request is taken whole or not at all; what is known or under way takes no room."""
-    async with running(pending_inputs_max=64) as fixture, trio.open_nursery() as nursery:
-        await fixture.embeddings.embed(["known"])
+    async with running(address_inputs_max=64) as fixture, trio.open_nursery() as nursery:
+        await fixture.embed(["known"])
         fixture.threads.durations_s.append(1.0)
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         await asked.ask("running")
         await asked.ask(*map(str, range(62)))
-        assert await fixture.embeddings.embed(["x", "y"]) == Unavailable(UnavailableReason.QUEUE_FULL)
+        assert await fixture.embed(["x", "y"]) == Unavailable(UnavailableReason.QUEUE_FULL)
         last = await asked.ask("x", "running", "known", "5")
-        assert await fixture.embeddings.embed(["y"]) == Unavailable(UnavailableReason.QUEUE_FULL)
-        assert isinstance(await fixture.embeddings.embed(["known"]), Embedded)
+        assert await fixture.embed(["y"]) == Unavailable(UnavailableReason.QUEUE_FULL)
+        assert isinstance(await fixture.embed(["known"]), Embedded)
         await trio.sleep(2)
         assert isinstance(asked.outcomes[last], Embedded)
-        assert isinstance(await fixture.embeddings.embed(["x", "y"]), Embedded)
+        assert isinstance(await fixture.embed(["x", "y"]), Embedded)
         assert fixture.embeddings.statistics().refused == 2
 
 
@@ -247,9 +248,9 @@ async def test_while_the_model_loads_texts_are_refused(running: Any, autojump_cl
     """And nothing waits for it."""
     async with running(load_s=10) as fixture:
         assert fixture.embeddings.state is State.LOADING
-        assert await fixture.embeddings.embed(["a"]) == Unavailable(UnavailableReason.LOADING)
+        assert await fixture.embed(["a"]) == Unavailable(UnavailableReason.LOADING)
         await trio.sleep(11)
-        assert isinstance(await fixture.embeddings.embed(["a"]), Embedded)
+        assert isinstance(await fixture.embed(["a"]), Embedded)
 
 
 async def test_a_model_that_cannot_be_loaded_says_why_and_is_tried_again_ever_more_rarely(
@@ -259,7 +260,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_and_is_tried_again_ever_mo
     errors = [ModelError("It is broken."), ModelError("It is broken."), ValueError("/a/path")]
     async with running(load_errors=errors, load_retry_s=60) as fixture:
         assert (fixture.embeddings.state, fixture.embeddings.detail) == (State.FAILED, "It is broken.")
-        assert await fixture.embeddings.embed(["a"]) == Unavailable(UnavailableReason.NO_MODEL)
+        assert await fixture.embed(["a"]) == Unavailable(UnavailableReason.NO_MODEL)
         await trio.sleep(61)
         assert fixture.loads == 2
         await trio.sleep(121)
@@ -267,7 +268,7 @@ async def test_a_model_that_cannot_be_loaded_says_why_and_is_tried_again_ever_mo
         assert "path" not in fixture.embeddings.detail
         await trio.sleep(241)
         assert fixture.embeddings.detail == "ok"
-        assert isinstance(await fixture.embeddings.embed(["a"]), Embedded)
+        assert isinstance(await fixture.embed(["a"]), Embedded)
     assert caplog.text.count("It is broken.") == 1
 
 
@@ -279,7 +280,7 @@ async def test_shutdown_with_a_batch_running_is_prompt(
     async with running(stop_grace_s=1) as fixture, trio.open_nursery() as nursery:
         fixture.engine.ignores_stop = ignores_stop
         fixture.threads.durations_s.append(math.inf)
-        asked = Asked(nursery, fixture.embeddings)
+        asked = Asked(nursery, fixture)
         await asked.ask("running")
         await asked.ask("waiting")
         began_at = trio.current_time()
@@ -290,7 +291,7 @@ async def test_shutdown_with_a_batch_running_is_prompt(
         await BLOCKED()
         stopped = Unavailable(UnavailableReason.SHUTTING_DOWN)
         assert asked.outcomes == {0: stopped, 1: stopped}
-        assert await fixture.embeddings.embed(["late"]) == stopped
+        assert await fixture.embed(["late"]) == stopped
 
 
 async def test_shutdown_while_the_model_loads_is_prompt(running: Any, autojump_clock: Any) -> None:
@@ -312,10 +313,164 @@ async def test_an_error_of_its_own_ends_embedding_and_nothing_else(
 
     async with running() as fixture:
         monkeypatch.setattr("actors.embedding.nursery.next_batch", broken)
-        assert isinstance(await fixture.embeddings.embed(["a"]), Unavailable)
+        assert isinstance(await fixture.embed(["a"]), Unavailable)
         await fixture.ended.wait()
         assert fixture.embeddings.state is State.FAILED
-        assert await fixture.embeddings.embed(["b"]) == Unavailable(UnavailableReason.NO_MODEL)
+        assert await fixture.embed(["b"]) == Unavailable(UnavailableReason.NO_MODEL)
+
+
+# Fairness, and refusals for time
+
+
+FLOODING, MODEST = "192.0.2.66", "192.0.2.7"
+
+
+async def flood(fixture: Any, number: int, waits_s: list[float]) -> None:
+    """One connection that asks for list after list, at once again when it is answered."""
+    for count in itertools.count():
+        asked_at = trio.current_time()
+        texts = [f"{number}/{count}/{text}".ljust(120, "x") for text in range(24)]
+        outcome = await fixture.embed(texts, FLOODING, 10.0)
+        waits_s.append(trio.current_time() - asked_at)
+        if isinstance(outcome, Unavailable):
+            await trio.sleep(0.01)
+
+
+async def test_beside_a_flood_each_text_of_a_starting_client_waits_for_two_batches_at_most(
+    running: Any, autojump_clock: Any
+) -> None:
+    """And its own. Six connections ask without a pause; the client asks for its texts one after the other."""
+    batch_s = 0.25
+    async with running() as fixture, trio.open_nursery() as nursery:
+        fixture.threads.token_s = batch_s / 512
+        flooded_s: list[float] = []
+        for number in range(6):
+            nursery.start_soon(flood, fixture, number, flooded_s)
+        await trio.sleep(20)
+        waited_s = []
+        for number in range(46):
+            asked_at = trio.current_time()
+            outcome = await fixture.embed([f"what domain {number} is about"], MODEST, 10.0)
+            assert isinstance(outcome, Embedded)
+            waited_s.append(trio.current_time() - asked_at)
+        nursery.cancel_scope.cancel()
+    assert max(waited_s) <= 3 * batch_s
+    assert max(flooded_s) <= 10.0
+    statistics = fixture.embeddings.statistics()
+    assert statistics.refused_for_time > 0
+    assert statistics.expired == 0
+    assert statistics.tokens / statistics.batches > 350  # batches of several addresses are full
+
+
+async def test_what_cannot_be_done_in_time_is_refused_at_once_and_can_be_when_it_was_told(
+    running: Any, autojump_clock: Any
+) -> None:
+    """The client is told after how long. Somebody else's text, and his own single one, come through meanwhile."""
+    async with running() as fixture, trio.open_nursery() as nursery:
+        fixture.threads.token_s = 1 / 500
+        asked = Asked(nursery, fixture)
+        await fixture.embed(["x" * 500])
+        for number in range(6):
+            await asked.ask(str(number) * 500)
+        began_at = trio.current_time()
+        texts = [letter * 500 for letter in "abcdef"]
+        refused = await fixture.embed(texts, timeout_s=10.0)
+        assert trio.current_time() == began_at
+        assert isinstance(refused, Unavailable)
+        assert refused.reason is UnavailableReason.NO_TIME
+        assert refused.retry_after_s is not None
+        assert 3 <= refused.retry_after_s <= 6
+        assert len(fixture.engine.tokenised) == 8
+        for address in ("192.0.2.1", MODEST):
+            assert isinstance(await fixture.embed([f"health check of {address}"], address, 5.0), Embedded)
+        await trio.sleep(began_at + refused.retry_after_s - trio.current_time())
+        assert isinstance(await fixture.embed(texts, timeout_s=10.0), Embedded)
+        assert fixture.embeddings.statistics().refused_for_time == 1
+
+
+async def test_before_anything_was_measured_nobody_is_refused_for_time(running: Any, autojump_clock: Any) -> None:
+    """Who then waits in vain leaves the queue when his client has gone."""
+    async with running() as fixture:
+        fixture.threads.durations_s.extend([1.0] * 100)
+        outcome = await fixture.embed([letter * 500 for letter in "abcdef"], timeout_s=3.5)
+        assert outcome == Unavailable(UnavailableReason.NO_TIME)
+        statistics = fixture.embeddings.statistics()
+        assert (statistics.expired, statistics.refused, statistics.waiting, statistics.dropped) == (1, 0, 0, 2)
+        await trio.sleep(5)
+        assert len(fixture.engine.batches) == 4
+
+
+async def test_whoever_goes_away_takes_his_texts_out_of_the_queue_at_once(running: Any, autojump_clock: Any) -> None:
+    """Not only when their turn comes: others are let in by what really waits."""
+    async with running() as fixture, trio.open_nursery() as nursery:
+        fixture.threads.durations_s.append(100.0)
+        asked = Asked(nursery, fixture)
+        await asked.ask("running")
+        gone = await asked.ask(*(str(number) for number in range(60)))
+        await asked.ask("stays")
+        statistics = fixture.embeddings.statistics()
+        assert (statistics.waiting, statistics.pending, statistics.waiting_addresses) == (61, 62, 1)
+        asked.scopes[gone].cancel()
+        await BLOCKED()
+        statistics = fixture.embeddings.statistics()
+        assert (statistics.waiting, statistics.pending, statistics.dropped) == (1, 2, 60)
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_statistics_tell_how_many_addresses_wait(running: Any, autojump_clock: Any) -> None:
+    """Those whose texts are computed already do not."""
+    async with running() as fixture, trio.open_nursery() as nursery:
+        fixture.threads.durations_s.append(100.0)
+        for number in range(4):
+            nursery.start_soon(fixture.embed, [f"text {number}"], f"192.0.2.{number}")
+            await BLOCKED()
+        statistics = fixture.embeddings.statistics()
+        assert (statistics.waiting, statistics.waiting_addresses) == (3, 3)
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_clients_that_start_at_once_behind_one_address_all_come_through(
+    running: Any, autojump_clock: Any
+) -> None:
+    """Beside a flood from another address and one from their own; each text of theirs is computed once."""
+    texts = ["health check", *(f"what domain {number} is about" for number in range(45))]
+    async with running() as fixture, trio.open_nursery() as nursery:
+        fixture.threads.token_s = 0.25 / 512
+        outcomes = []
+
+        async def start() -> None:
+            for text in texts:
+                outcome = await fixture.embed([text], MODEST, 5.0)
+                outcomes.append(outcome)
+
+        async def bulk() -> None:
+            for count in itertools.count():
+                await fixture.embed([f"{count}/{text}".ljust(120, "y") for text in range(64)], MODEST, 60.0)
+
+        for number in range(6):
+            nursery.start_soon(flood, fixture, number, [])
+        nursery.start_soon(bulk)
+        await trio.sleep(10)
+        async with trio.open_nursery() as starting:
+            for _ in range(40):
+                starting.start_soon(start)
+        nursery.cancel_scope.cancel()
+    assert len(outcomes) == 40 * 46
+    assert all(isinstance(outcome, Embedded) for outcome in outcomes)
+    assert sum(outcome.computed for outcome in outcomes) == 46
+
+
+async def test_an_address_that_fills_its_bound_leaves_room_for_others(running: Any, autojump_clock: Any) -> None:
+    """Of texts and of requests."""
+    async with running(pending_inputs_max=256, address_inputs_max=64) as fixture, trio.open_nursery() as nursery:
+        fixture.threads.durations_s.append(100.0)
+        asked = Asked(nursery, fixture)
+        for _ in range(64):
+            await asked.ask("the same")
+        assert await fixture.embed(["the same"]) == Unavailable(UnavailableReason.QUEUE_FULL)
+        await asked.ask("the same", address=MODEST)
+        assert len(asked.outcomes) == 0
+        nursery.cancel_scope.cancel()
 
 
 @settings(deadline=None, max_examples=50)
@@ -336,7 +491,7 @@ def test_every_input_is_answered_once_in_its_own_order(
 
             async def ask(texts: list[str], after_s: float) -> None:
                 await trio.sleep(after_s)
-                assert numbers(await fixture.embeddings.embed(texts)) == [first_number(text) for text in texts]
+                assert numbers(await fixture.embed(texts)) == [first_number(text) for text in texts]
 
             for texts, after_s in requests:
                 nursery.start_soon(partial(ask, texts, after_s))

@@ -103,7 +103,7 @@ async def test_each_vector_is_right_through_the_nursery(real_engine: Engine) -> 
 
 
 async def _check_rows(embeddings: EmbeddingNursery, rows: Sequence[int]) -> None:
-    outcome = await embeddings.embed([TEXTS[row] for row in rows])
+    outcome = await embeddings.embed([TEXTS[row] for row in rows], address="192.0.2.1", timeout_s=600)
     assert isinstance(outcome, Embedded)
     for row, embedding in zip(rows, outcome.embeddings, strict=True):
         assert difference(embedding.float32, row) <= DIFFERENCE_MAX

@@ -48,13 +48,17 @@ class FakeEmbedder:
 
     def __init__(self) -> None:
         self.reason: UnavailableReason | None = None
+        self.retry_after_s: int | None = None
+        self.computed = 1
         self.asked: list[Sequence[str]] = []
+        self.asked_by: list[tuple[str, float]] = []
 
-    async def embed(self, texts: Sequence[str]) -> EmbedOutcome:
+    async def embed(self, texts: Sequence[str], *, address: str, timeout_s: float) -> EmbedOutcome:
         self.asked.append(texts)
+        self.asked_by.append((address, timeout_s))
         if self.reason is not None:
-            return Unavailable(self.reason)
-        return Embedded(tuple(embedding_of(text) for text in texts))
+            return Unavailable(self.reason, self.retry_after_s)
+        return Embedded(tuple(embedding_of(text) for text in texts), self.computed)
 
 
 @pytest.fixture
@@ -185,6 +189,50 @@ async def test_each_text_is_cut_at_512_characters(embedding_client: Any, embedde
     await embedding_client.post("/v1/embed", data=b'{"input":"ab\\ud83d"}')
     await embedding_client.post("/v1/embed", json={"input": ["🚀" * 600, "y" * 512]})
     assert embedder.asked == [["x" * 512], ["ab\ufffd"], ["🚀" * 512, "y" * 512]]
+
+
+async def test_an_address_is_charged_and_its_client_s_patience_told(make_app: Any, embedder: FakeEmbedder) -> None:
+    """Behind trusted proxies, and an IPv6 address by its /64; the health probe is the one with less patience."""
+    client = make_app(embedder=embedder, embed_timeout_s=7, embed_probe_timeout_s=3).test_client()
+    for body, forwarded in (
+        ({"input": "x"}, ""),
+        ({"input": ["x", "health check"]}, "203.0.113.5"),
+        ({"input": "health check", "model": "m"}, "2001:db8:1:2:3::4, 127.0.0.1"),
+    ):
+        headers = {"X-Forwarded-For": forwarded}
+        answer = await client.post(
+            "/v1/embed", json=body, headers=headers, scope_base={"client": ("127.0.0.1", 50_000)}
+        )
+        assert answer.status_code == 200
+    assert embedder.asked_by == [("127.0.0.1", 7), ("203.0.113.5", 7), ("2001:db8:1:2::/64", 3)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_cannot_be_done_in_time_is_told_when_it_could_be(
+    path: str, embedding_client: Any, embedder: FakeEmbedder
+) -> None:
+    """The embedder knows; only where it does not, it is what the settings say."""
+    embedder.reason, embedder.retry_after_s = UnavailableReason.NO_TIME, 17
+    answer = await embedding_client.post(path, json={"input": ["x"] * 64})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "17")
+    assert "longer now than clients wait" in (await answer.get_json())["error"]
+
+
+async def test_a_text_that_took_nothing_of_the_engine_takes_nothing_of_the_budget(
+    make_app: Any, embedder: FakeEmbedder
+) -> None:
+    """So that any number of clients can start behind one address. Lists, and whatever else, count."""
+    client = make_app(embedder=embedder, embed_requests_per_minute=4, embed_requests_per_hour=4).test_client()
+    embedder.computed = 0
+    for _ in range(20):
+        assert (await client.post("/v1/embed", json={"input": "known"})).status_code == 200
+    assert (await client.post("/v1/embed", json={"input": ["known"] * 2})).status_code == 200
+    assert (await client.post("/v1/embed", json={})).status_code == 400
+    embedder.reason = UnavailableReason.QUEUE_FULL
+    assert (await client.post("/v1/embed", json={"input": "known"})).status_code == 503
+    embedder.reason, embedder.computed = None, 1
+    assert (await client.post("/v1/embed", json={"input": "new"})).status_code == 200
+    assert (await client.post("/v1/embed", json={"input": "known"})).status_code == 429
 
 
 async def test_http_errors_apply_here_too(make_app: Any) -> None:

@@ -75,6 +75,20 @@ def test_refused_requests_use_nothing_up() -> None:
     assert budget.take("a") is None
 
 
+def test_what_is_given_back_can_be_taken_again_and_nobody_gains_by_it() -> None:
+    """In the windows that it was counted in; in one that has begun anew it was not."""
+    clock = ManualClock()
+    budget = AddressBudget(per_minute=2, per_hour=3, addresses_max=10, clock=clock)
+    for _ in range(10):
+        assert budget.take("a") is None
+        budget.give_back("a")
+    budget.give_back("a")
+    assert [budget.take("a") for _ in range(3)] == [None, None, 60]
+    clock.now += 60
+    budget.give_back("a")
+    assert [budget.take("a") for _ in range(3)] == [None, None, 3_540]
+
+
 def test_memory_is_bounded_and_the_least_recent_address_is_forgotten() -> None:
     """However many addresses there are."""
     budget = AddressBudget(per_minute=1, per_hour=1, addresses_max=10, clock=ManualClock())
