@@ -41,37 +41,11 @@ class CoordinationLink(msgspec.Struct, frozen=True, kw_only=True):
     answered_by: int | None = None
 
 
-def link_coordination(steps: Sequence[bytes]) -> tuple[CoordinationLink, ...]:
-    """The links of a trajectory's coordination, delegate and yield steps, in its order; `steps` are JSON texts.
+def link(step: bytes) -> CoordinationLink | None:
+    """The link that a step's JSON text makes; None for a step that coordinates nothing.
 
-    A delegate or a yield hands work on, so it counts as sent unless its members say otherwise. Two links of the same
-    direction may have the same answer. Takes time linear in the length of the steps.
+    A delegate or a yield hands work on, so it counts as sent unless its members say otherwise.
     """
-    links = [link for step in steps if (link := _link(step)) is not None]
-    # Backwards, so that the nearest later link of either direction is always at hand.
-    latest: dict[tuple[str, Direction], int] = {}
-    for index in range(len(links) - 1, -1, -1):
-        link = links[index]
-        if link.partner is None or link.direction is Direction.UNKNOWN:
-            continue
-        other = Direction.RECEIVED if link.direction is Direction.SENT else Direction.SENT
-        links[index] = msgspec.structs.replace(link, answered_by=latest.get((link.partner, other)))
-        latest[link.partner, link.direction] = link.step
-    return tuple(links)
-
-
-class _Step(msgspec.Struct, frozen=True):
-    step: int
-    type: str
-
-
-_STEP = msgspec.json.Decoder(_Step)
-_TEXT = msgspec.json.Decoder(str)
-# The schema does not name these members, so they may be anything, even what cannot be decoded, such as 1e400.
-_RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def _link(step: bytes) -> CoordinationLink | None:
     facts = json_text.decode(_STEP, step)
     if facts.type not in COORDINATION_TYPES:
         return None
@@ -83,6 +57,35 @@ def _link(step: bytes) -> CoordinationLink | None:
     if direction is Direction.UNKNOWN and facts.type in ("delegate", "yield"):
         direction = Direction.SENT
     return CoordinationLink(step=facts.step, type=facts.type, partner=partner, direction=direction)
+
+
+def answered(links: Sequence[CoordinationLink]) -> tuple[CoordinationLink, ...]:
+    """The links of a trajectory, in its order, each with what answers it.
+
+    Two links of the same direction may have the same answer.
+    """
+    found = list(links)
+    # Backwards, so that the nearest later link of either direction is always at hand.
+    latest: dict[tuple[str, Direction], int] = {}
+    for index in range(len(found) - 1, -1, -1):
+        each = found[index]
+        if each.partner is None or each.direction is Direction.UNKNOWN:
+            continue
+        other = Direction.RECEIVED if each.direction is Direction.SENT else Direction.SENT
+        found[index] = msgspec.structs.replace(each, answered_by=latest.get((each.partner, other)))
+        latest[each.partner, each.direction] = each.step
+    return tuple(found)
+
+
+class _Step(msgspec.Struct, frozen=True):
+    step: int
+    type: str
+
+
+_STEP = msgspec.json.Decoder(_Step)
+_TEXT = msgspec.json.Decoder(str)
+# The schema does not name these members, so they may be anything, even what cannot be decoded, such as 1e400.
+_RAW_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _partner(members: dict[str, msgspec.Raw]) -> tuple[str | None, Direction]:

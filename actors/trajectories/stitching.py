@@ -3,13 +3,17 @@
 What clients sent stays the bytes that they sent: steps, metadata, outcome and feedback are cut out of the stored texts
 and put into the trajectory's line as they are. Only what is counted or sorted by is decoded.
 
+A session may be far larger than the memory that stitching may take. So its lines are read one after the other, and
+what is kept of them is numbers: where each step stands, and its step number. The trajectory's text is then written from
+those places (`actors.trajectories.writing`), which reads the lines a second time.
+
 Chunks are ordered by `chunk_sequence`, then their steps by step number. Both sorts are stable: chunks of the same
 `chunk_sequence` stay in the order in which they were accepted, and steps of the same number, within a chunk or in
 different ones, stay in the order of their chunks. None is dropped, because nothing tells which would be the right one.
 """
 
-import operator
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -17,15 +21,32 @@ import msgspec
 
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal
-from actors.trajectories.coordination import CoordinationLink
-from actors.trajectories.enrichment import Enrichment
-from actors.trajectories.scoring import Score
+from actors.trajectories.coordination import COORDINATION_TYPES, CoordinationLink, answered, link
+from actors.trajectories.lines import SessionLines, Span
 from persistence.format import json_text
-from persistence.format.records import ClosedBy, SequenceGap
+from persistence.format.records import ClosedBy, EnvelopeKind, SequenceGap
+
+TOOL_CHARS_MAX = 1_000
+"""A longer text is no tool's name: it is left out of `tools`, and stays in its step."""
+
+
+class StepPlaces(msgspec.Struct, frozen=True):
+    """Where the steps of a trajectory stand, in its order: the line of each, and its bytes in that line's text."""
+
+    lines: "array[int]"
+    starts: "array[int]"
+    ends: "array[int]"
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __iter__(self) -> Iterator[Span]:
+        for line, start, end in zip(self.lines, self.starts, self.ends, strict=True):
+            yield Span(line, start, end)
 
 
 class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole session. Members of type bytes are JSON text as the client sent it; `model` is its `model_engine`.
+    """A whole session, its texts by their places in the session's lines; `model` is its `model_engine`.
 
     `metadata`, `contributor_id`, `provider`, `model` and `task_complexity` are the first chunk's; `close_metadata` and
     `outcome` are SESSION_CLOSE's, None when the server closed the session. `tools` is sorted and holds each once.
@@ -36,114 +57,134 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     task_complexity: str | None
-    metadata: bytes
-    close_metadata: bytes | None
-    steps: tuple[bytes, ...]
-    outcome: bytes | None
+    metadata: Span
+    close_metadata: Span | None
+    steps: StepPlaces
+    links: tuple[CoordinationLink, ...]
+    outcome: Span | None
     total_tokens: int
     tools: tuple[str, ...]
     step_type_counts: dict[str, int]
     total_chunks: int
     gaps: tuple[SequenceGap, ...]
-    feedback: tuple[bytes, ...]
+    feedback: tuple[Span, ...]
     closed_by: ClosedBy
 
 
 def stitch(
-    *,
-    session_id: str,
-    chunks: Iterable[bytes],
-    close: bytes | None,
-    feedback: Iterable[bytes],
-    gaps: Iterable[SequenceGap],
-    closed_by: ClosedBy,
+    session_id: str, lines: SessionLines, *, gaps: Iterable[SequenceGap], closed_by: ClosedBy
 ) -> Trajectory | None:
-    """Stitch a session, or None when it has no chunk.
+    """Stitch a session, or None when it has no chunk; reads each line once.
 
-    `chunks`, `close` (a SESSION_CLOSE) and `feedback` are JSON object texts that passed the schema, such as journal
-    lines, in the order in which they were accepted. Raises ValueError for a text that never passed it.
+    The lines are JSON object texts that passed the schema, such as journal lines. Raises ValueError for a text that
+    never passed it.
     """
-    ordered = sorted((_read_chunk(text) for text in chunks), key=operator.attrgetter("chunk_sequence"))
-    if not ordered:
+    of_kind: dict[EnvelopeKind, list[int]] = {kind: [] for kind in EnvelopeKind}
+    for index, kind in enumerate(lines.kinds):
+        of_kind[kind].append(index)
+    if not of_kind[EnvelopeKind.CHUNK]:
         return None
-    first = ordered[0]
-    steps = sorted((step for chunk in ordered for step in chunk.steps), key=operator.attrgetter("number"))
-    metadata = json_text.decode(_METADATA, first.metadata)
-    closing = None if close is None else _read(close)
+    session = _Chunks()
+    for index in of_kind[EnvelopeKind.CHUNK]:
+        session.add(index, lines.text(index))
+    assert session.first is not None
+    close = of_kind[EnvelopeKind.SESSION_CLOSE][:1]
+    closing = _read(lines.text(close[0])) if close else None
     return Trajectory(
         session_id=session_id,
-        contributor_id=first.contributor_id,
-        provider=metadata.provider,
-        model=metadata.model_engine,
-        task_complexity=metadata.task_complexity,
-        metadata=first.metadata,
-        close_metadata=None if closing is None else closing.member("metadata"),
-        steps=tuple(step.text for step in steps),
-        outcome=None if closing is None else closing.member("outcome"),
-        total_tokens=sum(step.tokens for step in steps),
-        tools=tuple(sorted({step.tool for step in steps if step.tool})),
-        step_type_counts=dict(Counter(step.type for step in steps)),
-        total_chunks=len(ordered),
+        contributor_id=session.first.contributor_id,
+        provider=session.first.provider,
+        model=session.first.model,
+        task_complexity=session.first.task_complexity,
+        metadata=session.first.metadata,
+        close_metadata=None if closing is None else _span(close[0], closing, "metadata"),
+        steps=session.ordered_steps(),
+        links=session.ordered_links(),
+        outcome=None if closing is None else _span(close[0], closing, "outcome"),
+        total_tokens=session.tokens,
+        tools=tuple(sorted(session.tools)),
+        step_type_counts=dict(session.types),
+        total_chunks=len(of_kind[EnvelopeKind.CHUNK]),
         gaps=tuple(gaps),
-        feedback=tuple(_member(_read(text), "feedback") for text in feedback),
+        feedback=tuple(
+            _present(index, _read(lines.text(index)), "feedback") for index in of_kind[EnvelopeKind.USER_FEEDBACK]
+        ),
         closed_by=closed_by,
     )
 
 
-def trajectory_members(
-    trajectory_id: str,
-    trajectory: Trajectory,
-    score: Score,
-    links: Sequence[CoordinationLink],
-    enrichment: Enrichment,
-) -> bytes:
-    """The members of the trajectory's journal line, without braces and without line breaks."""
-    members: dict[str, bytes] = {
-        "trajectory_id": _encode(trajectory_id),
-        "session_id": _encode(trajectory.session_id),
-        "contributor_id": _encode(trajectory.contributor_id),
-        "metadata": trajectory.metadata,
-        "close_metadata": b"null" if trajectory.close_metadata is None else trajectory.close_metadata,
-        "trajectory_log": b"[" + b",".join(trajectory.steps) + b"]",
-        "outcome": b"null" if trajectory.outcome is None else trajectory.outcome,
-        "total_steps": _encode(len(trajectory.steps)),
-        "total_tokens": _encode(trajectory.total_tokens),
-        "unique_tools_used": _encode(trajectory.tools),
-        "step_type_distribution": _encode(trajectory.step_type_counts),
-        "total_chunks": _encode(trajectory.total_chunks),
-        "sequence_gaps": _encode(trajectory.gaps),
-        "coordination_links": _encode(links),
-        "feedback": b"[" + b",".join(trajectory.feedback) + b"]",
-        "closed_by": _encode(trajectory.closed_by),
-        "score": _encode(score),
-        "enrichment": _encode(enrichment),
-    }
-    text = b",".join(b'"%s":%s' % (name.encode(), value) for name, value in members.items())
-    if b"\n" in text or b"\r" in text:
-        # Inside a JSON string a line break is always escaped, so these are white space between tokens.
-        text = text.translate(_LINE_BREAKS_AS_SPACES)
-    return text
+class _First(msgspec.Struct, frozen=True):
+    """What a trajectory takes from its first chunk."""
+
+    chunk_sequence: int
+    contributor_id: str
+    provider: str
+    model: str
+    task_complexity: str | None
+    metadata: Span
+
+
+class _Chunks:
+    """What is counted and noted of a session's chunks, in the order in which they were accepted."""
+
+    def __init__(self) -> None:
+        self.first: _First | None = None
+        self.tokens = 0
+        self.types: Counter[str] = Counter()
+        self.tools: set[str] = set()
+        self._sequences: dict[int, int] = {}
+        self._numbers = array("q")
+        self._lines = array("l")
+        self._starts = array("q")
+        self._ends = array("q")
+        self._links: dict[int, CoordinationLink] = {}
+
+    def add(self, index: int, text: bytes) -> None:
+        """Take in the chunk that is line `index`."""
+        envelope = _read(text)
+        facts = json_text.decode(_CHUNK, text)
+        self._sequences[index] = facts.chunk_sequence
+        if self.first is None or facts.chunk_sequence < self.first.chunk_sequence:
+            self.first = _first_of(index, envelope, facts)
+        log = _present(index, envelope, "trajectory_log")
+        for step, (start, end) in zip(facts.trajectory_log, _items(text[log.start : log.end]), strict=True):
+            if step.type in COORDINATION_TYPES:
+                found = link(text[log.start + start : log.start + end])
+                assert found is not None
+                self._links[len(self._numbers)] = found
+            self._numbers.append(step.step)
+            self._lines.append(index)
+            self._starts.append(log.start + start)
+            self._ends.append(log.start + end)
+            self.tokens += step.token_count
+            self.types[step.type] += 1
+            tool = _tool_name(bytes(step.tool))
+            if tool and len(tool) <= TOOL_CHARS_MAX:
+                self.tools.add(tool)
+
+    def _order(self) -> list[int]:
+        """The steps in the trajectory's order, by their place in the order of acceptance."""
+        ranks = {index: rank for rank, index in enumerate(sorted(self._sequences, key=self._sequences.__getitem__))}
+        return sorted(range(len(self._numbers)), key=lambda place: (self._numbers[place], ranks[self._lines[place]]))
+
+    def ordered_steps(self) -> StepPlaces:
+        """Where the steps stand, in the trajectory's order."""
+        order = self._order()
+        return StepPlaces(
+            array("l", [self._lines[place] for place in order]),
+            array("q", [self._starts[place] for place in order]),
+            array("q", [self._ends[place] for place in order]),
+        )
+
+    def ordered_links(self) -> tuple[CoordinationLink, ...]:
+        """The coordination links, in the trajectory's order."""
+        return answered([self._links[place] for place in self._order() if place in self._links])
 
 
 # Reading what is stored.
 
 
-class _Step(msgspec.Struct, frozen=True, gc=False):
-    text: bytes
-    number: int
-    type: str
-    tokens: int
-    tool: str | None
-
-
-class _Chunk(msgspec.Struct, frozen=True):
-    chunk_sequence: int
-    contributor_id: str
-    metadata: bytes
-    steps: list[_Step]
-
-
-class _StepFacts(msgspec.Struct, frozen=True):
+class _StepFacts(msgspec.Struct, frozen=True, gc=False):
     step: int
     type: str
     token_count: int = 0
@@ -169,19 +210,19 @@ _TEXT = msgspec.json.Decoder(str)
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _BEFORE_ITEM = re.compile(rb"[ \t\n\r,]*+")
 _NESTING_MAX = 200  # what reading takes at most; the settings were no looser when the text was accepted
-_LINE_BREAKS_AS_SPACES = bytes.maketrans(b"\n\r", b"  ")
-
-_encode = msgspec.json.Encoder().encode
 
 
-def _read_chunk(text: bytes) -> _Chunk:
-    envelope = _read(text)
-    facts = json_text.decode(_CHUNK, text)
-    steps = [
-        _Step(item, step.step, step.type, step.token_count, _tool_name(bytes(step.tool)))
-        for item, step in zip(_items(_member(envelope, "trajectory_log")), facts.trajectory_log, strict=True)
-    ]
-    return _Chunk(facts.chunk_sequence, facts.contributor_id, _member(envelope, "metadata"), steps)
+def _first_of(index: int, envelope: Envelope, facts: _ChunkFacts) -> _First:
+    place = _present(index, envelope, "metadata")
+    metadata = json_text.decode(_METADATA, envelope.body[place.start : place.end])
+    return _First(
+        chunk_sequence=facts.chunk_sequence,
+        contributor_id=facts.contributor_id,
+        provider=metadata.provider,
+        model=metadata.model_engine,
+        task_complexity=metadata.task_complexity,
+        metadata=place,
+    )
 
 
 def _tool_name(value: bytes) -> str | None:
@@ -195,22 +236,30 @@ def _read(text: bytes) -> Envelope:
     return envelope
 
 
-def _member(envelope: Envelope, name: str) -> bytes:
-    value = envelope.member(name)
-    if value is None:
+def _span(index: int, envelope: Envelope, name: str) -> Span | None:
+    for member in envelope.members:
+        if member.name == name:
+            return Span(index, member.value_start, member.value_end)
+    return None
+
+
+def _present(index: int, envelope: Envelope, name: str) -> Span:
+    span = _span(index, envelope, name)
+    if span is None:
         raise ValueError(f"A stored envelope has no {name}.")
-    return value
+    return span
 
 
-def _items(text: bytes) -> Iterator[bytes]:
-    """The items of an array text, byte for byte.
+def _items(text: bytes) -> Iterator[tuple[int, int]]:
+    """Where the items of an array text stand in it.
 
     Where the text holds a lone surrogate, decoding sees a copy with U+FFFD in its place (`json_text`), of the same
-    length: so the lengths of the copy's items lead through the text itself, from which they are taken.
+    length: so the lengths of the copy's items lead through the text itself.
     """
     end = 1
-    for raw in json_text.decode(_RAW_ITEMS, text):
+    items: Sequence[msgspec.Raw] = json_text.decode(_RAW_ITEMS, text)
+    for raw in items:
         before = _BEFORE_ITEM.match(text, end)
         assert before is not None, "white space and commas may be nothing at all"
         start, end = before.end(), before.end() + len(memoryview(raw))
-        yield text[start:end]
+        yield start, end

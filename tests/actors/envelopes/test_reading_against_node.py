@@ -11,9 +11,10 @@ from actors.envelopes.canonical_json import canonicalise
 from actors.envelopes.reading import SEQUENCE_MAX, Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
+from actors.trajectories.lines import HeldLines
 from actors.trajectories.stitching import stitch
 from persistence.format import json_text
-from persistence.format.records import ClosedBy
+from persistence.format.records import ClosedBy, EnvelopeKind
 from tests.actors.envelopes.envelope_texts import NOW_S, EnvelopeTexts, fields_of
 from tests.actors.envelopes.node_json import Verdict, needs_node, verdicts, without_lone_surrogates
 
@@ -185,12 +186,11 @@ def check_trajectory(body: bytes, value: dict[str, Any]) -> None:
     """What is stitched, counted and credited from a chunk is drawn from the values that Node.js has."""
     # As its journal line, which is what a close reads back.
     line = b'{"received":{"n":1},' + body.strip()[1:]
-    trajectory = stitch(
-        session_id="sess_1", chunks=[line], close=None, feedback=[], gaps=[], closed_by=ClosedBy.HTTP_CLOSE
-    )
+    lines = HeldLines([EnvelopeKind.CHUNK], [line])
+    trajectory = stitch("sess_1", lines, gaps=[], closed_by=ClosedBy.HTTP_CLOSE)
     assert trajectory is not None
     log = sorted(value["trajectory_log"], key=lambda step: step["step"])
-    assert [doubles(step) for step in trajectory.steps] == log
+    assert [doubles(line[span.start : span.end]) for span in trajectory.steps] == log
     assert trajectory.total_tokens == sum(step.get("token_count", 0) for step in log)
     assert trajectory.step_type_counts == Counter(step["type"] for step in log)
     tools = {step["tool"] for step in log if isinstance(step.get("tool"), str) and step["tool"]}

@@ -5,18 +5,23 @@ from typing import Any
 
 import pytest
 
-from actors.trajectories.coordination import Direction, link_coordination
+from actors.trajectories.coordination import CoordinationLink, Direction, answered, link
 
 
 def _steps(*steps: dict[str, Any]) -> list[bytes]:
     return [json.dumps({"step": number, **step}).encode() for number, step in enumerate(steps, 1)]
 
 
+def link_coordination(steps: list[bytes]) -> tuple[CoordinationLink, ...]:
+    """The links of a trajectory with these steps."""
+    return answered([found for step in steps if (found := link(step)) is not None])
+
+
 def test_only_coordination_delegate_and_yield_are_linked() -> None:
     """Other steps are passed over, whatever they name."""
     types = ("thought", "coordination", "action", "delegate", "yield", "error")
     links = link_coordination(_steps(*({"type": type_, "to": "backend-1"} for type_ in types)))
-    assert [(link.step, link.type) for link in links] == [(2, "coordination"), (4, "delegate"), (5, "yield")]
+    assert [(each.step, each.type) for each in links] == [(2, "coordination"), (4, "delegate"), (5, "yield")]
     assert link_coordination([]) == ()
 
 
@@ -39,8 +44,8 @@ def test_the_partner_is_found_where_clients_name_it(
     members: dict[str, Any], partner: str | None, direction: Direction
 ) -> None:
     """In the step before its arguments; a name that tells the direction before one that does not."""
-    (link,) = link_coordination(_steps({"type": "coordination", **members}))
-    assert (link.partner, link.direction, link.answered_by) == (partner, direction, None)
+    (found,) = link_coordination(_steps({"type": "coordination", **members}))
+    assert (found.partner, found.direction, found.answered_by) == (partner, direction, None)
 
 
 @pytest.mark.parametrize("type_", ["delegate", "yield"])
@@ -63,11 +68,11 @@ def test_a_link_is_answered_by_the_next_one_back_from_the_same_partner() -> None
             {"type": "coordination", "from": "a"},
         )
     )
-    assert [link.answered_by for link in links] == [2, 6, 6, None, None, None, None]
+    assert [each.answered_by for each in links] == [2, 6, 6, None, None, None, None]
 
 
 def test_what_cannot_be_decoded_does_not_hinder() -> None:
     """A number that no double holds, anywhere in a step that the schema let pass, is passed over."""
     step = b'{"step":1,"type":"delegate","to":1e400,"x":1e400,"arguments":{"to":[1e400],"agent":"a"}}'
-    (link,) = link_coordination([step])
-    assert (link.partner, link.direction) == ("a", Direction.SENT)
+    (found,) = link_coordination([step])
+    assert (found.partner, found.direction) == ("a", Direction.SENT)

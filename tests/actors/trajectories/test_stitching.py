@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.trajectories.coordination import link_coordination
 from actors.trajectories.enrichment import enrich
+from actors.trajectories.lines import HeldLines, Span
 from actors.trajectories.scoring import score
 from actors.trajectories.settings import ScoringSettings
-from actors.trajectories.stitching import Trajectory, stitch, trajectory_members
-from persistence.format.records import ClosedBy, SequenceGap
+from actors.trajectories.stitching import TOOL_CHARS_MAX, Trajectory, stitch
+from actors.trajectories.writing import PIECE_BYTES, TrajectoryText
+from persistence.format.records import ClosedBy, EnvelopeKind, SequenceGap
 
 METADATA = {"provider": "codex", "model_engine": "gpt-5.5", "task_complexity": "heavy", "agent_role": "backend"}
 CONTRIBUTOR = "0123456789abcdef0123456789abcdef"
@@ -46,44 +47,86 @@ CLOSE = (
 )
 
 
-def _stitch(*chunks: bytes, **arguments: Any) -> Trajectory:
-    defaults: dict[str, Any] = {"close": None, "feedback": [], "gaps": [], "closed_by": ClosedBy.HTTP_CLOSE}
-    trajectory = stitch(session_id="sess_1", chunks=chunks, **{**defaults, **arguments})
-    assert trajectory is not None
-    return trajectory
+class Stitched:
+    """A trajectory, with its texts read from the lines that it was made of."""
+
+    def __init__(
+        self,
+        chunks: tuple[bytes, ...],
+        *,
+        close: bytes | None = None,
+        feedback: tuple[bytes, ...] = (),
+        gaps: tuple[SequenceGap, ...] = (),
+        closed_by: ClosedBy = ClosedBy.HTTP_CLOSE,
+    ) -> None:
+        texts = [*chunks, *((close,) if close is not None else ()), *feedback]
+        kinds = [EnvelopeKind.CHUNK] * len(chunks)
+        kinds += [EnvelopeKind.SESSION_CLOSE] * (close is not None) + [EnvelopeKind.USER_FEEDBACK] * len(feedback)
+        self.lines = HeldLines(kinds, texts)
+        trajectory = stitch("sess_1", self.lines, gaps=gaps, closed_by=closed_by)
+        assert trajectory is not None
+        self.trajectory: Trajectory = trajectory
+
+    def text(self, span: Span) -> bytes:
+        """The bytes that stand at a place."""
+        return self.lines.text(span.line)[span.start : span.end]
+
+    @property
+    def steps(self) -> tuple[bytes, ...]:
+        """The steps' texts, in the trajectory's order."""
+        return tuple(self.text(span) for span in self.trajectory.steps)
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """The pieces of its line's members."""
+        trajectory = self.trajectory
+        points = score(trajectory.step_type_counts, trajectory.model, trajectory.task_complexity, ScoringSettings())
+        written = TrajectoryText("traj_1", trajectory, points, enrich(), self.lines)
+        pieces = list(written)
+        assert sum(map(len, pieces)) == written.size_bytes, "its length is known before it is written"
+        assert list(written) == pieces, "it can be written again"
+        return pieces
+
+    @property
+    def line(self) -> bytes:
+        """Its line, without what the journal adds."""
+        return b"{" + b"".join(self.pieces) + b"}"
 
 
-def _line(trajectory: Trajectory) -> bytes:
-    points = score(trajectory.step_type_counts, trajectory.model, trajectory.task_complexity, ScoringSettings())
-    links = link_coordination(trajectory.steps)
-    return b"{" + trajectory_members("traj_1", trajectory, points, links, enrich()) + b"}"
+def _stitch(*chunks: bytes, **arguments: Any) -> Stitched:
+    return Stitched(chunks, **arguments)
 
 
 def test_a_session_without_chunks_is_no_trajectory() -> None:
     """There is nothing to stitch, whatever else it sent."""
-    assert stitch(session_id="s", chunks=[], close=CLOSE, feedback=[], gaps=[], closed_by=ClosedBy.ABANDONED) is None
+    lines = HeldLines([EnvelopeKind.SESSION_CLOSE], [CLOSE])
+    assert stitch("s", lines, gaps=[], closed_by=ClosedBy.ABANDONED) is None
 
 
 def test_chunks_and_steps_are_put_in_order() -> None:
     """By chunk sequence first, so that "first chunk" means the first of the session, then by step number."""
     late = _chunk(1, _step(3), _step(5), metadata={**METADATA, "provider": "gemini"}, contributor_id="f" * 32)
-    trajectory = _stitch(late, _chunk(0, _step(4), _step(1)))
-    assert [json.loads(step)["step"] for step in trajectory.steps] == [1, 3, 4, 5]
-    assert (trajectory.provider, trajectory.contributor_id, trajectory.total_chunks) == ("codex", CONTRIBUTOR, 2)
+    stitched = _stitch(late, _chunk(0, _step(4), _step(1)))
+    assert [json.loads(step)["step"] for step in stitched.steps] == [1, 3, 4, 5]
+    assert (stitched.trajectory.provider, stitched.trajectory.contributor_id, stitched.trajectory.total_chunks) == (
+        "codex",
+        CONTRIBUTOR,
+        2,
+    )
 
 
 def test_steps_of_the_same_number_are_all_kept_in_the_order_of_their_chunks() -> None:
     """Chunks of the same sequence, too: nothing tells which one would be the right one."""
-    trajectory = _stitch(
+    stitched = _stitch(
         _chunk(1, _step(1, content="c")), _chunk(0, _step(1, content="a")), _chunk(0, _step(1, content="b"))
     )
-    assert [json.loads(step)["content"] for step in trajectory.steps] == ["a", "b", "c"]
-    assert trajectory.total_chunks == 3
+    assert [json.loads(step)["content"] for step in stitched.steps] == ["a", "b", "c"]
+    assert stitched.trajectory.total_chunks == 3
 
 
 def test_totals_come_from_the_steps() -> None:
     """Tokens are summed, tools unique and sorted, types counted; a tool that is no text is no tool."""
-    trajectory = _stitch(
+    stitched = _stitch(
         _chunk(
             0,
             _step(1, token_count=5),
@@ -95,30 +138,30 @@ def test_totals_come_from_the_steps() -> None:
             _step(7, "action", tool=""),
         )
     )
-    assert trajectory.total_tokens == 12
-    assert trajectory.tools == ("Bash", "Read")
-    assert trajectory.step_type_counts == {"thought": 1, "action": 5, "observation": 1}
-    assert (trajectory.model, trajectory.task_complexity) == ("gpt-5.5", "heavy")
+    assert stitched.trajectory.total_tokens == 12
+    assert stitched.trajectory.tools == ("Bash", "Read")
+    assert stitched.trajectory.step_type_counts == {"thought": 1, "action": 5, "observation": 1}
+    assert (stitched.trajectory.model, stitched.trajectory.task_complexity) == ("gpt-5.5", "heavy")
 
 
 def test_an_empty_chunk_counts_as_a_chunk() -> None:
     """A session of one empty chunk is a trajectory without steps."""
-    trajectory = _stitch(_chunk(0, metadata={"provider": "codex", "model_engine": "o3"}))
-    assert (trajectory.steps, trajectory.total_chunks, trajectory.task_complexity) == ((), 1, None)
-    assert json.loads(_line(trajectory))["trajectory_log"] == []
+    stitched = _stitch(_chunk(0, metadata={"provider": "codex", "model_engine": "o3"}))
+    assert (stitched.steps, stitched.trajectory.total_chunks, stitched.trajectory.task_complexity) == ((), 1, None)
+    assert json.loads(stitched.line)["trajectory_log"] == []
 
 
 def test_the_line_has_the_members_in_their_order() -> None:
     """All that the trajectories journal promises, with the client's own JSON as it was written."""
     feedback = b'{"session_id":"s","type":"USER_FEEDBACK","feedback":{"signal":"accepted","timestamp":1.0},"crc32":"0"}'
-    trajectory = _stitch(
+    stitched = _stitch(
         _chunk(0, _step(1, "delegate", to="frontend-1", token_count=5), _step(2, "resolution", tool="Bash")),
         close=CLOSE,
-        feedback=[feedback, feedback],
-        gaps=[SequenceGap(before=5, missing=2)],
+        feedback=(feedback, feedback),
+        gaps=(SequenceGap(before=5, missing=2),),
         closed_by=ClosedBy.SESSION_CLOSE,
     )
-    line = _line(trajectory)
+    line = stitched.line
     assert b'"close_metadata":{"a":1.0},' in line
     assert b'"outcome":{"status":"SUCCESS","x":1e2},' in line
     found = json.loads(line)
@@ -153,14 +196,14 @@ def test_the_line_has_the_members_in_their_order() -> None:
 
 def test_without_a_close_of_the_client_there_is_no_outcome() -> None:
     """Null, as the contract's readers expect, and who closed it instead."""
-    found = json.loads(_line(_stitch(_chunk(0, _step(1)), closed_by=ClosedBy.ABANDONED)))
+    found = json.loads(_stitch(_chunk(0, _step(1)), closed_by=ClosedBy.ABANDONED).line)
     assert (found["outcome"], found["close_metadata"], found["closed_by"]) == (None, None, "abandoned")
 
 
 def test_the_line_has_no_line_break() -> None:
     """Line breaks between tokens become spaces, those inside texts stay escaped."""
     spread = json.dumps(json.loads(_chunk(0, _step(1, content="a\nb"), _step(2))), indent=2).encode()
-    line = _line(_stitch(spread.replace(b"\n", b"\r\n")))
+    line = _stitch(spread.replace(b"\n", b"\r\n")).line
     assert b"\n" not in line
     assert b"\r" not in line
     assert json.loads(line)["trajectory_log"] == [_step(1, content="a\nb"), _step(2)]
@@ -169,7 +212,7 @@ def test_the_line_has_no_line_break() -> None:
 def test_numbers_that_no_double_holds_do_not_hinder() -> None:
     """The schema passes over what it does not name, so stitching must, too."""
     text = _chunk(0, _step(1, tool="HUGE", arguments=["HUGE"]), _step(2, "delegate", to="HUGE"))
-    line = _line(_stitch(text.replace(b'"HUGE"', b"1e400")))
+    line = _stitch(text.replace(b'"HUGE"', b"1e400")).line
     assert line.count(b"1e400") == 3
 
 
@@ -208,9 +251,68 @@ def test_every_step_keeps_its_bytes(
     text = json.dumps(dict(shuffled), indent=indent)
     # Read back, because two halves of a pair side by side are a pair in JSON.
     sent = json.loads(text)
-    trajectory = _stitch(text.encode())
-    assert [json.loads(step) for step in trajectory.steps] == sent["trajectory_log"]
-    assert json.loads(trajectory.metadata) == sent["metadata"]
-    for part in (*trajectory.steps, trajectory.metadata):
+    stitched = _stitch(text.encode())
+    assert [json.loads(step) for step in stitched.steps] == sent["trajectory_log"]
+    assert json.loads(stitched.text(stitched.trajectory.metadata)) == sent["metadata"]
+    for part in (*stitched.steps, stitched.text(stitched.trajectory.metadata)):
         assert part.decode() in text
-    assert json.loads(_line(trajectory))["trajectory_log"] == sent["trajectory_log"]
+    assert json.loads(stitched.line)["trajectory_log"] == sent["trajectory_log"]
+
+
+def test_what_is_too_long_for_a_tools_name_is_no_tool_and_stays_in_its_step() -> None:
+    """The list of tools is in memory while a session is stitched, and texts of any length may stand there."""
+    longest = "x" * TOOL_CHARS_MAX
+    stitched = _stitch(_chunk(0, _step(1, tool=longest), _step(2, tool=longest + "x")))
+    assert stitched.trajectory.tools == (longest,)
+    assert json.loads(stitched.steps[1])["tool"] == longest + "x"
+
+
+class CountedLines(HeldLines):
+    """Lines that count what is read of them."""
+
+    whole_lines = 0
+    parts = 0
+
+    def text(self, index: int) -> bytes:
+        """A line's JSON text."""
+        self.whole_lines += 1
+        return super().text(index)
+
+    def part(self, index: int, start: int, end: int) -> bytes:
+        """Some bytes of a line's text."""
+        self.parts += 1
+        return super().part(index, start, end)
+
+
+def _written(lines: CountedLines) -> list[bytes]:
+    trajectory = stitch("sess_1", lines, gaps=[], closed_by=ClosedBy.HTTP_CLOSE)
+    assert trajectory is not None
+    assert lines.whole_lines == len(lines.kinds), "each line is read once to be counted"
+    points = score(trajectory.step_type_counts, trajectory.model, None, ScoringSettings())
+    return list(TrajectoryText("traj_1", trajectory, points, enrich(), lines))
+
+
+def test_steps_in_their_chunks_order_are_cut_out_of_lines_that_are_read_once_more() -> None:
+    """Twice in all, however many steps a line holds."""
+    chunks = [_chunk(n, *[_step(n * 50 + m) for m in range(50)]) for n in range(8)]
+    lines = CountedLines([EnvelopeKind.CHUNK] * 8, chunks)
+    found = json.loads(b"{" + b"".join(_written(lines)) + b"}")
+    assert [step["step"] for step in found["trajectory_log"]] == list(range(400))
+    assert (lines.whole_lines, lines.parts) == (16, 1)  # the part is the metadata
+
+
+def test_steps_that_alternate_between_chunks_are_read_one_by_one() -> None:
+    """A line of megabytes is not read again for each of its steps."""
+    chunks = [_chunk(n, *[_step(2 * m + n) for m in range(50)]) for n in range(2)]
+    lines = CountedLines([EnvelopeKind.CHUNK] * 2, chunks)
+    found = json.loads(b"{" + b"".join(_written(lines)) + b"}")
+    assert [step["step"] for step in found["trajectory_log"]] == list(range(100))
+    assert (lines.whole_lines, lines.parts) == (2, 101)
+
+
+def test_the_line_is_written_in_pieces_of_bounded_length() -> None:
+    """A step is never cut, so a piece is longer by one step at most."""
+    chunks = [_chunk(n, *[_step(n * 100 + m, content="x" * 5_000) for m in range(100)]) for n in range(4)]
+    pieces = _stitch(*chunks).pieces
+    assert len(pieces) > 6
+    assert max(map(len, pieces)) < PIECE_BYTES + 6_000

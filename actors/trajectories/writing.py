@@ -1,0 +1,115 @@
+"""A trajectory's journal line, as pieces of bytes: so that its length is known, and all of it never in memory. Pure.
+
+Steps are copied from the session's lines. Those that stand side by side in one line, as a client's usually do, are cut
+out of that line, read once; others are read one by one, so that steps in any order cost what they weigh.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from actors.trajectories.enrichment import Enrichment
+from actors.trajectories.lines import SessionLines, Span
+from actors.trajectories.scoring import Score
+from actors.trajectories.stitching import Trajectory
+
+PIECE_BYTES: Final = 262_144
+"""Pieces are about this long; only a single step or member can be longer."""
+
+WHOLE_LINE_SHARE: Final = 4
+"""A line is read whole when the steps taken from it in a row are at least a fourth of it."""
+
+_LINE_BREAKS_AS_SPACES = bytes.maketrans(b"\n\r", b"  ")
+_encode = msgspec.json.Encoder().encode
+
+
+class TrajectoryText:
+    """The members of a trajectory's line, without braces and without line breaks; may be iterated again."""
+
+    def __init__(
+        self, trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment, lines: SessionLines
+    ) -> None:
+        self._lines = lines
+        self._sizes: dict[int, int] = {}
+        self._parts: list[bytes | Span | Iterable[Span]] = []
+        for name, value in _members(trajectory_id, trajectory, score, enrichment):
+            self._parts += [b'%s"%s":' % (b"," if self._parts else b"", name.encode()), value]
+        self.size_bytes = sum(map(_size_of, self._parts))
+        """How many bytes all pieces have together."""
+
+    def __repr__(self) -> str:
+        return f"<TrajectoryText {self.size_bytes} bytes>"
+
+    def __iter__(self) -> Iterator[bytes]:
+        held: list[bytes] = []
+        held_bytes = 0
+        for text in self._texts():
+            held.append(text)
+            held_bytes += len(text)
+            if held_bytes >= PIECE_BYTES:
+                yield b"".join(held).translate(_LINE_BREAKS_AS_SPACES)
+                held, held_bytes = [], 0
+        if held:
+            # Inside a JSON string a line break is always escaped, so these are white space between tokens.
+            yield b"".join(held).translate(_LINE_BREAKS_AS_SPACES)
+
+    def _texts(self) -> Iterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+            elif isinstance(part, Span):
+                yield self._lines.part(part.line, part.start, part.end)
+            else:
+                yield from self._array(part)
+
+    def _array(self, spans: Iterable[Span]) -> Iterator[bytes]:
+        before = b"["
+        for line, group in groupby(spans, key=attrgetter("line")):
+            run = list(group)
+            for text in self._cut(line, run):
+                yield before
+                yield text
+                before = b","
+        yield b"]" if before == b"," else b"[]"
+
+    def _cut(self, line: int, run: list[Span]) -> Iterator[bytes]:
+        whole = None
+        if len(run) > 1 and sum(span.size_bytes for span in run) * WHOLE_LINE_SHARE >= run[-1].end:
+            whole = self._lines.text(line)
+        for span in run:
+            yield self._lines.part(line, span.start, span.end) if whole is None else whole[span.start : span.end]
+
+
+def _members(
+    trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment
+) -> Iterator[tuple[str, bytes | Span | Iterable[Span]]]:
+    yield "trajectory_id", _encode(trajectory_id)
+    yield "session_id", _encode(trajectory.session_id)
+    yield "contributor_id", _encode(trajectory.contributor_id)
+    yield "metadata", trajectory.metadata
+    yield "close_metadata", b"null" if trajectory.close_metadata is None else trajectory.close_metadata
+    yield "trajectory_log", trajectory.steps
+    yield "outcome", b"null" if trajectory.outcome is None else trajectory.outcome
+    yield "total_steps", _encode(len(trajectory.steps))
+    yield "total_tokens", _encode(trajectory.total_tokens)
+    yield "unique_tools_used", _encode(trajectory.tools)
+    yield "step_type_distribution", _encode(trajectory.step_type_counts)
+    yield "total_chunks", _encode(trajectory.total_chunks)
+    yield "sequence_gaps", _encode(trajectory.gaps)
+    yield "coordination_links", _encode(trajectory.links)
+    yield "feedback", trajectory.feedback
+    yield "closed_by", _encode(trajectory.closed_by)
+    yield "score", _encode(score)
+    yield "enrichment", _encode(enrichment)
+
+
+def _size_of(part: bytes | Span | Iterable[Span]) -> int:
+    if isinstance(part, bytes):
+        return len(part)
+    if isinstance(part, Span):
+        return part.size_bytes
+    sizes = [span.size_bytes for span in part]
+    return sum(sizes) + max(0, len(sizes) - 1) + len(b"[]")
