@@ -165,14 +165,24 @@ class Service:
     # Work that nobody asks for
 
     async def finish_interrupted(self) -> None:
-        """Complete every close that has no trajectory yet: a crash, or a disk without room, came between."""
+        """Complete every close that has no trajectory yet: a crash, or a disk without room, came between.
+
+        What has ended the process again and again is left, until somebody asks for it (`sessions --retry`).
+        """
         after, limit = "", self._settings.sessions.abandon_batch_max
+        set_aside = {*self.set_aside()}
         while page := await self._storage.registry.unfinished(limit, after=after):
             for session_id in page:
+                if session_id in set_aside:
+                    continue
                 outcome = await self._directory.ask(session_id, Finish())
                 if not isinstance(outcome, Closed):
                     log.warning("the close of session %s could not be completed: %r", session_id, outcome)
             after = page[-1]
+
+    def set_aside(self) -> list[str]:
+        """Return the sessions whose close has ended the process so often that it is not tried again."""
+        return self._storage.closing.begun_often(self._settings.sessions.close_attempts_max)
 
     async def close_abandoned(self) -> int:
         """Close the sessions that nothing came from for `abandon_after_h`; return how many.
@@ -238,6 +248,12 @@ async def open_service(
             window_s = sessions.abandon_after_h * SECONDS_PER_HOUR
             jumps = ClockJumps(platform.clock, platform.monotonic, window_s=window_s)
             service = Service(settings, storage, directory, budget, embeddings, platform.clock, jumps)
+            if set_aside := service.set_aside():
+                log.warning(
+                    "closing %d session(s) has ended this process before, so they are left as they are: "
+                    "`central-command sessions --set-aside` lists them, --retry SESSION tries one again",
+                    len(set_aside),
+                )
             await service.finish_interrupted()
             async with trio.open_nursery() as background:
                 background.start_soon(service.sweep, name="sweep")

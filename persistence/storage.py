@@ -25,6 +25,7 @@ from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Sch
 from persistence.databases.opening import bridge_to_asyncio, open_database
 from persistence.databases.projector import Projector, ProjectorStatistics
 from persistence.databases.registry import Registry
+from persistence.files.attempts import Attempts
 from persistence.files.file_system import FileSystem, Offload, OsFileSystem, in_thread
 from persistence.files.lock import single_instance
 from persistence.files.space import Space, SpaceStatistics
@@ -89,8 +90,10 @@ class Storage:
         projector: Projector,
         space: Space,
         journals: Mapping[JournalName, Journal],
+        closing: Attempts,
     ) -> None:
         self.layout = layout
+        self.closing = closing
         self.registry = registry
         self.ledger = ledger
         self.counters = counters
@@ -153,6 +156,7 @@ async def open_storage(
                     projector=projector,
                     space=space,
                     journals=journals,
+                    closing=await platform.offload(Attempts, layout.closing, platform.files),
                 )
                 for journal in journals.values():
                     journal.close()

@@ -7,31 +7,49 @@ and is activated only when the database holds everything that was written before
 """
 
 import logging
-from typing import assert_never
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, assert_never
+
+import trio
 
 from actors.envelopes.journal_lines import server_close_line
-from actors.sessions.buffer import StoredText
 from actors.sessions.environment import Environment
 from actors.sessions.lifecycle import State
 from actors.sessions.messages import CloseSession
-from actors.sessions.outcomes import AbandonOutcome, Closed, CloseOutcome, StillActive, UnknownSession, unavailable
+from actors.sessions.outcomes import (
+    AbandonOutcome,
+    Busy,
+    BusyReason,
+    Closed,
+    CloseOutcome,
+    StillActive,
+    UnknownSession,
+    unavailable,
+)
 from actors.sessions.state import SessionState
-from actors.trajectories.coordination import link_coordination
 from actors.trajectories.enrichment import enrich
+from actors.trajectories.lines import HeldLines, SessionLines
 from actors.trajectories.scoring import Score, score
 from actors.trajectories.settings import ScoringSettings
-from actors.trajectories.stitching import Trajectory, stitch, trajectory_members
+from actors.trajectories.stitching import Trajectory, stitch
+from actors.trajectories.writing import TrajectoryText
 from persistence.format.records import (
     ClosedBy,
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
+    Position,
     SequenceGap,
     TrajectoryRecord,
 )
 from persistence.journals.journal import AppendRefused
+from persistence.journals.reading import JournalReader
 
 log = logging.getLogger("central_command.sessions")
+
+TEXT_BYTES_MAX: Final = 4_194_304
+"""The longest trajectory that is in memory as a whole; a longer one is written from its session's lines."""
 
 
 async def close_session(message: CloseSession, state: SessionState, environment: Environment) -> AbandonOutcome:
@@ -71,10 +89,36 @@ async def finish(state: SessionState, environment: Environment, *, already_close
     if state.lifecycle is State.ABSENT:
         return UnknownSession()
     if state.lifecycle is State.CLOSING:
-        refused = await _record_trajectory(state, environment)
+        if is_set_aside(state.session_id, environment):
+            return Busy(BusyReason.SET_ASIDE)
+        async with _guarded(state, environment):
+            refused = await _record_trajectory(state, environment)
         if refused is not None:
             return unavailable(refused)
     return Closed(already_closed=already_closed, credit=state.credit)
+
+
+def is_set_aside(session_id: str, environment: Environment) -> bool:
+    """Whether closing the session has ended the process so often that it is not tried again unless somebody asks."""
+    return environment.storage.closing.count(session_id) >= environment.sessions.close_attempts_max
+
+
+@asynccontextmanager
+async def _guarded(state: SessionState, environment: Environment) -> AsyncIterator[None]:
+    """Note on disk that a large session is being closed, for as long as it is: a start then knows what to leave.
+
+    Small sessions cannot end a process by what they take, and would pay for it with two syncs.
+    """
+    if state.bytes_total < environment.sessions.guarded_close_bytes_min:
+        yield
+        return
+    attempts = environment.storage.closing
+    await environment.offload(attempts.begin, state.session_id)
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await environment.offload(attempts.end, state.session_id)
 
 
 async def _record_trajectory(state: SessionState, environment: Environment) -> AppendRefused | None:
@@ -82,11 +126,11 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
         state.record_nothing_to_stitch()
         return None
     async with environment.stitches:
-        texts = state.buffer.texts if state.buffer.is_complete else await _read_back(state, environment)
+        lines = _held(state) if state.buffer.is_complete else await _stored(state, environment)
         trajectory_id = environment.identifiers.trajectory_id()
         assert state.closed_by is not None
         record, members = await environment.offload(
-            _completed, trajectory_id, state.session_id, texts, tuple(state.gaps), state.closed_by, environment.scoring
+            _completed, trajectory_id, state.session_id, lines, tuple(state.gaps), state.closed_by, environment.scoring
         )
         position = await environment.storage.trajectories.append(record, members, essential=True)
     if isinstance(position, AppendRefused):
@@ -96,40 +140,53 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
     return None
 
 
-async def _read_back(state: SessionState, environment: Environment) -> tuple[StoredText, ...]:
-    """Read the session's lines from the journal, by the index, which first has to hold all of them."""
+def _held(state: SessionState) -> SessionLines:
+    texts = state.buffer.texts
+    return HeldLines([stored.kind for stored in texts], [stored.text for stored in texts])
+
+
+async def _stored(state: SessionState, environment: Environment) -> SessionLines:
+    """The session's lines in the journal, by the index, which first has to hold all of them."""
     storage = environment.storage
     await storage.projector.wait_projected(JournalName.ENVELOPES, state.appended.get(JournalName.ENVELOPES, 0))
     lines = await storage.registry.line_positions(state.session_id)
-    texts = await storage.envelopes.read([line.position for line in lines])
-    return tuple(StoredText(line.kind, text) for line, text in zip(lines, texts, strict=True))
+    return _JournalLines(storage.envelopes, [line.kind for line in lines], [line.position for line in lines])
+
+
+class _JournalLines:
+    """A session's lines, read when they are asked for: of a large session, one is in memory at a time."""
+
+    def __init__(self, journal: JournalReader, kinds: Sequence[EnvelopeKind], places: Sequence[Position]) -> None:
+        self.kinds = kinds
+        self._journal = journal
+        self._places = places
+
+    def text(self, index: int) -> bytes:
+        """A line's JSON text, checked to be what was stored."""
+        return self._journal.read_now(self._places[index])
+
+    def part(self, index: int, start: int, end: int) -> bytes:
+        """Some bytes of a line's text that was read before."""
+        return self._journal.part_now(self._places[index], start, end)
 
 
 def _completed(
     trajectory_id: str,
     session_id: str,
-    texts: tuple[StoredText, ...],
+    lines: SessionLines,
     gaps: tuple[SequenceGap, ...],
     closed_by: ClosedBy,
     settings: ScoringSettings,
-) -> tuple[TrajectoryRecord, bytes]:
-    """Stitch, score and write down a session that has a chunk (pure, and slow for large sessions)."""
-    by_kind: dict[EnvelopeKind, list[bytes]] = {kind: [] for kind in EnvelopeKind}
-    for stored in texts:
-        by_kind[stored.kind].append(stored.text)
-    closes = by_kind[EnvelopeKind.SESSION_CLOSE]
-    trajectory = stitch(
-        session_id=session_id,
-        chunks=by_kind[EnvelopeKind.CHUNK],
-        close=closes[0] if closes else None,
-        feedback=by_kind[EnvelopeKind.USER_FEEDBACK],
-        gaps=gaps,
-        closed_by=closed_by,
-    )
+) -> tuple[TrajectoryRecord, bytes | TrajectoryText]:
+    """Stitch and score a session that has a chunk, and say what its line will hold (slow for large sessions).
+
+    A trajectory of more than `TEXT_BYTES_MAX` is written down piece by piece, when its turn in the journal comes.
+    """
+    trajectory = stitch(session_id, lines, gaps=gaps, closed_by=closed_by)
     assert trajectory is not None, "a session with chunks can be stitched"
     awarded = score(trajectory.step_type_counts, trajectory.model, trajectory.task_complexity, settings)
-    links = link_coordination(trajectory.steps)
-    members = trajectory_members(trajectory_id, trajectory, awarded, links, enrich())
+    text = TrajectoryText(trajectory_id, trajectory, awarded, enrich(), lines)
+    members = b"".join(text) if len(text) <= TEXT_BYTES_MAX else text
     return _record_of(trajectory_id, trajectory, awarded), members
 
 

@@ -66,6 +66,7 @@ class BusyReason(StrEnum):
     JOURNAL_FULL = "journal_full"
     SHUTTING_DOWN = "shutting_down"
     STORAGE_FAILED = "storage_failed"
+    SET_ASIDE = "set_aside"
 
 
 class Busy(msgspec.Struct, frozen=True):

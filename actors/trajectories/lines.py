@@ -17,11 +17,11 @@ class SessionLines(Protocol):
         ...
 
     def text(self, index: int) -> bytes:
-        """A line's JSON text."""
+        """A line's JSON text, checked to be what was stored."""
         ...
 
     def part(self, index: int, start: int, end: int) -> bytes:
-        """Some bytes of a line's text, of which the rest need not be read."""
+        """Some bytes of a line's text that was read before; the rest need not be read, and nothing is checked."""
         ...
 
 

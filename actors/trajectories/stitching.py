@@ -15,7 +15,7 @@ different ones, stay in the order of their chunks. None is dropped, because noth
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -257,8 +257,7 @@ def _items(text: bytes) -> Iterator[tuple[int, int]]:
     length: so the lengths of the copy's items lead through the text itself.
     """
     end = 1
-    items: Sequence[msgspec.Raw] = json_text.decode(_RAW_ITEMS, text)
-    for raw in items:
+    for raw in json_text.decode(_RAW_ITEMS, text):
         before = _BEFORE_ITEM.match(text, end)
         assert before is not None, "white space and commas may be nothing at all"
         start, end = before.end(), before.end() + len(memoryview(raw))

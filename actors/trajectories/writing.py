@@ -1,7 +1,7 @@
 """A trajectory's journal line, as pieces of bytes: so that its length is known, and all of it never in memory. Pure.
 
-Steps are copied from the session's lines. Those that stand side by side in one line, as a client's usually do, are cut
-out of that line, read once; others are read one by one, so that steps in any order cost what they weigh.
+Steps are copied from the session's lines. Those that stand near each other in one line, as a client's usually do, are
+cut out of one reading of it; others are read one by one, so that steps in any order cost what they weigh.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,8 +19,8 @@ from actors.trajectories.stitching import Trajectory
 PIECE_BYTES: Final = 262_144
 """Pieces are about this long; only a single step or member can be longer."""
 
-WHOLE_LINE_SHARE: Final = 4
-"""A line is read whole when the steps taken from it in a row are at least a fourth of it."""
+SHARE_TAKEN_MIN: Final = 0.25
+"""Steps in a row are read at once where they are at least so much of what that reads."""
 
 _LINE_BREAKS_AS_SPACES = bytes.maketrans(b"\n\r", b"  ")
 _encode = msgspec.json.Encoder().encode
@@ -33,15 +33,17 @@ class TrajectoryText:
         self, trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment, lines: SessionLines
     ) -> None:
         self._lines = lines
-        self._sizes: dict[int, int] = {}
         self._parts: list[bytes | Span | Iterable[Span]] = []
         for name, value in _members(trajectory_id, trajectory, score, enrichment):
             self._parts += [b'%s"%s":' % (b"," if self._parts else b"", name.encode()), value]
-        self.size_bytes = sum(map(_size_of, self._parts))
-        """How many bytes all pieces have together."""
+        self._size_bytes = sum(map(_size_of, self._parts))
 
     def __repr__(self) -> str:
-        return f"<TrajectoryText {self.size_bytes} bytes>"
+        return f"<TrajectoryText {self._size_bytes} bytes>"
+
+    def __len__(self) -> int:
+        """How many bytes all pieces have together."""
+        return self._size_bytes
 
     def __iter__(self) -> Iterator[bytes]:
         held: list[bytes] = []
@@ -76,11 +78,15 @@ class TrajectoryText:
         yield b"]" if before == b"," else b"[]"
 
     def _cut(self, line: int, run: list[Span]) -> Iterator[bytes]:
-        whole = None
-        if len(run) > 1 and sum(span.size_bytes for span in run) * WHOLE_LINE_SHARE >= run[-1].end:
-            whole = self._lines.text(line)
+        """Yield the bytes of spans of one line, whatever their order in it."""
+        first, last = min(span.start for span in run), max(span.end for span in run)
+        if sum(span.size_bytes for span in run) < SHARE_TAKEN_MIN * (last - first):
+            for span in run:
+                yield self._lines.part(line, span.start, span.end)
+            return
+        text = self._lines.part(line, first, last)
         for span in run:
-            yield self._lines.part(line, span.start, span.end) if whole is None else whole[span.start : span.end]
+            yield text[span.start - first : span.end - first]
 
 
 def _members(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from central_command.commands.endings import EXIT_DAMAGED, leave, run_to_end
+from central_command.commands.endings import EXIT_DAMAGED, leave, one_sentence_for_failures, run_to_end
 from central_command.commands.options import data_options, json_option, settings_from
 
 
@@ -16,13 +16,29 @@ from central_command.commands.options import data_options, json_option, settings
 @data_options(must_exist=True)
 @click.option("--status", type=click.Choice(["active", "closed"]), help="Only sessions in this state.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
+@click.option("--set-aside", is_flag=True, help="Only those whose close has ended the server again and again.")
+@click.option("--retry", metavar="SESSION", help="Let the next start close this one that was set aside.")
 @json_option
-def sessions(config: Path | None, data_dir: Path, status: str | None, limit: int, *, as_json: bool) -> None:
+def sessions(
+    config: Path | None,
+    data_dir: Path,
+    status: str | None,
+    limit: int,
+    retry: str | None,
+    *,
+    set_aside: bool,
+    as_json: bool,
+) -> None:
     """List sessions, newest first.
+
+    A session whose close has ended the server twice (by the memory that it took, say) is set aside, so that the server
+    starts without it. Everything that it sent is kept. With --retry, while the server is stopped, the next start tries
+    it once more.
 
     \b
     Example:
       central-command sessions --status closed --limit 10
+      central-command sessions --set-aside
     """
     import msgspec
 
@@ -31,6 +47,9 @@ def sessions(config: Path | None, data_dir: Path, status: str | None, limit: int
     from persistence.upkeep import inspection
 
     settings = settings_from(config, {})
+    if set_aside or retry is not None:
+        _look_after_set_aside(data_dir, retry, settings.sessions.close_attempts_max)
+        return
     closed = None if status is None else status == "closed"
     rows = run_to_end(inspection.list_sessions, data_dir, settings.storage, closed=closed, limit=limit)
     if as_json:
@@ -38,6 +57,18 @@ def sessions(config: Path | None, data_dir: Path, status: str | None, limit: int
             click.echo(msgspec.json.encode(row))
     else:
         terminal.console().print(sessions_table(rows))
+
+
+def _look_after_set_aside(data_dir: Path, retry: str | None, attempts: int) -> None:
+    """Print what is set aside, a session a line, or let one be tried again."""
+    from persistence.upkeep import inspection
+
+    with one_sentence_for_failures():
+        if retry is None:
+            for session_id in inspection.set_aside(data_dir, attempts):
+                click.echo(session_id)
+        elif not inspection.retry(data_dir, retry):
+            raise click.ClickException(f"{retry} is not set aside.")
 
 
 @click.command()

@@ -37,6 +37,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         """The folder of what recovery cut off."""
         return self.root / "torn"
 
+    @property
+    def closing(self) -> Path:
+        """Which large sessions are being closed, and which are put aside because that ended the process."""
+        return self.root / "closing.json"
+
     def journal(self, name: JournalName) -> Path:
         """The folder of a journal's daily files."""
         return self.root / name

@@ -68,6 +68,12 @@ def frame(members: bytes, received: bytes, *, n: int, at: bytes, batch: int) -> 
     return b"{", members, noted, b',"crc32":"%08x"}\n' % checksum
 
 
+def tail_of(received: bytes, *, n: int, at: bytes, batch: int, checksum: int) -> bytes:
+    """Return what follows a line's members, whose checksum, with the brace before them, is `checksum`."""
+    noted = b',"received":{"n":%d,"at":"%s","batch":%d%s}' % (n, at, batch, received)
+    return b'%s,"crc32":"%08x"}\n' % (noted, zlib.crc32(noted, checksum))
+
+
 def parse_frame(line: bytes) -> Frame | None:
     """Read the frame at the end of `line` (with or without its newline); None when it is torn or damaged.
 

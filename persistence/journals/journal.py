@@ -35,7 +35,7 @@ from persistence.format.records import Committed, JournalName, Mark, Position, R
 from persistence.journals.framing import FRAME_BYTES_MAX
 from persistence.journals.reading import Scan, StoredStatistics
 from persistence.journals.slot import Slot
-from persistence.journals.writing import JournalEnd
+from persistence.journals.writing import JournalEnd, Members
 from persistence.settings.storage import StorageSettings
 
 log = logging.getLogger("central_command.storage")
@@ -73,7 +73,7 @@ class Line(msgspec.Struct, frozen=True):
     """A line to append: its record, its members without braces, and more members of `received` (`Journal.append`)."""
 
     record: Record
-    members: bytes
+    members: Members
     received: bytes = b""
 
     @property
@@ -144,14 +144,15 @@ class Journal:
         return not self._closed
 
     async def append(
-        self, record: Record, members: bytes, received: bytes = b"", *, essential: bool = False
+        self, record: Record, members: Members, received: bytes = b"", *, essential: bool = False
     ) -> Position | AppendRefused:
         """Append a line and return where it is, once it is on disk.
 
         The hand-over happens before the first suspension: whoever checked a state just before can rely on the order.
-        `members` is JSON members without braces, on one line; `received` is more members of `received`, with a leading
-        comma. `essential` lines complete what was acknowledged before (a close, its trajectory): they pass the quota
-        and the queue's bounds, which they can't exceed by much, as each session has at most one of them under way.
+        `members` is JSON members without braces, on one line, as bytes or in pieces; `received` is more members of
+        `received`, with a leading comma. `essential` lines complete what was acknowledged before (a close, its
+        trajectory): they pass the quota and the queue's bounds, which they can't exceed by much, as each session has at
+        most one of them under way.
         """
         pending = _Pending(Line(record, members, received))
         refused = AppendRefused.CLOSED if self._closed else None
@@ -304,6 +305,14 @@ class Journal:
     async def read(self, places: Sequence[Position]) -> list[bytes]:
         """Read lines by their places, in the order given, each without its newline (`JournalReader.read`)."""
         return await self._reader.read(places)
+
+    def read_now(self, place: Position) -> bytes:
+        """Read a line in the thread that asks (`JournalReader.read_now`)."""
+        return self._reader.read_now(place)
+
+    def part_now(self, place: Position, start: int, end: int) -> bytes:
+        """Read some bytes of a line, unchecked, in the thread that asks (`JournalReader.part_now`)."""
+        return self._reader.part_now(place, start, end)
 
     def statistics(self) -> JournalStatistics:
         """Return the current figures."""

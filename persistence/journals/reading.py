@@ -137,6 +137,17 @@ class JournalReader(Protocol):
         """
         ...
 
+    def read_now(self, place: Position) -> bytes:
+        """Read a line as `read` does, in the thread that asks: it blocks."""
+        ...
+
+    def part_now(self, place: Position, start: int, end: int) -> bytes:
+        """Read the bytes `start` to `end` of a line's text, of which nothing is checked; it blocks.
+
+        For who has read the line before, and has not room for all of it. Raises StorageFailure when the disk fails.
+        """
+        ...
+
     def statistics(self) -> StoredStatistics:
         """Return the current figures; it blocks where they are read from the files."""
         ...

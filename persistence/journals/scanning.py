@@ -94,6 +94,12 @@ def read_lines(name: JournalName, files: DayFiles, places: Sequence[Position]) -
     return lines
 
 
+def read_part(files: DayFiles, place: Position, start: int, end: int) -> bytes:
+    """Return some bytes of a line's text, as they are."""
+    with files.reading(place.day) as file:
+        return file.read_at(place.offset + start, end - start)
+
+
 def good_line_of_a_later_batch(files: DayFiles, bad: BadLine) -> Position | None:
     """Return where a good line stands that cannot belong to the commit that the bad line was part of."""
     for day in files.days():
@@ -172,15 +178,27 @@ def _texts(
     It was but for the last one, which comes alone. Nothing from byte `end` on is read.
     """
     with files.reading(day) as file:
-        parts: list[bytes] = []
-        while block := file.read_at(offset, READ_BYTES if end is None else min(READ_BYTES, end - offset)):
-            offset += len(block)
-            texts = block.split(b"\n")
-            parts.append(texts[0])
-            if len(texts) > 1:
-                texts[0] = b"".join(parts)
-                parts = [texts.pop()]
-                yield texts, True
-        rest = b"".join(parts)
-        if rest:
-            yield [rest], False
+        while block := file.read_at(offset, _bytes_at_once(offset, end)):
+            behind = block.rfind(b"\n") + 1
+            if behind:
+                yield block[: behind - 1].split(b"\n"), True
+                offset += behind
+                continue
+            # A line longer than a read: its end is looked for first, so that it is in memory once and not twice.
+            line_end, is_whole = _line_end(file, offset + len(block), end)
+            yield [file.read_at(offset, line_end - offset)], is_whole
+            offset = line_end + is_whole
+
+
+def _line_end(file: File, offset: int, end: int | None) -> tuple[int, bool]:
+    """Return where the line that goes on at `offset` ends, and whether there is a newline or the file is at its end."""
+    while block := file.read_at(offset, _bytes_at_once(offset, end)):
+        found = block.find(b"\n")
+        if found >= 0:
+            return offset + found, True
+        offset += len(block)
+    return offset, False
+
+
+def _bytes_at_once(offset: int, end: int | None) -> int:
+    return READ_BYTES if end is None else min(READ_BYTES, end - offset)

@@ -11,7 +11,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
 from persistence.journals.reading import Piece, Scan, StoredStatistics
-from persistence.journals.scanning import find, next_lines, read_lines
+from persistence.journals.scanning import find, next_lines, read_lines, read_part
 
 T = TypeVar("T")
 
@@ -65,6 +65,14 @@ class StoredJournal:
         """Read lines by their places, in the order given, each without its newline."""
         return await self._read(read_lines, self._name, self._files, places)
 
+    def read_now(self, place: Position) -> bytes:
+        """Read a line in the thread that asks (`JournalReader.read_now`)."""
+        return self._now(read_lines, self._name, self._files, [place])[0]
+
+    def part_now(self, place: Position, start: int, end: int) -> bytes:
+        """Read some bytes of a line, unchecked (`JournalReader.part_now`)."""
+        return self._now(read_part, self._files, place, start, end)
+
     def statistics(self) -> StoredStatistics:
         """Look at the files and return the current figures (blocking)."""
         return StoredStatistics(stored_bytes=sum(map(self._files.size_bytes, self._files.days())))
@@ -73,8 +81,17 @@ class StoredJournal:
         """Return the names in the journal's folder that are none of its own, and are left alone (blocking)."""
         return self._files.foreign_names()
 
+    def _now(self, function: Callable[..., T], *args: object) -> T:
+        try:
+            return function(*args)
+        except OSError as error:
+            raise self._failure(error) from error
+
     async def _read(self, function: Callable[..., T], *args: object) -> T:
         try:
             return await self._offload(function, *args)
         except OSError as error:
-            raise StorageFailure(f"reading the {self._name} journal failed: {error.strerror}") from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> StorageFailure:
+        return StorageFailure(f"reading the {self._name} journal failed: {error.strerror}")

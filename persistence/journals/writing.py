@@ -11,19 +11,36 @@ slower).
 """
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
+from zlib import crc32
 
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import Buffer, File, FileSystem, Offload
 from persistence.format import times
 from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
-from persistence.journals.framing import frame
+from persistence.journals.framing import frame, tail_of
 from persistence.journals.stored import StoredJournal
 
 NO_ROOM_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Pieces(Protocol):
+    """The members of a line that is too long to be in memory: bytes, piece by piece, and how many there are."""
+
+    def __len__(self) -> int:
+        """How many bytes all pieces have together."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces; called in the journal's own thread."""
+        ...
+
+
+Members = bytes | Pieces
 
 
 class JournalEnd:
@@ -45,8 +62,11 @@ class JournalEnd:
             self.name, self._files.directory, files=self._file_system, offload=offload, acknowledged=lambda: self.tail
         )
 
-    def write(self, lines: Iterable[tuple[bytes, bytes]]) -> list[Position] | None:
-        """Write and sync lines (`framing.frame`'s first two) as one batch; None when there was no room for them."""
+    def write(self, lines: Sequence[tuple[Members, bytes]]) -> list[Position] | None:
+        """Write and sync lines (`framing.frame`'s first two) as one batch; None when there was no room for them.
+
+        What making the pieces of a line raises is raised, and nothing was kept.
+        """
         at = times.to_microseconds_precision(self._clock())
         try:
             file = self._file_for(times.day_of(at))
@@ -54,9 +74,8 @@ class JournalEnd:
             if error.errno in NO_ROOM_ERRNOS:
                 return None
             raise StorageFailure(f"the {self.name} journal could not open its file: {error.strerror}") from error
-        buffers, positions = self._framed(lines, at)
         try:
-            file.write_at(buffers, self.tail.offset)
+            positions = self._written(file, lines, at)
         except OSError as error:
             if error.errno not in NO_ROOM_ERRNOS:
                 raise StorageFailure(f"writing the {self.name} journal failed: {error.strerror}") from error
@@ -98,16 +117,60 @@ class JournalEnd:
         self.tail = Mark(self.tail.n, today, 0)
         return created
 
-    def _framed(self, lines: Iterable[tuple[bytes, bytes]], at: float) -> tuple[list[Buffer], list[Position]]:
-        """Return the batch's bytes and where each line will stand."""
-        buffers: list[Buffer] = []
-        positions: list[Position] = []
-        first, day, offset = self.tail.n + 1, self.tail.day, self.tail.offset
-        at_text = times.to_text(at).encode()
-        for n, (members, received) in enumerate(lines, start=first):
-            framed = frame(members, received, n=n, at=at_text, batch=first)
-            buffers += framed
-            length = sum(map(len, framed))
-            positions.append(Position(n=n, day=day, offset=offset, length=length, at=at))
-            offset += length
-        return buffers, positions
+    def _written(self, file: File, lines: Sequence[tuple[Members, bytes]], at: float) -> list[Position]:
+        """Write a batch and return where each line stands: all of it at once, unless a line comes in pieces."""
+        writer = _Batch(file, self.tail, at)
+        for members, received in lines:
+            if isinstance(members, bytes):
+                writer.add(members, received)
+            else:
+                writer.add_pieces(members, received)
+        writer.flush()
+        return writer.positions
+
+
+class _Batch:
+    """A batch on its way to a file: what is framed and not yet written, and where each line stands."""
+
+    def __init__(self, file: File, tail: Mark, at: float) -> None:
+        self._file = file
+        self._day = tail.day
+        self._at = at
+        self._at_text = times.to_text(at).encode()
+        self._first = tail.n + 1
+        self._buffers: list[Buffer] = []
+        self._written_to = self._offset = tail.offset
+        self.positions: list[Position] = []
+
+    def add(self, members: bytes, received: bytes) -> None:
+        """Frame a line."""
+        n = self._first + len(self.positions)
+        framed = frame(members, received, n=n, at=self._at_text, batch=self._first)
+        self._buffers += framed
+        self._placed(sum(map(len, framed)))
+
+    def add_pieces(self, members: Iterable[bytes], received: bytes) -> None:
+        """Write a line piece by piece, so that all of it is never in memory."""
+        n = self._first + len(self.positions)
+        checksum = length = 0
+        for piece in chain((b"{",), members):
+            self._buffers.append(piece)
+            self.flush(length + len(piece))
+            checksum = crc32(piece, checksum)
+            length += len(piece)
+        tail = tail_of(received, n=n, at=self._at_text, batch=self._first, checksum=checksum)
+        self._buffers.append(tail)
+        self.flush(length + len(tail))
+        self._placed(length + len(tail))
+
+    def flush(self, beyond: int = 0) -> None:
+        """Write what is framed: up to `beyond` bytes behind the last line that is placed."""
+        if self._buffers:
+            self._file.write_at(self._buffers, self._written_to)
+            self._buffers = []
+        self._written_to = self._offset + beyond
+
+    def _placed(self, length: int) -> None:
+        n = self._first + len(self.positions)
+        self.positions.append(Position(n=n, day=self._day, offset=self._offset, length=length, at=self._at))
+        self._offset += length

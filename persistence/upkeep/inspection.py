@@ -12,7 +12,10 @@ from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_database_read_only
 from persistence.databases.reports import Statistics
 from persistence.databases.session_index import SessionIndex, SessionRow
+from persistence.files.attempts import Attempts
 from persistence.files.failures import StorageDamage
+from persistence.files.file_system import OsFileSystem
+from persistence.files.lock import single_instance
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.journals.stored import StoredJournal
@@ -58,6 +61,25 @@ async def list_sessions(
     del settings  # a database that is only read needs none
     async with _databases(DataLayout(data_directory)) as (sessions, _):
         return await SessionIndex(sessions).sessions_page(limit, closed=closed)
+
+
+def set_aside(data_directory: Path, attempts: int) -> list[str]:
+    """Return the sessions whose close has ended the server so often (blocking)."""
+    return Attempts(DataLayout(data_directory).closing, OsFileSystem()).begun_often(attempts)
+
+
+def retry(data_directory: Path, session_id: str) -> bool:
+    """Let the next start close a session that was put aside; False when it is not (blocking).
+
+    Raises DataDirectoryLocked while a server runs.
+    """
+    layout = DataLayout(data_directory)
+    with single_instance(layout.root):
+        attempts = Attempts(layout.closing, OsFileSystem())
+        if not attempts.count(session_id):
+            return False
+        attempts.end(session_id)
+        return True
 
 
 async def read_statistics(data_directory: Path, settings: StorageSettings, *, days: int, leaders: int) -> Statistics:

@@ -246,6 +246,8 @@ def _busy_sentence(reason: BusyReason) -> str:
             return "The server is shutting down; send this request again later."
         case BusyReason.STORAGE_FAILED:
             return "The storage is out of order; send this request again later."
+        case BusyReason.SET_ASIDE:
+            return "Closing this session ended the server before, so it is left until the operator tries it again."
         case _:
             assert_never(reason)
 

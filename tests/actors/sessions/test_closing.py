@@ -15,6 +15,8 @@ from actors.sessions.messages import CloseSession
 from actors.sessions.outcomes import (
     Accepted,
     ActorFailed,
+    Busy,
+    BusyReason,
     Closed,
     CloseOutcome,
     Credit,
@@ -24,8 +26,10 @@ from actors.sessions.outcomes import (
     UnknownSession,
 )
 from central_command.settings.configuration import Settings
+from persistence.files.failures import DataDirectoryLocked
 from persistence.format.records import ClosedBy, JournalName
 from persistence.journals.journal import AppendRefused
+from persistence.upkeep import inspection
 from tests.running_service import Clock, Running, running, settings_with
 from tests.signing_client import SigningClient
 from tests.stored_state import findings, finished, stored_state
@@ -349,3 +353,93 @@ async def test_a_server_close_is_a_line_of_its_own(tmp_path: Path) -> None:
         named = {name: line[name] for name in ("session_id", "type", "closed_by")}
         assert named == {"session_id": "sess_1", "type": "SERVER_CLOSE", "closed_by": "http_close"}
         assert json.dumps(line).count("attestation") == 0
+
+
+# Large sessions
+
+
+async def test_a_trajectory_that_is_written_in_pieces_is_the_line_that_it_would_be_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From memory or from the journal, with steps in order or not: the same members."""
+    lines: list[dict[str, Any]] = []
+    for name, in_memory_max, text_max in (("whole", 1_000_000, 1_000_000), ("pieces", 1, 0)):
+        monkeypatch.setattr(closing, "TEXT_BYTES_MAX", text_max)
+        settings = settings_with(sessions={"chunk_buffer_bytes_max": in_memory_max})
+        clock = Clock()
+        clock.now = 1_800_000_000.0
+        async with running(tmp_path / name, settings=settings, clock=clock) as run:
+            client = await run.open()
+            late = [client.step() for _ in range(3)]
+            early = [{**step, "step": step["step"] + 10} for step in late]
+            for log in (early, late, [client.step("delegate", to="backend-1")]):
+                await run.send(client.chunk_of(log))
+            await run.send(client.feedback("accepted", sequence=9))
+            await close_by(ClosedBy.SESSION_CLOSE, run, client)
+            (line,) = run.lines(JournalName.TRAJECTORIES)
+        for own in ("trajectory_id", "received", "crc32"):
+            del line[own]
+        lines.append(line)
+    assert lines[0] == lines[1]
+    assert [step["step"] for step in lines[0]["trajectory_log"]] == [1, 2, 3, 4, 11, 12, 13]
+
+
+GUARDED = {"guarded_close_bytes_min": 1, "close_attempts_max": 2}
+
+
+async def test_a_close_is_noted_on_disk_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a session that is large enough; whatever comes of it, the note goes when the process lives."""
+    noted: list[bytes] = []
+
+    async def refused(*_: object) -> AppendRefused:
+        await trio.lowlevel.checkpoint()
+        path = tmp_path / "closing.json"
+        noted.append(await trio.Path(path).read_bytes() if path.exists() else b"")
+        return AppendRefused.DISK_FULL
+
+    monkeypatch.setattr(closing, "_record_trajectory", refused)
+    async with running(tmp_path, settings=settings_with(sessions=GUARDED)) as run:
+        client = await run.open()
+        await run.send(client.chunk())
+        assert isinstance(await run.service.close_session("sess_1"), StorageFull)
+        assert noted == [b'{"sess_1":1}\n']
+        assert (tmp_path / "closing.json").read_bytes() == b"{}\n"
+    noted.clear()
+    async with running(tmp_path / "other") as run:
+        client = await run.open()
+        await run.send(client.chunk())
+        assert isinstance(await run.service.close_session("sess_1"), StorageFull)
+    assert noted == [b"{}\n"]
+    assert not (tmp_path / "other" / "closing.json").exists(), "a small session pays for nothing"
+
+
+async def test_a_close_that_ended_the_process_twice_is_set_aside_until_somebody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service comes up without it, says so, and closes it when it is asked for again."""
+
+    async def refused(*_: object) -> AppendRefused:
+        await trio.lowlevel.checkpoint()
+        return AppendRefused.DISK_FULL
+
+    settings = settings_with(sessions=GUARDED)
+    with monkeypatch.context() as patch:
+        patch.setattr(closing, "_record_trajectory", refused)
+        async with running(tmp_path, settings=settings) as run:
+            client = await run.open()
+            await run.send(client.chunk())
+            assert isinstance(await run.service.close_session("sess_1"), StorageFull)
+    (tmp_path / "closing.json").write_bytes(b'{"sess_1":2}\n')
+    assert inspection.set_aside(tmp_path, 2) == ["sess_1"]
+    async with running(tmp_path, settings=settings) as run:
+        assert "1 session(s) has ended this process before" in caplog.text
+        await run.service.finish_interrupted()
+        assert await run.service.close_session("sess_1") == Busy(BusyReason.SET_ASIDE)
+        assert run.lines(JournalName.TRAJECTORIES) == []
+        with pytest.raises(DataDirectoryLocked):
+            inspection.retry(tmp_path, "sess_1")
+    assert inspection.retry(tmp_path, "sess_1") is True
+    assert inspection.retry(tmp_path, "sess_1") is False
+    async with running(tmp_path, settings=settings) as run:
+        await finished(run, "sess_1")
+        assert len(run.lines(JournalName.TRAJECTORIES)) == 1

@@ -83,7 +83,7 @@ class Stitched:
         points = score(trajectory.step_type_counts, trajectory.model, trajectory.task_complexity, ScoringSettings())
         written = TrajectoryText("traj_1", trajectory, points, enrich(), self.lines)
         pieces = list(written)
-        assert sum(map(len, pieces)) == written.size_bytes, "its length is known before it is written"
+        assert sum(map(len, pieces)) == len(written), "its length is known before it is written"
         assert list(written) == pieces, "it can be written again"
         return pieces
 
@@ -292,13 +292,13 @@ def _written(lines: CountedLines) -> list[bytes]:
     return list(TrajectoryText("traj_1", trajectory, points, enrich(), lines))
 
 
-def test_steps_in_their_chunks_order_are_cut_out_of_lines_that_are_read_once_more() -> None:
-    """Twice in all, however many steps a line holds."""
+def test_steps_in_their_chunks_order_are_cut_out_of_one_reading_of_each_line() -> None:
+    """However many steps a line holds."""
     chunks = [_chunk(n, *[_step(n * 50 + m) for m in range(50)]) for n in range(8)]
     lines = CountedLines([EnvelopeKind.CHUNK] * 8, chunks)
     found = json.loads(b"{" + b"".join(_written(lines)) + b"}")
     assert [step["step"] for step in found["trajectory_log"]] == list(range(400))
-    assert (lines.whole_lines, lines.parts) == (16, 1)  # the part is the metadata
+    assert (lines.whole_lines, lines.parts) == (8, 9)  # the steps of each chunk, and the metadata
 
 
 def test_steps_that_alternate_between_chunks_are_read_one_by_one() -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import trio.testing
 from persistence.files.failures import StorageFailure
 from persistence.format.records import EnvelopeKind, EnvelopeRecord, Mark, Position
 from persistence.journals.framing import parse_frame
-from persistence.journals.journal import AppendRefused
+from persistence.journals.journal import AppendRefused, Line
 from persistence.journals.lines import parse_envelope_line
 from tests.persistence.journals.journal_disk import FOLDER, NOON, Disk
 
@@ -295,3 +296,67 @@ async def test_lines_are_read_back_by_their_place() -> None:
     lines = await journal.read([places[2], places[0]])
     assert [json.loads(line)["envelope_id"] for line in lines] == ["env_2", "env_0"]
     assert not any(line.endswith(b"\n") for line in lines)
+
+
+class Pieces:
+    """A line's members in pieces, of which making one may fail."""
+
+    def __init__(self, *pieces: bytes, failing: bool = False) -> None:
+        self._pieces = pieces
+        self._failing = failing
+
+    def __len__(self) -> int:
+        return sum(map(len, self._pieces))
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+        if self._failing:
+            raise StorageFailure("reading the other journal failed")
+
+
+async def test_a_line_that_comes_in_pieces_is_the_line_that_it_would_be_as_one() -> None:
+    """Also between others of the same commit; each piece is written when it is made."""
+    texts = []
+    for whole in (True, False):
+        disk = Disk()
+        journal = disk.journal()
+        middle = members(2) if whole else Pieces(members(2)[:7], members(2)[7:9], b"", members(2)[9:])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(journal.run)
+            lines = [Line(record(1), members(1)), Line(record(2), middle, b',"gap":4'), Line(record(3), members(3))]
+            positions = await journal.append_many(lines)
+            assert isinstance(positions, list)
+            assert isinstance(await journal.append(record(4), members(4)), Position)
+            assert [parse_frame(text) is not None for text in await journal.read(positions)] == [True] * 3
+            journal.close()
+        texts.append(disk.text())
+        assert disk.operations.count("write") == (2 if whole else 8)
+    assert texts[0] == texts[1]
+
+
+async def test_no_room_for_a_line_in_pieces_leaves_nothing_of_it() -> None:
+    """Some of it may have been written before."""
+    disk = Disk(capacity_bytes=500)
+    journal = disk.journal()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        assert isinstance(await journal.append(record(1), members(1)), Position)
+        before = disk.text()
+        pieces = Pieces(members(2), b',"x":"', b"x" * 150, b"x" * 300, b'"')
+        assert await journal.append(record(2), pieces, essential=True) is AppendRefused.DISK_FULL
+        assert disk.text() == before
+        position = await journal.append(record(2), members(2))
+        assert isinstance(position, Position)
+        assert position.n == 2
+        journal.close()
+
+
+async def test_a_line_whose_pieces_cannot_be_made_ends_the_journal() -> None:
+    """They come from another journal: that cannot be relied on then, and nothing is acknowledged."""
+    disk = Disk()
+    with pytest.RaisesGroup(StorageFailure):
+        async with trio.open_nursery() as nursery:
+            journal = disk.journal()
+            nursery.start_soon(journal.run)
+            await journal.append(record(1), Pieces(members(1), failing=True))
+    assert disk.committed == []

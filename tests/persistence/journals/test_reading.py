@@ -125,6 +125,30 @@ async def test_a_scan_gives_every_line_in_order_with_its_place_and_its_commit(
     assert lines[3].where == f"line 4 at byte {places[3].offset} of 2026-11-21.jsonl"
 
 
+async def test_a_line_and_a_part_of_it_are_read_in_the_thread_that_asks(
+    subject: Subject, places: list[Position]
+) -> None:
+    """The line is checked, the part of it is not."""
+    place = places[7]
+    (text,) = await subject.reader.read([place])
+    assert subject.reader.read_now(place) == text
+    assert subject.reader.part_now(place, 1, 6) == text[1:6] == b'"x":8'
+    subject.change(place)
+    with pytest.raises(StorageDamage):
+        subject.reader.read_now(place)
+    assert subject.reader.part_now(place, 1, 4) == text[1:4]
+
+
+async def test_lines_longer_than_a_read_are_scanned(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, before, between and behind short ones; the last of them torn."""
+    monkeypatch.setattr("persistence.journals.scanning.READ_BYTES", 200)
+    members = [b'"x":"%s"' % (b"y" * length) for length in (1, 500, 1, 900, 901, 1, 1, 400)]
+    await subject.commit(members, NOON)
+    assert [line.text.split(b",", 1)[0] for line in await lines_of(subject.reader)] == [b"{" + each for each in members]
+    subject.add(b"{" + b"z" * 700)
+    assert len(await lines_of(subject.reader)) == len(members)
+
+
 async def test_a_scan_begins_at_any_number_and_behind_any_line(subject: Subject, places: list[Position]) -> None:
     """A mark is kept by one scan and taken by another."""
     scan = subject.reader.scan(Mark())
