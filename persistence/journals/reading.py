@@ -8,6 +8,10 @@ Lines are checked where they are read. A line whose checksum or number is wrong 
 disk once and is not there any more raises JournalDamage, which says where. The one exception is the end of a journal
 that another process writes, or that a crash has left: what stands there and is not whole was never acknowledged, or is
 not yet (see `persistence.journals.recovery`), so a scan ends before it and says so (`Scan.torn`).
+
+Who follows a journal that another process writes may also see whole lines that are not acknowledged yet, and that are
+taken back if the disk has no room for the rest of their batch. What must rest on acknowledged lines alone reads by the
+journal that is being written, or up to the positions that the databases have.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
