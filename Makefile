@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 SEEDS ?= 20000
 JOBS ?= 2
-BENCHMARKS := ingest batch requests scaling memory connections embed_served
+BENCHMARKS := ingest batch requests scaling memory connections embed_served upload
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps

@@ -18,6 +18,7 @@ SESSION_BYTES_MAX = 200_000_000
 """Largest sum of a session's chunks, below what a server takes by default (268 MB)."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -29,8 +30,11 @@ class Chunk(msgspec.Struct, frozen=True):
 
 def encode_json(value: object) -> bytes:
     """JSON as published clients write it: no white space, raw UTF-8, lone surrogates escaped (decisions)."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+    text = _ENCODER.encode(value)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def as_written(seconds: float) -> float:
@@ -40,8 +44,14 @@ def as_written(seconds: float) -> float:
 
 def encode_step(step: Step) -> bytes:
     """One step as JSON."""
+    written = as_written(step.timestamp)
+    if step.arguments is None:  # numbers within arguments may be written in another way
+        try:
+            return msgspec.json.encode(msgspec.structs.replace(step, timestamp=written))
+        except UnicodeEncodeError:
+            pass
     members: dict[str, object] = msgspec.to_builtins(step)
-    members["timestamp"] = as_written(step.timestamp)
+    members["timestamp"] = written
     return encode_json(members)
 
 

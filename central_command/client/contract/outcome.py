@@ -3,17 +3,21 @@
 What a transcript cannot show (a quality score, a tier, whether it is fit for training) is left out.
 """
 
+import math
+from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
 from central_command.client.contract.chunking import as_written
-from central_command.client.contract.steps import Step
+from central_command.client.contract.steps import Step, StepType
 
 _FILE_TOOLS = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit"})
 
 Status = Literal["SUCCESS", "CRASH", "KILLED"]
 Signal = Literal["accepted", "iterated", "rejected"]
+Place = Callable[[float], float]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,70 +50,86 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     delta_summary: None = None
 
 
-def outcome_of(steps: tuple[Step, ...], *, chunks: int) -> Outcome:
-    """The outcome of `steps` (at least one), sent in `chunks` chunks."""
-    errors, recovered = _errors(steps)
-    times = [step.timestamp for step in steps]
-    return Outcome(
-        status=_status(steps),
-        user_interventions=sum(1 for step in steps if step.intent == "interruption"),
-        total_steps=len(steps),
-        total_chunks=chunks,
-        total_tokens=sum(step.token_count for step in steps),
-        duration_seconds=int(max(times) - min(times)),
-        files_modified=_files_modified(steps),
-        errors_encountered=errors,
-        errors_recovered=recovered,
-        coordination_events=0,
-    )
+class Ending:
+    """How a session ends, of its steps one after the other."""
 
+    def __init__(self) -> None:
+        self.steps = 0
+        self._tokens = self._interruptions = self._instructions = 0
+        self._errors = self._recovered = 0
+        self._first_s, self._last_s = math.inf, -math.inf
+        self._last: tuple[StepType, str | None] = ("resolution", None)
+        """Type and intent of the last step."""
+        self._open_errors: Counter[str] = Counter()
+        """Errors by tool that no result of the same tool has followed yet."""
+        self._edits: dict[str, str] = {}
+        """Files of edits that have no result yet, by call."""
+        self._files: set[str] = set()
 
-def feedback_of(steps: tuple[Step, ...]) -> Feedback | None:
-    """What the user made of `steps` (at least one); None when they end in an error or in mid-action: nobody said."""
-    if _status(steps) != "SUCCESS" and steps[-1].intent != "interruption":
-        return None
-    rounds = max(0, sum(1 for step in steps if step.type == "instruction" and step.intent is None) - 1)
-    signal: Signal
-    if steps[-1].intent == "interruption":
-        signal, seen = "rejected", "the user interrupted the agent and said no more"
-    elif rounds:
-        signal, seen = "iterated", f"the user gave {rounds} more instruction(s) after the first"
-    else:
-        signal, seen = "accepted", "the session ended without another instruction"
-    return Feedback(
-        signal=signal,
-        timestamp=as_written(max(step.timestamp for step in steps)),
-        context=f"derived from the transcript: {seen}",
-        target_step=steps[-1].step,
-        revision_rounds=rounds,
-    )
+    def take(self, step: Step) -> None:
+        """Count one more step."""
+        self.steps += 1
+        self._tokens += step.token_count
+        self._interruptions += step.intent == "interruption"
+        self._instructions += step.type == "instruction" and step.intent is None
+        self._first_s, self._last_s = min(self._first_s, step.timestamp), max(self._last_s, step.timestamp)
+        self._last = (step.type, step.intent)
+        match step.type:
+            case "error":
+                self._errors += 1
+                if step.tool is not None:
+                    self._open_errors[step.tool] += 1
+            case "observation":
+                self._recovered += self._open_errors.pop(step.tool or "", 0)
+                if edited := self._edits.pop(step.call_id or "", None):
+                    self._files.add(edited)
+            case "action" if step.tool in _FILE_TOOLS and step.call_id:
+                arguments = step.arguments or {}
+                path = arguments.get("file_path") or arguments.get("notebook_path")
+                if isinstance(path, str):
+                    self._edits[step.call_id] = path
 
+    def outcome(self, *, chunks: int, place: Place = float) -> Outcome:
+        """The outcome of the steps (at least one), sent in `chunks` chunks; `place` moves their times."""
+        return Outcome(
+            status=self._status(),
+            user_interventions=self._interruptions,
+            total_steps=self.steps,
+            total_chunks=chunks,
+            total_tokens=self._tokens,
+            duration_seconds=int(place(self._last_s) - place(self._first_s)),
+            files_modified=len(self._files),
+            errors_encountered=self._errors,
+            errors_recovered=self._recovered,
+            coordination_events=0,
+        )
 
-def _status(steps: tuple[Step, ...]) -> Status:
-    last = steps[-1]
-    if last.intent == "interruption" or last.type == "action":
-        return "KILLED"
-    return "CRASH" if last.type == "error" else "SUCCESS"
+    def feedback(self, *, place: Place = float) -> Feedback | None:
+        """What the user made of the steps (at least one); None when they end in an error or in mid-action.
 
+        Nobody said anything about those.
+        """
+        is_interrupted = self._last[1] == "interruption"
+        if self._status() != "SUCCESS" and not is_interrupted:
+            return None
+        rounds = max(0, self._instructions - 1)
+        signal: Signal
+        if is_interrupted:
+            signal, seen = "rejected", "the user interrupted the agent and said no more"
+        elif rounds:
+            signal, seen = "iterated", f"the user gave {rounds} more instruction(s) after the first"
+        else:
+            signal, seen = "accepted", "the session ended without another instruction"
+        return Feedback(
+            signal=signal,
+            timestamp=as_written(place(self._last_s)),
+            context=f"derived from the transcript: {seen}",
+            target_step=self.steps,
+            revision_rounds=rounds,
+        )
 
-def _errors(steps: tuple[Step, ...]) -> tuple[int, int]:
-    """Errors, and how many of them were followed by a result of the same tool."""
-    errors = recovered = 0
-    worked_later: set[str | None] = set()
-    for step in reversed(steps):
-        if step.type == "error":
-            errors += 1
-            recovered += step.tool in worked_later
-        elif step.type == "observation" and step.tool is not None:
-            worked_later.add(step.tool)
-    return errors, recovered
-
-
-def _files_modified(steps: tuple[Step, ...]) -> int:
-    worked = {step.call_id for step in steps if step.type == "observation" and step.call_id}
-    paths = {
-        (step.arguments or {}).get("file_path") or (step.arguments or {}).get("notebook_path")
-        for step in steps
-        if step.type == "action" and step.tool in _FILE_TOOLS and step.call_id in worked
-    }
-    return len({path for path in paths if isinstance(path, str)})
+    def _status(self) -> Status:
+        kind, intent = self._last
+        if intent == "interruption" or kind == "action":
+            return "KILLED"
+        return "CRASH" if kind == "error" else "SUCCESS"

@@ -6,6 +6,8 @@ What is longer than the server takes keeps its beginning and its end, and says s
 
 import json
 import math
+from collections import deque
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -20,6 +22,8 @@ ARGUMENTS_CHARS_MAX = 400_000
 ARGUMENTS_NESTING_MAX = 48
 """Deepest nesting of arguments; the envelope around them adds a few levels to what the server counts."""
 NAME_CHARS_MAX = 200
+UNDATED_CHARS_MAX = 4_000_000
+"""Characters of steps that are held back at most for the first time of their file."""
 _HEAD_SHARE = 0.7
 _CHARS_PER_TOKEN = 4
 
@@ -100,14 +104,49 @@ def _nesting(value: object) -> int:
 
 
 class StepList:
-    """Steps in the making, numbered from 1 in the order in which they are added."""
+    """Steps in the making, numbered from 1 in the order in which they are added, and taken out by `drain`.
+
+    Steps before the first time that a file names get that one, so they are held back until it has come; a file that
+    names none within `UNDATED_CHARS_MAX` characters of steps counts as one without times, and its steps stand at 0.
+    """
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.waiting: deque[Step] = deque()
+        """Steps that are not drained yet."""
+        self.count = 0
+        self.at = 0.0
+        """The time of what is read now, in seconds since the epoch."""
+        self.has_times = False
+        self.first_s, self.last_s = math.inf, -math.inf
+        """Between these times the steps stand that were drained."""
+        self._undated_chars = 0
+        self._is_undated = False
 
-    def move(self, timestamp: float) -> None:
-        """Give every step so far this time, which is the first that the file names."""
-        self.steps[:] = [msgspec.structs.replace(step, timestamp=timestamp) for step in self.steps]
+    def take_time(self, at: float | None) -> None:
+        """Note the time of what follows; the first one is also that of all steps so far."""
+        if at is None or self._is_undated:
+            return
+        if not self.has_times:
+            self.waiting = deque(msgspec.structs.replace(step, timestamp=at) for step in self.waiting)
+        self.has_times, self.at = True, at
+
+    def drain(self) -> Iterator[Step]:
+        """Take out the steps that will not change any more."""
+        self._is_undated = not self.has_times and (self._is_undated or self._undated_chars > UNDATED_CHARS_MAX)
+        while self.waiting and (self.has_times or self._is_undated):
+            step = self.waiting.popleft()
+            self.first_s, self.last_s = min(self.first_s, step.timestamp), max(self.last_s, step.timestamp)
+            yield step
+
+    def finish(self) -> Iterator[Step]:
+        """Take out all that is left: the file is at its end."""
+        self._is_undated = not self.has_times
+        yield from self.drain()
+
+    def _append(self, step: Step, chars: int) -> None:
+        self.count += 1
+        self._undated_chars += 0 if self.has_times else chars
+        self.waiting.append(step)
 
     def add(
         self,
@@ -128,9 +167,9 @@ class StepList:
         fitted = cut(content, CONTENT_CHARS_MAX)
         whole = len(fitted) == len(content) and original_tokens is None
         original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
-        self.steps.append(
+        self._append(
             Step(
-                step=len(self.steps) + 1,
+                step=self.count + 1,
                 type=kind,
                 timestamp=timestamp,
                 tool=tool,
@@ -142,7 +181,8 @@ class StepList:
                 truncated=None if whole else True,
                 original_token_count=None if whole else original,
                 token_count=estimate_tokens(len(fitted)),
-            )
+            ),
+            len(fitted),
         )
 
     def add_action(self, timestamp: float, tool: str, arguments: object, call_id: str | None) -> None:
@@ -150,9 +190,9 @@ class StepList:
         content = f"Using {tool}"
         fitted, whole_chars, is_cut = fit_arguments(arguments)
         sent_chars = len(json_text(fitted)) if is_cut else whole_chars
-        self.steps.append(
+        self._append(
             Step(
-                step=len(self.steps) + 1,
+                step=self.count + 1,
                 type="action",
                 timestamp=timestamp,
                 tool=tool,
@@ -162,5 +202,6 @@ class StepList:
                 truncated=True if is_cut else None,
                 original_token_count=estimate_tokens(len(content) + whole_chars) if is_cut else None,
                 token_count=estimate_tokens(len(content) + sent_chars),
-            )
+            ),
+            len(content) + sent_chars,
         )

@@ -1,12 +1,12 @@
-"""Posts one body until it is answered: the same bytes again after what a retry can mend, within bounds.
+"""Posts a body, or several at once, and reads what comes back within bounds.
 
-A lost connection, a time-out, 408, 429 and every 5xx are tried again: the server recognises an envelope that it
-already has and gives its first answer again. Any other answer is final, and so is the 429 that says that a session
-has all the envelopes it may have.
+A lost connection, a time-out, 408, 429 and every 5xx can be mended by the same bytes again: the server recognises an
+envelope that it already has and gives its first answer again. Any other answer is final, and so is the 429 that says
+that a session has all the envelopes it may have.
 """
 
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,10 +27,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often and how long: capped exponential backoff with jitter, never shorter than the server asks for."""
 
     attempts_max: int = 6
+    """Tries in a row after which whoever gives up at all does."""
     delay_s: float = 1.0
     delay_s_max: float = 60.0
     retry_after_s_max: float = 3_600.0
-    """The longest wait that a server may ask for; past it the upload gives up and says so."""
+    """The longest wait that a server may ask for; whoever gives up at all does so past it."""
 
     def wait_s(self, attempt: int, retry_after_s: float | None, jitter: float) -> float:
         """Seconds to wait after the `attempt`-th try (from 1); `jitter` is from 0 up to 1.
@@ -43,7 +44,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer that is final: its status and, when it is a JSON object, its members."""
+    """An answer: its status and, when it is a JSON object, its members."""
 
     status: int
     members: dict[str, object]
@@ -73,18 +74,10 @@ class Results(msgspec.Struct, frozen=True):
 
 
 class Undelivered(msgspec.Struct, frozen=True):
-    """No final answer could be had; `reason` is part of a sentence, `certificate` that TLS verification failed."""
+    """No answer could be had; `reason` is part of a sentence, `certificate` that TLS verification failed."""
 
     reason: str
     certificate: bool = False
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """Said before each wait: why, for how long, and which try this was."""
-
-    reason: str
-    seconds: float
-    attempt: int
 
 
 def printable(text: str) -> str:
@@ -94,39 +87,10 @@ def printable(text: str) -> str:
 
 
 class Delivery:
-    """Posts bodies over one client, one at a time."""
+    """Posts bodies over one client."""
 
-    def __init__(
-        self,
-        client: httpx.AsyncClient,
-        *,
-        policy: RetryPolicy,
-        random: Callable[[], float],
-        on_wait: Callable[[Waiting], None],
-    ) -> None:
+    def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
-        self._policy = policy
-        self._random = random
-        self._on_wait = on_wait
-
-    async def post(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
-        """Post `body` to `path`; each try may take `timeout_s` in all."""
-        attempt = 1
-        while True:
-            outcome = await self.attempt(path, body, timeout_s=timeout_s)
-            if isinstance(outcome, Answer) and not outcome.is_temporary:
-                return outcome
-            if isinstance(outcome, Undelivered) and outcome.certificate:
-                return outcome
-            asked_s = outcome.retry_after_s if isinstance(outcome, Answer) else None
-            if asked_s is not None and asked_s > self._policy.retry_after_s_max:
-                return Undelivered(f"{outcome.reason}, and asks to wait {asked_s:.0f} s")
-            if attempt == self._policy.attempts_max:
-                return Undelivered(f"{outcome.reason} ({attempt} tries)")
-            seconds = self._policy.wait_s(attempt, asked_s, self._random())
-            self._on_wait(Waiting(outcome.reason, seconds, attempt))
-            await trio.sleep(seconds)
-            attempt += 1
 
     async def attempt(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
         """Post `body` once; the answer may be one that a later attempt can mend (`Answer.is_temporary`)."""

@@ -23,8 +23,10 @@ import trio
 from central_command.client.contract.endpoints import INGEST_TIMEOUT_S
 from central_command.client.contract.identity import Identity, config_directory, load_identity
 from central_command.client.delivering.batching import batching_for
-from central_command.client.delivering.deliverer import Deliverer, Offload, SessionDelivery
+from central_command.client.delivering.deliverer import Deliverer
+from central_command.client.delivering.exchange import Offload, SessionDelivery
 from central_command.client.delivering.posting import Delivery, RetryPolicy
+from central_command.client.delivering.progress import One, Resting, Sent
 from central_command.client.recording.recorded_steps import Scrub
 from central_command.client.recording.recording import Agent, Queue, Recording, end_orphan
 from central_command.client.spool.records import SessionState, SpoolError, SpoolSettings, spool_path
@@ -118,7 +120,7 @@ class TrioRecorder:
             SessionDelivery(spool, delivery, offload=offload, batching=batching_for(url)),
             policy=settings.retry,
             random=jitter,
-            on_change=self._note_change,
+            on_progress=self._note_progress,
         )
 
     def __repr__(self) -> str:
@@ -199,6 +201,14 @@ class TrioRecorder:
         self._woken.set()
         if self._is_urgent:
             self._urgent.set()
+
+    def _note_progress(self, session_id: str, progress: One) -> None:
+        match progress:
+            case Sent(refusal=str() as refusal):
+                _logger.warning("%s", refusal)
+            case Resting(what=what, reason=reason):
+                _logger.warning("session %s waits for the next start: %s: %s", session_id, what, reason)
+        self._note_change()
 
     def _note_change(self) -> None:
         self._changed.set()
@@ -320,12 +330,9 @@ async def open_recorder(
     spool = await offload(lambda: Spool(spool_path or _default_spool_path(), settings=settings.spool))
     try:
         async with surroundings.client or _new_client(url) as opened_client:
-            delivery = Delivery(
-                opened_client, policy=settings.retry, random=surroundings.jitter, on_wait=lambda _waiting: None
-            )
             recorder = TrioRecorder(
                 spool,
-                delivery,
+                Delivery(opened_client),
                 url=url,
                 agent=agent,
                 identity=identity,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from central_command.client.contract.signing import Draft
+
 _BUSY_TIMEOUT_S = 30.0
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -141,6 +143,22 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     source_state: bytes
     moved_to: str | None = None
     """The session that took over what was left, when the server took no more for this one."""
+
+
+class Unsigned(msgspec.Struct, frozen=True, kw_only=True):
+    """An envelope that is to be put: its type, how many steps it holds, and all of it but the attestation."""
+
+    kind: str
+    draft: Draft
+    steps: int = 0
+
+
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits of one session: envelopes, their bytes, and the position of the first of them."""
+
+    envelopes: int
+    bytes: int
+    first: int | None
 
 
 class StoredEnvelope(msgspec.Struct, frozen=True, kw_only=True):

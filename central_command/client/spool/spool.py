@@ -25,10 +25,12 @@ from typing import Any, Self
 
 import msgspec
 
-from central_command.client.contract.signing import Draft, SessionKey, agree, draft_of
+from central_command.client.contract.signing import Draft, SessionKey, agree
+from central_command.client.spool.envelopes import Restate, insert, move_contents, signed_envelope, take_back
 from central_command.client.spool.ownership import Ownership
 from central_command.client.spool.queries import current_row, has_content, session_row, stored_session, waiting_totals
 from central_command.client.spool.records import (
+    Backlog,
     Opening,
     SessionDoneError,
     SessionState,
@@ -38,11 +40,10 @@ from central_command.client.spool.records import (
     SpoolStatistics,
     StoredEnvelope,
     StoredSession,
+    Unsigned,
     connect,
 )
 
-SEQUENCE_KINDS = frozenset({"CHUNK", "SESSION_CLOSE"})
-"""What uses up a sequence number; USER_FEEDBACK is signed with the next one and leaves it (docs/protocol.md)."""
 _MOVES_MAX = 3
 
 
@@ -194,7 +195,7 @@ class Spool:
                 " client_version, source, source_state, created_s FROM sessions WHERE session_id = ?",
                 (new_session_id, SessionKey().private_key, self._owner, moves, session_id),
             )
-            self._move_contents(connection, session_id, new_session_id)
+            move_contents(connection, session_id, new_session_id, self._owner)
             connection.execute(
                 "UPDATE sessions SET state = 'failed', moved_to = ?, problem = ?, private_key = NULL,"
                 " shared_secret = NULL, owner = NULL WHERE session_id = ?",
@@ -221,15 +222,37 @@ class Spool:
         Position, sequence, `source_state` (when given) and envelope are one transaction. Raises SpoolFullError at a
         bound; envelopes without steps (SESSION_CLOSE, USER_FEEDBACK) are always taken, they are small and end things.
         """
+        unsigned = Unsigned(kind=kind, draft=draft, steps=steps)
+        return self.put_many(session_id, [unsigned], source_state=source_state, ends=ends)
+
+    def put_many(
+        self,
+        session_id: str,
+        envelopes: Sequence[Unsigned],
+        *,
+        source_state: bytes | None = None,
+        ends: bool = False,
+    ) -> int:
+        """Keep several envelopes (at least one) as `put` does, all or none; gives the first one's position.
+
+        Raises SessionDoneError, too, for steps of a session that has ended.
+        """
         with self._transaction() as connection:
             row = current_row(connection, session_id)
+            steps = sum(each.steps for each in envelopes)
             if steps:
-                self._check_room(connection, len(draft.before) + len(draft.after))
-            draft = draft.readdressed(session_id, row["session_id"])
-            position = self._insert(connection, row, kind, draft, steps, source_state)
+                if row["state"] == SessionState.ENDED:
+                    raise SessionDoneError(f"The session {row['session_id']} takes no more steps: it has ended.")
+                self._check_room(connection, sum(len(each.draft.before) + len(each.draft.after) for each in envelopes))
+            position = row["next_position"]
+            for each in envelopes:
+                draft = each.draft.readdressed(session_id, row["session_id"])
+                state = source_state if each is envelopes[-1] else None
+                insert(connection, row, each.kind, draft, each.steps, state, self._owner)
+                row = session_row(connection, row["session_id"])
             if ends:
                 connection.execute("UPDATE sessions SET state = 'ended' WHERE session_id = ?", (row["session_id"],))
-            return position
+            return int(position)
 
     def keep_steps(self, session_id: str, texts: Sequence[bytes], *, source_state: bytes | None = None) -> None:
         """Keep steps (each its JSON text) that are not enough for a chunk yet, so that they outlive the process.
@@ -254,7 +277,7 @@ class Spool:
             texts = [text for (text,) in rows]
             if texts:
                 chunk = draft(stored_session(row), b"[" + b",".join(texts) + b"]")
-                self._insert(connection, row, "CHUNK", chunk, len(texts), None)
+                insert(connection, row, "CHUNK", chunk, len(texts), None, self._owner)
                 connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (current,))
             return len(texts)
 
@@ -282,7 +305,7 @@ class Spool:
                 for n, (row, total) in enumerate(zip(rows, totals, strict=True))
                 if not n or total <= bytes_max
             ]
-            return [self._signed(connection, session_id, position) for position in positions]
+            return [signed_envelope(connection, session_id, position) for position in positions]
 
     def accepted(self, session_id: str, *positions: int) -> None:
         """Note that the server has these envelopes; their bytes are forgotten."""
@@ -291,6 +314,24 @@ class Spool:
     def refused(self, session_id: str, position: int, answer: str) -> None:
         """Note that the server refused an envelope for good, and in what words; its bytes are forgotten."""
         self._answered(session_id, (position,), "refused", answer)
+
+    def take_back(self, session_id: str, position: int, answer: str, restate: Restate) -> None:
+        """Note as `refused` does, and forget all that waits behind it, because its steps can be read again.
+
+        The session ends. Its source state becomes what `restate` makes of it. A second call changes nothing.
+        """
+        with self._transaction() as connection:
+            take_back(connection, session_id, position, answer, restate)
+
+    def backlog(self, session_id: str) -> Backlog:
+        """What of a session waits."""
+        with self._transaction() as connection:
+            count, size, first = connection.execute(
+                "SELECT count(*), coalesce(sum(bytes), 0), min(position) FROM envelopes"
+                " WHERE session_id = ? AND state = 'waiting'",
+                (session_id,),
+            ).fetchone()
+            return Backlog(envelopes=count, bytes=size, first=first)
 
     # -- Counting
 
@@ -357,23 +398,6 @@ class Spool:
                 f"The spool {self._path} is full: {count} envelopes, {waiting_bytes} bytes wait in it."
             )
 
-    def _signed(self, connection: sqlite3.Connection, session_id: str, position: int) -> StoredEnvelope:
-        row = connection.execute(
-            "SELECT * FROM envelopes WHERE session_id = ? AND position = ?", (session_id, position)
-        ).fetchone()
-        body = row["body"]
-        if not row["signed"]:
-            session = session_row(connection, session_id)
-            if session["shared_secret"] is None:
-                raise ValueError(f"{session_id} is not open")
-            draft = Draft(body[: row["split"]], body[row["split"] :])
-            body = draft.signed(session["shared_secret"], row["sequence"], session["app_version_hash"])
-            connection.execute(
-                "UPDATE envelopes SET body = ?, bytes = ?, signed = 1 WHERE session_id = ? AND position = ?",
-                (body, len(body), session_id, position),
-            )
-        return StoredEnvelope(session_id=session_id, position=position, kind=row["kind"], steps=row["steps"], body=body)
-
     def _answered(self, session_id: str, positions: Sequence[int], state: str, answer: str | None) -> None:
         """An envelope that was answered before stays as it is: it is counted once."""
         with self._transaction() as connection:
@@ -415,53 +439,6 @@ class Spool:
             )
             connection.execute("DELETE FROM envelopes WHERE session_id = ?", (session_id,))
             connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (session_id,))
-
-    def _insert(
-        self,
-        connection: sqlite3.Connection,
-        row: sqlite3.Row,
-        kind: str,
-        draft: Draft,
-        steps: int,
-        source_state: bytes | None,
-    ) -> int:
-        session_id, position, sequence = row["session_id"], row["next_position"], row["next_sequence"]
-        state = SessionState(row["state"])
-        if state is SessionState.FAILED or (state is SessionState.CLOSED and kind != "USER_FEEDBACK"):
-            raise SessionDoneError(f"The session {session_id} takes no more: it is {state}.")
-        body, signed = draft.before + draft.after, row["shared_secret"] is not None
-        if signed:
-            body = draft.signed(row["shared_secret"], sequence, row["app_version_hash"])
-        connection.execute(
-            "INSERT INTO envelopes (session_id, position, kind, sequence, steps, state, split, signed, bytes, body)"
-            " VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?, ?)",
-            (session_id, position, kind, sequence, steps, len(draft.before), signed, len(body), body),
-        )
-        connection.execute(
-            "UPDATE sessions SET next_position = ?, next_sequence = ?, chunks = chunks + ?, steps = steps + ?,"
-            " source_state = coalesce(?, source_state), state = ?, owner = ? WHERE session_id = ?",
-            (
-                position + 1,
-                sequence + (kind in SEQUENCE_KINDS),
-                kind == "CHUNK",
-                steps,
-                source_state,
-                SessionState.ENDED if state is SessionState.CLOSED else state,
-                self._owner,
-                session_id,
-            ),
-        )
-        return int(position)
-
-    def _move_contents(self, connection: sqlite3.Connection, session_id: str, new_session_id: str) -> None:
-        connection.execute("UPDATE kept_steps SET session_id = ? WHERE session_id = ?", (new_session_id, session_id))
-        rows = connection.execute(
-            "SELECT * FROM envelopes WHERE session_id = ? AND state = 'waiting' ORDER BY position", (session_id,)
-        ).fetchall()
-        for row in rows:
-            draft = draft_of(row["body"], row["split"], signed=row["signed"]).readdressed(session_id, new_session_id)
-            self._insert(connection, session_row(connection, new_session_id), row["kind"], draft, row["steps"], None)
-        connection.execute("DELETE FROM envelopes WHERE session_id = ?", (session_id,))
 
     def _forget_done(self, connection: sqlite3.Connection) -> None:
         connection.execute(

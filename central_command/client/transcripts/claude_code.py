@@ -39,9 +39,10 @@ with sidechain events which name no `agentId`, before `WINDOW_EVENTS` messages h
 
 import re
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, ClassVar
 
-from central_command.client.contract.steps import JsonObject, StepList
+from central_command.client.contract.steps import JsonObject, Step, StepList
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.claude_code_events import (
     block_text,
@@ -62,7 +63,7 @@ from central_command.client.transcripts.json_values import (
     text_of,
     visible_text,
 )
-from central_command.client.transcripts.reader import Head, JsonLines, Transcript, Usage, times_of
+from central_command.client.transcripts.reader import Head, JsonLines, Steps, Usage, transcript_of
 
 WINDOW_EVENTS = 64
 """How many events before and after one are looked at to tell what it means; its settled steps wait for no more."""
@@ -86,82 +87,114 @@ class ClaudeCodeReader:
         """Whether the first lines hold an event of this program."""
         return is_of_claude_code(head)
 
-    def read(self, file: BinaryIO) -> Transcript:
+    def read(self, file: BinaryIO) -> Steps:
         """Read a whole session; lines that are no JSON object are counted, everything else unknown is left out."""
-        events: list[JsonObject] = []
-        seen: set[str] = set()
-        session_key = ""
         lines = JsonLines(file)
-        for event in lines:
-            session_key = session_key or text_of(event.get("sessionId")) or text_of(event.get("session_id"))
-            uuid = text_of(event.get("uuid"))
-            if text_of(event.get("type")) in _KINDS_READ and (not uuid or uuid not in seen):
-                seen.add(uuid)
-                event.pop("toolUseResult", None)  # what `message` says, once more and larger
-                events.append(event)
-        mine, is_subagent, is_decided = _own_events(events)
-        session = _Session(mine)
-        for event in mine:
-            session.take(event)
-        steps = session.list.steps
-        started_s, ended_s = times_of(steps, has_times=session.has_times)
-        return Transcript(
-            session_key=session_key,
-            provider=self.provider,
-            model=session.model(),
-            is_subagent=is_subagent,
-            steps=tuple(steps),
-            started_s=started_s,
-            ended_s=ended_s,
-            usage=session.usage(),
+        events = _Events(lines)
+        session = _Session(events)
+        yield from session.read()
+        return transcript_of(
+            session,
+            self.provider,
+            session.usage(),
             unreadable_lines=lines.unreadable,
-            skipped_sidechain_events=len(events) - len(mine),
-            settled_steps=session.settled_steps() if is_decided else 0,
             is_incomplete=lines.is_incomplete,
+            sidechain_events=events.skipped,
         )
 
 
 READER = ClaudeCodeReader()
 
 
-def _own_events(events: list[JsonObject]) -> tuple[list[JsonObject], bool, bool]:
-    """The events of the session's own agent, whether that is a sub-agent, and whether both will stay so.
+class _Events:
+    """The events of the session's own agent, each once, in order.
 
     A sub-agent's file holds nothing but sidechain events; its first messages tell, and those alone, so that a session
-    is never taken for another one after some of its steps have been sent.
+    is never taken for another one after some of its steps have been sent. `is_decided` says that they have told.
     """
-    first: list[JsonObject] = []
-    for event in events:
-        if text_of(event.get("type")) in {"user", "assistant"}:
+
+    def __init__(self, lines: JsonLines) -> None:
+        self._lines = lines
+        self.session_key = ""
+        self.is_subagent = self.is_decided = False
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[JsonObject]:
+        first: list[JsonObject] = []
+        messages: list[JsonObject] = []
+        for event in self._each_once():
+            if self.is_decided:
+                yield from self._own([event])
+                continue
             first.append(event)
-            if len(first) == WINDOW_EVENTS or not is_sidechain(event) or text_of(first[0].get("agentId")):
-                break
-    if first and is_sidechain(first[-1]):
-        return events, True, len(first) == WINDOW_EVENTS or bool(text_of(first[0].get("agentId")))
-    return [event for event in events if not is_sidechain(event)], False, bool(first)
+            if text_of(event.get("type")) in {"user", "assistant"}:
+                messages.append(event)
+                if len(messages) == WINDOW_EVENTS or not is_sidechain(event) or text_of(messages[0].get("agentId")):
+                    self.is_subagent, self.is_decided = is_sidechain(event), True
+                    yield from self._own(first)
+                    first.clear()
+        if not self.is_decided:
+            self.is_subagent = bool(messages)
+            yield from self._own(first)
+
+    def _own(self, events: Iterable[JsonObject]) -> Iterator[JsonObject]:
+        for event in events:
+            if self.is_subagent or not is_sidechain(event):
+                yield event
+            else:
+                self.skipped += 1
+
+    def _each_once(self) -> Iterator[JsonObject]:
+        seen: set[str] = set()
+        for event in self._lines:
+            self.session_key = self.session_key or text_of(event.get("sessionId")) or text_of(event.get("session_id"))
+            uuid = text_of(event.get("uuid"))
+            if text_of(event.get("type")) in _KINDS_READ and (not uuid or uuid not in seen):
+                seen.add(uuid)
+                event.pop("toolUseResult", None)  # what `message` says, once more and larger
+                yield event
 
 
 class _Session:
-    """The steps of one session while its events are read, in order."""
+    """The steps of one session while its events are read, in order, each with those of a window around it in view."""
 
-    def __init__(self, events: list[JsonObject]) -> None:
+    def __init__(self, events: _Events) -> None:
         self.list = StepList()
-        times = [at for event in events if (at := seconds_of(event.get("timestamp"))) is not None]
-        self.has_times = bool(times)
-        self._at = times[0] if times else 0.0
-        self._place = -1
-        self._last_place = len(events) - 1
+        self._events = events
+        self._ahead: deque[JsonObject] = deque()
+        self._place = self._last_place = -1
         self._settled: int | None = None
         self._call_places: dict[str, int] = {}
         self._local_output_places: dict[str, int] = {}
-        self._delivery_places: dict[str, list[int]] = {}
-        for place, event in enumerate(events):
-            self._survey(place, event)
+        self._deliveries: deque[tuple[int, str]] = deque()
         self._calls = Calls(self.list)
         self._early_results: dict[str, JsonObject] = {}
         self._queue: deque[str] = deque()
         self._model_of: dict[str, str] = {}
         self._usage_of: dict[str, Usage] = {}
+
+    @property
+    def session_key(self) -> str:
+        """The agent's own id of the session, empty when there is none."""
+        return self._events.session_key
+
+    @property
+    def is_subagent(self) -> bool:
+        """Whether it is a sub-agent's."""
+        return self._events.is_subagent
+
+    def read(self) -> Iterator[Step]:
+        """Take all events."""
+        for event in self._events:
+            self._last_place += 1
+            self._survey(self._last_place, event)
+            self._ahead.append(event)
+            if len(self._ahead) > WINDOW_EVENTS:
+                self._take(self._ahead.popleft())
+                yield from self.list.drain()
+        while self._ahead:
+            self._take(self._ahead.popleft())
+        yield from self.list.finish()
 
     def _survey(self, place: int, event: JsonObject) -> None:
         """Note where calls, the output of local commands and the delivery of queued text stand."""
@@ -172,32 +205,33 @@ class _Session:
         if text.startswith(_LOCAL_OUTPUT):
             self._local_output_places.setdefault(text_of(event.get("parentUuid")), place)
         if text and text_of(event.get("type")) in {"user", "attachment"}:
-            self._delivery_places.setdefault(text, []).append(place)
+            self._deliveries.append((place, text))
 
+    @property
     def settled_steps(self) -> int:
         """How many steps stay as they are when more events follow."""
-        if not self.has_times:
+        if not (self.list.has_times and self._events.is_decided):
             return 0
-        return len(self.list.steps) if self._settled is None else self._settled
+        return self.list.count if self._settled is None else self._settled
 
     def _mark_if_open(self) -> None:
         """Settle no further steps if events that are not written yet may tell what the present one means."""
         if self._settled is None and self._place + WINDOW_EVENTS > self._last_place:
-            self._settled = len(self.list.steps)
+            self._settled = self.list.count
 
     def _is_delivered(self, text: str) -> bool:
         """Whether queued text has an event of its own near by."""
-        near = (abs(place - self._place) <= WINDOW_EVENTS for place in self._delivery_places.get(text, ()))
-        if any(near):
+        while self._deliveries and self._deliveries[0][0] < self._place - WINDOW_EVENTS:
+            self._deliveries.popleft()
+        if any(delivered == text for _, delivered in self._deliveries):
             return True
         self._mark_if_open()
         return False
 
-    def take(self, event: JsonObject) -> None:
+    def _take(self, event: JsonObject) -> None:
         """Add the steps of one event."""
         self._place += 1
-        at = seconds_of(event.get("timestamp"))
-        self._at = self._at if at is None else at
+        self.list.take_time(seconds_of(event.get("timestamp")))
         match event.get("type"):
             case "assistant":
                 self._take_assistant(event)
@@ -211,7 +245,7 @@ class _Session:
             case "result":
                 failed = event.get("is_error") is True or event.get("subtype") != "success"
                 content = text_of(event.get("result")) or text_of(event.get("subtype")) or "no result text"
-                self.list.add("error" if failed else "resolution", self._at, content)
+                self.list.add("error" if failed else "resolution", self.list.at, content)
 
     def model(self) -> str:
         """The model of most messages, the first of them when two have as many; empty when none is named."""
@@ -231,7 +265,7 @@ class _Session:
         model = text_of(message.get("model"))
         if model == _NO_MODEL or is_api_error:
             for block in blocks_of(event) if is_api_error else ():
-                self.list.add("error", self._at, block_text(block) or "API error", source="api")
+                self.list.add("error", self.list.at, block_text(block) or "API error", source="api")
             return
         key = text_of(message.get("id")) or text_of(event.get("uuid")) or f"message {len(self._model_of)}"
         if model:
@@ -247,13 +281,13 @@ class _Session:
             self._take_result(block)
         elif block.get("type") == "thinking":
             if thinking := visible_text(block.get("thinking")):
-                self.list.add("thought", self._at, thinking, source="thinking")
+                self.list.add("thought", self.list.at, thinking, source="thinking")
         elif text := visible_text(block_text(block)):
-            self.list.add("thought", self._at, text)
+            self.list.add("thought", self.list.at, text)
 
     def _take_call(self, block: JsonObject) -> None:
         call_id = name_of(block.get("id"))
-        is_new = self._calls.act(self._at, name_of(block.get("name")), block.get("input") or {}, call_id)
+        is_new = self._calls.act(self.list.at, name_of(block.get("name")), block.get("input") or {}, call_id)
         if is_new and (early := self._early_results.pop(call_id, None)):
             self._take_result(early)
 
@@ -265,7 +299,7 @@ class _Session:
                 return
             self._mark_if_open()
         failed = block.get("is_error") is True or is_error_object(block.get("content"))
-        self._calls.answer(self._at, call_id, content_text(block.get("content")), failed=failed)
+        self._calls.answer(self.list.at, call_id, content_text(block.get("content")), failed=failed)
 
     def _take_user(self, event: JsonObject) -> None:
         by_program = event.get("isMeta") is True or event.get("isCompactSummary") is True
@@ -288,15 +322,15 @@ class _Session:
         if not visible_text(text) or text.startswith(_LOCAL):
             return
         if text.startswith(_INTERRUPTED):
-            self.list.add("instruction", self._at, text, source="user", intent="interruption")
+            self.list.add("instruction", self.list.at, text, source="user", intent="interruption")
         elif text.startswith(_NOTIFICATION):
-            self.list.add("observation", self._at, text, source="notification")
+            self.list.add("observation", self.list.at, text, source="notification")
         elif text.startswith(_COMMAND) and (name := _COMMAND_NAME.search(text)):
             arguments = _COMMAND_ARGUMENTS.search(text)
             whole = f"{name[1].strip()} {arguments[1].strip() if arguments else ''}".strip()
-            self.list.add("instruction", self._at, whole, source="command")
+            self.list.add("instruction", self.list.at, whole, source="command")
         else:
-            self.list.add("instruction", self._at, text, source=source)
+            self.list.add("instruction", self.list.at, text, source=source)
 
     def _take_queue_operation(self, event: JsonObject) -> None:
         """Queued text that reaches the agent in mid-turn leaves the queue by `remove` and has no event of its own.

@@ -9,7 +9,7 @@ from typing import BinaryIO, ClassVar
 
 from central_command.client.transcripts.codex_exec import ExecSession, is_exec_event
 from central_command.client.transcripts.codex_rollout import RolloutSession, is_rollout_line
-from central_command.client.transcripts.reader import Head, JsonLines, Transcript, transcript_of
+from central_command.client.transcripts.reader import Head, JsonLines, Steps, transcript_of
 
 
 class CodexReader:
@@ -22,7 +22,7 @@ class CodexReader:
         is_rollout = head.name.startswith("rollout-")
         return any(is_exec_event(each) or is_rollout_line(each, bare=is_rollout) for each in head.events)
 
-    def read(self, file: BinaryIO) -> Transcript:
+    def read(self, file: BinaryIO) -> Steps:
         """Read a whole session; the first event that is of one kind tells which kind the file is."""
         session: ExecSession | RolloutSession | None = None
         lines = JsonLines(file)
@@ -33,7 +33,9 @@ class CodexReader:
                 session = RolloutSession()
             if session is not None:
                 session.take(event)
+                yield from session.list.drain()
         session = session or RolloutSession()
+        yield from session.list.finish()
         return transcript_of(
             session,
             self.provider,

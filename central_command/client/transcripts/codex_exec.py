@@ -44,7 +44,6 @@ def is_exec_event(event: JsonObject) -> bool:
 class ExecSession:
     """The steps of one stream while its events are read, in order."""
 
-    has_times = False
     is_subagent = False
 
     def __init__(self) -> None:
@@ -60,7 +59,7 @@ class ExecSession:
     @property
     def settled_steps(self) -> int:
         """All of them."""
-        return len(self.list.steps)
+        return self.list.count
 
     def model(self) -> str:
         """Empty: the stream names none."""

@@ -91,9 +91,7 @@ class RolloutSession:
         self.session_key = ""
         self.is_subagent = False
         self.usage = Usage()
-        self.has_times = False
         self._calls = Calls(self.list)
-        self._at = 0.0
         self._is_exec = False
         self._models: Counter[str] = Counter()
         self._told: defaultdict[str, Counter[tuple[StepType, str]]] = defaultdict(Counter)
@@ -104,7 +102,7 @@ class RolloutSession:
     @property
     def settled_steps(self) -> int:
         """How many steps stay as they are when more lines follow."""
-        return len(self.list.steps) if self.has_times else 0
+        return self.list.count if self.list.has_times else 0
 
     def model(self) -> str:
         """The model of most turns, the first of them when two have as many; empty when none is named."""
@@ -112,7 +110,7 @@ class RolloutSession:
 
     def take(self, line: JsonObject) -> None:
         """Add the steps of one line."""
-        self._take_time(line.get("timestamp"))
+        self.list.take_time(seconds_of(line.get("timestamp")))
         payload = object_of(line.get("payload"))
         match line.get("type"):
             case "session_meta":
@@ -128,13 +126,6 @@ class RolloutSession:
                 self._take_item(line)
             case None if "id" in line:
                 self._take_meta(line)
-
-    def _take_time(self, value: object) -> None:
-        at = seconds_of(value)
-        if at is not None:
-            if not self.has_times:
-                self.list.move(at)
-            self.has_times, self._at = True, at
 
     def _take_meta(self, meta: JsonObject) -> None:
         if not self.session_key:
@@ -174,27 +165,29 @@ class RolloutSession:
             case "function_call":
                 namespace, name = text_of(item.get("namespace")), text_of(item.get("name"))
                 tool = f"{namespace}{'' if not namespace or namespace.endswith('__') else '__'}{name}"
-                self._calls.act(self._at, name_of(tool), parsed_arguments(item.get("arguments")), call_id)
+                self._calls.act(self.list.at, name_of(tool), parsed_arguments(item.get("arguments")), call_id)
             case "custom_tool_call":
-                self._calls.act(self._at, name_of(item.get("name")), parsed_arguments(item.get("input")), call_id)
+                self._calls.act(self.list.at, name_of(item.get("name")), parsed_arguments(item.get("input")), call_id)
             case "local_shell_call" | "web_search_call":
-                self._calls.act(self._at, kind.removesuffix("_call"), object_of(item.get("action")), call_id)
+                self._calls.act(self.list.at, kind.removesuffix("_call"), object_of(item.get("action")), call_id)
             case "image_generation_call":
                 arguments = {"revised_prompt": item.get("revised_prompt")}
-                self._calls.act(self._at, "image_generation", arguments, call_id)
+                self._calls.act(self.list.at, "image_generation", arguments, call_id)
                 if item.get("result"):
-                    self._calls.answer(self._at, call_id, "[image: unknown type]", failed=False)
+                    self._calls.answer(self.list.at, call_id, "[image: unknown type]", failed=False)
             case _:
                 arguments = {
                     name: value
                     for name, value in item.items()
                     if name not in _STANDARD_MEMBERS and not name.startswith("internal_")
                 }
-                self._calls.act(self._at, kind.removesuffix("_call"), arguments.get("arguments", arguments), call_id)
+                self._calls.act(
+                    self.list.at, kind.removesuffix("_call"), arguments.get("arguments", arguments), call_id
+                )
 
     def _take_output(self, call_id: str, output: Output) -> None:
         failed = self._outcomes.get(call_id, output.failed)
-        self._calls.answer(self._at, call_id, output.text, failed=failed, original_tokens=output.original_tokens)
+        self._calls.answer(self.list.at, call_id, output.text, failed=failed, original_tokens=output.original_tokens)
 
     def _take_event(self, event: JsonObject) -> None:
         match event.get("type"):
@@ -218,7 +211,7 @@ class RolloutSession:
     def _take_ending(self, event: JsonObject) -> None:
         match event.get("type"):
             case "turn_aborted" if text_of(event.get("reason")) in _INTERRUPTED:
-                self.list.add("instruction", self._at, "[Turn interrupted]", source="user", intent="interruption")
+                self.list.add("instruction", self.list.at, "[Turn interrupted]", source="user", intent="interruption")
             case "task_started" | "turn_started":
                 self._problem = ""
             case "error":
@@ -226,7 +219,7 @@ class RolloutSession:
             case "task_complete" | "turn_complete":
                 self._take_problem(object_of(event.get("error")).get("message"))
                 if self._is_exec and (answer := visible_text(event.get("last_agent_message"))):
-                    self.list.add("resolution", self._at, answer)
+                    self.list.add("resolution", self.list.at, answer)
             case _ if (ended := outcome_of(event)) is not None:
                 self._outcomes[ended.call_id] = ended.failed
 
@@ -255,13 +248,13 @@ class RolloutSession:
         whole = "\n".join(part for part in (text, *images) if visible_text(part))
         if whole and self._told[teller][key] > self._taken[key]:
             self._taken[key] += 1
-            self.list.add(kind, self._at, whole, source=source)
+            self.list.add(kind, self.list.at, whole, source=source)
 
     def _take_problem(self, message: object) -> None:
         """An error that a turn ends with is told as an event and again with the turn's end."""
         text = visible_text(message)
         if text and text != self._problem:
-            self.list.add("error", self._at, text, source="api")
+            self.list.add("error", self.list.at, text, source="api")
         self._problem = text or self._problem
 
 

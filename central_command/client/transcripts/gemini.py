@@ -14,7 +14,7 @@ from central_command.client.transcripts.reader import (
     FILE_BYTES_MAX,
     Head,
     JsonLines,
-    Transcript,
+    Steps,
     decode_json,
     transcript_of,
 )
@@ -35,7 +35,7 @@ class GeminiReader:
             return True
         return _begins_as_one_text(head.text)
 
-    def read(self, file: BinaryIO) -> Transcript:
+    def read(self, file: BinaryIO) -> Steps:
         """Read a whole session: line by line, or at once if it is one JSON text over many lines.
 
         A text of this second kind that is cut off has no steps yet and is incomplete.
@@ -53,11 +53,13 @@ class GeminiReader:
                     session = StreamSession()
                 is_begun = is_begun or is_stream_event(event) or is_chat_record(event)
                 session.take(event)
+                yield from session.list.drain()
             unreadable, is_incomplete = lines.unreadable, lines.is_incomplete
             file.seek(0)
             if not is_begun and _begins_as_one_text(file.read(_BEGINNING_BYTES).decode("utf-8", "replace")):
                 unreadable, is_incomplete = 0, True
         session.finish()
+        yield from session.list.finish()
         return transcript_of(
             session, self.provider, session.usage(), unreadable_lines=unreadable, is_incomplete=is_incomplete
         )

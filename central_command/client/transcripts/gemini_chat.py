@@ -28,6 +28,7 @@ stand at it; a file without times, as a checkpoint is, is never settled.
 """
 
 from collections import Counter, defaultdict, deque
+from itertools import islice
 
 from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, StepList
 from central_command.client.transcripts.calls import Calls
@@ -62,9 +63,7 @@ class ChatSession:
         self.list = StepList()
         self.session_key = ""
         self.is_subagent = False
-        self.has_times = False
         self._calls = Calls(self.list)
-        self._at = 0.0
         self._thoughts_taken: Counter[str] = Counter()
         self._texts_taken: set[str] = set()
         self._known: set[str] = set()
@@ -78,8 +77,8 @@ class ChatSession:
     @property
     def settled_steps(self) -> int:
         """How many steps stay as they are when the file grows."""
-        whole = len(self.list.steps) if self._unsettled_from is None else self._unsettled_from
-        return whole if self.has_times else 0
+        whole = self.list.count if self._unsettled_from is None else self._unsettled_from
+        return whole if self.list.has_times else 0
 
     def model(self) -> str:
         """The model of most messages, the first of them when two have as many; empty when none is named."""
@@ -100,7 +99,7 @@ class ChatSession:
             self._take_header(value)
             messages = objects_of(value.get("messages"))
             for message in messages:
-                before = len(self.list.steps)
+                before = self.list.count
                 self._take_message(message)
                 if message is messages[-1]:
                     self._unsettle(before)
@@ -131,7 +130,7 @@ class ChatSession:
         self.is_subagent = self.is_subagent or header.get("kind") == "subagent"
 
     def _take_message(self, message: JsonObject) -> None:
-        self._take_time(message.get("timestamp"))
+        self.list.take_time(seconds_of(message.get("timestamp")))
         self._known.add(text_of(message.get("id")))
         match message.get("type"):
             case "gemini":
@@ -139,17 +138,17 @@ class ChatSession:
             case "user" if self._is_new_text(message):
                 self._take_user(message.get("content"))
             case "error" if self._is_new_text(message):
-                self.list.add("error", self._at, content_text(message.get("content")) or "error", source="api")
+                self.list.add("error", self.list.at, content_text(message.get("content")) or "error", source="api")
             case "info" if self._is_new_text(message):
                 text = content_text(message.get("content"))
                 if _CANCELLED in text.lower():
-                    self.list.add("instruction", self._at, text, source="user", intent="interruption")
+                    self.list.add("instruction", self.list.at, text, source="user", intent="interruption")
 
     def _take_gemini(self, message: JsonObject) -> None:
         key = text_of(message.get("id"))
         thoughts = objects_of(message.get("thoughts"))
         for thought in thoughts[self._thoughts_taken[key] :]:
-            at = seconds_of(thought.get("timestamp")) or self._at
+            at = seconds_of(thought.get("timestamp")) or self.list.at
             subject, description = text_of(thought.get("subject")), text_of(thought.get("description"))
             text = f"**{subject}**\n\n{description}" if subject and description else subject or description
             if visible_text(text):
@@ -165,13 +164,13 @@ class ChatSession:
             self._usage_of[key] = Usage(count_of(tokens.get("input")), output)
 
     def _take_tool_call(self, call: JsonObject, call_id: str) -> None:
-        self._calls.act(self._at, name_of(call.get("name")), call.get("args") or {}, call_id)
+        self._calls.act(self.list.at, name_of(call.get("name")), call.get("args") or {}, call_id)
         status = text_of(call.get("status"))
         result = call.get("result")
         if result is None and status not in _ENDED:
             return
         text, failed = _result_of(result)
-        at = seconds_of(call.get("timestamp")) or self._at
+        at = seconds_of(call.get("timestamp")) or self.list.at
         text = text or (status if failed or status == _CANCELLED else visible_text(call.get("resultDisplay")))
         self._calls.answer(at, call_id, text, failed=failed or status in {"error", _CANCELLED})
 
@@ -183,9 +182,9 @@ class ChatSession:
         if key not in self._texts_taken:
             for part in parts if with_thoughts else ():
                 if part.get("thought") and (text := visible_text(part.get("text"))):
-                    self.list.add("thought", self._at, text, source="thinking")
+                    self.list.add("thought", self.list.at, text, source="thinking")
             if text := visible_text("".join(content_text([part]) for part in spoken)):
-                self.list.add("thought", self._at, text)
+                self.list.add("thought", self.list.at, text)
             if parts and content:
                 self._texts_taken.add(key)
         for part in parts:
@@ -203,7 +202,7 @@ class ChatSession:
         if not call_id:
             call_id = f"{self._contents}-{len(self._waiting[name]) + 1}-{name}"[:NAME_CHARS_MAX]
             self._waiting[name].append(call_id)
-        self._calls.act(self._at, name, call.get("args") or {}, call_id)
+        self._calls.act(self.list.at, name, call.get("args") or {}, call_id)
 
     def _take_user(self, content: object) -> None:
         parts = [{"text": content}] if isinstance(content, str) else objects_of(content)
@@ -214,10 +213,10 @@ class ChatSession:
                 call_id = name_of(response.get("id")) or (waiting.popleft() if waiting else "")
                 text, failed = _result_of([part])
                 if call_id:
-                    self._calls.answer(self._at, call_id, text, failed=failed)
+                    self._calls.answer(self.list.at, call_id, text, failed=failed)
         text = "\n".join(content_text([part]) for part in parts if "functionResponse" not in part)
         if visible_text(text) and not text.strip().startswith(_BY_PROGRAM):
-            self.list.add("instruction", self._at, text, source="user")
+            self.list.add("instruction", self.list.at, text, source="user")
 
     def _is_new_text(self, message: JsonObject) -> bool:
         key = text_of(message.get("id"))
@@ -225,16 +224,9 @@ class ChatSession:
         self._texts_taken.add(key)
         return is_new
 
-    def _take_time(self, value: object) -> None:
-        at = seconds_of(value)
-        if at is not None:
-            if not self.has_times:
-                self.list.move(at)
-            self.has_times, self._at = True, at
-
     def _unsettle(self, start: int) -> None:
         """Settle nothing from the first call on that has no result yet, of the steps from `start`."""
-        for place, step in enumerate(self.list.steps[start:], start):
+        for place, step in enumerate(islice(self.list.waiting, start, None), start):
             if step.type == "action" and not self._calls.is_answered(step.call_id or ""):
                 self._unsettled_from = place
                 return

@@ -51,10 +51,8 @@ class StreamSession:
     def __init__(self) -> None:
         self.list = StepList()
         self.session_key = ""
-        self.has_times = False
         self.settled_steps = 0
         self._calls = Calls(self.list)
-        self._at = 0.0
         self._pieces: list[str] = []
         self._pieces_at = 0.0
         self._answer = ""
@@ -77,20 +75,16 @@ class StreamSession:
         is_piece = event.get("type") == "message" and event.get("role") == "assistant" and event.get("delta") is True
         if not is_piece:
             self._end_thought()
-        at = seconds_of(event.get("timestamp"))
-        if at is not None:
-            if not self.has_times:
-                self.list.move(at)
-            self.has_times, self._at = True, at
+        self.list.take_time(seconds_of(event.get("timestamp")))
         if is_piece:
-            self._pieces_at = self._pieces_at if self._pieces else self._at
+            self._pieces_at = self._pieces_at if self._pieces else self.list.at
             self._pieces.append(text_of(event.get("content")))
         else:
             self._take_whole_event(event)
 
     def finish(self) -> None:
         """End the last thought, which may still grow."""
-        self.settled_steps = len(self.list.steps) if self.has_times else 0
+        self.settled_steps = self.list.count if self.list.has_times else 0
         self._end_thought()
 
     def _end_thought(self) -> None:
@@ -109,14 +103,14 @@ class StreamSession:
                 self._take_message(event)
             case "tool_use":
                 arguments = event.get("parameters") or {}
-                self._calls.act(self._at, name_of(event.get("tool_name")), arguments, name_of(event.get("tool_id")))
+                self._calls.act(self.list.at, name_of(event.get("tool_name")), arguments, name_of(event.get("tool_id")))
             case "tool_result":
                 problem = text_of(object_of(event.get("error")).get("message"))
                 failed = bool(problem) or event.get("status") == "error"
                 content = text_of(event.get("output")) or problem
-                self._calls.answer(self._at, name_of(event.get("tool_id")), content, failed=failed)
+                self._calls.answer(self.list.at, name_of(event.get("tool_id")), content, failed=failed)
             case "error" if event.get("severity") != "warning":
-                self.list.add("error", self._at, visible_text(event.get("message")) or "error", source="api")
+                self.list.add("error", self.list.at, visible_text(event.get("message")) or "error", source="api")
             case "result":
                 self._take_result(event)
 
@@ -125,17 +119,17 @@ class StreamSession:
         if event.get("role") == "user":
             self._answer = ""
             if text:
-                self.list.add("instruction", self._at, text, source="user")
+                self.list.add("instruction", self.list.at, text, source="user")
         elif text:
             self._answer = text
-            self.list.add("thought", self._at, text)
+            self.list.add("thought", self.list.at, text)
 
     def _take_result(self, event: JsonObject) -> None:
         stats = object_of(event.get("stats"))
         self._usages.append(Usage(count_of(stats.get("input_tokens")), count_of(stats.get("output_tokens"))))
         if event.get("status") == "error" or event.get("error"):
             message = visible_text(object_of(event.get("error")).get("message")) or "the run failed"
-            self.list.add("error", self._at, message, source="api")
+            self.list.add("error", self.list.at, message, source="api")
         elif self._answer:
-            self.list.add("resolution", self._at, self._answer)
+            self.list.add("resolution", self.list.at, self._answer)
         self._answer = ""

@@ -3,6 +3,9 @@
 Another agent is added in one file in this package: a class as in `TranscriptReader` and an object of it by the name of
 `READER`, which `central_command.client.transcripts.providers` finds by itself.
 
+*Memory.* A file is read once for what is to be said of it and once more for its steps, which are handed on one after
+the other and never all held: only a file that is one JSON text, as some of Gemini's are, is in memory as a whole.
+
 *Files that are still written.* Reading is idempotent: whoever follows a file reads it again from its start and takes
 the steps that it has not seen. The first `settled_steps` of a transcript never change however the file grows, so those
 may be sent at once; the rest may, in the cases that each reader names, when the session is over. The last line may be
@@ -11,7 +14,7 @@ half written: it is no damage, `is_incomplete` tells of it, and a later reading 
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator
 from typing import BinaryIO, Protocol
 
 import msgspec
@@ -21,7 +24,7 @@ from central_command.client.contract.steps import JsonObject, Step, StepList
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """Longest line that is read; longer ones are counted as unreadable."""
 FILE_BYTES_MAX = 1024 * 1024 * 1024
-"""Largest session file that is read: its steps are held in memory."""
+"""Largest session file that is read."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -32,7 +35,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
-    """One session of an agent, read from its own file.
+    """What is to be said of one session of an agent, once its own file has been read.
 
     `session_key` is the agent's own id of the session, empty when the file names none; `model` likewise.
     `started_s` and `ended_s` are seconds since the epoch, UTC, of the first and last step, None when the file holds
@@ -46,7 +49,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     is_subagent: bool
-    steps: tuple[Step, ...]
+    step_count: int
     started_s: float | None
     ended_s: float | None
     usage: Usage
@@ -54,6 +57,27 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     skipped_sidechain_events: int = 0
     settled_steps: int = 0
     is_incomplete: bool = False
+
+
+Steps = Generator[Step, None, Transcript]
+"""The steps of a file, in order; what it returns in the end is said of all of them."""
+
+
+class Reading:
+    """Steps that are iterated over once, after which `transcript` is there."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._transcript: Transcript | None = None
+
+    def __iter__(self) -> Iterator[Step]:
+        self._transcript = yield from self._steps
+
+    @property
+    def transcript(self) -> Transcript:
+        """What was read."""
+        assert self._transcript is not None, "not all steps were asked for"
+        return self._transcript
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -80,8 +104,8 @@ class TranscriptReader(Protocol):
         """Whether a file that begins like this is one of this agent's."""
         ...
 
-    def read(self, file: BinaryIO) -> Transcript:
-        """Read a whole session; damaged parts are counted, never raised."""
+    def read(self, file: BinaryIO) -> Steps:
+        """Read a whole session; damaged parts are counted, never raised. The same bytes always give the same steps."""
         ...
 
 
@@ -117,9 +141,13 @@ class JsonLines:
 def decode_json(text: bytes) -> object:
     """The value of a JSON text; None, which is no session either, for what is no JSON."""
     try:
-        return json.loads(text, parse_float=_number, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return None
+        return _DECODER.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Lone surrogates, for one, which real agents do write: the standard library takes them.
+        try:
+            return json.loads(text, parse_float=_number, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            return None
 
 
 def _number(text: str) -> float | int | None:
@@ -130,11 +158,7 @@ def _number(text: str) -> float | int | None:
     return int(value) if value.is_integer() and abs(value) < 1e21 else value
 
 
-def times_of(steps: Sequence[Step], *, has_times: bool) -> tuple[float | None, float | None]:
-    """When the first and the last of `steps` stand; None and None for a file that holds no times."""
-    if not has_times or not steps:
-        return None, None
-    return min(step.timestamp for step in steps), max(step.timestamp for step in steps)
+_DECODER = msgspec.json.Decoder(float_hook=_number)
 
 
 class Session(Protocol):
@@ -148,11 +172,6 @@ class Session(Protocol):
     @property
     def is_subagent(self) -> bool:
         """Whether it is a sub-agent's."""
-        ...
-
-    @property
-    def has_times(self) -> bool:
-        """Whether the events told when they happened."""
         ...
 
     @property
@@ -171,21 +190,28 @@ class Session(Protocol):
 
 
 def transcript_of(
-    session: Session, provider: str, usage: Usage, *, unreadable_lines: int, is_incomplete: bool
+    session: Session,
+    provider: str,
+    usage: Usage,
+    *,
+    unreadable_lines: int,
+    is_incomplete: bool,
+    sidechain_events: int = 0,
 ) -> Transcript:
-    """Return a session as a transcript; the last two are about its file."""
-    steps = session.list.steps
-    started_s, ended_s = times_of(steps, has_times=session.has_times)
+    """Return what is to be said of a session whose steps are all drained; the last three are about its file."""
+    steps = session.list
+    has_times = steps.has_times and steps.count > 0
     return Transcript(
         session_key=session.session_key,
         provider=provider,
         model=session.model(),
         is_subagent=session.is_subagent,
-        steps=tuple(steps),
-        started_s=started_s,
-        ended_s=ended_s,
+        step_count=steps.count,
+        started_s=steps.first_s if has_times else None,
+        ended_s=steps.last_s if has_times else None,
         usage=usage,
         unreadable_lines=unreadable_lines,
+        skipped_sidechain_events=sidechain_events,
         settled_steps=session.settled_steps,
         is_incomplete=is_incomplete,
     )

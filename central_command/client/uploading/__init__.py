@@ -1,1 +1,1 @@
-"""`upload` and `watch`: steps that are read from an agent's own session files, and what was sent of them before."""
+"""`upload` and `watch`: steps that are read from an agent's own session files, and feed the spool a part at a time."""

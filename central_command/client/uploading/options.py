@@ -18,10 +18,10 @@ from central_command.client.contract.identity import Identity, IdentityError, co
 from central_command.client.spool.records import spool_path
 from central_command.client.spool.spool import Spool
 from central_command.client.transcripts.providers import READERS
-from central_command.client.transcripts.reader import Transcript
 from central_command.client.uploading.authoring import Work, work_for
-from central_command.client.uploading.sources import FileError, read_transcript
-from central_command.client.uploading.uploads import Uploads, source_key
+from central_command.client.uploading.history import History
+from central_command.client.uploading.sources import FileError
+from central_command.client.uploading.survey import Survey
 
 DEFAULT_URL = "http://127.0.0.1:8443"
 AT_ONCE_DEFAULT = 4
@@ -39,18 +39,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = True
 
 
-def work_of(path: Path, transcript: Transcript, options: Options) -> Work:
-    """What is said of the transcript in `path`; raises FileError when nobody names its model."""
-    source = source_key(transcript, path)
-    work = work_for(transcript, source=source, path=str(path.resolve()), model=options.model or "")
+def work_of(survey: Survey, options: Options) -> Work:
+    """What is said of a file; raises FileError when nobody names its model."""
+    work = work_for(survey, model=options.model or "")
     if not work.model:
         raise FileError("the file names no model; say which one it was with --model NAME.")
     return work
-
-
-async def read_in_thread(path: Path, provider: str | None) -> Transcript:
-    """`read_transcript` in a thread, which is left to itself when the caller is cancelled."""
-    return await trio.to_thread.run_sync(read_transcript, path, provider, abandon_on_cancel=True)
 
 
 def client_for(options: Options) -> httpx.AsyncClient:
@@ -94,11 +88,11 @@ async def interruptible(run: Callable[[], Awaitable[None]]) -> bool:
 
 
 @contextmanager
-def opened_uploads(url: str) -> Iterator[Uploads]:
-    """The user's own spool, as uploads to `url` use it; raises SpoolError."""
+def opened_history(url: str) -> Iterator[History]:
+    """What was sent before to `url`, in the user's own spool; raises SpoolError."""
     path = spool_path(os.environ)
-    with Spool(path) as spool, closing(Uploads(spool, path.with_name("uploads.lock"), url=url)) as uploads:
-        yield uploads
+    with Spool(path) as spool, closing(History(spool, path.with_name("uploads.lock"), url=url)) as history:
+        yield history
 
 
 def own_identity(contributor_id: str | None) -> Identity:

@@ -5,23 +5,23 @@ What is already in the spool is read from a copy of it, so that not even a lock 
 
 import sqlite3
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from central_command.client.contract.chunking import has_room, next_chunk
 from central_command.client.contract.signing import Draft
-from central_command.client.contract.steps import Step
-from central_command.client.spool.records import SpoolError, StoredSession
+from central_command.client.spool.records import SessionState, SpoolError, StoredSession
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.authoring import Author, Work, first_state
-from central_command.client.uploading.uploads import Uploads, is_unfinished, state_of, taken, taken_by, within, without
+from central_command.client.uploading.cutting import Cutting
+from central_command.client.uploading.history import History, is_unfinished, state_of
+from central_command.client.uploading.survey import Survey
 
 _NO_HASH = "0" * 64
 _NO_SECRET = bytes(32)
+_NO_ID = "sess_00000000-0000-0000-0000-000000000000"
 _VERSION = "0.0.0"
 
 
@@ -35,85 +35,63 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     continues: bool
 
 
-class _Bodies:
-    def __init__(self) -> None:
-        self.sessions = self.envelopes = self.bytes = 0
-
-    def add(self, draft: Draft | None, sequence: int) -> None:
-        if draft is not None:
-            self.envelopes += 1
-            self.bytes += len(draft.signed(_NO_SECRET, sequence, _NO_HASH))
-
-
-def plan(uploads: Uploads | None, work: Work, steps: Sequence[Step], *, now_s: float) -> Plan:
-    """What `Sender.send(..., close=True)` would send; `uploads` is of a copied spool, None when there is none."""
-    sessions = uploads.sessions(work.source) if uploads is not None else []
-    open_one = next((session for session in sessions if is_unfinished(session)), None)
-    queue = without(steps, taken(sessions))
-    types: Counter[str] = Counter(step.type for step in queue)
-    bodies = _Bodies()
-    if uploads is not None and open_one is not None:
-        queue = _go_on(bodies, uploads.spool, open_one, queue, steps)
-    while queue:
-        queue = _fill_session(bodies, work, queue, now_s)
+def plan(history: History | None, work: Work, survey: Survey, *, now_s: float) -> Plan:
+    """What `Feeder.feed(..., close=True)` would send; `history` is of a copied spool, None when there is none."""
+    before = history.sessions(work.source) if history is not None else []
+    open_one = next((session for session in before if is_unfinished(session)), None)
+    bodies = _Bodies(Cutting(survey, before, open_one, now_s=lambda: now_s))
+    sessions = 0
+    if history is not None and open_one is not None:
+        sessions += 1
+        bodies.add_waiting(history.spool, open_one)
+        if open_one.state is SessionState.RECORDING:
+            author = Author(open_one.session_id, state_of(open_one), open_one.opening.client_version)
+            bodies.add_session(author, steps=open_one.steps, chunks=open_one.chunks)
+    while bodies.cutting.fill():
+        sessions += 1
+        state = first_state(work, contributor_id="0" * 32, placing=bodies.cutting.placing())
+        bodies.add_session(Author(_NO_ID, state, _VERSION), steps=0, chunks=0)
     return Plan(
-        sessions=bodies.sessions,
-        steps=dict(types),
+        sessions=sessions,
+        steps=dict(bodies.cutting.types),
         envelopes=bodies.envelopes,
         bytes=bodies.bytes,
         continues=open_one is not None,
     )
 
 
-def _go_on(
-    bodies: _Bodies, spool: Spool, session: StoredSession, queue: list[Step], steps: Sequence[Step]
-) -> list[Step]:
-    """Count what an unfinished session would still send, and return the steps that it would not take."""
-    bodies.sessions += 1
-    if session.opened and session.envelopes > session.envelopes_accepted + session.envelopes_refused:
-        waiting = spool.next_waiting(session.session_id)
-        assert waiting is not None
-        bodies.envelopes += 1
-        bodies.bytes += len(waiting.body)
-    state = state_of(session)
-    if state.closing or session.envelopes_refused:
-        return queue
-    author = Author(session.session_id, state, session.opening.client_version)
-    chunks, size, sent = session.chunks, state.bytes_sent, list(within(steps, taken_by(session)))
-    while queue and has_room(chunks, size, chunk := next_chunk(queue, len(sent) + 1, state.placing.place)):
-        bodies.add(author.chunk(chunks, chunk), chunks)
-        chunks, size = chunks + 1, size + len(chunk.trajectory_log)
-        sent, queue = sent + queue[: chunk.steps], queue[chunk.steps :]
-    if sent:
-        bodies.add(author.close(tuple(sent), chunks), chunks)
-        bodies.add(author.feedback(tuple(sent)), chunks + 1)
-    return queue
+class _Bodies:
+    """What would be sent, counted."""
 
+    def __init__(self, cutting: Cutting) -> None:
+        self.cutting = cutting
+        self.envelopes = self.bytes = 0
 
-def _fill_session(bodies: _Bodies, work: Work, queue: list[Step], now_s: float) -> list[Step]:
-    session_id = "sess_00000000-0000-0000-0000-000000000000"
-    state = first_state(work, queue, contributor_id="0" * 32, now_s=now_s)
-    author = Author(session_id, state, _VERSION)
-    bodies.sessions += 1
-    chunks = size = taken_steps = 0
-    while taken_steps < len(queue):
-        chunk = next_chunk(queue[taken_steps:], taken_steps + 1, state.placing.place)
-        if not has_room(chunks, size, chunk):
-            break
-        bodies.add(author.chunk(chunks, chunk), chunks)
-        chunks, size, taken_steps = chunks + 1, size + len(chunk.trajectory_log), taken_steps + chunk.steps
-    mine = tuple(
-        msgspec.structs.replace(step, step=number, timestamp=state.placing.place(step.timestamp))
-        for number, step in enumerate(queue[:taken_steps], start=1)
-    )
-    bodies.add(author.close(mine, chunks), chunks)
-    bodies.add(author.feedback(mine), chunks + 1)
-    return queue[taken_steps:]
+    def add_waiting(self, spool: Spool, session: StoredSession) -> None:
+        """Count what was signed before and not delivered."""
+        backlog = spool.backlog(session.session_id)
+        self.envelopes += backlog.envelopes
+        self.bytes += backlog.bytes
+
+    def add_session(self, author: Author, *, steps: int, chunks: int) -> None:
+        """Count all that a session still takes which has so many steps and chunks, and its end."""
+        placing = author.state.placing
+        for piece in self.cutting.pieces(author, steps=steps, chunks=chunks):
+            self._add(piece.draft, chunks)
+            chunks, placing = chunks + 1, piece.placing
+        ending = self.cutting.end()
+        if ending.steps:
+            for each in author.end(ending, chunks, placing.place):
+                self._add(each.draft, chunks)
+
+    def _add(self, draft: Draft, sequence: int) -> None:
+        self.envelopes += 1
+        self.bytes += len(draft.signed(_NO_SECRET, sequence, _NO_HASH))
 
 
 @contextmanager
-def copied_uploads(path: Path, *, url: str) -> Iterator[Uploads | None]:
-    """The uploads that the spool at `path` knows, in a copy that is deleted again; None when there is no spool."""
+def copied_history(path: Path, *, url: str) -> Iterator[History | None]:
+    """What the spool at `path` knows of uploads, in a copy that is deleted again; None when there is no spool."""
     if not path.exists():
         yield None
         return
@@ -127,5 +105,5 @@ def copied_uploads(path: Path, *, url: str) -> Iterator[Uploads | None]:
                 source.backup(target)
         except sqlite3.Error as error:
             raise SpoolError(f"The spool {path} cannot be read: {error}.") from error
-        with Spool(copy) as spool, closing(Uploads(spool, Path(folder) / "uploads.lock", url=url)) as uploads:
-            yield uploads
+        with Spool(copy) as spool, closing(History(spool, Path(folder) / "uploads.lock", url=url)) as history:
+            yield history

@@ -10,7 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from central_command.client.delivering.posting import Waiting, printable
+from central_command.client.delivering.deliverer import Waiting
+from central_command.client.delivering.posting import printable
+
+_REFRESHES_PER_S = 4
+"""Often enough to be seen to move; drawing costs milliseconds, which the upload itself could use."""
 
 
 class Display:
@@ -27,6 +31,7 @@ class Display:
             console=console,
             transient=True,
             disable=not self._is_shown,
+            refresh_per_second=_REFRESHES_PER_S,
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -49,24 +54,29 @@ class Display:
             else:
                 click.echo(line)
 
+    def refresh(self) -> None:
+        """Draw the bars now."""
+        self._progress.refresh()
+
     def file_done(self) -> None:
         """One more file is done, well or not."""
         if self._all is not None:
             self._progress.advance(self._all)
 
-    def session(self, name: str, *, steps: int, done: int) -> "SessionBar":
-        """A bar for the steps of one file, of which `done` are delivered; leave it to take it away."""
-        return SessionBar(self._progress, escape(printable(name)), steps=steps, done=done, is_shown=self._is_shown)
+    def file(self, name: str, *, size: int) -> "FileBar":
+        """A bar for one file of `size` bytes, which is read first; leave it to take it away."""
+        return FileBar(self._progress, escape(printable(name)), size=size, is_shown=self._is_shown)
 
 
-class SessionBar:
-    """The bar of one file."""
+class FileBar:
+    """The bar of one file: how far it is read, then how many of its steps are delivered. May be used in any thread."""
 
-    def __init__(self, progress: Progress, name: str, *, steps: int, done: int, is_shown: bool) -> None:
+    def __init__(self, progress: Progress, name: str, *, size: int, is_shown: bool) -> None:
         self._progress = progress
         self._name = name
         self._is_shown = is_shown
-        self._task: TaskID = progress.add_task(name, total=steps, completed=done, unit="steps")
+        self._read = 0.0
+        self._task: TaskID = progress.add_task(f"{name} (reading)", total=_mb(size), unit="MB")
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +85,16 @@ class SessionBar:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._progress.remove_task(self._task)
+
+    def read(self, size: int) -> None:
+        """So many bytes are read so far."""
+        if _mb(size) > self._read:
+            self._read = _mb(size)
+            self._progress.update(self._task, completed=self._read)
+
+    def begin(self, *, steps: int, done: int) -> None:
+        """The file is read: of its steps, `done` were delivered before."""
+        self._progress.reset(self._task, total=steps, completed=done, description=self._name, unit="steps")
 
     def advance(self, steps: int) -> None:
         """So many more steps were accepted."""
@@ -87,3 +107,7 @@ class SessionBar:
             self._progress.update(self._task, description=f"{self._name} ({escape(text)})", refresh=True)
         else:
             click.echo(f"  {text}", err=True)
+
+
+def _mb(size: int) -> float:
+    return round(size / 1_000_000, 1)

@@ -12,10 +12,9 @@ from rich.text import Text
 from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.reader import Transcript
+from central_command.client.uploading.history import ENDED_BY_SERVER, failure_of, state_of
 from central_command.client.uploading.planning import Plan
-from central_command.client.uploading.sending import failure_of
-from central_command.client.uploading.timing import Shift
-from central_command.client.uploading.uploads import ENDED_BY_SERVER, state_of
+from central_command.client.uploading.timing import Placing
 
 _SESSION_ID_CHARS = 41
 """Never cut, because other commands take it."""
@@ -39,7 +38,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
 def describe(transcript: Transcript, model: str) -> list[str]:
     """What a transcript holds and what is left out of it."""
     usage = transcript.usage
-    lines = [f"{len(transcript.steps)} steps by {printable(model)} ({transcript.provider})"]
+    lines = [f"{transcript.step_count} steps by {printable(model)} ({transcript.provider})"]
     if usage.output_tokens:
         lines[0] += f", which reported {usage.input_tokens:,} tokens read and {usage.output_tokens:,} written"
     if transcript.unreadable_lines:
@@ -51,13 +50,14 @@ def describe(transcript: Transcript, model: str) -> list[str]:
     return lines
 
 
-def describe_shift(shift: Shift) -> str:
+def describe_shift(placing: Placing) -> str:
     """By how much the times of a session are moved, and what of it is kept."""
-    moved = timedelta(seconds=round(abs(shift.seconds)))
-    direction = "forward" if shift.seconds >= 0 else "back"
+    seconds = placing.to_s - placing.from_s
+    moved = timedelta(seconds=round(abs(seconds)))
+    direction = "forward" if seconds >= 0 else "back"
     kept = "distances between steps are kept"
-    if shift.span_factor < 1:
-        kept = f"the session spans more than the server takes, so its distances are {shift.span_factor:.1%} of the real"
+    if placing.factor < 1:
+        kept = f"the session spans more than the server takes, so its distances are {placing.factor:.1%} of the real"
     return f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
 
 

@@ -1,4 +1,4 @@
-"""What `upload` and `watch` are given: files, folders and globs; which agent wrote each file; and reading it."""
+"""What `upload` and `watch` are given: files, folders and globs; and which agent wrote each file."""
 
 import glob
 import os
@@ -9,7 +9,7 @@ import msgspec
 
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.detection import describe_unknown, detect
-from central_command.client.transcripts.reader import FILE_BYTES_MAX, Transcript, TranscriptReader
+from central_command.client.transcripts.reader import FILE_BYTES_MAX, TranscriptReader
 
 SUFFIXES = (".jsonl", ".json")
 """What a folder is searched for."""
@@ -84,31 +84,26 @@ def _meant_by(name: str) -> Iterator[Found]:
         raise SourceError(f"{name!r} does not exist.")
 
 
-def read_transcript(path: Path, provider: str | None) -> Transcript:
-    """The session in `path`, written by `provider`, or by the agent whose session it looks like when that is None.
+def reader_of(path: Path, provider: str | None) -> TranscriptReader:
+    """Whose session file `path` is: `provider`'s, or that of the agent whose session it looks like when that is None.
 
-    Raises NoSessionError when it holds no step of a session, FileError when it cannot be read or is too large.
+    Raises NoSessionError when it is nobody's, FileError when it cannot be read or is too large.
     """
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise FileError(f"the file is larger than {FILE_BYTES_MAX // 1024**2} MiB.")
-        reader = _reader(path, provider)
-        with path.open("rb") as file:
-            transcript = reader.read(file)
+        path.open("rb").close()  # raises for what cannot be read; `detect` only says that it knows no agent
     except OSError as error:
-        raise FileError(f"the file cannot be read: {error.strerror or error}.") from error
-    if not transcript.steps:
-        lines = f" ({transcript.unreadable_lines} of its lines are not JSON)" if transcript.unreadable_lines else ""
-        raise NoSessionError(f"the file holds no steps of a {transcript.provider} session{lines}.")
-    return transcript
-
-
-def _reader(path: Path, provider: str | None) -> TranscriptReader:
+        raise unreadable(error) from error
     if provider is not None:
         return providers.READERS[provider]
-    path.open("rb").close()  # raises for what cannot be read; `detect` only says that it knows no agent
     found = detect(path)
     if found is None:
         why = describe_unknown(path).rstrip(".")
         raise NoSessionError(f"no steps to upload: {why[:1].lower()}{why[1:]}; --provider says whose file it is.")
     return found
+
+
+def unreadable(error: OSError) -> FileError:
+    """What is said of a file that cannot be read."""
+    return FileError(f"the file cannot be read: {error.strerror or error}.")

@@ -9,40 +9,43 @@ import math
 import msgspec
 
 from actors.envelopes.settings import SchemaSettings
-from central_command.client.contract.steps import Step
 
 WINDOW_S = SchemaSettings().timestamp_age_s_max
 MARGIN_S = 6 * 3_600.0
 """Kept free of the window, for an upload that has to wait and for clocks that differ."""
 
 
-class Shift(msgspec.Struct, frozen=True):
-    """By how many seconds the last step was moved (towards now when positive) and how much the span was compressed.
+class Placing(msgspec.Struct, frozen=True, array_like=True):
+    """Where a session's times are moved to: `from_s` to `to_s`, and distances from there shrunk by `factor`."""
 
-    `span_factor` is 1.0 when all distances were kept, below when the session was longer than the server's window.
-    """
+    from_s: float = 0.0
+    to_s: float = 0.0
+    factor: float = 1.0
 
-    seconds: float
-    span_factor: float = 1.0
+    @property
+    def moves(self) -> bool:
+        """Whether any time is moved."""
+        return self.from_s != self.to_s or self.factor != 1.0
 
+    def place(self, seconds: float) -> float:
+        """A step's time as it is sent, in seconds; unmoved times stay as they are.
 
-def shift_to_now(steps: tuple[Step, ...], *, now_s: float) -> tuple[tuple[Step, ...], Shift | None]:
-    """The steps as they may be sent at `now_s`, and the shift that they needed; None when they stay as they are."""
-    if not steps:
-        return steps, None
-    first = min(step.timestamp for step in steps)
-    last = max(step.timestamp for step in steps)
-    room = WINDOW_S - MARGIN_S
-    if first >= now_s - room and last <= now_s:
-        return steps, None
-    factor = min(1.0, room / (last - first)) if last > first else 1.0
-    moved = tuple(
-        msgspec.structs.replace(step, timestamp=_milliseconds(now_s - (last - step.timestamp) * factor))
-        for step in steps
-    )
-    return moved, Shift(now_s - last, factor)
+        Rounded down to a whole millisecond, so that nothing comes to lie ahead of now.
+        """
+        if not self.moves:
+            return seconds
+        return math.floor((self.to_s - (self.from_s - seconds) * self.factor) * 1000) / 1000
 
 
-def _milliseconds(seconds: float) -> float:
-    """Rounded down to a whole millisecond, so that nothing comes to lie ahead of now."""
-    return math.floor(seconds * 1000) / 1000
+def placing_for(first_s: float, last_s: float, *, now_s: float) -> Placing:
+    """How steps from `first_s` to `last_s` must be moved so that the server takes them at `now_s`, if at all."""
+    if is_taken(first_s, last_s, now_s=now_s):
+        return Placing()
+    room_s = WINDOW_S - MARGIN_S
+    factor = min(1.0, room_s / (last_s - first_s)) if last_s > first_s else 1.0
+    return Placing(last_s, now_s, factor)
+
+
+def is_taken(first_s: float, last_s: float, *, now_s: float) -> bool:
+    """Whether the server takes steps between these times at `now_s`, and for `MARGIN_S` longer."""
+    return first_s >= now_s - (WINDOW_S - MARGIN_S) and last_s <= now_s

@@ -4,9 +4,8 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from random import random
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import click
 import httpx
@@ -16,25 +15,25 @@ from rich.console import Console
 from rich.table import Table
 
 from central_command.client.contract.identity import Identity
-from central_command.client.contract.steps import Step
-from central_command.client.delivering.pacing import ByteBudget, PacedDelivery, Pauses
-from central_command.client.delivering.posting import RetryPolicy, printable
+from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import SpoolError, spool_path
-from central_command.client.transcripts.reader import FILE_BYTES_MAX, Transcript
+from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.authoring import Work
+from central_command.client.uploading.budget import ByteBudget
+from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
+from central_command.client.uploading.history import History, failure_of, is_unfinished, taken
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     Options,
     client_for,
     interruptible,
-    opened_uploads,
+    opened_history,
     own_identity,
-    read_in_thread,
     server_options,
     work_of,
 )
-from central_command.client.uploading.planning import copied_uploads, plan
-from central_command.client.uploading.progress import Display, SessionBar
+from central_command.client.uploading.planning import copied_history, plan
+from central_command.client.uploading.progress import Display, FileBar
 from central_command.client.uploading.report import (
     FileReport,
     describe,
@@ -43,17 +42,16 @@ from central_command.client.uploading.report import (
     plans_table,
     table_of,
 )
-from central_command.client.uploading.sending import NotSentError, Sender, failure_of
 from central_command.client.uploading.sources import (
     FileError,
     Found,
     NoSessionError,
     SourceError,
     find_files,
-    read_transcript,
+    unreadable,
 )
-from central_command.client.uploading.timing import shift_to_now
-from central_command.client.uploading.uploads import Uploads, is_unfinished, taken, without
+from central_command.client.uploading.survey import Survey, survey
+from central_command.client.uploading.timing import placing_for
 
 AT_ONCE_MAX = 32
 EXIT_FAILED = 1
@@ -68,27 +66,22 @@ class Uploader:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        uploads: Uploads,
+        history: History,
         identity: Identity,
         options: Options,
         *,
-        policy: RetryPolicy | None = None,
-        now_s: Callable[[], float] = time.time,
-        jitter: Callable[[], float] = random,
         console: Console | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.reports: list[FileReport] = []
         self.passed_over = 0
         self.untried = 0
-        self._client = client
-        self._uploads = uploads
-        self._sender = Sender(uploads, identity, now_s=now_s)
+        self._history = history
         self._options = options
-        self._policy = policy or RetryPolicy()
-        self._now_s = now_s
-        self._jitter = jitter
         self._console = console or Console(stderr=True)
-        self._pauses = Pauses()
+        surroundings = surroundings or Surroundings()
+        self._now_s, self._threads = surroundings.now_s, surroundings.threads
+        self._feeder = Feeder(client, history, identity, at_once=options.at_once, surroundings=surroundings)
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._is_unreachable = False
         self._one_at_a_time: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
@@ -105,7 +98,7 @@ class Uploader:
         """
         left = iter(files)
         with Display(self._console, files=len(files)) as display:
-            async with trio.open_nursery() as nursery:
+            async with self._feeder.delivering(), trio.open_nursery() as nursery:
                 for _ in range(min(self._options.at_once, len(files))):
                     nursery.start_soon(self._work, left, display)
         return self.failed
@@ -127,77 +120,67 @@ class Uploader:
 
     async def _upload_file(self, found: Found, display: Display) -> FileReport | None:
         """The report; None for a file of a folder that is no session."""
+        path = found.path
         try:
-            size = found.path.stat().st_size
+            size = path.stat().st_size
             async with self._budget.hold(size):
-                transcript = await read_in_thread(found.path, self._options.provider)
-                return await self._upload_transcript(found.path, transcript, display)
+                with display.file(path.name, size=size) as bar:
+                    known = await self._threads.read(partial(survey, path, self._options.provider, on_read=bar.read))
+                    work = work_of(known, self._options)
+                    # A copy of a file that is being sent waits, and finds everything there.
+                    async with self._one_at_a_time[work.source]:
+                        return await self._upload_work(work, known, bar)
         except NoSessionError as error:
-            return FileReport(path=found.path, problem=str(error)) if found.named else None
+            return FileReport(path=path, problem=str(error)) if found.named else None
         except (FileError, SpoolError) as error:
-            return FileReport(path=found.path, problem=str(error))
+            return FileReport(path=path, problem=str(error))
         except OSError as error:
-            return FileReport(path=found.path, problem=f"the file cannot be read: {error.strerror or error}.")
+            return FileReport(path=path, problem=str(unreadable(error)))
 
-    async def _upload_transcript(self, path: Path, transcript: Transcript, display: Display) -> FileReport:
-        work = work_of(path, transcript, self._options)
-        notes = describe(transcript, work.model)
-        # A copy of a file that is being sent waits, and finds everything there.
-        async with self._one_at_a_time[work.source]:
-            return await self._upload_work(path, work, transcript, notes, display)
-
-    async def _upload_work(
-        self, path: Path, work: Work, transcript: Transcript, notes: list[str], display: Display
-    ) -> FileReport:
-        with self._uploads.claimed(work.source) as is_claimed:
+    async def _upload_work(self, work: Work, known: Survey, bar: FileBar) -> FileReport:
+        path, notes = known.path, describe(known.transcript, work.model)
+        with self._history.claimed(work.source) as is_claimed:
             if not is_claimed:
                 problem = "another program is sending this session."
                 return FileReport(path=path, notes=tuple(notes), problem=problem)
             if not self._options.resume:
-                self._uploads.send_anew(work.source)
-            sessions = tuple(self._uploads.sessions(work.source))
+                self._history.send_anew(work.source)
+            sessions = tuple(self._history.sessions(work.source))
             earlier = frozenset(each.session_id for each in sessions if not is_unfinished(each))
-            queue = without(transcript.steps, taken(sessions))
+            left = known.times_left(taken(sessions))
             report = FileReport(path=path, sessions=sessions, earlier=earlier)
-            if not queue and len(earlier) == len(sessions) and failure_of(sessions) is None:
+            if not left and len(earlier) == len(sessions) and failure_of(sessions) is None:
                 return msgspec.structs.replace(report, notes=tuple(notes), already_there=True)
-            notes += self._describe_rest(transcript, queue, is_further=bool(earlier))
-            with display.session(
-                path.name, steps=len(transcript.steps), done=sum(each.steps_accepted for each in sessions)
-            ) as bar:
-                failure = await self._send(work, transcript, bar)
+            notes += self._describe_rest(known, left, is_further=bool(earlier))
+            bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
+            failure = None
+            try:
+                await self._feeder.feed(work, known, close=True, on_steps=bar.advance, on_wait=bar.waiting)
+            except NotSentError as error:
+                failure = error
             return msgspec.structs.replace(
                 report,
                 notes=tuple(notes),
-                sessions=tuple(self._uploads.sessions(work.source)),
+                sessions=tuple(self._history.sessions(work.source)),
                 problem=None if failure is None else str(failure),
                 unreachable=failure is not None and failure.unreachable,
             )
 
-    def _describe_rest(self, transcript: Transcript, queue: list[Step], *, is_further: bool) -> Iterator[str]:
-        if len(queue) < len(transcript.steps):
-            yield f"{len(transcript.steps) - len(queue)} of its steps were sent before"
-        if is_further and queue:
+    def _describe_rest(self, known: Survey, left: Sequence[float], *, is_further: bool) -> Iterator[str]:
+        if len(left) < len(known.times):
+            yield f"{len(known.times) - len(left)} of its steps were sent before"
+        if is_further and left:
             yield "its session on the server has ended: the new steps become a further session"
-        _, shift = shift_to_now(tuple(queue), now_s=self._now_s())
-        if shift is not None and transcript.started_s is not None:
-            yield describe_shift(shift)
-
-    async def _send(self, work: Work, transcript: Transcript, bar: SessionBar) -> NotSentError | None:
-        delivery = PacedDelivery(
-            self._client, policy=self._policy, random=self._jitter, on_wait=bar.waiting, pauses=self._pauses
-        )
-        try:
-            await self._sender.send(delivery, work, transcript.steps, close=True, on_steps=bar.advance)
-        except NotSentError as error:
-            return error
-        return None
+        if left and known.transcript.started_s is not None:
+            placing = placing_for(min(left), max(left), now_s=self._now_s())
+            if placing.moves:
+                yield describe_shift(placing)
 
 
-async def _run(files: Sequence[Found], uploads: Uploads, identity: Identity, options: Options) -> int:
+async def _run(files: Sequence[Found], history: History, identity: Identity, options: Options) -> int:
     """Upload, and print what came of it; returns the exit status."""
     async with client_for(options) as client:
-        uploader = Uploader(client, uploads, identity, options)
+        uploader = Uploader(client, history, identity, options)
 
         async def upload() -> None:
             await uploader.upload(files)
@@ -229,11 +212,11 @@ def _dry_run(files: Sequence[Found], options: Options) -> int:
     """Print what would be sent; returns the exit status."""
     plans = []
     failed = passed_over = 0
-    with copied_uploads(spool_path(os.environ), url=options.url) as uploads:
+    with copied_history(spool_path(os.environ), url=options.url) as history:
         for found in files:
             try:
-                transcript = read_transcript(found.path, options.provider)
-                work = work_of(found.path, transcript, options)
+                surveyed = survey(found.path, options.provider)
+                work = work_of(surveyed, options)
             except FileError as error:
                 if isinstance(error, NoSessionError) and not found.named:
                     passed_over += 1
@@ -241,8 +224,8 @@ def _dry_run(files: Sequence[Found], options: Options) -> int:
                     failed += 1
                     click.echo(f"{printable(str(found.path))}: {error}", err=True)
                 continue
-            known = uploads if options.resume else None
-            plans.append((found.path, plan(known, work, transcript.steps, now_s=time.time())))
+            known = history if options.resume else None
+            plans.append((found.path, plan(known, work, surveyed, now_s=time.time())))
     print_table(plans_table(plans))
     if passed_over:
         click.echo(f"{passed_over} file(s) in the folders are no sessions, or hold no step: passed over.")
@@ -310,8 +293,8 @@ def upload_command(
         if dry_run:
             sys.exit(_dry_run(files, options))
         identity = own_identity(contributor_id)
-        with opened_uploads(url) as uploads:
-            status = trio.run(_run, files, uploads, identity, options)
+        with opened_history(url) as history:
+            status = trio.run(_run, files, history, identity, options)
     except SourceError as error:
         raise click.BadParameter(str(error), param_hint="PATH") from error
     except SpoolError as error:

@@ -10,10 +10,9 @@ and may be lost at any time.
 """
 
 import sys
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from random import random
 
 import click
 import httpx
@@ -22,25 +21,33 @@ import trio
 
 from central_command.client.contract.chunking import CHUNK_STEPS_MAX
 from central_command.client.contract.identity import Identity
-from central_command.client.delivering.pacing import ByteBudget, PacedDelivery, Pauses
-from central_command.client.delivering.posting import RetryPolicy, Waiting, printable
+from central_command.client.delivering.deliverer import Waiting
+from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import SpoolError, StoredSession
-from central_command.client.transcripts.reader import FILE_BYTES_MAX, Transcript
+from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.authoring import Work
+from central_command.client.uploading.budget import ByteBudget
+from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
+from central_command.client.uploading.history import (
+    History,
+    failure_of,
+    has_undelivered,
+    is_unfinished,
+    state_of,
+    taken,
+)
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     Options,
     client_for,
     interruptible,
-    opened_uploads,
+    opened_history,
     own_identity,
-    read_in_thread,
     server_options,
     work_of,
 )
-from central_command.client.uploading.sending import NotSentError, Sender, failure_of
 from central_command.client.uploading.sources import FILES_MAX, FileError, NoSessionError, files_below
-from central_command.client.uploading.uploads import Uploads, is_unfinished, state_of, taken, without
+from central_command.client.uploading.survey import Survey, survey
 
 _READING_SHARE = 20
 """A file is read again only after so many times as long as its last reading took: at most 5 % of one core a file."""
@@ -72,27 +79,23 @@ class Watcher:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        uploads: Uploads,
+        history: History,
         identity: Identity,
         folders: Sequence[Path],
         options: Options,
         times: WatchOptions,
         *,
-        policy: RetryPolicy | None = None,
-        now_s: Callable[[], float] = time.time,
-        jitter: Callable[[], float] = random,
         say: Callable[[str], None] = click.echo,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._folders = [folder.resolve() for folder in folders]
-        self._uploads = uploads
+        self._history = history
         self._options = options
         self._times = times
-        self._now_s = now_s
         self._say = say
-        self._sender = Sender(uploads, identity, now_s=now_s)
-        self._delivery = PacedDelivery(
-            client, policy=policy or RetryPolicy(), random=jitter, on_wait=self._say_waiting, pauses=Pauses()
-        )
+        surroundings = surroundings or Surroundings()
+        self._now_s, self._threads = surroundings.now_s, surroundings.threads
+        self._feeder = Feeder(client, history, identity, at_once=options.at_once, surroundings=surroundings)
         self._limit = trio.CapacityLimiter(options.at_once)
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._followed: dict[Path, _Followed] = {}
@@ -112,7 +115,7 @@ class Watcher:
         if self._unfinished is None:
             self._unfinished = self._left_by_earlier_runs()
         there = await trio.to_thread.run_sync(_files, self._folders)
-        async with trio.open_nursery() as nursery:
+        async with self._feeder.delivering(), trio.open_nursery() as nursery:
             for path in [path for path in self._followed if path not in there]:
                 nursery.start_soon(self._finish_vanished, path, self._followed.pop(path).work)
             for path in [path for path in self._unfinished if path not in there]:
@@ -138,11 +141,11 @@ class Watcher:
         """Read a file and send what is due; every problem is said once and leaves the file to a later look."""
         async with self._limit, self._budget.hold(seen[0]):
             try:
-                started = time.monotonic()
-                transcript = await read_in_thread(path, self._options.provider)
-                took_s = time.monotonic() - started
+                started = trio.current_time()
+                known = await self._threads.read(partial(survey, path, self._options.provider))
+                took_s = trio.current_time() - started
                 followed.next_reading = trio.current_time() + took_s * _READING_SHARE
-                await self._send_due(path, followed, transcript, is_quiet=is_quiet)
+                await self._send_due(path, followed, known, is_quiet=is_quiet)
             except NoSessionError:
                 followed.is_open = not is_quiet
             except NotSentError as error:
@@ -156,32 +159,32 @@ class Watcher:
                     self._complain(path, followed, str(error))
             followed.seen = seen
 
-    async def _send_due(self, path: Path, followed: _Followed, transcript: Transcript, *, is_quiet: bool) -> None:
-        settled = transcript.steps if is_quiet else transcript.steps[: transcript.settled_steps]
-        if not settled:
+    async def _send_due(self, path: Path, followed: _Followed, known: Survey, *, is_quiet: bool) -> None:
+        settled = known if is_quiet else known.first(known.transcript.settled_steps)
+        if not settled.times:
             return
-        work = work_of(path, transcript, self._options)
-        with self._uploads.claimed(work.source) as is_claimed:
+        work = work_of(settled, self._options)
+        with self._history.claimed(work.source) as is_claimed:
             if not is_claimed:
                 return
-            before = self._uploads.sessions(work.source)
+            before = self._history.sessions(work.source)
             if problem := failure_of(before):
                 raise NotSentError(problem, final=True)
-            queue = without(settled, taken(before))
+            left = settled.times_left(taken(before))
             now = trio.current_time()
-            if queue and followed.waiting_since is None:
-                followed.waiting_since = now
-            is_full = len(queue) >= CHUNK_STEPS_MAX
+            if left and followed.waiting_since is None:
+                followed.waiting_since, followed.is_open = now, True
+            is_full = len(left) >= CHUNK_STEPS_MAX
             has_waited = followed.waiting_since is not None and now - followed.waiting_since >= self._times.chunk_s
-            if not (is_quiet or (queue and (is_full or has_waited))):
+            if not (is_quiet or any(map(has_undelivered, before)) or (left and (is_full or has_waited))):
                 return
-            if not queue and not any(map(is_unfinished, before)):
+            if not left and not any(map(is_unfinished, before)):
                 followed.is_open = False
                 return
             followed.work, followed.is_open = work, True
-            await self._sender.send(self._delivery, work, settled, close=is_quiet)
+            await self._feeder.feed(work, settled, close=is_quiet, on_wait=self._say_waiting)
             followed.waiting_since, followed.is_open, followed.last_problem = None, not is_quiet, ""
-            self._tell(path, before, self._uploads.sessions(work.source))
+            self._tell(path, before, self._history.sessions(work.source))
 
     def _tell(self, path: Path, before: list[StoredSession], after: list[StoredSession]) -> None:
         known = {session.session_id: session for session in before}
@@ -205,20 +208,20 @@ class Watcher:
             self._unfinished.pop(path, None)
         if work is None:
             return
-        with self._uploads.claimed(work.source) as is_claimed:
+        with self._history.claimed(work.source) as is_claimed:
             try:
-                before = self._uploads.sessions(work.source)
+                before = self._history.sessions(work.source)
                 if is_claimed and any(map(is_unfinished, before)):
-                    await self._sender.send(self._delivery, work, (), close=True)
-                    self._tell(path, before, self._uploads.sessions(work.source))
+                    await self._feeder.feed(work, None, close=True, on_wait=self._say_waiting)
+                    self._tell(path, before, self._history.sessions(work.source))
             except (NotSentError, SpoolError) as error:
                 self._say(f"{printable(str(path))}: not delivered: {error}")
 
     def _left_by_earlier_runs(self) -> dict[Path, StoredSession]:
         """The sessions of files in the folders that are not closed and that no other program is sending, by file."""
         found = {}
-        for session in self._uploads.spool.claim_orphans(self._uploads.url, with_source=True):
-            self._uploads.spool.release(session.session_id)
+        for session in self._history.spool.claim_orphans(self._history.url, with_source=True):
+            self._history.spool.release(session.session_id)
             if session.source is None:
                 continue
             path = Path(state_of(session).path)
@@ -264,10 +267,10 @@ def _work_of_stored(session: StoredSession) -> Work:
 
 
 async def _run(
-    folders: Sequence[Path], uploads: Uploads, identity: Identity, options: Options, times: WatchOptions
+    folders: Sequence[Path], history: History, identity: Identity, options: Options, times: WatchOptions
 ) -> None:
     async with client_for(options) as client:
-        watcher = Watcher(client, uploads, identity, folders, options, times)
+        watcher = Watcher(client, history, identity, folders, options, times)
         await interruptible(watcher.run)
 
 
@@ -334,9 +337,9 @@ def watch_command(
     times = WatchOptions(interval_s=interval_s, chunk_s=chunk_s, quiet_s=quiet_s)
     identity = own_identity(contributor_id)
     try:
-        with opened_uploads(url) as uploads:
+        with opened_history(url) as history:
             click.echo(f"Watching {len(folders)} folder(s); Ctrl-C ends it.")
-            trio.run(_run, folders, uploads, identity, options, times)
+            trio.run(_run, folders, history, identity, options, times)
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
     click.echo("Stopped. What is not sent yet is sent when it is started again.", err=True)

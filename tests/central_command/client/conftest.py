@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from central_command.client.contract.identity import Identity
+from central_command.client.delivering.batching import batching_for
 
 Handler = Callable[[httpx.Request], Awaitable[httpx.Response | None]]
 
@@ -39,6 +40,14 @@ class FakeServer:
 
     def bodies(self, path: str) -> list[bytes]:
         return [body for at, body in self.requests if at == path]
+
+    def ingested(self) -> list[bytes]:
+        """Every envelope that was posted, alone or in a batch."""
+        found = []
+        for path, body in self.requests:
+            if path.startswith("/v1/training/ingest"):
+                found += body.split(b"\n")
+        return found
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append((request.url.path, request.content))
@@ -116,6 +125,12 @@ def _nothing_known_of_servers(monkeypatch: pytest.MonkeyPatch) -> None:
 def fake_server() -> FakeServer:
     """An empty server in memory."""
     return FakeServer()
+
+
+@pytest.fixture
+def one_by_one(_nothing_known_of_servers: None) -> None:
+    """The server is known to take no batches, so that each envelope is one request."""
+    batching_for("http://server.test").unknown()
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal
 from actors.envelopes.schema import check
 from actors.envelopes.settings import SchemaSettings
-from central_command.client.contract.endpoints import INGEST_PATH
 from central_command.client.contract.identity import Identity
 from central_command.client.spool.spool import Spool
+from central_command.client.uploading.history import History
 from central_command.client.uploading.options import DEFAULT_URL, Options
 from central_command.client.uploading.sources import Found
 from central_command.client.uploading.upload import Uploader
-from central_command.client.uploading.uploads import Uploads
 
 AWKWARD = {
     "type": "assistant",
@@ -53,12 +52,12 @@ async def test_every_envelope_is_one_that_the_server_takes(
         path.write_text(json.dumps(AWKWARD))
     with (
         Spool(tmp_path / "spool.db") as spool,
-        closing(Uploads(spool, tmp_path / "uploads.lock", url=DEFAULT_URL)) as uploads,
+        closing(History(spool, tmp_path / "uploads.lock", url=DEFAULT_URL)) as history,
     ):
         async with fake_server.client() as client:
-            uploader = Uploader(client, uploads, identity, Options())
+            uploader = Uploader(client, history, identity, Options())
             assert await uploader.upload([Found(path, named=True)]) == 0
-    bodies = fake_server.bodies(INGEST_PATH)
+    bodies = fake_server.ingested()
     assert len(bodies) >= 2
     settings = SchemaSettings()
     for body in bodies:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from central_command.client.contract.chunking import (
     CHUNK_BYTES_MAX,
     CHUNK_STEPS_MAX,
     Chunk,
+    as_written,
     encode_json,
     encode_step,
     has_room,
@@ -88,3 +90,14 @@ def test_members_that_a_step_does_not_have_are_not_sent() -> None:
     whole: Callable[[float], Step] = lambda at: Step(step=1, type="thought", timestamp=at, content="", token_count=0)  # noqa: E731
     assert encode_step(whole(7.0)) == b'{"step":1,"type":"thought","timestamp":7,"content":"","token_count":0}'
     assert b'"timestamp":1795168186.272,' in encode_step(whole(1795168186.272))
+
+
+@given(
+    st.text(st.characters(codec=None), max_size=30),
+    st.one_of(st.integers(0, 2_000_000_000).map(float), st.floats(1.0, 2e9).map(lambda value: round(value, 3))),
+)
+def test_a_step_without_arguments_is_written_as_any_other(text: str, at: float) -> None:
+    """The shorter way to it gives the same bytes, lone surrogates included."""
+    step = Step(step=1, type="observation", timestamp=at, content=text, tool=text, is_error=True, token_count=3)
+    members: dict[str, object] = msgspec.to_builtins(step)
+    assert encode_step(step) == encode_json(members | {"timestamp": as_written(at)})

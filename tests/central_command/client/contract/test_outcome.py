@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from central_command.client.contract.chunking import encode_json
-from central_command.client.contract.outcome import feedback_of, outcome_of
+from central_command.client.contract.outcome import Ending, Feedback, Outcome
 from central_command.client.contract.steps import Step, StepType
 
 
@@ -15,6 +15,21 @@ def steps(*made: tuple[StepType, dict[str, Any]]) -> tuple[Step, ...]:
         Step(step=number, type=kind, timestamp=float(number * 10), content="x", token_count=2, **members)
         for number, (kind, members) in enumerate(made, start=1)
     )
+
+
+def ending_of(made: tuple[Step, ...]) -> Ending:
+    ending = Ending()
+    for step in made:
+        ending.take(step)
+    return ending
+
+
+def outcome_of(made: tuple[Step, ...], *, chunks: int) -> Outcome:
+    return ending_of(made).outcome(chunks=chunks)
+
+
+def feedback_of(made: tuple[Step, ...]) -> Feedback | None:
+    return ending_of(made).feedback()
 
 
 ASK = ("instruction", {"source": "user"})

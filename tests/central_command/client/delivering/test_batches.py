@@ -1,10 +1,10 @@
 """A backlog goes in batches, each result counts as if its envelope had gone alone, and no sequence is ever broken."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
@@ -15,12 +15,14 @@ from actors.envelopes.attestation import generate_key_pair
 from central_command.client.contract.endpoints import BATCH_BYTES_MAX, BATCH_PATH, CLOSE_PATH, INGEST_PATH
 from central_command.client.contract.signing import draft_envelope
 from central_command.client.delivering.batching import Batching, batching_for
-from central_command.client.delivering.deliverer import Deliverer, Later, Resting, Sent, SessionDelivery, Several
+from central_command.client.delivering.deliverer import Deliverer
+from central_command.client.delivering.exchange import SessionDelivery
 from central_command.client.delivering.posting import Answer, Delivery, Results, RetryPolicy, Undelivered
+from central_command.client.delivering.progress import Later, One, Resting, Sent, Several
 from central_command.client.spool.records import Opening, SessionState
 from central_command.client.spool.spool import Spool
+from tests.central_command.client.inline import inline
 
-T = TypeVar("T")
 OPENING = Opening(
     provider="codex", model="gpt-5.5", machine_fingerprint="a" * 64, app_version_hash="b" * 64, client_version="0.1.0"
 )
@@ -30,12 +32,6 @@ FULL = Answer(503, {"accepted": False, "reason": "Too much.", "code": "journal_f
 
 def refused(code: str) -> Answer:
     return Answer(200, {"accepted": False, "reason": "No.", "code": code})
-
-
-async def inline(call: Callable[[], T]) -> T:
-    """In place of a thread, of which a clock that jumps knows nothing."""
-    await trio.lowlevel.checkpoint()
-    return call()
 
 
 class Script:
@@ -282,16 +278,14 @@ async def deliver_all(
     spool: Spool, client: httpx.AsyncClient, *session_ids: str, batching: Batching | None = None
 ) -> Deliverer:
     """Deliver until nothing is left, and return what did it."""
-    policy = RetryPolicy()
-    delivery = Delivery(client, policy=policy, random=lambda: 0.5, on_wait=lambda _waiting: None)
-    sessions = SessionDelivery(spool, delivery, offload=inline, batching=batching)
+    sessions = SessionDelivery(spool, Delivery(client), offload=inline, batching=batching)
     with trio.CancelScope() as running:
 
-        def note() -> None:
+        def note(_session_id: str, _progress: One) -> None:
             if deliverer.is_done:
                 running.cancel()
 
-        deliverer = Deliverer(sessions, policy=policy, random=lambda: 0.5, on_change=note)
+        deliverer = Deliverer(sessions, policy=RetryPolicy(), random=lambda: 0.5, on_progress=note)
         for session_id in session_ids:
             deliverer.add(session_id)
         await deliverer.run()
@@ -384,7 +378,7 @@ def answering(*pieces: bytes, kind: str = "application/x-ndjson", breaks: bool =
 async def delivering_to(client: httpx.AsyncClient) -> AsyncIterator[Delivery]:
     """A Delivery over a client that is closed at the end."""
     async with client:
-        yield Delivery(client, policy=RetryPolicy(), random=lambda: 0.0, on_wait=lambda _waiting: None)
+        yield Delivery(client)
 
 
 RESULT = b'{"accepted":true,"status":200}\n'

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
@@ -16,16 +16,10 @@ from central_command.client.contract.identity import Identity
 from central_command.client.recording.recorder import RecorderSettings, Surroundings, TrioRecorder, open_recorder
 from central_command.client.spool.records import SpoolSettings
 from central_command.client.spool.spool import Spool
+from tests.central_command.client.inline import inline
 
-T = TypeVar("T")
 OPEN, INGEST, CLOSE = "/v1/sessions/open", "/v1/training/ingest", "/v1/sessions/close"
 BATCH = "/v1/training/ingest/batch"
-
-
-async def inline(call: Callable[[], T]) -> T:
-    """In place of a thread, of which a clock that jumps knows nothing."""
-    await trio.lowlevel.checkpoint()
-    return call()
 
 
 Opener = Callable[..., Any]

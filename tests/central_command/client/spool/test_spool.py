@@ -14,12 +14,14 @@ import pytest
 from actors.envelopes.attestation import generate_key_pair
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.spool.records import (
+    Backlog,
     Opening,
     SessionDoneError,
     SessionState,
     SpoolError,
     SpoolFullError,
     SpoolSettings,
+    Unsigned,
     spool_path,
 )
 from central_command.client.spool.spool import Spool
@@ -309,3 +311,47 @@ def test_space_is_given_back(path: Path) -> None:
         full = path.stat().st_size
         spool.fail("sess_1", "no")
         assert path.stat().st_size < full / 4
+
+
+def test_several_are_put_at_once_or_not_at_all(path: Path) -> None:
+    """Positions and sequence numbers follow each other; the state is that of all of them."""
+    chunks = [Unsigned(kind="CHUNK", draft=draft(str(number)), steps=2) for number in range(3)]
+    with Spool(path, settings=SpoolSettings(envelopes_max=3)) as spool:
+        add(spool, source="file")
+        spool.opened("sess_1", SERVER_KEY)
+        assert spool.put_many("sess_1", chunks, source_state=b"three") == 0
+        with pytest.raises(SpoolFullError):
+            spool.put_many("sess_1", chunks, source_state=b"six")
+        session = spool.session("sess_1")
+        assert (session.chunks, session.steps, session.next_sequence, session.source_state) == (3, 6, 3, b"three")
+        assert spool.put_many("sess_1", [Unsigned(kind="SESSION_CLOSE", draft=draft("end"))], ends=True) == 3
+        with pytest.raises(SessionDoneError, match="has ended"):
+            spool.put_many("sess_1", chunks[:1])
+        backlog = spool.backlog("sess_1")
+        bodies = deliver(spool)
+        assert [body["attestation"]["sequence"] for body in bodies] == [0, 1, 2, 3]
+        assert (backlog.envelopes, backlog.first) == (4, 0)
+        assert spool.backlog("sess_1") == Backlog(envelopes=0, bytes=0, first=None)
+
+
+def test_what_waits_behind_a_refusal_can_be_taken_back(path: Path) -> None:
+    """The session has ended; its state is made of what the server has; a second call changes nothing."""
+    told = []
+
+    def restate(state: bytes, chunks: Any) -> bytes:
+        told.append((state, list(chunks)))
+        return b"one"
+
+    with Spool(path) as spool:
+        add(spool, source="file", source_state=b"")
+        spool.opened("sess_1", SERVER_KEY)
+        chunks = [Unsigned(kind="CHUNK", draft=draft(str(number)), steps=number) for number in (1, 2, 3)]
+        spool.put_many("sess_1", chunks, source_state=b"three")
+        spool.accepted("sess_1", 0)
+        for position in (1, 1, 2):
+            spool.take_back("sess_1", position, "no", restate)
+        assert told == [(b"three", [(1, True), (2, False), (3, False)])]
+        session = spool.session("sess_1")
+        assert (session.state, session.source_state, session.problem) == (SessionState.ENDED, b"one", "no")
+        assert (session.envelopes_accepted, session.envelopes_refused, session.steps_accepted) == (1, 1, 1)
+        assert spool.next_waiting("sess_1") is None

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from central_command.client.transcripts.claude_code import ClaudeCodeReader
-from central_command.client.transcripts.reader import Transcript, Usage
+from central_command.client.transcripts.reader import Usage
+from tests.central_command.client.transcripts.whole import Whole, whole
 
 
-def read(path: Path) -> tuple[Transcript, list[dict[str, Any]]]:
+def read(path: Path) -> tuple[Whole, list[dict[str, Any]]]:
     with path.open("rb") as file:
-        return ClaudeCodeReader().read(file), [json.loads(line) for line in path.read_bytes().splitlines()]
+        return whole(ClaudeCodeReader(), file), [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize("name", ["session", "agent-a1b2c3d", "print_stream"])

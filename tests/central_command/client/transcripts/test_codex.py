@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from central_command.client.contract.steps import TOKEN_COUNT_MAX
 from central_command.client.transcripts.codex import CodexReader
-from central_command.client.transcripts.reader import Transcript, Usage
+from central_command.client.transcripts.reader import Usage
+from tests.central_command.client.transcripts.whole import Whole, whole
 
 EXEC = ("exec", "exec_failed", "exec_items")
 JSON_VALUES = st.recursive(
@@ -27,13 +28,13 @@ JSON_VALUES = st.recursive(
 )
 
 
-def read(*events: Any) -> Transcript:
-    return CodexReader().read(io.BytesIO(b"".join(json.dumps(event).encode() + b"\n" for event in events)))
+def read(*events: Any) -> Whole:
+    return whole(CodexReader(), io.BytesIO(b"".join(json.dumps(event).encode() + b"\n" for event in events)))
 
 
-def read_file(path: Path) -> tuple[Transcript, list[dict[str, Any]]]:
+def read_file(path: Path) -> tuple[Whole, list[dict[str, Any]]]:
     with path.open("rb") as file:
-        return CodexReader().read(file), [json.loads(line) for line in path.read_bytes().splitlines()]
+        return whole(CodexReader(), file), [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def rollouts(transcripts: Path) -> list[Path]:
@@ -46,7 +47,7 @@ def line(kind: str, **payload: Any) -> dict[str, Any]:
     return {"timestamp": "2026-01-01T00:00:00.000Z", "type": kind, "payload": payload}
 
 
-def shapes(transcript: Transcript) -> list[tuple[str, str | None, str]]:
+def shapes(transcript: Whole) -> list[tuple[str, str | None, str]]:
     return [(step.type, step.source, step.content) for step in transcript.steps]
 
 

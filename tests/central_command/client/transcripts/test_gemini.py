@@ -12,20 +12,21 @@ from hypothesis import strategies as st
 
 from central_command.client.contract.steps import TOKEN_COUNT_MAX
 from central_command.client.transcripts.gemini import GeminiReader
-from central_command.client.transcripts.reader import Transcript, Usage
+from central_command.client.transcripts.reader import Usage
+from tests.central_command.client.transcripts.whole import Whole, whole
 
 CHAT = "session-2026-11-20T11-49-29edd6bf.jsonl"
 OLD_CHAT = "session-2025-10-05T08-00-8b2f6c1e.json"
 HEADER = {"sessionId": "s", "projectHash": "p", "startTime": "2026-01-01T00:00:00Z"}
 
 
-def read(*events: Any) -> Transcript:
-    return GeminiReader().read(io.BytesIO(b"".join(json.dumps(event).encode() + b"\n" for event in events)))
+def read(*events: Any) -> Whole:
+    return whole(GeminiReader(), io.BytesIO(b"".join(json.dumps(event).encode() + b"\n" for event in events)))
 
 
-def read_file(path: Path) -> Transcript:
+def read_file(path: Path) -> Whole:
     with path.open("rb") as file:
-        return GeminiReader().read(file)
+        return whole(GeminiReader(), file)
 
 
 def message(kind: str, content: Any, message_id: str = "m", **members: Any) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def response(call_id: str, **members: Any) -> list[dict[str, Any]]:
     return [{"functionResponse": {"id": call_id, "name": "glob", "response": members}}]
 
 
-def shapes(transcript: Transcript) -> list[tuple[str, str | None, str]]:
+def shapes(transcript: Whole) -> list[tuple[str, str | None, str]]:
     return [(step.type, step.source, step.content) for step in transcript.steps]
 
 
@@ -131,7 +132,7 @@ def test_a_chat_of_2025_is_read_with_all_its_special_cases(transcripts: Path) ->
 def test_an_old_chat_that_is_still_being_written_is_incomplete(transcripts: Path) -> None:
     """Such a file is one JSON text: half of it is neither damage nor a session."""
     text = (transcripts / "gemini" / OLD_CHAT).read_bytes()
-    half = GeminiReader().read(io.BytesIO(text[: len(text) // 2]))
+    half = whole(GeminiReader(), io.BytesIO(text[: len(text) // 2]))
     assert (half.steps, half.unreadable_lines, half.is_incomplete) == ((), 0, True)
 
 

@@ -15,7 +15,8 @@ from central_command.client.transcripts.claude_code import ClaudeCodeReader
 from central_command.client.transcripts.codex import CodexReader
 from central_command.client.transcripts.detection import detect
 from central_command.client.transcripts.gemini import GeminiReader
-from central_command.client.transcripts.reader import Transcript, TranscriptReader
+from central_command.client.transcripts.reader import TranscriptReader
+from tests.central_command.client.transcripts.whole import Whole, whole
 
 SMALL_WINDOW = 4
 FIXTURES = Path(__file__).parents[3] / "transcripts"
@@ -28,8 +29,8 @@ GROWING = [
 ALWAYS_SETTLED = [path for path in GROWING if path.parent.name == "codex" or path.name.startswith("session-2026")]
 
 
-def read(reader: TranscriptReader, text: bytes) -> Transcript:
-    return reader.read(io.BytesIO(text))
+def read(reader: TranscriptReader, text: bytes) -> Whole:
+    return whole(reader, io.BytesIO(text))
 
 
 def reader_of(path: Path) -> TranscriptReader:
@@ -44,7 +45,7 @@ def cuts(text: bytes) -> Iterator[bytes]:
     return (b"".join(lines[:count]) for count in range(len(lines) + 1))
 
 
-def assert_kept(before: Transcript, after: Transcript) -> None:
+def assert_kept(before: Whole, after: Whole) -> None:
     settled = before.settled_steps
     assert settled <= len(before.steps)
     assert after.settled_steps >= settled

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from central_command.client.contract.steps import ARGUMENTS_CHARS_MAX, CONTENT_CHARS_MAX, TOKEN_COUNT_MAX
 from central_command.client.transcripts.claude_code import ClaudeCodeReader
-from central_command.client.transcripts.reader import LINE_BYTES_MAX, Transcript, Usage
+from central_command.client.transcripts.reader import LINE_BYTES_MAX, Usage
+from tests.central_command.client.transcripts.whole import Whole, whole
 
 REAL = ("short", "tool_heavy", "subagent", "long")
 
 
-def read(*events: dict[str, Any] | bytes) -> Transcript:
+def read(*events: dict[str, Any] | bytes) -> Whole:
     lines = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
-    return ClaudeCodeReader().read(io.BytesIO(b"\n".join(lines)))
+    return whole(ClaudeCodeReader(), io.BytesIO(b"\n".join(lines)))
 
 
 def user(content: Any, **members: Any) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def result(call_id: str, content: Any = "done", **members: Any) -> dict[str, Any
     return {"type": "tool_result", "tool_use_id": call_id, "content": content, **members}
 
 
-def shapes(transcript: Transcript) -> list[tuple[str, str | None, str]]:
+def shapes(transcript: Whole) -> list[tuple[str, str | None, str]]:
     return [(step.type, step.source, step.content) for step in transcript.steps]
 
 
@@ -63,7 +64,7 @@ def test_real_sessions_have_the_steps_that_a_count_over_the_raw_events_gives(nam
         if block["type"] == "text" and block["text"].strip()
     )
     with (transcripts / f"{name}.jsonl").open("rb") as file:
-        transcript = ClaudeCodeReader().read(file)
+        transcript = whole(ClaudeCodeReader(), file)
     found = Counter(step.type for step in transcript.steps)
     notifications = sum(1 for step in transcript.steps if step.source == "notification")
     assert found["action"] == raw["tool_use"]
@@ -92,7 +93,7 @@ def test_every_tool_use_is_an_action_followed_by_its_own_result(name: str, trans
                 text = inner if isinstance(inner, str) else "\n".join(part["text"] for part in inner)
                 raw_results[block["tool_use_id"]] = (text, bool(block.get("is_error")))
     with (transcripts / f"{name}.jsonl").open("rb") as file:
-        steps = ClaudeCodeReader().read(file).steps
+        steps = whole(ClaudeCodeReader(), file).steps
     assert [step.step for step in steps] == list(range(1, len(steps) + 1))
     assert [(step.call_id, step.tool, step.arguments) for step in steps if step.type == "action"] == raw_calls
     answered = {step.call_id: step for step in steps if step.type in {"observation", "error"} and step.call_id}
@@ -107,7 +108,7 @@ def test_every_tool_use_is_an_action_followed_by_its_own_result(name: str, trans
 def test_the_instructions_of_a_real_session_are_the_users_own_words(transcripts: Path) -> None:
     """Queued text that only the queue's events hold is there; summaries and notifications are no instructions."""
     with (transcripts / "long.jsonl").open("rb") as file:
-        steps = ClaudeCodeReader().read(file).steps
+        steps = whole(ClaudeCodeReader(), file).steps
     assert [(step.source, step.intent, step.content) for step in steps if step.type == "instruction"] == [
         ("user", None, "Implement spotter-gqc"),
         ("user", "interruption", "[Request interrupted by user for tool use]"),
@@ -126,7 +127,7 @@ def test_usage_is_counted_once_a_message(transcripts: Path) -> None:
             message = event["message"]
             largest[message["id"]] = max(largest.get(message["id"], 0), message["usage"]["output_tokens"])
     with (transcripts / "long.jsonl").open("rb") as file:
-        assert ClaudeCodeReader().read(file).usage.output_tokens == sum(largest.values())
+        assert whole(ClaudeCodeReader(), file).usage.output_tokens == sum(largest.values())
 
 
 def test_usage_of_a_split_message_is_that_of_one() -> None:

@@ -11,8 +11,8 @@ from central_command.client.uploading.sources import (
     NoSessionError,
     SourceError,
     find_files,
-    read_transcript,
 )
+from central_command.client.uploading.survey import survey
 
 
 @pytest.fixture
@@ -91,25 +91,25 @@ def test_the_number_of_files_is_bounded(tree: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_agent_is_found_or_given(transcripts: Path, tmp_path: Path) -> None:
     """A file without an agent's events is no session, unless someone says whose it is; then it has no steps."""
-    assert read_transcript(transcripts / "short.jsonl", None).provider == "claude-code"
+    assert survey(transcripts / "short.jsonl", None).transcript.provider == "claude-code"
     path = tmp_path / "x.json"
     path.write_text('{"name": "x"}')
     with pytest.raises(NoSessionError, match="--provider says whose file it is"):
-        read_transcript(path, None)
+        survey(path, None)
     with pytest.raises(NoSessionError, match="holds no steps of a claude-code session"):
-        read_transcript(path, "claude-code")
+        survey(path, "claude-code")
 
 
 def test_what_cannot_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing, a folder, too large."""
     with pytest.raises(FileError, match="cannot be read: No such file"):
-        read_transcript(tmp_path / "gone", None)
+        survey(tmp_path / "gone", None)
     with pytest.raises(FileError, match="cannot be read: Is a directory"):
-        read_transcript(tmp_path, None)
+        survey(tmp_path, None)
     monkeypatch.setattr(sources, "FILE_BYTES_MAX", 1)
     (tmp_path / "big.jsonl").write_text("{}")
     with pytest.raises(FileError, match="larger than"):
-        read_transcript(tmp_path / "big.jsonl", None)
+        survey(tmp_path / "big.jsonl", None)
 
 
 def test_found_is_comparable() -> None:

@@ -17,10 +17,12 @@ from central_command.client.contract.identity import Identity
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading import options as upload_options
 from central_command.client.uploading import upload
+from central_command.client.uploading.feeding import Surroundings
+from central_command.client.uploading.history import History
 from central_command.client.uploading.options import Options
+from central_command.client.uploading.progress import Display
 from central_command.client.uploading.sources import find_files
 from central_command.client.uploading.upload import Uploader, upload_command
-from central_command.client.uploading.uploads import Uploads
 
 
 class Command:
@@ -145,13 +147,33 @@ async def test_a_terminal_shows_progress_and_waits(
     files = find_files([str(transcripts / "short.jsonl"), str(transcripts / "subagent.jsonl")])
     with (
         Spool(tmp_path / "spool.db") as spool,
-        closing(Uploads(spool, tmp_path / "uploads.lock", url="http://server.test")) as uploads,
+        closing(History(spool, tmp_path / "uploads.lock", url="http://server.test")) as history,
     ):
         async with fake_server.client() as client:
-            uploader = Uploader(client, uploads, identity, Options(), console=console, jitter=lambda: 0.5)
+            uploader = Uploader(
+                client, history, identity, Options(), console=console, surroundings=Surroundings(jitter=lambda: 0.5)
+            )
             assert await uploader.upload(files) == 0
     for text in ("short.jsonl", "all", "Busy [/red] now."):
         assert text in screen.getvalue()
+
+
+def test_a_bar_moves_while_the_file_is_read_and_then_with_what_was_accepted() -> None:
+    """In megabytes first, then in steps."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    with Display(console, files=1) as display, display.file("large.jsonl", size=200_000_000) as bar:
+        for size in (1_000, 50_000_000, 200_000_000):
+            bar.read(size)
+            display.refresh()
+        bar.begin(steps=1_000, done=200)
+        display.refresh()
+        bar.advance(300)
+        display.refresh()
+    shown = re.findall(r"[\d.]+/[\d.]+ +(?:MB|steps)", screen.getvalue())
+    assert [" ".join(each.split()) for each in dict.fromkeys(shown)] == [
+        *("0/200 MB", "50/200 MB", "200/200 MB", "200/1000 steps", "500/1000 steps")
+    ]
 
 
 def test_help_says_what_it_is_for() -> None:
@@ -276,7 +298,7 @@ def test_a_dry_run_contacts_nobody_and_writes_nothing(command: Command, transcri
     assert (command.server.requests, everything()) == ([], {})
     assert "186 action" in planned.stdout
     command.run(*files)
-    bodies = command.server.bodies("/v1/training/ingest")
+    bodies = command.server.ingested()
     sums = re.search(r"2 file\(s\) +(\d+) +(\d+) +([\d,]+) +(\d+)", planned.stdout)
     assert sums is not None
     assert (sums[1], sums[2], sums[4]) == ("2", str(len(bodies)), str(483 + 8))

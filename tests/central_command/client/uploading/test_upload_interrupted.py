@@ -15,10 +15,12 @@ from trio.testing import MockClock
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.posting import RetryPolicy
 from central_command.client.spool.spool import Spool
+from central_command.client.uploading.feeding import Surroundings, Threads
+from central_command.client.uploading.history import History
 from central_command.client.uploading.options import Options
 from central_command.client.uploading.sources import Found
 from central_command.client.uploading.upload import Uploader
-from central_command.client.uploading.uploads import Uploads
+from tests.central_command.client.inline import inline
 
 URL = "http://server.test"
 
@@ -51,7 +53,7 @@ class Client:
         finished: Uploader | None = None
         with (
             Spool(self.folder / "spool.db") as spool,
-            closing(Uploads(spool, self.folder / "uploads.lock", url=URL)) as uploads,
+            closing(History(spool, self.folder / "uploads.lock", url=URL)) as history,
             trio.CancelScope() as scope,
         ):
             instrument = _CancelAtStep(scope, cancel_at or -1)
@@ -60,12 +62,13 @@ class Client:
                 async with self.server.client() as client:
                     uploader = Uploader(
                         client,
-                        uploads,
+                        history,
                         self.identity,
                         self.options,
-                        policy=self.policy,
-                        jitter=lambda: 0.5,
                         console=Console(quiet=True),
+                        surroundings=Surroundings(
+                            policy=self.policy, jitter=lambda: 0.5, threads=Threads(inline, inline)
+                        ),
                     )
                     await uploader.upload([Found(path, named=True) for path in files])
                     finished = uploader
@@ -161,7 +164,7 @@ async def test_cancelled_again_and_again_it_still_ends(
     """Each run takes only a few steps; what was accepted is never sent as something new."""
     files = [transcripts / "tool_heavy.jsonl"]
     runs = 1
-    while await client.run(files, cancel_at=12 + runs % 7) is None:
+    while await client.run(files, cancel_at=25 + runs % 7) is None:
         runs += 1
         assert runs < 200, "it makes no progress"
     assert runs > 2
@@ -169,7 +172,7 @@ async def test_cancelled_again_and_again_it_still_ends(
 
 
 async def test_lost_answers_to_every_request_do_no_harm(
-    client: Client, transcripts: Path, small_chunks: None, autojump_clock: MockClock
+    client: Client, transcripts: Path, small_chunks: None, one_by_one: None, autojump_clock: MockClock
 ) -> None:
     """The server has handled each request when the connection breaks; the same bytes come again."""
     lost: set[bytes] = set()
@@ -190,8 +193,32 @@ async def test_lost_answers_to_every_request_do_no_harm(
     check_held_once(client.server, files)
 
 
+async def test_lost_answers_to_batches_do_no_harm_either(
+    client: Client, transcripts: Path, small_chunks: None, autojump_clock: MockClock
+) -> None:
+    """A batch that was handled and not answered is followed by one envelope alone, then by a smaller batch."""
+    lost = 0
+
+    async def lose(request: httpx.Request) -> httpx.Response | None:
+        nonlocal lost
+        if not request.url.path.endswith("/batch"):
+            return None
+        lost += 1
+        client.server.answer(request)
+        raise httpx.ReadError("the connection is gone", request=request)
+
+    client.policy = RetryPolicy(attempts_max=6)
+    client.server.faults.extend([lose] * 200)
+    files = [transcripts / "tool_heavy.jsonl", transcripts / "short.jsonl"]
+    uploader = await client.run(files)
+    assert uploader is not None
+    assert uploader.failed == 0
+    assert lost >= 2
+    check_held_once(client.server, files)
+
+
 async def test_a_session_that_the_server_closed_meanwhile_goes_on_in_a_further_one(
-    client: Client, transcripts: Path, small_chunks: None
+    client: Client, transcripts: Path, small_chunks: None, one_by_one: None
 ) -> None:
     """Only with the steps that the first did not take, and it says which one it continues."""
 
@@ -215,7 +242,7 @@ async def test_a_session_that_the_server_closed_meanwhile_goes_on_in_a_further_o
 
 
 async def test_too_many_requests_hold_up_every_session(
-    client: Client, transcripts: Path, autojump_clock: MockClock
+    client: Client, transcripts: Path, one_by_one: None, autojump_clock: MockClock
 ) -> None:
     """From a 429 to the end of its Retry-After, no session sends anything but what was under way."""
     times: list[tuple[float, str]] = []

@@ -16,9 +16,11 @@ from trio.testing import MockClock
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.posting import RetryPolicy
 from central_command.client.spool.spool import Spool
+from central_command.client.uploading.feeding import Surroundings, Threads
+from central_command.client.uploading.history import History
 from central_command.client.uploading.options import Options
-from central_command.client.uploading.uploads import Uploads
 from central_command.client.uploading.watch import Watcher, WatchOptions, watch_command
+from tests.central_command.client.inline import inline
 
 URL = "http://server.test"
 TIMES = WatchOptions(interval_s=10, chunk_s=300, quiet_s=1_800)
@@ -56,19 +58,22 @@ class Folder:
         """One process that watches."""
         with (
             Spool(self.root / "spool.db") as spool,
-            closing(Uploads(spool, self.root / "uploads.lock", url=URL)) as uploads,
+            closing(History(spool, self.root / "uploads.lock", url=URL)) as history,
         ):
             yield Watcher(
                 client,
-                uploads,
+                history,
                 self.identity,
                 [self.path],
                 Options(url=URL),
                 TIMES,
-                policy=RetryPolicy(attempts_max=2),
-                now_s=self.now_s,
-                jitter=lambda: 0.5,
                 say=self.say,
+                surroundings=Surroundings(
+                    policy=RetryPolicy(attempts_max=2),
+                    now_s=self.now_s,
+                    jitter=lambda: 0.5,
+                    threads=Threads(inline, inline),
+                ),
             )
 
     def steps(self) -> list[dict[str, Any]]:

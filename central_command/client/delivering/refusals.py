@@ -1,0 +1,68 @@
+"""What becomes of a session of which the server has refused something for good: that depends on where it came from.
+
+What was recorded stands nowhere else: it goes on in a new session if the old one takes no more (`Moving`). What was
+read from a file can be read again, so whoever feeds a file takes it back (`uploading.history`).
+"""
+
+import uuid
+from typing import Protocol
+
+from central_command.client.delivering.posting import Answer
+from central_command.client.delivering.progress import Done, Resting, Sent
+from central_command.client.spool.records import StoredEnvelope, StoredSession
+from central_command.client.spool.spool import Spool
+
+_USES_SEQUENCE = frozenset({"schema", "unknown_type", "reserved_member", "session_too_large"})
+"""Refusals after which the server expects the next sequence number (docs/protocol.md)."""
+_ENDS_SESSION = frozenset(
+    {
+        *("unknown_session", "session_closed", "envelope_limit", "sequence_mismatch", "session_too_large"),
+        *("invalid_hmac", "missing_attestation"),
+    }
+)
+"""Refusals that say nothing against the envelope itself: it is signed anew, for a new session."""
+NOT_OPENED = "The session was not opened"
+
+
+class Refusals(Protocol):
+    """Notes a refusal in the spool, and says how it goes on; its calls block for as long as the spool's do."""
+
+    def refused(self, session_id: str, envelope: StoredEnvelope, answer: Answer) -> Sent:
+        """The server refused an envelope: `answer` has a `code`."""
+        ...
+
+    def not_opened(self, session: StoredSession, answer: Answer) -> Sent | Done | Resting:
+        """The server does not open a session."""
+        ...
+
+
+class Moving:
+    """What a session cannot take any more goes to a new one; what is refused for itself holds nothing up."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def refused(self, session_id: str, envelope: StoredEnvelope, answer: Answer) -> Sent:
+        """Move what waits if the session is at fault, else leave out the envelope."""
+        code = answer.members.get("code")
+        refusal = f"{envelope.kind} was refused: {answer.reason}"
+        if code in _ENDS_SESSION and (moved := self._move(session_id, refusal)):
+            return Sent(moved)
+        self._spool.refused(session_id, envelope.position, refusal)
+        if code not in _USES_SEQUENCE and code not in _ENDS_SESSION:
+            return Sent(self._move(session_id, refusal) or session_id, refusal=refusal)
+        return Sent(session_id, refusal=refusal)
+
+    def not_opened(self, session: StoredSession, answer: Answer) -> Sent | Done | Resting:
+        """Try another id if this one is taken; give up what the server can never take."""
+        problem = f"{NOT_OPENED}: {answer.reason}"
+        if answer.status == 409 and (moved := self._move(session.session_id, problem)):
+            return Sent(moved)
+        if answer.status in {400, 409} and "error" in answer.members:
+            self._spool.fail(session.session_id, problem)
+            return Done(problem)
+        return Resting(NOT_OPENED, answer.reason)
+
+    def _move(self, session_id: str, problem: str) -> str | None:
+        moved = self._spool.move(session_id, f"sess_{uuid.uuid4()}", problem)
+        return None if moved is None else moved.session_id

@@ -1,0 +1,149 @@
+"""Cuts what is left of a source into the chunks of one session after the other. Reads and counts, and sends nothing.
+
+`upload` and `watch` feed the spool with these chunks, and a dry run counts them.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import msgspec
+
+from central_command.client.contract.chunking import CHUNK_BYTES_MAX, CHUNK_STEPS_MAX, has_room, next_chunk
+from central_command.client.contract.outcome import Ending
+from central_command.client.contract.signing import Draft
+from central_command.client.contract.steps import Step
+from central_command.client.spool.records import StoredSession
+from central_command.client.uploading.authoring import Author
+from central_command.client.uploading.history import digest, taken, taken_by
+from central_command.client.uploading.survey import Survey
+from central_command.client.uploading.timing import Placing, is_taken, placing_for
+
+_BYTES_PER_TOKEN = 4
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk that is ready to be put: its envelope, and what its steps change in the source's state."""
+
+    draft: Draft
+    steps: int
+    log_bytes: int
+    digests: bytes
+    placing: Placing
+
+
+class Cutting:
+    """One pass over a source's steps; those that `before` took are passed over.
+
+    Those that the unfinished session among `before` took count for its end, as those do that are cut for it.
+    """
+
+    def __init__(
+        self,
+        survey: Survey,
+        before: Sequence[StoredSession],
+        unfinished: StoredSession | None,
+        *,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._survey = survey
+        self._steps = survey.steps()
+        self._times_left = survey.times_left(taken(before))
+        self._now_s = now_s
+        self._elsewhere = taken(each for each in before if each is not unfinished)
+        self._here: Counter[bytes] = Counter() if unfinished is None else taken_by(unfinished)
+        self._read = self._cut = 0
+        self._ahead: deque[tuple[Step, bytes | None]] = deque()
+        """Steps that are left, with their digests, and those of this session that stand between them, with None."""
+        self._ahead_bytes = 0
+        self._ending = Ending()
+        self.types: Counter[str] = Counter()
+        """What was cut so far."""
+
+    def fill(self) -> bool:
+        """Read until the steps of a chunk are ahead; False when no more are left."""
+        while len(self._ahead) < CHUNK_STEPS_MAX and self._ahead_bytes <= CHUNK_BYTES_MAX:
+            step = next(self._steps, None)
+            if step is None:
+                break
+            self._read += 1
+            key = digest(step)
+            if self._here[key] > 0:
+                self._here[key] -= 1
+                self._look_ahead(step, None)
+            elif self._elsewhere[key] > 0:
+                self._elsewhere[key] -= 1
+            else:
+                self._look_ahead(step, key)
+        return bool(self._ahead)
+
+    def placing(self) -> Placing:
+        """How all that is left must be moved so that the server takes it now."""
+        left = self._times_left[self._cut :] or [step.timestamp for step in self._left()]
+        return placing_for(min(left), max(left), now_s=self._now_s())
+
+    def pieces(self, author: Author, *, steps: int, chunks: int) -> Iterator[Piece]:
+        """The chunks of a session that has so many steps and chunks, until it is full or no more are left."""
+        number, size, placing = steps + 1, author.state.bytes_sent, author.state.placing
+        while self.fill():
+            steps_left = self._left()
+            times = [placing.place(step.timestamp) for step in steps_left]
+            if not is_taken(min(times), max(times), now_s=self._now_s()):
+                placing = self.placing()  # the session may have been begun long ago
+            chunk = next_chunk(steps_left, number, placing.place)
+            if not has_room(chunks, size, chunk):
+                return
+            yield Piece(
+                draft=author.chunk(chunks, chunk),
+                steps=chunk.steps,
+                log_bytes=len(chunk.trajectory_log),
+                digests=b"".join(self._take() for _ in range(chunk.steps)),
+                placing=placing,
+            )
+            number, chunks, size = number + chunk.steps, chunks + 1, size + len(chunk.trajectory_log)
+
+    def end(self) -> Ending:
+        """How the session ends that is full, or of which no more steps are left; the next piece begins another one."""
+        # In a file that was written anew, some of the session's steps may stand behind new ones.
+        for step, key in self._ahead:
+            if key is None:
+                self._ending.take(step)
+                self._ahead_bytes -= step.token_count * _BYTES_PER_TOKEN
+        self._ahead = deque(each for each in self._ahead if each[1] is not None)
+        if self._here.total():
+            behind, self._here = self._here, Counter()
+            self._elsewhere.update(behind)
+            for step in islice(self._survey.steps(), self._read, None):
+                key = digest(step)
+                if behind[key] > 0:
+                    behind[key] -= 1
+                    self._ending.take(step)
+        ending, self._ending = self._ending, Ending()
+        return ending
+
+    def _left(self) -> list[Step]:
+        return [step for step, key in self._ahead if key is not None]
+
+    def _look_ahead(self, step: Step, key: bytes | None) -> None:
+        """Keep a step in its place; the first one that is kept is one that is left."""
+        if key is None and not self._ahead:
+            self._ending.take(step)
+            return
+        self._ahead.append((step, key))
+        self._ahead_bytes += step.token_count * _BYTES_PER_TOKEN
+
+    def _take(self) -> bytes:
+        """Take the first step that is ahead, and those of this session up to the next one that is left."""
+        step, taken_key = self._ahead[0]
+        assert taken_key is not None
+        self._cut += 1
+        self.types[step.type] += 1
+        self._pass()
+        while self._ahead and self._ahead[0][1] is None:
+            self._pass()
+        return taken_key
+
+    def _pass(self) -> None:
+        step, _ = self._ahead.popleft()
+        self._ahead_bytes -= step.token_count * _BYTES_PER_TOKEN
+        self._ending.take(step)

@@ -1,0 +1,297 @@
+"""Patience: tried again with the same bytes where that can help, and within bounds; one server's patience is shared.
+
+No test sleeps: each names the clock that jumps, because pytest-trio uses only one that the test itself asks for.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.envelopes.attestation import generate_key_pair
+from central_command.client.contract.endpoints import CLOSE_PATH, INGEST_PATH, OPEN_PATH
+from central_command.client.contract.signing import draft_envelope
+from central_command.client.delivering.deliverer import Deliverer, Waiting
+from central_command.client.delivering.exchange import SessionDelivery
+from central_command.client.delivering.posting import Delivery, RetryPolicy
+from central_command.client.delivering.progress import Nothing, One, Resting, Sent
+from central_command.client.spool.records import Opening
+from central_command.client.spool.spool import Spool
+from tests.central_command.client.inline import inline
+
+OPENING = Opening(
+    provider="codex", model="gpt-5.5", machine_fingerprint="a" * 64, app_version_hash="b" * 64, client_version="0.1.0"
+)
+SERVER_KEY = generate_key_pair().public_key_base64
+
+Fault = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class Delivering:
+    """Delivers from a spool to a server that lets `faults` answer first; what was asked and waited for is on record."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.faults: deque[Fault] = deque()
+        self.asked: list[tuple[str, float]] = []
+        self.bodies: list[bytes] = []
+        self.waits: list[Waiting] = []
+        self.progress: list[One] = []
+        self.policy = RetryPolicy()
+        self.ended = trio.Event()
+        """Set when nothing waits any more, or what waits is given up."""
+
+    def session(self, session_id: str, path: str = INGEST_PATH) -> None:
+        """A session of which the next request goes to `path`."""
+        self.spool.add_session(session_id, url="http://server.test", opening=OPENING)
+        if path != OPEN_PATH:
+            self.spool.opened(session_id, SERVER_KEY)
+        if path == CLOSE_PATH:
+            self.spool.end(session_id)
+        else:
+            head = {"envelope_id": "env_1", "session_id": session_id}
+            self.spool.put(session_id, "CHUNK", draft_envelope(head, {"trajectory_log": []}), steps=1)
+
+    def deliverer(self, client: httpx.AsyncClient, *, gives_up: bool = True) -> Deliverer:
+        return Deliverer(
+            SessionDelivery(self.spool, Delivery(client), offload=inline),
+            policy=self.policy,
+            random=lambda: 0.0,
+            on_progress=self._note,
+            on_wait=lambda _session_id, waiting: self.waits.append(waiting),
+            at_once=4,
+            gives_up=gives_up,
+        )
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url="http://server.test", transport=httpx.MockTransport(self._handle))
+
+    async def run(self) -> One:
+        """Deliver one envelope of one session, until that is done or given up; what came of it."""
+        self.session("sess_1")
+        async with self.client() as client, trio.open_nursery() as nursery:
+            deliverer = self.deliverer(client)
+            deliverer.add("sess_1")
+            nursery.start_soon(deliverer.run)
+            await self.ended.wait()
+            nursery.cancel_scope.cancel()
+        return self.progress[0] if isinstance(self.progress[-1], Nothing) else self.progress[-1]
+
+    def _note(self, _session_id: str, progress: One) -> None:
+        self.progress.append(progress)
+        if isinstance(progress, Nothing | Resting):
+            self.ended.set()
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append((request.url.path, trio.current_time()))
+        self.bodies.append(request.content)
+        if self.faults:
+            return await self.faults.popleft()(request)
+        return httpx.Response(200, json={"accepted": True})
+
+
+@pytest.fixture
+def delivering(tmp_path: Path) -> Iterator[Delivering]:
+    """An empty spool and a server without faults."""
+    with Spool(tmp_path / "spool.db") as spool:
+        yield Delivering(spool)
+
+
+def answering(status: int, body: dict[str, Any] | None = None, **headers: str) -> Fault:
+    async def fault(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, json=body or {}, headers=headers)
+
+    return fault
+
+
+# One session
+
+
+async def test_a_lost_answer_is_followed_by_the_same_bytes(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """The server may have taken them in, and recognises nothing else."""
+
+    async def lose_answer(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("connection reset")
+
+    delivering.faults.append(lose_answer)
+    await delivering.run()
+    assert Sent("sess_1", steps=1) in delivering.progress
+    first, second = delivering.bodies
+    assert first == second
+    assert [wait.reason for wait in delivering.waits] == ["the connection failed: connection reset"]
+
+
+async def test_every_temporary_failure_is_tried_again(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """Refused connection, time-out, 408, 429 and every 5xx: backoff that doubles, with the same bytes each time."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    async def hang(_request: httpx.Request) -> httpx.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    delivering.faults.extend([refuse, hang, *map(answering, (408, 429, 500, 502, 503, 507))])
+    delivering.policy = RetryPolicy(attempts_max=9)
+    await delivering.run()
+    assert Sent("sess_1", steps=1) in delivering.progress
+    assert [wait.seconds for wait in delivering.waits] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert [wait.attempt for wait in delivering.waits] == list(range(1, 9))
+    (_, started), *_, (_, ended) = delivering.asked
+    assert ended - started == pytest.approx(91.5 + 30.0)
+    assert delivering.bodies == [delivering.bodies[0]] * 9
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_obeyed(delivering: Delivering, autojump_clock: MockClock, status: int) -> None:
+    """The next try comes no sooner than the server asks, and not much later."""
+    delivering.faults.append(answering(status, {"error": "Slow down."}, **{"Retry-After": "42"}))
+    await delivering.run()
+    (_, first), (_, second) = delivering.asked
+    assert second - first == pytest.approx(42.0)
+    assert delivering.waits == [Waiting("Slow down.", 42.0, 1)]
+
+
+async def test_tries_are_bounded(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """After the last, the reason says how many they were."""
+    delivering.faults.extend([answering(503)] * 9)
+    delivering.policy = RetryPolicy(attempts_max=4)
+    outcome = await delivering.run()
+    assert outcome == Resting("", "the server answered with status 503 (4 tries)", unreachable=True)
+    assert len(delivering.bodies) == 4
+
+
+async def test_a_wait_that_is_too_long_is_reported_instead(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """Nobody waits for a day."""
+    delivering.faults.append(answering(429, {"error": "Too many sessions."}, **{"Retry-After": "86400"}))
+    outcome = await delivering.run()
+    assert outcome == Resting("", "Too many sessions., and asks to wait 86400 s", unreachable=True)
+    assert delivering.waits == []
+    assert len(delivering.bodies) == 1
+
+
+async def test_what_is_given_up_may_be_added_again(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """Once it was dropped; until then it rests."""
+    delivering.faults.extend([answering(503)])
+    delivering.policy = RetryPolicy(attempts_max=1)
+    delivering.session("sess_1")
+    async with delivering.client() as client, trio.open_nursery() as nursery:
+        deliverer = delivering.deliverer(client)
+        deliverer.add("sess_1")
+        nursery.start_soon(deliverer.run)
+        await wait_all_tasks_blocked()
+        deliverer.add("sess_1")
+        await wait_all_tasks_blocked()
+        assert len(delivering.asked) == 1
+        assert not deliverer.is_done
+        deliverer.drop("sess_1")
+        assert deliverer.is_done
+        deliverer.add("sess_1")
+        await wait_all_tasks_blocked()
+        assert delivering.spool.session("sess_1").envelopes_accepted == 1
+        nursery.cancel_scope.cancel()
+
+
+# Several sessions
+
+
+async def times_after(
+    delivering: Delivering, first: Fault, limited: str, others: tuple[str, ...]
+) -> tuple[float, dict[str, float]]:
+    """When `limited` was answered by `first`, and when each path was asked for after that."""
+    delivering.session("sess_0", limited)
+    for number, path in enumerate(others, start=1):
+        delivering.session(f"sess_{number}", path)
+    delivering.faults.append(first)
+    async with delivering.client() as client, trio.open_nursery() as nursery:
+        deliverer = delivering.deliverer(client)
+        nursery.start_soon(deliverer.run)
+        deliverer.add("sess_0")
+        while not (delivering.waits or delivering.progress):
+            await trio.lowlevel.checkpoint()
+        began = trio.current_time()
+        for number in range(1, len(others) + 1):
+            deliverer.add(f"sess_{number}")
+        await trio.sleep(4_000)
+        nursery.cancel_scope.cancel()
+    return began, {path: next(at for each, at in delivering.asked[1:] if each == path) for path in others}
+
+
+@pytest.mark.parametrize(
+    ("limited", "waits"),
+    [
+        (OPEN_PATH, {OPEN_PATH: True, INGEST_PATH: False, CLOSE_PATH: False}),
+        (INGEST_PATH, {OPEN_PATH: True, INGEST_PATH: True, CLOSE_PATH: True}),
+        (CLOSE_PATH, {OPEN_PATH: True, INGEST_PATH: True, CLOSE_PATH: True}),
+    ],
+)
+async def test_a_429_holds_up_what_it_is_about(
+    delivering: Delivering, autojump_clock: MockClock, limited: str, waits: dict[str, bool]
+) -> None:
+    """All requests; after one for opening a session only openings, because that may be the machine's own limit."""
+    limit = answering(429, {"code": "rate_limited"}, **{"Retry-After": "3000"})
+    began, first_of_others = await times_after(delivering, limit, limited, tuple(waits))
+    assert {path: at - began >= 2_999 for path, at in first_of_others.items()} == waits
+
+
+@pytest.mark.parametrize("retry_after", [None, "1000000", "soon"])
+async def test_a_429_that_names_no_bearable_time_holds_up_nobody_else(
+    delivering: Delivering, autojump_clock: MockClock, retry_after: str | None
+) -> None:
+    """The one that got it waits or gives up by itself."""
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    limit = answering(429, {"code": "rate_limited"}, **headers)
+    began, asked = await times_after(delivering, limit, INGEST_PATH, (INGEST_PATH, CLOSE_PATH))
+    assert asked == {INGEST_PATH: began, CLOSE_PATH: began}
+
+
+async def test_a_full_session_is_no_pause(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """Its 429 is final and about itself."""
+    limit = answering(429, {"code": "envelope_limit"}, **{"Retry-After": "3000"})
+    began, asked = await times_after(delivering, limit, INGEST_PATH, (CLOSE_PATH,))
+    assert asked == {CLOSE_PATH: began}
+
+
+async def test_a_pause_may_become_longer_while_one_waits(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """And never shorter."""
+    for number in range(4):
+        delivering.session(f"sess_{number}")
+
+    def slow(seconds: str) -> Fault:
+        async def fault(_request: httpx.Request) -> httpx.Response:
+            await trio.sleep(int(seconds) / 1_000)  # one after the other
+            return httpx.Response(429, headers={"Retry-After": seconds})
+
+        return fault
+
+    delivering.faults.extend([slow("5"), slow("10"), slow("20"), slow("7")])
+    async with delivering.client() as client, trio.open_nursery() as nursery:
+        deliverer = delivering.deliverer(client)
+        nursery.start_soon(deliverer.run)
+        for number in range(4):
+            deliverer.add(f"sess_{number}")
+        await trio.sleep(30)
+        nursery.cancel_scope.cancel()
+    later = [at for _, at in delivering.asked[4:]]
+    assert len(later) == 4
+    assert later == [pytest.approx(20.02)] * 4
+
+
+async def test_a_recording_never_gives_up(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """However long it takes, and whatever the server asks for."""
+    delivering.faults.extend([answering(503)] * 30)
+    delivering.faults.append(answering(429, **{"Retry-After": "999999"}))
+    delivering.session("sess_1")
+    async with delivering.client() as client, trio.open_nursery() as nursery:
+        deliverer = delivering.deliverer(client, gives_up=False)
+        deliverer.add("sess_1")
+        nursery.start_soon(deliverer.run)
+        await delivering.ended.wait()
+        nursery.cancel_scope.cancel()
+    assert Sent("sess_1", steps=1) in delivering.progress
+    assert len(delivering.asked) == 32
