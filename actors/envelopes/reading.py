@@ -17,7 +17,7 @@ import itertools
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -35,6 +35,7 @@ _SHOWN_CHARS_MAX = 60
 _LEAF_ROUNDS_MAX = 8
 _UTF8_PIECE_BYTES = 16_384
 
+_encode = msgspec.json.Encoder().encode
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _ANY = msgspec.json.Decoder(msgspec.Raw)
@@ -61,6 +62,13 @@ class Attestation(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Attestation(sequence={self.sequence})"
+
+    def stored_text(self) -> bytes:
+        """Its JSON text with these members and no others, as published clients write it."""
+        members: dict[str, object] = {"session_hmac": self.session_hmac, "sequence": self.sequence}
+        if self.app_version_hash is not None:
+            members["app_version_hash"] = self.app_version_hash
+        return _encode(members)
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -118,14 +126,28 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         """The members to store: without the client's own `envelope_id`, the rest byte for byte, on one line.
 
         White space around the first and the last of them is left out. Line breaks can only be white space between
-        tokens, and become spaces.
+        tokens, and become spaces. The attestation is not part of what is signed: of it is stored what verification
+        needs, and nothing that somebody else could have put there.
         """
-        start, end = self.members[0].start, self.members[-1].value_end
-        cut = self._span_with_separator("envelope_id")
-        text = self.body[start:end] if cut is None else self.body[start : cut[0]] + self.body[cut[1] : end]
+        cuts = [(*found, b"")] if (found := self._span_with_separator("envelope_id")) is not None else []
+        for member in self.members:
+            if member.name == "attestation" and self.attestation is not None:
+                stored = self.attestation.stored_text()
+                if self.body[member.value_start : member.value_end] != stored:
+                    cuts.append((member.value_start, member.value_end, stored))
+        text = self._members_text(sorted(cuts))
         if b"\n" in text or b"\r" in text:
             text = text.translate(_LINE_BREAKS_AS_SPACES)
         return text
+
+    def _members_text(self, cuts: Sequence[tuple[int, int, bytes]]) -> bytes:
+        """The text of all members, with other bytes in the place of some, in order."""
+        position, end = self.members[0].start, self.members[-1].value_end
+        parts = []
+        for cut_start, cut_end, other in cuts:
+            parts += [self.body[position:cut_start], other]
+            position = cut_end
+        return b"".join((*parts, self.body[position:end]))
 
     def _span_with_separator(self, name: str) -> tuple[int, int] | None:
         """What goes when the member `name` is taken out; the rule is at the head of this module."""

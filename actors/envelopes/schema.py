@@ -161,7 +161,7 @@ def _facts(kind: EnvelopeKind, decoded: Any) -> Facts:  # noqa: ANN401 - its typ
         case EnvelopeKind.CHUNK:
             return ChunkFacts(
                 chunk_sequence=decoded.chunk_sequence,
-                contributor_id=decoded.contributor_id,
+                contributor_id=decoded.contributor_id.lower(),
                 provider=decoded.metadata.provider,
                 model=decoded.metadata.model_engine,
                 steps=len(decoded.trajectory_log),

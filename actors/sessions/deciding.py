@@ -171,10 +171,11 @@ def _sequence(case: _Case) -> Answer | None:
     return _refused(RefusalCode.SEQUENCE_MISMATCH, reason)
 
 
-# From here on the envelope is authentic and in order: what is refused is kept, and uses up its number.
+# From here on the envelope is authentic and in order: what is refused is kept, and uses up its number, if it is the
+# very text that was signed.
 
 
-def _session_size(case: _Case) -> KeepRefused | None:
+def _session_size(case: _Case) -> KeepRefused | Answer | None:
     limit = case.sessions.session_bytes_max
     if case.standing.bytes_total + len(case.envelope.body) <= limit:
         return None
@@ -182,7 +183,7 @@ def _session_size(case: _Case) -> KeepRefused | None:
     return _kept_refused(case, refusal)
 
 
-def _schema(case: _Case) -> Keep | KeepRefused | Inquiry:
+def _schema(case: _Case) -> Keep | KeepRefused | Answer | Inquiry:
     checked = case.found.schema
     if checked is None:
         return Inquiry.SCHEMA
@@ -221,5 +222,12 @@ def _refused(code: RefusalCode, reason: str) -> Answer:
     return Answer(Refusal(code, reason))
 
 
-def _kept_refused(case: _Case, refusal: Refusal) -> KeepRefused:
+def _kept_refused(case: _Case, refusal: Refusal) -> KeepRefused | Answer:
+    """The refusal of an envelope that is authentic; it uses up a number only for the very bytes that were signed.
+
+    Whoever overhears an envelope can send another text that ECMAScript would write as the signed one (`1.0` for `1`):
+    it must not take the number from the genuine one.
+    """
+    if not case.found.signed_as_received:
+        return Answer(refusal)
     return KeepRefused(refusal, case.sequence, case.gap)

@@ -217,7 +217,7 @@ def _first_of(index: int, envelope: Envelope, facts: _ChunkFacts) -> _First:
     metadata = json_text.decode(_METADATA, envelope.body[place.start : place.end])
     return _First(
         chunk_sequence=facts.chunk_sequence,
-        contributor_id=facts.contributor_id,
+        contributor_id=facts.contributor_id.lower(),
         provider=metadata.provider,
         model=metadata.model_engine,
         task_complexity=metadata.task_complexity,

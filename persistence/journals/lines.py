@@ -160,7 +160,7 @@ def _chunk(head: _EnvelopeLine, attestation: _Attestation, metadata: _Metadata) 
         session_hmac=attestation.session_hmac,
         gap=head.received.gap,
         chunk_sequence=_decode(_INTEGER, head.chunk_sequence, "the member chunk_sequence"),
-        contributor_id=_decode(_TEXT, head.contributor_id, "the member contributor_id"),
+        contributor_id=_decode(_TEXT, head.contributor_id, "the member contributor_id").lower(),
         provider=metadata.provider,
         model=metadata.model_engine,
         steps=len(_decode(_STEPS, head.trajectory_log, "the member trajectory_log")),
@@ -193,7 +193,7 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
     return TrajectoryRecord(
         trajectory_id=trajectory.trajectory_id,
         session_id=trajectory.session_id,
-        contributor_id=trajectory.contributor_id,
+        contributor_id=trajectory.contributor_id.lower(),
         provider=trajectory.metadata.provider,
         model=trajectory.metadata.model_engine,
         steps=trajectory.total_steps,

@@ -20,7 +20,7 @@ from tests.running_service import Running, running, settings_with
 from tests.server_process import ServerProcess
 from tests.signing_client import SigningClient
 
-SESSIONS = {"envelopes_max": 3, "opens_per_machine_per_h": 2}
+SESSIONS = {"sequence_gaps": "refuse", "envelopes_max": 3, "opens_per_machine_per_h": 2}
 """Limits small enough to be reached by a case."""
 
 IMPATIENT = {

@@ -397,3 +397,21 @@ def test_repr_shows_neither_body_nor_hmac() -> None:
     envelope = read(body.replace("%", HMAC))
     assert repr(envelope) == "Envelope(session_id='s', type='USER_FEEDBACK', sequence=5, body=<173 bytes>)"
     assert repr(envelope.attestation) == "Attestation(sequence=5)"
+
+
+@pytest.mark.parametrize(
+    "attestation",
+    [
+        '{"session_hmac":"x","sequence":1,"app_version_hash":"y","note":"not signed"}',
+        '{"note":{"a":[1]},"app_version_hash":"y","session_hmac":"x","sequence":1}',
+        '{ "session_hmac" : "x",\n"sequence": 1, "app_version_hash":"y"}',
+        '{"session_hmac":"z","session_hmac":"x","sequence":1,"app_version_hash":"y"}',
+    ],
+)
+def test_what_stands_in_the_attestation_beside_its_members_is_not_stored(attestation: str) -> None:
+    """It is not signed: whoever passes an envelope on could have put it there."""
+    body = f'{{"envelope_id":"e","session_id":"s","attestation":{attestation},"b":1}}'.encode()
+    envelope = read(body)
+    stored = b'"attestation":{"session_hmac":"x","sequence":1,"app_version_hash":"y"}'
+    assert envelope.stored_members() == b'"session_id":"s",%s,"b":1' % stored
+    assert b"".join(envelope.signed_parts()) == b'{"envelope_id":"e","session_id":"s","b":1}'

@@ -38,6 +38,7 @@ RECEIVED = {"signed_as_received": True}
 CANONICAL = {"signed_as_received": False, "signed_as_canonical": True}
 FORGED = {"signed_as_received": False, "signed_as_canonical": False}
 GAPS = {"sequence_gaps": SequenceGaps.ACCEPT}
+NO_GAPS = {"sequence_gaps": SequenceGaps.REFUSE}
 DUPLICATE = Accepted("env_1", duplicate=True)
 
 
@@ -145,7 +146,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Deci
     # The sequence
     "a lower number": (PLAIN, {"expected_sequence": 5}, RECEIVED, {}, mismatch(5)),
     "a lower number, gaps": (PLAIN, {"expected_sequence": 5}, RECEIVED, GAPS, mismatch(5)),
-    "a higher number": (PLAIN, {"expected_sequence": 3}, RECEIVED, {}, mismatch(3)),
+    "a higher number": (PLAIN, {"expected_sequence": 3}, RECEIVED, NO_GAPS, mismatch(3)),
     "a higher number, gaps": (PLAIN, {"expected_sequence": 3}, RECEIVED, GAPS, OF_SCHEMA),
     "feedback of any number": (FEEDBACK_BODY, {"expected_sequence": 9}, RECEIVED, {}, OF_SCHEMA),
     # Authentic and in order
@@ -165,7 +166,14 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Deci
     ),
     "just not too large": (PLAIN, {"bytes_total": 70 - len(PLAIN)}, RECEIVED, {"session_bytes_max": 70}, OF_SCHEMA),
     "a fault": (PLAIN, {}, RECEIVED | {"schema": FAULT}, {}, KeepRefused(FAULT, sequence=4, gap=0)),
-    "a fault, printed anew": (PLAIN, {}, CANONICAL | {"schema": FAULT}, {}, KeepRefused(FAULT, sequence=4, gap=0)),
+    "a fault, printed anew": (PLAIN, {}, CANONICAL | {"schema": FAULT}, {}, Answer(FAULT)),
+    "too large, printed anew": (
+        PLAIN,
+        {"bytes_total": 70 - len(PLAIN) + 1},
+        CANONICAL,
+        {"session_bytes_max": 70},
+        Answer(TOO_LARGE),
+    ),
     "a fault after a gap": (
         PLAIN,
         {"expected_sequence": 1},
@@ -238,7 +246,8 @@ MENDED: list[tuple[dict[str, Any], Decision | Inquiry]] = [
     ({"body": PLAIN}, LIMIT),
     ({"settings": {"envelopes_max": 200}}, INVALID),
     ({"found": {"signed_as_canonical": True}}, mismatch(7)),
-    ({"standing": {"expected_sequence": 4}}, KeepRefused(TOO_LARGE, sequence=4, gap=0)),
+    ({"standing": {"expected_sequence": 4}}, Answer(TOO_LARGE)),
+    ({"found": {"signed_as_received": True}}, KeepRefused(TOO_LARGE, sequence=4, gap=0)),
     ({"settings": {"session_bytes_max": 1_000}}, KeepRefused(FAULT, sequence=4, gap=0)),
     ({"found": {"schema": CHUNK}}, Keep(CHUNK, gap=0)),
     ({"standing": {"earlier": DUPLICATE, "lifecycle": State.CLOSED, "envelope_count": 500}}, Answer(DUPLICATE)),

@@ -31,6 +31,7 @@ def changed(body: bytes, *, drop: str = "", attestation: dict[str, Any] | None =
     return dumps(value).encode()
 
 
+NO_GAPS = settings_with(sessions={"sequence_gaps": SequenceGaps.REFUSE})
 BAD_HMAC = {"session_hmac": "0" * 64}
 
 
@@ -103,7 +104,7 @@ async def test_refusals_that_are_not_authentic_count_nothing(tmp_path: Path) -> 
 
 
 async def test_the_hmac_comes_before_the_sequence_and_the_sequence_before_the_schema(tmp_path: Path) -> None:
-    async with running(tmp_path) as run:
+    async with running(tmp_path, settings=NO_GAPS) as run:
         client = await run.open()
         wrong_all = changed(client.chunk(sequence=7, team_size=0), attestation=BAD_HMAC)
         assert code_of(await run.send(wrong_all)) is RefusalCode.INVALID_HMAC
@@ -143,8 +144,8 @@ async def test_an_hmac_under_another_sessions_key_is_refused(tmp_path: Path) -> 
 # The sequence
 
 
-async def test_only_the_expected_sequence_is_taken_by_default(tmp_path: Path) -> None:
-    async with running(tmp_path) as run:
+async def test_only_the_expected_sequence_is_taken_where_gaps_are_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, settings=NO_GAPS) as run:
         client = await run.open()
         assert code_of(await run.send(client.chunk(sequence=1))) is RefusalCode.SEQUENCE_MISMATCH
         assert code_of(await run.send(client.chunk(sequence=0))) is None
@@ -155,9 +156,9 @@ async def test_only_the_expected_sequence_is_taken_by_default(tmp_path: Path) ->
         assert run.lines(JournalName.REFUSED) == []
 
 
-async def test_gaps_that_are_accepted_are_noted_on_the_session_and_its_trajectory(tmp_path: Path) -> None:
-    chosen = settings_with(sessions={"sequence_gaps": SequenceGaps.ACCEPT})
-    async with running(tmp_path, settings=chosen) as run:
+async def test_gaps_are_accepted_by_default_and_noted_on_the_session_and_its_trajectory(tmp_path: Path) -> None:
+    """Published clients give an envelope up and count on: what follows would be lost with it."""
+    async with running(tmp_path) as run:
         client = await run.open()
         for sequence in (1, 2, 5):
             assert code_of(await run.send(client.chunk(sequence=sequence))) is None

@@ -182,8 +182,8 @@ async def test_a_resend_of_an_earlier_batch_gets_its_answers_again(tmp_path: Pat
 
 
 async def test_a_wrong_hmac_in_the_middle_stops_what_follows_as_it_would_alone(tmp_path: Path) -> None:
-    """What follows has the wrong number; the next batch may repair it."""
-    async with running(tmp_path) as run:
+    """What follows has the wrong number, where gaps are refused; the next batch may repair it."""
+    async with running(tmp_path, settings=settings_with(sessions={"sequence_gaps": "refuse"})) as run:
         client = await run.open()
         first, second, third = chunks(client, 3)
         outcomes = await send_many(run, [first, wrong(second), third])
