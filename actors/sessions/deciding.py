@@ -9,14 +9,13 @@ It changes nothing. The same envelope may be decided on once more, with what was
 has moved on: that costs next to nothing.
 """
 
-from collections.abc import Callable
 from enum import Enum, auto
 
 import msgspec
 
 from actors.envelopes.reading import Envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
-from actors.envelopes.schema import Facts, envelope_kind
+from actors.envelopes.schema import Facts
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.lifecycle import refusal_for
 from actors.sessions.outcomes import Accepted
@@ -100,15 +99,20 @@ def decide(
 
     `standing` is that of its session to this envelope. Nothing is asked for that is found already.
     """
-    is_feedback = envelope_kind(envelope.type) is EnvelopeKind.USER_FEEDBACK
+    is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
     sequence = None if is_feedback or envelope.attestation is None else envelope.attestation.sequence
     gap = 0 if sequence is None else sequence - standing.expected_sequence
     case = _Case(envelope, standing, found, sessions, schema, is_feedback, sequence, gap)
-    for check in CHECKS:
-        step = check(case)
-        if step is not None:
-            return step
-    raise AssertionError("the last check always finds something")
+    return (
+        _resend(case)  # before the status and the limit: a session's last envelope may come again after its close
+        or _status(case)
+        or _attestation(case)
+        or _envelope_limit(case)
+        or _hmac(case)
+        or _sequence(case)
+        or _session_size(case)
+        or _schema(case)
+    )
 
 
 # Each check returns None when there is nothing against the envelope, and the next one looks at it.
@@ -188,19 +192,6 @@ def _schema(case: _Case) -> Keep | KeepRefused | Answer | Inquiry:
     if checked is None:
         return Inquiry.SCHEMA
     return _kept_refused(case, checked) if isinstance(checked, Refusal) else Keep(checked, case.gap)
-
-
-CHECKS: tuple[Callable[[_Case], Decision | Inquiry | None], ...] = (
-    _resend,  # before the status and the limit: a session's last envelope may come again after its close
-    _status,
-    _attestation,
-    _envelope_limit,
-    _hmac,
-    _sequence,
-    _session_size,
-    _schema,
-)
-"""In the order of decisions, "Verification": the first that finds something says what becomes of the envelope."""
 
 
 _STATUS_REASONS = {

@@ -4,13 +4,12 @@ The state itself moves on only after the append, so that a failed one leaves not
 envelope is decided on against what stands here. With no line waiting it is the session as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from actors.envelopes.reading import Envelope
 from actors.envelopes.refusals import Refusal
-from actors.envelopes.schema import envelope_kind
 from actors.sessions.lifecycle import State
 from actors.sessions.outcomes import Accepted
 from actors.sessions.state import SessionState
@@ -34,30 +33,26 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prospect:
-    """A session with the lines that wait; those have its next sequence numbers, without gaps."""
+    """A session with the lines that wait; those have its next sequence numbers, without gaps.
 
-    __slots__ = ("_bytes", "_lines", "_state")
+    `fits_one_commit` says whether so many lines of so many bytes can be appended together; one alone always can.
+    """
 
-    def __init__(self, state: SessionState) -> None:
+    __slots__ = ("_bytes", "_fits_one_commit", "_lines", "_state")
+
+    def __init__(self, state: SessionState, fits_one_commit: Callable[[int, int], bool]) -> None:
         self._state = state
+        self._fits_one_commit = fits_one_commit
         self._lines: list[Line] = []
         self._bytes = 0
 
     def __repr__(self) -> str:
         return f"<Prospect {self._state!r} and {len(self._lines)} lines of {self._bytes} bytes>"
 
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @property
-    def size_bytes(self) -> int:
-        """No less than the bytes that the waiting lines will take in the journal."""
-        return self._bytes
-
     def standing(self, envelope: Envelope) -> Standing:
         """Return how the session will stand to an envelope; what only waits counts, but has no answer yet."""
         state, waiting = self._state, len(self._lines)
-        is_feedback = envelope_kind(envelope.type) is EnvelopeKind.USER_FEEDBACK
+        is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
         return Standing(
             lifecycle=state.lifecycle,  # which chunks do not move
             has_keys=state.has_keys,
@@ -67,10 +62,14 @@ class Prospect:
             bytes_total=state.bytes_total + self._bytes,
         )
 
-    def add(self, line: Line) -> None:
-        """Take in the line of the next envelope."""
+    def add(self, line: Line) -> bool:
+        """Let the line of the next envelope wait, or return False if it has no room beside those that do."""
+        size_bytes = self._bytes + line.size_bytes
+        if not self._fits_one_commit(len(self._lines) + 1, size_bytes):
+            return False
         self._lines.append(line)
-        self._bytes += line.size_bytes
+        self._bytes = size_bytes
+        return True
 
     def take(self) -> Sequence[Line]:
         """Return the waiting lines, and hold none from now on."""

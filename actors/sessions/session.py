@@ -106,7 +106,7 @@ class SessionActor:
         sequence is wrong, which clients take for delivered.
         """
         outcomes: list[IngestOutcome] = []
-        session = Prospect(self._state)
+        session = Prospect(self._state, self._environment.storage.envelopes.fits_one_commit)
         turn_bytes = 0
         for envelope in envelopes:
             if turn_bytes > self._environment.sessions.inline_bytes_max:
@@ -130,12 +130,17 @@ class SessionActor:
         found = Found(schema=schema.known_facts(envelope))
         decision = await self._decided(envelope, session, found)
         if isinstance(decision, Keep) and decision.is_plain_chunk:
-            return await self._join(session, self._line(envelope, decision))
-        before: Sequence[IngestOutcome] = ()
-        if len(session):
+            line = self._line(envelope, decision)
+            if session.add(line):
+                return ()
             before = await self._append(session)
-            if _is_unable(before):
-                return before
+            if not _is_unable(before):
+                session.add(line)
+            return before
+        before = await self._append(session)
+        if _is_unable(before):
+            return before
+        if before:
             decision = await self._decided(envelope, session, found)
         match decision:
             case Answer(outcome):
@@ -183,17 +188,6 @@ class SessionActor:
     def _line(self, envelope: Envelope, decision: Keep) -> Line:
         envelope_id = self._environment.identifiers.envelope_id()
         return journal_lines.accepted_line(envelope, decision.facts, envelope_id, decision.gap)
-
-    async def _join(self, session: Prospect, line: Line) -> Sequence[IngestOutcome]:
-        """Let a line wait with those of `session`, which go first if it has no room beside them."""
-        journal = self._environment.storage.envelopes
-        before: Sequence[IngestOutcome] = ()
-        if not journal.fits_one_commit(len(session) + 1, session.size_bytes + line.size_bytes):
-            before = await self._append(session)
-            if _is_unable(before):
-                return before
-        session.add(line)
-        return before
 
     async def _append(self, session: Prospect) -> Sequence[IngestOutcome]:
         """Append the lines that wait, all or none, and move the state on for each; none waits after it."""

@@ -12,7 +12,7 @@ from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.schema import ChunkFacts, CloseFacts, Facts, FeedbackFacts
 from actors.envelopes.settings import SchemaSettings
-from actors.sessions.deciding import CHECKS, Answer, Decision, Found, Inquiry, Keep, KeepRefused, decide
+from actors.sessions.deciding import Answer, Decision, Found, Inquiry, Keep, KeepRefused, decide
 from actors.sessions.lifecycle import State
 from actors.sessions.outcomes import Accepted
 from actors.sessions.prospect import Standing
@@ -267,11 +267,6 @@ def test_the_checks_come_in_the_order_of_the_decisions() -> None:
         settings |= mended.get("settings", {})
         seen.append(decided(body, standing, found, settings))
     assert seen == [expected for _, expected in MENDED]
-    names = [check.__name__ for check in CHECKS]
-    assert names == [
-        *("_resend", "_status", "_attestation", "_envelope_limit"),
-        *("_hmac", "_sequence", "_session_size", "_schema"),
-    ]
 
 
 # What is asked for

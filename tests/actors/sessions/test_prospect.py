@@ -38,23 +38,26 @@ def envelope_of(session_hmac: str, sequence: int, members: str = "") -> Envelope
     return envelope
 
 
+def prospect(state: SessionState | None = None) -> Prospect:
+    """Return a prospect in which two lines of 400 bytes can wait together."""
+    return Prospect(state or active_state(), lambda lines, size_bytes: lines <= 1 or (lines <= 2 and size_bytes <= 800))
+
+
 NEW = envelope_of("cd", 2)
 
 
 def test_without_waiting_lines_it_is_the_session_as_it_is() -> None:
-    assert Prospect(active_state()).standing(NEW) == Standing(
+    assert prospect().standing(NEW) == Standing(
         lifecycle=State.ACTIVE, has_keys=True, earlier=None, envelope_count=1, expected_sequence=1, bytes_total=10
     )
 
 
 def test_waiting_lines_count_and_the_state_stays_until_they_are_taken() -> None:
     state = active_state()
-    session = Prospect(state)
+    session = prospect(state)
     lines = [Line(record_of("cd", 1), b"x" * 100), Line(record_of("ef", 2), b"y" * 200)]
-    for line in lines:
-        session.add(line)
+    assert all(session.add(line) for line in lines)
     size_bytes = sum(line.size_bytes for line in lines)
-    assert (len(session), session.size_bytes) == (2, size_bytes)
     assert session.standing(NEW) == Standing(
         lifecycle=State.ACTIVE,
         has_keys=True,
@@ -65,8 +68,8 @@ def test_waiting_lines_count_and_the_state_stays_until_they_are_taken() -> None:
     )
     assert (state.envelope_count, state.expected_sequence, state.bytes_total) == (1, 1, 10)
     assert session.take() == lines
-    assert (len(session), session.size_bytes) == (0, 0)
-    assert session.standing(NEW) == Prospect(state).standing(NEW)
+    assert session.take() == []
+    assert session.standing(NEW) == prospect(state).standing(NEW)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +81,22 @@ def test_waiting_lines_count_and_the_state_stays_until_they_are_taken() -> None:
     ],
 )
 def test_what_is_on_disk_has_an_answer_and_what_waits_has_none(envelope: Envelope, earlier: Accepted | None) -> None:
-    session = Prospect(active_state())
+    session = prospect()
     session.add(Line(record_of("cd", 1), b"x"))
     assert session.standing(envelope).earlier == earlier
 
 
+@pytest.mark.parametrize(("first", "second", "has_room"), [(1, 1, True), (1, 1_000, False), (1_000, 1, False)])
+def test_a_line_waits_only_where_it_has_room_and_one_alone_always_has(
+    first: int, second: int, *, has_room: bool
+) -> None:
+    session = prospect()
+    lines = [Line(record_of("cd", 1), b"x" * first), Line(record_of("ef", 2), b"y" * second)]
+    assert [session.add(line) for line in lines] == [True, has_room]
+    assert session.take() == lines[: 1 + has_room]
+
+
 def test_its_repr_shows_how_much_waits() -> None:
-    session = Prospect(active_state())
+    session = prospect()
     session.add(Line(record_of("cd", 1), b"x"))
     assert repr(session) == "<Prospect <SessionState sess_1 ACTIVE expects 1> and 1 lines of 161 bytes>"
