@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 SEEDS ?= 20000
 JOBS ?= 2
+MUTANTS ?= 300
+MINUTES ?= 60
 BENCHMARKS := ingest batch requests scaling memory connections embed_served upload
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: serve test check format lock clean simulate audit bench bench-compare
+.PHONY: serve test check format lock clean simulate mutants soak audit bench bench-compare
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.runtime ## run the server with its embedded defaults
@@ -30,6 +32,13 @@ format: $(VENV)/.dev ## rewrite the code in the project's style
 
 simulate: $(VENV)/.dev ## more of the simulation than the tests run: make simulate SEEDS=20000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
+
+mutants: $(VENV)/.dev ## small changes to the core, each of which some test must notice (hours): make mutants MUTANTS=300
+	$(BIN)/python -m tests.mutation --count $(MUTANTS) --jobs $(JOBS)
+
+soak: $(VENV)/.dev ## published clients, attacks, kills and verify at once: make soak MINUTES=60
+	mkdir -p build
+	$(BIN)/python -m tests.hostile.soak --minutes $(MINUTES) --json build/soak.json
 
 audit: $(VENV)/.dev ## known vulnerabilities of the locked dependencies; a warning when offline
 	$(BIN)/python .ci/audit requirements.lock

@@ -1,1 +1,1 @@
-"""The HTTP endpoints: they read, ask and answer, and decide nothing."""
+"""HTTP: bytes in and out, what holds for every request, the endpoints and their description. Decides nothing."""
