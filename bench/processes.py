@@ -17,6 +17,7 @@ from bench.http1 import Connection
 START_TIMEOUT_S: Final = 120.0
 STOP_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.005
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 YARDSTICK_PACKAGE: Final = "express@4"
@@ -106,26 +107,32 @@ def free_port() -> int:
         return port
 
 
-def start_server(data_directory: Path, **settings: object) -> Process:
+def start_server(data_directory: Path, findings: Path | None = None, /, **settings: object) -> Process:
     """Start the server on a data directory, without limits by address, on its default settings but for `settings`.
 
-    Settings are named `section__key`. The caller waits for it to be ready.
+    Settings are named `section__key`. With `findings`, `bench.watched_server` writes that file. The caller waits for it
+    to be ready.
     """
     data_directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     chosen = {"http__limits_enabled": "false"} | {key: str(value) for key, value in settings.items()}
-    environ = os.environ | {f"CENTRAL_COMMAND__{key.upper()}": value for key, value in chosen.items()}
+    environ = (
+        os.environ
+        | {"PYTHONPATH": str(REPOSITORY)}
+        | {f"CENTRAL_COMMAND__{key.upper()}": value for key, value in chosen.items()}
+    )
     arguments = ["--data-dir", str(data_directory), "--host", "127.0.0.1", "--port", str(port)]
-    command = [sys.executable, "-m", "central_command", "serve", *arguments]
+    program = ["central_command"] if findings is None else ["bench.watched_server", str(findings)]
+    command = [sys.executable, "-m", *program, "serve", *arguments]
     log = data_directory.with_name(f"{data_directory.name}.log")
     # Its folder is one without a config.toml, so that the defaults are what is measured.
     return Process(command, port, environ=environ, folder=data_directory.parent, log=log)
 
 
 @contextmanager
-def running_server(data_directory: Path, **settings: object) -> Iterator[Process]:
+def running_server(data_directory: Path, findings: Path | None = None, /, **settings: object) -> Iterator[Process]:
     """A server that is ready; it is stopped at the end."""
-    process = start_server(data_directory, **settings)
+    process = start_server(data_directory, findings, **settings)
     try:
         process.wait_ready()
         yield process

@@ -12,6 +12,11 @@ weight that is left for the others is exp(-10000), which is exactly 0 as a float
 A change here that changes the graph must raise `GRAPH_VERSION` in store.py, so that cached graphs are built anew.
 
 The type embedding is always that of the first segment, so it is added to the position embedding here, once.
+
+protobuf keeps the interpreter's lock for as long as a call takes: with 90 MB in one message, each of its copies held
+the event loop up for up to half a second. So no message here holds the constants. They are written behind the graph's
+message as protobuf would write them, each as a message that adds it: what is embedded and comes more than once is
+merged, and what is repeated in it put together (protobuf.dev, "Encoding", "Last One Wins").
 """
 
 from collections.abc import Mapping
@@ -21,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, checker, helper
 
 from actors.embedding.safetensors import Tensor, WeightsError
 from actors.embedding.settings import Precision
@@ -49,7 +54,7 @@ class _Graph:
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = weights
         self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
+        self.constants: dict[str, NDArray[np.generic]] = {}
         self.types: list[ValueInfoProto] = []
 
     def weight(self, name: str, *shape: int) -> Array:
@@ -63,7 +68,7 @@ class _Graph:
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
         """Add a constant and return its name."""
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.constants[name] = value
         return name
 
     def declare_hidden(self, name: str) -> None:
@@ -91,16 +96,51 @@ def build_graph(weights: Mapping[str, Tensor], precision: Precision) -> bytes:
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["rows", "width"]) for name in INPUTS]
     output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["texts", WIDTH])
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", inputs, [output], graph.constants, value_info=graph.types),
+        helper.make_graph(graph.nodes, "all-MiniLM-L6-v2", inputs, [output], value_info=graph.types),
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)],
         ir_version=_IR_VERSION,
         producer_name="central-command",
     )
-    checker.check_model(model)
-    if precision is Precision.INT8:
-        model = _quantised(model)
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
+    _check(model, graph.constants)
+    parts: list[bytes] = [model.SerializeToString(deterministic=True)]
+    for name, value in graph.constants.items():
+        parts += _added_constant(name, value)
+    serialised = b"".join(parts)
+    return serialised if precision is Precision.FLOAT32 else _quantised(serialised)
+
+
+def _check(model: ModelProto, constants: Mapping[str, NDArray[np.generic]]) -> None:
+    """Check the graph against the standard, with its constants as inputs."""
+    checked = ModelProto()
+    checked.CopyFrom(model)
+    for name, value in constants.items():
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        checked.graph.input.append(helper.make_tensor_value_info(name, kind, value.shape))
+    checker.check_model(checked)
+
+
+def _added_constant(name: str, value: NDArray[np.generic]) -> list[bytes]:
+    """Return a message, in parts, that adds a constant to the graph of the message before it.
+
+    The parts are `bytes` because joining those lets go of the interpreter's lock.
+    """
+    kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+    data = value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes()
+    head = TensorProto(name=name, data_type=kind, dims=value.shape).SerializeToString(deterministic=True)
+    head += _length_prefix(TensorProto.RAW_DATA_FIELD_NUMBER, len(data))
+    within = _length_prefix(GraphProto.INITIALIZER_FIELD_NUMBER, len(head) + len(data))
+    around = _length_prefix(ModelProto.GRAPH_FIELD_NUMBER, len(within) + len(head) + len(data))
+    return [around + within + head, data]
+
+
+def _length_prefix(field: int, length: int) -> bytes:
+    """Return what protobuf writes before a field of so many bytes (protobuf.dev, "Encoding")."""
+    prefix = bytearray([field << 3 | 2])
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    prefix.append(length)
+    return bytes(prefix)
 
 
 def _embeddings(graph: _Graph) -> str:
@@ -203,13 +243,15 @@ def _pool(graph: _Graph, hidden: str) -> None:
     graph.node("Div", [pooled, divisor], "embedding")
 
 
-def _quantised(model: ModelProto) -> ModelProto:
+def _quantised(serialised: bytes) -> bytes:
     """Return the graph with eight-bit weights, one scale a column; activations are quantised at each run.
 
     The look-up tables stay float32: they take no time, and an error in them goes through all layers.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415 - slow, and only needed here
 
+    model = ModelProto()
+    model.ParseFromString(serialised)
     # There is nothing to pre-process in this graph; without the mark the quantiser warns about it.
     helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
     with TemporaryDirectory() as folder:
@@ -222,6 +264,4 @@ def _quantised(model: ModelProto) -> ModelProto:
             weight_type=QuantType.QInt8,
             extra_options={"DefaultTensorType": TensorProto.FLOAT},  # shapes stop at operators outside the standard
         )
-        quantised = ModelProto()
-        quantised.ParseFromString(path.read_bytes())
-    return quantised
+        return path.read_bytes()

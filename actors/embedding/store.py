@@ -15,7 +15,7 @@ import msgspec
 
 from actors.embedding.settings import Precision
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Part of what a graph is found by: raise it with every change to graph.py that changes the graph."""
 
 INDEX_NAME = "index.json"

@@ -70,4 +70,6 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     stitches: trio.CapacityLimiter
     rewrites: trio.CapacityLimiter
     """Bodies being written anew for their HMAC: slow, and open to whoever knows a session's id, so one at a time."""
+    line: trio.Lock = msgspec.field(default_factory=trio.Lock)
+    """Actors with many envelopes stand in line for it, so that in a turn of the event loop only one is at work."""
     random_bytes: Callable[[int], bytes] = secrets.token_bytes

@@ -111,7 +111,8 @@ class SessionActor:
         for envelope in envelopes:
             if turn_bytes > self._environment.sessions.inline_bytes_max:
                 turn_bytes = 0
-                await trio.lowlevel.checkpoint()
+                async with self._environment.line:
+                    pass
             turn_bytes += len(envelope.body)
             if outcomes:
                 await self._finish_if_closing()

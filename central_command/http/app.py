@@ -50,7 +50,10 @@ class Application(QuartTrio):
             error = InternalServerError(original_exception=error)
         if not isinstance(error, Exception):
             raise error
-        return await super().handle_user_exception(error)
+        response = await super().handle_user_exception(error)
+        # Its frames refer to the request, and that to an error of routing: the cycle would wait for the collector.
+        error.__traceback__ = error.__context__ = None
+        return response
 
 
 def create_app(

@@ -1,1 +1,1 @@
-"""What belongs to the process as such: its log lines and its clock."""
+"""What belongs to the process as such: its log lines, its clock and its garbage."""

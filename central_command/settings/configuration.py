@@ -21,6 +21,7 @@ from actors.envelopes.settings import SchemaSettings
 from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
 from central_command.http.settings import HttpSettings
+from central_command.process.collector import CollectorSettings
 from central_command.process.logs import LogSettings
 from persistence.settings.storage import StorageSettings
 
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scoring: ScoringSettings = msgspec.field(default_factory=ScoringSettings)
     embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
+    collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 
 

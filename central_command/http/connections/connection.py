@@ -70,6 +70,7 @@ class Connection(TCPServer):
             logger.exception("A connection failed and was closed.", exc_info=problem)
         finally:
             await trio.aclose_forcefully(self.stream)
+            self._protocol = None  # it refers to this connection: the cycle would wait for the collector
 
     async def protocol_send(self, event: Event) -> None:
         """Write what the protocol has to say, within `write_timeout_s`."""

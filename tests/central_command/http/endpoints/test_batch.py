@@ -1,6 +1,7 @@
 """`POST /v1/training/ingest/batch`: each line is answered as if it had come alone, in order, as soon as can be."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, cast
@@ -16,7 +17,7 @@ from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.outcomes import Accepted, ActorFailed, Busy, BusyReason, FullReason, IngestOutcome, StorageFull
 from central_command.http.app import create_app
-from central_command.http.endpoints.batch import BatchEndpoint
+from central_command.http.endpoints.batch import TURN_BYTES, BatchEndpoint
 from central_command.http.endpoints.ingest import EnvelopeReader
 from central_command.http.requests.limits import AddressLimits
 from central_command.http.requests.replies import HttpProblem, Replies, refusal, result_line
@@ -496,7 +497,7 @@ async def test_crlf_and_a_wrong_line_between_signed_ones(tmp_path: Any) -> None:
 
 
 async def test_a_large_batch_leaves_the_loop_to_others(make_app: Callable[..., QuartTrio], gateway: Any) -> None:
-    """While 5 MB are read, others get their turn about every 256 KiB."""
+    """While 5 MB are read, others get their turn about every 128 KiB."""
     turns_at_ingest: list[int] = []
     turns = 0
 
@@ -518,7 +519,44 @@ async def test_a_large_batch_leaves_the_loop_to_others(make_app: Callable[..., Q
         while not done.is_set():
             turns += 1
             await trio.lowlevel.checkpoint()
-    assert turns_at_ingest[0] >= 5_000_000 // 262_144 - 2
+    assert turns_at_ingest[0] >= 5_000_000 // 131_072 - 2
+
+
+async def test_many_large_batches_leave_the_loop_to_others(gateway: Any) -> None:
+    """In a turn of the event loop no more than one of them is read, but for the beginning of each."""
+
+    class Turns(trio.abc.Instrument):
+        number = 0
+
+        def after_io_wait(self, timeout: float) -> None:
+            self.number += 1
+
+    turns = Turns()
+    bytes_by_turn: Counter[int] = Counter()
+    reader = EnvelopeReader(SchemaSettings(), lambda: 0.0)
+
+    def read(text: bytes) -> Envelope | Refusal:
+        bytes_by_turn[turns.number] += len(text)
+        return reader(text)
+
+    async def write(_piece: bytes, *, more: bool) -> None:
+        await trio.lowlevel.checkpoint()
+
+    settings = HttpSettings()
+    endpoint = BatchEndpoint(gateway, Replies(settings), settings, cast("EnvelopeReader", read), None)
+    line = b'{"session_id":"a","x":"' + b"x" * 20_000 + b'"}'
+    body = b"\n".join([line] * 60)
+    trio.lowlevel.add_instrument(turns)
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(endpoint, cast("HTTPScope", {}), write, body)
+    finally:
+        trio.lowlevel.remove_instrument(turns)
+    first, *later = [count for _, count in sorted(bytes_by_turn.items())]
+    assert sum(bytes_by_turn.values()) == 5 * 60 * len(line)
+    assert first <= 5 * TURN_BYTES
+    assert max(later) <= TURN_BYTES
 
 
 def test_a_result_is_one_line() -> None:
