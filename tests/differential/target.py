@@ -102,7 +102,7 @@ class StubGateway:
         await trio.sleep(0.5 if session_id == "slow" else 0)
         return UnknownSession() if session_id == "none" else Closed(already_closed=False, credit=None)
 
-    async def embed(self, texts: Sequence[str]) -> EmbedOutcome:
+    async def embed(self, texts: Sequence[str], *, address: str, timeout_s: float) -> EmbedOutcome:
         """Embed them."""
         self.asked.append(("embed", "|".join(texts).encode()))
         await trio.lowlevel.checkpoint()

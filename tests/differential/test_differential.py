@@ -7,7 +7,7 @@ from tests.differential.drawn import drawn
 from tests.differential.sabotage import SABOTAGES, sabotaged
 from tests.differential.target import Target
 
-SEQUENCES = 300
+SEQUENCES = 600
 NOTICED_WITHIN = 300
 
 
