@@ -1,6 +1,7 @@
 # `make serve` and `make test` need Python 3.11, make and a package index; everything else they set up in .venv.
 PYTHON ?= python3.11
 SEEDS ?= 20000
+SEQUENCES ?= 20000
 JOBS ?= 2
 MUTANTS ?= 300
 MINUTES ?= 60
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: serve test check format lock clean simulate mutants soak audit bench bench-compare
+.PHONY: serve test check format lock clean simulate differential mutants soak audit bench bench-compare
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.runtime ## run the server with its embedded defaults
@@ -32,6 +33,9 @@ format: $(VENV)/.dev ## rewrite the code in the project's style
 
 simulate: $(VENV)/.dev ## more of the simulation than the tests run: make simulate SEEDS=20000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
+
+differential: $(VENV)/.dev ## more sequences of requests than the tests compare: make differential SEQUENCES=20000
+	$(BIN)/python -m tests.differential --sequences $(SEQUENCES)
 
 mutants: $(VENV)/.dev ## small changes to the core, each of which some test must notice (hours): make mutants MUTANTS=300
 	$(BIN)/python -m tests.mutation --count $(MUTANTS) --jobs $(JOBS)

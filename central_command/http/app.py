@@ -1,6 +1,7 @@
 """The HTTP application: its endpoints, and what happens to every request before and after them."""
 
 import logging
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
@@ -10,6 +11,7 @@ from hypercorn.typing import HTTPScope
 from quart import Response, request
 from quart.globals import request_ctx
 from quart_trio import QuartTrio
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from actors.envelopes.settings import SchemaSettings
@@ -28,6 +30,9 @@ from central_command.http.requests.limits import AddressLimits
 from central_command.http.requests.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
 from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings
+
+CONTENT_TYPE = "Content-Type"
+OPENAI_HEADER = re.compile(r"authorization|openai-[a-z]+|x-stainless-[a-z-]+")
 
 logger = logging.getLogger("central_command.http")
 
@@ -105,7 +110,7 @@ def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:
     """OPTIONS on any path is a CORS preflight (contract, "CORS"), answered before anything is counted."""
     headers = {
         "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-        "Access-Control-Allow-Headers": "Content-Type",
+        "Access-Control-Allow-Headers": CONTENT_TYPE,
         "Access-Control-Max-Age": str(settings.preflight_max_age_s),
     }
 
@@ -114,9 +119,20 @@ def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:
         if request.method != "OPTIONS":
             return None
         response = Response(b"", HTTPStatus.NO_CONTENT, headers)
+        if request.path in EMBED_PATHS:
+            response.headers["Access-Control-Allow-Headers"] = _headers_of_openai(request.headers)
         del response.headers["Content-Type"]
         response.headers.pop("Content-Length", None)  # RFC 9110, section 8.6: not with a 204
         return response
+
+
+def _headers_of_openai(asked: Headers) -> str:
+    """Of the headers that a page asks for, those that OpenAI's clients send, so that they work from a page, too.
+
+    None of them is looked at; what stands in `Authorization` least of all.
+    """
+    names = asked.get("Access-Control-Request-Headers", "").lower().split(",")
+    return ", ".join([CONTENT_TYPE, *(name for each in names if OPENAI_HEADER.fullmatch(name := each.strip()))])
 
 
 def _limit_by_address(app: QuartTrio, limits: AddressLimits) -> None:

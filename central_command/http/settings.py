@@ -57,9 +57,14 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     requests_in_flight_max: PositiveInt = 1_024
     """Requests handled at once; one more is answered with 503."""
     linger_s: PositiveSeconds = 2.0
-    """Seconds to go on reading a body after it was refused, so that the client gets to see the answer."""
+    """Seconds to go on reading a body after it was refused, and a connection after its last answer.
+
+    So the client gets to see the answer, which a reset of the connection could take from it.
+    """
     linger_bytes_max: PositiveInt = 8_388_608
-    """Bytes to go on reading of a body after it was refused."""
+    """Bytes to go on reading then."""
+    half_closed_s: PositiveSeconds = 2.0
+    """Seconds that a client which has ended its side is still answered; past them it counts as gone."""
 
     limits_enabled: bool = True
     """Whether requests are limited by address; off only for load tests."""

@@ -86,8 +86,6 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     connection: Literal["kept", "closed"] = "kept"
     """Whether the connection serves another request afterwards, or is closed by the server."""
-    may_go_unanswered: bool = False
-    """Whether the connection may also be closed without this answer, because the client has ended its side."""
     is_kept: bool = False
     """An authentic envelope that does not fit the schema: kept in `refused/`, as docs/protocol.md says."""
     specified: str | None = None

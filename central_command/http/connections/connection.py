@@ -2,6 +2,7 @@
 
 import logging
 import math
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -36,6 +37,7 @@ class Connection(TCPServer):
     ) -> None:
         self._protocol: ProtocolWrapper | None = None
         self._client_ended = False
+        self._is_closing = False
         self._reading = trio.CancelScope()
         super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type] # as above
         self._edge = edge
@@ -76,11 +78,11 @@ class Connection(TCPServer):
         """Write what the protocol has to say, within `write_timeout_s`."""
         if isinstance(event, Updated) and self._client_ended:
             return  # no timer for what is over
+        if isinstance(event, Closed):
+            await self._end_sending()
+            return
         if not isinstance(event, RawData):
             await super().protocol_send(event)
-            if isinstance(event, Closed):
-                # A request that came while the connection was being closed would be waited on for ever.
-                self._reading.cancel()
             return
         try:
             self.send_lock.acquire_nowait()  # waiting for it would be a turn of the event loop, also when it is free
@@ -98,6 +100,7 @@ class Connection(TCPServer):
 
     async def _read_data(self) -> None:
         """Hand on what comes until the client ends the connection, is silent for too long, or is given up."""
+        data: bytes | None = None
         with self._reading:
             while (data := await self.receive(MAX_RECV)) is not None:
                 await self.protocol.handle(RawData(data=data))
@@ -106,6 +109,43 @@ class Connection(TCPServer):
         self._client_ended = True
         self._timer.end()
         await self.protocol.handle(Closed())
+        if self._is_closing and data != b"":
+            await self._linger()
+
+    async def _end_sending(self) -> None:
+        """Say that no more will be sent, and stop reading: nothing that still comes will be answered."""
+        self._is_closing = True
+        if isinstance(self.stream, trio.abc.HalfCloseableStream):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.stream.send_eof()
+        await self.protocol.handle(Closed())
+        # A request that came while the connection was being closed would be waited on for ever.
+        self._reading.cancel()
+
+    async def _linger(self) -> None:
+        """Drop what still comes until the client has ended its side, within bounds of time and bytes.
+
+        Closing while there is something unread resets the connection, and a reset may take the answer from the client
+        before it has read it (RFC 9112, section 9.6).
+        """
+        settings = self._edge.settings
+        stream: trio.abc.ReceiveStream = self.stream
+        with trio.move_on_after(settings.linger_s), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            if isinstance(self.stream, trio.SSLStream):
+                stream = await self._end_tls(self.stream)
+            left_bytes = settings.linger_bytes_max
+            while left_bytes > 0 and (data := await stream.receive_some(MAX_RECV)):
+                left_bytes -= len(data)
+        await trio.aclose_forcefully(stream)
+
+    @staticmethod
+    async def _end_tls(stream: trio.SSLStream[trio.SocketStream]) -> trio.SocketStream:
+        """Say that no more will be sent; what the client still sends is not decrypted."""
+        transport = stream.transport_stream
+        with suppress(trio.BrokenResourceError):
+            await stream.unwrap()
+        await transport.send_eof()
+        return transport
 
     def receive_now(self, bytes_max: int) -> bytes | None:
         """What is there already; None when that is nothing, the end or a failure, or cannot be known (TLS)."""

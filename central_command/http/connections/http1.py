@@ -1,49 +1,48 @@
-"""HTTP/1.1 on a connection: hypercorn's protocol class, with a shorter way for requests that repeat each other."""
+"""HTTP/1.1 on a connection: hypercorn's protocol class, with a shorter way for requests that repeat each other.
 
+What a client sees depends on the bytes that it sent, not on how they were cut into packets, how fast they came or which
+way they took (`tests/differential/` compares them):
+
+- One request at a time: its head when it is whole, then its body, then its answer. What stands behind it waits until
+  then. Once an answer says that the connection closes, nothing behind its request is read as one (RFC 9112, section
+  9.6).
+- What is wrong with a body comes to the application in its place behind the body's bytes. A request that is refused for
+  its head is refused all the same; where the body was wanted, the answer is the 400 or 431 of this protocol.
+- A client that ends its side behind whole requests is answered, for `half_closed_s`; then it counts as gone.
+- 100 Continue goes out when the application wants the body, and then always. An answer that comes instead of it closes
+  the connection, because whether the body still follows is the client's choice (RFC 9110, section 10.1.1).
+"""
+
+import math
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
-from typing import Protocol
+from typing import cast
 
 import h11
 import trio
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.events import Request
+from hypercorn.protocol.events import Body, EndBody, Request, Response
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.typing import ASGIReceiveEvent, ConnectionState
 
-from central_command.http.connections.repeated import HEAD_END, AnswerHeads, RepeatedHead, repeated_head
-from central_command.http.connections.strict_parsing import StrictConnection
+from central_command.http.connections.in_place import InPlace, Source
+from central_command.http.connections.received import Received
+from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, repeated_head
+from central_command.http.connections.strict_parsing import StrictConnection, announces_body
 from central_command.http.connections.timer import ConnectionTimer
-from central_command.http.requests.exchange import CORS_HEADERS, Edge
+from central_command.http.requests.exchange import BODY_FAILED, CORS_HEADERS, INVITE_KEY, Edge
 from central_command.http.requests.replies import JSON_TYPE, error
-
-_REST_OF_BODY_S_MAX = 1.0
-"""Longer than this, a body is waited for in the ordinary way, with that way's bounds and answers."""
-
-
-class Source(Protocol):
-    """Where a protocol finds the bytes of a body that it reads in place."""
-
-    async def receive(self, bytes_max: int) -> bytes | None:
-        """The next bytes, empty at the client's end; None when the connection is broken."""
-        ...
-
-    def receive_now(self, bytes_max: int) -> bytes | None:
-        """What is there already; None when that is nothing, or cannot be known."""
-        ...
 
 
 class Http1Protocol(H11Protocol):
-    """HTTP/1.1 and nothing else; its own refusals are JSON, and headers are written together with what follows them.
-
-    A request that repeats the head of one before it (`repeated`) is read and answered in place:
-    no parser, no task and no channel between connection and endpoint. It counts against the same bounds and limits and
-    is logged alike. What it waits for is only its own answer: the next request stays in the socket until then.
-    """
+    """HTTP/1.1 and nothing else; its own refusals are JSON, and headers are written together with what follows them."""
 
     connection: h11.Connection
+    stream: "_Stream | None"
     _held = b""
 
     def __init__(
@@ -65,109 +64,160 @@ class Http1Protocol(H11Protocol):
             wrapper.server,
             wrapper.send,
         )
-        self.connection = StrictConnection(wrapper.config.h11_max_incomplete_size)
+        self._head_bytes_max = wrapper.config.h11_max_incomplete_size
+        self.connection = StrictConnection(self._head_bytes_max)
         self._edge = edge
-        self._heads = heads
-        self._timer = timer
-        self._source = source
-        self._first_bytes = b""
-        self._has_begun = False
+        self._in_place = InPlace(edge, heads, timer, source, wrapper.send, wrapper.context.terminated.is_set)
+        self._received = Received(self._head_bytes_max)
+        self._client_ended = False
+        self._is_closing = False
+        self._reads_body = False
+        self._answered = trio.Event()
+        self._awaits_invitation = False
         self._repeated: RepeatedHead | None = None
 
     async def handle(self, event: Event) -> None:
-        """Take what the connection received, or its end."""
-        if isinstance(event, RawData) and event.data and self._is_between_requests():
-            data = event.data
-            if self._repeated is not None:
-                data = await self._answer_repeated(self._repeated, data)
-                if not data:
-                    return
-            self._first_bytes = data
-            event = RawData(data=data)
-        await super().handle(event)
+        """Take what the connection received, or its end; returns when more is needed to go on."""
+        if isinstance(event, RawData):
+            if event.data:
+                self._received.put(event.data)
+            else:
+                self._client_ended = True
+                self._received.end()
+            await self._go_on()
+        elif isinstance(event, Closed):
+            self._is_closing = True
+            self._answered.set()
+            await self._close_stream()
 
-    def _is_between_requests(self) -> bool:
-        connection = self.connection
-        return (
-            self.stream is None
-            and connection.our_state is h11.IDLE
-            and connection.their_state is h11.IDLE
-            and not connection.trailing_data[0]
+    async def _go_on(self) -> None:
+        going_on = True
+        while going_on and not self._is_closing:
+            if self.stream is None:
+                going_on = await self._begin_request()
+            elif self._reads_body:
+                going_on = await self._read_body(self.stream)
+            elif self._received or self._client_ended:
+                with trio.move_on_after(self._edge.settings.half_closed_s if self._client_ended else math.inf):
+                    await self._answered.wait()
+                going_on = self.stream is None
+            else:
+                going_on = False
+
+    async def _begin_request(self) -> bool:
+        """Have the next requests answered in place, or begin one of them; False when there is none yet or any more."""
+        try:
+            self._received.skip_empty_lines()
+            if self._repeated is not None and self._received and not await self._answer_in_place(self._repeated):
+                return False
+            head = self._received.take_head()
+            if head is None:
+                if self._client_ended:
+                    await self._close()
+                return False
+            self.connection.receive_data(head)
+            request = self.connection.next_event()
+            assert isinstance(request, h11.Request)
+        except h11.RemoteProtocolError as problem:
+            await self.refuse(problem.error_status_hint)
+            await self._close()
+            return False
+        await self.send(Updated(idle=False))
+        await self._begin_exchange(head, request)
+        return True
+
+    async def _answer_in_place(self, head: RepeatedHead) -> bool:
+        """Answer what repeats a head; False when the connection is closed then."""
+        # The last request of a connection goes the ordinary way, which says so and closes.
+        requests_max = self.config.keep_alive_max_requests - self.keep_alive_requests - 1
+        outcome = await self._in_place.answer(head, self._received.take(), requests_max)
+        self.keep_alive_requests += outcome.requests
+        if outcome.requests:
+            self._received.begin_request()
+        if outcome.must_close:
+            await self._close()
+            return False
+        self._received.put(outcome.rest)
+        return True
+
+    async def _begin_exchange(self, head: bytes, request: h11.Request) -> None:
+        self._reads_body = True
+        self._answered = trio.Event()
+        self._awaits_invitation = self.connection.they_are_waiting_for_100_continue and announces_body(request)
+        state = {INVITE_KEY: self._invite} if self._awaits_invitation else self.connection_state
+        self.stream = _Stream(self)
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii"),
+                raw_path=request.target,
+                state=cast("ConnectionState", state),
+            )
         )
+        self.keep_alive_requests += 1
+        if self._edge.is_answered_in_place(self.stream.scope):
+            self._repeated = repeated_head(head, request, self.stream.scope, self._head_bytes_max) or self._repeated
 
-    async def _answer_repeated(self, head: RepeatedHead, data: bytes) -> bytes:
-        """Answer the requests that `data` begins with, as far as they repeat `head`; return what is left for h11."""
-        while data and (found := head.match(data)) is not None and self._may_go_on():
-            body_start, length, scope = found
-            if not self._edge.enter_in_place(length):
-                break
-            self._timer.idle_since = None
-            began_at = trio.current_time()
-            status: int | None = None
+    async def _read_body(self, stream: "_Stream") -> bool:
+        """Hand on what has come of the body; False when more is needed."""
+        if self._received:
+            self.connection.receive_data(self._received.take())
+        if self._client_ended:
+            self.connection.receive_data(b"")
+        while self.stream is stream:
             try:
-                body, data = await self._body(data, body_start, body_start + length)
-                if body is None:
-                    break
-                self._has_begun = False
-                answering = self._edge.answer_in_place(scope, body, self._write_piece)
-                del body
-                answered = await answering
-                status = HTTPStatus.OK if answered is None else answered.status
-                if answered is not None and self._has_begun:
-                    await self.send(Closed())  # it failed: an answer without its end is seen to be none
-                    return b""
-                if answered is not None:
-                    await self.send(RawData(data=self._heads.of(answered) + answered.body))
-            finally:
-                self._edge.leave_in_place(length)
-                ended_at = trio.current_time()
-                if status is not None:
-                    self._edge.log_in_place(scope, status, ended_at - began_at)
-            self.keep_alive_requests += 1
-            self._timer.idle_since = ended_at
-            if self.context.terminated.is_set():
-                await self.send(Closed())
-                return b""
-            if data:
-                # Refusals wait for nothing: who sends many at once must not keep all others waiting.
-                await trio.lowlevel.checkpoint()
-        return data
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as problem:
+                self._reads_body = False
+                await stream.fail_body(problem.error_status_hint)
+                return True
+            if isinstance(event, h11.Data):
+                await stream.handle(Body(stream_id=STREAM_ID, data=event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._reads_body = False
+                self._received.put(self.connection.trailing_data[0])
+                await stream.handle(EndBody(stream_id=STREAM_ID))
+                return True
+            else:
+                return False
+        return True
 
-    async def _write_piece(self, piece: bytes, *, more: bool) -> None:
-        """Write a piece of an answer whose length is not known: a chunk (RFC 9112, section 7.1)."""
-        head = b"" if self._has_begun else self._heads.of_stream()
-        self._has_begun = True
-        chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
-        await self.send(RawData(data=b"".join((head, chunk, b"" if more else b"0\r\n\r\n"))))
+    async def _invite(self) -> None:
+        """Tell the client that its body is wanted."""
+        self._awaits_invitation = False
+        headers = self.config.response_headers("h11")
+        await self._send_h11_event(h11.InformationalResponse(status_code=HTTPStatus.CONTINUE, headers=headers))
 
-    def _may_go_on(self) -> bool:
-        """Whether the connection stays open after one more request: closing it is the ordinary way's."""
-        return not self.context.terminated.is_set() and (
-            self.keep_alive_requests + 1 < self.config.keep_alive_max_requests
-        )
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Write what the application answers."""
+        if not isinstance(event, Response):
+            await super().stream_send(event)
+            return
+        headers = [*event.headers, *self.config.response_headers("h11")]
+        if self._awaits_invitation or self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            headers.append((b"connection", b"close"))
+        await self._send_h11_event(h11.Response(status_code=event.status_code, headers=headers))
 
-    async def _body(self, data: bytes, start: int, end: int) -> tuple[bytes | None, bytes]:
-        """The body that stands at `start` to `end`, and what follows it; or None, and all that was received."""
-        if len(data) >= end:
-            return data[start:end], data[end:]
-        missing = end - len(data)
-        # Most clients write head and body one after the other: by now the body is here, and no scope is needed.
-        at_once = self._source.receive_now(missing) or b""
-        if len(at_once) == missing:
-            return data[start:] + at_once, b""
-        parts = [data, at_once]
-        missing -= len(at_once)
-        with trio.move_on_after(_REST_OF_BODY_S_MAX):
-            while missing:
-                part = await self._source.receive(missing)
-                if not part:
-                    break
-                parts.append(part)
-                missing -= len(part)
-        if missing:
-            return None, b"".join(parts)
-        parts[0] = data[start:]
-        return b"".join(parts), b""
+    async def _maybe_recycle(self) -> None:
+        """The answer has ended: be ready for the next request, or close."""
+        has_failed = self.stream is not None and self.stream.failed_status is not None
+        await self._close_stream()
+        self._answered.set()
+        states = {self.connection.our_state, self.connection.their_state}
+        if has_failed or states != {h11.DONE} or self.context.terminated.is_set():
+            await self._close()
+            return
+        if self._received:  # a copy of it may be in h11, which lets go of nothing
+            self.connection = StrictConnection(self._head_bytes_max)
+        else:
+            self.connection.start_next_cycle()
+        await self.send(Updated(idle=True))
+
+    async def _close(self) -> None:
+        self._is_closing = True
+        await self.send(Closed())
 
     async def _send_h11_event(self, event: h11.Event) -> None:
         try:
@@ -181,44 +231,8 @@ class Http1Protocol(H11Protocol):
             held, self._held = self._held, b""
             await self.send(RawData(data=held))
 
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Take no part in upgrades."""
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        self.stream = HTTPStream(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
-        await self.stream.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode(),
-                method=request.method.decode("ascii"),
-                raw_path=request.target,
-                state=self.connection_state,
-            )
-        )
-        self.keep_alive_requests += 1
-        self._remember(request)
-
-    def _remember(self, request: h11.Request) -> None:
-        """Keep the head of a request that may be answered in place when it comes again."""
-        end = self._first_bytes.find(HEAD_END) + len(HEAD_END)
-        head, self._first_bytes = self._first_bytes[:end], b""
-        assert isinstance(self.stream, HTTPStream)
-        scope = self.stream.scope
-        if end >= len(HEAD_END) and self._edge.is_answered_in_place(scope):
-            self._repeated = repeated_head(head, request, scope, self.config.h11_max_incomplete_size)
-
-    async def _send_error_response(self, status_code: int) -> None:
+    async def refuse(self, status_code: int) -> None:
+        """Answer what is no valid HTTP/1.1; the connection must then be closed."""
         sentence = f"The request is not valid HTTP/1.1 ({HTTPStatus(status_code).phrase})."
         reply = error(status_code, sentence)
         headers = [
@@ -231,3 +245,32 @@ class Http1Protocol(H11Protocol):
             await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
             await self._send_h11_event(h11.Data(data=reply.body))
             await self._send_h11_event(h11.EndOfMessage())
+
+
+class _Stream(HTTPStream):
+    """One request and its answer, as hypercorn's; where the application leaves it unanswered, the protocol answers."""
+
+    def __init__(self, protocol: Http1Protocol) -> None:
+        super().__init__(
+            protocol.app,
+            protocol.config,
+            protocol.context,
+            protocol.task_group,
+            protocol.ssl,
+            protocol.client,
+            protocol.server,
+            protocol.stream_send,
+            STREAM_ID,
+        )
+        self._refuse = protocol.refuse
+        self.failed_status: int | None = None
+        """What is wrong with the body, if anything: the status of an answer that says so."""
+
+    async def fail_body(self, status: int) -> None:
+        """Tell the application, behind what came of the body, that no more of it can be read."""
+        self.failed_status = status
+        await self.app_put(cast("ASGIReceiveEvent", {"type": BODY_FAILED}))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        await self._refuse(status_code if self.failed_status is None else self.failed_status)
+        self.state = ASGIHTTPState.CLOSED

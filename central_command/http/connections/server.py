@@ -9,6 +9,8 @@ an exception in one of them end them all. What differs from hypercorn's own `TCP
   prior knowledge is refused. With `http2` on, HTTP/2 is negotiated by TLS (ALPN) only.
 - Writing has a time-out and can be cancelled. hypercorn shields it without one, so that a client that sends requests
   but reads no answers could hold up the shutdown for good.
+- A connection that the server ends is read for a little longer, so that no reset takes its last answer away.
+- What a client sees does not depend on how its bytes were cut or how fast they came (`http1`).
 - What the parser itself refuses (400, 431, 501) is JSON with the CORS header as well.
 """
 

@@ -4,12 +4,11 @@ import re
 from typing import Any, TypeVar, cast
 
 import msgspec
-from hypercorn.typing import HTTPScope
 from quart import request
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
-from central_command.http.requests.direct import UNSUPPORTED_ENCODING, body_too_large, body_too_slow, is_encoded
+from central_command.http.requests.direct import body_too_large, body_too_slow
 from central_command.http.requests.exchange import EXCHANGE_KEY, Exchange
 from central_command.http.requests.replies import HttpProblem, Replies
 from central_command.http.settings import HttpSettings
@@ -50,6 +49,8 @@ class AdmittedBody(TrioBody):
             self._must_raise = BodiesFullError()
             self.set_complete()
         super().append(data)
+        if self._must_raise is not None:
+            self._exchange.refuse_body()
 
 
 class AdmittedRequest(TrioRequest):
@@ -73,8 +74,10 @@ class Reader:
 
     async def body(self) -> bytes:
         """The whole body, at most `body_bytes_max`; the content type is ignored, because clients differ in it."""
-        if is_encoded(cast("HTTPScope", request.scope)):
-            raise ProblemError(UNSUPPORTED_ENCODING)
+        exchange: Exchange = cast("Any", request.scope)[EXCHANGE_KEY]
+        refused = await exchange.want_body()
+        if refused is not None:
+            raise ProblemError(refused)
         try:
             return await request.get_data(cache=True, as_text=False, parse_form_data=False)
         except RequestEntityTooLarge:
@@ -83,6 +86,7 @@ class Reader:
             found = body_too_slow(self._settings)
         except BodiesFullError:
             found = self._replies.bodies_full()
+        exchange.refuse_body()
         raise ProblemError(found)
 
     async def json(self, decoder: msgspec.json.Decoder[T]) -> T:

@@ -7,6 +7,8 @@ Here is what must hold for every exchange, whatever the framework does with it:
 - An answer may be ready while the client is still sending its body (413, 429, ...). Closing then would reset the
   connection, and the client would see the reset instead of the answer. So the answer goes out whole, the rest of the
   body is read and dropped, within bounds of time and bytes, and only then the exchange ends.
+- What is refused for its head is refused so whether or not its body comes, and is whole: nothing asks for the body
+  before it is known to be wanted, and a body that fails ends only those requests that wanted it.
 - Once the answer is out, the framework is not told of the server's `http.disconnect`: quart-trio would cancel the task
   that is still ending the exchange, and with it the server's timer for idle connections, which would then stay forever.
 """
@@ -52,6 +54,12 @@ RawHeaders = list[tuple[bytes, bytes]]
 EXCHANGE_KEY = "central_command.exchange"
 """Where the framework's request finds its exchange, in the ASGI scope."""
 
+INVITE_KEY = "central_command.invite_body"
+"""Where an exchange finds, in the state of its scope, what tells the client to send the body (100 Continue)."""
+
+BODY_FAILED = "central_command.body_failed"
+"""The type of the message that stands in the place of a body's rest which does not come or is malformed."""
+
 PROBE_PATHS = frozenset({"/health", "/ready"})
 """Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
 
@@ -77,6 +85,8 @@ class Exchange:
         self._received_bytes = 0
         self._received_at_answer = 0
         self._body_ended = trio.Event()
+        self._body_wanted = trio.Event()
+        self._invite: Callable[[], Awaitable[None]] | None = scope.get("state", {}).get(INVITE_KEY)
         self._client_gone = False
         self._status: int | None = None
         self._answered_at: float | None = None
@@ -115,10 +125,31 @@ class Exchange:
             self._held_bytes += count_bytes
         return held
 
+    async def want_body(self) -> HttpProblem | None:
+        """Have the body sent, also by a client that waits to be told so; or say what refuses it before it is read."""
+        if is_encoded(self._scope):
+            return UNSUPPORTED_ENCODING
+        if declared_length(self._scope) > self._edge.settings.body_bytes_max:
+            return body_too_large(self._edge.settings)
+        self._body_wanted.set()
+        if self._invite is not None:
+            invite, self._invite = self._invite, None
+            await invite()
+        return None
+
+    def refuse_body(self) -> None:
+        """Want no more of the body: what is wrong with its rest does not matter to the answer."""
+        self._body_wanted = trio.Event()
+
     async def receive(self) -> ASGIReceiveEvent:
         """The framework's `receive`: the body as it comes, and the client's going away while it matters."""
         while True:
             message = await self._receive_raw()
+            if message["type"] == BODY_FAILED:
+                self._body_ended.set()
+                await self._body_wanted.wait()  # a request that is refused for its head has its answer all the same
+                self._client_gone = True
+                return {"type": "http.disconnect"}
             if message["type"] == "http.disconnect":
                 self._body_ended.set()
                 if self._answered_at is not None:
@@ -148,7 +179,8 @@ class Exchange:
                 message = {**message, "body": b""}
             self._answered_at = trio.current_time()
             self._received_at_answer = self._received_bytes
-            if not self._body_ended.is_set():
+            # A client that was not told to send its body may never do so: the connection is closed without it.
+            if not self._body_ended.is_set() and self._invite is None:
                 with trio.move_on_after(self._edge.settings.linger_s):
                     await self._body_ended.wait()
         await self._send_raw(message)
@@ -168,11 +200,12 @@ class Exchange:
 
     async def _answer_directly(self, endpoint: Callable[[bytes], Awaitable[Reply | None]], path: str) -> None:
         """Read the body within its bounds, have it answered, and stop when the client goes away meanwhile."""
-        refused = self._edge.limits.take(self._scope, path) if self._edge.limits is not None else None
-        if refused is None and is_encoded(self._scope):
-            refused = UNSUPPORTED_ENCODING
-        body = await self._body() if refused is None else refused
+        body: bytes | HttpProblem | None
+        body = self._edge.limits.take(self._scope, path) if self._edge.limits is not None else None
+        if body is None:
+            body = await self.want_body() or await self._body()
         if isinstance(body, HttpProblem):
+            self.refuse_body()
             await self._refuse(problem(path, body))
         elif body is not None:
             async with trio.open_nursery() as nursery:
@@ -186,8 +219,6 @@ class Exchange:
     async def _body(self) -> bytes | HttpProblem | None:
         """The whole body; or what is wrong with it; None when the client went away."""
         settings = self._edge.settings
-        if declared_length(self._scope) > settings.body_bytes_max:
-            return body_too_large(settings)
         parts: list[bytes] = []
         with trio.move_on_after(settings.body_timeout_s):
             while True:

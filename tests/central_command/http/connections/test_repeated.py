@@ -7,6 +7,7 @@ import h11
 import pytest
 import trio
 import trio.testing
+from hypercorn.protocol.http_stream import HTTPStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -379,3 +380,7 @@ def test_the_protocol_is_hypercorns() -> None:
     assert base.__module__ == "hypercorn.protocol.h11"
     for name in ("handle", "_send_h11_event", "_check_protocol", "_create_stream", "_send_error_response"):
         assert name in vars(base)
+    for name in ("stream_send", "_maybe_recycle", "_close_stream"):
+        assert name in vars(base)
+    assert "_send_error_response" in vars(HTTPStream)
+    assert len(h11.Connection(h11.SERVER)._receive_buffer) == 0

@@ -1,7 +1,5 @@
 """The application over real sockets: what clients do to a server, and what the server must not do in return."""
 
-import datetime as dt
-import ipaddress
 import logging
 import re
 import ssl
@@ -13,14 +11,11 @@ import h2.events
 import pytest
 import trio
 import trio.testing
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from central_command.http.connections.server import CannotListenError, serve
 from central_command.http.connections.server_config import hypercorn_config
 from central_command.http.settings import HttpSettings, HttpSettingsError
+from tests.central_command.http.connections.certificates import write_certificate
 
 INGEST = "/v1/training/ingest"
 BODY = b'{"session_id":"sess_1","chunk_sequence":0}'
@@ -305,31 +300,6 @@ async def test_a_client_that_never_reads_cannot_hold_up_the_shutdown(served: Any
         server.shutdown.set()
         with trio.fail_after(5):
             await server.ended.wait()
-
-
-def write_certificate(folder: Path, password: bytes | None = None) -> tuple[str, str]:
-    """A certificate for localhost, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    (folder / "certificate.pem").write_bytes(certificate.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption))
-    return str(folder / "certificate.pem"), str(folder / "key.pem")
 
 
 async def test_tls_serves_http_1_1(served: Any, tmp_path: Path) -> None:
