@@ -243,7 +243,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the report to this file as well")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
-        data_directory, findings = Path(root) / "data", Path(root) / "findings.jsonl"
+        data_directory, findings = Path(root) / "data", Path(root) / "findings.ndjson"
         if options.sessions:
             populate(data_directory, options.sessions)
         settings = {"sessions__passivate_after_s": PASSIVATE_AFTER_S, "log__access": "true"}
