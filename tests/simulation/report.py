@@ -10,12 +10,14 @@ from multiprocessing import get_context
 
 import msgspec
 
-from central_command.service import GC_THRESHOLDS
 from tests.simulation.simulate import Outcome, simulate
 
 SEEDS_A_TASK = 25
 
 FAILED_KEPT_MAX = 20
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Seldom: a simulation makes many objects, and hardly any cycles."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,7 @@ def run_in_processes(seeds: Sequence[int], jobs: int, sabotage: str | None = Non
 
 
 def _collect_rarely() -> None:
-    """Set the garbage collector as the server's own process does: a tenth of the time goes there otherwise."""
+    """Let the garbage collector run seldom: a tenth of the time goes there otherwise."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
