@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, json_text
 
 _MILLISECONDS_FROM = 10**12
+_COUNT_MAX = 2**53 - 1
 _TEXTS = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text", "Text"})
 _MEDIA = frozenset({"image", "document", "audio", "input_image", "local_image", "inlineData", "fileData"})
 
@@ -28,8 +29,8 @@ def visible_text(value: object) -> str:
 
 
 def count_of(value: object) -> int:
-    """The value if it is a positive integer, else 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    """The value if it is a positive integer that JavaScript could have counted to, else 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _COUNT_MAX else 0
 
 
 def object_of(value: object) -> JsonObject:
