@@ -1,10 +1,10 @@
 """What stands in an agent's events: every member may be missing or of another type, and nothing here raises."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, json_text
+from central_command.client.transcripts.reader import decode_json
 
 _MILLISECONDS_FROM = 10**12
 _COUNT_MAX = 2**53 - 1
@@ -55,13 +55,10 @@ def seconds_of(value: object) -> float | None:
 
 
 def parsed_arguments(value: object) -> object:
-    """Arguments that a model wrote as JSON text, parsed; text that is no JSON object is `{"input": text}`."""
+    """Arguments that a model wrote as JSON text, read as a line is; text that is no object is `{"input": text}`."""
     if not isinstance(value, str):
         return {} if value is None else value
-    try:
-        parsed = json.loads(value, parse_constant=lambda _name: None)
-    except (ValueError, RecursionError):
-        parsed = None
+    parsed = decode_json(value.encode("utf-8", "surrogatepass"))
     return parsed if isinstance(parsed, dict) else {"input": value} if value else {}
 
 
