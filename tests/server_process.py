@@ -55,11 +55,16 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_command(
-    *arguments: str, cwd: Path, settings: Mapping[str, str] | None = None, timeout_s: float = 60
+    *arguments: str,
+    cwd: Path,
+    settings: Mapping[str, str] | None = None,
+    timeout_s: float = 60,
+    memory_bytes_max: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `central-command` with these arguments to its end."""
+    """Run `central-command` with these arguments to its end, with at most so much memory (of addresses)."""
+    limit = [] if memory_bytes_max is None else ["prlimit", f"--as={memory_bytes_max}"]
     return subprocess.run(
-        [sys.executable, "-m", "central_command", *arguments],
+        [*limit, sys.executable, "-m", "central_command", *arguments],
         cwd=cwd,
         env=environment(settings or {}),
         capture_output=True,

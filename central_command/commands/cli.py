@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 
 from central_command.commands import inspecting, serving, upkeep
+from central_command.process.steering import STEERING_IN_BLOCKS, escaped
 
 
 class Elsewhere(NamedTuple):
@@ -49,6 +50,14 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
 
 class CommandGroup(click.Group):
     """The commands of the table; `--help` imports none."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; what it ends with names files and sessions, and must not steer the terminal."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = escaped(error.message, STEERING_IN_BLOCKS)  # type: ignore[misc]  # Final for its type only
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, in the table's order."""

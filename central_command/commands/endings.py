@@ -9,6 +9,8 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
+from central_command.process.steering import escaped
+
 EXIT_FAILED = 1
 """Something was found (`verify`), is not there (`show`), or went wrong unexpectedly."""
 
@@ -86,5 +88,5 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
 
 def leave(sentence: str, status: int) -> NoReturn:
     """Say why on stderr, and end with `status`."""
-    click.echo(f"central-command: {sentence}", err=True)
+    click.echo(f"central-command: {escaped(sentence)}", err=True)
     raise SystemExit(status)

@@ -3,7 +3,6 @@
 # ruff: noqa: PLC0415 (imports within functions: `--help` prints no tables)
 
 import re
-import sys
 from pathlib import Path
 
 import click
@@ -54,7 +53,7 @@ def sessions(
     rows = run_to_end(inspection.list_sessions, data_dir, settings.storage, closed=closed, limit=limit)
     if as_json:
         for row in rows:
-            click.echo(msgspec.json.encode(row))
+            click.echo(terminal.clean_json(msgspec.json.encode(row).decode()))
     else:
         terminal.console().print(sessions_table(rows))
 
@@ -77,7 +76,12 @@ def _look_after_set_aside(data_dir: Path, retry: str | None, attempts: int) -> N
 @click.option("--steps", "chosen", metavar="RANGE", help="Only these steps: 10-20, 10-, -20 or 10.")
 @click.option("--lines", default=6, show_default=True, type=click.IntRange(1, 10_000), help="Lines shown of each step.")
 @click.option("--full", is_flag=True, help="Show each step's content as a whole.")
-@click.option("--json", "as_json", is_flag=True, help="Print the trajectory's line as it is stored.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the trajectory's line in the journal; what could steer a terminal is escaped.",
+)
 def show(
     config: Path | None, data_dir: Path, session_id: str, chosen: str | None, lines: int, *, full: bool, as_json: bool
 ) -> None:
@@ -103,8 +107,7 @@ def show(
     if isinstance(line, str):
         raise click.ClickException(line)
     if as_json:
-        text = line.rstrip(b"\n")
-        click.echo(terminal.clean_json(text.decode(errors="replace")) if sys.stdout.isatty() else text)
+        click.echo(terminal.clean_json(line.rstrip(b"\n").decode(errors="replace")))
         return
     try:
         found = trajectory.read_trajectory(line)
@@ -150,6 +153,6 @@ def stats(config: Path | None, data_dir: Path, days: int, limit: int, *, as_json
     settings = settings_from(config, {})
     found = run_to_end(inspection.read_statistics, data_dir, settings.storage, days=days, leaders=limit)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        click.echo(terminal.clean_json(msgspec.json.encode(found).decode()))
     else:
         terminal.console().print(statistics.statistics(found))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from central_command.commands.endings import EXIT_REFUSED, leave
+from central_command.process.paths import PathTo
 
 if TYPE_CHECKING:
     from central_command.settings.configuration import Settings
@@ -25,12 +26,12 @@ def data_options(*, must_exist: bool) -> Callable[[F], F]:
     """Add --config and --data-dir, which every command that touches stored data has."""
     config = click.option(
         "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=PathTo("file", must_exist=False),
         help="File with the settings.  [default: config.toml if it exists, else built-in defaults]",
     )
     data_dir = click.option(
         "--data-dir",
-        type=click.Path(path_type=Path, file_okay=False, exists=must_exist),
+        type=PathTo("folder", must_exist=must_exist),
         default=Path("data"),
         show_default=True,
         help="Folder with everything that the server keeps.",

@@ -10,6 +10,8 @@ import click
 
 from central_command.commands.endings import EXIT_FAILED, one_sentence_for_failures, run_to_end
 from central_command.commands.options import data_options, settings_from
+from central_command.process.paths import PathTo
+from central_command.process.steering import escaped
 
 JOURNALS = ("envelopes", "trajectories", "refused")
 
@@ -40,7 +42,7 @@ def verify(config: Path | None, data_dir: Path) -> None:
 
 @click.command()
 @data_options(must_exist=True)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="DIR", type=PathTo("folder", must_exist=False))
 @click.option("--with-key", is_flag=True, help="Copy the master key, too: whoever has the backup can then sign.")
 def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool) -> None:
     """Copy everything that the server keeps to DIR, also while it runs.
@@ -66,9 +68,8 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
     with one_sentence_for_failures():
         manifest = back_up(data_dir, folder, settings.storage, created_at=_now(), with_key=with_key, progress=progress)
     counts = ", ".join(f"{manifest.lines(name):,} {name} lines" for name in JOURNALS)
-    click.echo(
-        f"{folder} holds {counts} and both databases ({manifest.size_bytes:,} bytes), as of {manifest.created_at}"
-    )
+    holds = f"holds {counts} and both databases ({manifest.size_bytes:,} bytes), as of {manifest.created_at}"
+    click.echo(f"{escaped(str(folder))} {holds}")
     if manifest.with_key:
         click.echo("It holds the master key: keep it as secret as the data directory itself.")
     else:
@@ -80,7 +81,7 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
 
 @click.command()
 @data_options(must_exist=False)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("folder", metavar="DIR", type=PathTo("folder", must_exist=True))
 def restore(config: Path | None, data_dir: Path, folder: Path) -> None:
     """Make a data directory from the backup in DIR, and check it as `verify` does.
 
@@ -101,13 +102,14 @@ def restore(config: Path | None, data_dir: Path, folder: Path) -> None:
     progress = _progress_reports()
     report = run_to_end(restoring.restore, folder, data_dir, settings.storage, applied_at=_now(), progress=progress)
     manifest = report.manifest
-    click.echo(f"{data_dir} holds what the server kept at {manifest.created_at}")
+    click.echo(escaped(f"{data_dir} holds what the server kept at {manifest.created_at}"))
     if not manifest.with_key:
-        click.echo(
+        sentence = (
             f"The backup did not hold the master key. Put the one with the id {manifest.key_id or 'none'} into "
             f"{data_dir / 'keys' / 'master.key'} (mode 600) or CENTRAL_COMMAND_MASTER_KEY before you start the server. "
             "If it is lost, see The master key in docs/operations.md."
         )
+        click.echo(escaped(sentence))
     _report(report.findings)
 
 
@@ -141,7 +143,7 @@ def _now() -> str:
 def _report(findings: Sequence[str]) -> None:
     """Print a line for each place where the stored data differs; with any, end with `EXIT_FAILED`."""
     for finding in findings:
-        click.echo(finding)
+        click.echo(escaped(finding))
     if findings:
         places = "place" if len(findings) == 1 else "places"
         click.echo(f"{len(findings)} {places} where the stored data differs", err=True)

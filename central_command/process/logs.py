@@ -19,6 +19,7 @@ from typing import Annotated, TextIO
 
 import msgspec
 
+from central_command.process.steering import escaped
 from persistence.format import times
 
 ACCESS_LOGGER = "central_command.access"
@@ -34,11 +35,6 @@ OWN_LOGGERS = ("central_command", "actors", "persistence")
 _STOP_S_MAX = 1.0
 _GATHER_S = 0.02  # lines gather for so long before they are written: nobody reads a log faster
 _WRITTEN_AT_ONCE_MAX = 1_024
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-}
-_ESCAPES_BUT_NEWLINES = {code: text for code, text in _ESCAPES.items() if code != 0x0A}
 
 
 class LogLevel(StrEnum):
@@ -65,11 +61,11 @@ class LineFormatter(logging.Formatter):
         """Render `record` as cleaned text; a traceback follows on lines of its own."""
         message = record.getMessage()
         if not message.isprintable():
-            message = message.translate(_ESCAPES)
+            message = escaped(message)
         if record.name != ACCESS_LOGGER:
             message = f"[{iso_time(record.created)}] {record.levelname} {record.name}: {message}"
         if record.exc_info:
-            message += "\n" + self.formatException(record.exc_info).translate(_ESCAPES_BUT_NEWLINES)
+            message += "\n" + "\n".join(map(escaped, self.formatException(record.exc_info).split("\n")))
         if len(message) > TEXT_CHARS_MAX:
             message = f"{message[:TEXT_CHARS_MAX]} … ({len(message) - TEXT_CHARS_MAX} characters more)"
         return message

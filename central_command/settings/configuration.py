@@ -7,6 +7,7 @@ said about a wrong value is taken from there, so that the two cannot differ. `co
 import difflib
 import json
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from actors.trajectories.settings import ScoringSettings
 from central_command.http.settings import HttpSettings
 from central_command.process.collector import CollectorSettings
 from central_command.process.logs import LogSettings
+from persistence.files.regular import open_file
 from persistence.settings.storage import StorageSettings
 
 ENVIRONMENT_PREFIX = "CENTRAL_COMMAND__"
@@ -33,6 +35,9 @@ PORT_VARIABLE = "GROOVE_CENTRAL_PORT"
 
 BUILT_IN = "built-in defaults"
 """The source of a setting that nobody gave."""
+
+FILE_BYTES_MAX = 1_048_576
+"""Largest file of settings that is read; config.toml, which explains every one of them, has 14,000 bytes."""
 
 _SHOWN_CHARS_MAX = 80
 _SECRET_NAME = re.compile(r"(^|_)(key|secret|password|passphrase|token)(_path|_file)?$")
@@ -111,9 +116,12 @@ SECTIONS: dict[str, type[msgspec.Struct]] = setting_types(Settings)
 def _file_entries(path: Path) -> Iterator[Entry]:
     """The entries of a TOML file; what is wrong with the file itself is said with its line."""
     try:
-        content = path.read_bytes()
+        with os.fdopen(open_file(path, follows_links=True), "rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise SettingsError(f"{path}: the settings cannot be read: {error.strerror or error}.") from error
+    if len(content) > FILE_BYTES_MAX:
+        raise SettingsError(f"{path}: this is larger than {FILE_BYTES_MAX:,} bytes, which no settings are.")
     try:
         tables = tomllib.loads(content.decode())
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from persistence.databases.connection import Connection, InlineConnection, Threa
 from persistence.databases.database import SQLITE_ERRORS, Database, DatabaseFailure, failure_of
 from persistence.databases.migrations import NewerSchema, Schema, migrate
 from persistence.databases.sqlite_database import SqliteDatabase
+from persistence.files.regular import NotAFileError, check_file
 from persistence.settings.storage import StorageSettings
 
 READER_PRAGMAS: Final = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
@@ -29,6 +30,9 @@ def _prepare(path: Path, schema: Schema, settings: StorageSettings, applied_at: 
         if not path.exists():
             path.touch(mode=0o600)
             _sync_folder(path.parent)
+        check_file(path)
+    except NotAFileError as error:
+        raise DatabaseFailure(f"{schema.name} cannot be opened in {path.parent}: {error.strerror}") from error
     except OSError as error:
         raise DatabaseFailure(f"{schema.name} cannot be created in {path.parent}: {error.strerror}") from error
     try:
@@ -116,12 +120,16 @@ async def open_inline_database(
 
 
 def connect_read_only(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Connection:
-    """Connect to an existing database that nothing may be written to; raises what sqlite3 raises."""
+    """Connect to an existing database that nothing may be written to; raises what sqlite3 raises, and OSError."""
     return sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=busy_timeout_s)
 
 
 def read_only_uri(path: Path) -> str:
-    """What names a database that nothing may be written to (sqlite.org/uri.html), also for ATTACH."""
+    """What names a database that nothing may be written to (sqlite.org/uri.html), also for ATTACH.
+
+    Raises OSError for what is no file: SQLite would wait for the other end of a FIFO.
+    """
+    check_file(path)
     return f"{path.resolve().as_uri()}?mode=ro"
 
 

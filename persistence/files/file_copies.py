@@ -1,7 +1,6 @@
 """Copies of files, described by what is in them."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -9,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 
 from persistence.files.file_system import OsFile, OsFileSystem
+from persistence.files.regular import open_file
 
 COPY_BYTES: Final = 1_048_576
 SYNC_BYTES: Final = 33_554_432
@@ -36,11 +36,11 @@ def copy_file(
 ) -> CopiedFile:
     """Copy `source` to the new file `path` below `root`, 0600 and synced; in pieces, whatever its size.
 
-    At most `size_bytes` are copied. Neither end may be a symbolic link. `progress` is told how many bytes each piece
-    had. Raises OSError.
+    At most `size_bytes` are copied. Either end must be a file, not a link to one. `progress` is told how many bytes
+    each piece had. Raises OSError.
     """
     target = root / path
-    original = OsFile(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+    original = OsFile(open_file(source, follows_links=False))
     try:
         copy = OsFileSystem().create(target)
         try:

@@ -11,6 +11,8 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from persistence.files.regular import open_file
+
 T = TypeVar("T")
 
 Buffer = bytes | memoryview
@@ -157,7 +159,7 @@ def _after(buffers: Iterable[Buffer], written: int) -> list[Buffer]:
 
 
 class OsFileSystem:
-    """The operating system's files: 0600 in 0700, never written to through a symbolic link."""
+    """The operating system's files: 0600 in 0700, never written to through a symbolic link, and nothing but files."""
 
     def make_directory(self, path: Path) -> None:
         """Create `path` and its parents where missing; a new entry is durable before this returns."""
@@ -178,16 +180,15 @@ class OsFileSystem:
 
     def create(self, path: Path) -> OsFile:
         """Create a new file, 0600."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        return OsFile(os.open(path, flags, 0o600))
+        return OsFile(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, follows_links=False))
 
     def open(self, path: Path) -> OsFile:
         """Open an existing file for reading and writing."""
-        return OsFile(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+        return OsFile(open_file(path, os.O_RDWR, follows_links=False))
 
     def open_read_only(self, path: Path) -> OsFile:
         """Open an existing file for reading."""
-        return OsFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return OsFile(open_file(path, follows_links=True))
 
     def sync_directory(self, path: Path) -> None:
         """Call fsync on the folder."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from persistence.files.failures import DataDirectoryLocked
+from persistence.files.regular import open_file
 
 
 @contextmanager
@@ -16,8 +17,8 @@ def single_instance(data_directory: Path) -> Iterator[None]:
     The kernel lets go of it when the process ends, however it ends, so there is never a stale lock to remove. The file
     names the process that holds it, for people.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW  # what a link points at would be emptied
-    descriptor = os.open(data_directory / "lock", flags, 0o600)
+    # What a link points at would be emptied.
+    descriptor = open_file(data_directory / "lock", os.O_RDWR | os.O_CREAT, follows_links=False)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,6 +18,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from persistence.files.regular import open_file
+
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 FORMAT: Final = "v1"
@@ -114,7 +116,7 @@ def _decoded(text: str, source: str) -> bytes:
 
 
 def _read_private(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_file(path, follows_links=True)
     with os.fdopen(descriptor, "rb") as file:
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if mode & 0o077:

@@ -4,6 +4,7 @@ The manifest is written last, so a folder that has one is whole. Its paths are c
 directory has: whoever can change a backup must not be able to make `restore` write anywhere else.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ import msgspec
 
 from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import CopiedFile
+from persistence.files.regular import open_file
 from persistence.format.layout import DataLayout
 from persistence.journals.parts import is_part
 from persistence.keys.sealing import KEY_FILE
@@ -67,11 +69,12 @@ def encoded(manifest: Manifest) -> bytes:
 def read_manifest(folder: Path) -> Manifest:
     """Read a backup's manifest.
 
-    Raises BackupRefused for a folder that is no backup or a newer version's, StorageDamage for a changed manifest.
+    Raises BackupRefused for a folder that is no backup or a newer version's, StorageDamage for a changed manifest,
+    OSError for one that cannot be read or is no file.
     """
     path = folder / MANIFEST_FILE
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path, follows_links=False), "rb") as file:
             text = file.read(MANIFEST_BYTES_MAX)
     except (FileNotFoundError, NotADirectoryError):
         raise BackupRefused(f"{folder} is not a whole backup: it has no {MANIFEST_FILE}") from None
@@ -83,7 +86,7 @@ def read_manifest(folder: Path) -> Manifest:
                 f"reads up to {MANIFEST_VERSION}): restore it with that version"
             )
         manifest = msgspec.json.decode(text, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error
     paths = [file.path for file in manifest.files]
     wrong = [each for each in paths if each not in {*DATABASES, KEY_PATH} and not is_part(each)]

@@ -15,6 +15,7 @@ from persistence.databases.opening import open_inline_database
 from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import copy_file
 from persistence.files.lock import single_instance
+from persistence.files.regular import check_file
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.settings.storage import StorageSettings
@@ -88,9 +89,14 @@ def _copy_files(backup: Path, layout: DataLayout, manifest: Manifest, progress: 
     make_folders(layout, [Path(folder) for folder in sorted(folders)])
     for file in manifest.files:
         source = path_in(DataLayout(backup), file)
-        if not source.exists():
-            raise StorageDamage(f"{source} is missing, and the backup's manifest names it: use another backup")
-        copied = copy_file(source, layout.root, file.path, progress=add)
-        if copied != file:
+        try:
+            check_file(source, follows_links=False)
+            size_bytes = source.lstat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            raise StorageDamage(
+                f"{source} is missing, and the backup's manifest names it: use another backup"
+            ) from None
+        # What was put in its place may be larger than the disk, so its size is compared before anything is copied.
+        if size_bytes != file.size_bytes or copy_file(source, layout.root, file.path, progress=add) != file:
             raise StorageDamage(f"{source} was changed after the backup was made: use another backup")
     assert all((layout.root / name).is_file() for name in DATABASES), "a manifest without them is refused"

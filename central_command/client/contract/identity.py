@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from actors.envelopes.settings import SchemaSettings
+from persistence.files.regular import open_file
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _FILE_CHARS_MAX = 100
@@ -67,7 +68,7 @@ def _kept_id(path: Path) -> str:
     try:
         if not path.exists():
             _create(path)
-        with path.open(encoding="ascii", errors="replace") as file:
+        with os.fdopen(open_file(path, follows_links=True), encoding="ascii", errors="replace") as file:
             kept = file.read(_FILE_CHARS_MAX).strip()
     except OSError as error:
         raise IdentityError(f"Cannot keep an id in {path}: {error.strerror or error}.") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.contract.signing import Draft
+from persistence.files.regular import check_file
 
 _BUSY_TIMEOUT_S = 30.0
 _SCHEMA_VERSION = 1
@@ -188,12 +189,21 @@ def spool_path(environment: Mapping[str, str]) -> Path:
     return home / "central-command" / "spool.db"
 
 
+def check_spool(path: Path) -> None:
+    """Raise SpoolError when something that is no file stands at `path`: SQLite might wait for it for ever."""
+    try:
+        check_file(path)
+    except OSError as error:
+        raise SpoolError(f"The spool {path} cannot be opened: {error.strerror}.") from error
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the spool's file and give a new one its tables; for use by several threads, one at a time.
 
     Transactions are begun by the caller. Raises SpoolError for a file that is none, or of a later version.
     """
     connection: sqlite3.Connection | None = None
+    check_spool(path)
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.json_values import text_of
+from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.reader import Head, TranscriptReader, decode_json
 
 HEAD_BYTES_MAX = 1024 * 1024
@@ -43,7 +44,8 @@ def describe_unknown(path: Path) -> str:
 
 def read_head(path: Path) -> Head:
     """The beginning of `path`; raises OSError."""
-    with path.open("rb") as file:
+    with open_transcript(path) as file:
         start = file.read(HEAD_BYTES_MAX)
-    events = [value for line in start.splitlines()[:HEAD_LINES_MAX] if isinstance(value := decode_json(line), dict)]
+    lines = start.split(b"\n", HEAD_LINES_MAX)[:HEAD_LINES_MAX]
+    events = [value for line in lines if isinstance(value := decode_json(line), dict)]
     return Head(path.name, tuple(events), start.decode("utf-8", "replace"))

@@ -8,10 +8,10 @@ import re
 from typing import BinaryIO, ClassVar
 
 from central_command.client.contract.steps import JsonObject
+from central_command.client.transcripts.bounds import TEXT_BYTES_MAX
 from central_command.client.transcripts.gemini_chat import ChatSession, is_chat_record
 from central_command.client.transcripts.gemini_stream import StreamSession, is_stream_event
 from central_command.client.transcripts.reader import (
-    FILE_BYTES_MAX,
     Head,
     JsonLines,
     Steps,
@@ -73,9 +73,14 @@ def _begins_as_one_text(text: str) -> bool:
 
 
 def _one_text(file: BinaryIO) -> JsonObject | list[object] | None:
-    """The value of a file that is one JSON text over many lines; None, with the file at its start, for any other."""
-    first = file.readline(FILE_BYTES_MAX)
-    is_one_line = isinstance(decode_json(first), dict)
-    value = None if is_one_line else decode_json(first + file.read(FILE_BYTES_MAX))
+    """The value of a file that is one JSON text over many lines; None, with the file at its start, for any other.
+
+    None, too, for a text of more than TEXT_BYTES_MAX.
+    """
+    first = file.readline(TEXT_BYTES_MAX)
+    value = None
+    if not isinstance(decode_json(first), dict):
+        text = first + file.read(TEXT_BYTES_MAX + 1 - len(first))
+        value = decode_json(text) if len(text) <= TEXT_BYTES_MAX else None
     file.seek(0)
     return value if isinstance(value, dict | list) else None

@@ -1,12 +1,13 @@
 """What stands in an agent's events: every member may be missing or of another type, and nothing here raises."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, json_text
+from central_command.client.transcripts.reader import decode_json
 
 _MILLISECONDS_FROM = 10**12
+_COUNT_MAX = 2**53 - 1
 _TEXTS = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text", "Text"})
 _MEDIA = frozenset({"image", "document", "audio", "input_image", "local_image", "inlineData", "fileData"})
 
@@ -28,8 +29,8 @@ def visible_text(value: object) -> str:
 
 
 def count_of(value: object) -> int:
-    """The value if it is a positive integer, else 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    """The value if it is a positive integer that JavaScript could have counted to, else 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _COUNT_MAX else 0
 
 
 def object_of(value: object) -> JsonObject:
@@ -54,13 +55,10 @@ def seconds_of(value: object) -> float | None:
 
 
 def parsed_arguments(value: object) -> object:
-    """Arguments that a model wrote as JSON text, parsed; text that is no JSON object is `{"input": text}`."""
+    """Arguments that a model wrote as JSON text, read as a line is; text that is no object is `{"input": text}`."""
     if not isinstance(value, str):
         return {} if value is None else value
-    try:
-        parsed = json.loads(value, parse_constant=lambda _name: None)
-    except (ValueError, RecursionError):
-        parsed = None
+    parsed = decode_json(value.encode("utf-8", "surrogatepass"))
     return parsed if isinstance(parsed, dict) else {"input": value} if value else {}
 
 

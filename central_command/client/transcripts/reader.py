@@ -20,11 +20,13 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from central_command.client.contract.steps import JsonObject, Step, StepList
+from central_command.client.transcripts.bounds import VALUES_MAX, has_values_over
 
-LINE_BYTES_MAX = 64 * 1024 * 1024
-"""Longest line that is read; longer ones are counted as unreadable."""
+LINE_BYTES_MAX = 16 * 1024 * 1024
+"""Longest line that is read, in bytes; longer ones are counted as unreadable."""
 FILE_BYTES_MAX = 1024 * 1024 * 1024
-"""Largest session file that is read."""
+"""Largest session file that is read, in bytes."""
+_SKIPPED_BYTES = 65_536
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -39,10 +41,10 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
 
     `session_key` is the agent's own id of the session, empty when the file names none; `model` likewise.
     `started_s` and `ended_s` are seconds since the epoch, UTC, of the first and last step, None when the file holds
-    no times: its steps then stand at 0. `unreadable_lines` were no JSON objects, `skipped_sidechain_events` belong
-    to sub-agents whose work is not part of this session's steps. `settled_steps` is how many steps at the beginning
-    will be the same, in all their members, however much is yet written to the end of the file. `is_incomplete` says
-    that the file ends within a line.
+    no times: its steps then stand at 0. `unreadable_lines` were no JSON objects or too large,
+    `skipped_sidechain_events` belong to sub-agents whose work is not part of this session's steps. `settled_steps` is
+    how many steps at the beginning will be the same, in all their members, however much is yet written to the end of
+    the file. `is_incomplete` says that the file ends within a line.
     """
 
     session_key: str
@@ -112,6 +114,8 @@ class TranscriptReader(Protocol):
 class JsonLines:
     """The JSON objects of a file, one a line, and how many lines were none; blank lines are passed over.
 
+    A line that is longer than LINE_BYTES_MAX, or has more than VALUES_MAX values, counts as none.
+
     `unreadable` counts what has been iterated over so far. A last line that has no end yet and is no JSON object is
     still being written: it sets `is_incomplete` and is not counted. No beginning of an object is itself an object, so
     a last line that does parse is whole, whether or not its end has been written.
@@ -126,7 +130,7 @@ class JsonLines:
         while line := self._file.readline(LINE_BYTES_MAX + 1):
             if len(line) > LINE_BYTES_MAX:
                 while line and not line.endswith(b"\n"):
-                    line = self._file.readline(LINE_BYTES_MAX)
+                    line = self._file.readline(_SKIPPED_BYTES)
                 self.unreadable += 1
             elif not line.isspace():
                 value = decode_json(line)
@@ -139,7 +143,9 @@ class JsonLines:
 
 
 def decode_json(text: bytes) -> object:
-    """The value of a JSON text; None, which is no session either, for what is no JSON."""
+    """The value of a JSON text; None, which is no session either, for what is no JSON or has over VALUES_MAX values."""
+    if has_values_over(text, VALUES_MAX):
+        return None
     try:
         return _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

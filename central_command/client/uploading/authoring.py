@@ -12,8 +12,10 @@ from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import Unsigned
 from central_command.client.uploading.history import SourceState
+from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
+from central_command.process.steering import escaped
 
 _SESSION_KEY_CHARS_SHOWN = 8
 
@@ -32,11 +34,11 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 def work_for(survey: Survey, *, model: str) -> Work:
     """What is said of a file; `model` in place of the one that the file names, when it is not empty."""
     transcript = survey.transcript
-    chosen = (model or transcript.model)[: SchemaSettings().model_engine_chars_max]
+    chosen = escaped(model or transcript.model)[: SchemaSettings().model_engine_chars_max]
     key = transcript.session_key[:_SESSION_KEY_CHARS_SHOWN]
     return Work(
         source=survey.source,
-        path=str(survey.path.resolve()),
+        path=kept_path(survey.path.resolve()),
         provider=transcript.provider,
         model=chosen,
         agent_role="subagent" if transcript.is_subagent else "agent",

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.contract.signing import Draft
-from central_command.client.spool.records import SessionState, SpoolError, StoredSession
+from central_command.client.spool.records import SessionState, SpoolError, StoredSession, check_spool
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting
@@ -92,6 +92,7 @@ class _Bodies:
 @contextmanager
 def copied_history(path: Path, *, url: str) -> Iterator[History | None]:
     """What the spool at `path` knows of uploads, in a copy that is deleted again; None when there is no spool."""
+    check_spool(path)
     if not path.exists():
         yield None
         return

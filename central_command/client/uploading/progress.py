@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from central_command.client.delivering.deliverer import Waiting
-from central_command.client.delivering.posting import printable
+from central_command.process.steering import escaped
 
 _REFRESHES_PER_S = 4
 """Often enough to be seen to move; drawing costs milliseconds, which the upload itself could use."""
@@ -65,7 +65,7 @@ class Display:
 
     def file(self, name: str, *, size: int) -> "FileBar":
         """A bar for one file of `size` bytes, which is read first; leave it to take it away."""
-        return FileBar(self._progress, escape(printable(name)), size=size, is_shown=self._is_shown)
+        return FileBar(self._progress, escape(escaped(name)), size=size, is_shown=self._is_shown)
 
 
 class FileBar:

@@ -13,8 +13,10 @@ from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.reader import Transcript
 from central_command.client.uploading.history import ENDED_BY_SERVER, failure_of, state_of
+from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
 from central_command.client.uploading.timing import Placing
+from central_command.process.steering import escaped
 
 _SESSION_ID_CHARS = 41
 """Never cut, because other commands take it."""
@@ -42,7 +44,7 @@ def describe(transcript: Transcript, model: str) -> list[str]:
     if usage.output_tokens:
         lines[0] += f", which reported {usage.input_tokens:,} tokens read and {usage.output_tokens:,} written"
     if transcript.unreadable_lines:
-        lines.append(f"{transcript.unreadable_lines} unreadable line(s) left out")
+        lines.append(f"{transcript.unreadable_lines} unreadable line(s) left out: no JSON objects, or too large")
     if transcript.skipped_sidechain_events:
         lines.append(f"{transcript.skipped_sidechain_events} event(s) of sub-agents left out")
     if transcript.started_s is None:
@@ -63,7 +65,7 @@ def describe_shift(placing: Placing) -> str:
 
 def lines_of(report: FileReport) -> Iterable[str]:
     """The report of one file, as lines; a session's id stands in the table."""
-    yield f"{printable(str(report.path))}:"
+    yield f"{shown_path(report.path)}:"
     for note in report.notes:
         yield f"  {note}"
     for session in report.sessions:
@@ -97,7 +99,7 @@ def table_of(reports: Sequence[FileReport]) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("", overflow="fold")
     for report in reports:
-        name = Text(printable(report.path.name))
+        name = Text(escaped(report.path.name))
         for session in report.sessions:
             table.add_row(
                 name,
@@ -144,7 +146,7 @@ def plans_table(plans: Sequence[tuple[Path, Plan]]) -> Table:
         elif each.continues:
             kinds = f"{kinds or 'nothing but the end'}; goes on with an open session"
         table.add_row(
-            Text(printable(path.name)),
+            Text(escaped(path.name)),
             f"{each.sessions:,}",
             f"{each.envelopes:,}",
             f"{each.bytes:,}",

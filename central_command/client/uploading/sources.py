@@ -1,7 +1,7 @@
 """What `upload` and `watch` are given: files, folders and globs; and which agent wrote each file."""
 
-import glob
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,13 +9,15 @@ import msgspec
 
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.detection import describe_unknown, detect
+from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, TranscriptReader
+from central_command.client.uploading.searching import Unsearchable, expand, is_glob, walk
+from central_command.process.steering import escaped
 
 SUFFIXES = (".jsonl", ".json")
 """What a folder is searched for."""
 FILES_MAX = 100_000
 """More files than this at once are refused: their names are held in memory."""
-_GLOB_CHARACTERS = frozenset("*?[")
 
 
 class FileError(Exception):
@@ -31,22 +33,33 @@ class SourceError(Exception):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A file to upload; `named` says that it was named itself, so that not being a session is a failure."""
+    """A file to upload; `named` says that it was named itself, so that not being a session is a failure.
+
+    `problem` says, in a sentence, why it is not even looked at: it is a folder that cannot be searched.
+    """
 
     path: Path
     named: bool
+    problem: str | None = None
+
+    def checked(self) -> Path:
+        """The path; raises FileError when there is a problem."""
+        if self.problem is not None:
+            raise FileError(self.problem)
+        return self.path
 
 
 def find_files(names: Iterable[str]) -> list[Found]:
     """The files that `names` mean, each once, in order: a folder stands for all *.jsonl and *.json in and below it.
 
     A name that exists is taken as it is; one that does not is a glob when it has `*`, `?` or `[` (`**` for any depth).
-    Links to folders are not followed. Raises SourceError for a name that means nothing, and past FILES_MAX files.
+    Links to folders are not followed. What has such a name and is no file, and a folder that cannot be searched, is
+    among them, for its failure to be said. Raises SourceError for a name that means nothing, and past FILES_MAX files.
     """
-    found: dict[Path, Found] = {}
+    found: dict[str, Found] = {}
     for name in names:
         for each in _meant_by(name):
-            known = found.get(key := each.path.resolve())
+            known = found.get(key := os.path.realpath(each.path))
             if known is None or (each.named and not known.named):
                 found[key] = each
             if len(found) > FILES_MAX:
@@ -55,33 +68,48 @@ def find_files(names: Iterable[str]) -> list[Found]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The *.jsonl and *.json files in `folder` and below it, by name; folders that cannot be read are passed over."""
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            path = Path(parent) / name
-            if path.suffix in SUFFIXES and path.is_file():
-                yield path
+    """What has the name of a session file in `folder` and below it; folders that cannot be read are passed over."""
+    return (each for each in walk(folder, SUFFIXES) if isinstance(each, Path))
 
 
 def _meant_by(name: str) -> Iterator[Found]:
-    path = Path(name).expanduser()
-    if path.is_dir():
-        for each in files_below(path):
-            yield Found(each, named=False)
-    elif path.exists():
-        yield Found(path, named=True)
-    elif _GLOB_CHARACTERS & set(name):
-        matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 -- Path.glob takes no absolute pattern
-        if not matches:
-            raise SourceError(f"No file matches {name!r}.")
-        for match in matches:
-            if Path(match).is_dir():
-                yield from (Found(each, named=False) for each in files_below(Path(match)))
-            else:
-                yield Found(Path(match), named=False)
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # `~someone`; the shell knows such names, too, and better
+        path = Path(name)
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if is_glob(name):
+            yield from _matched_by(path, name)
+        elif isinstance(error, FileNotFoundError | NotADirectoryError) and not path.is_symlink():
+            raise SourceError(f"'{escaped(name)}' does not exist.") from error
+        else:
+            yield Found(path, named=True)  # reading it says why not
     else:
-        raise SourceError(f"{name!r} does not exist.")
+        yield from _in(path) if stat.S_ISDIR(mode) else (Found(path, named=True),)
+
+
+def _matched_by(pattern: Path, name: str) -> Iterator[Found]:
+    is_any = False
+    for each in expand(pattern):
+        is_any = True
+        if isinstance(each, Unsearchable):
+            yield Found(each.path, named=False, problem=each.problem)
+        elif os.path.isdir(each):  # noqa: PTH112 -- Path.is_dir raises for some
+            yield from _in(each)
+        else:
+            yield Found(each, named=False)
+    if not is_any:
+        raise SourceError(f"No file matches '{escaped(name)}'.")
+
+
+def _in(folder: Path) -> Iterator[Found]:
+    for each in walk(folder, SUFFIXES):
+        if isinstance(each, Unsearchable):
+            yield Found(each.path, named=False, problem=each.problem)
+        else:
+            yield Found(each, named=False)
 
 
 def reader_of(path: Path, provider: str | None) -> TranscriptReader:
@@ -92,7 +120,7 @@ def reader_of(path: Path, provider: str | None) -> TranscriptReader:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise FileError(f"the file is larger than {FILE_BYTES_MAX // 1024**2} MiB.")
-        path.open("rb").close()  # raises for what cannot be read; `detect` only says that it knows no agent
+        open_transcript(path).close()  # raises for what cannot be read; `detect` only says that it knows no agent
     except OSError as error:
         raise unreadable(error) from error
     if provider is not None:

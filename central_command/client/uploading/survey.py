@@ -13,8 +13,10 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.contract.steps import Step
+from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.reader import Reading, Transcript, TranscriptReader
 from central_command.client.uploading.history import DIGEST_BYTES, digest
+from central_command.client.uploading.names import kept_key, kept_path
 from central_command.client.uploading.sources import NoSessionError, reader_of, unreadable
 
 
@@ -33,7 +35,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
         Made of the agent's own id of the session, or of the path when there is none, and of the first step.
         """
-        whose = self.transcript.session_key or str(self.path.resolve())
+        whose = kept_key(self.transcript.session_key) or kept_path(self.path.resolve())
         return f"{self.transcript.provider}:{whose}:{self.digests[:DIGEST_BYTES].hex()}"
 
     def first(self, count: int) -> "Survey":
@@ -55,7 +57,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     def steps(self) -> Iterator[Step]:
         """Read the steps again. Raises FileError."""
         try:
-            with self.path.open("rb") as file:
+            with open_transcript(self.path) as file:
                 yield from islice(self.reader.read(file), len(self.times))
         except OSError as error:
             raise unreadable(error) from error
@@ -70,7 +72,7 @@ def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] =
     digests = bytearray()
     times = array("d")
     try:
-        with path.open("rb") as file:
+        with open_transcript(path) as file:
             reading = Reading(reader.read(file))
             for step in reading:
                 digests += digest(step)
@@ -80,6 +82,10 @@ def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] =
         raise unreadable(error) from error
     transcript = reading.transcript
     if not times:
-        lines = f" ({transcript.unreadable_lines} of its lines are not JSON)" if transcript.unreadable_lines else ""
+        lines = (
+            f" ({transcript.unreadable_lines} of its lines are no JSON objects, or too large)"
+            if transcript.unreadable_lines
+            else ""
+        )
         raise NoSessionError(f"the file holds no steps of a {transcript.provider} session{lines}.")
     return Survey(path=path, reader=reader, transcript=transcript, digests=bytes(digests), times=times)

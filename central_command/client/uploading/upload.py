@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from central_command.client.contract.identity import Identity
-from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import SpoolError, spool_path
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.authoring import Work
 from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import History, failure_of, is_unfinished, taken
+from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     Options,
@@ -122,7 +122,7 @@ class Uploader:
         """The report; None for a file of a folder that is no session."""
         path = found.path
         try:
-            size = path.stat().st_size
+            size = found.checked().stat().st_size
             async with self._budget.hold(size):
                 with display.file(path.name, size=size) as bar:
                     known = await self._threads.read(partial(survey, path, self._options.provider, on_read=bar.read))
@@ -215,14 +215,14 @@ def _dry_run(files: Sequence[Found], options: Options) -> int:
     with copied_history(spool_path(os.environ), url=options.url) as history:
         for found in files:
             try:
-                surveyed = survey(found.path, options.provider)
+                surveyed = survey(found.checked(), options.provider)
                 work = work_of(surveyed, options)
             except FileError as error:
                 if isinstance(error, NoSessionError) and not found.named:
                     passed_over += 1
                 else:
                     failed += 1
-                    click.echo(f"{printable(str(found.path))}: {error}", err=True)
+                    click.echo(f"{shown_path(found.path)}: {error}", err=True)
                 continue
             known = history if options.resume else None
             plans.append((found.path, plan(known, work, surveyed, now_s=time.time())))

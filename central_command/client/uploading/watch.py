@@ -22,7 +22,6 @@ import trio
 from central_command.client.contract.chunking import CHUNK_STEPS_MAX
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.deliverer import Waiting
-from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import SpoolError, StoredSession
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.authoring import Work
@@ -36,6 +35,7 @@ from central_command.client.uploading.history import (
     state_of,
     taken,
 )
+from central_command.client.uploading.names import path_of, shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     Options,
@@ -48,6 +48,8 @@ from central_command.client.uploading.options import (
 )
 from central_command.client.uploading.sources import FILES_MAX, FileError, NoSessionError, files_below
 from central_command.client.uploading.survey import Survey, survey
+from central_command.process.paths import PathTo
+from central_command.process.steering import escaped
 
 _READING_SHARE = 20
 """A file is read again only after so many times as long as its last reading took: at most 5 % of one core a file."""
@@ -194,7 +196,7 @@ class Watcher:
             closed = not is_unfinished(session) and (old is None or is_unfinished(old))
             if not steps and not closed:
                 continue
-            text = f"{printable(path.name)}: {steps} more step(s) in {session.session_id}"
+            text = f"{escaped(path.name)}: {steps} more step(s) in {session.session_id}"
             if old is None and (continues := state_of(session).continues):
                 text += f", which goes on from {continues}"
             if closed:
@@ -215,7 +217,7 @@ class Watcher:
                     await self._feeder.feed(work, None, close=True, on_wait=self._say_waiting)
                     self._tell(path, before, self._history.sessions(work.source))
             except (NotSentError, SpoolError) as error:
-                self._say(f"{printable(str(path))}: not delivered: {error}")
+                self._say(f"{shown_path(path)}: not delivered: {error}")
 
     def _left_by_earlier_runs(self) -> dict[Path, StoredSession]:
         """The sessions of files in the folders that are not closed and that no other program is sending, by file."""
@@ -224,7 +226,7 @@ class Watcher:
             self._history.spool.release(session.session_id)
             if session.source is None:
                 continue
-            path = Path(state_of(session).path)
+            path = path_of(state_of(session).path)
             if any(folder in path.parents for folder in self._folders):
                 found[path] = session
         return found
@@ -232,7 +234,7 @@ class Watcher:
     def _complain(self, path: Path, followed: _Followed, problem: str) -> None:
         if problem != followed.last_problem:
             followed.last_problem = problem
-            self._say(f"{printable(str(path))}: not delivered: {problem}")
+            self._say(f"{shown_path(path)}: not delivered: {problem}")
 
     def _say_waiting(self, waiting: Waiting) -> None:
         if waiting.attempt == 1:
@@ -280,7 +282,7 @@ async def _run(
     metavar="DIR...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=PathTo("folder", must_exist=True),
 )
 @server_options
 @click.option(

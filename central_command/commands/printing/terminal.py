@@ -12,8 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-# C0 but tab and newline, DEL and C1, direction overrides and isolates, line and paragraph separators, byte order mark.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+from central_command.process.steering import STEERING_IN_BLOCKS
+
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
 
 
@@ -25,12 +25,15 @@ def console() -> Console:
 
 def clean(text: str) -> str:
     """`text` with every character that steers a terminal replaced by U+FFFD; tabs become spaces."""
-    return _STEERING.sub("\ufffd", text.replace("\r\n", "\n").expandtabs(4))
+    return STEERING_IN_BLOCKS.sub("\ufffd", text.replace("\r\n", "\n").expandtabs(4))
 
 
 def clean_json(line: str) -> str:
-    """JSON text for a terminal: steering characters, which can only stand inside its strings, as escapes."""
-    return _STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
+    """JSON text that means the same: steering characters, which can only stand inside its strings, as escapes.
+
+    Also for what goes to another program: `| head` and `| less -R` end on a terminal.
+    """
+    return STEERING_IN_BLOCKS.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
 
 
 def words(name: str) -> str:

@@ -1,6 +1,7 @@
 """hypercorn's configuration, made from the settings, with what hypercorn does not have."""
 
 import logging
+import os
 import ssl
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypercorn.config import Config
 
 from central_command.http.connections.repeated import AnswerHeads
 from central_command.http.settings import HttpSettings, HttpSettingsError
+from persistence.files.regular import open_file
 
 _H2_STREAMS_MAX = 32
 
@@ -58,7 +60,7 @@ def _set_tls(config: ServerConfig, settings: HttpSettings) -> None:
         raise HttpSettingsError(f"TLS needs both http.tls_certificate and http.tls_key, but {absent} is not set.")
     for name, path in (("http.tls_certificate", certificate), ("http.tls_key", key)):
         try:
-            Path(path).read_bytes()
+            os.close(open_file(Path(path), follows_links=True))
         except OSError as problem:
             raise HttpSettingsError(f"{name}: {path} cannot be read: {problem.strerror}.") from problem
     config.certfile, config.keyfile = certificate, key

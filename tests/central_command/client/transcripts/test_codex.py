@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from central_command.client.contract.chunking import encode_step
 from central_command.client.contract.steps import TOKEN_COUNT_MAX
+from central_command.client.transcripts import reader
 from central_command.client.transcripts.codex import CodexReader
 from central_command.client.transcripts.reader import Usage
 from tests.central_command.client.transcripts.whole import Whole, whole
@@ -239,6 +241,24 @@ def test_whether_a_call_failed_is_read_from_its_output(output: Any, kind: str) -
     """From the program's own lines above the output, never from what a command printed."""
     step = read(line("response_item", type="function_call_output", call_id="a", output=output)).steps[0]
     assert (step.type, step.is_error) == (kind, True if kind == "error" else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ('{"a":1e400,"b":NaN,"c":1.0}', {"a": None, "b": None, "c": 1}),
+        ('{"a":"\ud83d"}', {"a": "\ud83d"}),
+        *((text, {"input": text}) for text in ("[1]", "{", f'{{"a":{"9" * 5_000}}}', f'{{"a":[{"1," * 20}1]}}')),
+    ],
+)
+def test_arguments_that_are_a_text_of_their_own_are_read_as_lines_are(
+    text: str, arguments: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same numbers and bounds, so that every step can be written."""
+    monkeypatch.setattr(reader, "VALUES_MAX", 20)
+    step = read(line("response_item", type="function_call", name="shell", call_id="a", arguments=text)).steps[0]
+    assert step.arguments == arguments
+    assert encode_step(step)
 
 
 @given(JSON_VALUES, st.sampled_from(["response_item", "event_msg", "session_meta", "turn_context", "x"]))

@@ -1,5 +1,6 @@
 """Files, folders and globs: what each means, once and in order; and what cannot be read is said in a sentence."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,31 @@ def test_what_means_nothing_is_said(tree: Path) -> None:
         find_files([str(tree / "gone.jsonl")])
     with pytest.raises(SourceError, match="No file matches"):
         find_files([str(tree / "*.nothing")])
+
+
+def test_what_has_the_name_of_a_session_and_is_no_file_is_found_and_refused(tree: Path) -> None:
+    """So that it is said; a link that leads nowhere or to itself, too."""
+    os.mkfifo(tree / "deep" / "fifo.jsonl")
+    (tree / "deep" / "loop.jsonl").symlink_to("loop.jsonl")
+    (tree / "deep" / "gone.jsonl").symlink_to("nowhere")
+    names = ["deep/fifo.jsonl", "deep/gone.jsonl", "deep/loop.jsonl"]
+    assert found(tree, "deep") == [(name, False) for name in names] + [("deep/er/c.jsonl", False)]
+    assert found(tree, *names) == [(name, True) for name in names]
+    for name, problem in zip(names, ("a FIFO stands", "No such file", "Too many levels"), strict=True):
+        with pytest.raises(FileError, match=f"cannot be read: {problem}"):
+            survey(tree / name, None)
+
+
+def test_a_folder_that_cannot_be_searched_is_found_with_its_problem(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And whoever asks for its path hears why there is none."""
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scandir(path / "nothing"))
+    (closed,) = find_files([str(tree)])
+    with pytest.raises(FileError, match="it cannot be searched: No such file"):
+        closed.checked()
+    assert Found(tree, named=True).checked() == tree
 
 
 def test_the_number_of_files_is_bounded(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
