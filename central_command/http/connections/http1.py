@@ -8,7 +8,8 @@ way they took (`tests/differential/` compares them):
   9.6).
 - What is wrong with a body comes to the application in its place behind the body's bytes. A request that is refused for
   its head is refused all the same; where the body was wanted, the answer is the 400 or 431 of this protocol.
-- A client that ends its side behind whole requests is answered, for `half_closed_s`; then it counts as gone.
+- A client that ends its side behind whole requests is answered, for `half_closed_s`; then it counts as gone. (What is
+  answered in place is never given up: there nobody reads while an answer is made.)
 - 100 Continue goes out when the application wants the body, and then always. An answer that comes instead of it closes
   the connection, because whether the body still follows is the client's choice (RFC 9110, section 10.1.1).
 """
