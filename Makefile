@@ -5,6 +5,7 @@ SEQUENCES ?= 20000
 JOBS ?= 2
 MUTANTS ?= 300
 MINUTES ?= 60
+HOSTILE_DURATION_S ?= 60
 BENCHMARKS := ingest batch requests pauses scaling memory connections embed_served upload
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: serve test check format lock clean simulate differential mutants soak audit bench bench-compare
+.PHONY: serve test check format lock clean simulate differential mutants soak hostile audit bench bench-compare
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.runtime ## run the server with its embedded defaults
@@ -43,6 +44,10 @@ mutants: $(VENV)/.dev ## small changes to the core, each of which some test must
 soak: $(VENV)/.dev ## published clients, attacks, kills and verify at once: make soak MINUTES=60
 	mkdir -p build
 	$(BIN)/python -m tests.hostile.soak --minutes $(MINUTES) --json build/soak.json
+
+hostile: $(VENV)/.dev ## attacks that take from others, a minute each instead of some seconds
+	HOSTILE_DURATION_S=$(HOSTILE_DURATION_S) $(BIN)/python -m pytest tests/hostile/test_announced_bodies.py \
+		tests/hostile/test_abandoned_bodies.py tests/hostile/test_one_nat.py
 
 audit: $(VENV)/.dev ## known vulnerabilities of the locked dependencies; a warning when offline
 	$(BIN)/python .ci/audit requirements.lock

@@ -97,6 +97,11 @@ class Service:
         self._jumps.observe()  # the time of an opening is judged by the steps after it
         return await self._directory.ask(message.session_id, message)
 
+    async def is_open(self, session_id: str) -> bool:
+        """Whether a session takes envelopes, as its row says: no actor is activated for the question."""
+        row = await self._storage.registry.one(session_id)
+        return row is not None and not row.closed
+
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one envelope in: the answer comes after it is on disk."""
         [outcome] = await self.ingest_many(envelope.session_id, (envelope,))

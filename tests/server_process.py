@@ -116,6 +116,14 @@ class ServerProcess:
         assert self._process is not None, "the server is not running"
         return self._process
 
+    @property
+    def rss_anon_mib(self) -> float:
+        """Its memory that is no file's, in MiB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) / 1_024
+        raise AssertionError("the process has no RssAnon")
+
     def start(self) -> None:
         """Start it, and return when it serves; raises ServerFailedError when it ends instead."""
         assert self._process is None, "the server is running"

@@ -87,7 +87,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     is not text is given as its JSON text, which names no type. `attestation` is None when it is absent or not an object
     with a text `session_hmac` and an integer `sequence`. Lone surrogates in these texts are U+FFFD, so that all of them
     can be encoded. `members` are the top-level members in the order of the body, no two of the same name. `facts` is
-    what the `known` of `read_envelope` found in it.
+    what the `known` of `read_envelope` found in it. `permit` is for whoever counts the memory of bodies: it is
+    dropped with the envelope, and nothing here looks at it.
     """
 
     body: bytes
@@ -96,6 +97,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     attestation: Attestation | None
     members: tuple[Member, ...]
     facts: object | None = None
+    permit: object | None = None
 
     def __repr__(self) -> str:
         sequence = None if self.attestation is None else self.attestation.sequence
@@ -165,6 +167,7 @@ def read_envelope(
     nesting_max: int,
     members_max: int = MEMBERS_STORED_MAX,
     known: Callable[[bytes], object | None] | None = None,
+    permit: object | None = None,
 ) -> Envelope | Refusal:
     """Read `body`, or say in one sentence why it is no envelope (codes: the 400 group of `RefusalCode`).
 
@@ -175,7 +178,7 @@ def read_envelope(
     twice is refused, however its name is spelt.
 
     `known` may decode a body whole: what it returns for one, unless None, vouches that the body is UTF-8 and nests no
-    deeper than `nesting_max`, which is then not looked at again.
+    deeper than `nesting_max`, which is then not looked at again. The envelope carries `permit`.
     """
     facts = None if known is None or body.startswith(_BYTE_ORDER_MARK) else known(body)
     values = _values(body) if facts is None else decode(_OBJECT, body)
@@ -199,6 +202,7 @@ def read_envelope(
         attestation=_attestation(values.get("attestation")),
         members=members,
         facts=facts,
+        permit=permit,
     )
 
 

@@ -24,4 +24,5 @@ class SchemaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     team_size_max: PositiveInt = 50
     groove_version_chars_max: PositiveInt = 20
     nesting_max: Annotated[int, msgspec.Meta(ge=8, le=200)] = 64
+    nesting_hard_max: Annotated[int, msgspec.Meta(ge=8, le=200)] = 200
     members_max: Annotated[int, msgspec.Meta(ge=16, le=10_000)] = 64

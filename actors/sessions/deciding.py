@@ -123,7 +123,7 @@ def _resend(case: _Case) -> Answer | Inquiry | None:
     earlier = case.standing.earlier
     if earlier is None or not case.standing.has_keys:
         return None
-    signed = _is_signed(case.found)
+    signed = _is_signed(case)
     if isinstance(signed, Inquiry):
         return signed
     return Answer(earlier) if signed else None
@@ -155,7 +155,7 @@ def _envelope_limit(case: _Case) -> Answer | None:
 
 
 def _hmac(case: _Case) -> Answer | Inquiry | None:
-    signed = _is_signed(case.found)
+    signed = _is_signed(case)
     if isinstance(signed, Inquiry):
         return signed
     if signed:
@@ -200,12 +200,15 @@ _STATUS_REASONS = {
 }
 
 
-def _is_signed(found: Found) -> bool | Inquiry:
-    """Whether the HMAC is that of either text: as received, or else as ECMAScript would write it."""
+def _is_signed(case: _Case) -> bool | Inquiry:
+    """Whether the HMAC is that of either text: as received, or else, if that is not too much, as ECMAScript writes."""
+    found = case.found
     if found.signed_as_received is None:
         return Inquiry.SIGNED_AS_RECEIVED
     if found.signed_as_received:
         return True
+    if len(case.envelope.body) > case.sessions.rewritten_bytes_max:
+        return False
     return Inquiry.SIGNED_AS_CANONICAL if found.signed_as_canonical is None else found.signed_as_canonical
 
 

@@ -21,6 +21,7 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     activation_wait_s: PositiveSeconds = 2.0
     mailbox_messages_max: PositiveInt = 128
     inline_bytes_max: PositiveInt = 262_144
+    rewritten_bytes_max: PositiveInt = 5_242_880
     passivate_after_s: PositiveSeconds = 300.0
     abandon_after_h: PositiveSeconds = 24.0
     abandon_sweep_s: PositiveSeconds = 300.0

@@ -4,10 +4,8 @@ import logging
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
 
 import trio
-from hypercorn.typing import HTTPScope
 from quart import Response, request
 from quart.globals import request_ctx
 from quart_trio import QuartTrio
@@ -19,13 +17,13 @@ from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
 from central_command.http.endpoints.health import health_routes
-from central_command.http.endpoints.ingest import EnvelopeReader, direct_routes, ingest_endpoint
+from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader
-from central_command.http.requests.direct import StreamEndpoint
-from central_command.http.requests.exchange import PROBE_PATHS, Edge
+from central_command.http.requests.direct import DirectEndpoint
+from central_command.http.requests.exchange import Edge
 from central_command.http.requests.limits import AddressLimits
 from central_command.http.requests.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
 from central_command.http.requests.request_log import RequestLog, printable
@@ -81,14 +79,14 @@ def create_app(
     app.url_map.merge_slashes = False  # a redirect would not be JSON, and no client follows it
     replies = Replies(settings)
     reader = Reader(settings, replies)
-    limits = AddressLimits(settings, embed_paths=EMBED_PATHS) if settings.limits_enabled else None
-    embed = embedding_endpoint(embedder, reader, replies, settings, limits)
-    read = EnvelopeReader(schema, clock)
-    direct = {INGEST_PATH: ingest_endpoint(gateway, replies, read)}
-    streaming: dict[str, StreamEndpoint] = {
-        BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, limits),
+    limits = AddressLimits(settings, embed_paths=EMBED_PATHS)
+    embed = embedding_endpoint(embedder, reader, replies, settings)
+    read = EnvelopeIntake(gateway, EnvelopeReader(schema, clock), inline_bytes_max=settings.body_bytes_max)
+    direct: dict[str, DirectEndpoint] = {
+        INGEST_PATH: ingest_endpoint(gateway, replies, read),
         **dict.fromkeys(EMBED_PATHS, embed),
     }
+    streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read)}
     for routes in (
         session_routes(gateway, reader, replies, schema),
         direct_routes([*direct, *streaming]),
@@ -98,11 +96,10 @@ def create_app(
     ):
         app.register_blueprint(routes)
     _answer_preflights(app, settings)
-    if limits is not None:
-        _limit_by_address(app, limits)
     _match_exactly(app)
     _answer_errors(app)
-    app.asgi_app = Edge(app.asgi_app, settings, RequestLog(clock), direct, limits, streaming)  # type: ignore[method-assign] # as Quart documents
+    edge = Edge(app.asgi_app, gateway, settings, RequestLog(clock), direct, limits, streaming)
+    app.asgi_app = edge  # type: ignore[method-assign] # as Quart documents
     return app
 
 
@@ -133,17 +130,6 @@ def _headers_of_openai(asked: Headers) -> str:
     """
     names = asked.get("Access-Control-Request-Headers", "").lower().split(",")
     return ", ".join([CONTENT_TYPE, *(name for each in names if OPENAI_HEADER.fullmatch(name := each.strip()))])
-
-
-def _limit_by_address(app: QuartTrio, limits: AddressLimits) -> None:
-    """Count each request by its client's address, but for probes."""
-
-    @app.before_request
-    async def limit() -> Response | None:
-        if request.path in PROBE_PATHS:
-            return None
-        found = limits.take(cast("HTTPScope", request.scope), request.path)
-        return None if found is None else problem(request.path, found).response()
 
 
 def _match_exactly(app: QuartTrio) -> None:

@@ -24,6 +24,10 @@ class Gateway(Protocol):
         """Open a session, or answer a resend of the same opening."""
         ...
 
+    async def is_open(self, session_id: str) -> bool:
+        """Whether a session takes envelopes, as far as is known without waking it; some of a second may be missing."""
+        ...
+
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one envelope in: the answer comes after it is on disk."""
         ...

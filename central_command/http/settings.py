@@ -48,12 +48,18 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     body_bytes_max: PositiveInt = 5_242_880
     """Bytes of one request's body (contract, "5mb"); more is answered with 413."""
+    body_bytes_hard_max: PositiveInt = 33_554_432
+    """Bytes of one envelope's body from a session that is open (decisions, "An authentic session's envelope"): 413."""
+    large_bodies_max: PositiveInt = 4
+    """Bodies over `body_bytes_max` held in memory at once; one more is refused with 503."""
     batch_lines_max: PositiveInt = 64
     """Envelopes in one batch; `body_bytes_max` bounds their bytes. More is answered with 400."""
     body_timeout_s: PositiveSeconds = 30.0
     """Seconds that a body may take to arrive; more is answered with 408."""
     bodies_bytes_max: PositiveInt = 268_435_456
-    """Bytes of all bodies held in memory at once; past it a body is refused with 503."""
+    """Bytes of all bodies held in memory at once, until nothing of them waits any more; past it 503."""
+    share_per_address: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.25
+    """Share of what others leave free (connections, requests, bodies, large bodies) that one address may hold."""
     requests_in_flight_max: PositiveInt = 1_024
     """Requests handled at once; one more is answered with 503."""
     linger_s: PositiveSeconds = 2.0
@@ -69,11 +75,15 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limits_enabled: bool = True
     """Whether requests are limited by address; off only for load tests."""
     requests_per_minute: PositiveInt = 100
-    """Requests of one address in a minute, without `/v1/embed` (contract, "Per-IP")."""
+    """Requests of one address at once, all of which come back in a minute, without `/v1/embed` (contract, "Per-IP")."""
     requests_per_hour: PositiveInt = 1_000
-    """Requests of one address in an hour, without `/v1/embed` (contract, "Per-IP")."""
+    """The same in an hour (contract, "Per-IP"). In both, accepted envelopes are given back."""
+    session_requests_per_hour: PositiveInt = 64
+    """Requests of a session that was opened or accepted on an address, before they count for all on that address."""
+    known_sessions_max: PositiveInt = 100_000
+    """Sessions with such a budget; past it the one not heard of for longest is forgotten."""
     embed_requests_per_minute: PositiveInt = 1_000
-    """Requests of one address to `/v1/embed` in a minute: one client's start alone takes 46."""
+    """Requests of one address to `/v1/embed` at once, and in a minute: one client's start alone takes 46."""
     embed_requests_per_hour: PositiveInt = 10_000
     """Requests of one address to `/v1/embed` in an hour."""
     addresses_max: PositiveInt = 100_000

@@ -299,6 +299,9 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
     ordered = (
         ("http.body_bytes_max", "http.bodies_bytes_max"),
         ("http.body_bytes_max", "storage.journal_queue_bytes_max"),
+        ("http.body_bytes_max", "http.body_bytes_hard_max"),
+        ("http.body_bytes_hard_max", "storage.journal_queue_bytes_max"),
+        ("schema.nesting_max", "schema.nesting_hard_max"),
         ("http.daily_days_default", "http.daily_days_max"),
         ("http.leaderboard_limit_default", "http.leaderboard_limit_max"),
         ("storage.quota_warning_bytes", "storage.quota_bytes"),

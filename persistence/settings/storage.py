@@ -19,7 +19,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     quota_warning_bytes: PositiveInt = 40_000_000_000
     free_bytes_min: Annotated[int, msgspec.Meta(ge=0)] = 100_000_000
     journal_queue_lines_max: PositiveInt = 4_096
-    journal_queue_bytes_max: PositiveInt = 67_108_864
+    journal_queue_bytes_max: PositiveInt = 75_497_472
     journal_batch_bytes_max: PositiveInt = 8_388_608
     free_space_check_s: PositiveSeconds = 1.0
     recovery_batch_bytes_max: PositiveInt = 16_777_216

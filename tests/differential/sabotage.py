@@ -15,6 +15,7 @@ from central_command.http.connections.received import Received
 from central_command.http.connections.repeated import AnswerHeads, RepeatedHead
 from central_command.http.connections.strict_parsing import StrictConnection
 from central_command.http.requests.exchange import Edge
+from central_command.http.requests.limits import FREE, Charge
 
 
 def _octal_length() -> Any:
@@ -54,10 +55,13 @@ def _connection_varies() -> Any:
 def _unlimited_in_place() -> Any:
     """What is answered in place does not count against its address."""
 
-    async def unlimited(edge: Edge, scope: Any, body: bytes, write: Any) -> Any:
-        path = scope["path"]
-        streaming = edge.streaming.get(path)
-        return await (edge.direct[path](body) if streaming is None else streaming(scope, write, body))
+    answer = Edge.answer_in_place
+
+    async def unlimited(edge: Edge, visit: Any, body: bytes, write: Any) -> Any:
+        if isinstance(visit._charge, Charge):
+            visit._charge.give_back()
+        visit._charge = FREE
+        return await answer(edge, visit, body, write)
 
     return mock.patch.object(Edge, "answer_in_place", unlimited)
 

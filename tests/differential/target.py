@@ -79,6 +79,11 @@ class StubGateway:
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes]] = []
 
+    async def is_open(self, session_id: str) -> bool:
+        """Most are."""
+        await trio.lowlevel.checkpoint()
+        return session_id != "none"
+
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one in, or refuse it, by its session."""
         self.asked.append(("ingest", envelope.body))
@@ -166,7 +171,7 @@ class Target:
         assert isinstance(edge, Edge)
         self._edge: Any = edge
         for budget in self._budgets():  # else the seconds that a 429 names are those that a sequence took
-            budget._clock = budget._windows._clock = lambda: 0.0
+            budget._clock = lambda: 0.0
         self._app = wrap_app(app, 0, "asgi")
         self._config = hypercorn_config(HTTP)
         self._is_answered_in_place = edge.is_answered_in_place
@@ -184,7 +189,8 @@ class Target:
         """Deliver a sequence on a connection of its own and return what came of it; `seed` orders the tasks."""
         self._edge.is_answered_in_place = self._is_answered_in_place if shortcut else lambda scope: False
         for budget in self._budgets():
-            budget._windows.reset()
+            budget._buckets.clear()
+        self._edge.limits._sessions_at.clear()
         self._gateway.asked = []
         self._log.lines, self._log.failures = [], []
         with self._logging(), seeded_scheduling(seed):
@@ -195,12 +201,13 @@ class Target:
         asked = tuple(_sorted_batches(self._gateway.asked))
         lines = tuple(sorted(self._log.lines))  # a line is written when its task gets a turn after its answer
         held = self._edge.admission.statistics()
-        if held.requests_in_flight or held.bodies_bytes:
+        if held.requests_in_flight or held.bodies_bytes or held.large_bodies:
             self._log.failures.append(f"still held: {held}")
         return Transcript(answers, rest, closed, asked, lines, tuple(self._log.failures))
 
-    def _budgets(self) -> tuple[Any, Any]:
-        return self._edge.limits._general, self._edge.limits._embed
+    def _budgets(self) -> tuple[Any, Any, Any]:
+        limits = self._edge.limits
+        return limits._general, limits._embed, limits.sessions
 
     @contextmanager
     def _logging(self) -> Iterator[None]:

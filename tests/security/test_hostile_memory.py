@@ -23,14 +23,6 @@ from tests.signing_client import SigningClient, dumps
 MIB = 1_048_576
 
 
-def rss_anon_mib(server: ServerProcess) -> float:
-    """The server's memory that is no file's."""
-    for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1_024
-    raise AssertionError("the process has no RssAnon")
-
-
 def http_with(**settings: int) -> dict[str, str]:
     """The environment that sets these in `[http]`."""
     return {f"CENTRAL_COMMAND__HTTP__{name.upper()}": str(value) for name, value in settings.items()}
@@ -62,11 +54,11 @@ def many(port: int, count: int) -> Iterator[list[socket.socket]]:
 def test_idle_connections_are_bounded_in_number_and_in_memory(tmp_path: Path) -> None:
     """Past `connections_max` they are closed at once; those inside cost little, and leave the server in order."""
     with ServerProcess(tmp_path / "data", settings=http_with(connections_max=200)) as server:
-        before = rss_anon_mib(server)
+        before = server.rss_anon_mib
         with many(server.port, 300) as connections:
             wait_until(lambda: closed_of(connections) >= 100, "the connections past the bound are still open")
             assert closed_of(connections) == 100
-            assert rss_anon_mib(server) - before < 60, "17 KiB each were measured"
+            assert server.rss_anon_mib - before < 60, "17 KiB each were measured"
         wait_until(lambda: _answers(server), "no place is free after they have gone")
         assert server.terminate() == 0
 
@@ -82,7 +74,7 @@ def test_bodies_that_come_slowly_are_bounded_together(tmp_path: Path) -> None:
     """60 clients announce 5 MB each and send it a piece at a time: 300 MB would come together; 8 MiB are held."""
     total = 8 * MIB
     with ServerProcess(tmp_path / "data", settings=http_with(bodies_bytes_max=total, linger_s=1)) as server:
-        before = peak = rss_anon_mib(server)
+        before = peak = server.rss_anon_mib
         with many(server.port, 60) as connections:
             for connection in connections:
                 head = f"POST {INGEST} HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n"
@@ -95,7 +87,7 @@ def test_bodies_that_come_slowly_are_bounded_together(tmp_path: Path) -> None:
                     if (answer := _sent(connection)) is not None:
                         waiting.discard(connection)
                         answers.append(answer)
-                peak = max(peak, rss_anon_mib(server))
+                peak = max(peak, server.rss_anon_mib)
             assert not waiting, "some were neither answered nor dropped"
         assert any(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
         assert peak - before < 120, "8 MiB of bodies, and what connections cost"
@@ -122,12 +114,12 @@ def _sent(connection: socket.socket) -> bytes | None:
 def test_a_body_in_the_smallest_pieces_costs_no_multiple_of_its_size(tmp_path: Path) -> None:
     """Chunks of two bytes each: what is held counts as what it takes, about."""
     with ServerProcess(tmp_path / "data") as server:
-        before = rss_anon_mib(server)
+        before = server.rss_anon_mib
         with connect(server.port) as connection:
             connection.sendall(f"POST {INGEST} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
             for _ in range(20):
                 connection.sendall(b"2\r\nxx\r\n" * 5_000)
-            held = rss_anon_mib(server) - before
+            held = server.rss_anon_mib - before
             connection.sendall(b"0\r\n\r\n")
             assert connection.recv(65_536).startswith(b"HTTP/1.1 400 ")
         assert held < 60
@@ -138,7 +130,7 @@ def test_a_body_in_the_smallest_pieces_costs_no_multiple_of_its_size(tmp_path: P
 def test_what_http_allows_beside_a_body_is_bounded(tmp_path: Path, endless: str) -> None:
     """An endless chunk extension or trailer ends with a refusal or the body's time, and never fills memory."""
     with ServerProcess(tmp_path / "data", settings=http_with(body_timeout_s=2, linger_s=1)) as server:
-        before = rss_anon_mib(server)
+        before = server.rss_anon_mib
         with connect(server.port) as connection:
             connection.sendall(f"POST {INGEST} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
             head, _ = endless.split("{}")
@@ -150,7 +142,7 @@ def test_what_http_allows_beside_a_body_is_bounded(tmp_path: Path, endless: str)
             except ConnectionError:
                 pass
             received_until_closed(connection)
-            assert rss_anon_mib(server) - before < 60
+            assert server.rss_anon_mib - before < 60
         assert server.get("/health").status == 200
 
 
@@ -167,9 +159,9 @@ def test_open_sessions_that_do_nothing_cost_little(tmp_path: Path) -> None:
                 assert request(connection, "POST", OPEN, dumps(client.opening(**changes)).encode()).status == 200
 
         open_until(0, 100)
-        before = rss_anon_mib(server)
+        before = server.rss_anon_mib
         open_until(100, 600)
-        assert rss_anon_mib(server) - before < 40, "10 KiB each were measured"
+        assert server.rss_anon_mib - before < 40, "10 KiB each were measured"
         connection.close()
 
 

@@ -80,7 +80,10 @@ def test_nothing_secret_is_compared_with_an_operator() -> None:
 
 
 def test_nothing_runs_what_it_reads() -> None:
-    """No evaluation, no pickles, no other programs, no temporary names that someone else can take."""
+    """No evaluation, no pickles, no other programs, no temporary names that someone else can take.
+
+    One module calls the C library: to have its allocator return memory, with no argument from anywhere.
+    """
     found = []
     for path, tree in sources():
         for node in ast.walk(tree):
@@ -90,7 +93,7 @@ def test_nothing_runs_what_it_reads() -> None:
                 found.append(f"{path}: {node.module}")
             elif isinstance(node, ast.Call) and FORBIDDEN_CALLS.fullmatch(ast.unparse(node.func)):
                 found.append(f"{path}: {ast.unparse(node.func)}")
-    assert found == []
+    assert found == ["central_command/process/allocator.py: ctypes"]
 
 
 def test_randomness_that_anything_relies_on_is_the_system_s() -> None:

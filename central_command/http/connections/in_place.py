@@ -15,7 +15,7 @@ from hypercorn.events import Event, RawData
 
 from central_command.http.connections.repeated import AnswerHeads, RepeatedHead
 from central_command.http.connections.timer import ConnectionTimer
-from central_command.http.requests.exchange import Edge
+from central_command.http.requests.exchange import Edge, Visit
 
 _REST_OF_BODY_S_MAX = 1.0
 """Longer than this, a body is waited for in the ordinary way, with that way's bounds and answers."""
@@ -69,17 +69,18 @@ class InPlace:
             if found is None:
                 break
             body_start, length, scope = found
-            if not self._edge.enter_in_place(length):
+            visit = self._edge.enter_in_place(scope, length)
+            if visit is None:
                 break
             self._timer.idle_since = None
             began_at = trio.current_time()
             status: int | None = None
             try:
-                body, data = await self._body(data, body_start, body_start + length)
+                body, data = await self._body(data, body_start, body_start + length, visit)
                 if body is None:
                     break
                 self._has_begun = False
-                answering = self._edge.answer_in_place(scope, body, self._write_piece)
+                answering = self._edge.answer_in_place(visit, body, self._write_piece)
                 del body
                 answered = await answering
                 status = HTTPStatus.OK if answered is None else answered.status
@@ -89,7 +90,7 @@ class InPlace:
                 if answered is not None:
                     await self._send(RawData(data=self._heads.of(answered) + answered.body))
             finally:
-                self._edge.leave_in_place(length)
+                visit.leave()
                 ended_at = trio.current_time()
                 if status is not None:
                     self._edge.log_in_place(scope, status, ended_at - began_at)
@@ -109,15 +110,24 @@ class InPlace:
         chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
         await self._send(RawData(data=b"".join((head, chunk, b"" if more else b"0\r\n\r\n"))))
 
-    async def _body(self, data: bytes, start: int, end: int) -> tuple[bytes | None, bytes]:
-        """The body that stands at `start` to `end`, and what follows it; or None, and all that was received."""
+    async def _body(self, data: bytes, start: int, end: int, visit: Visit) -> tuple[bytes | None, bytes]:
+        """The body that stands at `start` to `end`, and what follows it; or None, and all that was received.
+
+        None is also for a body that there is no room for, or that is not there while its address has no budget left.
+        """
+        if not visit.hold(min(len(data), end) - start):
+            return None, data
         if len(data) >= end:
             return data[start:end], data[end:]
         missing = end - len(data)
         # Most clients write head and body one after the other: by now the body is here, and no scope is needed.
         at_once = self._source.receive_now(missing) or b""
+        if not visit.hold(len(at_once)):
+            return None, data + at_once
         if len(at_once) == missing:
             return data[start:] + at_once, b""
+        if not visit.may_wait:
+            return None, data + at_once
         parts = [data, at_once]
         missing -= len(at_once)
         with trio.move_on_after(_REST_OF_BODY_S_MAX):
@@ -127,6 +137,8 @@ class InPlace:
                     break
                 parts.append(part)
                 missing -= len(part)
+                if not visit.hold(len(part)):
+                    return None, b"".join(parts)
         if missing:
             return None, b"".join(parts)
         parts[0] = data[start:]

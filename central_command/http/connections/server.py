@@ -54,7 +54,8 @@ async def serve(
 
     async def handle(accepted: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         stream = PlainStream.taken_from(accepted) if isinstance(accepted, trio.SocketStream) else accepted
-        if len(open_connections) >= config.connections_max:
+        address = _stranger(stream, edge)
+        if len(open_connections) >= config.connections_max or not (address is None or edge.admission.connect(address)):
             await trio.aclose_forcefully(stream)
             return
         connection = Connection(wrapped, config, context, stream, edge)
@@ -63,15 +64,27 @@ async def serve(
             await connection.run()
         finally:
             open_connections.discard(connection)
+            if address is not None:
+                edge.admission.disconnect(address)
 
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(partial(trio.serve_listeners, handle, listeners, handler_nursery=connections))
+            accepting.start_soon(edge.admission.return_memory)
             task_status.started([_url(listener) for listener in listeners])
             await shutdown_trigger()
             accepting.cancel_scope.cancel()
         await context.terminated.set()
         connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+
+
+def _stranger(stream: PlainStream | trio.SSLStream[trio.SocketStream], edge: Edge) -> str | None:
+    """Whose connection it is; None for a proxy's, which are many clients', and where nobody can be told any more."""
+    connected = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
+    try:
+        return edge.addresses.of_stranger(connected.getpeername()[0])
+    except OSError:
+        return None  # it has gone already
 
 
 async def _listen(config: ServerConfig) -> list[Listener]:

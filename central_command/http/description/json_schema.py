@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from actors.envelopes.schema import COUNT_MAX
-from central_command.http.requests.bodies import SESSION_ID
+from central_command.http.requests.first_bytes import SESSION_ID
 
 Schema = dict[str, Any]
 

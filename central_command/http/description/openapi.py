@@ -171,7 +171,8 @@ def _ingest(settings: HttpSettings) -> dict[str, Any]:
     }
     words = (
         "The signature is over the body's own bytes without the member `attestation`. "
-        f"At most {settings.body_bytes_max} bytes; an answer of 200 is final."
+        f"At most {settings.body_bytes_max} bytes, or {settings.body_bytes_hard_max} from an open session; "
+        "an answer of 200 is final."
     )
     return _operation("ingest", "Hand in an envelope", answers, description=words, requestBody=_body(kinds))
 

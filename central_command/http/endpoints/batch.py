@@ -5,8 +5,8 @@ answer is written as it becomes known: a result's line goes out once it and all 
 whatever else is ready then.
 
 What a line is refused for is told in its result; only a body that is no batch at all is refused as a whole. Past the
-address's budget every further line is refused, also should a new minute begin meanwhile: a client takes the wrong
-sequence that a later envelope of the same session would be told for delivered.
+budgets of its session and its address every further line is refused, also should there be room again meanwhile: a
+client takes the wrong sequence that a later envelope of the same session would be told for delivered.
 """
 
 import logging
@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 import trio
-from hypercorn.typing import HTTPScope
 
 from actors.envelopes.reading import Envelope
 from actors.envelopes.refusals import Refusal
 from actors.sessions.outcomes import ActorFailed, IngestOutcome
-from central_command.http.endpoints.ingest import EnvelopeReader
+from central_command.http.endpoints.ingest import EnvelopeIntake, settle
 from central_command.http.gateway import Gateway
-from central_command.http.requests.direct import WritePiece
-from central_command.http.requests.limits import AddressLimits
+from central_command.http.requests.direct import ReceivedBody, WritePiece
+from central_command.http.requests.limits import Charge
 from central_command.http.requests.replies import BATCH_PATH, HttpProblem, Replies, Reply, problem, result_line
 from central_command.http.settings import HttpSettings
 
@@ -60,8 +59,8 @@ class _Results:
         return b"".join(ready), self._handed_out < len(self._lines)
 
 
-Shares = dict[str, list[tuple[int, Envelope]]]
-"""A batch's envelopes by session, each with its line's index, in order."""
+Shares = dict[str, list[tuple[int, Charge, Envelope]]]
+"""A batch's envelopes by session, each with its line's index and what it costs, in order."""
 
 
 class BatchEndpoint:
@@ -72,28 +71,27 @@ class BatchEndpoint:
         gateway: Gateway,
         replies: Replies,
         settings: HttpSettings,
-        read: EnvelopeReader,
-        limits: AddressLimits | None,
+        read: EnvelopeIntake,
     ) -> None:
         self._gateway = gateway
         self._replies = replies
         self._lines_max = settings.batch_lines_max
         self._read_envelope = read
-        self._limits = limits
         self._line = trio.Lock()
         """Batches stand in line for it, so that in a turn of the event loop only one is being read."""
 
-    async def __call__(self, scope: HTTPScope, write: WritePiece, body: bytes) -> Reply | None:
+    async def __call__(self, write: WritePiece, received: ReceivedBody) -> Reply | None:
         """Write the answer to a whole body, or return it where the body is no batch.
 
         The request itself is counted against its address already, and stands for its first line.
         """
-        lines = self._lines_of(body)
+        lines = self._lines_of(received.text)
         if isinstance(lines, HttpProblem):
             return problem(BATCH_PATH, lines)
         results = _Results(len(lines))
-        shares = await self._read(scope, lines, results)
-        del body, lines  # the envelopes have their own copies
+        received.text = b""  # the lines have their own copies
+        shares = await self._read(received, lines, results)
+        del received, lines
         async with trio.open_nursery() as nursery:
             for session_id, share in shares.items():
                 nursery.start_soon(self._ingest, session_id, share, results)
@@ -122,37 +120,41 @@ class BatchEndpoint:
             return HttpProblem(HTTPStatus.BAD_REQUEST, "too_many_lines", sentence)
         return [line.removesuffix(b"\r") for line in lines]
 
-    async def _read(self, scope: HTTPScope, lines: Sequence[bytes], results: _Results) -> Shares:
+    async def _read(self, received: ReceivedBody, lines: Sequence[bytes], results: _Results) -> Shares:
         """Read the envelopes; the answer to what is none, or has no budget any more, is known at once."""
         shares: Shares = {}
         turn_bytes = 0
         for index, line in enumerate(lines):
-            if index and self._limits is not None and (limited := self._limits.take(scope, BATCH_PATH)) is not None:
-                for behind in range(index, len(lines)):
-                    results.put(behind, problem(BATCH_PATH, limited))
-                break
             turn_bytes += len(line)
             if turn_bytes > TURN_BYTES:
                 turn_bytes = len(line)
                 async with self._line:
                     pass
-            envelope = self._read_envelope(line)
+            envelope = await self._read_envelope(line, received.permit)
+            session_id = envelope.session_id if isinstance(envelope, Envelope) else None
+            charge = received.charge.another(session_id) if index else received.charge
+            if isinstance(charge, HttpProblem):
+                for behind in range(index, len(lines)):
+                    results.put(behind, problem(BATCH_PATH, charge))
+                break
             if isinstance(envelope, Refusal):
                 results.put(index, self._replies.ingested(envelope))
-            else:
-                shares.setdefault(envelope.session_id, []).append((index, envelope))
+                continue
+            charge.belongs_to(envelope.session_id)
+            shares.setdefault(envelope.session_id, []).append((index, charge, envelope))
         return shares
 
-    async def _ingest(self, session_id: str, share: list[tuple[int, Envelope]], results: _Results) -> None:
+    async def _ingest(self, session_id: str, share: list[tuple[int, Charge, Envelope]], results: _Results) -> None:
         """Have one session's envelopes taken in; a fault there is that session's alone."""
-        indices = [index for index, _ in share]
-        envelopes = tuple(envelope for _, envelope in share)
+        places = [(index, charge) for index, charge, _ in share]
+        envelopes = tuple(envelope for _, _, envelope in share)
         share.clear()
         outcomes: tuple[IngestOutcome, ...]
         try:
             outcomes = await self._gateway.ingest_many(session_id, envelopes)
         except Exception:
             logger.exception("POST %s failed.", BATCH_PATH)
-            outcomes = (ActorFailed(),) * len(indices)
-        for index, outcome in zip(indices, outcomes, strict=True):
+            outcomes = (ActorFailed(),) * len(places)
+        for (index, charge), outcome in zip(places, outcomes, strict=True):
+            settle(charge, session_id, outcome)
             results.put(index, self._replies.ingested(outcome))

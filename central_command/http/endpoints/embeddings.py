@@ -9,14 +9,11 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 import msgspec
-from hypercorn.typing import HTTPScope
 
 from actors.embedding.embedding import DIMENSIONS, Embedded, Embedding, EmbedOutcome, Unavailable, UnavailableReason
 from actors.embedding.settings import REQUEST_INPUTS_MAX
-from central_command.http.requests.addresses import ClientKeys
 from central_command.http.requests.bodies import ProblemError, Reader
-from central_command.http.requests.direct import StreamEndpoint, WritePiece
-from central_command.http.requests.limits import AddressLimits
+from central_command.http.requests.direct import DirectEndpoint, ReceivedBody
 from central_command.http.requests.replies import Replies, Reply, error, problem
 from central_command.http.settings import HttpSettings
 
@@ -66,18 +63,17 @@ _EMBED = msgspec.json.Decoder(_EmbedBody)
 
 
 def embedding_endpoint(
-    embedder: Embedder | None, reader: Reader, replies: Replies, settings: HttpSettings, limits: AddressLimits | None
-) -> StreamEndpoint:
+    embedder: Embedder | None, reader: Reader, replies: Replies, settings: HttpSettings
+) -> DirectEndpoint:
     """What answers a request; without an embedder that is 503, and clients fall back to keywords."""
-    keys = ClientKeys(settings)
 
     def unavailable(outcome: Unavailable) -> Reply:
         found = replies.overloaded("embedding_unavailable", _SENTENCES[outcome.reason], outcome.retry_after_s)
         return problem(EMBED_PATH, found)
 
-    async def embed(scope: HTTPScope, _write: WritePiece, text: bytes) -> Reply:
+    async def embed(received: ReceivedBody) -> Reply:
         try:
-            body = reader.decoded(_EMBED, text)
+            body = reader.decoded(_EMBED, received.text)
         except ProblemError as error:
             return problem(EMBED_PATH, error.problem)
         wrong = _what_is_wrong(body)
@@ -86,15 +82,14 @@ def embedding_endpoint(
         texts = [body.input] if isinstance(body.input, str) else body.input
         if embedder is None:
             return unavailable(Unavailable(UnavailableReason.NO_MODEL))
-        address = keys.of(scope)
         timeout_s = settings.embed_probe_timeout_s if texts == [PROBE_TEXT] else settings.embed_timeout_s
         cut = [text[: settings.embed_input_chars_max] for text in texts]
-        outcome = await embedder.embed(cut, address=address, timeout_s=timeout_s)
+        outcome = await embedder.embed(cut, address=received.address, timeout_s=timeout_s)
         if isinstance(outcome, Unavailable):
             return unavailable(outcome)
-        if limits is not None and len(texts) == 1 and not outcome.computed:
+        if len(texts) == 1 and not outcome.computed:
             # It cost no more than the 429 would. Forty clients that start behind one address ask for the same texts.
-            limits.give_back_embedding(address)
+            received.charge.give_back()
         return _embedded(outcome, as_base64=body.encoding_format == _BASE64)
 
     return embed

@@ -9,9 +9,10 @@ from quart import Blueprint, Response
 
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.messages import OpenSession
-from actors.sessions.outcomes import UnknownSession
+from actors.sessions.outcomes import Opened, UnknownSession
 from central_command.http.gateway import Gateway
-from central_command.http.requests.bodies import SESSION_ID, Reader
+from central_command.http.requests.bodies import Reader
+from central_command.http.requests.first_bytes import SESSION_ID
 from central_command.http.requests.replies import Replies, Reply, error
 
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
@@ -44,7 +45,10 @@ def session_routes(gateway: Gateway, reader: Reader, replies: Replies, schema: S
         message = _read_open(msgspec.structs.asdict(await reader.json(_OPEN)), checks)
         if isinstance(message, Reply):
             return message.response()
-        return replies.opened(await gateway.open_session(message)).response()
+        outcome = await gateway.open_session(message)
+        if isinstance(outcome, Opened):
+            reader.charge().opened(message.session_id)
+        return replies.opened(outcome).response()
 
     @routes.post("/v1/sessions/close")
     async def close_session() -> Response:

@@ -7,6 +7,7 @@ client and may say anything (decisions, "Addresses and limits").
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from hypercorn.typing import HTTPScope
 
@@ -17,6 +18,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _IPV6_HOST_BITS = 64  # one subscriber has at least a /64, so a longer prefix would count one client as many
+_KEYS_REMEMBERED_MAX = 4_096
+_FORWARDED_CHARS_REMEMBERED_MAX = 128
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -28,6 +31,32 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
         except ValueError as error:
             raise HttpSettingsError(f"http.trusted_proxies holds {text!r}, which is no network (CIDR).") from error
     return tuple(networks)
+
+
+class ClientKeys:
+    """Finds whose request it is; raises HttpSettingsError when `trusted_proxies` holds something that is no network.
+
+    What was found is remembered, because reading addresses takes longer than everything else that is counted by them.
+    """
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._trusted = parse_networks(settings.trusted_proxies)
+        self._remembered = lru_cache(_KEYS_REMEMBERED_MAX)(self._key_of)
+
+    def of(self, scope: HTTPScope) -> str:
+        """The key to count a request by (`client_key`)."""
+        peer = scope.get("client")
+        forwarded = ",".join(header_values(scope, b"x-forwarded-for"))
+        find = self._remembered if len(forwarded) <= _FORWARDED_CHARS_REMEMBERED_MAX else self._key_of
+        return find(peer[0] if peer else None, forwarded)
+
+    def of_stranger(self, peer: str) -> str | None:
+        """The key of whoever connected; None for a trusted proxy, whose connections are those of many."""
+        address = _parse(peer)
+        return None if address is not None and _is_trusted(address, self._trusted) else self._remembered(peer, "")
+
+    def _key_of(self, peer: str | None, forwarded: str) -> str:
+        return client_key(peer, [forwarded], self._trusted)
 
 
 def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
@@ -48,18 +77,6 @@ def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Net
         if not _is_trusted(candidate, trusted):
             return _key(candidate)
     return _key(address)
-
-
-class ClientKeys:
-    """Finds whose request it is; raises HttpSettingsError when `trusted_proxies` holds something that is no network."""
-
-    def __init__(self, settings: HttpSettings) -> None:
-        self._trusted = parse_networks(settings.trusted_proxies)
-
-    def of(self, scope: HTTPScope) -> str:
-        """The key to count a request by."""
-        peer = scope.get("client")
-        return client_key(peer[0] if peer else None, header_values(scope, b"x-forwarded-for"), self._trusted)
 
 
 def _parse(text: str) -> Address | None:

@@ -10,14 +10,12 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTim
 
 from central_command.http.requests.direct import body_too_large, body_too_slow
 from central_command.http.requests.exchange import EXCHANGE_KEY, Exchange
+from central_command.http.requests.limits import Charge
 from central_command.http.requests.replies import HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from persistence.format import json_text
 
 T = TypeVar("T")
-
-SESSION_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-"""What a session id may be; others are unknown without asking."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -89,6 +87,11 @@ class Reader:
         exchange.refuse_body()
         raise ProblemError(found)
 
+    @staticmethod
+    def charge() -> Charge:
+        """What the current request costs its address."""
+        return _exchange().charge
+
     async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The body as a JSON object of the decoder's type, which takes any value for any member."""
         return self.decoded(decoder, await self.body())
@@ -102,6 +105,12 @@ class Reader:
             raise ProblemError(HttpProblem(400, "not_an_object", "The body must be a JSON object.")) from None
         except msgspec.DecodeError:
             raise ProblemError(HttpProblem(400, "invalid_json", "The body is not valid JSON.")) from None
+
+
+def _exchange() -> Exchange:
+    exchange = cast("dict[str, Any]", request.scope)[EXCHANGE_KEY]
+    assert isinstance(exchange, Exchange)
+    return exchange
 
 
 def number_argument(name: str, *, default: int, maximum: int) -> int:

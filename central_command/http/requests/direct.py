@@ -12,10 +12,28 @@ from typing import Protocol
 
 from hypercorn.typing import HTTPScope
 
+from central_command.http.requests.admission import BodyPermit
+from central_command.http.requests.limits import FREE, Charge
 from central_command.http.requests.replies import HttpProblem, Reply
 from central_command.http.settings import HttpSettings
 
-DirectEndpoint = Callable[[bytes], Awaitable[Reply]]
+
+class ReceivedBody:
+    """A whole body, whose it is, and what it holds: memory, until nobody has the permit any more, and a charge."""
+
+    __slots__ = ("address", "charge", "permit", "text")
+
+    def __init__(self, text: bytes, address: str, permit: BodyPermit | None = None, charge: Charge = FREE) -> None:
+        self.text = text
+        self.address = address
+        self.permit = permit
+        self.charge = charge
+
+    def __repr__(self) -> str:
+        return f"<ReceivedBody {len(self.text)} bytes>"
+
+
+DirectEndpoint = Callable[[ReceivedBody], Awaitable[Reply]]
 """From a whole body to its answer."""
 
 
@@ -27,8 +45,8 @@ class WritePiece(Protocol):
         ...
 
 
-StreamEndpoint = Callable[[HTTPScope, WritePiece, bytes], Awaitable[Reply | None]]
-"""From a request and its whole body to its answer: written in pieces, or returned as one."""
+StreamEndpoint = Callable[[WritePiece, ReceivedBody], Awaitable[Reply | None]]
+"""From a whole body to its answer: written in pieces, or returned as one."""
 
 UNSUPPORTED_ENCODING = HttpProblem(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -38,9 +56,10 @@ UNSUPPORTED_ENCODING = HttpProblem(
 )
 
 
-def body_too_large(settings: HttpSettings) -> HttpProblem:
-    """The 413 for a body over its bound."""
-    sentence = f"The body is larger than {settings.body_bytes_max} bytes."
+def body_too_large(settings: HttpSettings, *, hard: bool = False) -> HttpProblem:
+    """The 413 for a body over its bound; `hard` is the bound of envelopes from open sessions."""
+    bytes_max = settings.body_bytes_hard_max if hard else settings.body_bytes_max
+    sentence = f"The body is larger than {bytes_max} bytes."
     return HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence)
 
 

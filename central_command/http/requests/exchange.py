@@ -2,7 +2,8 @@
 
 Here is what must hold for every exchange, whatever the framework does with it:
 
-- It counts against the bounds of memory from its first byte to its last (`admission`), and is logged once.
+- It counts against the bounds of memory from its first byte to its last (`admission`) and against the budget of its
+  address (`limits`), which is asked before its body is awaited; and it is logged once.
 - Every answer carries the CORS header, and there is an answer even when the framework fails.
 - An answer may be ready while the client is still sending its body (413, 429, ...). Closing then would reset the
   connection, and the client would see the reset instead of the answer. So the answer goes out whole, the rest of the
@@ -14,6 +15,7 @@ Here is what must hold for every exchange, whatever the framework does with it:
 """
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -23,10 +25,13 @@ from urllib.parse import urlsplit
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
-from central_command.http.requests.admission import Admission
+from central_command.http.gateway import Gateway
+from central_command.http.requests.addresses import ClientKeys
+from central_command.http.requests.admission import Admission, BodyPermit
 from central_command.http.requests.direct import (
     UNSUPPORTED_ENCODING,
     DirectEndpoint,
+    ReceivedBody,
     StreamEndpoint,
     WritePiece,
     body_too_large,
@@ -34,9 +39,11 @@ from central_command.http.requests.direct import (
     declared_length,
     is_encoded,
 )
-from central_command.http.requests.limits import AddressLimits
+from central_command.http.requests.first_bytes import FIRST_BYTES, session_in
+from central_command.http.requests.limits import FREE, AddressLimits, Charge
 from central_command.http.requests.replies import (
     BATCH_PATH,
+    CLOSE_PATH,
     INGEST_PATH,
     INTERNAL_ERROR,
     NDJSON_TYPE,
@@ -65,6 +72,9 @@ PROBE_PATHS = frozenset({"/health", "/ready"})
 
 IN_PLACE_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
 
+SESSION_PATHS = frozenset({INGEST_PATH, BATCH_PATH, CLOSE_PATH})
+"""Where the body says whose session it is about."""
+
 CORS_HEADERS: RawHeaders = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"Retry-After"),
@@ -81,7 +91,10 @@ class Exchange:
         self._receive_raw = receive
         self._send_raw = send
         self._edge = edge
-        self._held_bytes = 0
+        self._address = edge.addresses.of(scope)
+        self._permit = edge.admission.permit(self._address)
+        self._read_ahead: deque[ASGIReceiveEvent] = deque()
+        self.charge: Charge = FREE
         self._received_bytes = 0
         self._received_at_answer = 0
         self._body_ended = trio.Event()
@@ -100,9 +113,11 @@ class Exchange:
         began_at = trio.current_time()
         path = _path(self._scope)
         counted = path not in PROBE_PATHS
-        entered = counted and self._edge.admission.enter()
+        entered = counted and self._edge.admission.enter(self._address)
         try:
             refused = self._refusal(path, admitted=entered or not counted)
+            if refused is None and counted and self._scope["method"] != "OPTIONS":
+                refused = await self._take_charge(path or "")
             endpoint = self._endpoint(path or "") if self._scope["method"] == "POST" else None
             if refused is not None:
                 await self._refuse(problem(path or "", refused))
@@ -113,29 +128,31 @@ class Exchange:
                 await self._guarded(partial(application, scope, self.receive, self.send), path or "")
         finally:
             if entered:
-                self._edge.admission.leave()
-            self._edge.admission.release(self._held_bytes)
+                self._edge.admission.leave(self._address)
+            self._permit.release()
             ended_at = trio.current_time() if self._answered_at is None else self._answered_at
             self._edge.log.write(self._scope["method"], self._scope["path"], self._logged_status(), ended_at - began_at)
 
     def hold(self, count_bytes: int) -> bool:
         """Take bytes of the body into memory until the exchange ends, or say that there is no room."""
-        held = self._edge.admission.hold(count_bytes)
-        if held:
-            self._held_bytes += count_bytes
-        return held
+        return self._permit.hold(count_bytes)
 
     async def want_body(self) -> HttpProblem | None:
         """Have the body sent, also by a client that waits to be told so; or say what refuses it before it is read."""
         if is_encoded(self._scope):
             return UNSUPPORTED_ENCODING
-        if declared_length(self._scope) > self._edge.settings.body_bytes_max:
-            return body_too_large(self._edge.settings)
+        settings, may_be_large = self._edge.settings, _path(self._scope) == INGEST_PATH
+        bytes_max = settings.body_bytes_hard_max if may_be_large else settings.body_bytes_max
+        if declared_length(self._scope) > bytes_max:
+            return body_too_large(settings, hard=may_be_large)
+        await self._ask_for_body()
+        return None
+
+    async def _ask_for_body(self) -> None:
         self._body_wanted.set()
         if self._invite is not None:
             invite, self._invite = self._invite, None
             await invite()
-        return None
 
     def refuse_body(self) -> None:
         """Want no more of the body: what is wrong with its rest does not matter to the answer."""
@@ -144,7 +161,7 @@ class Exchange:
     async def receive(self) -> ASGIReceiveEvent:
         """The framework's `receive`: the body as it comes, and the client's going away while it matters."""
         while True:
-            message = await self._receive_raw()
+            message = self._read_ahead.popleft() if self._read_ahead else await self._receive_raw()
             if message["type"] == BODY_FAILED:
                 self._body_ended.set()
                 await self._body_wanted.wait()  # a request that is refused for its head has its answer all the same
@@ -194,31 +211,70 @@ class Exchange:
         if self._status is None and not self._client_gone:
             await self._refuse(problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR)))
 
-    def _endpoint(self, path: str) -> Callable[[bytes], Awaitable[Reply | None]] | None:
-        streaming = self._edge.streaming.get(path)
-        return self._edge.direct.get(path) if streaming is None else partial(streaming, self._scope, self._write_piece)
+    async def _take_charge(self, path: str) -> HttpProblem | None:
+        """Take the request from its address's budget, or else from its session's; or return the 429."""
+        limits = self._edge.limits
+        taken = limits.take(self._address, path)
+        if (
+            isinstance(taken, HttpProblem)
+            and path in SESSION_PATHS
+            and self._scope["method"] == "POST"
+            and limits.knows_sessions_at(self._address)
+        ):
+            session_id = session_in(await self._first_bytes())
+            taken = limits.take_for_session(self._address, session_id) or taken
+        if isinstance(taken, HttpProblem):
+            self.refuse_body()
+            return taken
+        self.charge = taken
+        return None
 
-    async def _answer_directly(self, endpoint: Callable[[bytes], Awaitable[Reply | None]], path: str) -> None:
+    async def _first_bytes(self) -> bytes:
+        """The body's first bytes, as many as come within `linger_s`; `receive` hands them out again."""
+        await self._ask_for_body()
+        first = b""
+        with trio.move_on_after(self._edge.settings.linger_s):
+            while len(first) < FIRST_BYTES:
+                message = await self._receive_raw()
+                self._read_ahead.append(message)
+                if message["type"] != "http.request":
+                    break
+                first += message["body"][:FIRST_BYTES]
+                if not message["more_body"]:
+                    break
+        return first
+
+    def _endpoint(self, path: str) -> Callable[[ReceivedBody], Awaitable[Reply | None]] | None:
+        streaming = self._edge.streaming.get(path)
+        return self._edge.direct.get(path) if streaming is None else partial(streaming, self._write_piece)
+
+    async def _answer_directly(self, endpoint: Callable[[ReceivedBody], Awaitable[Reply | None]], path: str) -> None:
         """Read the body within its bounds, have it answered, and stop when the client goes away meanwhile."""
-        body: bytes | HttpProblem | None
-        body = self._edge.limits.take(self._scope, path) if self._edge.limits is not None else None
-        if body is None:
-            body = await self.want_body() or await self._body()
+        body = await self.want_body() or await self._body(path)
         if isinstance(body, HttpProblem):
             self.refuse_body()
             await self._refuse(problem(path, body))
         elif body is not None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._drain, nursery.cancel_scope)
-                answering = endpoint(body)
+                answering = endpoint(self._handed_over(body))
                 del body  # a batch takes it apart, and both would be held
                 if (reply := await answering) is not None:
                     await self._write(reply)
                 nursery.cancel_scope.cancel()
 
-    async def _body(self) -> bytes | HttpProblem | None:
+    def _handed_over(self, text: bytes) -> ReceivedBody:
+        """The body for its endpoint; from now on its memory is counted for as long as anyone has it."""
+        permit, self._permit = self._permit, self._edge.admission.permit(self._address)
+        return ReceivedBody(text, self._address, permit, self.charge)
+
+    async def _body(self, path: str) -> bytes | HttpProblem | None:
         """The whole body; or what is wrong with it; None when the client went away."""
         settings = self._edge.settings
+        if declared_length(self._scope) > settings.body_bytes_max:
+            refused = await self._let_large_body_in(path, None)
+            if refused is not None:
+                return refused
         parts: list[bytes] = []
         with trio.move_on_after(settings.body_timeout_s):
             while True:
@@ -227,12 +283,33 @@ class Exchange:
                     return None
                 if not self.hold(len(message["body"])):
                     return self._edge.replies.bodies_full()
-                if self._received_bytes > settings.body_bytes_max:
-                    return body_too_large(settings)
                 parts.append(message["body"])
+                if self._received_bytes > settings.body_bytes_max:
+                    refused = await self._let_large_body_in(path, parts)
+                    if refused is not None:
+                        return refused
                 if not message["more_body"]:
                     return parts[0] if len(parts) == 1 else b"".join(parts)
         return body_too_slow(settings)
+
+    async def _let_large_body_in(self, path: str, parts: list[bytes] | None) -> HttpProblem | None:
+        """Let more than `body_bytes_max` come from a session that is open; or return what is wrong with that.
+
+        Only one envelope may be so large. Its first bytes, of which nothing was read yet when there are no `parts`,
+        say whose it is.
+        """
+        settings = self._edge.settings
+        length = max(declared_length(self._scope), self._received_bytes)
+        if path != INGEST_PATH:
+            return body_too_large(settings)
+        if length > settings.body_bytes_hard_max:
+            return body_too_large(settings, hard=True)
+        if self._permit.is_large:
+            return None
+        session_id = session_in(await self._first_bytes() if parts is None else b"".join(parts)[:FIRST_BYTES])
+        if session_id is None or not await self._edge.gateway.is_open(session_id):
+            return body_too_large(settings)
+        return None if self._permit.become_large() else self._edge.replies.large_bodies_full()
 
     def _refusal(self, path: str | None, *, admitted: bool) -> HttpProblem | None:
         """What keeps the request from the framework, if anything."""
@@ -274,19 +351,67 @@ class Exchange:
         return HTTPStatus.SERVICE_UNAVAILABLE if self._status is None else self._status
 
 
+class Visit:
+    """A request that is answered in place: its place among all, the memory of its body, what it costs its address.
+
+    Where the address has no budget left, only a body that is there already is looked at: it may be a known session's.
+    """
+
+    __slots__ = ("_charge", "_edge", "_permit", "address", "scope")
+
+    def __init__(self, edge: "Edge", scope: HTTPScope, address: str) -> None:
+        self.scope = scope
+        self._edge = edge
+        self.address = address
+        self._permit: BodyPermit | None = edge.admission.permit(address)
+        self._charge: Charge | HttpProblem | None = edge.limits.take(address, scope["path"])
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its body is waited for."""
+        return isinstance(self._charge, Charge)
+
+    def hold(self, count_bytes: int) -> bool:
+        """Take bytes of the body in, or say that there is no room for them."""
+        return self._permit is not None and self._permit.hold(count_bytes)
+
+    def handed_over(self) -> BodyPermit | None:
+        """The permit, which from now on is whoever's the body is."""
+        permit, self._permit = self._permit, None
+        return permit
+
+    def charge_for(self, body: bytes) -> Charge | HttpProblem:
+        """What the request costs, or the 429; once."""
+        charge, self._charge = self._charge, None
+        assert charge is not None
+        if isinstance(charge, HttpProblem):
+            return self._edge.limits.take_for_session(self.address, session_in(body)) or charge
+        return charge
+
+    def leave(self) -> None:
+        """The request has ended, or goes the ordinary way, where it is counted anew."""
+        if isinstance(self._charge, Charge):
+            self._charge.give_back()
+        self._charge = self._permit = None
+        self._edge.admission.leave(self.address)
+
+
 class Edge:
     """What all exchanges share; call it as the ASGI application around `application`."""
 
     def __init__(
         self,
         application: Application,
+        gateway: Gateway,
         settings: HttpSettings,
         log: RequestLog,
         direct: Mapping[str, DirectEndpoint],
-        limits: AddressLimits | None,
+        limits: AddressLimits,
         streaming: Mapping[str, StreamEndpoint],
     ) -> None:
         self._application = application
+        self.gateway = gateway
+        self.addresses = ClientKeys(settings)
         self.direct = direct
         self.streaming = streaming
         self.limits = limits
@@ -294,7 +419,13 @@ class Edge:
         self.log = log
         self.replies = Replies(settings)
         self.admission = Admission(
-            requests_max=settings.requests_in_flight_max, bodies_bytes_max=settings.bodies_bytes_max
+            requests_max=settings.requests_in_flight_max,
+            bodies_bytes_max=settings.bodies_bytes_max,
+            body_bytes_max=settings.body_bytes_max,
+            large_bodies_max=settings.large_bodies_max,
+            large_body_bytes=settings.body_bytes_hard_max,
+            connections_max=settings.connections_max,
+            share_per_address=settings.share_per_address,
         )
         self.http_versions = frozenset({"1.0", "1.1", "2"} if settings.http2 else {"1.0", "1.1"})
 
@@ -304,33 +435,27 @@ class Edge:
         """Whether a request is for an endpoint that nobody stops waiting for: its work is done all the same."""
         return scope["method"] == "POST" and scope["path"] in IN_PLACE_PATHS
 
-    def enter_in_place(self, body_bytes: int) -> bool:
-        """Take a request with its whole body in; one that cannot be is for an exchange to refuse."""
-        if body_bytes > self.settings.body_bytes_max or not self.admission.enter():
-            return False
-        if self.admission.hold(body_bytes):
-            return True
-        self.admission.leave()
-        return False
+    def enter_in_place(self, scope: HTTPScope, body_bytes: int) -> "Visit | None":
+        """Take a request in of which only the head is read; one that cannot be is for an exchange to refuse."""
+        address = self.addresses.of(scope)
+        if body_bytes > self.settings.body_bytes_max or not self.admission.enter(address):
+            return None
+        return Visit(self, scope, address)
 
-    def leave_in_place(self, body_bytes: int) -> None:
-        """A request taken in has ended."""
-        self.admission.release(body_bytes)
-        self.admission.leave()
-
-    async def answer_in_place(self, scope: HTTPScope, body: bytes, write: WritePiece) -> Reply | None:
+    async def answer_in_place(self, visit: "Visit", body: bytes, write: WritePiece) -> Reply | None:
         """Answer a request that was taken in; None when the answer was written in pieces."""
-        path = scope["path"]
-        refused = self.limits.take(scope, path) if self.limits is not None else None
-        if refused is not None:
-            return problem(path, refused)
+        path = visit.scope["path"]
+        charge = visit.charge_for(body)
+        if isinstance(charge, HttpProblem):
+            return problem(path, charge)
+        received = ReceivedBody(body, visit.address, visit.handed_over(), charge)
         streaming = self.streaming.get(path)
-        answering = self.direct[path](body) if streaming is None else streaming(scope, write, body)
-        del body  # a batch takes it apart, and both would be held
+        answering = self.direct[path](received) if streaming is None else streaming(write, received)
+        del body, received  # a batch takes it apart, and both would be held
         try:
             return await answering
         except Exception:
-            logger.exception("%s %s failed.", scope["method"], printable(path))
+            logger.exception("%s %s failed.", visit.scope["method"], printable(path))
             return problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR))
 
     def log_in_place(self, scope: HTTPScope, status: int, duration_s: float) -> None:

@@ -1,166 +1,137 @@
-"""How many requests an address may send: fixed windows of a minute and an hour, counted in bounded memory.
+"""How many requests an address may send, and who does not use that up.
 
-`limits` decides, on a storage of our own: its `MemoryStorage` starts a thread for each expiry, reads the wall clock and
-grows without bound.
+Theory of operation. Every request takes a token of its address, before its body is awaited. What turns out to be an
+accepted envelope gives it back: envelopes are bounded by their session and its machine, and forty agents behind one
+address are a normal thing. So the budget is for openings, forgeries, refusals, resends and reading.
+
+One forger among the forty would still use it up for all. So a session that has shown itself on an address, by being
+opened from there or by an accepted envelope, has a small budget of its own there: its envelopes and its close take from
+that first, and from the address's only when it is empty. Who forges in the name of such a session uses up that
+session's budget. When the address has nothing left, the session is looked for in the first bytes of the body.
+
+What one address can send without anything being accepted is bounded all the same: its own budget, and for each session
+that it opened, which took a token, `session_requests_per_hour` more.
 """
 
-import math
-from collections import OrderedDict
-from collections.abc import Callable
 from http import HTTPStatus
+from typing import Final
 
-import msgspec
 import trio
-from hypercorn.typing import HTTPScope
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
 
-from central_command.http.requests.addresses import ClientKeys
-from central_command.http.requests.replies import HttpProblem
+from central_command.http.requests.buckets import Clock, Rate, TokenBuckets
+from central_command.http.requests.replies import BATCH_PATH, HttpProblem
 from central_command.http.settings import HttpSettings
 
-Clock = Callable[[], float]
+_MINUTE_S, _HOUR_S = 60.0, 3_600.0
 
 
-class _Window(msgspec.Struct):
-    """A count, and when it begins anew, in seconds of the storage's clock."""
+class Charge:
+    """What one request costs, or one line of a batch: a token of a budget, kept or given back; `FREE` costs nothing."""
 
-    count: int
-    ends_at: float
+    __slots__ = ("_address", "_budget", "_key", "_limits")
 
+    def __init__(
+        self, limits: "AddressLimits | None", address: str, budget: TokenBuckets | None, key: str | tuple[str, str]
+    ) -> None:
+        self._limits = limits
+        self._address = address
+        self._budget = budget
+        self._key = key
 
-class BoundedWindows(Storage):
-    """Counters of `limits` in memory, at most `windows_max`; past that the one not counted for longest is dropped.
+    def __repr__(self) -> str:
+        return f"<Charge {'kept' if self._budget is not None else 'given back'}>"
 
-    `clock` gives monotonic seconds. What is dropped starts again at zero: an attacker with more addresses than
-    `windows_max` gains fresh budgets, but never our memory.
-    """
+    def opened(self, session_id: str) -> None:
+        """The request opened a session, which from now on has a budget of its own on this address."""
+        if self._limits is not None:
+            self._limits.know(self._address, session_id)
 
-    STORAGE_SCHEME = None
+    def belongs_to(self, session_id: str) -> None:
+        """The request is a session's: if that has a budget of its own here, it takes from there, and not from all."""
+        if self._limits is None or isinstance(self._key, tuple):
+            return
+        if self._limits.take_own(self._address, session_id):
+            self.give_back()
+            self._budget, self._key = self._limits.sessions, (self._address, session_id)
 
-    def __init__(self, *, windows_max: int, clock: Clock) -> None:
-        super().__init__()
-        self._windows: OrderedDict[str, _Window] = OrderedDict()
-        self._windows_max = windows_max
-        self._clock = clock
+    def accepted(self, session_id: str) -> None:
+        """What the request brought was accepted: give back what it cost, and know the session from now on."""
+        self.give_back()
+        self.opened(session_id)
 
-    @property
-    def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        """Nothing here fails."""
-        return ()
+    def another(self, session_id: str | None) -> "Charge | HttpProblem":
+        """Take for one more envelope in the same request, of this session if it is one that could be."""
+        if self._limits is None:
+            return self
+        return self._limits.take_for_session(self._address, session_id) or self._limits.take(self._address, BATCH_PATH)
 
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Count `amount` in the window of `key`, which lasts `expiry` seconds from its first count."""
-        window = self._current(key)
-        if window is None:
-            window = self._windows[key] = _Window(0, self._clock() + expiry)
-            if len(self._windows) > self._windows_max:
-                self._windows.popitem(last=False)
-        window.count += amount
-        self._windows.move_to_end(key)
-        return window.count
-
-    def uncount(self, key: str) -> None:
-        """Take one off the window of `key`, unless that has begun anew."""
-        window = self._current(key)
-        if window is not None and window.count > 0:
-            window.count -= 1
-
-    def get(self, key: str) -> int:
-        """The count of the window of `key`."""
-        window = self._current(key)
-        return 0 if window is None else window.count
-
-    def get_expiry(self, key: str) -> float:
-        """When the window of `key` ends, on the storage's clock."""
-        window = self._current(key)
-        return self._clock() if window is None else window.ends_at
-
-    def check(self) -> bool:
-        """Memory is always there."""
-        return True
-
-    def reset(self) -> int | None:
-        """Forget everything; returns how many windows there were."""
-        count = len(self._windows)
-        self._windows.clear()
-        return count
-
-    def clear(self, key: str) -> None:
-        """Forget the window of `key`."""
-        self._windows.pop(key, None)
-
-    def __len__(self) -> int:
-        return len(self._windows)
-
-    def _current(self, key: str) -> _Window | None:
-        window = self._windows.get(key)
-        if window is not None and window.ends_at <= self._clock():
-            del self._windows[key]
-            return None
-        return window
+    def give_back(self) -> None:
+        """Give back what it cost, once."""
+        if self._budget is not None:
+            self._budget.give_back(self._key)
+            self._budget = None
 
 
-class AddressBudget:
-    """The requests that each address may send in a minute and in an hour."""
-
-    def __init__(self, *, per_minute: int, per_hour: int, addresses_max: int, clock: Clock) -> None:
-        self._items: tuple[RateLimitItem, ...] = (RateLimitItemPerMinute(per_minute), RateLimitItemPerHour(per_hour))
-        self._windows = BoundedWindows(windows_max=addresses_max * len(self._items), clock=clock)
-        self._limiter = FixedWindowRateLimiter(self._windows)
-        self._clock = clock
-
-    def take(self, key: str) -> int | None:
-        """Count one request of `key`; when it is one too many, return the seconds until it may be sent, at least 1.
-
-        A refused request counts in no window, so that being over the minute's limit does not use the hour up.
-        """
-        spent = [item for item in self._items if not self._limiter.test(item, key)]
-        if spent:
-            resets_at = max(self._limiter.get_window_stats(item, key).reset_time for item in spent)
-            return max(1, math.ceil(resets_at - self._clock()))
-        for item in self._items:
-            self._limiter.hit(item, key)
-        return None
-
-    def give_back(self, key: str) -> None:
-        """Take one request of `key` that was counted out of the windows that it may be in."""
-        for item in self._items:
-            self._windows.uncount(item.key_for(key))
-
-    def statistics(self) -> int:
-        """How many windows are held in memory."""
-        return len(self._windows)
+FREE: Final = Charge(None, "", None, "")
+"""Costs nothing: probes, preflights, and everything where limits are off."""
 
 
 class AddressLimits:
-    """How many requests an address may send: one budget for embeddings, one for everything else."""
+    """The budgets of all addresses: one for embeddings, one for everything else, and those of sessions known there."""
 
-    def __init__(self, settings: HttpSettings, *, embed_paths: frozenset[str]) -> None:
-        self._keys = ClientKeys(settings)
+    def __init__(
+        self, settings: HttpSettings, *, embed_paths: frozenset[str], clock: Clock = trio.current_time
+    ) -> None:
+        def by_address(per_minute: int, per_hour: int) -> TokenBuckets:
+            rates = (Rate(per_minute, _MINUTE_S), Rate(per_hour, _HOUR_S))
+            return TokenBuckets(rates, keys_max=settings.addresses_max, clock=clock)
+
+        self._is_enabled = settings.limits_enabled
         self._embed_paths = embed_paths
-        self._general = AddressBudget(
-            per_minute=settings.requests_per_minute,
-            per_hour=settings.requests_per_hour,
-            addresses_max=settings.addresses_max,
-            clock=trio.current_time,
-        )
-        self._embed = AddressBudget(
-            per_minute=settings.embed_requests_per_minute,
-            per_hour=settings.embed_requests_per_hour,
-            addresses_max=settings.addresses_max,
-            clock=trio.current_time,
-        )
+        self._general = by_address(settings.requests_per_minute, settings.requests_per_hour)
+        self._embed = by_address(settings.embed_requests_per_minute, settings.embed_requests_per_hour)
+        own = (Rate(settings.session_requests_per_hour, _HOUR_S),)
+        self.sessions = TokenBuckets(own, keys_max=settings.known_sessions_max, clock=clock)
+        self._sessions_at: dict[str, int] = {}
 
-    def take(self, scope: HTTPScope, path: str) -> HttpProblem | None:
-        """Count one request, or return the 429 for one too many."""
-        retry_after_s = (self._embed if path in self._embed_paths else self._general).take(self._keys.of(scope))
-        if retry_after_s is None:
+    def __repr__(self) -> str:
+        return f"<AddressLimits {len(self._general)} addresses, {len(self.sessions)} sessions>"
+
+    def take(self, address: str, path: str) -> Charge | HttpProblem:
+        """Take one request of an address, or return the 429 for one too many."""
+        if not self._is_enabled:
+            return FREE
+        budget = self._embed if path in self._embed_paths else self._general
+        retry_after_s = budget.take(address)
+        return _too_many(retry_after_s) if retry_after_s is not None else Charge(self, address, budget, address)
+
+    def knows_sessions_at(self, address: str) -> bool:
+        """Whether any session has a budget of its own on this address."""
+        return address in self._sessions_at
+
+    def take_own(self, address: str, session_id: str) -> bool:
+        """Take one request from a session's own budget on this address; False when it has none, or nothing is left."""
+        key = (address, session_id)
+        return key in self.sessions and self.sessions.take(key) is None
+
+    def take_for_session(self, address: str, session_id: str | None) -> Charge | None:
+        """The same for a request that has no other charge."""
+        if session_id is None or not self.take_own(address, session_id):
             return None
-        sentence = "Too many requests from this address; come back later."
-        return HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)
+        return Charge(self, address, self.sessions, (address, session_id))
 
-    def give_back_embedding(self, key: str) -> None:
-        """A request of this address to embed, counted before, took nothing of what its budget guards."""
-        self._embed.give_back(key)
+    def know(self, address: str, session_id: str) -> None:
+        """Give a session a budget of its own on this address, if it has none."""
+        if (address, session_id) in self.sessions:
+            return
+        self._sessions_at[address] = self._sessions_at.get(address, 0) + 1
+        forgotten = self.sessions.add((address, session_id))
+        if isinstance(forgotten, tuple):
+            left = self._sessions_at.pop(forgotten[0]) - 1
+            if left:
+                self._sessions_at[forgotten[0]] = left
+
+
+def _too_many(retry_after_s: int) -> HttpProblem:
+    sentence = "Too many requests from this address; come back later."
+    return HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)

@@ -34,6 +34,7 @@ JSON_TYPE = "application/json"
 NDJSON_TYPE = "application/x-ndjson"
 INGEST_PATH = "/v1/training/ingest"
 BATCH_PATH = "/v1/training/ingest/batch"
+CLOSE_PATH = "/v1/sessions/close"
 INTERNAL_ERROR = "The server failed to handle this request."
 UNKNOWN_SESSION = "The session is not known."
 
@@ -184,6 +185,10 @@ class Replies:
     def bodies_full(self) -> HttpProblem:
         """The 503 for a body that there is no memory for now."""
         return self.overloaded("overloaded", "The server holds too many bodies; send this request again later.")
+
+    def large_bodies_full(self) -> HttpProblem:
+        """The 503 for a large body that there is no place for now."""
+        return self.overloaded("overloaded", "The server holds too many large bodies; send this request again later.")
 
     def _refused(self, outcome: Refusal) -> Reply:
         match outcome.code:

@@ -28,6 +28,11 @@ NOON = 1_795_176_737.123  # 2026-11-20T12:12:17.123Z
 NO_TLS: Any = None
 
 
+def noted(envelope: Envelope) -> Envelope:
+    """An envelope to keep: without its permit, which counts memory for as long as it is kept."""
+    return msgspec.structs.replace(envelope, permit=None)
+
+
 class FakeGateway:
     """Satisfies `Gateway`: notes what it was asked and answers with the outcome set on it, or raises it."""
 
@@ -36,6 +41,7 @@ class FakeGateway:
         self.opening: OpenOutcome | BaseException = Opened("server-key")
         self.ingesting: IngestOutcome | BaseException = Accepted("env_1")
         self.closing: CloseOutcome | BaseException = Closed(already_closed=False, credit=None)
+        self.open_sessions: set[str] = set()
         self.blocked: trio.Event | None = None
         self.entered = trio.Event()
         self.ready = Readiness(ready=True, checks={"journal": "ok"})
@@ -43,11 +49,15 @@ class FakeGateway:
     async def open_session(self, message: OpenSession) -> OpenOutcome:
         return await self._answer("open", message, self.opening)
 
+    async def is_open(self, session_id: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return session_id in self.open_sessions
+
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
-        return await self._answer("ingest", envelope, self.ingesting)
+        return await self._answer("ingest", noted(envelope), self.ingesting)
 
     async def ingest_many(self, session_id: str, envelopes: tuple[Envelope, ...]) -> tuple[IngestOutcome, ...]:
-        outcome = await self._answer("ingest_many", (session_id, envelopes), self.ingesting)
+        outcome = await self._answer("ingest_many", (session_id, tuple(map(noted, envelopes))), self.ingesting)
         return (outcome,) * len(envelopes)
 
     async def close_session(self, session_id: str) -> CloseOutcome:
@@ -123,8 +133,12 @@ class RawClient:
     async def get(self, path: str, headers: str = "") -> None:
         await self.send(f"GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n".encode())
 
+    async def answer_head(self) -> str:
+        """The head of what comes next, if that is an answer without a body."""
+        return (await self.read_until(b"\r\n\r\n")).decode()
+
     async def answer(self) -> Answer:
-        head = await self._read_until(b"\r\n\r\n")
+        head = await self.read_until(b"\r\n\r\n")
         status_line, *lines = head.decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
         length = int(headers.get("content-length", "0"))
@@ -142,7 +156,7 @@ class RawClient:
             pass
         return self._buffer
 
-    async def _read_until(self, end: bytes) -> bytes:
+    async def read_until(self, end: bytes) -> bytes:
         while end not in self._buffer:
             await self._read_more()
         head, _, self._buffer = self._buffer.partition(end)
@@ -234,9 +248,9 @@ def in_place(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     bodies: list[bytes] = []
     answer = Edge.answer_in_place
 
-    async def noted(edge: Edge, scope: Any, body: bytes, write: Any) -> Reply | None:
+    async def answer_noted(edge: Edge, visit: Any, body: bytes, write: Any) -> Reply | None:
         bodies.append(body)
-        return await answer(edge, scope, body, write)
+        return await answer(edge, visit, body, write)
 
-    monkeypatch.setattr(Edge, "answer_in_place", noted)
+    monkeypatch.setattr(Edge, "answer_in_place", answer_noted)
     return bodies

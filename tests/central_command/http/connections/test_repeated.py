@@ -118,8 +118,9 @@ async def test_a_body_that_takes_its_time_goes_the_ordinary_way(
     assert [envelope.body for _, envelope in gateway.asked] == [BODY, BODY]
 
 
-async def test_limits_and_bounds_hold_in_place(served: Any, in_place: list[bytes]) -> None:
+async def test_limits_and_bounds_hold_in_place(served: Any, gateway: Any, in_place: list[bytes]) -> None:
     """The address's limit counts every request once, and what is too large is refused as ever."""
+    gateway.ingesting = Refusal(RefusalCode.INVALID_HMAC, "No.")  # what is accepted is given back
     async with served(requests_per_minute=4, body_bytes_max=1_000, limits_enabled=True) as server:
         client = await server.connect()
         statuses = [(await first(client, body)).status for body in (BODY, BODY, b" " * 1_001, BODY, BODY)]
@@ -337,8 +338,9 @@ def _without_length(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes,
     return [(name, value) for name, value in headers if name != b"content-length"]
 
 
-async def test_each_request_counts_for_its_own_address(served: Any, in_place: list[bytes]) -> None:
+async def test_each_request_counts_for_its_own_address(served: Any, gateway: Any, in_place: list[bytes]) -> None:
     """Behind a proxy the connection is the proxy's, and only the header tells whose request it is."""
+    gateway.ingesting = Refusal(RefusalCode.INVALID_HMAC, "No.")  # what is accepted is given back
     async with served(requests_per_minute=2, limits_enabled=True) as server:
         client = await server.connect()
         statuses = []

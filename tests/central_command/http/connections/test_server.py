@@ -244,6 +244,27 @@ async def test_connections_are_bounded(served: Any) -> None:
         assert (await third.answer()).status == 200
 
 
+@pytest.mark.parametrize("is_proxy", [False, True])
+async def test_one_address_has_its_share_of_the_connections(served: Any, *, is_proxy: bool) -> None:
+    """There is room again when one of them ends; a trusted proxy has those of all its clients."""
+    async with served(connections_max=8, trusted_proxies=("127.0.0.0/8",) if is_proxy else ()) as server:
+        clients = [await server.connect() for _ in range(2)]
+        for client in clients:
+            await client.get("/health")
+            assert (await client.answer()).status == 200
+        third = await server.connect()
+        await third.get("/health")
+        if is_proxy:
+            assert (await third.answer()).status == 200
+            return
+        assert await third.read_to_end() == b""
+        await clients[0].stream.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)  # until the server has seen it
+        fourth = await server.connect()
+        await fourth.get("/health")
+        assert (await fourth.answer()).status == 200
+
+
 async def test_shutdown_lets_a_request_end_and_closes_idle_connections(served: Any, gateway: Any) -> None:
     """The one under way gets its answer; nobody waits for the idle one."""
     gateway.blocked = trio.Event()

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, cast
 import msgspec
 import pytest
 import trio
-from hypercorn.typing import HTTPScope
 from quart_trio import QuartTrio
 
 from actors.envelopes.reading import Envelope
@@ -18,8 +17,9 @@ from actors.envelopes.settings import SchemaSettings
 from actors.sessions.outcomes import Accepted, ActorFailed, Busy, BusyReason, FullReason, IngestOutcome, StorageFull
 from central_command.http.app import create_app
 from central_command.http.endpoints.batch import TURN_BYTES, BatchEndpoint
-from central_command.http.endpoints.ingest import EnvelopeReader
-from central_command.http.requests.limits import AddressLimits
+from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader
+from central_command.http.requests.direct import ReceivedBody
+from central_command.http.requests.limits import FREE, Charge
 from central_command.http.requests.replies import HttpProblem, Replies, refusal, result_line
 from central_command.http.settings import HttpSettings
 from tests.running_service import running
@@ -188,6 +188,7 @@ async def test_each_line_counts_against_the_budget_of_its_address(
     make_app: Callable[..., QuartTrio], gateway: Any
 ) -> None:
     """Lines past it get the 429 that they would have got alone, and are not passed on; then the request itself does."""
+    gateway.ingesting = Refusal(RefusalCode.INVALID_HMAC, "No.")  # what is accepted is given back
     client: Any = make_app(requests_per_minute=5).test_client()
     found = await results(await client.post(PATH, data=b"\n".join([envelope(n) for n in range(3)])))
     assert [each["status"] for each in found] == [200] * 3
@@ -205,11 +206,11 @@ async def test_each_line_counts_against_the_budget_of_its_address(
 async def test_a_budget_that_comes_back_in_the_middle_is_not_used(gateway: Any) -> None:
     """A later envelope of the same session would be told that its sequence is wrong, which is final."""
 
-    class Limits:
-        left: ClassVar = [HttpProblem(429, "rate_limited", "Too many.", retry_after_s=1), None, None]
+    class ChargeAgain(Charge):
+        left: ClassVar = [HttpProblem(429, "rate_limited", "Too many.", retry_after_s=1), FREE, FREE]
 
-        def take(self, _scope: Any, _path: str) -> HttpProblem | None:
-            return self.left.pop(0)
+        def another(self, _session_id: str | None) -> Charge | HttpProblem:
+            return cast("Charge | HttpProblem", self.left.pop(0))
 
     written = b""
 
@@ -218,11 +219,11 @@ async def test_a_budget_that_comes_back_in_the_middle_is_not_used(gateway: Any) 
         await trio.lowlevel.checkpoint()
         written += piece
 
-    settings, limits = HttpSettings(), cast("AddressLimits", Limits())
-    endpoint = BatchEndpoint(
-        gateway, Replies(settings), settings, EnvelopeReader(SchemaSettings(), lambda: 0.0), limits
-    )
-    await endpoint(cast("HTTPScope", {}), write, b"\n".join([envelope(n) for n in range(4)]))
+    settings, read = HttpSettings(), EnvelopeReader(SchemaSettings(), lambda: 0.0)
+    intake = EnvelopeIntake(gateway, read, inline_bytes_max=settings.body_bytes_max)
+    endpoint = BatchEndpoint(gateway, Replies(settings), settings, intake)
+    body = b"\n".join([envelope(n) for n in range(4)])
+    await endpoint(write, ReceivedBody(body, "192.0.2.1", charge=ChargeAgain(None, "", None, "")))
     assert [json.loads(line)["status"] for line in written.splitlines()] == [200, 429, 429, 429]
 
 
@@ -398,7 +399,7 @@ async def test_a_fault_in_place_is_seen_by_the_client(
         await whole_answer(answer)
         await trio.testing.wait_all_tasks_blocked()
 
-        async def failing(_endpoint: BatchEndpoint, _scope: HTTPScope, write: Any, _body: bytes) -> None:
+        async def failing(_endpoint: BatchEndpoint, write: Any, _received: ReceivedBody) -> None:
             if begun:
                 await write(b"{}\n", more=True)
             raise RuntimeError("inside")
@@ -535,22 +536,23 @@ async def test_many_large_batches_leave_the_loop_to_others(gateway: Any) -> None
     bytes_by_turn: Counter[int] = Counter()
     reader = EnvelopeReader(SchemaSettings(), lambda: 0.0)
 
-    def read(text: bytes) -> Envelope | Refusal:
+    def read(text: bytes, permit: Any = None, *, deep: bool = False) -> Envelope | Refusal:
         bytes_by_turn[turns.number] += len(text)
-        return reader(text)
+        return reader(text, permit, deep=deep)
 
     async def write(_piece: bytes, *, more: bool) -> None:
         await trio.lowlevel.checkpoint()
 
     settings = HttpSettings()
-    endpoint = BatchEndpoint(gateway, Replies(settings), settings, cast("EnvelopeReader", read), None)
+    intake = EnvelopeIntake(gateway, cast("EnvelopeReader", read), inline_bytes_max=settings.body_bytes_max)
+    endpoint = BatchEndpoint(gateway, Replies(settings), settings, intake)
     line = b'{"session_id":"a","x":"' + b"x" * 20_000 + b'"}'
     body = b"\n".join([line] * 60)
     trio.lowlevel.add_instrument(turns)
     try:
         async with trio.open_nursery() as nursery:
             for _ in range(5):
-                nursery.start_soon(endpoint, cast("HTTPScope", {}), write, body)
+                nursery.start_soon(endpoint, write, ReceivedBody(body, "192.0.2.1"))
     finally:
         trio.lowlevel.remove_instrument(turns)
     first, *later = [count for _, count in sorted(bytes_by_turn.items())]

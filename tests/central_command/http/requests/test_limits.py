@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from central_command.http.requests.addresses import client_key, parse_networks
-from central_command.http.requests.limits import AddressBudget, BoundedWindows
+from central_command.http.requests.limits import AddressLimits, Charge
+from central_command.http.requests.replies import INGEST_PATH, HttpProblem
+from central_command.http.settings import HttpSettings
 
 TRUSTED = parse_networks(["127.0.0.0/8", "::1/128", "10.0.0.0/8", "2001:db8:aaaa::/48"])
 
@@ -50,69 +52,147 @@ class ManualClock:
         return self.now
 
 
-def test_an_address_has_a_budget_for_the_minute_and_one_for_the_hour() -> None:
-    """Each answers with the seconds until its window ends, and begins anew then."""
-    clock = ManualClock()
-    budget = AddressBudget(per_minute=2, per_hour=3, addresses_max=10, clock=clock)
-    assert [budget.take("a"), budget.take("a"), budget.take("a")] == [None, None, 60]
-    assert budget.take("b") is None
-    clock.now += 59.5
-    assert budget.take("a") == 1
-    clock.now += 0.5
-    assert budget.take("a") is None
-    assert budget.take("a") == 3_540
-    clock.now += 3_540
-    assert budget.take("a") is None
+class Address:
+    """The limits as one address meets them; the charges of its requests are kept, as requests under way keep them."""
+
+    def __init__(self, name: str = "192.0.2.1", limits: AddressLimits | None = None, **settings: Any) -> None:
+        self.clock = ManualClock()
+        embed_paths = frozenset({"/v1/embed"})
+        self.limits = limits or AddressLimits(HttpSettings(**settings), embed_paths=embed_paths, clock=self.clock)
+        self.name = name
+        self.charges: list[Charge] = []
+
+    def asks(self, times: int = 1, path: str = INGEST_PATH) -> int:
+        """How many of so many requests are let in."""
+        taken = [self.limits.take(self.name, path) for _ in range(times)]
+        self.charges += [each for each in taken if isinstance(each, Charge)]
+        return sum(isinstance(each, Charge) for each in taken)
+
+    def asks_as(self, session_id: str, times: int = 1) -> int:
+        """How many are let in on a session's own budget."""
+        taken = [self.limits.take_for_session(self.name, session_id) for _ in range(times)]
+        self.charges += [each for each in taken if each is not None]
+        return sum(each is not None for each in taken)
 
 
-def test_refused_requests_use_nothing_up() -> None:
-    """A client that keeps asking in a full minute still has its hour."""
-    clock = ManualClock()
-    budget = AddressBudget(per_minute=1, per_hour=2, addresses_max=10, clock=clock)
-    assert budget.take("a") is None
-    assert all(budget.take("a") == 60 for _ in range(1_000))
-    clock.now += 60
-    assert budget.take("a") is None
+def test_what_was_accepted_is_given_back_and_all_else_counts() -> None:
+    """A thousand accepted envelopes, one after the other, leave the budget as it was; refusals use it up."""
+    address = Address(requests_per_minute=3)
+    for _ in range(1_000):
+        assert address.asks() == 1
+        address.charges.pop().accepted("sess_1")
+    assert address.asks(4) == 3
 
 
-def test_what_is_given_back_can_be_taken_again_and_nobody_gains_by_it() -> None:
-    """In the windows that it was counted in; in one that has begun anew it was not."""
-    clock = ManualClock()
-    budget = AddressBudget(per_minute=2, per_hour=3, addresses_max=10, clock=clock)
-    for _ in range(10):
-        assert budget.take("a") is None
-        budget.give_back("a")
-    budget.give_back("a")
-    assert [budget.take("a") for _ in range(3)] == [None, None, 60]
-    clock.now += 60
-    budget.give_back("a")
-    assert [budget.take("a") for _ in range(3)] == [None, None, 3_540]
+def test_under_way_at_once_there_are_never_more_than_the_budget_holds() -> None:
+    """Room is given back when an envelope is accepted, not before: there is no overdraft at all."""
+    address = Address(requests_per_minute=3)
+    assert address.asks(5) == 3
+    address.charges.pop().accepted("sess_1")
+    assert address.asks(5) == 1
+    address.charges[0].accepted("sess_2")
+    address.charges[0].accepted("sess_2")
+    assert address.asks(5) == 1, "a charge is given back once"
 
 
-def test_memory_is_bounded_and_the_least_recent_address_is_forgotten() -> None:
-    """However many addresses there are."""
-    budget = AddressBudget(per_minute=1, per_hour=1, addresses_max=10, clock=ManualClock())
-    assert all(budget.take(str(n)) is None for n in range(1_000))
-    assert budget.statistics() == 20
-    assert budget.take("999") is not None
-    assert budget.take("0") is None
+def test_a_budget_is_never_more_than_full() -> None:
+    """What came back with time meanwhile is not there twice."""
+    address = Address(requests_per_minute=3)
+    address.asks(3)
+    address.clock.now += 3_600
+    for charge in address.charges:
+        charge.accepted("sess_1")
+    assert address.asks(10) == 3
 
 
-def test_windows_end_with_their_own_clock() -> None:
-    """The storage that `limits` counts in keeps its contract: counts, expiries, clearing."""
-    clock = ManualClock()
-    windows = BoundedWindows(windows_max=10, clock=clock)
-    assert windows.incr("k", 60) == 1
-    assert windows.incr("k", 60, amount=2) == 3
-    assert (windows.get("k"), windows.get_expiry("k")) == (3, 1_060.0)
-    clock.now += 60
-    assert (windows.get("k"), windows.get_expiry("k")) == (0, 1_060.0)
-    windows.incr("k", 60)
-    windows.clear("k")
-    assert windows.get("k") == 0
-    windows.incr("k", 60)
-    assert windows.check()
-    assert windows.reset() == 1
+def test_a_known_session_gets_through_where_its_address_has_nothing_left() -> None:
+    """One forger behind the same address uses up what is everybody's, not what is the session's."""
+    address = Address(requests_per_minute=2, session_requests_per_hour=3)
+    address.asks()
+    address.charges.pop().accepted("sess_1")
+    assert address.asks(5) == 2
+    assert address.limits.knows_sessions_at(address.name)
+    for _ in range(100):
+        assert address.asks_as("sess_1") == 1
+        address.charges.pop().accepted("sess_1")
+    assert address.asks_as("sess_forged") == 0
+    assert address.asks_as("sess_1", 9) == 3, "what is forged in its name uses up its own"
+    assert Address("192.0.2.2", address.limits).asks_as("sess_1") == 0, "it is known on its own address alone"
+
+
+def test_an_opening_makes_a_session_known_and_costs_what_it_costs() -> None:
+    """The first envelope of a session that has just been opened finds room; the opening itself is not given back."""
+    address = Address(requests_per_minute=1)
+    assert address.asks(1, "/v1/sessions/open") == 1
+    address.charges[0].opened("sess_1")
+    assert address.asks(1) == 0
+    assert address.asks_as("sess_1") == 1
+
+
+def test_a_known_session_takes_from_its_own_before_it_takes_from_all() -> None:
+    """Forty agents with an envelope under way each leave their address's budget to others."""
+    address = Address(requests_per_minute=2, session_requests_per_hour=3)
+    address.asks()
+    address.charges.pop().opened("sess_1")
+    for _ in range(3):
+        assert address.asks() == 1
+        address.charges[-1].belongs_to("sess_1")
+        address.charges[-1].belongs_to("sess_1")
+    assert address.asks(5) == 1, "one is the opening's"
+    address.charges[0].accepted("sess_1")
+    assert address.asks(1) == 0, "its own is given back to itself"
+    assert address.asks_as("sess_1", 5) == 1
+
+
+def test_further_envelopes_of_a_request_count_each() -> None:
+    """Each line of a batch: from its session's budget, else from the address's, else it is refused."""
+    address = Address(requests_per_minute=4, session_requests_per_hour=1)
+    address.limits.know(address.name, "sess_1")
+    address.asks()
+    taken = [address.charges[0].another(session_id) for session_id in ("sess_1", "sess_1", None, "sess_2", "sess_2")]
+    assert [isinstance(each, Charge) for each in taken] == [True, True, True, True, False]
+    refused = taken[-1]
+    assert isinstance(refused, HttpProblem)
+    assert (refused.status, refused.retry_after_s) == (429, 15)
+
+
+def test_a_client_that_comes_again_as_published_ones_do_finds_room() -> None:
+    """After 1, 2, 4, 8 and 16 s; forty of them that were refused at once all get in, in the minute and in the hour."""
+    for settings in ({"requests_per_minute": 100}, {"requests_per_minute": 10_000, "requests_per_hour": 5_000}):
+        address = Address(**settings)
+        address.asks(10_000)
+        waiting = 40
+        for wait_s in (1, 2, 4, 8, 16):
+            address.clock.now += wait_s
+            waiting -= address.asks(waiting)
+        assert waiting == 0
+
+
+def test_the_sessions_known_are_bounded_and_the_least_recent_is_forgotten() -> None:
+    """However many there are; an address whose last one was forgotten has none."""
+    address = Address(known_sessions_max=2)
+    for number in range(100):
+        address.limits.know(f"192.0.2.{number}", "sess_1")
+    assert len(address.limits.sessions) == 2
+    assert [address.limits.knows_sessions_at(f"192.0.2.{number}") for number in (0, 97, 98, 99)] == [
+        *(False, False, True, True)
+    ]
+    address.limits.know("192.0.2.99", "sess_2")
+    address.limits.know("192.0.2.99", "sess_3")
+    assert address.limits.knows_sessions_at("192.0.2.99")
+    assert len(address.limits._sessions_at) == 1
+
+
+def test_nothing_costs_anything_when_limits_are_off() -> None:
+    """For load tests."""
+    address = Address(limits_enabled=False, requests_per_minute=1)
+    assert address.asks(5) == 5
+    for charge in address.charges:
+        charge.belongs_to("sess_1")
+        charge.opened("sess_1")
+        charge.accepted("sess_1")
+        assert charge.another("sess_1") is charge
+    assert len(address.limits.sessions) == 0
 
 
 async def test_one_request_too_many_is_429(make_app: Any) -> None:
