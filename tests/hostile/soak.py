@@ -20,13 +20,11 @@ from tempfile import TemporaryDirectory
 import msgspec
 import trio
 
+from tests.hostile.attacks import Attack
 from tests.hostile.published_agents import Connection, Made, PublishedAgent
 from tests.hostile.stored import closed_sessions, credited_sessions, free_port, stored_steps
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, run_command
 from tests.signing_client import SigningClient, dumps
-
-Attack = Callable[[int, float], Awaitable[None]]
-"""Attacks the server on a port for so many seconds."""
 
 SETTINGS = {
     "CENTRAL_COMMAND__HTTP__LIMITS_ENABLED": "true",
@@ -34,7 +32,6 @@ SETTINGS = {
 }
 FLEETS = ("127.0.1.1", "127.0.1.2", "127.0.1.3")
 AGENTS_EACH = 10
-ATTACKS: dict[str, Attack] = {}
 PROBE_S = 0.1
 REST_S = 15.0
 LARGE_CHUNKS = 180
