@@ -30,6 +30,9 @@ from persistence.journals.journal import AppendRefused, Line
 
 T = TypeVar("T")
 
+ENVELOPE_BYTES = 8_192
+"""What an envelope takes, however small it is, in bytes that are verified in the same time."""
+
 UNABLE = (Busy, StorageFull)
 """What is answered for an envelope that could not be stored, and for all that follow it in its message."""
 
@@ -113,7 +116,7 @@ class SessionActor:
                 turn_bytes = 0
                 async with self._environment.line:
                     pass
-            turn_bytes += len(envelope.body)
+            turn_bytes += len(envelope.body) + ENVELOPE_BYTES
             if outcomes:
                 await self._finish_if_closing()
             outcomes += await self._take_in(envelope, session)

@@ -28,6 +28,9 @@ from central_command.http.settings import HttpSettings
 TURN_BYTES = 131_072
 """Bytes of envelopes that are read before others get their turn: about a millisecond's work."""
 
+ENVELOPE_BYTES = 4_096
+"""What reading an envelope takes, however small it is, in bytes that are read in the same time."""
+
 logger = logging.getLogger("central_command.http")
 
 
@@ -125,9 +128,9 @@ class BatchEndpoint:
         shares: Shares = {}
         turn_bytes = 0
         for index, line in enumerate(lines):
-            turn_bytes += len(line)
+            turn_bytes += len(line) + ENVELOPE_BYTES
             if turn_bytes > TURN_BYTES:
-                turn_bytes = len(line)
+                turn_bytes = len(line) + ENVELOPE_BYTES
                 async with self._line:
                     pass
             envelope = await self._read_envelope(line, received.permit)
