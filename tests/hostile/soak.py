@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import trio
 
-from tests.hostile.attacks import Attack
+from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.published_agents import Connection, Made, PublishedAgent
 from tests.hostile.stored import closed_sessions, credited_sessions, free_port, stored_steps
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, run_command
@@ -253,7 +253,7 @@ def main() -> None:
             minutes=options.minutes,
             attack_s=options.attack_s,
             root=Path(folder) / "data",
-            attacks={},
+            attacks=ATTACKS,
             seed=options.seed,
         )
     text = msgspec.json.format(msgspec.json.encode(report), indent=1).decode()
