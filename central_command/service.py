@@ -9,7 +9,6 @@ status that says so: everything acknowledged is on disk, and the next start reco
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -49,13 +48,6 @@ EXIT_SHUTDOWN_TIMEOUT = 4
 """The process's exit status when it did not stop in time."""
 
 SECONDS_PER_HOUR = 3_600
-
-SWITCH_INTERVAL_S = 0.001
-"""How long a thread may keep the interpreter's lock while another waits for it.
-
-Whoever asks for `/health` waits for it with every system call of the answer while a thread stitches: with the
-interpreter's own 5 ms that was 12 ms, with this 4.
-"""
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,7 +278,6 @@ async def run_service(settings: Settings, data_directory: Path) -> None:
     http_settings = fitting(settings.http)
     platform = Platform(clock=time.time, environ=os.environ, writer=writer_thread)
     collector = Collector(settings.collector)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     async with trio.open_nursery() as nursery:
         stopping = trio.Event()
         await nursery.start(_watch_signals, stopping, settings.service.shutdown_timeout_s)

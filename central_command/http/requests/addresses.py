@@ -8,6 +8,7 @@ client and may say anything (decisions, "Addresses and limits").
 import ipaddress
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from socket import AF_INET, inet_pton
 
 from hypercorn.typing import HTTPScope
 
@@ -42,6 +43,7 @@ class ClientKeys:
     def __init__(self, settings: HttpSettings) -> None:
         self._trusted = parse_networks(settings.trusted_proxies)
         self._remembered = lru_cache(_KEYS_REMEMBERED_MAX)(self._key_of)
+        self._is_proxy = lru_cache(_KEYS_REMEMBERED_MAX)(self._is_trusted_peer)
 
     def of(self, scope: HTTPScope) -> str:
         """The key to count a request by (`client_key`)."""
@@ -52,8 +54,11 @@ class ClientKeys:
 
     def of_stranger(self, peer: str) -> str | None:
         """The key of whoever connected; None for a trusted proxy, whose connections are those of many."""
+        return None if self._is_proxy(peer) else self._remembered(peer, "")
+
+    def _is_trusted_peer(self, peer: str) -> bool:
         address = _parse(peer)
-        return None if address is not None and _is_trusted(address, self._trusted) else self._remembered(peer, "")
+        return address is not None and _is_trusted(address, self._trusted)
 
     def _key_of(self, peer: str | None, forwarded: str) -> str:
         return client_key(peer, [forwarded], self._trusted)
@@ -82,6 +87,11 @@ def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Net
 def _parse(text: str) -> Address | None:
     """An address as proxies write it: bare, or with a port (`192.0.2.1:80`, `[2001:db8::1]:80`)."""
     text = text.strip()
+    try:
+        # Most are IPv4 alone, which this reads in a tenth of the time and no other text.
+        return ipaddress.IPv4Address(inet_pton(AF_INET, text))
+    except (OSError, ValueError):
+        pass
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
