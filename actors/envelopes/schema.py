@@ -103,19 +103,14 @@ def envelope_kind(envelope_type: str | None) -> EnvelopeKind | None:
     return _KINDS.get(envelope_type)
 
 
-def known_facts(envelope: Envelope) -> Facts | None:
-    """The facts that were found while the envelope was read (`ChunkReader`); None for one that is yet to be checked."""
-    return envelope.facts if isinstance(envelope.facts, ChunkFacts) else None
-
-
 def check(envelope: Envelope, settings: SchemaSettings, now_s: float) -> Facts | Refusal:
     """Check an envelope against the schema; `now_s` is seconds since the epoch, for the age of timestamps.
 
     Refuses with `UNKNOWN_TYPE`, `RESERVED_MEMBER` or `SCHEMA`, naming the first fault's path, what was found (at most
     60 characters of it) and what is allowed. Raises for no body.
     """
-    if (known := known_facts(envelope)) is not None:
-        return known
+    if isinstance(envelope.facts, ChunkFacts):
+        return envelope.facts
     kind = envelope_kind(envelope.type)
     if kind is None:
         found = quoted(str(envelope.type))

@@ -1,21 +1,22 @@
 """What becomes of an envelope: all checks in their order (decisions, "Verification"), without I/O and without waiting.
 
-`decide` is asked until it says what is to be done: answer, or keep the envelope as a line (of the session, or of the
-dead letters) and then answer. On the way it may lack what takes long to find out: an HMAC over a large body, the
-schema of one. Then it says which, its caller finds it out wherever that holds nobody up, notes it in `Found` and asks
-again. So all that is decided is decided here, and everything that waits, writes or takes long is done elsewhere.
+`decide` says what is to be done: answer, or keep the envelope as a line (of the session, or of the dead letters) and
+then answer. What takes long it does not compute itself: an HMAC over a large body, writing one anew, the schema of a
+large one. It says which of them it lacks; its caller finds that out wherever it holds nobody up, notes it in `Found`
+and asks again. So all that is decided is decided here, and all that waits, writes or takes long is done elsewhere.
 
-It changes nothing. The same envelope may be decided on once more, with what was found about it before, when the session
-has moved on: that costs next to nothing.
+It changes nothing but `Found`, where it notes what it computes. The same envelope may be decided on once more when the
+session has moved on: that costs next to nothing.
 """
 
 from enum import Enum, auto
 
 import msgspec
 
+from actors.envelopes.attestation import verify_received
 from actors.envelopes.reading import Envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
-from actors.envelopes.schema import Facts
+from actors.envelopes.schema import Facts, check
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.lifecycle import refusal_for
 from actors.sessions.outcomes import Accepted
@@ -25,7 +26,10 @@ from persistence.format.records import EnvelopeKind
 
 
 class Inquiry(Enum):
-    """What has to be found out before more can be decided: a pure computation that may take long."""
+    """What has to be found out before more can be decided: a pure computation that takes long.
+
+    The first and the last are asked for only of a body of more than `inline_bytes_max`.
+    """
 
     SIGNED_AS_RECEIVED = auto()
     """`attestation.verify_received`: is the HMAC that of the bytes as they came?"""
@@ -87,22 +91,31 @@ class _Case(msgspec.Struct, frozen=True):
     found: Found
     sessions: SessionSettings
     schema: SchemaSettings
+    now_s: float
+    is_large: bool
     is_feedback: bool
     sequence: int | None
     gap: int
 
 
 def decide(
-    envelope: Envelope, standing: Standing, found: Found, sessions: SessionSettings, schema: SchemaSettings
+    envelope: Envelope,
+    standing: Standing,
+    found: Found,
+    sessions: SessionSettings,
+    schema: SchemaSettings,
+    now_s: float,
 ) -> Decision | Inquiry:
     """Return what is to be done with the envelope, or what has to be found out first.
 
-    `standing` is that of its session to this envelope. Nothing is asked for that is found already.
+    `standing` is that of its session to this envelope; `now_s` is seconds since the epoch, for the age of timestamps.
+    Nothing is asked for that is found already.
     """
     is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
     sequence = None if is_feedback or envelope.attestation is None else envelope.attestation.sequence
     gap = 0 if sequence is None else sequence - standing.expected_sequence
-    case = _Case(envelope, standing, found, sessions, schema, is_feedback, sequence, gap)
+    is_large = len(envelope.body) > sessions.inline_bytes_max
+    case = _Case(envelope, standing, found, sessions, schema, now_s, is_large, is_feedback, sequence, gap)
     return (
         _resend(case)  # before the status and the limit: a session's last envelope may come again after its close
         or _status(case)
@@ -190,7 +203,9 @@ def _session_size(case: _Case) -> KeepRefused | Answer | None:
 def _schema(case: _Case) -> Keep | KeepRefused | Answer | Inquiry:
     checked = case.found.schema
     if checked is None:
-        return Inquiry.SCHEMA
+        if case.is_large and case.envelope.facts is None:
+            return Inquiry.SCHEMA
+        checked = case.found.schema = check(case.envelope, case.schema, case.now_s)
     return _kept_refused(case, checked) if isinstance(checked, Refusal) else Keep(checked, case.gap)
 
 
@@ -204,7 +219,9 @@ def _is_signed(case: _Case) -> bool | Inquiry:
     """Whether the HMAC is that of either text: as received, or else, if that is not too much, as ECMAScript writes."""
     found = case.found
     if found.signed_as_received is None:
-        return Inquiry.SIGNED_AS_RECEIVED
+        if case.is_large:
+            return Inquiry.SIGNED_AS_RECEIVED
+        found.signed_as_received = verify_received(case.standing.secret, case.envelope)
     if found.signed_as_received:
         return True
     if len(case.envelope.body) > case.sessions.rewritten_bytes_max:

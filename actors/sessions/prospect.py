@@ -20,16 +20,25 @@ from persistence.journals.journal import Line
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """How a session stands to one envelope: all of it that decides.
 
-    `has_keys` says whether envelopes can be verified. `earlier` is the first answer to this very envelope, as far as
-    its sequence and HMAC tell. `bytes_total` is no less than the bytes that the session has in the journal.
+    `secret` is what envelopes are verified with, empty where it was lost; no repr shows it. `earlier` is the first
+    answer to this very envelope, as far as its sequence and HMAC tell. `bytes_total` is no less than the bytes that
+    the session has in the journal.
     """
 
     lifecycle: State
-    has_keys: bool
+    secret: bytes
     earlier: Accepted | Refusal | None
     envelope_count: int
     expected_sequence: int
     bytes_total: int
+
+    def __repr__(self) -> str:
+        return f"<Standing {self.lifecycle.name} expects {self.expected_sequence}>"
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether envelopes can be verified."""
+        return bool(self.secret)
 
 
 class Prospect:
@@ -55,7 +64,7 @@ class Prospect:
         is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
         return Standing(
             lifecycle=state.lifecycle,  # which chunks do not move
-            has_keys=state.has_keys,
+            secret=state.secret,
             earlier=state.earlier_answer(envelope.attestation, feedback=is_feedback),
             envelope_count=state.envelope_count + waiting,
             expected_sequence=state.expected_sequence + waiting,

@@ -11,7 +11,7 @@ appended together, and all else waits until they are on disk. One alone is a mes
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, assert_never
+from typing import Any, assert_never
 
 import trio
 
@@ -27,8 +27,6 @@ from actors.sessions.prospect import Prospect
 from actors.sessions.state import SessionState, empty_buffer
 from persistence.format.records import EnvelopeRecord, RefusalRecord
 from persistence.journals.journal import AppendRefused, Line
-
-T = TypeVar("T")
 
 ENVELOPE_BYTES = 8_192
 """What an envelope takes, however small it is, in bytes that are verified in the same time."""
@@ -131,7 +129,7 @@ class SessionActor:
 
         A plain chunk joins those that wait in `session`; all else is decided on once more when they are on disk.
         """
-        found = Found(schema=schema.known_facts(envelope))
+        found = Found()
         decision = await self._decided(envelope, session, found)
         if isinstance(decision, Keep) and decision.is_plain_chunk:
             line = self._line(envelope, decision)
@@ -159,35 +157,31 @@ class SessionActor:
 
     async def _decided(self, envelope: Envelope, session: Prospect, found: Found) -> Decision:
         """Decide on an envelope, and on the way find out what is asked for."""
-        environment, secret = self._environment, self._state.secret
-        standing = session.standing(envelope)
+        environment, standing, now_s = self._environment, session.standing(envelope), self._environment.clock()
         while True:
-            step = decide(envelope, standing, found, environment.sessions, environment.schema)
+            step = decide(envelope, standing, found, environment.sessions, environment.schema, now_s)
             if not isinstance(step, Inquiry):
                 return step
-            match step:
-                case Inquiry.SIGNED_AS_RECEIVED:
-                    found.signed_as_received = await self._computed(
-                        envelope, attestation.verify_received, secret, envelope
-                    )
-                case Inquiry.SIGNED_AS_CANONICAL:
-                    # Writing the body again as JavaScript would is slow: whoever sends garbage must not hold up others.
-                    async with environment.rewrites:
-                        found.signed_as_canonical = await environment.offload(
-                            attestation.verify_canonical, secret, envelope
-                        )
-                case Inquiry.SCHEMA:
-                    found.schema = await self._computed(
-                        envelope, schema.check, envelope, environment.schema, environment.clock()
-                    )
-                case unreachable:
-                    assert_never(unreachable)
+            await self._find_out(step, envelope, found)
 
-    async def _computed(self, envelope: Envelope, function: Callable[..., T], *args: object) -> T:
-        """Return `function(*args)`; off the event loop for a large envelope, which would hold up everyone else."""
-        if len(envelope.body) <= self._environment.sessions.inline_bytes_max:
-            return function(*args)
-        return await self._environment.offload(function, *args)
+    async def _find_out(self, inquiry: Inquiry, envelope: Envelope, found: Found) -> None:
+        """Compute what takes long, off the event loop: it would hold up everyone else."""
+        environment, secret = self._environment, self._state.secret
+        match inquiry:
+            case Inquiry.SIGNED_AS_RECEIVED:
+                found.signed_as_received = await environment.offload(attestation.verify_received, secret, envelope)
+            case Inquiry.SIGNED_AS_CANONICAL:
+                # Writing the body again as JavaScript would is slow: whoever sends garbage must not hold up others.
+                async with environment.rewrites:
+                    found.signed_as_canonical = await environment.offload(
+                        attestation.verify_canonical, secret, envelope
+                    )
+            case Inquiry.SCHEMA:
+                found.schema = await environment.offload(
+                    schema.check, envelope, environment.schema, environment.clock()
+                )
+            case unreachable:
+                assert_never(unreachable)
 
     def _line(self, envelope: Envelope, decision: Keep) -> Line:
         envelope_id = self._environment.identifiers.envelope_id()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.envelopes import attestation
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.schema import ChunkFacts, CloseFacts, Facts, FeedbackFacts
@@ -17,6 +18,10 @@ from actors.sessions.lifecycle import State
 from actors.sessions.outcomes import Accepted
 from actors.sessions.prospect import Standing
 from actors.sessions.settings import SequenceGaps, SessionSettings
+
+SECRET = b"s" * 32
+ALL_LARGE = {"inline_bytes_max": 1}
+"""Every body is a large one: all that takes long is asked for."""
 
 CHUNK = ChunkFacts(chunk_sequence=0, contributor_id="c", provider="codex", model="m", steps=1)
 CLOSE = CloseFacts(provider="codex", model="m")
@@ -32,7 +37,7 @@ UNATTESTED = '{"session_id":"s"}'
 UNSIGNED = '{"session_id":"s","attestation":{"session_hmac":"","sequence":4}}'
 
 ACTIVE = Standing(
-    lifecycle=State.ACTIVE, has_keys=True, earlier=None, envelope_count=3, expected_sequence=4, bytes_total=0
+    lifecycle=State.ACTIVE, secret=SECRET, earlier=None, envelope_count=3, expected_sequence=4, bytes_total=0
 )
 RECEIVED = {"signed_as_received": True}
 CANONICAL = {"signed_as_received": False, "signed_as_canonical": True}
@@ -58,8 +63,9 @@ def decided(
         envelope_of(body),
         msgspec.structs.replace(ACTIVE, **standing or {}),
         Found(**found or {}),
-        SessionSettings(**settings or {}),
+        SessionSettings(**ALL_LARGE | (settings or {})),
         SchemaSettings(sequence_max=10),
+        now_s=0.0,
     )
 
 
@@ -122,11 +128,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], Deci
     ),
     "a resend at the limit": (PLAIN, {"earlier": DUPLICATE}, RECEIVED, {"envelopes_max": 3}, Answer(DUPLICATE)),
     "a resend of refused feedback": (FEEDBACK_BODY, {"earlier": REFUSED_BEFORE}, RECEIVED, {}, Answer(REFUSED_BEFORE)),
-    "a resend without keys": (PLAIN, {"earlier": DUPLICATE, "has_keys": False}, {}, {}, UNKNOWN),
+    "a resend without keys": (PLAIN, {"earlier": DUPLICATE, "secret": b""}, {}, {}, UNKNOWN),
     # The status
-    "no such session": (PLAIN, {"lifecycle": State.ABSENT, "has_keys": False}, {}, {}, UNKNOWN),
-    "feedback, no such session": (FEEDBACK_BODY, {"lifecycle": State.ABSENT, "has_keys": False}, {}, {}, UNKNOWN),
-    "its keys are lost": (PLAIN, {"has_keys": False}, {}, {}, UNKNOWN),
+    "no such session": (PLAIN, {"lifecycle": State.ABSENT, "secret": b""}, {}, {}, UNKNOWN),
+    "feedback, no such session": (FEEDBACK_BODY, {"lifecycle": State.ABSENT, "secret": b""}, {}, {}, UNKNOWN),
+    "its keys are lost": (PLAIN, {"secret": b""}, {}, {}, UNKNOWN),
     "a chunk while it is closing": (PLAIN, {"lifecycle": State.CLOSING}, {}, {}, ENDED),
     "a chunk after the close": (PLAIN, {"lifecycle": State.CLOSED}, {}, {}, ENDED),
     "a second close": (CLOSE_BODY, {"lifecycle": State.CLOSED}, {}, {}, ENDED),
@@ -240,7 +246,7 @@ def test_the_table_reaches_every_kind_of_outcome() -> None:
 
 MENDED: list[tuple[dict[str, Any], Decision | Inquiry]] = [
     ({}, UNKNOWN),
-    ({"standing": {"lifecycle": State.CLOSED, "has_keys": True}}, ENDED),
+    ({"standing": {"lifecycle": State.CLOSED, "secret": SECRET}}, ENDED),
     ({"standing": {"lifecycle": State.ACTIVE}}, MISSING),
     ({"body": UNSIGNED}, EMPTY),
     ({"body": PLAIN}, LIMIT),
@@ -256,7 +262,7 @@ MENDED: list[tuple[dict[str, Any], Decision | Inquiry]] = [
 
 def test_the_checks_come_in_the_order_of_the_decisions() -> None:
     body = UNATTESTED
-    standing: dict[str, Any] = {"lifecycle": State.ABSENT, "has_keys": False, "expected_sequence": 7, "bytes_total": 69}
+    standing: dict[str, Any] = {"lifecycle": State.ABSENT, "secret": b"", "expected_sequence": 7, "bytes_total": 69}
     found: dict[str, Any] = FORGED | {"schema": FAULT}
     settings: dict[str, Any] = {"envelopes_max": 3, "session_bytes_max": 70}
     seen = []
@@ -283,7 +289,7 @@ FIELDS = {
     standing=st.fixed_dictionaries(
         {
             "lifecycle": st.sampled_from(State),
-            "has_keys": st.booleans(),
+            "secret": st.sampled_from([b"", SECRET]),
             "earlier": st.sampled_from([None, DUPLICATE, REFUSED_BEFORE]),
             "envelope_count": st.integers(0, 4),
             "expected_sequence": st.integers(2, 6),
@@ -309,18 +315,57 @@ def test_nothing_is_asked_twice_nor_without_need_and_what_was_found_changes_no_d
     is_authentic = answers[0] or answers[1]
     if Inquiry.SCHEMA in asked or not isinstance(step, Answer) or isinstance(step.outcome, Accepted):
         assert is_authentic
-        assert standing["has_keys"]
+        assert standing["secret"]
     everything = {FIELDS[each]: value for each, value in answer.items()}
     assert decided(body, standing, everything, settings) == step
+
+
+def signed(body: str) -> Envelope:
+    """The envelope with its own HMAC under SECRET."""
+    envelope = envelope_of(body)
+    assert envelope.attestation is not None
+    right = attestation.sign(SECRET, envelope.attestation.sequence, envelope.signed_parts())
+    own = msgspec.structs.replace(envelope.attestation, session_hmac=right)
+    return msgspec.structs.replace(envelope, attestation=own)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize(
+    ("envelope", "asked", "is_signed", "expected"),
+    [
+        (signed(PLAIN), [AS_RECEIVED, OF_SCHEMA], True, KeepRefused),
+        (envelope_of(PLAIN), [AS_RECEIVED, AS_CANONICAL], False, Answer),
+        (msgspec.structs.replace(signed(PLAIN), facts=CHUNK), [AS_RECEIVED], True, Keep),
+    ],
+    ids=["with a fault", "forged", "checked while it was read"],
+)
+def test_of_a_small_body_only_writing_it_anew_is_asked_for(
+    envelope: Envelope, asked: list[Inquiry], expected: type, *, is_signed: bool, is_large: bool
+) -> None:
+    """What does not take long is computed at once, noted, and comes to the same."""
+    limit = len(envelope.body) - is_large
+    answers = {AS_RECEIVED: is_signed, AS_CANONICAL: False, OF_SCHEMA: FAULT}
+    found, seen = Found(), []
+    settings = SessionSettings(inline_bytes_max=limit)
+    while isinstance(step := decide(envelope, ACTIVE, found, settings, SchemaSettings(), now_s=0.0), Inquiry):
+        seen.append(step)
+        setattr(found, FIELDS[step], answers[step])
+    assert seen == (asked if is_large else [each for each in asked if each is AS_CANONICAL])
+    assert isinstance(step, expected)
+    assert found.signed_as_received is is_signed
+
+
+def test_what_an_envelope_is_verified_with_is_not_shown() -> None:
+    assert repr(ACTIVE) == "<Standing ACTIVE expects 4>"
 
 
 def test_a_decision_changes_nothing_and_is_the_same_again() -> None:
     for body, standing, found, settings, expected in CASES.values():
         envelope, now = envelope_of(body), msgspec.structs.replace(ACTIVE, **standing)
-        known, rules = Found(**found), SessionSettings(**settings)
+        known, rules = Found(**found), SessionSettings(**ALL_LARGE | settings)
         before = msgspec.structs.replace(known)
         for _ in itertools.repeat(None, 2):
-            assert decide(envelope, now, known, rules, SchemaSettings()) == expected
+            assert decide(envelope, now, known, rules, SchemaSettings(), now_s=0.0) == expected
         assert known == before
 
 

@@ -48,7 +48,7 @@ NEW = envelope_of("cd", 2)
 
 def test_without_waiting_lines_it_is_the_session_as_it_is() -> None:
     assert prospect().standing(NEW) == Standing(
-        lifecycle=State.ACTIVE, has_keys=True, earlier=None, envelope_count=1, expected_sequence=1, bytes_total=10
+        lifecycle=State.ACTIVE, secret=b"secret", earlier=None, envelope_count=1, expected_sequence=1, bytes_total=10
     )
 
 
@@ -60,7 +60,7 @@ def test_waiting_lines_count_and_the_state_stays_until_they_are_taken() -> None:
     size_bytes = sum(line.size_bytes for line in lines)
     assert session.standing(NEW) == Standing(
         lifecycle=State.ACTIVE,
-        has_keys=True,
+        secret=b"secret",
         earlier=None,
         envelope_count=3,
         expected_sequence=3,
