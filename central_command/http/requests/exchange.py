@@ -221,7 +221,7 @@ class Exchange:
             and self._scope["method"] == "POST"
             and limits.knows_sessions_at(self._address)
         ):
-            session_id = session_in(await self._first_bytes(self._edge.settings.linger_s) or b"")
+            session_id = session_in(await self._first_bytes())
             taken = limits.take_for_session(self._address, session_id) or taken
         if isinstance(taken, HttpProblem):
             self.refuse_body()
@@ -229,21 +229,20 @@ class Exchange:
         self.charge = taken
         return None
 
-    async def _first_bytes(self, within_s: float) -> bytes | None:
-        """The body's first bytes, which `receive` hands out again; None when they do not come in time."""
+    async def _first_bytes(self) -> bytes:
+        """The body's first bytes, as many as come within `linger_s`; `receive` hands them out again."""
         await self._ask_for_body()
         first = b""
-        with trio.move_on_after(within_s):
+        with trio.move_on_after(self._edge.settings.linger_s):
             while len(first) < FIRST_BYTES:
                 message = await self._receive_raw()
                 self._read_ahead.append(message)
                 if message["type"] != "http.request":
-                    return first
+                    break
                 first += message["body"][:FIRST_BYTES]
                 if not message["more_body"]:
-                    return first
-            return first
-        return None
+                    break
+        return first
 
     def _endpoint(self, path: str) -> Callable[[ReceivedBody], Awaitable[Reply | None]] | None:
         streaming = self._edge.streaming.get(path)
@@ -307,10 +306,7 @@ class Exchange:
             return body_too_large(settings, hard=True)
         if self._permit.is_large:
             return None
-        first = await self._first_bytes(settings.body_timeout_s) if parts is None else b"".join(parts)
-        if first is None:
-            return body_too_slow(settings)
-        session_id = session_in(first)
+        session_id = session_in(await self._first_bytes() if parts is None else b"".join(parts))
         if session_id is None or not await self._edge.gateway.is_open(session_id):
             return body_too_large(settings)
         return None if self._permit.become_large() else self._edge.replies.large_bodies_full()
