@@ -30,7 +30,7 @@ from actors.envelopes.refusals import Refusal
 from actors.envelopes.schema import check
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.openapi import openapi_document
-from central_command.http.requests.bodies import SESSION_ID
+from central_command.http.requests.first_bytes import SESSION_ID
 from central_command.http.requests.replies import NDJSON_TYPE
 from central_command.http.settings import HttpSettings
 from tests.server_process import INGEST, OPEN, ServerProcess
