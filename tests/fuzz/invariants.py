@@ -161,7 +161,7 @@ def _check_beyond_reading(envelope: Envelope, expected: Members) -> None:
         outcome.reason.encode()
     if [name for name, _ in expected] != ["envelope_id"]:
         line = b"{%s}" % journal_lines.envelope_members(ENVELOPE_ID, envelope)
-        kept = Members((name, value) for name, value in expected if name != "envelope_id")
+        kept = Members(_stored(pair, envelope) for pair in expected if pair[0] != "envelope_id")
         assert _equal(python_reads(line), Members([("envelope_id", ENVELOPE_ID), *kept]))
 
 
