@@ -89,18 +89,17 @@ async def finish(state: SessionState, environment: Environment, *, already_close
     if state.lifecycle is State.ABSENT:
         return UnknownSession()
     if state.lifecycle is State.CLOSING:
-        if is_set_aside(state.session_id, environment):
+        if environment.storage.closing.count(state.session_id) >= environment.sessions.close_attempts_max:
             return Busy(BusyReason.SET_ASIDE)
-        async with _guarded(state, environment):
-            refused = await _record_trajectory(state, environment)
-        if refused is not None:
-            return unavailable(refused)
+        if not state.chunk_count:
+            state.record_nothing_to_stitch()
+        else:
+            # Whoever only waits for its turn has not begun: it must not be blamed for what another one does.
+            async with environment.stitches, _guarded(state, environment):
+                refused = await _record_trajectory(state, environment)
+            if refused is not None:
+                return unavailable(refused)
     return Closed(already_closed=already_closed, credit=state.credit)
-
-
-def is_set_aside(session_id: str, environment: Environment) -> bool:
-    """Whether closing the session has ended the process so often that it is not tried again unless somebody asks."""
-    return environment.storage.closing.count(session_id) >= environment.sessions.close_attempts_max
 
 
 @asynccontextmanager
@@ -122,17 +121,13 @@ async def _guarded(state: SessionState, environment: Environment) -> AsyncIterat
 
 
 async def _record_trajectory(state: SessionState, environment: Environment) -> AppendRefused | None:
-    if not state.chunk_count:
-        state.record_nothing_to_stitch()
-        return None
-    async with environment.stitches:
-        lines = _held(state) if state.buffer.is_complete else await _stored(state, environment)
-        trajectory_id = environment.identifiers.trajectory_id()
-        assert state.closed_by is not None
-        record, members = await environment.offload(
-            _completed, trajectory_id, state.session_id, lines, tuple(state.gaps), state.closed_by, environment.scoring
-        )
-        position = await environment.storage.trajectories.append(record, members, essential=True)
+    lines = _held(state) if state.buffer.is_complete else await _stored(state, environment)
+    trajectory_id = environment.identifiers.trajectory_id()
+    assert state.closed_by is not None
+    record, members = await environment.offload(
+        _completed, trajectory_id, state.session_id, lines, tuple(state.gaps), state.closed_by, environment.scoring
+    )
+    position = await environment.storage.trajectories.append(record, members, essential=True)
     if isinstance(position, AppendRefused):
         log.warning("the trajectory of session %s could not be written yet: %s", state.session_id, position)
         return position

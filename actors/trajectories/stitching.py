@@ -15,7 +15,7 @@ different ones, stay in the order of their chunks. None is dropped, because noth
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -88,6 +88,7 @@ def stitch(
     for index in of_kind[EnvelopeKind.CHUNK]:
         session.add(index, lines.text(index))
     assert session.first is not None
+    order = session.order()
     close = of_kind[EnvelopeKind.SESSION_CLOSE][:1]
     closing = _read(lines.text(close[0])) if close else None
     return Trajectory(
@@ -98,8 +99,8 @@ def stitch(
         task_complexity=session.first.task_complexity,
         metadata=session.first.metadata,
         close_metadata=None if closing is None else _span(close[0], closing, "metadata"),
-        steps=session.ordered_steps(),
-        links=session.ordered_links(),
+        steps=session.steps_in(order),
+        links=session.links_in(order),
         outcome=None if closing is None else _span(close[0], closing, "outcome"),
         total_tokens=session.tokens,
         tools=tuple(sorted(session.tools)),
@@ -162,23 +163,22 @@ class _Chunks:
             if tool and len(tool) <= TOOL_CHARS_MAX:
                 self.tools.add(tool)
 
-    def _order(self) -> list[int]:
+    def order(self) -> list[int]:
         """The steps in the trajectory's order, by their place in the order of acceptance."""
         ranks = {index: rank for rank, index in enumerate(sorted(self._sequences, key=self._sequences.__getitem__))}
         return sorted(range(len(self._numbers)), key=lambda place: (self._numbers[place], ranks[self._lines[place]]))
 
-    def ordered_steps(self) -> StepPlaces:
-        """Where the steps stand, in the trajectory's order."""
-        order = self._order()
+    def steps_in(self, order: Sequence[int]) -> StepPlaces:
+        """Where the steps stand, in this order."""
         return StepPlaces(
             array("l", [self._lines[place] for place in order]),
             array("q", [self._starts[place] for place in order]),
             array("q", [self._ends[place] for place in order]),
         )
 
-    def ordered_links(self) -> tuple[CoordinationLink, ...]:
-        """The coordination links, in the trajectory's order."""
-        return answered([self._links[place] for place in self._order() if place in self._links])
+    def links_in(self, order: Sequence[int]) -> tuple[CoordinationLink, ...]:
+        """The coordination links, in this order."""
+        return answered([self._links[place] for place in order if place in self._links])
 
 
 # Reading what is stored.

@@ -2,7 +2,8 @@
 
 One small file holds, for each such piece of work, how often it was begun and not ended. It is written and synced before
 the work begins, and when it ends. A crash within a write can leave a text that is none: then no work is known to have
-been begun, which puts nothing aside that should not be.
+been begun, which puts nothing aside that should not be. Nor does a disk that takes no note keep the work from being
+done: on a full one it is refused for itself, and says so in its own way.
 """
 
 import logging
@@ -23,7 +24,7 @@ _COUNTS: Final = msgspec.json.Decoder(dict[str, int])
 
 
 class Attempts:
-    """How often each piece of work was begun and not ended. What writes blocks, and raises OSError."""
+    """How often each piece of work was begun and not ended. `begin` and `end` block."""
 
     def __init__(self, path: Path, files: FileSystem) -> None:
         self._path = path
@@ -43,7 +44,7 @@ class Attempts:
         return sorted(name for name, count in self._counts.items() if count >= attempts)
 
     def begin(self, name: str) -> None:
-        """Note that it begins: on disk before this returns."""
+        """Note that it begins: on disk before this returns, if the disk takes it."""
         with self._lock:
             self._counts[name] = self.count(name) + 1
             self._write()
@@ -68,7 +69,12 @@ class Attempts:
             file.close()
 
     def _write(self) -> None:
-        text = msgspec.json.encode(self._counts) + b"\n"
+        try:
+            self._write_to_disk(msgspec.json.encode(self._counts) + b"\n")
+        except OSError as error:
+            log.warning("%s could not be written (%s): the next start will not know", self._path, error.strerror)
+
+    def _write_to_disk(self, text: bytes) -> None:
         file = self._opened()
         try:
             file.write_at([text], 0)

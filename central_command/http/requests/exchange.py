@@ -16,7 +16,7 @@ Here is what must hold for every exchange, whatever the framework does with it:
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import cast
@@ -306,7 +306,7 @@ class Exchange:
             return body_too_large(settings, hard=True)
         if self._permit.is_large:
             return None
-        session_id = session_in(await self._first_bytes() if parts is None else b"".join(parts))
+        session_id = session_in(await self._first_bytes() if parts is None else _beginning(parts))
         if session_id is None or not await self._edge.gateway.is_open(session_id):
             return body_too_large(settings)
         return None if self._permit.become_large() else self._edge.replies.large_bodies_full()
@@ -470,6 +470,16 @@ class Edge:
             await send({"type": "websocket.close", "code": 1000, "reason": None})
         else:
             await self._application(scope, receive, send)
+
+
+def _beginning(parts: Sequence[bytes]) -> bytes:
+    """The first bytes of a body whose parts these are, without a copy of the rest."""
+    beginning = b""
+    for part in parts:
+        beginning += part[:FIRST_BYTES]
+        if len(beginning) >= FIRST_BYTES:
+            break
+    return beginning
 
 
 def _path(scope: HTTPScope) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from actors.envelopes.refusals import Refusal, RefusalCode
@@ -443,3 +444,28 @@ async def test_a_close_that_ended_the_process_twice_is_set_aside_until_somebody_
     async with running(tmp_path, settings=settings) as run:
         await finished(run, "sess_1")
         assert len(run.lines(JournalName.TRAJECTORIES)) == 1
+
+
+async def test_a_close_that_waits_for_its_turn_has_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the session that is being stitched is blamed should the process end now."""
+    noted: list[dict[str, int]] = []
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow(*_: object) -> AppendRefused:
+        noted.append(json.loads(await trio.to_thread.run_sync((tmp_path / "closing.json").read_bytes)))
+        begun.set()
+        await go_on.wait()
+        return AppendRefused.DISK_FULL
+
+    async with running(tmp_path, settings=settings_with(sessions=GUARDED)) as run:
+        for name in ("sess_1", "sess_2"):
+            client = await run.open(name)
+            await run.send(client.chunk())
+        monkeypatch.setattr(closing, "_record_trajectory", slow)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.service.close_session, "sess_1")
+            await begun.wait()
+            nursery.start_soon(run.service.close_session, "sess_2")
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+        assert noted == [{"sess_1": 1}, {"sess_2": 1}]

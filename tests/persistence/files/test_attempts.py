@@ -1,5 +1,6 @@
 """Work that may end the process is noted before it begins, and known to the next process."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,27 @@ def test_a_text_that_a_crash_tore_puts_nothing_aside(files: FileSystem, path: Pa
     assert attempts.begun_often(1) == []
     attempts.begin("a")
     assert Attempts(path, files).count("a") == 1
+
+
+@pytest.mark.parametrize("operation", ["create", "write", "sync"])
+def test_a_disk_that_takes_no_note_keeps_nothing_from_being_done(
+    tmp_path: Path, operation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said; on a full disk the work itself is refused, and has an answer for that."""
+    failing = {operation}
+
+    def fail(name: str, _: Path) -> None:
+        if name in failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = MemoryFileSystem(2**20, fail)
+    files.make_directory(tmp_path)
+    attempts = Attempts(tmp_path / "closing.json", files)
+    attempts.begin("a")
+    assert attempts.count("a") == 1
+    attempts.end("a")
+    assert attempts.count("a") == 0
+    assert caplog.text.count("No space left on device") == 2
+    failing.clear()
+    attempts.begin("b")
+    assert Attempts(tmp_path / "closing.json", files).begun_often(1) == ["b"]
