@@ -5,6 +5,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,14 @@ SETTINGS = {
 """What tests change: one address sends everything, the disk may be as full as it is, and no model is loaded."""
 
 OPEN, INGEST, CLOSE = "/v1/sessions/open", "/v1/training/ingest", "/v1/sessions/close"
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Answer(NamedTuple):

@@ -1,6 +1,5 @@
 """`kill -9` and a restart on a file system without a free byte: one sentence or reading, and nothing is lost."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from tests.crash.acknowledged import Acknowledged, lines_of, tables
 from tests.crash.consistency import check, check_stored, wait_until_projected
 from tests.server_process import INGEST, OPEN, Answer, ServerFailedError, ServerProcess
 from tests.signing_client import SigningClient, dumps
+from tests.small_disk import CannotMountError, fill_up, mounted
 
 DISK_BYTES = 4_000_000
 SMALL_WRITE_AHEAD_LOG = {"CENTRAL_COMMAND__STORAGE__WAL_CHECKPOINT_PAGES": "50"}
@@ -20,19 +20,12 @@ SMALL_WRITE_AHEAD_LOG = {"CENTRAL_COMMAND__STORAGE__WAL_CHECKPOINT_PAGES": "50"}
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own in memory, with room for `DISK_BYTES`."""
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("only root may mount a file system")
     folder = tmp_path / "disk"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "central-command-test", str(folder)]
-    mounted = subprocess.run([mount, *options], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        with mounted(folder, size_bytes=DISK_BYTES):
+            yield folder
+    except CannotMountError as error:
+        pytest.skip(f"{error}")
 
 
 def grow(folder: Path) -> None:
@@ -43,12 +36,8 @@ def grow(folder: Path) -> None:
 def fill(folder: Path) -> Path:
     """Take every free byte; return the file that holds them."""
     path = folder / "filler"
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4_096))
-        except OSError:
-            return path
+    fill_up(path)
+    return path
 
 
 class Client:

@@ -16,20 +16,13 @@ import pytest
 
 from tests.crash.acknowledged import lines_of
 from tests.crash.consistency import check_stored, wait_until_projected
-from tests.server_process import REPOSITORY, ServerProcess, environment, run_command
+from tests.server_process import REPOSITORY, ServerProcess, environment, free_port, run_command
 
 TRANSCRIPTS = REPOSITORY / "tests" / "transcripts"
 CLAUDE_CODE = sorted(TRANSCRIPTS.glob("*.jsonl"))
 SETTINGS = {"CENTRAL_COMMAND__SESSIONS__OPENS_PER_MACHINE_PER_H": "1000"}
 """All files come from this one machine."""
 END_S_MAX = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def server_on(folder: Path) -> ServerProcess:

@@ -6,12 +6,10 @@ how many of the steps that the agents made are stored, and whether every session
 """
 
 import argparse
-import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -20,8 +18,9 @@ import msgspec
 import trio
 
 from tests.hostile.published_agents import Made, PublishedAgent, run_fleet
-from tests.hostile.stored import closed_sessions, credited_sessions, free_port, stored_steps
-from tests.server_process import ServerProcess
+from tests.hostile.stored import closed_sessions, credited_sessions, stored_steps
+from tests.server_process import ServerProcess, free_port
+from tests.small_disk import CannotMountError, fill_up, mounted
 
 SETTINGS = {"CENTRAL_COMMAND__HTTP__LIMITS_ENABLED": "true"}
 ADDRESS = "127.0.2.1"
@@ -59,7 +58,7 @@ async def endure(server: ServerProcess, agents: list[PublishedAgent], *, plan: "
         await trio.to_thread.run_sync(server.start)
         await trio.sleep(plan.rest_s)
         if filler is not None:
-            await trio.to_thread.run_sync(fill, filler)
+            await trio.to_thread.run_sync(fill_up, filler)
             await trio.sleep(plan.full_s)
             await trio.to_thread.run_sync(filler.unlink)
 
@@ -81,32 +80,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     pause_s: float
 
 
-def fill(path: Path) -> None:
-    """Take every free byte of the file system."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        for size in (1_048_576, 4_096, 1):
-            with suppress(OSError):
-                while True:
-                    os.write(descriptor, bytes(size))
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def disk(folder: Path) -> Iterator[bool]:
     """A file system of its own on `folder`; False, and none, where this process may not mount one."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(mounted(folder, size_bytes=DISK_MIB * 1_048_576))
+        except CannotMountError:
+            yield False
+        else:
+            yield True
 
 
 def run(folder: Path, plan: Plan, *, seed: int) -> Endured:

@@ -6,7 +6,6 @@ is written as JSON: the share of steps that is stored, `/health` under each load
 """
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -22,8 +21,8 @@ import trio
 
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.published_agents import Connection, Made, PublishedAgent
-from tests.hostile.stored import closed_sessions, credited_sessions, free_port, stored_steps
-from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, run_command
+from tests.hostile.stored import closed_sessions, credited_sessions, stored_steps
+from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, free_port, run_command
 from tests.signing_client import SigningClient, dumps
 
 SETTINGS = {
@@ -57,14 +56,6 @@ class Report(msgspec.Struct):
     rss_mib_max: dict[str, float] = {}
     verify_findings: list[str] = []
     seconds_by_load: dict[str, float] = {}
-
-
-def rss_mib(pid: int) -> float:
-    """A process's memory that is no file's."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1_024
-    raise AssertionError("the process has no RssAnon")
 
 
 class Soak:
@@ -140,7 +131,7 @@ class Soak:
 
     async def _rest(self) -> None:
         await trio.sleep(REST_S)
-        self.report.rss_mib_at_rest.append(rss_mib(self._server.process.pid))
+        self.report.rss_mib_at_rest.append(self._server.rss_anon_mib)
 
     async def _kill(self) -> None:
         self.report.kills += 1
@@ -201,7 +192,7 @@ class Soak:
         while True:
             await self._is_up.wait()
             try:
-                now = rss_mib(self._server.process.pid)
+                now = self._server.rss_anon_mib
             except (OSError, AssertionError):
                 now = 0.0
             largest = self.report.rss_mib_max
@@ -256,10 +247,10 @@ def main() -> None:
             attacks=ATTACKS,
             seed=options.seed,
         )
-    text = msgspec.json.format(msgspec.json.encode(report), indent=1).decode()
+    text = msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n"
     if options.json is not None:
         options.json.write_text(text)
-    sys.stdout.write(json.dumps(json.loads(text), indent=1) + "\n")
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

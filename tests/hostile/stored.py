@@ -1,6 +1,5 @@
 """What a stopped server's data directory holds, read without the project's own code."""
 
-import socket
 from pathlib import Path
 
 import msgspec
@@ -33,11 +32,3 @@ def closed_sessions(root: Path) -> set[str]:
 def credited_sessions(root: Path) -> set[str]:
     """The sessions that somebody was credited for."""
     return {name for (name,) in rows(root / "ledger.db", "SELECT session_id FROM credits")}
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

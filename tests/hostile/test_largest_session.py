@@ -21,14 +21,6 @@ HEALTH_P99_S_MAX = 0.25
 """On a machine with other work; docs/performance.md has what was measured on a quiet one."""
 
 
-def rss_anon_mib(pid: int) -> float:
-    """A process's memory that is no file's."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1_024
-    raise AssertionError("the process has no RssAnon")
-
-
 class Watch:
     """Asks for `/health` and looks at the server's memory, all the time, until it is told to stop."""
 
@@ -53,7 +45,7 @@ class Watch:
             began = time.perf_counter()
             request(connection, "GET", "/health")
             self.latencies_s.append(time.perf_counter() - began)
-            self.peak_mib = max(self.peak_mib, rss_anon_mib(self._server.process.pid))
+            self.peak_mib = max(self.peak_mib, self._server.rss_anon_mib)
         connection.close()
 
     @property
@@ -81,7 +73,7 @@ def test_it_is_stitched_within_bounded_memory_while_others_are_answered(tmp_path
         client = SigningClient("sess_large")
         send(server, client)
         server.post(INGEST, SigningClient("sess_nobody").chunk())
-        idle_mib = rss_anon_mib(server.process.pid)
+        idle_mib = server.rss_anon_mib
         with Watch(server) as watch:
             assert server.post(CLOSE, dumps({"session_id": "sess_large"}).encode()).members["steps"] == client.steps
         assert watch.peak_mib - idle_mib < OVER_IDLE_MIB_MAX

@@ -1,7 +1,5 @@
 """A disk that is full and then has room again, without a restart: refused is what does not fit, and nothing else."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from tests.operations.test_locked_database import Client, held, wait_for
 from tests.running_service import running
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps
+from tests.small_disk import CannotMountError, fill_up, mounted
 from tests.stored_state import finished
 
 DISK_MIB = 16
@@ -25,32 +24,11 @@ FREE_BYTES_MIN = 1_000_000
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of `DISK_MIB`; skipped where this process may not mount one."""
     folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode:
-        pytest.skip(f"a small file system cannot be mounted: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
-
-
-def fill_up(filler: Path) -> None:
-    """Write until nothing more fits, to the last byte."""
-    descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        for size in (1_048_576, 4_096, 1):
-            while True:
-                try:
-                    os.write(descriptor, bytes(size))
-                except OSError:
-                    break
-    finally:
-        os.close(descriptor)
+        with mounted(folder, size_bytes=DISK_MIB * 1_048_576):
+            yield folder
+    except CannotMountError as error:
+        pytest.skip(f"{error}")
 
 
 def large_chunk(client: SigningClient) -> bytes:
