@@ -19,7 +19,7 @@ import trio
 
 from persistence.databases.counters import Counters
 from persistence.databases.database import Database, DatabaseUnavailable
-from persistence.databases.key_check import check_key, sealed_check
+from persistence.databases.key_check import check_key, sealed_check, sealed_with
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
 from persistence.databases.opening import bridge_to_asyncio, open_database
@@ -36,7 +36,7 @@ from persistence.journals.journal import Journal, JournalStatistics
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
-from persistence.keys.sealing import Sealer, key_id_of, load_master_key
+from persistence.keys.sealing import Sealer, load_master_key
 from persistence.settings.storage import StorageSettings
 
 log = logging.getLogger("central_command.storage")
@@ -134,7 +134,7 @@ async def open_storage(
             platform.open_database(layout.ledger_database, LEDGER_SCHEMA, settings, applied_at=applied_at)
         )
         sealed = await sealed_check(sessions)
-        needed = None if sealed is None else key_id_of(sealed)
+        needed = None if sealed is None else sealed_with(sealed)
         sealer = Sealer(load_master_key(layout.keys, platform.environ, needed=needed))
         await check_key(sealer, sessions)
         projector = Projector(sessions, ledger, settings)

@@ -93,6 +93,11 @@ def derive_shared_secret(private_key: bytes, peer_public_key: bytes) -> bytes:
     return _private(private_key).exchange(ec.ECDH(), peer)
 
 
+def is_shared_secret(secret: bytes, private_key: bytes, peer_public_key: bytes) -> bool:
+    """Whether `secret` is what `derive_shared_secret` gives, which raises as that does."""
+    return hmac.compare_digest(secret, derive_shared_secret(private_key, peer_public_key))
+
+
 _JOINED_BYTES_MAX = 32_768
 
 

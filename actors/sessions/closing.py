@@ -7,7 +7,7 @@ and is activated only when the database holds everything that was written before
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, assert_never
 
@@ -29,22 +29,19 @@ from actors.sessions.outcomes import (
 )
 from actors.sessions.state import SessionState
 from actors.trajectories.enrichment import enrich
-from actors.trajectories.lines import HeldLines, SessionLines
+from actors.trajectories.lines import HeldLines, JournalLines, SessionLines
 from actors.trajectories.scoring import Score, score
 from actors.trajectories.settings import ScoringSettings
 from actors.trajectories.stitching import Trajectory, stitch
 from actors.trajectories.writing import TrajectoryText
 from persistence.format.records import (
     ClosedBy,
-    EnvelopeKind,
     EnvelopeRecord,
     JournalName,
-    Position,
     SequenceGap,
     TrajectoryRecord,
 )
 from persistence.journals.journal import AppendRefused
-from persistence.journals.reading import JournalReader
 
 log = logging.getLogger("central_command.sessions")
 
@@ -145,24 +142,7 @@ async def _stored(state: SessionState, environment: Environment) -> SessionLines
     storage = environment.storage
     await storage.projector.wait_projected(JournalName.ENVELOPES, state.appended.get(JournalName.ENVELOPES, 0))
     lines = await storage.registry.line_positions(state.session_id)
-    return _JournalLines(storage.envelopes, [line.kind for line in lines], [line.position for line in lines])
-
-
-class _JournalLines:
-    """A session's lines, read when they are asked for: of a large session, one is in memory at a time."""
-
-    def __init__(self, journal: JournalReader, kinds: Sequence[EnvelopeKind], places: Sequence[Position]) -> None:
-        self.kinds = kinds
-        self._journal = journal
-        self._places = places
-
-    def text(self, index: int) -> bytes:
-        """A line's JSON text, checked to be what was stored."""
-        return self._journal.read_now(self._places[index])
-
-    def part(self, index: int, start: int, end: int) -> bytes:
-        """Some bytes of a line's text that was read before."""
-        return self._journal.part_now(self._places[index], start, end)
+    return JournalLines(storage.envelopes, [line.kind for line in lines], [line.position for line in lines])
 
 
 def _completed(

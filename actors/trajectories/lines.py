@@ -5,7 +5,8 @@ from typing import Protocol
 
 import msgspec
 
-from persistence.format.records import EnvelopeKind
+from persistence.format.records import EnvelopeKind, Position
+from persistence.journals.reading import JournalReader
 
 
 class SessionLines(Protocol):
@@ -43,6 +44,27 @@ class HeldLines:
     def part(self, index: int, start: int, end: int) -> bytes:
         """Some bytes of a line's text."""
         return self._texts[index][start:end]
+
+
+class JournalLines:
+    """A session's lines, read when they are asked for: of a large session, one is in memory at a time."""
+
+    def __init__(self, journal: JournalReader, kinds: Sequence[EnvelopeKind], places: Sequence[Position]) -> None:
+        assert len(kinds) == len(places)
+        self.kinds = kinds
+        self._journal = journal
+        self._places = places
+
+    def __repr__(self) -> str:
+        return f"<JournalLines {len(self._places)}>"
+
+    def text(self, index: int) -> bytes:
+        """A line's JSON text, checked to be what was stored."""
+        return self._journal.read_now(self._places[index])
+
+    def part(self, index: int, start: int, end: int) -> bytes:
+        """Some bytes of a line's text that was read before."""
+        return self._journal.part_now(self._places[index], start, end)
 
 
 class Span(msgspec.Struct, frozen=True):

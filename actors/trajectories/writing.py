@@ -26,6 +26,10 @@ _LINE_BREAKS_AS_SPACES = bytes.maketrans(b"\n\r", b"  ")
 _encode = msgspec.json.Encoder().encode
 
 
+Value = bytes | Span | Iterable[Span]
+"""What a member's value is made of."""
+
+
 class TrajectoryText:
     """The members of a trajectory's line, without braces and without line breaks; may be iterated again."""
 
@@ -33,8 +37,9 @@ class TrajectoryText:
         self, trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment, lines: SessionLines
     ) -> None:
         self._lines = lines
-        self._parts: list[bytes | Span | Iterable[Span]] = []
-        for name, value in _members(trajectory_id, trajectory, score, enrichment):
+        self._values = dict(_members(trajectory_id, trajectory, score, enrichment))
+        self._parts: list[Value] = []
+        for name, value in self._values.items():
             self._parts += [b'%s"%s":' % (b"," if self._parts else b"", name.encode()), value]
         self._size_bytes = sum(map(_size_of, self._parts))
 
@@ -46,9 +51,21 @@ class TrajectoryText:
         return self._size_bytes
 
     def __iter__(self) -> Iterator[bytes]:
+        return self._pieces(self._parts)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the members, in their order."""
+        return tuple(self._values)
+
+    def value(self, name: str) -> Iterator[bytes]:
+        """Yield the text of one member's value in pieces, as it stands in the line."""
+        return self._pieces([self._values[name]])
+
+    def _pieces(self, parts: Iterable[Value]) -> Iterator[bytes]:
         held: list[bytes] = []
         held_bytes = 0
-        for text in self._texts():
+        for text in self._texts(parts):
             held.append(text)
             held_bytes += len(text)
             if held_bytes >= PIECE_BYTES:
@@ -58,8 +75,8 @@ class TrajectoryText:
             # Inside a JSON string a line break is always escaped, so these are white space between tokens.
             yield b"".join(held).translate(_LINE_BREAKS_AS_SPACES)
 
-    def _texts(self) -> Iterator[bytes]:
-        for part in self._parts:
+    def _texts(self, parts: Iterable[Value]) -> Iterator[bytes]:
+        for part in parts:
             if isinstance(part, bytes):
                 yield part
             elif isinstance(part, Span):
@@ -91,7 +108,7 @@ class TrajectoryText:
 
 def _members(
     trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment
-) -> Iterator[tuple[str, bytes | Span | Iterable[Span]]]:
+) -> Iterator[tuple[str, Value]]:
     yield "trajectory_id", _encode(trajectory_id)
     yield "session_id", _encode(trajectory.session_id)
     yield "contributor_id", _encode(trajectory.contributor_id)
@@ -112,7 +129,7 @@ def _members(
     yield "enrichment", _encode(enrichment)
 
 
-def _size_of(part: bytes | Span | Iterable[Span]) -> int:
+def _size_of(part: Value) -> int:
     if isinstance(part, bytes):
         return len(part)
     if isinstance(part, Span):

@@ -15,7 +15,8 @@ EXIT_FAILED = 1
 """Something was found (`verify`), is not there (`show`), or went wrong unexpectedly."""
 
 EXIT_REFUSED = 2
-"""Nothing was started: a wrong option or setting, a missing key, a data directory or an address in use."""
+"""Nothing was started: a wrong option or setting, a missing key, databases of another version of the program, a data
+directory or an address in use."""
 
 EXIT_DAMAGED = 3
 """What is stored contradicts itself: a restart does not mend that."""
@@ -70,13 +71,15 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
     """The exit status and the sentence for an error that is no bug; nothing for one that is."""
     from central_command.http.connections.server import CannotListenError
     from central_command.http.settings import HttpSettingsError
-    from persistence.databases.database import DatabaseFailure
+    from persistence.databases.database import DatabaseFailure, SchemaRefused
     from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
     from persistence.keys.sealing import MasterKeyError
     from persistence.upkeep.manifest import BackupRefused
 
     match error:
         case BackupRefused() | DataDirectoryLocked() | MasterKeyError() | HttpSettingsError() | CannotListenError():
+            yield EXIT_REFUSED, str(error)
+        case SchemaRefused():
             yield EXIT_REFUSED, str(error)
         case StorageDamage():
             yield EXIT_DAMAGED, str(error)

@@ -1,9 +1,9 @@
 """What every database is to its callers: transactions of statements, bounded reads, and how they fail."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -21,6 +21,14 @@ class DatabaseFailure(StorageFailure):
     """A database cannot do its work any more (disk full, input or output error, damage): one sentence says why."""
 
 
+class SchemaRefused(DatabaseFailure):
+    """A database's tables are those of another version of the program: nothing was changed, and no restart mends it."""
+
+
+class DatabaseConflict(DatabaseFailure):
+    """A transaction contradicts what the database holds already: nothing was changed."""
+
+
 class DatabaseUnavailable(DatabaseFailure):
     """A transaction is not possible now: nothing was changed, and it may be tried again later."""
 
@@ -31,6 +39,13 @@ class DatabaseFull(DatabaseUnavailable):
 
 class DatabaseBusy(DatabaseUnavailable):
     """Another program has held the database for longer than `database_busy_timeout_s`; it may let go of it later."""
+
+
+FAILURES: Final[Mapping[int, type[DatabaseFailure]]] = {
+    sqlite3.SQLITE_FULL: DatabaseFull,
+    sqlite3.SQLITE_BUSY: DatabaseBusy,
+    sqlite3.SQLITE_CONSTRAINT: DatabaseConflict,
+}
 
 
 def failure_of(error: Exception, name: str) -> DatabaseFailure:
@@ -47,7 +62,7 @@ def failure_of(error: Exception, name: str) -> DatabaseFailure:
         sqlite3.SQLITE_CANTOPEN: f"{name} cannot be opened; check its folder, who owns it and its mode",
         sqlite3.SQLITE_CONSTRAINT: f"{name} holds something else than the journals say",
     }
-    failure = {sqlite3.SQLITE_FULL: DatabaseFull, sqlite3.SQLITE_BUSY: DatabaseBusy}.get(code, DatabaseFailure)
+    failure = FAILURES.get(code, DatabaseFailure)
     return failure(f"{sentences.get(code, f'{name} failed')} ({error})")
 
 

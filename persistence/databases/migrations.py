@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from persistence.databases.database import SchemaRefused
+
 SESSIONS_1 = """
 CREATE TABLE sessions (
     session_id TEXT PRIMARY KEY,
@@ -185,6 +187,48 @@ CREATE TABLE key_check (
 );
 """
 
+# A session counts for the model and the agent that its trajectory is credited under: those of its first chunk by
+# chunk_sequence, of all that have come so far. What earlier counts went by cannot be told from the rows, so everything
+# that follows from the journals is taken out, and the start that migrates projects all of them anew.
+SESSIONS_2 = """
+CREATE TABLE first_chunks (
+    session_id TEXT PRIMARY KEY REFERENCES sessions (session_id),
+    chunk_sequence INTEGER NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER first_chunks_counted AFTER INSERT ON first_chunks BEGIN
+    INSERT INTO models (name, sessions) VALUES (NEW.model, 1)
+        ON CONFLICT (name) DO UPDATE SET sessions = sessions + 1;
+    INSERT INTO providers (name, sessions) VALUES (NEW.provider, 1)
+        ON CONFLICT (name) DO UPDATE SET sessions = sessions + 1;
+    UPDATE totals SET sessions_with_chunks = sessions_with_chunks + 1;
+END;
+CREATE TRIGGER first_chunks_replaced AFTER UPDATE OF provider, model ON first_chunks BEGIN
+    UPDATE models SET sessions = sessions - 1 WHERE name = OLD.model;
+    INSERT INTO models (name, sessions) VALUES (NEW.model, 1)
+        ON CONFLICT (name) DO UPDATE SET sessions = sessions + 1;
+    UPDATE providers SET sessions = sessions - 1 WHERE name = OLD.provider;
+    INSERT INTO providers (name, sessions) VALUES (NEW.provider, 1)
+        ON CONFLICT (name) DO UPDATE SET sessions = sessions + 1;
+END;
+
+DELETE FROM projection_positions;
+DELETE FROM trajectories;
+DELETE FROM processed_envelopes;
+DELETE FROM refused_envelopes;
+DELETE FROM sequence_gaps;
+DELETE FROM feedback;
+DELETE FROM daily;
+DELETE FROM models;
+DELETE FROM providers;
+DELETE FROM sessions WHERE placeholder = 1;
+UPDATE sessions SET expected_sequence = 0, envelope_count = 0, status = 'active', closed_at = NULL, closed_by = NULL,
+    chunk_count = 0, step_count = 0, bytes_total = 0, last_activity_at = created_at, trajectory_id = NULL;
+UPDATE totals SET envelopes = 0, steps = 0, sessions = (SELECT count(*) FROM sessions), sessions_closed = 0,
+    sessions_with_chunks = 0, points = 0;
+"""
+
 LEDGER_1 = """
 CREATE TABLE credits (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -239,11 +283,11 @@ class Schema(msgspec.Struct, frozen=True):
     migrations: tuple[str, ...]
 
 
-SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1,))
+SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2))
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1,))
 
 
-class NewerSchema(Exception):  # noqa: N818  (a state of the file, not an error in a call)
+class NewerSchema(SchemaRefused):
     """The database was written by a later version of this program."""
 
 
@@ -255,8 +299,7 @@ def migrate(connection: sqlite3.Connection, schema: Schema, *, applied_at: str) 
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL)"
     )
-    found: int
-    (found,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchone()
+    found = version_of(connection)
     known = len(schema.migrations)
     if found > known:
         raise NewerSchema(
@@ -266,6 +309,14 @@ def migrate(connection: sqlite3.Connection, schema: Schema, *, applied_at: str) 
     for version, script in enumerate(schema.migrations[found:], start=found + 1):
         _apply(connection, script, version, applied_at)
     return known - found
+
+
+def version_of(connection: sqlite3.Connection, database: str = "main") -> int:
+    """Return the number of the last migration that was applied to a database (attached as `database`), 0 for none."""
+    ((version,),) = connection.execute(f"SELECT coalesce(max(version), 0) FROM {database}.schema_migrations")  # noqa: S608
+    if not isinstance(version, int):
+        raise sqlite3.DatabaseError("schema_migrations holds something else than numbers")
+    return version
 
 
 def _apply(connection: sqlite3.Connection, script: str, version: int, applied_at: str) -> None:

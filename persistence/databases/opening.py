@@ -15,7 +15,7 @@ from trio_asyncio import aio_as_trio
 
 from persistence.databases.connection import Connection, InlineConnection, ThreadedConnection, set_up
 from persistence.databases.database import SQLITE_ERRORS, Database, DatabaseFailure, failure_of
-from persistence.databases.migrations import NewerSchema, Schema, migrate
+from persistence.databases.migrations import Schema, migrate
 from persistence.databases.sqlite_database import SqliteDatabase
 from persistence.files.regular import NotAFileError, check_file
 from persistence.settings.storage import StorageSettings
@@ -42,8 +42,6 @@ def _prepare(path: Path, schema: Schema, settings: StorageSettings, applied_at: 
                 connection.execute(pragma)
             connection.execute("PRAGMA synchronous = FULL")
             migrate(connection, schema, applied_at=applied_at)
-    except NewerSchema as error:
-        raise DatabaseFailure(str(error)) from error
     except SQLITE_ERRORS as error:
         raise failure_of(error, schema.name) from error
 
@@ -117,50 +115,6 @@ async def open_inline_database(
         yield memory
     finally:
         await memory.close()
-
-
-def connect_read_only(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Connection:
-    """Connect to an existing database that nothing may be written to; raises what sqlite3 raises, and OSError."""
-    return sqlite3.connect(read_only_uri(path), uri=True, isolation_level=None, timeout=busy_timeout_s)
-
-
-def read_only_uri(path: Path) -> str:
-    """What names a database that nothing may be written to (sqlite.org/uri.html), also for ATTACH.
-
-    Raises OSError for what is no file: SQLite would wait for the other end of a FIFO.
-    """
-    check_file(path)
-    return f"{path.resolve().as_uri()}?mode=ro"
-
-
-@asynccontextmanager
-async def open_database_read_only(path: Path, schema: Schema) -> AsyncIterator[Database]:
-    """Open an existing database for reading, in place, also while a server writes to it: for commands.
-
-    Nothing is created or migrated. Raises `DatabaseFailure`, also when its schema is not the one that is known here.
-    """
-    try:
-        connection = connect_read_only(path)
-    except SQLITE_ERRORS as error:
-        raise failure_of(error, schema.name) from error
-    try:
-        (version,) = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()
-        if version != len(schema.migrations):
-            raise DatabaseFailure(
-                f"{schema.name} has schema version {version}, and this version of the program reads version "
-                f"{len(schema.migrations)}: start the server once with this version, or use the other one"
-            )
-        yield reading_database(connection, schema)
-    except SQLITE_ERRORS as error:
-        raise failure_of(error, schema.name) from error
-    finally:
-        connection.close()
-
-
-def reading_database(connection: sqlite3.Connection, schema: Schema) -> Database:
-    """Return a database over a connection that the caller has opened, and closes."""
-    only = InlineConnection(connection)
-    return SqliteDatabase(None, schema.name, only, only)
 
 
 @asynccontextmanager

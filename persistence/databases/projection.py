@@ -18,6 +18,7 @@ from typing import TypeVar, assert_never
 import msgspec
 
 from persistence.databases.database import Statement, Value
+from persistence.databases.repeated_lines import Claim
 from persistence.format import times
 from persistence.format.records import (
     ClosedBy,
@@ -41,17 +42,12 @@ ON CONFLICT (session_id) DO UPDATE SET created_at = min(created_at, excluded.cre
 """
 """Lines of a session whose opening was lost with its database must not be lost with it: they get an empty row."""
 
-COUNT_MODEL_SESSION = """
-INSERT INTO models (name, sessions) SELECT ?2, 1 FROM sessions WHERE session_id = ?1 AND chunk_count = 0
-ON CONFLICT (name) DO UPDATE SET sessions = sessions + 1
-"""
-COUNT_PROVIDER_SESSION = """
-INSERT INTO providers (name, sessions) SELECT ?2, 1 FROM sessions WHERE session_id = ?1 AND chunk_count = 0
-ON CONFLICT (name) DO UPDATE SET sessions = sessions + 1
-"""
-COUNT_SESSION_WITH_CHUNKS = """
-UPDATE totals SET sessions_with_chunks = sessions_with_chunks + 1
-WHERE EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1 AND chunk_count = 0)
+# The session is counted by triggers: for its first chunk's model and agent, and for those of an earlier one instead.
+NOTE_FIRST_CHUNK = """
+INSERT INTO first_chunks (session_id, chunk_sequence, provider, model) VALUES (?, ?, ?, ?)
+ON CONFLICT (session_id) DO UPDATE SET
+    chunk_sequence = excluded.chunk_sequence, provider = excluded.provider, model = excluded.model
+WHERE excluded.chunk_sequence < chunk_sequence
 """
 INSERT_FEEDBACK = """
 INSERT INTO feedback (session_id, n, envelope_id, signal, received_at, late)
@@ -95,8 +91,9 @@ ADD_TOTALS = "UPDATE totals SET envelopes = envelopes + ?, steps = steps + ?"
 INSERT_TRAJECTORY = """
 INSERT INTO trajectories (session_id, trajectory_id, contributor_id, provider, model, points, steps, closed_by,
     created_at, n, day, "offset", length)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session_id) DO NOTHING
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+# A second credit of a session is left out as a last resort: sessions.db refuses the second trajectory before.
 # Not INSERT OR IGNORE: its conflict handling would reach into the trigger that keeps the balance.
 INSERT_CREDIT = """
 INSERT INTO credits (contributor_id, session_id, points, base_points, multiplier_breakdown, created_at)
@@ -222,7 +219,9 @@ class EnvelopeProjection:
         self.day_envelopes[at[:10]] += 1
 
     def _add_chunk(self, record: EnvelopeRecord, session: _Session, at: str) -> None:
-        self.first_chunks.setdefault(record.session_id, record)
+        first = self.first_chunks.setdefault(record.session_id, record)
+        if _chunk_sequence(record) < _chunk_sequence(first):
+            self.first_chunks[record.session_id] = record
         session.chunks += 1
         session.steps += record.steps
         self.model_steps[record.model] += record.steps
@@ -234,18 +233,23 @@ class EnvelopeProjection:
             session.closed_at = at
             session.closed_by = record.closed_by or ClosedBy.SESSION_CLOSE
 
+    def claims(self) -> list[Claim]:
+        """What each line is the only one to say."""
+        return [Claim._make((*row[:2], row[4], *row[10:13])) for row in self.envelopes]
+
     def statements(self) -> list[Statement]:
         """The statements for sessions.db, position included; there must have been lines.
 
         In this order: what asks for a session's state before the batch comes before the update of its row.
         """
         assert self.last is not None
-        firsts = self.first_chunks.items()
+        firsts = [
+            (session_id, record.chunk_sequence, record.provider, record.model)
+            for session_id, record in self.first_chunks.items()
+        ]
         return [
             _placeholders(self.first_at),
-            Statement(COUNT_MODEL_SESSION, [(session_id, record.model) for session_id, record in firsts]),
-            Statement(COUNT_PROVIDER_SESSION, [(session_id, record.provider) for session_id, record in firsts]),
-            Statement(COUNT_SESSION_WITH_CHUNKS, [(session_id,) for session_id, _ in firsts]),
+            Statement(NOTE_FIRST_CHUNK, firsts),
             Statement(INSERT_FEEDBACK, self.feedback),
             Statement(INSERT_ENVELOPE, self.envelopes),
             Statement(INSERT_GAP, self.gaps),
@@ -256,6 +260,11 @@ class EnvelopeProjection:
             Statement(ADD_TOTALS, [(self.day_envelopes.total(), self.day_steps.total())]),
             _position(JournalName.ENVELOPES, self.last),
         ]
+
+
+def _chunk_sequence(record: EnvelopeRecord) -> int:
+    assert record.chunk_sequence is not None, "a chunk has one"
+    return record.chunk_sequence
 
 
 def _envelope_row(record: EnvelopeRecord, position: Position, at: str) -> Sequence[Value]:

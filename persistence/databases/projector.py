@@ -13,9 +13,18 @@ from itertools import islice
 import msgspec
 import trio
 
-from persistence.databases.database import Database, DatabaseFailure, DatabaseUnavailable, Statement
+from persistence.databases.database import (
+    Database,
+    DatabaseConflict,
+    DatabaseFailure,
+    DatabaseUnavailable,
+    Statement,
+)
 from persistence.databases.projection import EnvelopeProjection, project_ledger, project_sessions
+from persistence.databases.repeated_lines import claims_of, repetitions
+from persistence.files.failures import StorageDamage
 from persistence.format.records import Committed, JournalName, Mark
+from persistence.journals.reading import JournalDamage
 from persistence.settings.storage import StorageSettings
 
 log = logging.getLogger("central_command.storage")
@@ -49,7 +58,7 @@ class Projector:
         self._sessions_positions: dict[JournalName, Mark] = {}
         self._ledger_position = Mark()
         self._loaded = False
-        self._failure: DatabaseFailure | None = None
+        self._failure: DatabaseFailure | StorageDamage | None = None
         self._work = trio.Event()
         self._progress = trio.Event()
         self._hurry = trio.Event()
@@ -127,7 +136,7 @@ class Projector:
     async def wait_projected(self, journal: JournalName, n: int) -> None:
         """Return once every database that follows `journal` holds its lines up to `n`.
 
-        Raises `DatabaseFailure` if the projector failed.
+        Raises `DatabaseFailure` or `StorageDamage` if the projector failed with it.
         """
         while self.positions()[journal].n < n:
             await self._wait_progress()
@@ -139,6 +148,8 @@ class Projector:
 
     async def _wait_progress(self) -> None:
         """Wait for the next batch, which starts at once because somebody waits for it."""
+        if isinstance(self._failure, StorageDamage):
+            raise StorageDamage(str(self._failure)) from self._failure
         if self._failure is not None:
             raise DatabaseFailure(str(self._failure)) from self._failure
         self._in_a_hurry += 1
@@ -149,7 +160,11 @@ class Projector:
             self._in_a_hurry -= 1
 
     async def run(self) -> None:
-        """Project what is submitted until cancelled; raises `DatabaseFailure`, which must end the process."""
+        """Project what is submitted until cancelled.
+
+        Raises `DatabaseFailure`, or `StorageDamage` where a line says again what only one may say: either must end the
+        process.
+        """
         try:
             while True:
                 await self._work.wait()
@@ -162,7 +177,7 @@ class Projector:
                     await trio.sleep(self._settings.projection_retry_s)
                 if not self._lines_waiting:
                     self._work = trio.Event()
-        except DatabaseFailure as failure:
+        except (DatabaseFailure, StorageDamage) as failure:
             self._failure = failure
             raise
         finally:
@@ -216,6 +231,7 @@ class Projector:
         self, batches: dict[JournalName, list[Committed]], envelopes: EnvelopeProjection | None
     ) -> None:
         statements: list[Statement] = []
+        written: dict[JournalName, list[Committed]] = {}
         reached: dict[JournalName, Mark] = {}
         if envelopes is not None and envelopes.last is not None:
             statements += envelopes.statements()
@@ -224,10 +240,26 @@ class Projector:
             new = _after(batch, self._sessions_positions.get(name, Mark()).n)
             if new:
                 statements += project_sessions(name, new)
+                written[name] = new
                 reached[name] = new[-1].position.end
         if statements:
-            await self._sessions.write(statements, durable=False)
+            try:
+                await self._sessions.write(statements, durable=False)
+            except DatabaseConflict:
+                await self._refuse_repetitions(envelopes, written)
+                raise
             self._sessions_positions |= reached
+
+    async def _refuse_repetitions(
+        self, envelopes: EnvelopeProjection | None, batches: dict[JournalName, list[Committed]]
+    ) -> None:
+        """Raise StorageDamage, which says where, if that is why sessions.db has refused a transaction."""
+        claims = {name: claims_of(batch) for name, batch in batches.items()}
+        if envelopes is not None:
+            claims[JournalName.ENVELOPES] = envelopes.claims()
+        for name, claimed in claims.items():
+            for sentence in (await repetitions(self._sessions, name, claimed)).values():
+                raise JournalDamage(name, sentence)
 
     async def _write_ledger(self, batch: Sequence[Committed]) -> None:
         new = _after(batch, self._ledger_position.n)

@@ -24,6 +24,7 @@ from persistence.databases.database import (
     Value,
 )
 from persistence.databases.session_index import (
+    SELECT_GAPS,
     SELECT_TRAJECTORY,
     SessionIndex,
     TrajectorySummary,
@@ -180,7 +181,6 @@ SELECT envelope_id, kind, sequence, session_hmac FROM processed_envelopes WHERE 
 SELECT_REFUSED: Final = """
 SELECT envelope_id, kind, sequence, session_hmac, code, reason FROM refused_envelopes WHERE session_id = ? ORDER BY n
 """
-SELECT_GAPS: Final = "SELECT before, missing FROM sequence_gaps WHERE session_id = ? ORDER BY before"
 
 
 class RegistryStatistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import msgspec
 
 from persistence.databases.database import Database, Row, Value
 from persistence.format import times
-from persistence.format.records import ClosedBy, EnvelopeKind, Position
+from persistence.format.records import ClosedBy, EnvelopeKind, Position, SequenceGap
 
 
 class TrajectorySummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +51,7 @@ FROM trajectories WHERE session_id = ?
 SELECT_POSITIONS: Final = """
 SELECT kind, n, day, "offset", length, processed_at FROM processed_envelopes WHERE session_id = ? ORDER BY n
 """
+SELECT_GAPS: Final = "SELECT before, missing FROM sequence_gaps WHERE session_id = ? ORDER BY before"
 SELECT_IDLE: Final = """
 SELECT session_id FROM sessions WHERE status = 'active' AND last_activity_at < ?
 ORDER BY last_activity_at, session_id LIMIT ?
@@ -83,6 +84,10 @@ class SessionIndex:
         """Where the session's lines of every kind are, in line order."""
         rows = await self._database.read(SELECT_POSITIONS, (session_id,))
         return [LinePosition(EnvelopeKind(kind), _position(place)) for kind, *place in rows]
+
+    async def gaps(self, session_id: str) -> list[SequenceGap]:
+        """Where sequence numbers of the session were skipped, in their order."""
+        return [SequenceGap(*row) for row in await self._database.read(SELECT_GAPS, (session_id,))]
 
     async def trajectory(self, session_id: str) -> TrajectorySummary | None:
         """The session's trajectory, if it has one."""

@@ -34,7 +34,7 @@ class Received(msgspec.Struct, frozen=True):
     n: Number
     at: str
     batch: Number
-    gap: int = 0
+    gap: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     client_envelope_id: msgspec.Raw = msgspec.Raw()
 
 

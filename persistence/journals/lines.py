@@ -4,7 +4,7 @@ A record is decoded only as far as the index needs it: what belongs to another k
 the schema of the line's own kind never looked at it.
 """
 
-from typing import Final, TypeVar, assert_never
+from typing import Annotated, Final, TypeVar, assert_never
 
 import msgspec
 
@@ -22,14 +22,29 @@ from persistence.journals.framing import Received
 
 T = TypeVar("T")
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What the databases can hold, and no line that a server wrote goes beyond."""
+
+
+SHOWN_CHARS_MAX: Final = 200
+"""How much of what is wrong with a line is said: a name in it may be megabytes long."""
+
 
 class LineError(ValueError):
-    """A whole, checksummed line that is not what its journal holds: one sentence says what is wrong."""
+    """A whole, checksummed line that is not what its journal holds: one sentence says what is wrong.
+
+    No server of this version writes such a line: a later version did, or the line was changed together with its
+    checksum.
+    """
+
+    def __init__(self, what: str) -> None:
+        shown = what if len(what) <= SHOWN_CHARS_MAX else f"{what[:SHOWN_CHARS_MAX]}…"
+        super().__init__(f"{shown}: written by a later version of this program, or damaged")
 
 
 class _Attestation(msgspec.Struct, frozen=True):
     session_hmac: str
-    sequence: int | None = None
+    sequence: Count | None = None
 
 
 class _EnvelopeLine(msgspec.Struct, frozen=True):
@@ -66,7 +81,7 @@ class _RefusalLine(msgspec.Struct, frozen=True):
     envelope_id: str
     session_id: str
     type: str
-    sequence: int | None
+    sequence: Count | None
     session_hmac: str
     refused: _RefusalReason
     received: Received
@@ -77,20 +92,20 @@ class _TrajectoryLine(msgspec.Struct, frozen=True):
     session_id: str
     contributor_id: str
     metadata: _Metadata
-    total_steps: int
+    total_steps: Count
     total_tokens: int
-    total_chunks: int
+    total_chunks: Count
     closed_by: ClosedBy
     score: msgspec.Raw
 
 
 class _Score(msgspec.Struct, frozen=True, rename="camel"):
-    base_points: int
+    base_points: Count
     total_points: float
 
 
 _TEXT: Final = msgspec.json.Decoder(str)
-_INTEGER: Final = msgspec.json.Decoder(int)
+_COUNT: Final = msgspec.json.Decoder(Count)
 _CLOSED_BY: Final = msgspec.json.Decoder(ClosedBy)
 _ATTESTATION: Final = msgspec.json.Decoder(_Attestation)
 _METADATA: Final = msgspec.json.Decoder(_Metadata)
@@ -159,7 +174,7 @@ def _chunk(head: _EnvelopeLine, attestation: _Attestation, metadata: _Metadata) 
         sequence=attestation.sequence,
         session_hmac=attestation.session_hmac,
         gap=head.received.gap,
-        chunk_sequence=_decode(_INTEGER, head.chunk_sequence, "the member chunk_sequence"),
+        chunk_sequence=_decode(_COUNT, head.chunk_sequence, "the member chunk_sequence"),
         contributor_id=_decode(_TEXT, head.contributor_id, "the member contributor_id").lower(),
         provider=metadata.provider,
         model=metadata.model_engine,

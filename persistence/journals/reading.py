@@ -24,6 +24,11 @@ from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.day_files import name_of
 
 
+def where_is(n: int, day: str, offset: int) -> str:
+    """Return where a line stands, for people."""
+    return f"line {n} at byte {offset} of {name_of(day)}"
+
+
 class StoredLine(msgspec.Struct, frozen=True):
     """A line that passed its checks: its JSON text without the newline, where it stands, and its group commit.
 
@@ -37,7 +42,7 @@ class StoredLine(msgspec.Struct, frozen=True):
     @property
     def where(self) -> str:
         """Where it stands, for people."""
-        return f"line {self.position.n} at byte {self.position.offset} of {name_of(self.position.day)}"
+        return where_is(self.position.n, self.position.day, self.position.offset)
 
 
 class BadLine(msgspec.Struct, frozen=True):
@@ -47,6 +52,11 @@ class BadLine(msgspec.Struct, frozen=True):
     offset: int
     expected_n: int
     what: str
+
+    @property
+    def where(self) -> str:
+        """What stands there, and where, for people."""
+        return f"{self.what} at byte {self.offset} of {name_of(self.day)}"
 
 
 class JournalDamage(StorageDamage):

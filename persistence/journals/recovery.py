@@ -24,10 +24,10 @@ from typing import Final
 
 from persistence.files.failures import StorageDamage, StorageFailure
 from persistence.files.file_system import FileSystem
-from persistence.format.records import Committed, JournalName, Mark
+from persistence.format.records import Committed, JournalName, Mark, Record
 from persistence.journals.day_files import DayFiles, name_of
-from persistence.journals.lines import parse_line
-from persistence.journals.reading import BadLine
+from persistence.journals.lines import LineError, parse_line
+from persistence.journals.reading import BadLine, StoredLine
 from persistence.journals.scanning import READ_BYTES, damage, good_line_of_a_later_batch, scan
 
 log = logging.getLogger("central_command.storage")
@@ -79,7 +79,7 @@ class Recovery:
             if isinstance(item, BadLine):
                 self._cut_torn(item)
                 break
-            batch.append(Committed(parse_line(self._name, item.text), item.position))
+            batch.append(Committed(self._record(item), item.position))
             batch_bytes += item.position.length
             self.tail = item.position.end
             if batch_bytes >= self._batch_bytes_max:
@@ -91,6 +91,15 @@ class Recovery:
         if days and days[-1] > self.tail.day:
             # A day's file that was created and not written to: go on in it, as its name is already durable.
             self.tail = Mark(self.tail.n, days[-1], 0)
+
+    def _record(self, line: StoredLine) -> Record:
+        try:
+            return parse_line(self._name, line.text)
+        except LineError as error:
+            raise StorageDamage(
+                f"the {self._name} journal holds {line.where}, of which {error}: use the version of the program that "
+                "wrote it, or restore that file from a backup."
+            ) from error
 
     def _cut_torn(self, bad: BadLine) -> None:
         """Copy everything from the bad line on aside and cut it off, unless it is damage."""

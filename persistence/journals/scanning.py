@@ -120,7 +120,7 @@ def damage(name: JournalName, bad: BadLine, later: Position | None = None) -> Jo
     follows = ""
     if later is not None:
         follows = f", and good lines follow (line {later.n} at byte {later.offset} of {name_of(later.day)})"
-    return JournalDamage(name, f"{bad.what} at byte {bad.offset} of {name_of(bad.day)}{follows}")
+    return JournalDamage(name, f"{bad.where}{follows}")
 
 
 def _existing(name: JournalName, files: DayFiles, place: Position) -> File:

@@ -26,6 +26,9 @@ FORMAT: Final = "v1"
 ENVIRONMENT_VARIABLE: Final = "CENTRAL_COMMAND_MASTER_KEY"
 KEY_FILE: Final = "master.key"
 
+FORMAT_CHARS_MAX: Final = 16
+"""How much of a format's name is said: a damaged text may be one long name."""
+
 
 class MasterKeyError(Exception):
     """The master key cannot be used: one sentence says why, and never shows the key."""
@@ -51,8 +54,7 @@ class Sealer:
 
     def unseal(self, sealed: str, *, column: str, session_id: str) -> str:
         """Open what `seal` returned for the same column and session; raises `MasterKeyError`."""
-        version, _, rest = sealed.partition(".")
-        key_id, _, text = rest.partition(".")
+        version, key_id, text = _parts(sealed)
         if version != FORMAT:
             raise MasterKeyError(f"{column} of session {session_id} is sealed in a format that is not known")
         if key_id != self.key_id:
@@ -69,9 +71,22 @@ class Sealer:
         return plain.decode()
 
 
-def key_id_of(sealed: str) -> str:
-    """Return the id of the key that a text was sealed with."""
-    return sealed.split(".")[1]
+def key_id_of(sealed: str) -> str | None:
+    """Return the id of the key that a text was sealed with; None where it is sealed in a format that is not known."""
+    version, key_id, _ = _parts(sealed)
+    return key_id if version == FORMAT else None
+
+
+def format_of(sealed: str) -> str:
+    """Return the name of the format that a text is sealed in, for people, known or not."""
+    return _parts(sealed)[0][:FORMAT_CHARS_MAX]
+
+
+def _parts(sealed: str) -> tuple[str, str, str]:
+    """Return the name of the format, the key's id, and the rest."""
+    version, _, rest = sealed.partition(".")
+    key_id, _, text = rest.partition(".")
+    return version, key_id, text
 
 
 def _associated_data(column: str, session_id: str) -> bytes:
@@ -100,6 +115,13 @@ def load_master_key(keys_folder: Path, environment: Mapping[str, str], *, needed
         return _decoded(_read_private(path), str(path))
     except OSError as error:
         raise MasterKeyError(f"the key file {path} cannot be used: {error.strerror}") from error
+
+
+def find_master_key(keys_folder: Path, environment: Mapping[str, str]) -> bytes | None:
+    """The key from where `load_master_key` takes it; None where there is none. Makes none; raises `MasterKeyError`."""
+    if ENVIRONMENT_VARIABLE not in environment and not (keys_folder / KEY_FILE).exists():
+        return None
+    return load_master_key(keys_folder, environment)
 
 
 def _decoded(text: str, source: str) -> bytes:

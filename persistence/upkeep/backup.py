@@ -31,15 +31,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from persistence.databases.database import DatabaseFailure, failure_of
-from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
-from persistence.databases.opening import connect_read_only
+from persistence.databases.database import SchemaRefused, failure_of
+from persistence.databases.key_check import sealed_with
+from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema, version_of
+from persistence.databases.reading import connected_to_read
 from persistence.files.file_copies import CopiedFile, checksum_of, copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
 from persistence.journals.parts import Part, copy_part, cut_torn, parts_of
-from persistence.keys.sealing import KEY_FILE, key_id_of
+from persistence.keys.sealing import KEY_FILE
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import (
     Progress,
@@ -75,7 +76,7 @@ def back_up(
 ) -> Manifest:
     """Copy a data directory, served or not, to `target`, which must be absent or empty; blocking.
 
-    Raises BackupRefused, DatabaseFailure or OSError, each for one sentence; then there is no `target`.
+    Raises BackupRefused, StorageDamage, DatabaseFailure or OSError, each for one sentence; then there is no `target`.
     """
     layout = DataLayout(data_directory.resolve())
     target = target.resolve()
@@ -88,7 +89,7 @@ def back_up(
             _snapshot(layout.sessions_database, SESSIONS_SCHEMA, settings) as sessions,
         ):
             parts = [part for journal in JOURNALS for part in parts_of(layout, journal)]
-            schemas = {"sessions.db": _schema_version(sessions), "ledger.db": _schema_version(ledger)}
+            schemas = {"sessions.db": version_of(sessions), "ledger.db": version_of(ledger)}
             seen = _positions(sessions)
             key_id = _key_id(sessions)
             for connection, name in ((ledger, "ledger.db"), (sessions, "sessions.db")):
@@ -122,11 +123,11 @@ def _check(layout: DataLayout, target: Path, *, with_key: bool) -> None:
 def _snapshot(path: Path, schema: Schema, settings: StorageSettings) -> Iterator[sqlite3.Connection]:
     """Open a database read-only, in a transaction that sees one state of it until it ends."""
     try:
-        with closing(connect_read_only(path, busy_timeout_s=settings.database_busy_timeout_s)) as connection:
+        with connected_to_read(path, busy_timeout_s=settings.database_busy_timeout_s) as connection:
             connection.execute("BEGIN")
-            version = _schema_version(connection)  # the first read: from here on its state is fixed
+            version = version_of(connection)  # the first read: from here on its state is fixed
             if version > len(schema.migrations):
-                raise DatabaseFailure(
+                raise SchemaRefused(
                     f"{schema.name} has schema version {version}, and this version of the program knows only versions "
                     f"up to {len(schema.migrations)}: use the program that the server runs"
                 )
@@ -135,16 +136,10 @@ def _snapshot(path: Path, schema: Schema, settings: StorageSettings) -> Iterator
         raise failure_of(error, schema.name) from error
 
 
-def _schema_version(connection: sqlite3.Connection) -> int:
-    ((version,),) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_migrations").fetchall()
-    assert isinstance(version, int)
-    return version
-
-
 def _key_id(sessions: sqlite3.Connection) -> str:
     """Return the id of the master key that sealed the sessions; "" when nothing was sealed yet."""
     rows = sessions.execute("SELECT sealed FROM key_check").fetchall()
-    return key_id_of(rows[0][0]) if rows else ""
+    return sealed_with(rows[0][0]) if rows else ""
 
 
 def _positions(sessions: sqlite3.Connection) -> dict[JournalName, Mark]:

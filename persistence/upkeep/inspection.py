@@ -9,7 +9,7 @@ from persistence.databases.counters import Counters
 from persistence.databases.database import Database
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
-from persistence.databases.opening import open_database_read_only
+from persistence.databases.reading import open_database_read_only
 from persistence.databases.reports import Statistics
 from persistence.databases.session_index import SessionIndex, SessionRow
 from persistence.files.attempts import Attempts

@@ -85,6 +85,8 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{folder} was made by a newer version of this program (manifest version {version}, and this one "
                 f"reads up to {MANIFEST_VERSION}): restore it with that version"
             )
+        if version < 1:
+            raise StorageDamage(f"{path} is damaged (no program gave a manifest version {version}): use another backup")
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error

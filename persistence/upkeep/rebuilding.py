@@ -18,8 +18,9 @@ import trio
 
 from persistence.databases.database import Database, Row, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
-from persistence.databases.opening import open_database_read_only, open_inline_database
+from persistence.databases.opening import open_inline_database
 from persistence.databases.projector import Projector
+from persistence.databases.reading import open_database_read_only
 from persistence.files.failures import StorageDamage
 from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
@@ -32,6 +33,7 @@ OPENING_COLUMNS: Final = (
     "session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider, model, "
     "machine_fingerprint, app_version_hash, groove_version, created_at"
 )
+WITHOUT_SECRETS: Final = OPENING_COLUMNS.replace("server_private_key", "''").replace("shared_secret", "''")
 COPY_BATCH_ROWS: Final = 1_000
 
 
@@ -160,19 +162,24 @@ async def project_journals(
     return lines
 
 
-async def copy_facts(source: Database, target: Database) -> int:
+async def copy_facts(source: Database, target: Database, *, with_secrets: bool = True) -> int:
     """Copy what has no line in a journal from one sessions.db to a new, empty one; answer how many sessions.
 
-    That is the openings (as they are sealed), the check of the master key, and when the migrations were applied. With
-    the journals projected on top, `target` holds what `source` held.
+    That is the openings, the check of the master key (both as they are sealed, or, without secrets, empty where they
+    are), and when the migrations were applied. With the journals projected on top, `target` holds what `source` held.
     """
-    for table, columns in (("key_check", "id, sealed"), ("schema_migrations", "version, applied_at")):
-        rows = await source.read(f"SELECT {columns} FROM {table}")  # noqa: S608 - both are in this function
+    opening = OPENING_COLUMNS if with_secrets else WITHOUT_SECRETS
+    check = "id, sealed" if with_secrets else "id, ''"
+    for table, columns, selected in (
+        ("key_check", "id, sealed", check),
+        ("schema_migrations", "version, applied_at", "version, applied_at"),
+    ):
+        rows = await source.read(f"SELECT {selected} FROM {table}")  # noqa: S608 - all are in this function
         insert = f"INSERT OR REPLACE INTO {table} ({columns}) VALUES (?, ?)"  # noqa: S608
         await target.write([Statement(insert, rows)], durable=False)
     copied, after = 0, ""
     while rows := await source.read(
-        f"SELECT {OPENING_COLUMNS} FROM sessions WHERE session_id > ? AND placeholder = 0 "  # noqa: S608
+        f"SELECT {opening} FROM sessions WHERE session_id > ? AND placeholder = 0 "  # noqa: S608
         f"ORDER BY session_id LIMIT {COPY_BATCH_ROWS}",
         (after,),
     ):

@@ -20,7 +20,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import Progress, appearing_whole, make_folders, no_progress, summed
-from persistence.upkeep.manifest import DATABASES, BackupRefused, Manifest, path_in, read_manifest
+from persistence.upkeep.manifest import DATABASES, MANIFEST_FILE, BackupRefused, Manifest, path_in, read_manifest
 from persistence.upkeep.rebuilding import project_journals
 from persistence.upkeep.verification import verify
 
@@ -69,6 +69,11 @@ async def restore(
 def _check_schemas(backup: Path, manifest: Manifest) -> None:
     for schema in (SESSIONS_SCHEMA, LEDGER_SCHEMA):
         version = manifest.schemas.get(schema.name, 0)
+        if version < 1:
+            raise StorageDamage(
+                f"{backup / MANIFEST_FILE} is damaged (no program gave {schema.name} the schema version {version}): "
+                "use another backup"
+            )
         if version > len(schema.migrations):
             raise BackupRefused(
                 f"{backup} was made by a newer version of this program ({schema.name} has schema version {version}, "

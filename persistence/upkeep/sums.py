@@ -1,7 +1,13 @@
-"""What must hold within the databases, whatever the journals say: sums are sums, and facts have their counterparts."""
+"""What must hold within the databases, whatever the journals say: sums are sums, and facts have their counterparts; and
+what lines must not say beside each other.
+"""
 
 import sqlite3
 from typing import Final
+
+from persistence.databases.database import Database
+from persistence.format.records import JournalName
+from persistence.upkeep.findings import FINDINGS_MAX
 
 ROUNDING_POINTS: Final = 1e-6
 """Sums of points are of floating-point numbers, added in another order here than there."""
@@ -43,6 +49,27 @@ SUMS: Final = {
         WHERE totals.envelopes != d.envelopes OR totals.steps != d.steps OR totals.steps != m.steps
             OR totals.steps != p.steps OR abs(totals.points - d.points) > :rounding * (1 + abs(d.points))
     """,
+    "each session with a chunk is counted for one model and one agent": """
+        SELECT totals.sessions_with_chunks, f.sessions, m.sessions, p.sessions
+        FROM main.totals, (SELECT count(*) AS sessions FROM main.first_chunks) AS f,
+            (SELECT coalesce(sum(sessions), 0) AS sessions FROM main.models) AS m,
+            (SELECT coalesce(sum(sessions), 0) AS sessions FROM main.providers) AS p
+        WHERE totals.sessions_with_chunks != f.sessions OR f.sessions != m.sessions OR f.sessions != p.sessions
+    """,
+    "a session is credited under the model and the agent that it is counted for": """
+        SELECT session_id, t.model, f.model, t.provider, f.provider
+        FROM main.trajectories AS t JOIN main.first_chunks AS f USING (session_id)
+        WHERE t.model != f.model OR t.provider != f.provider
+    """,
+    "each sequence number of a session was accepted, refused or skipped": """
+        SELECT session_id, expected_sequence FROM main.sessions AS s WHERE expected_sequence !=
+            (SELECT count(*) FROM main.processed_envelopes AS e WHERE e.session_id = s.session_id AND sequence NOTNULL)
+            + (SELECT count(*) FROM main.refused_envelopes AS r WHERE r.session_id = s.session_id AND sequence NOTNULL)
+            + (SELECT coalesce(sum(missing), 0) FROM main.sequence_gaps AS g WHERE g.session_id = s.session_id)
+    """,
+    "a session that was opened has its keys": """
+        SELECT session_id FROM main.sessions WHERE placeholder = 0 AND (server_private_key = '' OR shared_secret = '')
+    """,
     "sessions are counted": """
         SELECT sessions, sessions_closed FROM main.totals WHERE sessions != (SELECT count(*) FROM main.sessions)
             OR sessions_closed != (SELECT count(*) FROM main.sessions WHERE status = 'closed')
@@ -53,6 +80,56 @@ SUMS: Final = {
     """,
 }
 """Each query finds the rows for which it does not."""
+
+
+CONTRADICTIONS: Final = {
+    JournalName.REFUSED: {
+        "line {} has the id of line {} of the envelopes journal": """
+            SELECT r.n, e.n FROM refused_envelopes AS r JOIN processed_envelopes AS e USING (envelope_id)
+        """,
+        "line {} refuses what line {} of the envelopes journal accepts: sequence {} of session {!r}": """
+            SELECT r.n, e.n, sequence, session_id
+            FROM refused_envelopes AS r JOIN processed_envelopes AS e USING (session_id, sequence)
+        """,
+        "line {1} refuses what line {0} refuses: sequence {2} of session {3!r}": """
+            SELECT min(n), max(n), sequence, session_id FROM refused_envelopes WHERE sequence NOTNULL
+            GROUP BY session_id, sequence HAVING count(*) > 1
+        """,
+    },
+    JournalName.ENVELOPES: {
+        "line {1} ends session {2!r}, which line {0} ended": """
+            SELECT min(n), max(n), session_id FROM processed_envelopes WHERE kind IN ('SESSION_CLOSE', 'SERVER_CLOSE')
+            GROUP BY session_id HAVING count(*) > 1
+        """,
+        "line {} is a chunk of session {!r}, which line {} ended": """
+            SELECT c.n, session_id, e.n FROM processed_envelopes AS e JOIN processed_envelopes AS c USING (session_id)
+            WHERE e.kind IN ('SESSION_CLOSE', 'SERVER_CLOSE') AND c.kind = 'CHUNK' AND c.n > e.n
+        """,
+        "line {} of session {!r} has sequence {}, and the one before it {}": """
+            SELECT n, session_id, sequence, before FROM (
+                SELECT n, session_id, sequence, lag(sequence) OVER (PARTITION BY session_id ORDER BY n) AS before
+                FROM processed_envelopes WHERE sequence NOTNULL)
+            WHERE sequence <= before
+        """,
+    },
+    JournalName.TRAJECTORIES: {
+        "line {} is the trajectory of session {!r}, which has no chunk, or was not closed by {!r}": """
+            SELECT n, session_id, t.closed_by FROM trajectories AS t JOIN sessions AS s USING (session_id)
+            WHERE s.chunk_count = 0 OR s.closed_by IS NULL OR s.closed_by != t.closed_by
+        """,
+    },
+}
+"""Each query finds lines that a journal cannot have beside others: the sentence's parts are its columns."""
+
+
+async def contradictions(sessions: Database) -> list[str]:
+    """Say which lines contradict others, of those that are projected into this sessions.db."""
+    return [
+        f"{journal}: {sentence.format(*row)}"
+        for journal, queries in CONTRADICTIONS.items()
+        for sentence, query in queries.items()
+        for row in await sessions.read(f"{query} LIMIT {FINDINGS_MAX}")
+    ]
 
 
 def wrong_sums(databases: sqlite3.Connection) -> dict[tuple[str, str], str]:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.crash.acknowledged import lines_of, rows, tables
 from tests.crash.consistency import check_stored
+from tests.persistence.upkeep.harms import append
 from tests.running_service import running
 from tests.server_process import CLOSE, INGEST, OPEN, ServerFailedError, ServerProcess, run_command
 from tests.signing_client import SigningClient, dumps
@@ -118,6 +119,46 @@ def test_a_flipped_bit_before_the_projected_position_is_found_by_verify(filled: 
     done = run_command("verify", "--data-dir", str(filled), cwd=filled.parent)
     assert done.returncode == 1
     assert journal_file(filled).name in done.stdout
+
+
+DOUBLED = {
+    "envelopes": "for a second time; the first is line 1",
+    "refused": "for a second time; the first is line 1",
+    "trajectories": "is a second trajectory of session 'sess_closed_0', or has its id; the first is line 1",
+}
+
+
+@pytest.mark.parametrize("journal", DOUBLED)
+@pytest.mark.parametrize("lost", [(), DATABASES], ids=["", "without the databases"])
+def test_a_line_that_is_there_twice_is_refused(filled: Path, journal: str, lost: tuple[str, ...]) -> None:
+    """Under the number that follows, with the right checksum: only what it says tells that it was there before."""
+    append(filled, journal, lines_of(filled, journal)[0] + b"\n")
+    lose(filled, *lost)
+    for _ in range(2):
+        failed = refused(filled)
+        assert failed.status == 3
+        assert f"the {journal} journal is damaged: line {len(lines_of(filled, journal))} at byte" in failed.stderr
+        assert DOUBLED[journal] in failed.stderr
+    done = run_command("rebuild", "--data-dir", str(filled), cwd=filled.parent)
+    assert (done.returncode, done.stderr) == (3, failed.stderr)
+
+
+@pytest.mark.parametrize("journal", ["envelopes", "trajectories"])
+def test_a_line_of_a_later_version_is_refused(filled: Path, journal: str) -> None:
+    """Whole, and with the right checksum: it is not cut off, by a start or by `rebuild`, which say where it stands."""
+    closed = next(line for line in lines_of(filled, journal) if b'"closed_by":"' in line) + b"\n"
+    append(filled, journal, closed, old=b'"closed_by":"', new=b'"closed_by":"later_')
+    before = journal_file(filled, journal).read_bytes()
+    failed = refused(filled)
+    assert failed.status == 3
+    assert f"the {journal} journal holds line {len(lines_of(filled, journal))} at byte" in failed.stderr
+    assert "written by a later version of this program, or damaged" in failed.stderr
+    done = run_command("rebuild", "--data-dir", str(filled), cwd=filled.parent)
+    assert (done.returncode, done.stderr) == (3, failed.stderr)
+    done = run_command("verify", "--data-dir", str(filled), cwd=filled.parent)
+    assert done.returncode == 1
+    assert "written by a later version of this program, or damaged" in done.stdout
+    assert journal_file(filled, journal).read_bytes() == before
 
 
 def _flip_a_bit(root: Path, journal: str, *, line: int = 1) -> None:

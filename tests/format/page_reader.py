@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 JOURNALS = ("envelopes", "refused", "trajectories")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned")
-DATABASE_VERSION = 1
+DATABASE_VERSIONS = {"sessions.db": 2, "ledger.db": 1}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"
@@ -365,7 +365,7 @@ def check_backup(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     if manifest["version"] != MANIFEST_VERSION:
         raise UnknownFormat(f"a manifest of the version {manifest['version']}")
-    if set(manifest["schemas"].values()) != {DATABASE_VERSION}:
+    if manifest["schemas"] != DATABASE_VERSIONS:
         raise UnknownFormat(f"databases of the versions {manifest['schemas']}")
     for file in manifest["files"]:
         if not BACKUP_PATH.fullmatch(file["path"]):

@@ -26,6 +26,7 @@ class SessionsDatabase:
         self.refused: list[Row] = []
         self.gaps: list[Row] = []
         self.feedback: list[Row] = []
+        self.first_chunks: dict[str, Row] = {}
         self.trajectories: list[Row] = []
         self.daily: dict[str, Row] = defaultdict(lambda: {"envelopes": 0, "steps": 0, "sessions": 0, "points": 0.0})
         self.models: dict[str, Row] = defaultdict(lambda: {"sessions": 0, "steps": 0, "points": 0.0})
@@ -58,11 +59,17 @@ class SessionsDatabase:
             "refused_envelopes": self.refused,
             "sequence_gaps": self.gaps,
             "feedback": self.feedback,
+            "first_chunks": list(self.first_chunks.values()),
             "trajectories": self.trajectories,
             "totals": [totals],
             "daily": [{"date": day, **row} for day, row in self.daily.items()],
-            "models": [{"name": name, **row} for name, row in self.models.items()],
-            "providers": [{"name": name, **row} for name, row in self.providers.items()],
+            "models": [
+                {"name": name, **row, "sessions": self._sessions_of("model", name)} for name, row in self.models.items()
+            ],
+            "providers": [
+                {"name": name, **row, "sessions": self._sessions_of("provider", name)}
+                for name, row in self.providers.items()
+            ],
             "projection_positions": self.positions,
         }
 
@@ -102,11 +109,21 @@ class SessionsDatabase:
 
     def _add_chunk(self, session: Row, row: Row, line: Line, metadata: dict[str, Any]) -> None:
         for table, name in ((self.models, metadata["model_engine"]), (self.providers, metadata["provider"])):
-            table[name]["sessions"] += session["chunk_count"] == 0
             table[name]["steps"] += row["steps"]
+        first = self.first_chunks.get(row["session_id"])
+        if first is None or row["chunk_sequence"] < first["chunk_sequence"]:
+            self.first_chunks[row["session_id"]] = {
+                "session_id": row["session_id"],
+                "chunk_sequence": row["chunk_sequence"],
+                "provider": metadata["provider"],
+                "model": metadata["model_engine"],
+            }
         session["chunk_count"] += 1
         session["step_count"] += row["steps"]
         self.daily[line.at[:10]]["steps"] += row["steps"]
+
+    def _sessions_of(self, column: str, name: str) -> int:
+        return sum(row[column] == name for row in self.first_chunks.values())
 
     def _add_refused(self, line: Line, members: dict[str, Any]) -> None:
         row = {

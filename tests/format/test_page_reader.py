@@ -15,7 +15,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from tests.format.page_reader import (
-    DATABASE_VERSION,
+    DATABASE_VERSIONS,
     Line,
     ecmascript,
     envelope_is_signed,
@@ -26,6 +26,7 @@ from tests.format.page_reader import (
 )
 from tests.format.page_tables import SessionsDatabase, Tables, ledger_tables
 from tests.format.written_data import DATABASES, Written, framed, journals_of, rows_of, sessions_of
+from tests.server_process import run_command
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -91,7 +92,7 @@ def test_every_table_follows_from_the_journals_as_the_page_says(written: Written
             derived = [{name: row[name] for name in rows[0]} for row in stored[database][table]] if rows else []
             assert in_order(derived) == in_order(rows), f"{database}: {table}"
     for database in DATABASES:
-        assert max(row["version"] for row in stored[database]["schema_migrations"]) == DATABASE_VERSION
+        assert max(row["version"] for row in stored[database]["schema_migrations"]) == DATABASE_VERSIONS[database]
 
 
 def test_a_trajectory_is_stitched_of_its_chunks_as_the_page_says(written: Written) -> None:
@@ -119,6 +120,14 @@ def test_a_trajectory_is_stitched_of_its_chunks_as_the_page_says(written: Writte
 
 
 # Keys and signatures
+
+
+def test_the_server_s_own_closer_look_finds_nothing_either(written: Written) -> None:
+    """It goes by the same page: signatures, stitching, scoring."""
+    done = run_command("verify", "--deep", "--data-dir", str(written.data), cwd=written.root)
+    assert done.returncode == 0, done.stdout
+    assert "trajectories stitched and scored anew: 4\n" in done.stdout
+    assert done.stdout.endswith("all is well\n")
 
 
 def test_the_master_key_opens_every_sealed_column(written: Written) -> None:

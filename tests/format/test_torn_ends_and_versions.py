@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.format.page_reader import Damage, TornEnd, UnknownFormat, check_backup, kind_of, read_journal, unsealed
+from tests.format.page_reader import (
+    DATABASE_VERSIONS,
+    Damage,
+    TornEnd,
+    UnknownFormat,
+    check_backup,
+    kind_of,
+    read_journal,
+    unsealed,
+)
 from tests.format.written_data import DATABASES, Written, framed, newest
-from tests.server_process import ServerFailedError, ServerProcess
+from tests.server_process import ServerFailedError, ServerProcess, run_command
 
 
 def append(copy: Path, torn: bytes) -> Path:
@@ -153,7 +162,7 @@ def test_versions_and_kinds_that_are_not_known_stop_the_reader(written: Written,
     (backup / "manifest.json").write_text(manifest.replace('"version": 1', '"version": 2'))
     with pytest.raises(UnknownFormat, match="version 2"):
         check_backup(backup)
-    (backup / "manifest.json").write_text(manifest.replace('"ledger.db": 1', '"ledger.db": 2'))
+    (backup / "manifest.json").write_text(manifest.replace('"ledger.db": 1', '"ledger.db": 9'))
     with pytest.raises(UnknownFormat, match="versions"):
         check_backup(backup)
 
@@ -171,16 +180,24 @@ def test_a_server_does_not_start_on_what_is_later(copy: Path, later: str) -> Non
     else:
         with closing(sqlite3.connect(copy / "sessions.db")) as connection, connection:
             connection.execute("UPDATE key_check SET sealed = 'v2' || substr(sealed, 3)")
-    with pytest.raises(ServerFailedError), ServerProcess(copy):
-        pass
+    with pytest.raises(ServerFailedError, match=r"by a later version of this program, or damaged") as failed:
+        ServerProcess(copy).start()
+    assert failed.value.status == 3
+    assert failed.value.stderr.count("\n") == 1
 
 
-def test_a_server_does_not_start_on_a_later_database(copy: Path) -> None:
-    """Before it touches a journal: what it would take for a torn end there stays as it is."""
-    with closing(sqlite3.connect(copy / "sessions.db")) as connection, connection:
-        connection.execute("INSERT INTO schema_migrations VALUES (2, '2026-11-20T10:12:17.123456Z')")
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_server_does_not_start_on_a_later_database(copy: Path, database: str) -> None:
+    """Before it touches a journal: what it would take for a torn end there stays as it is. Nor does `verify`."""
+    later = DATABASE_VERSIONS[database] + 1
+    with closing(sqlite3.connect(copy / database)) as connection, connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (?, '2026-11-20T10:12:17.123456Z')", (later,))
     path = append(copy, b'{"a line of a later format":true}\n')
     content = path.read_bytes()
-    with pytest.raises(ServerFailedError, match="schema version 2"), ServerProcess(copy):
-        pass
+    with pytest.raises(ServerFailedError, match=f"{database} has schema version {later}") as failed:
+        ServerProcess(copy).start()
+    assert failed.value.status == 2
     assert path.read_bytes() == content
+    done = run_command("verify", "--data-dir", str(copy), cwd=copy.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{database} has schema version {later}" in done.stderr

@@ -34,9 +34,10 @@ SQL_PIECES = {
     "persistence/databases/connection.py": {"waiting_ms"},
     "persistence/databases/opening.py": {"settings.wal_checkpoint_pages"},
     "persistence/databases/sqlite_database.py": {"'FULL' if durable else 'NORMAL'"},
-    "persistence/upkeep/rebuilding.py": {"schema", "table", "columns"},
+    "persistence/databases/migrations.py": {"database"},
+    "persistence/upkeep/rebuilding.py": {"schema", "table", "columns", "selected", "opening"},
     "persistence/upkeep/comparison.py": {"table", "listed", "order", "schema"},
-    "persistence/upkeep/verification.py": {"schema"},
+    "persistence/upkeep/snapshot.py": {"database"},
     "central_command/client/spool/spool.py": {"condition", "assignment", "only"},
 }
 """What is put into SQL text other than by parameters and constants of a module, each looked at: names of tables and

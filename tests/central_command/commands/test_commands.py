@@ -14,12 +14,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from actors.audit.examination import Examination
 from central_command.commands import cli
 from central_command.commands.inspecting import parse_steps
 from central_command.http.connections.server import CannotListenError
 from central_command.http.settings import HttpSettingsError
 from central_command.settings.configuration import Settings
-from persistence.databases.database import DatabaseFailure
+from persistence.databases.database import DatabaseFailure, SchemaRefused
 from persistence.databases.reports import Statistics, Summary
 from persistence.databases.session_index import SessionRow
 from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
@@ -192,6 +193,8 @@ FAILURES = [
     (StorageDamage("broken"), 3, "broken"),
     (StorageFailure("I/O error"), 5, "I/O error"),
     (DatabaseFailure("disk full"), 5, "disk full"),
+    (SchemaRefused("a later schema"), 2, "a later schema"),
+    (ExceptionGroup("", [StorageDamage("said twice"), StorageDamage("said twice")]), 3, "said twice"),
     (ExceptionGroup("", [ExceptionGroup("", [KeyError(1), StorageFailure("I/O error")])]), 5, "I/O error"),
 ]
 
@@ -335,6 +338,19 @@ def test_verify_prints_a_line_for_each_finding(replace: Replace) -> None:
     result = run("verify")
     assert (result.exit_code, result.stdout) == (1, "one\ntwo\n")
     assert result.stderr == "2 places where the stored data differs\n"
+
+
+def test_verify_looks_closer_when_asked(replace: Replace) -> None:
+    """What it looks with is scored by the settings; its notes are no findings."""
+    Path("config.toml").write_text("[scoring]\nsteps_max = 7")
+    clean, calls = answering([])
+    replace("persistence.upkeep.verification", verify=clean)
+    result = run("verify", "--deep")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "note: signatures that verify: 0; trajectories stitched and scored anew: 0\nall is well\n"
+    assert isinstance(calls[0][1]["closer_look"], Examination)
+    assert run("verify").output == "all is well\n"
+    assert "closer_look" not in calls[1][1]
 
 
 def test_rebuild_says_what_it_did(replace: Replace) -> None:

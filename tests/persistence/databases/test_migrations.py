@@ -128,3 +128,37 @@ def test_queries_over_growing_tables_use_their_index_and_never_sort(
     plan = " ".join(row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + query, ["x"] * placeholders))
     assert index in plan
     assert "TEMP B-TREE" not in plan
+
+
+OPENED = """
+INSERT INTO sessions (session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider,
+    model, machine_fingerprint, app_version_hash, groove_version, created_at, last_activity_at, placeholder)
+VALUES (?1, 'k', 'k', 'k', 'k', 'codex', 'gpt-5.5', 'm', 'a', 'g', 'then', 'later', ?2)
+"""
+
+
+def test_what_follows_from_the_journals_is_taken_out_for_the_counts_by_first_chunk(
+    connection: sqlite3.Connection,
+) -> None:
+    """Openings and the key's check stay; a start then projects every line, and nothing is counted before it does."""
+    first = Schema("sessions.db", SESSIONS_SCHEMA.migrations[:1])
+    migrate(connection, first, applied_at=AT)
+    connection.execute("PRAGMA foreign_keys = ON")
+    for session_id, is_lost in (("s", 0), ("lost", 1)):
+        connection.execute(OPENED, (session_id, is_lost))
+        connection.execute("INSERT INTO feedback VALUES (?, 1, 'env', 'accepted', 'then', 0)", (session_id,))
+        connection.execute("INSERT INTO sequence_gaps VALUES (?, 1, 1)", (session_id,))
+    connection.execute("INSERT INTO key_check VALUES (1, 'sealed')")
+    connection.execute("INSERT INTO models VALUES ('gpt-5.5', 2, 3, 4.5)")
+    connection.execute("INSERT INTO projection_positions VALUES ('envelopes', 1, '2026-11-20', 100)")
+    connection.execute(
+        "UPDATE sessions SET status = 'closed', closed_at = 'now', closed_by = 'abandoned', step_count = 3"
+    )
+    migrate(connection, SESSIONS_SCHEMA, applied_at=AT)
+    for table in ("feedback", "sequence_gaps", "models", "projection_positions", "first_chunks"):
+        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    assert connection.execute("SELECT session_id, status, step_count, last_activity_at FROM sessions").fetchall() == [
+        ("s", "active", 0, "then")
+    ]
+    assert connection.execute("SELECT sessions, sessions_closed, points FROM totals").fetchall() == [(1, 0, 0)]
+    assert connection.execute("SELECT sealed FROM key_check").fetchall() == [("sealed",)]

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ TABLES = {
     "refused_envelopes": "envelope_id",
     "sequence_gaps": "session_id, before",
     "feedback": "session_id, n",
+    "first_chunks": "session_id",
     "trajectories": "session_id",
     "totals": "id",
     "daily": "date",
@@ -104,7 +106,14 @@ def placed(records: Sequence[Record], at: Callable[[int], float] = lambda n: NOO
 
 
 def chunk(
-    session: str, sequence: int, *, gap: int = 0, model: str = "gpt-5.5", provider: str = "codex", steps: int = 5
+    session: str,
+    sequence: int,
+    *,
+    gap: int = 0,
+    model: str = "gpt-5.5",
+    provider: str = "codex",
+    steps: int = 5,
+    chunk_sequence: int | None = None,
 ) -> EnvelopeRecord:
     return EnvelopeRecord(
         envelope_id=f"env_{session}_{sequence}",
@@ -113,7 +122,7 @@ def chunk(
         sequence=sequence,
         session_hmac=f"{sequence:064x}",
         gap=gap,
-        chunk_sequence=sequence,
+        chunk_sequence=sequence if chunk_sequence is None else chunk_sequence,
         contributor_id="c0ffee",
         provider=provider,
         model=model,
@@ -261,9 +270,42 @@ def test_a_session_counts_for_the_model_of_its_first_chunk_only(both: Both) -> N
     ]
 
 
+@pytest.mark.parametrize("cut", [1, 2], ids=["in batches of their own", "in one batch"])
+def test_a_session_counts_for_what_it_is_credited_under_in_whatever_order_its_chunks_come(both: Both, cut: int) -> None:
+    """The first chunk by `chunk_sequence`; of several with the same one, the first that came."""
+    lines = placed(
+        [
+            chunk("s", 0, model="late", provider="codex", chunk_sequence=7),
+            chunk("s", 1, model="first", provider="gemini", chunk_sequence=2),
+            chunk("s", 2, model="second of the same", chunk_sequence=2),
+            chunk("s", 3, model="late", chunk_sequence=9),
+        ]
+    )
+    for start in range(0, 4, cut):
+        both.project(JournalName.ENVELOPES, lines[start : start + cut])
+    assert both.sessions.execute("SELECT name, sessions, steps FROM models ORDER BY name").fetchall() == [
+        ("first", 1, 5),
+        ("late", 0, 10),
+        ("second of the same", 0, 5),
+    ]
+    assert both.sessions.execute("SELECT name, sessions FROM providers ORDER BY name").fetchall() == [
+        ("codex", 0),
+        ("gemini", 1),
+    ]
+    assert both.one("SELECT sessions_with_chunks FROM totals") == (1,)
+
+
 def test_a_session_is_credited_once_whatever_else_is_in_the_journal(both: Both) -> None:
+    """sessions.db refuses the second trajectory, and the ledger would leave it out."""
     lines = placed([trajectory("s", 33.5), trajectory("s", 99, contributor="thief", name="again")])
-    both.project(JournalName.TRAJECTORIES, lines)
+    with pytest.raises(sqlite3.IntegrityError):
+        both.project(JournalName.TRAJECTORIES, lines)
+    both.sessions.execute("ROLLBACK")
+    both.project(JournalName.TRAJECTORIES, lines[:1])
+    with pytest.raises(sqlite3.IntegrityError):
+        both.project(JournalName.TRAJECTORIES, lines[1:])
+    both.sessions.execute("ROLLBACK")
+    both._run(both.ledger, project_ledger(lines[1:]))
     assert both.ledger.execute("SELECT contributor_id, session_id, points FROM credits").fetchall() == [
         ("c0ffee", "s", 33.5)
     ]
@@ -287,7 +329,7 @@ def test_lines_of_a_lost_session_make_an_empty_row(both: Both) -> None:
 
 def test_the_same_sequence_twice_is_a_contradiction_and_not_ignored(both: Both) -> None:
     again = chunk("s", 0)
-    twice = placed([chunk("s", 0), EnvelopeRecord(envelope_id="env_x", session_id="s", kind=again.kind, sequence=0)])
+    twice = placed([again, msgspec.structs.replace(again, envelope_id="env_x")])
     with pytest.raises(sqlite3.IntegrityError):
         both.project(JournalName.ENVELOPES, twice)
 
@@ -307,6 +349,7 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
     journals: dict[JournalName, list[Record]] = {name: [] for name in JournalName}
     sequences = dict.fromkeys(SESSIONS, 0)
     closed: set[str] = set()
+    stitched: set[str] = set()
     points = st.sampled_from([0.1, 0.2, 33.5, 7])
     for index in range(draw(st.integers(0, 25))):
         session, choice = draw(st.sampled_from(SESSIONS)), draw(st.sampled_from(CHOICES))
@@ -314,7 +357,8 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
         match choice:
             case "feedback":
                 journals[JournalName.ENVELOPES].append(feedback(session, f"feedback{index}"))
-            case "trajectory":
+            case "trajectory" if session not in stitched:
+                stitched.add(session)
                 contributor, model = draw(st.sampled_from("ab")), draw(st.sampled_from("xy"))
                 journals[JournalName.TRAJECTORIES].append(
                     trajectory(session, draw(points), contributor=contributor, model=model, name=f"traj{index}")
@@ -327,9 +371,9 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
                 closed.add(session)
                 sequences[session] += 1
             case "chunk" if session not in closed:
-                model = draw(st.sampled_from("xy"))
+                model, place = draw(st.sampled_from("xy")), draw(st.integers(0, 3))
                 journals[JournalName.ENVELOPES].append(
-                    chunk(session, sequence + gap, gap=gap, model=model, provider=model)
+                    chunk(session, sequence + gap, gap=gap, model=model, provider=model, chunk_sequence=place)
                 )
                 sequences[session] += gap + 1
             case "refused" if session not in closed:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -13,6 +14,7 @@ from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import INSERT_ENVELOPE
 from persistence.databases.projector import Projector
+from persistence.files.failures import StorageDamage
 from persistence.format.records import (
     ClosedBy,
     Committed,
@@ -32,7 +34,15 @@ ENVELOPES, TRAJECTORIES = JournalName.ENVELOPES, JournalName.TRAJECTORIES
 
 def envelope(n: int) -> Committed:
     return placed(
-        n, EnvelopeRecord(envelope_id=f"env_{n}", session_id="s", kind=EnvelopeKind.CHUNK, sequence=n - 1, steps=1)
+        n,
+        EnvelopeRecord(
+            envelope_id=f"env_{n}",
+            session_id="s",
+            kind=EnvelopeKind.CHUNK,
+            sequence=n - 1,
+            chunk_sequence=n - 1,
+            steps=1,
+        ),
     )
 
 
@@ -113,6 +123,57 @@ async def test_what_is_submitted_is_projected_in_batches_with_its_position() -> 
         statistics = projector.statistics()
         assert (statistics.lines_waiting, statistics.lines_projected, statistics.batches) == (0, 9, 3)
         nursery.cancel_scope.cancel()
+
+
+def repeated(first: Committed, n: int, **changes: object) -> Committed:
+    """A line again, as another one."""
+    return placed(n, msgspec.structs.replace(first.record, **changes))
+
+
+REPETITIONS = {
+    "a line as it is": (
+        ENVELOPES,
+        [envelope(1), envelope(2), repeated(envelope(2), 3)],
+        (
+            "line 3 at byte 20 of 2026-11-20.jsonl has the envelope_id 'env_2', or the sequence 1 of session 's', "
+            "for a second time; the first is line 2"
+        ),
+    ),
+    "a sequence of its session": (
+        ENVELOPES,
+        [envelope(1), repeated(envelope(1), 2, envelope_id="env_x")],
+        "the first is line 1",
+    ),
+    "a trajectory of a session": (
+        TRAJECTORIES,
+        [trajectory(1), repeated(trajectory(1), 2, trajectory_id="traj_x")],
+        "line 2 at byte 10 of 2026-11-20.jsonl is a second trajectory of session 's1', or has its id; the first is",
+    ),
+    "the id of a trajectory": (TRAJECTORIES, [trajectory(1), repeated(trajectory(1), 2, session_id="s9")], "line 1"),
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "in two"])
+@pytest.mark.parametrize("name", REPETITIONS)
+async def test_what_only_one_line_may_say_is_damage_the_second_time(name: str, *, at_once: bool) -> None:
+    """It says where, whoever waits is told, and nothing of the batch is projected: the next start says it again."""
+    journal, lines, sentence = REPETITIONS[name]
+    async with databases() as (sessions, ledger):
+        projector = Projector(sessions, ledger, SETTINGS)
+        await projector.load()
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(StorageDamage, match=sentence), pytest.RaisesExc(StorageDamage, match=sentence)
+        ):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(projector.run)
+                if not at_once:
+                    projector.submit_nowait(journal, lines[:-1])
+                    await projector.drain()
+                projector.submit_nowait(journal, lines if at_once else lines[-1:])
+                await projector.drain()
+        table = "processed_envelopes" if journal is ENVELOPES else "trajectories"
+        assert await count(sessions, table) == (0 if at_once else len(lines) - 1)
+        assert await count(ledger, "credits") == (0 if at_once or journal is ENVELOPES else 1)
 
 
 class BlockedDatabase:

@@ -100,6 +100,7 @@ def chunk(session_id: str, sequence: int, *, gap: int = 0) -> EnvelopeRecord:
         kind=EnvelopeKind.CHUNK,
         sequence=sequence,
         session_hmac=f"hmac {sequence}",
+        chunk_sequence=sequence,
         gap=gap,
         steps=5,
         provider="codex",

@@ -148,3 +148,17 @@ def test_a_trajectory_s_line_gives_its_record_with_the_score_s_own_text() -> Non
 def test_a_line_that_is_not_its_journal_s_is_refused_in_a_sentence(journal: JournalName, members: str) -> None:
     with pytest.raises(LineError):
         parse_line(journal, framed(members))
+
+
+@pytest.mark.parametrize("number", [2**63, -1, 10**40])
+@pytest.mark.parametrize("member", [b'"total_steps":1', b'"total_chunks":1', b'"basePoints":1'])
+def test_a_number_that_no_database_holds_is_not_taken(member: bytes, number: int) -> None:
+    """No server wrote it; taken, it would end a start with a traceback."""
+    line = (
+        b'{"trajectory_id":"t","session_id":"s","contributor_id":"c","metadata":{"provider":"p","model_engine":"m"},'
+        b'"total_steps":1,"total_tokens":1,"total_chunks":1,"closed_by":"abandoned",'
+        b'"score":{"basePoints":1,"totalPoints":5}}'
+    )
+    assert parse_trajectory_line(line).steps == 1
+    with pytest.raises(LineError, match="cannot be read"):
+        parse_trajectory_line(line.replace(member, member[:-1] + b"%d" % number))

@@ -263,3 +263,25 @@ def test_many_foreign_names_are_one_line(caplog: pytest.LogCaptureFixture) -> No
     folder.recover()
     (record,) = caplog.records
     assert "'note3', 'note4' and 4 more, which" in record.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (b"SERVER_CLOSE", b"NEWER", "the member type is 'NEWER', which is no kind of envelope"),
+        (b"abandoned", b"newer", "the member closed_by cannot be read"),
+    ],
+)
+def test_a_line_of_a_later_version_is_said_with_its_place_and_not_cut_off(old: bytes, new: bytes, what: str) -> None:
+    """It is whole, so nobody can tell it from one that was acknowledged."""
+    body = line(2).replace(old, new)[: -len(b',"crc32":"00000000"}\n')]
+    later = body + b',"crc32":"%08x"}\n' % zlib.crc32(body)
+    folder = Folder(d2026_11_20=line(1) + later)
+    with pytest.raises(
+        StorageDamage,
+        match=rf"the envelopes journal holds line 2 at byte {len(line(1))} of 2026-11-20\.jsonl, of which {what}.*: "
+        r"written by a later version of this program, or damaged: use the version",
+    ):
+        folder.recover()
+    assert folder.text("2026-11-20") == line(1) + later
+    assert folder.torn() == {}

@@ -3,15 +3,17 @@
 import base64
 import os
 import stat
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from persistence.databases.database import Database
-from persistence.databases.key_check import check_key
+from persistence.databases.database import Database, Statement
+from persistence.databases.key_check import CHECK_COLUMN, CHECK_TEXT, check_key
 from persistence.databases.migrations import SESSIONS_SCHEMA, Schema
+from persistence.files.failures import StorageDamage
 from persistence.keys.sealing import ENVIRONMENT_VARIABLE, MasterKeyError, Sealer, load_master_key
 
 
@@ -75,6 +77,27 @@ async def test_another_key_than_the_database_s_is_refused_at_the_start(open_any:
         await check_key(Sealer(KEY), database)
         with pytest.raises(MasterKeyError, match="is not the one that sealed this data directory's sessions"):
             await check_key(Sealer(bytes(32)), database)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (lambda sealed: "v2" + sealed[2:], "in the format 'v2', which is not known: it was written by a later version"),
+        (lambda sealed: "nonsense" * 1_000, "is sealed in the format 'nonsensenonsense', which is not known"),
+        (lambda sealed: "", "is sealed in the format '', which is not known"),
+        (lambda sealed: sealed[:20] + "AAAA" + sealed[24:], "is damaged: it names the master key in use"),
+    ],
+    ids=["another format", "nonsense", "nothing", "changed"],
+)
+async def test_a_check_that_no_key_opens_is_not_said_to_be_another_key_s(
+    open_any: OpenDatabase, tmp_path: Path, changed: Callable[[str], str], sentence: str
+) -> None:
+    async with open_any(tmp_path / "sessions.db", SESSIONS_SCHEMA) as database:
+        await check_key(Sealer(KEY), database)
+        sealed = changed(Sealer(KEY).seal(CHECK_TEXT, column=CHECK_COLUMN, session_id=""))
+        await database.write([Statement("UPDATE key_check SET sealed = ?", [(sealed,)])], durable=False)
+        with pytest.raises(StorageDamage, match=sentence):
+            await check_key(Sealer(KEY), database)
 
 
 def test_the_environment_s_key_wins_and_writes_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.sessions.outcomes import Accepted, Closed
-from persistence.databases.database import DatabaseFailure
+from persistence.databases.database import SchemaRefused
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.lock import single_instance
 from persistence.format.layout import DataLayout
@@ -417,13 +417,22 @@ async def test_a_backup_of_a_newer_version_is_left_to_that_version(tmp_path: Pat
             await restored(backup, tmp_path / "again")
 
 
+async def test_a_backup_of_a_version_that_never_was_is_damaged(tmp_path: Path, backup: Path) -> None:
+    manifest = json.loads((backup / MANIFEST_FILE).read_text())
+    for changes in ({"version": 0}, {"version": -1}, {"schemas": {"sessions.db": 0, "ledger.db": 1}}, {"schemas": {}}):
+        (backup / MANIFEST_FILE).write_text(json.dumps(manifest | changes))
+        with pytest.raises(StorageDamage, match=r"is damaged \(no program gave"):
+            await restored(backup, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
 async def test_a_newer_database_is_left_to_its_own_version(tmp_path: Path, backup: Path) -> None:
     database = sqlite3.connect(tmp_path / "data" / "sessions.db")
     with database:
         database.execute("INSERT INTO schema_migrations (version, applied_at) VALUES (99, '')")
     database.close()
     shutil.rmtree(backup)
-    with pytest.raises(DatabaseFailure, match="schema version 99"):
+    with pytest.raises(SchemaRefused, match="schema version 99"):
         make(tmp_path / "data", backup)
     assert names(tmp_path) == {"data"}
 

@@ -1,16 +1,21 @@
 """Verifying and rebuilding a data directory that a real service wrote."""
 
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from actors.sessions.outcomes import Accepted
+from persistence.databases.database import SchemaRefused
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.lock import single_instance
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.rebuilding import rebuild
+from persistence.upkeep.verification import Stored, verify
 from tests.persistence.upkeep.one_of_everything import fill
 from tests.running_service import running, settings_with
 from tests.stored_state import findings
@@ -60,6 +65,49 @@ async def test_it_is_well_while_it_is_served(tmp_path: Path) -> None:
         assert await findings(root) == []
         await service.projected()
         assert await findings(root) == []
+
+
+async def test_a_close_that_is_under_way_is_awaited_as_long_as_the_server_takes_to_project_it(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 5 s between projections, the trajectory comes into the databases long after the close."""
+    settings = settings_with(storage={"projection_interval_s": 5.0})
+    root = tmp_path / "data"
+    async with running(root, settings=settings) as service:
+        trajectories = service.service._storage.trajectories
+        append = trajectories.append
+
+        async def late(*arguments: Any, **options: Any) -> Any:
+            await trio.sleep(6)
+            return await append(*arguments, **options)
+
+        monkeypatch.setattr(trajectories, "append", late)
+        client = await service.open()
+        await service.send(client.chunk(1))
+        await service.send(client.close())
+        await trio.sleep(5.5)
+        assert service.rows("sessions.db", "SELECT status, trajectory_id FROM sessions") == [("closed", None)]
+        assert await verify(root, settings.storage, applied_at="2026-11-20T10:00:00.000000Z") == []
+        assert service.rows("sessions.db", "SELECT trajectory_id NOTNULL FROM sessions") == [(1,)]
+
+
+async def test_no_secret_leaves_the_data_directory(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made to compare with is private, and holds nothing that is sealed."""
+    seen: list[bytes] = []
+
+    def see() -> None:
+        (folder,) = stored.parent.glob("central-command-verify-*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        seen.extend(path.read_bytes() for path in folder.iterdir())
+
+    async def look(_self: object, _stored: Stored, _findings: object) -> None:
+        see()
+
+    monkeypatch.setattr(tempfile, "tempdir", str(stored.parent))
+    closer_look = type("Look", (), {"look": look})()
+    assert await verify(stored, StorageSettings(), applied_at="", closer_look=closer_look) == []
+    assert any(b"sess_open" in each for each in seen)
+    assert not any(b"v1." in each for each in seen)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +183,23 @@ async def test_a_rebuild_gives_the_same_rows(stored: Path) -> None:
     await rebuilt(stored)
     assert dump(stored) == before
     assert not (stored / "rebuild").exists()
+
+
+async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(stored: Path) -> None:
+    """They counted a session for the first of its chunks to come; the start that migrates projects all lines anew."""
+    before = dump(stored)
+    change(stored, "sessions.db", "DROP TABLE first_chunks")
+    change(stored, "sessions.db", "DELETE FROM schema_migrations WHERE version = 2")
+    change(stored, "sessions.db", "UPDATE models SET sessions = 7")
+    with pytest.raises(SchemaRefused, match=r"sessions\.db has schema version 1, .* start the server once"):
+        await findings(stored)
+    async with running(stored, settings=settings_with(sessions={"sequence_gaps": "accept"})):
+        pass
+    after = dump(stored)
+    assert {name: after[name] for name in after if name != "sessions.db schema_migrations"} == {
+        name: before[name] for name in before if name != "sessions.db schema_migrations"
+    }
+    assert await findings(stored) == []
 
 
 async def test_a_rebuild_mends_what_is_projected(stored: Path) -> None:

@@ -1,0 +1,134 @@
+"""A trajectory's line compared with what stitching its session's envelopes gives, member by member.
+
+In memory are the line, which is one, and of the session's lines one at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from actors.audit import points
+from actors.audit.signatures import NESTING_MAX
+from actors.envelopes.reading import Envelope, read_envelope
+from actors.envelopes.refusals import Refusal
+from actors.trajectories.enrichment import enrich
+from actors.trajectories.lines import JournalLines
+from actors.trajectories.scoring import score
+from actors.trajectories.settings import ScoringSettings
+from actors.trajectories.stitching import stitch
+from actors.trajectories.writing import TrajectoryText
+from persistence.databases.session_index import LinePosition
+from persistence.format import json_text
+from persistence.format.records import ClosedBy, EnvelopeKind, SequenceGap, TrajectoryRecord
+from persistence.journals.reading import JournalReader
+
+SHOWN_BYTES_MAX = 80
+"""Values that are shown as a whole; of a longer one it is only said that it differs."""
+
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What of a line differs, a sentence each; and which parts of its score the settings now would make others."""
+
+    faults: list[str]
+    otherwise_scored: list[str] = []
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What a trajectory is made of: the places of a session's lines, the skipped numbers, and what ended it."""
+
+    places: Sequence[LinePosition]
+    gaps: Sequence[SequenceGap]
+    closed_by: ClosedBy
+
+
+def compare(
+    line: bytes, record: TrajectoryRecord, session: Session, envelopes: JournalReader, settings: ScoringSettings
+) -> Compared:
+    """Compare a trajectory's line with its session's envelopes (slow for large sessions).
+
+    Raises StorageDamage where one of those is not what was stored.
+    """
+    stored = _members(line)
+    if stored is None:
+        return Compared(["it is no JSON object of members that each stand there once"])
+    try:
+        count = len(json_text.decode(_ITEMS, stored.member("feedback") or b"null"))
+    except msgspec.DecodeError:
+        return Compared(["its feedback is no list"])
+    places = _stitched(session.places, count)
+    if isinstance(places, str):
+        return Compared([places])
+    lines = JournalLines(envelopes, [each.kind for each in places], [each.position for each in places])
+    try:
+        trajectory = stitch(record.session_id, lines, gaps=session.gaps, closed_by=session.closed_by)
+    except (ValueError, msgspec.DecodeError) as error:
+        return Compared([f"its session's envelopes cannot be stitched: {error}"])
+    if trajectory is None:
+        return Compared([f"its session {record.session_id!r} has no chunk"])
+    now = score(trajectory.step_type_counts, trajectory.model, trajectory.task_complexity, settings)
+    expected = TrajectoryText(record.trajectory_id, trajectory, now, enrich(), lines)
+    faults = [sentence for name in expected.names if name != "score" for sentence in _differing(stored, expected, name)]
+    try:
+        scored = points.read_score(stored.member("score") or b"")
+    except msgspec.DecodeError as error:
+        return Compared([*faults, f"its score cannot be read: {error}"])
+    faults += points.faults(scored, trajectory.step_type_counts, trajectory.task_complexity)
+    return Compared(faults, points.differences(scored, now))
+
+
+def _members(line: bytes) -> Envelope | None:
+    # Whether it is UTF-8, and how deep it nests, was checked of each envelope; here it would take as much memory again.
+    found = read_envelope(line, nesting_max=NESTING_MAX, known=lambda _line: True)
+    return None if isinstance(found, Refusal) else found
+
+
+def _stitched(places: Sequence[LinePosition], feedback: int) -> list[LinePosition] | str:
+    """Return the lines that a trajectory with so much feedback was stitched from.
+
+    Feedback that came before the end is in it, and what came between the end and stitching.
+    """
+    of_kind = [each for each in places if each.kind is EnvelopeKind.USER_FEEDBACK]
+    ends = [each.position.n for each in places if each.kind in {EnvelopeKind.SESSION_CLOSE, EnvelopeKind.SERVER_CLOSE}]
+    before_end = sum(each.position.n < min(ends, default=0) for each in of_kind)
+    if not before_end <= feedback <= len(of_kind):
+        return f"it holds {feedback} feedback, and its session has {before_end} before its end, {len(of_kind)} in all"
+    taken = {each.position.n for each in of_kind[:feedback]}
+    return [each for each in places if each.kind is not EnvelopeKind.USER_FEEDBACK or each.position.n in taken]
+
+
+def _differing(stored: Envelope, expected: TrajectoryText, name: str) -> Iterator[str]:
+    """Compare one member, piece by piece."""
+    place = next((each for each in stored.members if each.name == name), None)
+    if place is None:
+        yield f"it has no {name}"
+        return
+    if name == "contributor_id" and stored.body[place.value_start : place.value_end].lower() == b"".join(
+        expected.value(name)
+    ):
+        return  # lines of earlier versions have it as the client wrote it
+    whole, at = memoryview(stored.body)[: place.value_end], place.value_start
+    for piece in expected.value(name):
+        if whole[at : at + len(piece)] != piece:
+            break
+        at += len(piece)
+    else:
+        if at == place.value_end:
+            return
+    given = b"".join(_beginning(expected.value(name)))
+    held = stored.body[place.value_start : place.value_end]
+    if len(given) > SHOWN_BYTES_MAX or len(held) > SHOWN_BYTES_MAX:
+        yield f"its {name} is not what its session's envelopes give"
+    else:
+        sentence = b"its %s is %s, and its session's envelopes give %s" % (name.encode(), held, given)
+        yield sentence.decode(errors="replace")
+
+
+def _beginning(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    length = 0
+    for piece in pieces:
+        yield piece
+        length += len(piece)
+        if length > SHOWN_BYTES_MAX:
+            return
