@@ -14,7 +14,7 @@ half written: it is no damage, `is_incomplete` tells of it, and a later reading 
 
 import json
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import BinaryIO, Protocol
 
 import msgspec
@@ -44,7 +44,9 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     no times: its steps then stand at 0. `unreadable_lines` were no JSON objects or too large,
     `skipped_sidechain_events` belong to sub-agents whose work is not part of this session's steps. `settled_steps` is
     how many steps at the beginning will be the same, in all their members, however much is yet written to the end of
-    the file. `is_incomplete` says that the file ends within a line.
+    the file. `is_incomplete` says that the file ends within a line. `left_out` counts, by a kind that a person can
+    read ("compaction summaries", "hook progress"), what of the file is no step on purpose, or is not known to its
+    reader.
     """
 
     session_key: str
@@ -59,6 +61,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     skipped_sidechain_events: int = 0
     settled_steps: int = 0
     is_incomplete: bool = False
+    left_out: Mapping[str, int] = {}
 
 
 Steps = Generator[Step, None, Transcript]
@@ -203,8 +206,9 @@ def transcript_of(
     unreadable_lines: int,
     is_incomplete: bool,
     sidechain_events: int = 0,
+    left_out: Mapping[str, int] | None = None,
 ) -> Transcript:
-    """Return what is to be said of a session whose steps are all drained; the last three are about its file."""
+    """Return what is to be said of a session whose steps are all drained; the last four are about its file."""
     steps = session.list
     has_times = steps.has_times and steps.count > 0
     return Transcript(
@@ -220,6 +224,7 @@ def transcript_of(
         skipped_sidechain_events=sidechain_events,
         settled_steps=session.settled_steps,
         is_incomplete=is_incomplete,
+        left_out=left_out or {},
     )
 
 

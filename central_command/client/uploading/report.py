@@ -47,6 +47,9 @@ def describe(transcript: Transcript, model: str) -> list[str]:
         lines.append(f"{transcript.unreadable_lines} unreadable line(s) left out: no JSON objects, or too large")
     if transcript.skipped_sidechain_events:
         lines.append(f"{transcript.skipped_sidechain_events} event(s) of sub-agents left out")
+    if transcript.left_out:
+        kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in sorted(transcript.left_out.items()))
+        lines.append(f"no steps of this session, and left out: {kinds}")
     if transcript.started_s is None:
         lines.append("the file holds no times: every step carries that of this upload")
     return lines
