@@ -96,8 +96,8 @@ class Service:
 
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one envelope in: the answer comes after it is on disk."""
-        [outcome] = await self.ingest_many(envelope.session_id, (envelope,))
-        return outcome
+        outcomes = await self._directory.ask(envelope.session_id, Ingest((envelope,)))
+        return outcomes[0] if isinstance(outcomes, tuple) else outcomes
 
     async def ingest_many(self, session_id: str, envelopes: tuple[Envelope, ...]) -> tuple[IngestOutcome, ...]:
         """Take envelopes of one session in, in order, each as if it had come alone; one outcome for each."""

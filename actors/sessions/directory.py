@@ -145,7 +145,8 @@ class Directory:
             except trio.WouldBlock:
                 await trio.lowlevel.checkpoint()
                 return Busy(BusyReason.MAILBOX_FULL)
-            self._make_room(len(self._room))
+            if self._room:
+                self._make_room(len(self._room))
             return await request.wait()
 
     def _activate(self, session_id: str) -> _Entry:

@@ -96,9 +96,9 @@ class SessionActor:
                     request.answer(await closing.finish(state, environment))
                 case unreachable:
                     assert_never(unreachable)
-        finally:
-            # Reached without an answer only when an exception ends this actor.
+        except BaseException:
             request.answer(ActorFailed())
+            raise
 
     async def _ingest(self, envelopes: Sequence[Envelope]) -> tuple[IngestOutcome, ...]:
         """Take envelopes in, in order, each as if it had come alone.

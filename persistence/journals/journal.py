@@ -154,7 +154,10 @@ class Journal:
         trajectory): they pass the quota and the queue's bounds, which they can't exceed by much, as each session has at
         most one of them under way.
         """
-        pending = _Pending(Line(record, members, received))
+        return await self._append_line(Line(record, members, received), essential=essential)
+
+    async def _append_line(self, line: Line, *, essential: bool = False) -> Position | AppendRefused:
+        pending = _Pending(line)
         refused = AppendRefused.CLOSED if self._closed else None
         if refused is None and not essential:
             refused = self._refusal(pending.size_bytes)
@@ -171,6 +174,9 @@ class Journal:
 
         As with `append`, the hand-over happens before the first suspension.
         """
+        if len(lines) == 1:
+            position = await self._append_line(lines[0])
+            return position if isinstance(position, AppendRefused) else [position]
         pending = [_Pending(line) for line in lines]
         size_bytes = sum(each.size_bytes for each in pending)
         assert self.fits_one_commit(len(pending), size_bytes), "the caller has bounded it"

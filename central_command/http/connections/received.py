@@ -48,7 +48,7 @@ class Received:
 
     def skip_empty_lines(self) -> None:
         """Pass over empty lines before a request; raises RemoteProtocolError (400) when there are too many."""
-        while self._bytes[:1] in b"\r\n" and (line := _EMPTY_LINE.match(self._bytes)) is not None:
+        while self._bytes and self._bytes[0] in b"\r\n" and (line := _EMPTY_LINE.match(self._bytes)) is not None:
             self._bytes = self._bytes[line.end() :]
             self._empty_lines += 1
             if self._empty_lines > _EMPTY_LINES_MAX:

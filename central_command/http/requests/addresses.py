@@ -8,7 +8,7 @@ client and may say anything (decisions, "Addresses and limits").
 import ipaddress
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from socket import AF_INET, inet_pton
+from socket import AF_INET, inet_ntop, inet_pton
 
 from hypercorn.typing import HTTPScope
 
@@ -42,6 +42,9 @@ class ClientKeys:
 
     def __init__(self, settings: HttpSettings) -> None:
         self._trusted = parse_networks(settings.trusted_proxies)
+        self._trusted_ipv4 = [
+            (int(network.netmask), int(network.network_address)) for network in self._trusted if network.version == 4
+        ]
         self._remembered = lru_cache(_KEYS_REMEMBERED_MAX)(self._key_of)
         self._is_proxy = lru_cache(_KEYS_REMEMBERED_MAX)(self._is_trusted_peer)
 
@@ -61,7 +64,24 @@ class ClientKeys:
         return address is not None and _is_trusted(address, self._trusted)
 
     def _key_of(self, peer: str | None, forwarded: str) -> str:
+        if peer is not None and self._is_proxy(peer):
+            # One proxy and a bare IPv4 address are the usual case: read in a fifth of the time.
+            last = forwarded.rpartition(",")[2].strip()
+            if self._is_strangers_ipv4(last):
+                return last
         return client_key(peer, [forwarded], self._trusted)
+
+    def _is_strangers_ipv4(self, text: str) -> bool:
+        """Whether a text is an IPv4 address as it is always written, and no trusted proxy's."""
+        try:
+            packed = inet_pton(AF_INET, text)
+        except (OSError, ValueError):
+            return False
+        number = int.from_bytes(packed, "big")
+        for mask, network in self._trusted_ipv4:
+            if number & mask == network:
+                return False
+        return inet_ntop(AF_INET, packed) == text
 
 
 def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:

@@ -188,16 +188,12 @@ class Admission:
     def take_bytes(self, address: str, count_bytes: int) -> bool:
         """Take bytes of a body in (for permits)."""
         self._settle()
-        taken = self._bodies.take(address, count_bytes)
-        self._most_bytes = max(self._most_bytes, self._bytes_held)
-        return taken
+        return self._bodies.take(address, count_bytes)
 
     def take_large(self, address: str) -> bool:
         """Take a large body in (for permits)."""
         self._settle()
-        taken = self._large_bodies.take(address, 1)
-        self._most_bytes = max(self._most_bytes, self._bytes_held)
-        return taken
+        return self._large_bodies.take(address, 1)
 
     async def return_memory(self, return_free: Callable[[], None] = return_free_memory) -> None:
         """Have the memory of bodies returned to the system whenever many have gone; runs until it is cancelled."""
@@ -228,6 +224,10 @@ class Admission:
         )
 
     def _settle(self) -> None:
+        if not self.returned:
+            return
+        # Just before something goes, the most is held that was held since the last time.
+        self._most_bytes = max(self._most_bytes, self._bytes_held)
         while self.returned:
             address, count_bytes, is_large = self.returned.popleft()
             if count_bytes:
