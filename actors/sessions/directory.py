@@ -211,7 +211,7 @@ class Directory:
             except (trio.WouldBlock, trio.EndOfChannel):
                 return
             if request is not None:
-                request.answer(ActorFailed())
+                request.fill(ActorFailed())
 
     async def _wait_for_room(self, session_id: str, deadline: float) -> bool:
         """Wait until the session can be activated or was; False when that took too long."""

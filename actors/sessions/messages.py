@@ -1,6 +1,6 @@
 """What can be asked of a session, and a request: a message on its way to the actor with the place for its answer."""
 
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -49,28 +49,18 @@ class Finish(msgspec.Struct, frozen=True):
 Message = OpenSession | Ingest | CloseSession | Finish
 
 
-class Request(Generic[Outcome]):
-    """One message and its answer. The requester may go away at any time; the actor neither knows nor minds."""
+class Request(Slot[Outcome]):
+    """One message and the place for its answer: the first one that it is filled with counts.
 
-    __slots__ = ("_answer", "message")
+    The requester may go away at any time; the actor neither knows nor minds.
+    """
+
+    __slots__ = ("message",)
 
     def __init__(self, message: Message) -> None:
+        super().__init__()
         self.message = message
-        self._answer: Slot[Outcome] = Slot()
 
     def __repr__(self) -> str:
-        state = "answered" if self.is_answered else "waiting"
+        state = "answered" if self.is_filled else "waiting"
         return f"<Request {type(self.message).__name__} {state}>"
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether the answer is there."""
-        return self._answer.is_filled
-
-    def answer(self, outcome: Outcome) -> None:
-        """Put the answer; the first one counts."""
-        self._answer.fill(outcome)
-
-    async def wait(self) -> Outcome:
-        """Return the answer, once it is there."""
-        return await self._answer.wait()

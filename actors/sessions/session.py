@@ -86,18 +86,18 @@ class SessionActor:
         try:
             match request.message:
                 case Ingest(envelopes):
-                    request.answer(await self._ingest(envelopes))
+                    request.fill(await self._ingest(envelopes))
                     await self._finish_if_closing()
                 case OpenSession() as message:
-                    request.answer(await opening.open_session(message, state, environment))
+                    request.fill(await opening.open_session(message, state, environment))
                 case CloseSession() as message:
-                    request.answer(await closing.close_session(message, state, environment))
+                    request.fill(await closing.close_session(message, state, environment))
                 case Finish():
-                    request.answer(await closing.finish(state, environment))
+                    request.fill(await closing.finish(state, environment))
                 case unreachable:
                     assert_never(unreachable)
         except BaseException:
-            request.answer(ActorFailed())
+            request.fill(ActorFailed())
             raise
 
     async def _ingest(self, envelopes: Sequence[Envelope]) -> tuple[IngestOutcome, ...]:

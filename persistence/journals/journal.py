@@ -82,20 +82,20 @@ class Line(msgspec.Struct, frozen=True):
         return len(self.members) + len(self.received) + FRAME_BYTES_MAX
 
 
-class _Pending:
-    """A line handed over and not yet answered.
+class _Pending(Slot[Position | AppendRefused]):
+    """A line handed over, and the place for its answer.
 
     `commits_bytes` is what is committed with it: its own size; of the first of several lines that go together the size
     of all, and zero of the others, which are never left behind then.
     """
 
-    __slots__ = ("answer", "commits_bytes", "line", "size_bytes")
+    __slots__ = ("commits_bytes", "line", "size_bytes")
 
     def __init__(self, line: Line) -> None:
+        super().__init__()
         self.line = line
         self.size_bytes = line.size_bytes
         self.commits_bytes = self.size_bytes
-        self.answer: Slot[Position | AppendRefused] = Slot()
 
 
 class Journal:
@@ -167,7 +167,7 @@ class Journal:
         self._waiting.append(pending)
         self._waiting_bytes += pending.size_bytes
         self._arrived.set()
-        return await pending.answer.wait()
+        return await pending.wait()
 
     async def append_many(self, lines: Sequence[Line]) -> list[Position] | AppendRefused:
         """Append lines with one group commit, all of them or none; they must fit into one (`fits_one_commit`).
@@ -190,14 +190,14 @@ class Journal:
         self._waiting.extend(pending)
         self._waiting_bytes += size_bytes
         self._arrived.set()
-        return self._answers(await pending[-1].answer.wait(), pending)
+        return self._answers(await pending[-1].wait(), pending)
 
     @staticmethod
     def _answers(last: Position | AppendRefused, pending: Sequence[_Pending]) -> list[Position] | AppendRefused:
         """Return the answers of lines that went together: the last one is answered last."""
         if isinstance(last, AppendRefused):
             return last
-        positions = [each.answer.value for each in pending]
+        positions = [each.value for each in pending]
         assert all(isinstance(position, Position) for position in positions)
         return cast("list[Position]", positions)
 
@@ -294,7 +294,7 @@ class Journal:
             )
         self._lines_expected = len(batch) + len(self._waiting)
         for index, pending in enumerate(batch):
-            pending.answer.fill(AppendRefused.DISK_FULL if positions is None else positions[index])
+            pending.fill(AppendRefused.DISK_FULL if positions is None else positions[index])
 
     def _write(self, batch: Sequence[_Pending]) -> list[Position] | None:
         return self._end.write([(pending.line.members, pending.line.received) for pending in batch])

@@ -12,13 +12,13 @@ from socket import AF_INET, inet_ntop, inet_pton
 
 from hypercorn.typing import HTTPScope
 
-from central_command.http.requests.direct import header_values
 from central_command.http.settings import HttpSettings, HttpSettingsError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _IPV6_HOST_BITS = 64  # one subscriber has at least a /64, so a longer prefix would count one client as many
+_FORWARDED = b"x-forwarded-for"
 _KEYS_REMEMBERED_MAX = 4_096
 _FORWARDED_CHARS_REMEMBERED_MAX = 128
 
@@ -51,7 +51,10 @@ class ClientKeys:
     def of(self, scope: HTTPScope) -> str:
         """The key to count a request by (`client_key`)."""
         peer = scope.get("client")
-        forwarded = ",".join(header_values(scope, b"x-forwarded-for"))
+        forwarded = ""
+        for name, value in scope["headers"]:
+            if name == _FORWARDED:
+                forwarded = f"{forwarded},{value.decode('latin-1')}" if forwarded else value.decode("latin-1")
         find = self._remembered if len(forwarded) <= _FORWARDED_CHARS_REMEMBERED_MAX else self._key_of
         return find(peer[0] if peer else None, forwarded)
 

@@ -38,9 +38,9 @@ class StrawActor:
                     continue
                 await self.world.gate.wait()
                 if self.session_id in self.world.failing:
-                    request.answer(ActorFailed())
+                    request.fill(ActorFailed())
                     raise RuntimeError("a bug")
-                request.answer(DONE)
+                request.fill(DONE)
         finally:
             self.world.alive.discard(self.session_id)
 

@@ -24,7 +24,7 @@ class QuickActor:
                 if retire():
                     return
                 continue
-            request.answer(DONE)
+            request.fill(DONE)
 
     async def settled(self) -> None:
         await trio.lowlevel.checkpoint()

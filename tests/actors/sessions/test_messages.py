@@ -9,10 +9,10 @@ from actors.sessions.outcomes import ActorFailed, UnknownSession
 
 async def test_the_first_answer_counts() -> None:
     request: Request[object] = Request(Finish())
-    states = [request.is_answered]
-    request.answer(UnknownSession())
-    request.answer(ActorFailed())
-    states.append(request.is_answered)
+    states = [request.is_filled]
+    request.fill(UnknownSession())
+    request.fill(ActorFailed())
+    states.append(request.is_filled)
     assert states == [False, True]
     assert await request.wait() == UnknownSession()
 
@@ -28,7 +28,7 @@ async def test_whoever_waits_is_woken_by_the_answer() -> None:
         nursery.start_soon(wait)
         await wait_all_tasks_blocked()
         assert outcomes == []
-        request.answer(ActorFailed())
+        request.fill(ActorFailed())
     assert outcomes == [ActorFailed()]
 
 
@@ -36,8 +36,8 @@ async def test_an_answer_to_one_who_has_gone_is_no_error() -> None:
     request: Request[object] = Request(Finish())
     with trio.move_on_after(0):
         await request.wait()
-    request.answer(ActorFailed())
-    assert request.is_answered
+    request.fill(ActorFailed())
+    assert request.is_filled
 
 
 def test_its_repr_names_the_message_and_nothing_in_it() -> None:
@@ -52,5 +52,5 @@ def test_its_repr_names_the_message_and_nothing_in_it() -> None:
     )
     request: Request[object] = Request(opening)
     assert repr(request) == "<Request OpenSession waiting>"
-    request.answer(ActorFailed())
+    request.fill(ActorFailed())
     assert repr(request) == "<Request OpenSession answered>"
