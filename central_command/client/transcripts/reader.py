@@ -4,7 +4,7 @@ Another agent is added in one file in this package: a class as in `TranscriptRea
 `READER`, which `central_command.client.transcripts.providers` finds by itself.
 
 *Memory.* A file is read once for what is to be said of it and once more for its steps, which are handed on one after
-the other and never all held: only a file that is one JSON text, as some of Gemini's are, is in memory as a whole.
+the other and never all held: only a file that is one JSON text (`one_text`) is in memory as a whole.
 
 *Files that are still written.* Reading is idempotent: whoever follows a file reads it again from its start and takes
 the steps that it has not seen. The first `settled_steps` of a transcript never change however the file grows, so those
@@ -21,6 +21,7 @@ import msgspec
 
 from central_command.client.contract.steps import JsonObject, Step, StepList
 from central_command.client.transcripts.bounds import VALUES_MAX, has_values_over
+from central_command.client.transcripts.splices import pieces_of
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
 """Longest line that is read, in bytes; longer ones are counted as unreadable."""
@@ -41,7 +42,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
 
     `session_key` is the agent's own id of the session, empty when the file names none; `model` likewise.
     `started_s` and `ended_s` are seconds since the epoch, UTC, of the first and last step, None when the file holds
-    no times: its steps then stand at 0. `unreadable_lines` were no JSON objects or too large,
+    no times: its steps then stand at 0. `unreadable_lines` were no JSON objects, cut off or too large,
     `skipped_sidechain_events` belong to sub-agents whose work is not part of this session's steps. `settled_steps` is
     how many steps at the beginning will be the same, in all their members, however much is yet written to the end of
     the file. `is_incomplete` says that the file ends within a line. `left_out` counts, by a kind that a person can
@@ -115,13 +116,15 @@ class TranscriptReader(Protocol):
 
 
 class JsonLines:
-    """The JSON objects of a file, one a line, and how many lines were none; blank lines are passed over.
+    """The JSON objects of a file, one a line, and how many records were none; blank lines are passed over.
 
-    A line that is longer than LINE_BYTES_MAX, or has more than VALUES_MAX values, counts as none.
+    Of a damaged line, every whole record is read (`splices`): what was cut off before it costs itself alone. A line
+    that is longer than LINE_BYTES_MAX, but for NULs at its beginning, or has more than VALUES_MAX values, counts as
+    none.
 
-    `unreadable` counts what has been iterated over so far. A last line that has no end yet and is no JSON object is
-    still being written: it sets `is_incomplete` and is not counted. No beginning of an object is itself an object, so
-    a last line that does parse is whole, whether or not its end has been written.
+    `unreadable` counts what has been iterated over so far. A last line that has no end yet and ends within an object is
+    still being written: it sets `is_incomplete`, and that object is not counted. No beginning of an object is itself an
+    object, so one that does parse is whole, whether or not its line's end has been written.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -130,7 +133,7 @@ class JsonLines:
         self.is_incomplete = False
 
     def __iter__(self) -> Iterator[JsonObject]:
-        while line := self._file.readline(LINE_BYTES_MAX + 1):
+        while line := self._line():
             if len(line) > LINE_BYTES_MAX:
                 while line and not line.endswith(b"\n"):
                     line = self._file.readline(_SKIPPED_BYTES)
@@ -139,10 +142,30 @@ class JsonLines:
                 value = decode_json(line)
                 if isinstance(value, dict):
                     yield value
-                elif line.endswith(b"\n"):
-                    self.unreadable += 1
                 else:
-                    self.is_incomplete = True
+                    yield from self._records_of(line)
+
+    def _line(self) -> bytes:
+        """The next line, without the NULs that it begins with if these are too many."""
+        line = self._file.readline(LINE_BYTES_MAX + 1)
+        while len(line) > LINE_BYTES_MAX and line.startswith(b"\0") and not line.endswith(b"\n"):
+            line = line.lstrip(b"\0") or b"\0"
+            line += self._file.readline(LINE_BYTES_MAX + 1 - len(line))
+        return line
+
+    def _records_of(self, line: bytes) -> Iterator[JsonObject]:
+        """The whole records of a damaged line."""
+        is_ended = line.endswith(b"\n")
+        pieces = pieces_of(line, is_ended=is_ended)
+        for record in pieces.records:
+            value = decode_json(record)
+            if isinstance(value, dict):
+                yield value
+            else:
+                self.unreadable += 1
+        if is_ended or pieces.records:
+            self.unreadable += pieces.lost + (not pieces.records and not pieces.lost)
+        self.is_incomplete = pieces.is_cut or not (is_ended or pieces.records)
 
 
 def decode_json(text: bytes) -> object:
