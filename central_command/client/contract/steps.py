@@ -36,8 +36,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `step` counts from 1. `timestamp` is in seconds since the epoch, UTC. `token_count` is an estimate, a token for
     every four characters. `call_id` joins an action with the observation or error that answered it. `source` says
-    where a text came from when its type alone does not (`thinking`, `user`, `command`, `queue`, `notification`,
-    `api`), `intent` is `interruption` where the user stopped the agent.
+    where a text came from when its type alone does not (`thinking`, `user`, `agent`, `program`, `command`, `queue`,
+    `notification`, `attachment`, `hook`, `api`), `intent` is `interruption` where the user stopped the agent.
     """
 
     step: int

@@ -21,6 +21,16 @@ class Calls:
         self._steps.add_action(at, named, arguments, call_id or None)
         return True
 
+    def know(self, call_id: str, tool: str) -> None:
+        """Note a call that is another session's: no action of this one, but its result may be."""
+        if call_id:
+            self._tools.setdefault(call_id, tool or "unnamed")
+
+    def know_answered(self, call_id: str) -> None:
+        """Note a result that is another session's."""
+        if call_id:
+            self._answered.add(call_id)
+
     def answer(  # the members of one result
         self, at: float, call_id: str, content: str, *, failed: bool, original_tokens: int | None = None
     ) -> bool:

@@ -1,12 +1,15 @@
 """What stands in a Claude Code event: every member may be missing or of another type, and nothing here raises."""
 
 from central_command.client.contract.steps import JsonObject
+from central_command.client.transcripts.arrays import first_objects
 from central_command.client.transcripts.json_values import media_text, object_of, text_of
+from central_command.client.transcripts.other_agents import EVENTS_MAX, other_agent
 from central_command.client.transcripts.reader import Head
 
 _KINDS = frozenset(
     {"user", "assistant", "system", "progress", "attachment", "queue-operation", "file-history-snapshot", "result"}
 )
+_OF_STREAMS = frozenset({"parent_tool_use_id", "num_turns", "total_cost_usd"})
 
 
 def blocks_of(event: JsonObject) -> list[JsonObject]:
@@ -26,10 +29,9 @@ def first_text(event: JsonObject) -> str:
     return text_of(blocks[0].get("text")) if blocks else ""
 
 
-def is_queued_command(event: JsonObject) -> bool:
-    """Whether an attachment holds text that the user queued."""
-    attachment = event.get("attachment")
-    return isinstance(attachment, dict) and attachment.get("type") == "queued_command"
+def attachment_of(event: JsonObject) -> JsonObject:
+    """What an `attachment` event holds."""
+    return object_of(event.get("attachment"))
 
 
 def is_call(block: JsonObject) -> bool:
@@ -63,9 +65,28 @@ def is_sidechain(event: JsonObject) -> bool:
     return event.get("isSidechain") is True or isinstance(event.get("parent_tool_use_id"), str)
 
 
+def is_copied(event: JsonObject) -> bool:
+    """Whether an event says itself that it was copied from another session: a branch's, or a fork's."""
+    return bool(event.get("forkedFrom"))
+
+
+def session_of(event: JsonObject) -> str:
+    """The id of the session that an event belongs to."""
+    return text_of(event.get("sessionId")) or text_of(event.get("session_id"))
+
+
+def kind_of(event: JsonObject) -> str:
+    """What an event is, in the program's own words: its type, with that of what it holds."""
+    kind = text_of(event.get("type"))
+    within = {"progress": "data", "attachment": "attachment"}.get(kind)
+    finer = event.get("subtype") if kind == "system" else object_of(event.get(within or "")).get("type")
+    return f"{kind}: {text_of(finer)}" if text_of(finer) else kind
+
+
 def is_of_claude_code(head: Head) -> bool:
-    """Whether a file begins with events of Claude Code: its kinds, with what only they have beside them."""
-    return any(_is_event(event) for event in head.events)
+    """Whether a file begins with events of Claude Code, on lines or in one array, and of no agent that resembles it."""
+    events = head.events or first_objects(head.text, EVENTS_MAX)
+    return any(_is_event(event) for event in events) and other_agent(head) is None
 
 
 def _is_event(event: JsonObject) -> bool:
@@ -74,6 +95,13 @@ def _is_event(event: JsonObject) -> bool:
         return "leafUuid" in event
     if kind == "file-history-snapshot":
         return "messageId" in event
-    is_one = kind in _KINDS and any(isinstance(event.get(name), str) for name in ("sessionId", "session_id", "uuid"))
-    in_message = object_of(event.get("message"))
-    return is_one or (kind in {"user", "assistant"} and "content" in in_message)
+    message = object_of(event.get("message"))
+    if isinstance(event.get("session_id"), str) and not isinstance(event.get("uuid"), str):
+        # A stream, as several agents print it: these older versions printed before they had uuids.
+        return kind in _KINDS and (
+            not _OF_STREAMS.isdisjoint(event)
+            or isinstance(message.get("id"), str)
+            or (kind == "system" and isinstance(event.get("tools"), list))
+        )
+    is_one = kind in _KINDS and any(isinstance(event.get(name), str) for name in ("sessionId", "uuid"))
+    return is_one or (kind in {"user", "assistant"} and "content" in message)

@@ -5,6 +5,7 @@ from pathlib import Path
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.json_values import text_of
 from central_command.client.transcripts.opening import open_transcript
+from central_command.client.transcripts.other_agents import other_agent
 from central_command.client.transcripts.reader import Head, TranscriptReader, decode_json
 
 HEAD_BYTES_MAX = 1024 * 1024
@@ -13,13 +14,15 @@ HEAD_LINES_MAX = 200
 
 
 def detect(path: Path) -> TranscriptReader | None:
-    """The reader for `path`; None for a file that no agent wrote, of which `describe_unknown` says why.
+    """The reader for `path`; None for a file that no such agent wrote, of which `describe_unknown` says why.
 
     A file that cannot be read is none either. Reads at most `HEAD_BYTES_MAX` bytes.
     """
     try:
         head = read_head(path)
     except OSError:
+        return None
+    if other_agent(head) is not None:
         return None
     return next((reader for reader in providers.READERS.values() if reader.recognises(head)), None)
 
@@ -33,6 +36,8 @@ def describe_unknown(path: Path) -> str:
         head = read_head(path)
     except OSError as error:
         return f"The file cannot be read: {error.strerror or error}."
+    if (other := other_agent(head)) is not None:
+        return f"The file is another agent's: {other} wrote it, and what is read is {agents}."
     if not head.text.strip():
         return "The file is empty: the agent has not written to it yet."
     if not head.events and head.text.lstrip()[:1] not in {"{", "["}:

@@ -9,6 +9,7 @@ from central_command.client.transcripts.reader import decode_json
 _MILLISECONDS_FROM = 10**12
 _COUNT_MAX = 2**53 - 1
 _TEXTS = frozenset({"text", "input_text", "output_text", "summary_text", "reasoning_text", "Text"})
+_CIPHERTEXT = "encrypted_"
 _MEDIA = frozenset({"image", "document", "audio", "input_image", "local_image", "inlineData", "fileData"})
 
 
@@ -65,7 +66,8 @@ def parsed_arguments(value: object) -> object:
 def content_text(content: object) -> str:
     """The text of a message or of a tool's result: text as it is, blocks joined by newlines, the rest as JSON.
 
-    Images and other media are a placeholder with their type, never their bytes.
+    Images and other media are a placeholder with their type, never their bytes. Members that hold ciphertext
+    (`encrypted_content` of a search result and the like) are left out.
     """
     if isinstance(content, str):
         return content
@@ -86,9 +88,36 @@ def _part(part: object) -> str:
         kind = text_of(part.get("type"))
         if kind in _TEXTS or (not kind and isinstance(part.get("text"), str)):
             return text_of(part.get("text"))
+        if kind == "web_search_result":
+            return "\n".join(text for name in ("title", "url", "page_age") if (text := text_of(part.get(name))))
+        if document := _document_text(part):
+            return document
         if kind in _MEDIA or "inlineData" in part or "fileData" in part:
             return media_text(part)
+        if kind:
+            return json_text({name: _readable(value) for name, value in _without_ciphertext(part).items()})
     return json_text(part)
+
+
+def _document_text(part: JsonObject) -> str:
+    """Title and text of a document that is given as text, such as a page that was fetched."""
+    source = object_of(part.get("source"))
+    if part.get("type") != "document" or source.get("type") != "text":
+        return ""
+    return f"{text_of(part.get('title'))}\n{text_of(source.get('data'))}".strip()
+
+
+def _readable(value: object) -> object:
+    """A member of a block of the model's own format, without what nobody can read in the blocks that it holds."""
+    if isinstance(value, list):
+        return [_without_ciphertext(each) if isinstance(each, dict) else each for each in value]
+    if isinstance(value, dict):
+        return _document_text(value) or _without_ciphertext(value)
+    return value
+
+
+def _without_ciphertext(part: JsonObject) -> JsonObject:
+    return {name: value for name, value in part.items() if not name.startswith(_CIPHERTEXT)}
 
 
 def media_text(part: JsonObject) -> str:

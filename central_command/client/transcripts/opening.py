@@ -19,15 +19,16 @@ def open_transcript(path: Path) -> BinaryIO:
     So a file that grows faster than it is read has an end, too. Raises OSError, also for a FIFO, a device or a socket.
     """
     descriptor = open_file(path, follows_links=True)
-    return io.BufferedReader(_Beginning(io.FileIO(descriptor), os.fstat(descriptor).st_size), _BUFFER_BYTES)
+    return io.BufferedReader(_Beginning(io.FileIO(descriptor), os.fstat(descriptor).st_size, path.name), _BUFFER_BYTES)
 
 
 class _Beginning(io.RawIOBase):
-    """The first `size` bytes of a file."""
+    """The first `size` bytes of a file; `name` is its name without folders."""
 
-    def __init__(self, file: io.FileIO, size: int) -> None:
+    def __init__(self, file: io.FileIO, size: int, name: str) -> None:
         self._file = file
         self._size = size
+        self.name = name
 
     def readable(self) -> bool:
         return True
