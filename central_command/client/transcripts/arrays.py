@@ -1,4 +1,4 @@
-"""The beginning of a file that is one array of objects, before all of it is read."""
+"""The beginning of a file that is one array of objects, or one object, before all of it is read."""
 
 import json
 import re
@@ -6,6 +6,7 @@ import re
 from central_command.client.contract.steps import JsonObject
 
 _BEGINNING = re.compile(r"\s*\[\s*(?=\{)")
+_OBJECT = re.compile(r"\s*(?=\{)")
 _BETWEEN = re.compile(r"\s*,\s*(?=\{)")
 _DECODER = json.JSONDecoder()
 
@@ -16,9 +17,12 @@ def begins_as_array(text: str) -> bool:
 
 
 def first_objects(text: str, count: int) -> tuple[JsonObject, ...]:
-    """The first objects, `count` at most, of an array of which `text` is the beginning, as far as they are whole."""
+    """The first objects, `count` at most, of an array of which `text` is the beginning, as far as they are whole.
+
+    Of a text that begins with an object, that one.
+    """
     found: list[JsonObject] = []
-    place = _BEGINNING.match(text)
+    place = _BEGINNING.match(text) or _OBJECT.match(text)
     while place and len(found) < count:
         try:
             value, end = _DECODER.raw_decode(text, place.end())

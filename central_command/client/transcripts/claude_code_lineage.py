@@ -123,17 +123,18 @@ class Lineage:
         for event in self._source:
             self._session = self._session or session_of(event)
             kind = text_of(event.get("type"))
-            uuid = text_of(event.get("uuid"))
             if kind not in KINDS_READ:
                 self.left_out.count(kind_of(event))
-            elif uuid and uuid in self._seen:
+                continue
+            uuid = text_of(event.get("uuid"))
+            if uuid and uuid in self._seen:
                 self.left_out.count(TWICE)
+                continue
+            self._seen.add(uuid)
+            if is_copied(event) or self._is_of_older(event, kind):
+                self._know(event)
+                self.left_out.count(COPIES)
             else:
-                self._seen.add(uuid)
-                if is_copied(event) or self._is_of_older(event, kind):
-                    self._know(event)
-                    self.left_out.count(COPIES)
-                    continue
                 event.pop("toolUseResult", None)  # what `message` says, once more and larger
                 yield event
 

@@ -99,13 +99,14 @@ class Session:
 
     def _survey(self, place: int, event: JsonObject) -> None:
         """Note where calls, the output of local commands and the delivery of queued text stand."""
-        for block in blocks_of(event):
+        is_given = event.get("type") in {"user", "attachment"}
+        for count, block in enumerate(blocks_of(event)):
             if is_call(block):
                 self._call_places.setdefault(name_of(block.get("id")), place)
-            elif (text := text_of(block.get("text"))) and text_of(event.get("type")) in {"user", "attachment"}:
+            elif is_given and (text := text_of(block.get("text"))):
                 self._queue.note_event(place, text)
-        if first_text(event).startswith(LOCAL_OUTPUT):
-            self._local_output_places.setdefault(text_of(event.get("parentUuid")), place)
+                if count == 0 and text.startswith(LOCAL_OUTPUT):
+                    self._local_output_places.setdefault(text_of(event.get("parentUuid")), place)
 
     @property
     def settled_steps(self) -> int:

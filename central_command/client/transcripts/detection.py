@@ -1,12 +1,13 @@
 """Finds out whose session file a file is, from its first lines and its name."""
 
+import io
 from pathlib import Path
 
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.json_values import text_of
 from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.other_agents import other_agent
-from central_command.client.transcripts.reader import Head, TranscriptReader, decode_json
+from central_command.client.transcripts.reader import Head, JsonLines, TranscriptReader
 
 HEAD_BYTES_MAX = 1024 * 1024
 """As much of a file's beginning as is looked at; a first line can hold a whole prompt."""
@@ -52,5 +53,5 @@ def read_head(path: Path) -> Head:
     with open_transcript(path) as file:
         start = file.read(HEAD_BYTES_MAX)
     lines = start.split(b"\n", HEAD_LINES_MAX)[:HEAD_LINES_MAX]
-    events = [value for line in lines if isinstance(value := decode_json(line), dict)]
-    return Head(path.name, tuple(events), start.decode("utf-8", "replace"))
+    events = tuple(JsonLines(io.BytesIO(b"\n".join(lines))))
+    return Head(path.name, events, start.decode("utf-8", "replace"))

@@ -87,6 +87,17 @@ def test_damaged_and_foreign_lines_at_the_beginning_do_not_hide_the_agent(tmp_pa
     assert reader.provider == "codex"
 
 
+def test_an_agent_is_known_on_damaged_lines(tmp_path: Path) -> None:
+    """Where no line is one record: two without an end between them, one behind NULs."""
+    event = json.dumps({"type": "turn.started"}).encode()
+    for line in (event + event, b"\0" * 100 + event, b'{"type":"turn.sta' + event):
+        path = tmp_path / "file.jsonl"
+        path.write_bytes(line)
+        reader = detect(path)
+        assert reader is not None
+        assert reader.provider == "codex"
+
+
 def test_no_more_than_the_head_of_a_file_is_read(tmp_path: Path) -> None:
     """A large file costs as much as a small one."""
     path = tmp_path / "file.jsonl"

@@ -286,10 +286,14 @@ def test_what_claude_prints_as_one_array_is_the_stream(indent: int | None, tmp_p
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-def test_a_result_alone_is_read(indent: int | None) -> None:
+def test_a_result_alone_is_read(indent: int | None, tmp_path: Path) -> None:
     """`--output-format json` prints nothing else."""
-    file = io.BytesIO(json.dumps(STREAM[-1], indent=indent).encode())
-    assert [step.type for step in whole(ClaudeCodeReader(), file).steps] == ["resolution"]
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(STREAM[-1], indent=indent))
+    reader = detect(path)
+    assert reader is not None
+    with path.open("rb") as file:
+        assert [step.type for step in whole(reader, file).steps] == ["resolution"]
 
 
 @pytest.mark.parametrize("indent", [None, 2])
