@@ -38,9 +38,9 @@ from central_command.client.transcripts.reader import LINE_BYTES_MAX
 
 KINDS_READ = frozenset({"user", "assistant", "result", "attachment", "queue-operation"})
 _MESSAGES = frozenset({"user", "assistant"})
-_NAMED_FOR = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl\Z")
-_MESSAGE_OF = re.compile(rb'"type":"(?:user|assistant)"')
-_SESSION_ID = re.compile(rb'"sessionId":"([^"\\]*)"')
+_NAMED_FOR = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl(?:\.(?:gz|zst))?\Z")
+_MESSAGE_OF = re.compile(rb'"type"\s*:\s*"(?:user|assistant)"')
+_SESSION_ID = re.compile(rb'"sessionId"\s*:\s*"([^"\\]*)"')
 
 COPIES = "events copied from another session"
 TWICE = "events that occur twice"

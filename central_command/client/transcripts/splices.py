@@ -2,7 +2,8 @@
 
 Seen in agents' files: a record that is cut off anywhere, with the next whole one right behind it, and sometimes its own
 rest behind that; two whole records without a line's end between them; a run of NULs, which is what a file system
-leaves of a lost write, before one. A record that was cut off is lost, and costs no other.
+leaves of a lost write, before one; what a terminal was told (`ESC[?1004l`), or a warning, before one that was printed.
+A record that was cut off is lost, and costs no other.
 
 Where the next record begins is where the cut-off one stops being JSON: what comes behind a cut does not fit, whatever
 was cut, within a few characters. The exception is a cut right behind a `:`, a `[` or a `,`, where a whole record fits
@@ -37,6 +38,7 @@ _BEGINNING = b'{"'
 _BEHIND_HALF = re.compile(rb'(?<=[0-9A-Za-z.+\\-])\{"')
 _BEHIND_ANOTHER = re.compile(rb'(?<=[\0}])\{"')
 _AS_A_VALUE = re.compile(rb'(?<=[:\[,])\{"(?:parentUuid|type|timestamp|id|uuid|sessionId|session_id)":')
+_ANYWHERE = re.compile(rb'\{"')
 _OF_RECORDS = frozenset({"uuid", "timestamp", "sessionId", "session_id"})
 _DECODER = json.JSONDecoder()
 
@@ -129,17 +131,30 @@ class _Line:
             if misfit > start and (half := _BEHIND_HALF.search(self._line, misfit, last)):
                 return half.start()
         behind = _BEHIND_ANOTHER.search(self._line, max(start + 1, misfit))
-        return behind.start() if behind else self._end
+        if behind is not None:
+            return behind.start()
+        if self._line.startswith(b"{", start):
+            return self._end
+        printed = self._record_at_end(misfit)
+        return self._end if printed is None else printed
 
     def _record_before(self, misfit: int, start: int) -> int | None:
-        """Where a record begins that stands as a value in one that was cut off, and ends where nothing fits any more.
+        """Where a record begins that is a value in one that was cut off, and ends where nothing fits any more."""
+        end = len(self._line[:misfit].rstrip(_EMPTY)) if misfit < self._end else self._end
+        return self._record_among(_AS_A_VALUE.finditer(self._line, start + 1, end), end)
+
+    def _record_at_end(self, start: int) -> int | None:
+        """Where a record begins behind text of another kind, and ends with the line."""
+        return self._record_among(_ANYWHERE.finditer(self._line, start), self._end)
+
+    def _record_among(self, beginnings: Iterator[re.Match[bytes]], end: int) -> int | None:
+        """The first beginning of a record that ends at `end`.
 
         At the end of a line to which more may be written, what ends there may be no record but a part of one.
         """
-        end = len(self._line[:misfit].rstrip(_EMPTY)) if misfit < self._end else self._end
-        if not self._line.endswith(b"}", start, end) or (end == self._end and not self._is_ended):
+        if not self._line.endswith(b"}", 0, end) or (end == self._end and not self._is_ended):
             return None
-        for match in _AS_A_VALUE.finditer(self._line, start + 1, end):
+        for match in beginnings:
             self._tries_left -= 1
             if self._tries_left < 0:
                 break

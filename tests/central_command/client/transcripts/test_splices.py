@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central_command.client.transcripts.bounds import VALUES_MAX
+from central_command.client.transcripts import bounds, splices
 from central_command.client.transcripts.reader import LINE_BYTES_MAX, JsonLines
 from central_command.client.transcripts.splices import CUTS_MAX, pieces_of
 
@@ -99,6 +99,14 @@ def test_a_line_without_a_whole_record_is_one_that_is_lost(line: bytes, lost: in
     assert read(line + b"\n" + text_of(B) + b"\n") == ([B], lost, False)
 
 
+@pytest.mark.parametrize("before", [b"\x1b[?1004l", b"(node:12) Warning: {x} ", b"\r\x1b[K\x1b]0;title\x07"])
+def test_a_record_behind_what_a_terminal_was_told_is_read(before: bytes) -> None:
+    """Streams are printed, and saved with what else was printed."""
+    b = text_of(B)
+    assert read(before + b + b"\n" + b) == ([B, B], 1, False)
+    assert read(b + b"\n" + before + b[:-1]) == ([B], 0, True)
+
+
 @given(st.data())
 def test_what_was_read_of_a_growing_file_stays(data: st.DataObject) -> None:
     """A last line that is damaged, and still being written, gives what will be given of it in the end."""
@@ -124,10 +132,8 @@ PIECES = [b'{"a":', b'{"a":x', b'}{"', b':{"id":', b'{"a":1}x', b'{"', b'{"a":[{
 
 
 @pytest.mark.parametrize("piece", PIECES)
-@pytest.mark.parametrize("size", [50_000, 1_600_000])
-def test_the_time_grows_with_the_line(piece: bytes, size: int) -> None:
-    """Whatever stands in it: for eight times, or four times, as much no more than some times as long."""
-    times = 8 if size < VALUES_MAX else 4
+def test_the_time_grows_with_the_line(piece: bytes) -> None:
+    """Whatever stands in it; if it grew with the line's square, this would take minutes."""
 
     def seconds(size: int) -> float:
         line = (piece * (size // len(piece) + 1))[:size]
@@ -135,8 +141,26 @@ def test_the_time_grows_with_the_line(piece: bytes, size: int) -> None:
         pieces_of(line, is_ended=True)
         return time.perf_counter() - started
 
-    small = min(seconds(size) for _ in range(2))
-    assert min(seconds(times * size) for _ in range(2)) < 3 * times * small + 0.2
+    small = min(seconds(50_000) for _ in range(3))
+    assert min(seconds(800_000) for _ in range(2)) < 5 * 16 * small + 1
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_a_line_with_too_many_values_is_looked_through_a_few_times(
+    piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece of it is counted before it is read, and only so many are."""
+    looked: list[int] = []
+
+    def has_values_over(text: bytes, values_max: int) -> bool:
+        looked.append(len(text))
+        return bounds.has_values_over(text, values_max)
+
+    monkeypatch.setattr(splices, "VALUES_MAX", 1_000)
+    monkeypatch.setattr(splices, "has_values_over", has_values_over)
+    line = piece * 10_000
+    pieces_of(line, is_ended=True)
+    assert sum(looked) <= 24 * len(line)
 
 
 def test_a_line_of_nothing_but_cuts_is_given_up() -> None:
