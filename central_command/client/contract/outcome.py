@@ -10,10 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from central_command.client.contract.changed_files import changed_files
 from central_command.client.contract.chunking import as_written
 from central_command.client.contract.steps import Step, StepType
-
-_FILE_TOOLS = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit"})
 
 Status = Literal["SUCCESS", "CRASH", "KILLED"]
 Signal = Literal["accepted", "iterated", "rejected"]
@@ -24,7 +23,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The contract's `outcome` of a SESSION_CLOSE: counts of the steps that were sent, and how they end.
 
     `status`: KILLED when the last step is the user's interruption or an action without an answer, CRASH when it is an
-    error, else SUCCESS. An error counts as recovered when the same tool gave a result later.
+    error, else SUCCESS. An error counts as recovered when the same tool gave a result later. `files_modified` counts
+    different files, by calls that went well (`changed_files`).
     """
 
     status: Status
@@ -62,9 +62,11 @@ class Ending:
         """Type and intent of the last step."""
         self._open_errors: Counter[str] = Counter()
         """Errors by tool that no result of the same tool has followed yet."""
-        self._edits: dict[str, str] = {}
-        """Files of edits that have no result yet, by call."""
-        self._files: set[str] = set()
+        self._edits: dict[str, frozenset[str]] = {}
+        """Files that calls without a result yet are to change, by call."""
+        self._files: set[int] = set()
+        """Hashes of the files that were changed, so that they take little memory however many there are."""
+        self._coordinations = 0
 
     def take(self, step: Step) -> None:
         """Count one more step."""
@@ -77,17 +79,17 @@ class Ending:
         match step.type:
             case "error":
                 self._errors += 1
+                self._edits.pop(step.call_id or "", None)
                 if step.tool is not None:
                     self._open_errors[step.tool] += 1
             case "observation":
                 self._recovered += self._open_errors.pop(step.tool or "", 0)
-                if edited := self._edits.pop(step.call_id or "", None):
-                    self._files.add(edited)
-            case "action" if step.tool in _FILE_TOOLS and step.call_id:
-                arguments = step.arguments or {}
-                path = arguments.get("file_path") or arguments.get("notebook_path")
-                if isinstance(path, str):
-                    self._edits[step.call_id] = path
+                self._files.update(map(hash, self._edits.pop(step.call_id or "", ())))
+            case "action" if step.tool and step.call_id:
+                if files := changed_files(step.tool, step.arguments or {}):
+                    self._edits[step.call_id] = files
+            case "coordination":
+                self._coordinations += 1
 
     def outcome(self, *, chunks: int, place: Place = float) -> Outcome:
         """The outcome of the steps (at least one), sent in `chunks` chunks; `place` moves their times."""
@@ -101,7 +103,7 @@ class Ending:
             files_modified=len(self._files),
             errors_encountered=self._errors,
             errors_recovered=self._recovered,
-            coordination_events=0,
+            coordination_events=self._coordinations,
         )
 
     def feedback(self, *, place: Place = float) -> Feedback | None:

@@ -1,0 +1,78 @@
+"""Which files a tool's call changes when it goes well, for every agent whose sessions are read.
+
+| agent | tool | files |
+|---|---|---|
+| Claude Code | `Edit`, `MultiEdit`, `Write`, `NotebookEdit` | `file_path`, `notebook_path` |
+| Codex | `apply_patch`, and a shell or program that calls it | those of the patch: added, updated, deleted |
+| Codex | `file_change` of `exec --json` | those of its `changes` |
+| Gemini CLI | `replace`, `write_file` | `file_path` |
+
+What a shell does to files in other ways cannot be told from its command. A moved file is the one it was.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from central_command.client.contract.steps import JsonObject
+
+_EDITORS = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit", "replace", "write_file", "edit"})
+_PATH_MEMBERS = ("file_path", "notebook_path", "absolute_path", "path")
+_PATCHERS = frozenset({"apply_patch", "file_change"})
+_SHELLS = frozenset(
+    {
+        *("shell", "shell_command", "local_shell", "container.exec", "exec_command", "command_execution"),
+        *("exec", "unified_exec", "bash", "run_command"),
+    }
+)
+_DIRECTORY_MEMBERS = ("workdir", "working_directory", "cwd")
+_CALLS_PATCH = re.compile(r"\b(?:apply_patch|applypatch)\b")
+_PATCH_BEGINS = "*** Begin Patch"
+# Lines of a patch's own content begin with `+`, `-` or a space.
+_PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: (.+)$", re.MULTILINE)
+
+
+def changed_files(tool: str, arguments: JsonObject) -> frozenset[str]:
+    """The files that a call changes when it goes well; none for a call that changes none, or does not say which."""
+    name = tool.rsplit(".", 1)[-1] if tool.startswith("functions.") else tool
+    found: Iterator[str] = iter(())
+    if name in _EDITORS:
+        paths = (arguments.get(member) for member in _PATH_MEMBERS)
+        found = iter([next((path for path in paths if isinstance(path, str) and path), "")])
+    elif name in _PATCHERS:
+        found = _of_changes(arguments.get("changes")) if "changes" in arguments else _of_patch(_texts(arguments))
+    elif name in _SHELLS:
+        text = _texts(arguments)
+        found = _of_patch(text) if _PATCH_BEGINS in text and _CALLS_PATCH.search(text) else found
+    directory = next((value for name in _DIRECTORY_MEMBERS if isinstance(value := arguments.get(name), str)), "")
+    return frozenset(posixpath.normpath(posixpath.join(directory, path)) for path in found if path)
+
+
+def _of_changes(changes: object) -> Iterator[str]:
+    """A list of objects with `path`, or an object with paths as names."""
+    if isinstance(changes, dict):
+        yield from changes
+    for each in changes if isinstance(changes, list) else ():
+        if isinstance(each, dict) and isinstance(path := each.get("path"), str):
+            yield path
+
+
+def _of_patch(text: str) -> Iterator[str]:
+    if f"{_PATCH_BEGINS}\\n" in text:  # in the text of a program, which writes its line breaks so
+        text = text.replace("\\n", "\n")
+    return (match[1].strip() for match in _PATCHED.finditer(text))
+
+
+def _texts(value: object) -> str:
+    """All the text in a call's arguments, a line each, however it is nested."""
+    found: list[str] = []
+    waiting: list[object] = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, dict):
+            waiting.extend(reversed(each.values()))
+        elif isinstance(each, list):
+            waiting.extend(reversed(each))
+    return "\n".join(found)
