@@ -10,35 +10,46 @@
 | item `web_search` | action with query and action, once it is completed; the program prints no result |
 | item `todo_list` | action with `items`, once for each new state of the list; there is no result |
 | any other item that has a `status`, such as `collab_tool_call` | action with all its members, and its status |
-| item `error` | none: a warning of the program, such as one of settings, with which the turn goes on |
+| item `error` | none: a warning of the program, such as one of settings, with which the turn goes on; counted |
 | `turn.completed` | resolution: the last message of the turn, which is the program's answer |
 | `turn.failed`, `error` | error, `source: api`; once when both say the same |
 
-The stream names no model and no times: all steps stand at 0 and the transcript has none. The user's prompt is not in it
-either. Item ids count from `item_0` in each run: where the output of several runs was written to one file, those after
-the first get a number of their own in `call_id`. A call without its end stays an action without a result. Usage is that
-of the thread so far, so the largest counts. Every step is settled at once: nothing here is changed by a later line.
+In autumn 2025 the stream began with `session.created`, and an item's kind stood in `item_type`, a message's being
+`assistant_message`; before that it was another (`codex_exec_events`). The stream names no model and no times: all steps
+stand at 0 and the transcript has none. The user's prompt is not in it either. Item ids count from `item_0` in each run:
+where the output of several runs was written to one file, those after the first get a number of their own in `call_id`.
+A call without its end stays an action without a result. Usage is that of the thread so far, so the largest counts.
+Every step is settled at once: nothing here is changed by a later line.
 """
 
 from collections.abc import Mapping
 
 from central_command.client.contract.steps import JsonObject, StepList, json_text
 from central_command.client.transcripts.calls import Calls
-from central_command.client.transcripts.json_values import content_text, count_of, name_of, object_of, text_of
-from central_command.client.transcripts.json_values import visible_text as visible
+from central_command.client.transcripts.json_values import (
+    content_text,
+    count_of,
+    name_of,
+    object_of,
+    text_of,
+    visible_text,
+)
+from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.reader import Usage
 
 _EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed"})
 _ITEM_EVENTS = frozenset({"item.started", "item.updated", "item.completed"})
 _ENDED_BADLY = frozenset({"failed", "declined", "errored", "interrupted"})
-_NO_ARGUMENTS = frozenset({"id", "type", "status", "result", "error", "aggregated_output", "exit_code"})
+_FIRST_OF_2025 = "session.created"
+_NO_ARGUMENTS = frozenset({"id", "type", "item_type", "status", "result", "error", "aggregated_output", "exit_code"})
 _NO_TIME = 0.0
 
 
 def is_exec_event(event: JsonObject) -> bool:
     """Whether an object is an event of this stream."""
     kind = text_of(event.get("type"))
-    return kind in _EVENTS or (kind in _ITEM_EVENTS and isinstance(event.get("item"), dict))
+    is_item = kind in _ITEM_EVENTS and isinstance(event.get("item"), dict)
+    return kind in _EVENTS or is_item or (kind == _FIRST_OF_2025 and isinstance(event.get("session_id"), str))
 
 
 class ExecSession:
@@ -50,6 +61,7 @@ class ExecSession:
         self.list = StepList()
         self.session_key = ""
         self.usage = Usage()
+        self.left_out = LeftOut()
         self._calls = Calls(self.list)
         self._run = 0
         self._answer = ""
@@ -65,11 +77,14 @@ class ExecSession:
         """Empty: the stream names none."""
         return ""
 
+    def finish(self) -> None:
+        """Nothing is left open."""
+
     def take(self, event: JsonObject) -> None:
         """Add the steps of one event."""
         match event.get("type"):
-            case "thread.started":
-                self.session_key = self.session_key or text_of(event.get("thread_id"))
+            case "thread.started" | "session.created":
+                self.session_key = self.session_key or text_of(event.get("thread_id") or event.get("session_id"))
                 self._run += 1
             case "turn.started":
                 self._answer = self._problem = ""
@@ -84,30 +99,40 @@ class ExecSession:
                 self._take_problem(event.get("message"))
             case "item.started" | "item.updated" | "item.completed" as kind:
                 self._take_item(object_of(event.get("item")), is_completed=kind == "item.completed")
+            case kind:
+                self.left_out.count(text_of(kind))
 
     def _take_item(self, item: JsonObject, *, is_completed: bool) -> None:
-        match item.get("type"):
-            case "agent_message" if is_completed:
-                if text := visible(item.get("text")):
-                    self._answer = text
-                    self.list.add("thought", _NO_TIME, text)
-            case "reasoning" if is_completed:
-                if text := visible(item.get("text")):
-                    self.list.add("thought", _NO_TIME, text, source="thinking")
+        match kind := _kind_of(item):
+            case "agent_message" | "reasoning" | "web_search" | "error":
+                if is_completed:
+                    self._take_completed(kind, item)
             case "todo_list":
                 self._take_todos(item)
-            case "web_search" if is_completed:
-                arguments = {name: item[name] for name in ("query", "action") if name in item}
-                self._calls.act(_NO_TIME, "web_search", arguments, self._call_id(item))
-            case "agent_message" | "reasoning" | "web_search" | "error":
-                pass
             case "command_execution" | "file_change" | "mcp_tool_call":
                 self._take_call(item, is_completed=is_completed)
             case _ if isinstance(item.get("status"), str):
                 self._take_call(item, is_completed=is_completed)
+            case _ if is_completed:
+                self.left_out.count(kind)
+
+    def _take_completed(self, kind: str, item: JsonObject) -> None:
+        """Take an item that says nothing before its end."""
+        text = visible_text(item.get("text"))
+        match kind:
+            case "web_search":
+                arguments = {name: item[name] for name in ("query", "action") if name in item}
+                self._calls.act(_NO_TIME, "web_search", arguments, self._call_id(item))
+            case "error":
+                self.left_out.count("warnings of the program")
+            case "agent_message" if text:
+                self._answer = text
+                self.list.add("thought", _NO_TIME, text)
+            case "reasoning" if text:
+                self.list.add("thought", _NO_TIME, text, source="thinking")
 
     def _take_call(self, item: JsonObject, *, is_completed: bool) -> None:
-        kind, call_id = text_of(item.get("type")), self._call_id(item)
+        kind, call_id = _kind_of(item), self._call_id(item)
         tool, arguments = _call_of(kind, item)
         self._calls.act(_NO_TIME, tool, arguments, call_id)
         if is_completed:
@@ -124,7 +149,7 @@ class ExecSession:
             self.list.add_action(_NO_TIME, "todo_list", {"items": item.get("items")}, None)
 
     def _take_problem(self, message: object) -> None:
-        text = visible(message) or "the turn failed"
+        text = visible_text(message) or "the turn failed"
         if text != self._problem:
             self.list.add("error", _NO_TIME, text, source="api")
         self._problem = text
@@ -138,6 +163,11 @@ class ExecSession:
             max(self.usage.input_tokens, count_of(usage.get("input_tokens"))),
             max(self.usage.output_tokens, count_of(usage.get("output_tokens"))),
         )
+
+
+def _kind_of(item: JsonObject) -> str:
+    kind = text_of(item.get("type")) or text_of(item.get("item_type"))
+    return "agent_message" if kind == "assistant_message" else kind
 
 
 def _call_of(kind: str, item: JsonObject) -> tuple[str, JsonObject]:
@@ -159,7 +189,7 @@ def _call_of(kind: str, item: JsonObject) -> tuple[str, JsonObject]:
 def _result_of(item: JsonObject) -> str:
     """What a call gave: its output, its content, the message of its error, or at least how it ended."""
     error = item.get("error")
-    if text := visible(object_of(error).get("message")) or visible(error):
+    if text := visible_text(object_of(error).get("message")) or visible_text(error):
         return text
     if isinstance(output := item.get("aggregated_output"), str):
         code = count_of(item.get("exit_code"))

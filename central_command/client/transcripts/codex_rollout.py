@@ -6,6 +6,7 @@ A line is `{"timestamp", "type", "payload"}`, of older versions a bare response 
 |---|---|
 | `response_item` `message` by the user | instruction, `source: user` |
 | `response_item` `message` by the assistant | thought |
+| a message from another agent (`codex_agents`) | instruction when it is a task, else coordination; `source: agent` |
 | `response_item` `reasoning` | thought for each part of its summary, else of its content, `source: thinking` |
 | `function_call`, `custom_tool_call`, `local_shell_call`, other `*_call` | action with `tool`, `arguments`, `call_id` |
 | `*_output` of the same `call_id` | observation, or error |
@@ -15,61 +16,69 @@ A line is `{"timestamp", "type", "payload"}`, of older versions a bare response 
 | `event_msg` `error`, `task_complete` with an error | error, `source: api` |
 | `event_msg` `task_complete` of `codex exec` | resolution: the last message, which is the program's answer |
 
-The program writes messages and reasoning twice, as response items and as events (`agent_message`, `agent_reasoning`,
-`user_message`, `item_completed`), in either order, and which of them depends on its version: the first is the step and
-each of the others is matched with it by its text. A turn of an interactive session has no resolution: its last message
-may be a question.
+Messages are told two or three times and matched (`codex_messages`). A turn of an interactive session has no resolution:
+its last message may be a question.
 
 A result is an error when the program's own event on the call says so (a non-zero exit code, `success: false`), when
 its text begins with a non-zero exit code, or when the call could not be made at all. Where the program has already cut
 the output, `truncated` and the count that it names are passed on.
 
-Left out on purpose: messages by `developer` and `system`, text that the program puts among the user's (environment,
-AGENTS.md, skills), compaction (`compacted` repeats what stands before it), `world_state` and settings. A file that was
-forked from another session holds only its own part; older versions copied the beginning into it, which is then read as
-part of this session, because nothing marks where it ends. Its usage counts that beginning in both cases.
+Left out on purpose, and counted: lines copied from another session (`codex_lineage`), messages by `developer` and
+`system`, text that the program puts among the user's (`codex_program_text`), compaction (`compacted` repeats what
+stands before it), and what is encrypted. Settings and all other records and events are counted under their own name.
+Usage is that of this session: where its first figure goes on from that of the copied lines, theirs is taken off.
 
-Every step is settled at once: each line adds steps and changes none before it. The one exception are steps before the
-first time, which take that one; every version begins its files with a line that has a time.
+Every step is settled at once: each line adds steps and changes none before it. There are three exceptions. Steps before
+the first time take that one; every version begins its files with a line that has a time. In plan mode the last message
+waits for its plan. And nothing is settled while it is not known where a session's own lines begin.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 
 from central_command.client.contract.steps import JsonObject, StepList, StepType
 from central_command.client.transcripts.calls import Calls
+from central_command.client.transcripts.codex_agents import AgentMessage, message_between_agents, of_message
+from central_command.client.transcripts.codex_calls import read_call
+from central_command.client.transcripts.codex_lineage import Copied, is_subagent
+from central_command.client.transcripts.codex_messages import ITEM, Messages
 from central_command.client.transcripts.codex_output import Output, outcome_of, read_output
+from central_command.client.transcripts.codex_program_text import declared_kinds, is_of_user, split_program_text
 from central_command.client.transcripts.json_values import (
     content_text,
     count_of,
     name_of,
     object_of,
     objects_of,
-    parsed_arguments,
     seconds_of,
     text_of,
     visible_text,
 )
+from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.reader import Usage
 
 _LINES = frozenset(
     {"session_meta", "response_item", "event_msg", "turn_context", "compacted", "world_state", "token_usage_record"}
 )
-_BARE_ITEMS = frozenset({"message", "reasoning", "function_call", "function_call_output", "local_shell_call"})
-_BY_PROGRAM = (
-    "<environment_context>",
-    "<user_instructions>",
-    "# AGENTS.md instructions",
-    "<skill>",
-    "<turn_aborted>",
-    "<user_shell_command>",
-    "<subagent_notification>",
-    "<model_switch>",
-    "<permissions instructions>",
-    "<collaboration_mode>",
+_BARE_ITEMS = frozenset(
+    {
+        *(
+            "message",
+            "reasoning",
+            "function_call",
+            "function_call_output",
+            "local_shell_call",
+            "local_shell_call_output",
+        ),
+        *("custom_tool_call", "custom_tool_call_output", "web_search_call"),
+    }
 )
+_COMPACTIONS = frozenset({"compaction", "context_compaction", "compaction_summary"})
+_TOLD_BY_ITEMS = frozenset({"WebSearch", "ImageGeneration", "HookPrompt", "ContextCompaction"})
+"""Completed items of which the same is a response item."""
+_WAITED_THROUGH = frozenset({"agent_message", "item_completed", "token_count"})
+"""Events that stand between a message and its response item."""
 _IMAGE_TAG = re.compile(r"</?image\b[^>]*>")
-_STANDARD_MEMBERS = frozenset({"type", "id", "call_id", "status", "metadata", "execution"})
 _INTERRUPTED = frozenset({"", "interrupted"})
 
 
@@ -79,134 +88,233 @@ def is_rollout_line(line: JsonObject, *, bare: bool) -> bool:
     if isinstance(line.get("payload"), dict):
         return kind in _LINES
     is_item = kind in _BARE_ITEMS and "sessionId" not in line and "timestamp" not in line
-    is_meta = not kind and {"id", "timestamp", "instructions"} <= line.keys()
-    return bare and (is_item or is_meta)
+    return bare and (is_item or is_bare_meta(line))
+
+
+def is_bare_meta(line: JsonObject) -> bool:
+    """Whether an object is the first line of the oldest kind of rollout."""
+    return "type" not in line and {"id", "timestamp", "instructions"} <= line.keys()
+
+
+def is_whole_rollout(value: JsonObject) -> bool:
+    """Whether an object is a whole session, as the program wrote it in spring 2025."""
+    return isinstance(value.get("session"), dict) and isinstance(value.get("items"), list)
 
 
 class RolloutSession:
-    """The steps of one rollout while its lines are read, in order."""
+    """The steps of one rollout while its lines are read, in order, from the `first_line`th of the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, copied: Copied | None = None, *, first_line: int = 0) -> None:
         self.list = StepList()
         self.session_key = ""
         self.is_subagent = False
-        self.usage = Usage()
+        self.left_out = LeftOut()
+        self.settled_steps = 0
+        self._copied = copied or Copied()
+        self._line = first_line - 1
         self._calls = Calls(self.list)
-        self._is_exec = False
+        self._messages = Messages(self.list)
+        self._is_exec = self._is_planning = False
         self._models: Counter[str] = Counter()
-        self._told: defaultdict[str, Counter[tuple[StepType, str]]] = defaultdict(Counter)
-        self._taken: Counter[tuple[StepType, str]] = Counter()
+        self._copied_model = ""
+        self._usage = self._copied_usage = Usage()
+        self._goes_on: bool | None = None
+        """Whether the session's own figures of usage count the copied lines too."""
         self._outcomes: dict[str, bool] = {}
         self._problem = ""
 
     @property
-    def settled_steps(self) -> int:
-        """How many steps stay as they are when more lines follow."""
-        return self.list.count if self.list.has_times else 0
+    def usage(self) -> Usage:
+        """Tokens of the session's own lines."""
+        before, now = self._copied_usage if self._goes_on else Usage(), self._usage
+        return Usage(now.input_tokens - before.input_tokens, now.output_tokens - before.output_tokens)
 
     def model(self) -> str:
         """The model of most turns, the first of them when two have as many; empty when none is named."""
-        return self._models.most_common(1)[0][0] if self._models else ""
+        return self._models.most_common(1)[0][0] if self._models else self._copied_model
 
     def take(self, line: JsonObject) -> None:
         """Add the steps of one line."""
-        self.list.take_time(seconds_of(line.get("timestamp")))
+        self._line += 1
+        if self._copied.holds(self._line):
+            self._pass_over(line)
+            return
         payload = object_of(line.get("payload"))
+        if not _is_waited_through(line, payload):
+            self._messages.release()
+        self.list.take_time(seconds_of(line.get("timestamp")))
+        if (message := message_between_agents(line)) is not None:
+            self._take_agent_message(text_of(line.get("type")), message)
+        elif "payload" in line:
+            self._take_payload(line, payload)
+        else:
+            self._take_bare(line)
+
+    def _take_payload(self, line: JsonObject, payload: JsonObject) -> None:
         match line.get("type"):
             case "session_meta":
                 self._take_meta(payload)
             case "turn_context":
-                if model := name_of(payload.get("model")):
-                    self._models[model] += 1
+                self._take_context(payload)
             case "response_item":
                 self._take_item(payload)
             case "event_msg":
                 self._take_event(payload)
-            case kind if not payload and kind in _BARE_ITEMS:
-                self._take_item(line)
-            case None if "id" in line:
-                self._take_meta(line)
+            case "compacted":
+                self.left_out.count("compaction summaries")
+            case kind:
+                self.left_out.count(text_of(kind))
+
+    def _take_bare(self, line: JsonObject) -> None:
+        """Take a line without an envelope."""
+        kind = text_of(line.get("type"))
+        if is_whole_rollout(line):
+            self.take_whole(line)
+        elif is_bare_meta(line):
+            self._take_meta(line)
+        elif kind in _BARE_ITEMS:
+            self._take_item(line)
+        elif line.get("record_type") != "state":
+            self.left_out.count(kind)
+
+    def take_whole(self, whole: JsonObject) -> None:
+        """Add the steps of a session that is one JSON text: its head, and its response items."""
+        head = object_of(whole.get("session"))
+        self.list.take_time(seconds_of(head.get("timestamp")))
+        self._take_meta(head)
+        self._take_context(head)
+        for item in objects_of(whole.get("items")):
+            self._messages.release()
+            self.list.take_time(seconds_of(item.get("timestamp")))
+            self._take_item(item)
+
+    def finish(self) -> None:
+        """The file is at its end: what waited for more lines has all of them."""
+        waiting = 0 if self._is_planning else self._messages.waiting
+        settled = self.list.count + waiting if self.list.has_times else 0
+        self._messages.release()
+        self.settled_steps = 0 if self._copied.is_open else settled
+
+    def _pass_over(self, line: JsonObject) -> None:
+        """Take of a copied line what the session goes on with: its time, its model and its usage so far."""
+        self.left_out.count("lines copied from an earlier session")
+        payload = object_of(line.get("payload"))
+        if line.get("type") == "turn_context":
+            self._copied_model = name_of(payload.get("model")) or self._copied_model
+        elif payload.get("type") == "token_count":
+            self._copied_usage = _usage_of(payload, self._copied_usage)
 
     def _take_meta(self, meta: JsonObject) -> None:
         if not self.session_key:
             self.session_key = text_of(meta.get("id")) or text_of(meta.get("session_id"))
-            source = meta.get("source")
-            self._is_exec = source == "exec"
-            self.is_subagent = isinstance(source, dict) and "subagent" in source
+            self._is_exec = meta.get("source") == "exec"
+            self.is_subagent = is_subagent(meta)
+
+    def _take_context(self, context: JsonObject) -> None:
+        if model := name_of(context.get("model")):
+            self._models[model] += 1
+        if "collaboration_mode" in context:
+            self._is_planning = object_of(context.get("collaboration_mode")).get("mode") == "plan"
 
     def _take_item(self, item: JsonObject) -> None:
         kind = text_of(item.get("type"))
         if kind == "message":
             self._take_message(item)
         elif kind == "reasoning":
-            parts = objects_of(item.get("summary")) or objects_of(item.get("content"))
-            for part in parts:
-                self._tell("item", "thought", text_of(part.get("text")), source="thinking")
+            self._take_reasoning(item)
         elif kind.endswith("_call"):
             self._take_call(kind, item)
         elif kind.endswith("_output") and isinstance(item.get("call_id"), str):
             output = read_output(item.get("output") if "output" in item else item.get("tools"))
             self._take_output(name_of(item.get("call_id")), output)
+        else:
+            self.left_out.count("encrypted compactions" if kind in _COMPACTIONS else kind)
 
     def _take_message(self, item: JsonObject) -> None:
+        content, role = item.get("content"), text_of(item.get("role"))
+        if role == "assistant":
+            self._messages.tell_answer(ITEM, content_text(content))
+        elif role == "user":
+            self._take_user(item)
+        else:
+            self.left_out.count(f"messages by {role}" if role in {"developer", "system"} else "messages by others")
+
+    def _take_user(self, item: JsonObject) -> None:
         content = item.get("content")
-        if item.get("role") == "assistant":
-            self._tell("item", "thought", content_text(content))
-        elif item.get("role") == "user":
-            blocks = objects_of([{"type": "input_text", "text": content}] if isinstance(content, str) else content)
-            texts = [text_of(block.get("text")) for block in blocks if not _is_image(block)]
-            kept = [text for text in texts if not text.startswith(_BY_PROGRAM) and not _IMAGE_TAG.fullmatch(text)]
-            images = [content_text([block]) for block in blocks if _is_image(block)]
-            self._tell("item", "instruction", "\n".join(kept), *images, source="user")
+        parts = objects_of([{"type": "input_text", "text": content}] if isinstance(content, str) else content)
+        kinds = declared_kinds(item, len(parts)) or [""] * len(parts)
+        words: list[str] = []
+        images: list[str] = []
+        for part, kind in zip(parts, kinds, strict=True):
+            text, of_user = text_of(part.get("text")), is_of_user(kind)
+            if of_user is False:
+                self._leave_out(ITEM, text, [f"{kind} texts"])
+            elif _is_image(part):
+                images.append(content_text([part]))
+            elif not _IMAGE_TAG.fullmatch(text):
+                words.append(text if of_user else self._words(ITEM, text))
+        self._messages.tell(ITEM, "instruction", "\n".join(words), *images, source="user")
+
+    def _words(self, teller: str, text: str) -> str:
+        """What of a text the user wrote; the rest is left out."""
+        words, of_program = split_program_text(text)
+        self._leave_out(teller, text, of_program)
+        return words
+
+    def _leave_out(self, teller: str, text: str, kinds: list[str]) -> None:
+        if kinds and self._messages.is_first(teller, "program", text):
+            for kind in kinds:
+                self.left_out.count(kind)
+
+    def _take_reasoning(self, item: JsonObject) -> None:
+        parts = objects_of(item.get("summary")) or objects_of(item.get("content"))
+        for part in parts:
+            self._messages.tell(ITEM, "thought", text_of(part.get("text")), source="thinking")
+        if not parts and item.get("encrypted_content"):
+            self.left_out.count("encrypted reasoning")
 
     def _take_call(self, kind: str, item: JsonObject) -> None:
         call_id = name_of(item.get("call_id")) or name_of(item.get("id"))
-        match kind:
-            case "function_call":
-                namespace, name = text_of(item.get("namespace")), text_of(item.get("name"))
-                tool = f"{namespace}{'' if not namespace or namespace.endswith('__') else '__'}{name}"
-                self._calls.act(self.list.at, name_of(tool), parsed_arguments(item.get("arguments")), call_id)
-            case "custom_tool_call":
-                self._calls.act(self.list.at, name_of(item.get("name")), parsed_arguments(item.get("input")), call_id)
-            case "local_shell_call" | "web_search_call":
-                self._calls.act(self.list.at, kind.removesuffix("_call"), object_of(item.get("action")), call_id)
-            case "image_generation_call":
-                arguments = {"revised_prompt": item.get("revised_prompt")}
-                self._calls.act(self.list.at, "image_generation", arguments, call_id)
-                if item.get("result"):
-                    self._calls.answer(self.list.at, call_id, "[image: unknown type]", failed=False)
-            case _:
-                arguments = {
-                    name: value
-                    for name, value in item.items()
-                    if name not in _STANDARD_MEMBERS and not name.startswith("internal_")
-                }
-                self._calls.act(
-                    self.list.at, kind.removesuffix("_call"), arguments.get("arguments", arguments), call_id
-                )
+        tool, arguments = read_call(kind, item)
+        self._calls.act(self.list.at, tool, arguments, call_id)
+        if kind == "image_generation_call" and item.get("result"):
+            self._calls.answer(self.list.at, call_id, "[image: unknown type]", failed=False)
 
     def _take_output(self, call_id: str, output: Output) -> None:
         failed = self._outcomes.get(call_id, output.failed)
         self._calls.answer(self.list.at, call_id, output.text, failed=failed, original_tokens=output.original_tokens)
 
+    def _take_agent_message(self, teller: str, message: AgentMessage) -> None:
+        if not message.text:
+            self.left_out.count(f"{'encrypted' if message.is_encrypted else 'empty'} messages between agents")
+            return
+        kind: StepType = "instruction" if message.is_task else "coordination"
+        self._messages.tell_between_agents(teller, kind, message.text, message.author)
+
     def _take_event(self, event: JsonObject) -> None:
         match event.get("type"):
             case "agent_message":
-                self._tell("event", "thought", text_of(event.get("message")))
+                self._tell_answer("event", text_of(event.get("message")))
             case "agent_reasoning":
-                self._tell("event", "thought", text_of(event.get("text")), source="thinking")
+                self._messages.tell("event", "thought", text_of(event.get("text")), source="thinking")
             case "user_message" if event.get("kind", "plain") == "plain":
                 self._tell_user("event", text_of(event.get("message")))
             case "item_completed":
                 self._take_completed(object_of(event.get("item")))
             case "token_count":
-                total = object_of(object_of(event.get("info")).get("total_token_usage"))
-                self.usage = Usage(
-                    max(self.usage.input_tokens, count_of(total.get("input_tokens"))),
-                    max(self.usage.output_tokens, count_of(total.get("output_tokens"))),
-                )
+                self._take_usage(event)
+            case "user_message" | "context_compacted":
+                pass
             case _:
                 self._take_ending(event)
+
+    def _take_usage(self, event: JsonObject) -> None:
+        self._usage = _usage_of(event, self._usage)
+        before = self._copied_usage
+        if self._goes_on is None and self._usage != Usage():
+            self._goes_on = (
+                self._usage.input_tokens >= before.input_tokens and self._usage.output_tokens >= before.output_tokens
+            )
 
     def _take_ending(self, event: JsonObject) -> None:
         match event.get("type"):
@@ -214,6 +322,7 @@ class RolloutSession:
                 self.list.add("instruction", self.list.at, "[Turn interrupted]", source="user", intent="interruption")
             case "task_started" | "turn_started":
                 self._problem = ""
+                self._is_planning = event.get("collaboration_mode_kind") == "plan"
             case "error":
                 self._take_problem(event.get("message"))
             case "task_complete" | "turn_complete":
@@ -222,33 +331,38 @@ class RolloutSession:
                     self.list.add("resolution", self.list.at, answer)
             case _ if (ended := outcome_of(event)) is not None:
                 self._outcomes[ended.call_id] = ended.failed
+            case kind:
+                self.left_out.count(text_of(kind))
 
     def _take_completed(self, item: JsonObject) -> None:
         match item.get("type"):
             case "AgentMessage":
-                self._tell("completed", "thought", content_text(item.get("content")))
+                self._tell_answer("completed", content_text(item.get("content")))
+            case "Plan":
+                self._messages.tell_answer("completed", text_of(item.get("text")))
             case "Reasoning":
                 summary = item.get("summary_text")
                 for part in summary if isinstance(summary, list) else ():
-                    self._tell("completed", "thought", text_of(part), source="thinking")
+                    self._messages.tell("completed", "thought", text_of(part), source="thinking")
             case "UserMessage":
                 parts = [text_of(part.get("text")) for part in objects_of(item.get("content"))]
                 self._tell_user("completed", "\n".join(text for text in parts if text))
             case _ if (ended := outcome_of(item)) is not None:
                 self._outcomes[ended.call_id] = ended.failed
+            case kind if text_of(kind) not in _TOLD_BY_ITEMS:
+                self.left_out.count(text_of(kind))
+
+    def _tell_answer(self, teller: str, text: str) -> None:
+        if (message := of_message({"role": "assistant", "content": text})) is not None:
+            self._take_agent_message(teller, message)
+        else:
+            self._messages.tell_answer(teller, text)
 
     def _tell_user(self, teller: str, text: str) -> None:
-        if not text.startswith(_BY_PROGRAM):
-            self._tell(teller, "instruction", text, source="user")
-
-    def _tell(self, teller: str, kind: StepType, text: str, *images: str, source: str | None = None) -> None:
-        """Add a step unless another of the file's ways to tell the same has told it; images are not matched by."""
-        key = (kind, "".join(text.split()))
-        self._told[teller][key] += 1
-        whole = "\n".join(part for part in (text, *images) if visible_text(part))
-        if whole and self._told[teller][key] > self._taken[key]:
-            self._taken[key] += 1
-            self.list.add(kind, self.list.at, whole, source=source)
+        if (message := of_message({"role": "user", "content": text})) is not None:
+            self._take_agent_message(teller, message)
+        else:
+            self._messages.tell(teller, "instruction", self._words(teller, text), source="user")
 
     def _take_problem(self, message: object) -> None:
         """An error that a turn ends with is told as an event and again with the turn's end."""
@@ -258,5 +372,22 @@ class RolloutSession:
         self._problem = text or self._problem
 
 
-def _is_image(block: JsonObject) -> bool:
-    return "image" in text_of(block.get("type"))
+def _is_image(part: JsonObject) -> bool:
+    return "image" in text_of(part.get("type"))
+
+
+def _is_waited_through(line: JsonObject, payload: JsonObject) -> bool:
+    """Whether a line may stand between what an event tells of a message and its response item, or is that item."""
+    if line.get("type") == "event_msg":
+        return text_of(payload.get("type")) in _WAITED_THROUGH
+    is_answer = payload.get("type") == "message" and payload.get("role") == "assistant"
+    return line.get("type") == "token_usage_record" or (line.get("type") == "response_item" and is_answer)
+
+
+def _usage_of(event: JsonObject, before: Usage) -> Usage:
+    """The largest count of tokens so far."""
+    total = object_of(object_of(event.get("info")).get("total_token_usage"))
+    return Usage(
+        max(before.input_tokens, count_of(total.get("input_tokens"))),
+        max(before.output_tokens, count_of(total.get("output_tokens"))),
+    )

@@ -7,19 +7,12 @@
 import re
 from typing import BinaryIO, ClassVar
 
-from central_command.client.contract.steps import JsonObject
-from central_command.client.transcripts.bounds import TEXT_BYTES_MAX
 from central_command.client.transcripts.gemini_chat import ChatSession, is_chat_record
+from central_command.client.transcripts.gemini_rewriting import find_rewritten
 from central_command.client.transcripts.gemini_stream import StreamSession, is_stream_event
-from central_command.client.transcripts.reader import (
-    Head,
-    JsonLines,
-    Steps,
-    decode_json,
-    transcript_of,
-)
+from central_command.client.transcripts.one_text import beginning_of, read_one_text
+from central_command.client.transcripts.reader import Head, JsonLines, Steps, transcript_of
 
-_BEGINNING_BYTES = 64 * 1024
 _CHAT_TEXT = re.compile(r'\{\s*"sessionId"\s*:.*"(?:projectHash|messages)"\s*:', re.DOTALL)
 _CHECKPOINT_TEXT = re.compile(r'(?:\[|\{\s*"history"\s*:\s*\[)\s*\{\s*"(?:role|parts)"\s*:')
 
@@ -40,12 +33,13 @@ class GeminiReader:
 
         A text of this second kind that is cut off has no steps yet and is incomplete.
         """
-        whole = _one_text(file)
+        whole = read_one_text(file)
         session: ChatSession | StreamSession = ChatSession()
         unreadable, is_incomplete = 0, False
         if isinstance(whole, dict | list):
             session.take_whole(whole)
         else:
+            session = ChatSession(find_rewritten(file))
             is_begun = False
             lines = JsonLines(file)
             for event in lines:
@@ -55,13 +49,17 @@ class GeminiReader:
                 session.take(event)
                 yield from session.list.drain()
             unreadable, is_incomplete = lines.unreadable, lines.is_incomplete
-            file.seek(0)
-            if not is_begun and _begins_as_one_text(file.read(_BEGINNING_BYTES).decode("utf-8", "replace")):
+            if not is_begun and _begins_as_one_text(beginning_of(file)):
                 unreadable, is_incomplete = 0, True
         session.finish()
         yield from session.list.finish()
         return transcript_of(
-            session, self.provider, session.usage(), unreadable_lines=unreadable, is_incomplete=is_incomplete
+            session,
+            self.provider,
+            session.usage(),
+            unreadable_lines=unreadable,
+            is_incomplete=is_incomplete,
+            left_out=session.left_out.counts(),
         )
 
 
@@ -70,17 +68,3 @@ READER = GeminiReader()
 
 def _begins_as_one_text(text: str) -> bool:
     return bool(_CHAT_TEXT.match(text.lstrip()) or _CHECKPOINT_TEXT.match(text.lstrip()))
-
-
-def _one_text(file: BinaryIO) -> JsonObject | list[object] | None:
-    """The value of a file that is one JSON text over many lines; None, with the file at its start, for any other.
-
-    None, too, for a text of more than TEXT_BYTES_MAX.
-    """
-    first = file.readline(TEXT_BYTES_MAX)
-    value = None
-    if not isinstance(decode_json(first), dict):
-        text = first + file.read(TEXT_BYTES_MAX + 1 - len(first))
-        value = decode_json(text) if len(text) <= TEXT_BYTES_MAX else None
-    file.seek(0)
-    return value if isinstance(value, dict | list) else None

@@ -16,22 +16,29 @@ of the model's own format, without ids, times or a model.
 | message `error` | error, `source: api` |
 | message `info` that a request was cancelled | instruction, `source: user`, `intent: interruption` |
 
-Left out on purpose: text that the program puts among the user's (`<session_context>`, `<hook_context>`), its own
-commands (`/`, `?`), other `info` and `warning`; messages that first appear in a `$set`, because these are the program's
-own rewriting of the history (summaries after compression); `$rewindTo`, because what the agent did before the user went
-back is still what it did. A sub-agent's chat is a file of its own, of `kind` `subagent`.
+What a person types is an instruction, also when it begins with `/` or `?`. Only the program's own commands are none:
+one line that begins with `/` and a name, or a lone `?`, to which nothing was answered. Such a line waits for the next.
 
-While a `.jsonl` grows, every step is settled at once: later lines add to it. A `.json` is rewritten as a whole: there
-the steps from the first open tool call of the last message on are not settled, and what the program itself takes back
-from the file (rewinding, shortening old results) cannot be told from what was never there. Steps before the first time
-stand at it; a file without times, as a checkpoint is, is never settled.
+Left out on purpose, and counted: those commands; text that the program puts among the user's (`<session_context>`,
+`<hook_context>`, `<state_snapshot>`); other `info` and `warning`; messages that first appear in a `$set` or were
+written again before one (`gemini_rewriting`), because these are the program's own rewriting of the history (summaries
+after compression, shortened results); `$rewindTo`, because what the agent did before the user went back is still what
+it did. Other records are counted under their own name. A sub-agent's chat is a file of its own, of `kind` `subagent`.
+
+While a `.jsonl` grows, every step is settled at once: later lines add to it. Only what may turn out to have been
+written again is not, up to the model's next answer. A `.json` is rewritten as a whole: there the steps from the first
+open tool call of the last message on are not settled, and what the program itself takes back from the file (rewinding,
+shortening old results) cannot be told from what was never there. Steps before the first time stand at it; a file
+without times, as a checkpoint is, is never settled.
 """
 
+import re
 from collections import Counter, defaultdict, deque
 from itertools import islice
 
 from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, StepList
 from central_command.client.transcripts.calls import Calls
+from central_command.client.transcripts.gemini_rewriting import is_real_answer, parts_of
 from central_command.client.transcripts.json_values import (
     content_text,
     count_of,
@@ -42,10 +49,13 @@ from central_command.client.transcripts.json_values import (
     text_of,
     visible_text,
 )
+from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.reader import Usage
 
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
-_BY_PROGRAM = ("<session_context>", "<hook_context>", "/", "?")
+_BY_PROGRAM = re.compile(r"\s*<(session_context|hook_context|state_snapshot)>")
+_COMMAND = re.compile(r"\s*(?:/[A-Za-z][\w:-]*(?:[ \t][^\r\n]*)?|\?)\s*")
+_REWRITTEN = "messages of a history written again"
 _ENDED = frozenset({"success", "error", "cancelled"})
 _CANCELLED = "cancelled"
 
@@ -59,10 +69,12 @@ def is_chat_record(record: JsonObject) -> bool:
 class ChatSession:
     """The steps of one chat while its records are read, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, rewritten: frozenset[str] = frozenset()) -> None:
         self.list = StepList()
         self.session_key = ""
         self.is_subagent = False
+        self.left_out = LeftOut()
+        self._rewritten = set(rewritten)
         self._calls = Calls(self.list)
         self._thoughts_taken: Counter[str] = Counter()
         self._texts_taken: set[str] = set()
@@ -73,6 +85,9 @@ class ChatSession:
         self._model_of: dict[str, str] = {}
         self._usage_of: dict[str, Usage] = {}
         self._unsettled_from: int | None = None
+        self._command: tuple[float, str] | None = None
+        """What may be a command to the program, and its time, until it is known whether it was answered."""
+        self._prompts: set[int] = set()
 
     @property
     def settled_steps(self) -> int:
@@ -91,7 +106,8 @@ class ChatSession:
         return Usage(sum(usage.input_tokens for usage in every), sum(usage.output_tokens for usage in every))
 
     def finish(self) -> None:
-        """Nothing is left open."""
+        """The file is at its end: what was not answered was a command."""
+        self._end_command(is_answered=False)
 
     def take_whole(self, value: JsonObject | list[object]) -> None:
         """Add the steps of a chat or a checkpoint that is one JSON text."""
@@ -102,6 +118,7 @@ class ChatSession:
                 before = self.list.count
                 self._take_message(message)
                 if message is messages[-1]:
+                    self._unsettled_from = None
                     self._unsettle(before)
             return
         self._is_checkpoint = True
@@ -110,42 +127,81 @@ class ChatSession:
             if content.get("role") == "user":
                 self._take_user(content.get("parts"))
             else:
+                self._end_command(is_answered=True)
                 self._take_parts(f"content {self._contents}", content.get("parts"), with_thoughts=True)
 
     def take(self, record: JsonObject) -> None:
         """Add the steps of one line."""
         if isinstance(changes := record.get("$set"), dict):
-            for message in objects_of(changes.get("messages")):
-                if text_of(message.get("id")) in self._known:
-                    self._take_message(message)
+            self._take_history(objects_of(changes.get("messages")))
         elif text_of(record.get("type")) in _KINDS:
             self._take_message(record)
         elif isinstance(record.get("sessionId"), str):
             self._take_header(record)
             for message in objects_of(record.get("messages")):
                 self._take_message(message)
+        elif "$rewindTo" in record:
+            self.left_out.count("rewinds")
+        else:
+            self.left_out.count(text_of(record.get("type")))
+
+    def _take_history(self, messages: list[JsonObject]) -> None:
+        """Take what is new of messages that are known; the others are the program's, also when they change later."""
+        for message in messages:
+            message_id = text_of(message.get("id"))
+            if message_id in self._known:
+                self._take_message(message)
+            elif message_id not in self._rewritten:
+                by_program = _BY_PROGRAM.match(content_text(message.get("content")))
+                self.left_out.count(f"{by_program[1]} texts" if by_program else _REWRITTEN)
+                self._rewritten.add(message_id)
+                if message.get("type") == "gemini":
+                    self._pass_over(message)
+        self._unsettled_from = None if messages else self._unsettled_from
+
+    def _pass_over(self, answer: JsonObject) -> None:
+        """Take nothing of what an answer says, now or later; what it calls later is its own."""
+        message_id = text_of(answer.get("id"))
+        self._texts_taken.add(message_id)
+        self._thoughts_taken[message_id] = max(
+            self._thoughts_taken[message_id], len(objects_of(answer.get("thoughts")))
+        )
 
     def _take_header(self, header: JsonObject) -> None:
         self.session_key = self.session_key or text_of(header.get("sessionId"))
         self.is_subagent = self.is_subagent or header.get("kind") == "subagent"
 
     def _take_message(self, message: JsonObject) -> None:
+        message_id, kind = text_of(message.get("id")), text_of(message.get("type"))
+        if message_id in self._rewritten and message_id not in self._texts_taken:
+            self.left_out.count(_REWRITTEN)
+            self._pass_over(message)
         self.list.take_time(seconds_of(message.get("timestamp")))
-        self._known.add(text_of(message.get("id")))
-        match message.get("type"):
-            case "gemini":
-                self._take_gemini(message)
-            case "user" if self._is_new_text(message):
-                self._take_user(message.get("content"))
-            case "error" if self._is_new_text(message):
-                self.list.add("error", self.list.at, content_text(message.get("content")) or "error", source="api")
-            case "info" if self._is_new_text(message):
-                text = content_text(message.get("content"))
-                if _CANCELLED in text.lower():
-                    self.list.add("instruction", self.list.at, text, source="user", intent="interruption")
+        self._known.add(message_id)
+        if kind == "gemini":
+            self._take_gemini(message)
+        elif self._is_new_text(message):
+            self._take_text(kind, message)
+
+    def _take_text(self, kind: str, message: JsonObject) -> None:
+        """Take a message that is not the model's."""
+        content = message.get("content")
+        text = content_text(content)
+        is_cancelled = kind == "info" and _CANCELLED in text.lower()
+        if kind != "user":
+            self._end_command(is_answered=kind == "error" or is_cancelled, is_over=False)
+        if kind == "user":
+            self._take_user(content)
+        elif kind == "error":
+            self.list.add("error", self.list.at, text or "error", source="api")
+        elif is_cancelled:
+            self.list.add("instruction", self.list.at, text, source="user", intent="interruption")
+        else:
+            self.left_out.count(f"{kind} messages")
 
     def _take_gemini(self, message: JsonObject) -> None:
         key = text_of(message.get("id"))
+        self._note_answer(key, message)
         thoughts = objects_of(message.get("thoughts"))
         for thought in thoughts[self._thoughts_taken[key] :]:
             at = seconds_of(thought.get("timestamp")) or self.list.at
@@ -154,14 +210,26 @@ class ChatSession:
             if visible_text(text):
                 self.list.add("thought", at, text, source="thinking")
         self._thoughts_taken[key] = max(self._thoughts_taken[key], len(thoughts))
-        self._take_parts(key, message.get("content"), with_thoughts=not self._thoughts_taken[key])
+        is_own = key not in self._rewritten
+        if is_own:
+            self._take_parts(key, message.get("content"), with_thoughts=not self._thoughts_taken[key])
         for place, call in enumerate(objects_of(message.get("toolCalls"))):
-            self._take_tool_call(call, name_of(call.get("id")) or name_of(f"{key}#{place}"))
+            if call_id := name_of(call.get("id")) or (name_of(f"{key}#{place}") if is_own else ""):
+                self._take_tool_call(call, call_id)
         if model := name_of(message.get("model")):
             self._model_of[key] = model
         if tokens := object_of(message.get("tokens")):
             output = count_of(tokens.get("output")) + count_of(tokens.get("thoughts"))
             self._usage_of[key] = Usage(count_of(tokens.get("input")), output)
+
+    def _note_answer(self, key: str, message: JsonObject) -> None:
+        """An answer of the model settles what is before it; what has no sign of one may be a copy."""
+        if is_real_answer(message):
+            self._unsettled_from = None
+        elif key not in self._texts_taken:
+            self._unsettle_from_here()
+        if key not in self._rewritten:
+            self._end_command(is_answered=True)
 
     def _take_tool_call(self, call: JsonObject, call_id: str) -> None:
         self._calls.act(self.list.at, name_of(call.get("name")), call.get("args") or {}, call_id)
@@ -176,8 +244,7 @@ class ChatSession:
 
     def _take_parts(self, key: str, content: object, *, with_thoughts: bool) -> None:
         """Add what the model wrote; a message's text counts once, also when it is shortened in the file later."""
-        parts = [{"text": content}] if isinstance(content, str) else objects_of(content)
-        parts = [content] if isinstance(content, dict) else parts
+        parts = parts_of(content)
         spoken = [part for part in parts if not part.get("thought") and "functionCall" not in part]
         if key not in self._texts_taken:
             for part in parts if with_thoughts else ():
@@ -205,8 +272,7 @@ class ChatSession:
         self._calls.act(self.list.at, name, call.get("args") or {}, call_id)
 
     def _take_user(self, content: object) -> None:
-        parts = [{"text": content}] if isinstance(content, str) else objects_of(content)
-        parts = [content] if isinstance(content, dict) else parts
+        parts = parts_of(content)
         for part in parts:
             if response := object_of(part.get("functionResponse")):
                 waiting = self._waiting[name_of(response.get("name"))]
@@ -215,14 +281,42 @@ class ChatSession:
                 if call_id:
                     self._calls.answer(self.list.at, call_id, text, failed=failed)
         text = "\n".join(content_text([part]) for part in parts if "functionResponse" not in part)
-        if visible_text(text) and not text.strip().startswith(_BY_PROGRAM):
-            self.list.add("instruction", self.list.at, text, source="user")
+        if not visible_text(text):
+            return
+        self._end_command(is_answered=False)
+        if by_program := _BY_PROGRAM.match(text):
+            self.left_out.count(f"{by_program[1]} texts")
+        elif _COMMAND.fullmatch(text):
+            self._command = (self.list.at, text)
+        else:
+            self._add_prompt(self.list.at, text)
+
+    def _add_prompt(self, at: float, text: str) -> None:
+        if hash(text) in self._prompts:
+            self._unsettle_from_here()
+        self._prompts.add(hash(text))
+        self.list.add("instruction", at or self.list.at, text, source="user")
+
+    def _end_command(self, *, is_answered: bool, is_over: bool = True) -> None:
+        """What may be a command is a prompt when it was answered, and none when it is over and was not."""
+        if self._command is None or not (is_answered or is_over):
+            return
+        at, text = self._command
+        self._command = None
+        if is_answered:
+            self._add_prompt(at, text)
+        else:
+            self.left_out.count("commands to the program")
 
     def _is_new_text(self, message: JsonObject) -> bool:
         key = text_of(message.get("id"))
         is_new = not key or key not in self._texts_taken
         self._texts_taken.add(key)
         return is_new
+
+    def _unsettle_from_here(self) -> None:
+        if self._unsettled_from is None:
+            self._unsettled_from = self.list.count
 
     def _unsettle(self, start: int) -> None:
         """Settle nothing from the first call on that has no result yet, of the steps from `start`."""

@@ -6,7 +6,7 @@
 | `message`s by the assistant with `delta`, up to the next other event | one thought |
 | `tool_use` | action with `tool`, `arguments` and `call_id` |
 | `tool_result` | observation, or error when its status is one; same `call_id` |
-| `error` of severity `error` | error, `source: api`; a warning is none |
+| `error` of severity `error` | error, `source: api`; a warning is none, and counted |
 | `result` | resolution: the last text since the user's message; error when the run failed |
 
 `init` names session and model; the model's reasoning is not in the stream. Usage is that of each run's `result`. While
@@ -25,6 +25,7 @@ from central_command.client.transcripts.json_values import (
     text_of,
     visible_text,
 )
+from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.reader import Usage
 
 
@@ -52,6 +53,7 @@ class StreamSession:
         self.list = StepList()
         self.session_key = ""
         self.settled_steps = 0
+        self.left_out = LeftOut()
         self._calls = Calls(self.list)
         self._pieces: list[str] = []
         self._pieces_at = 0.0
@@ -109,10 +111,14 @@ class StreamSession:
                 failed = bool(problem) or event.get("status") == "error"
                 content = text_of(event.get("output")) or problem
                 self._calls.answer(self.list.at, name_of(event.get("tool_id")), content, failed=failed)
-            case "error" if event.get("severity") != "warning":
+            case "error" if event.get("severity") == "warning":
+                self.left_out.count("warnings of the program")
+            case "error":
                 self.list.add("error", self.list.at, visible_text(event.get("message")) or "error", source="api")
             case "result":
                 self._take_result(event)
+            case kind:
+                self.left_out.count(text_of(kind))
 
     def _take_message(self, event: JsonObject) -> None:
         text = visible_text(event.get("content"))

@@ -1,0 +1,82 @@
+"""Text that Codex itself puts among the user's messages: context, instructions and notes that no user has typed.
+
+Newer versions say of each part of a message what it is (`content_item_kinds`). Where they do not, the program's own
+markers tell, as they do for Codex: a whole text between a marker and its end is the program's, and so is such a block
+of context in front of a user's words. A text that only begins with a marker, or quotes one, is the user's.
+"""
+
+import re
+
+from central_command.client.contract.steps import JsonObject
+from central_command.client.transcripts.json_values import object_of, text_of
+
+_CONTEXT = ("environment_context", "user_instructions", "recommended_plugins")
+"""Blocks that older versions and editors write in front of a user's words, in the same text."""
+_TAGS = (
+    *_CONTEXT,
+    *("environments_instructions", "skill", "skills_instructions", "turn_aborted", "user_shell_command", "user_action"),
+    *("subagent_notification", "agent_message_board_notification", "model_switch", "permissions", "collaboration_mode"),
+    *("multi_agent_mode", "realtime_conversation", "realtime_delegation", "plugins_instructions", "apps_instructions"),
+    *("personality_spec", "codex_internal_context", "goal_context", "hook_prompt", "extension_context"),
+    *("context_window", "context_window_guidance", "rollout_budget", "token_budget"),
+    r"external_[\w-]{1,80}",
+)
+_OPENED = re.compile(rf"\s*<({'|'.join(_TAGS)})(?:\s[^<>]*)?>", re.IGNORECASE)
+_PROJECT = re.compile(r"\s*# AGENTS\.md instructions\b", re.IGNORECASE)
+_PROJECT_END = "</instructions>"
+_PROJECT_KIND = "AGENTS.md instructions"
+_NOTICES = (
+    "Warning: The maximum number of unified exec processes you can keep open is",
+    "Warning: Your account was flagged for potentially high-risk cyber activity",
+    "Here is a list of plugins that are available but not installed.",
+)
+_PATCH_NOTICE = ("Warning: apply_patch was requested via ", "Use the apply_patch tool instead of exec_command.")
+_NOTICE_KIND = "notices of the program"
+
+
+def split_program_text(text: str) -> tuple[str, list[str]]:
+    """What of a user's message the user wrote, and the kind of each text of the program in it."""
+    stripped = text.strip()
+    is_patch_notice = stripped.startswith(_PATCH_NOTICE[0]) and stripped.endswith(_PATCH_NOTICE[1])
+    if is_patch_notice or stripped.startswith(_NOTICES):
+        return "", [_NOTICE_KIND]
+    kinds: list[str] = []
+    at = context_end = contexts = 0
+    end = len(text.rstrip())
+    while at < end and (block := _block(text, at, end)):
+        kind, at = block
+        if contexts == len(kinds) and (kind == _PROJECT_KIND or kind.split()[0] in _CONTEXT):
+            contexts, context_end = contexts + 1, at
+        kinds.append(kind)
+    return ("", kinds) if at >= end else (text[context_end:].lstrip() if contexts else text, kinds[:contexts])
+
+
+def declared_kinds(item: JsonObject, parts: int) -> list[str] | None:
+    """What the program says that each of the `parts` of a message is; None where it does not say, or of others."""
+    kinds = object_of(item.get("internal_chat_message_metadata_passthrough")).get("content_item_kinds")
+    return [text_of(kind) for kind in kinds] if isinstance(kinds, list) and len(kinds) == parts else None
+
+
+def is_of_user(kind: str) -> bool | None:
+    """Whether a declared kind is the user's; None for one that says nothing."""
+    return None if kind in {"", "unknown"} else kind.startswith("user.")
+
+
+def _block(text: str, start: int, end: int) -> tuple[str, int] | None:
+    """The kind of the program's block that stands at `start`, and where it ends; None when there is none.
+
+    A block ends with the text, which ends at `end`, when that ends as the block does, else behind the next such end.
+    """
+    if _PROJECT.match(text, start):
+        kind, closing = _PROJECT_KIND, _PROJECT_END
+    elif opened := _OPENED.match(text, start):
+        tag = opened[1].lower()
+        kind, closing = f"{tag} texts", f"</{'permissions instructions' if tag == 'permissions' else tag}>"
+    else:
+        return None
+    if text[end - len(closing) : end].lower() == closing:
+        return kind, end
+    found = re.compile(re.escape(closing), re.IGNORECASE).search(text, start)
+    if found is not None:
+        return kind, found.end()
+    return (kind, end) if kind == _PROJECT_KIND else None
