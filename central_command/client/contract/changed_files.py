@@ -13,6 +13,7 @@ What a shell does to files in other ways cannot be told from its command. A move
 import posixpath
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from central_command.client.contract.steps import JsonObject
 
@@ -30,6 +31,8 @@ _CALLS_PATCH = re.compile(r"\b(?:apply_patch|applypatch)\b")
 _PATCH_BEGINS = "*** Begin Patch"
 # Lines of a patch's own content begin with `+`, `-` or a space.
 _PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: (.+)$", re.MULTILINE)
+_QUOTED = re.compile(r"""["'`]\*\*\* (?:Add|Update|Delete) File: ([^"'`\r\n\\]+)""")
+"""A patch that a program puts together of its lines."""
 
 
 def changed_files(tool: str, arguments: JsonObject) -> frozenset[str]:
@@ -48,6 +51,17 @@ def changed_files(tool: str, arguments: JsonObject) -> frozenset[str]:
     return frozenset(posixpath.normpath(posixpath.join(directory, path)) for path in found if path)
 
 
+def count_files(paths: AbstractSet[str]) -> int:
+    """How many files these are, where a relative path is the same as an absolute one that ends so."""
+    relative = {path for path in paths if not path.startswith("/")}
+    for path in paths - relative:
+        at = path.find("/")
+        while relative and at >= 0:
+            relative.discard(path[at + 1 :])
+            at = path.find("/", at + 1)
+    return len(relative) + sum(path.startswith("/") for path in paths)
+
+
 def _of_changes(changes: object) -> Iterator[str]:
     """A list of objects with `path`, or an object with paths as names."""
     if isinstance(changes, dict):
@@ -60,7 +74,8 @@ def _of_changes(changes: object) -> Iterator[str]:
 def _of_patch(text: str) -> Iterator[str]:
     if f"{_PATCH_BEGINS}\\n" in text:  # in the text of a program, which writes its line breaks so
         text = text.replace("\\n", "\n")
-    return (match[1].strip() for match in _PATCHED.finditer(text))
+    found = [match[1].strip() for match in _PATCHED.finditer(text)]
+    return iter(found or [match[1].strip() for match in _QUOTED.finditer(text)])
 
 
 def _texts(value: object) -> str:

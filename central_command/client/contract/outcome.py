@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from central_command.client.contract.changed_files import changed_files
+from central_command.client.contract.changed_files import changed_files, count_files
 from central_command.client.contract.chunking import as_written
 from central_command.client.contract.steps import Step, StepType
 
@@ -64,8 +64,7 @@ class Ending:
         """Errors by tool that no result of the same tool has followed yet."""
         self._edits: dict[str, frozenset[str]] = {}
         """Files that calls without a result yet are to change, by call."""
-        self._files: set[int] = set()
-        """Hashes of the files that were changed, so that they take little memory however many there are."""
+        self._files: set[str] = set()
         self._coordinations = 0
 
     def take(self, step: Step) -> None:
@@ -84,7 +83,7 @@ class Ending:
                     self._open_errors[step.tool] += 1
             case "observation":
                 self._recovered += self._open_errors.pop(step.tool or "", 0)
-                self._files.update(map(hash, self._edits.pop(step.call_id or "", ())))
+                self._files |= self._edits.pop(step.call_id or "", frozenset())
             case "action" if step.tool and step.call_id:
                 if files := changed_files(step.tool, step.arguments or {}):
                     self._edits[step.call_id] = files
@@ -100,7 +99,7 @@ class Ending:
             total_chunks=chunks,
             total_tokens=self._tokens,
             duration_seconds=int(place(self._last_s) - place(self._first_s)),
-            files_modified=len(self._files),
+            files_modified=count_files(self._files),
             errors_encountered=self._errors,
             errors_recovered=self._recovered,
             coordination_events=self._coordinations,

@@ -22,10 +22,8 @@ A call without its end stays an action without a result. Usage is that of the th
 Every step is settled at once: nothing here is changed by a later line.
 """
 
-from collections.abc import Mapping
-
-from central_command.client.contract.steps import JsonObject, StepList, json_text
-from central_command.client.transcripts.calls import Calls
+from central_command.client.contract.steps import JsonObject, json_text
+from central_command.client.transcripts.codex_printed import NO_TIME, PrintedSession
 from central_command.client.transcripts.json_values import (
     content_text,
     count_of,
@@ -34,15 +32,12 @@ from central_command.client.transcripts.json_values import (
     text_of,
     visible_text,
 )
-from central_command.client.transcripts.left_out import LeftOut
-from central_command.client.transcripts.reader import Usage
 
 _EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed"})
 _ITEM_EVENTS = frozenset({"item.started", "item.updated", "item.completed"})
 _ENDED_BADLY = frozenset({"failed", "declined", "errored", "interrupted"})
 _FIRST_OF_2025 = "session.created"
 _NO_ARGUMENTS = frozenset({"id", "type", "item_type", "status", "result", "error", "aggregated_output", "exit_code"})
-_NO_TIME = 0.0
 
 
 def is_exec_event(event: JsonObject) -> bool:
@@ -52,33 +47,19 @@ def is_exec_event(event: JsonObject) -> bool:
     return kind in _EVENTS or is_item or (kind == _FIRST_OF_2025 and isinstance(event.get("session_id"), str))
 
 
-class ExecSession:
+class ExecSession(PrintedSession):
     """The steps of one stream while its events are read, in order."""
 
-    is_subagent = False
-
     def __init__(self) -> None:
-        self.list = StepList()
-        self.session_key = ""
-        self.usage = Usage()
-        self.left_out = LeftOut()
-        self._calls = Calls(self.list)
+        super().__init__()
         self._run = 0
         self._answer = ""
         self._problem = ""
         self._todos: dict[str, str] = {}
 
-    @property
-    def settled_steps(self) -> int:
-        """All of them."""
-        return self.list.count
-
     def model(self) -> str:
         """Empty: the stream names none."""
         return ""
-
-    def finish(self) -> None:
-        """Nothing is left open."""
 
     def take(self, event: JsonObject) -> None:
         """Add the steps of one event."""
@@ -89,9 +70,9 @@ class ExecSession:
             case "turn.started":
                 self._answer = self._problem = ""
             case "turn.completed":
-                self._count_usage(object_of(event.get("usage")))
+                self.counted.take(event.get("usage"))
                 if self._answer:
-                    self.list.add("resolution", _NO_TIME, self._answer)
+                    self.list.add("resolution", NO_TIME, self._answer)
                 self._answer = ""
             case "turn.failed":
                 self._take_problem(object_of(event.get("error")).get("message"))
@@ -122,23 +103,23 @@ class ExecSession:
         match kind:
             case "web_search":
                 arguments = {name: item[name] for name in ("query", "action") if name in item}
-                self._calls.act(_NO_TIME, "web_search", arguments, self._call_id(item))
+                self.calls.act(NO_TIME, "web_search", arguments, self._call_id(item))
             case "error":
                 self.left_out.count("warnings of the program")
             case "agent_message" if text:
                 self._answer = text
-                self.list.add("thought", _NO_TIME, text)
+                self.list.add("thought", NO_TIME, text)
             case "reasoning" if text:
-                self.list.add("thought", _NO_TIME, text, source="thinking")
+                self.list.add("thought", NO_TIME, text, source="thinking")
 
     def _take_call(self, item: JsonObject, *, is_completed: bool) -> None:
         kind, call_id = _kind_of(item), self._call_id(item)
         tool, arguments = _call_of(kind, item)
-        self._calls.act(_NO_TIME, tool, arguments, call_id)
+        self.calls.act(NO_TIME, tool, arguments, call_id)
         if is_completed:
             failed = text_of(item.get("status")) in _ENDED_BADLY or count_of(item.get("exit_code")) > 0
             failed = failed or bool(item.get("error"))
-            self._calls.answer(_NO_TIME, call_id, _result_of(item), failed=failed)
+            self.calls.answer(NO_TIME, call_id, _result_of(item), failed=failed)
 
     def _take_todos(self, item: JsonObject) -> None:
         """The list is told again when the turn ends: only a new state of it is something that the agent did."""
@@ -146,23 +127,17 @@ class ExecSession:
         call_id = self._call_id(item)
         if self._todos.get(call_id) != state:
             self._todos[call_id] = state
-            self.list.add_action(_NO_TIME, "todo_list", {"items": item.get("items")}, None)
+            self.list.add_action(NO_TIME, "todo_list", {"items": item.get("items")}, None)
 
     def _take_problem(self, message: object) -> None:
         text = visible_text(message) or "the turn failed"
         if text != self._problem:
-            self.list.add("error", _NO_TIME, text, source="api")
+            self.list.add("error", NO_TIME, text, source="api")
         self._problem = text
 
     def _call_id(self, item: JsonObject) -> str:
         call_id = name_of(item.get("id"))
         return f"{call_id}#{self._run}" if call_id and self._run > 1 else call_id
-
-    def _count_usage(self, usage: Mapping[str, object]) -> None:
-        self.usage = Usage(
-            max(self.usage.input_tokens, count_of(usage.get("input_tokens"))),
-            max(self.usage.output_tokens, count_of(usage.get("output_tokens"))),
-        )
 
 
 def _kind_of(item: JsonObject) -> str:

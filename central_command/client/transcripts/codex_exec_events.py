@@ -21,22 +21,19 @@ There are no times. Pieces of messages and of output are left out, for the whole
 program fares; both are counted. Every step is settled at once.
 """
 
-from central_command.client.contract.steps import JsonObject, StepList
-from central_command.client.transcripts.calls import Calls
+from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.codex_output import outcome_of
+from central_command.client.transcripts.codex_printed import NO_TIME, PrintedSession
+from central_command.client.transcripts.codex_usage import total_of
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     text_of,
     visible_text,
 )
-from central_command.client.transcripts.left_out import LeftOut
-from central_command.client.transcripts.reader import Usage
 
 _SETTINGS = frozenset({"model", "workdir", "provider"})
-_NO_TIME = 0.0
 
 
 def is_exec_message(event: JsonObject) -> bool:
@@ -46,31 +43,17 @@ def is_exec_message(event: JsonObject) -> bool:
     return is_message or ("type" not in event and event.keys() >= _SETTINGS)
 
 
-class ExecEventsSession:
+class ExecEventsSession(PrintedSession):
     """The steps of one stream while its events are read, in order."""
 
-    is_subagent = False
-
     def __init__(self) -> None:
-        self.list = StepList()
-        self.session_key = ""
-        self.usage = Usage()
-        self.left_out = LeftOut()
-        self._calls = Calls(self.list)
+        super().__init__()
         self._model = ""
         self._answer = ""
-
-    @property
-    def settled_steps(self) -> int:
-        """All of them."""
-        return self.list.count
 
     def model(self) -> str:
         """The model that the settings name."""
         return self._model
-
-    def finish(self) -> None:
-        """Nothing is left open."""
 
     def take(self, event: JsonObject) -> None:
         """Add the steps of one event."""
@@ -78,7 +61,7 @@ class ExecEventsSession:
         if message:
             self._take_message(message)
         elif prompt := visible_text(event.get("prompt")):
-            self.list.add("instruction", _NO_TIME, prompt, source="user")
+            self.list.add("instruction", NO_TIME, prompt, source="user")
         elif event.keys() >= _SETTINGS:
             self._model = self._model or name_of(event.get("model"))
         else:
@@ -91,12 +74,12 @@ class ExecEventsSession:
                 self._model = self._model or name_of(event.get("model"))
             case "agent_message" | "agent_reasoning" as kind:
                 if text := visible_text(event.get("message")) or visible_text(event.get("text")):
-                    self.list.add("thought", _NO_TIME, text, source="thinking" if kind == "agent_reasoning" else None)
+                    self.list.add("thought", NO_TIME, text, source="thinking" if kind == "agent_reasoning" else None)
                     self._answer = text if kind == "agent_message" else self._answer
             case "plan_update":
-                self.list.add_action(_NO_TIME, "todo_list", {"items": event.get("plan")}, None)
+                self.list.add_action(NO_TIME, "todo_list", {"items": event.get("plan")}, None)
             case "token_count":
-                self._count_usage(event)
+                self.counted.take(total_of(event) or event)
             case "task_started" | "task_complete" | "turn_aborted" | "error" as kind:
                 self._take_turn(kind, event)
             case kind:
@@ -105,12 +88,12 @@ class ExecEventsSession:
     def _take_turn(self, kind: str, event: JsonObject) -> None:
         match kind:
             case "turn_aborted":
-                self.list.add("instruction", _NO_TIME, "[Turn interrupted]", source="user", intent="interruption")
+                self.list.add("instruction", NO_TIME, "[Turn interrupted]", source="user", intent="interruption")
             case "error":
-                self.list.add("error", _NO_TIME, visible_text(event.get("message")) or "the turn failed", source="api")
+                self.list.add("error", NO_TIME, visible_text(event.get("message")) or "the turn failed", source="api")
             case "task_complete":
                 if answer := visible_text(event.get("last_agent_message")) or self._answer:
-                    self.list.add("resolution", _NO_TIME, answer)
+                    self.list.add("resolution", NO_TIME, answer)
         self._answer = ""
 
     def _take_call(self, kind: str, event: JsonObject) -> None:
@@ -123,25 +106,18 @@ class ExecEventsSession:
             case "mcp_tool_call_begin":
                 asked = object_of(event.get("invocation"))
                 tool = name_of(f"mcp__{text_of(asked.get('server'))}__{text_of(asked.get('tool'))}")
-                self._calls.act(_NO_TIME, tool, asked.get("arguments") or {}, call_id)
+                self.calls.act(NO_TIME, tool, asked.get("arguments") or {}, call_id)
             case "web_search_end":
                 self._act("web_search", event, ("query",), call_id)
             case "exec_command_end" | "patch_apply_end" | "mcp_tool_call_end":
                 ended = outcome_of(event)
                 failed = ended is not None and ended.failed
-                self._calls.answer(_NO_TIME, call_id, _result_of(event), failed=failed)
+                self.calls.answer(NO_TIME, call_id, _result_of(event), failed=failed)
             case _:
                 self.left_out.count(kind)
 
     def _act(self, tool: str, event: JsonObject, names: tuple[str, ...], call_id: str) -> None:
-        self._calls.act(_NO_TIME, tool, {name: event[name] for name in names if name in event}, call_id)
-
-    def _count_usage(self, event: JsonObject) -> None:
-        total = object_of(object_of(event.get("info")).get("total_token_usage")) or event
-        self.usage = Usage(
-            max(self.usage.input_tokens, count_of(total.get("input_tokens"))),
-            max(self.usage.output_tokens, count_of(total.get("output_tokens"))),
-        )
+        self.calls.act(NO_TIME, tool, {name: event[name] for name in names if name in event}, call_id)
 
 
 def _result_of(event: JsonObject) -> str:

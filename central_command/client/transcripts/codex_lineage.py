@@ -37,6 +37,8 @@ _COPYING_PAUSE_S = 1.0
 """Copied lines follow each other faster."""
 _TURN_PAUSE_S = 0.25
 """A turn of its own begins at least this long after the last copied line, where nothing else tells the two apart."""
+_SAME_MIN = 4
+"""After so many copied lines of exactly one time, a turn with another time is its own."""
 _ANSWER_MIN_S = 0.02
 """No model answers faster."""
 _ID_SLACK_S = 3600.0
@@ -111,14 +113,18 @@ def _find(witness: "_Witness", lines: Iterator[tuple[int, JsonObject]]) -> Copie
 
 def _end(witness: "_Witness", copied_at: float | None, lines: Iterator[tuple[int, JsonObject]]) -> Copied:
     """Look for the first own line behind copied ones, the last of which has the time `copied_at`."""
+    first_at, same = copied_at, 0
+    """The time of the first copied line, and how many more have exactly that one."""
     for number, line in lines:
         whose, at = witness.whose(line), seconds_of(line.get("timestamp"))
-        is_timed = not witness.knows_turns and at is not None and copied_at is not None
-        if whose is _Whose.UNKNOWN and is_timed:
-            pause = abs((at or 0.0) - (copied_at or 0.0))
-            whose = _Whose.OWN if pause > (_TURN_PAUSE_S if _begins_turn(line) else _COPYING_PAUSE_S) else whose
+        if whose is _Whose.UNKNOWN and not witness.knows_turns and at is not None and copied_at is not None:
+            pause_s = _COPYING_PAUSE_S
+            if _begins_turn(line):
+                pause_s = 0.0 if same >= _SAME_MIN else _TURN_PAUSE_S
+            whose = _Whose.OWN if abs(at - copied_at) > pause_s else whose
         if whose is _Whose.OWN:
             return Copied(number)
+        same = same + 1 if at == first_at and same >= 0 else -1
         copied_at = at if at is not None else copied_at
     return Copied(_ALL)
 

@@ -11,7 +11,7 @@ and what an event tells waits for the next lines, where the item that holds all 
 import re
 from collections import Counter, defaultdict
 
-from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, StepList, StepType
+from central_command.client.contract.steps import JsonObject, StepList, StepType
 from central_command.client.transcripts.json_values import visible_text
 
 ITEM = "item"
@@ -50,11 +50,10 @@ class Messages:
         if whole and self.is_first(teller, kind, text):
             self._steps.add(kind, self._steps.at, whole, source=source)
 
-    def tell_between_agents(self, teller: str, kind: StepType, text: str, author: str) -> None:
-        """Add a message from another agent, unless it was told before."""
+    def tell_between_agents(self, teller: str, kind: StepType, text: str, partner: JsonObject) -> None:
+        """Add a message between agents, unless it was told before; `partner` names the other one."""
         if self.is_first(teller, "agent", text):
-            arguments: JsonObject | None = {"from": author[:NAME_CHARS_MAX]} if author else None
-            self._steps.add(kind, self._steps.at, text, source="agent", arguments=arguments)
+            self._steps.add(kind, self._steps.at, text, source="agent", arguments=partner or None)
 
     def tell_answer(self, teller: str, text: str) -> None:
         """Add what the model said, a thought; an event's waits until `release`, for its item may hold more."""

@@ -7,8 +7,10 @@ of context in front of a user's words. A text that only begins with a marker, or
 
 import re
 
+import msgspec
+
 from central_command.client.contract.steps import JsonObject
-from central_command.client.transcripts.json_values import object_of, text_of
+from central_command.client.transcripts.json_values import content_text, object_of, objects_of, text_of
 
 _CONTEXT = ("environment_context", "user_instructions", "recommended_plugins")
 """Blocks that older versions and editors write in front of a user's words, in the same text."""
@@ -29,9 +31,42 @@ _NOTICES = (
     "Warning: The maximum number of unified exec processes you can keep open is",
     "Warning: Your account was flagged for potentially high-risk cyber activity",
     "Here is a list of plugins that are available but not installed.",
+    *("Approved command prefix saved:", "Network rule saved:", "Generated images are saved to "),
 )
 _PATCH_NOTICE = ("Warning: apply_patch was requested via ", "Use the apply_patch tool instead of exec_command.")
 _NOTICE_KIND = "notices of the program"
+_IMAGE_TAG = re.compile(r"</?image\b[^>]*>")
+
+
+class UserMessage(msgspec.Struct, frozen=True):
+    """What a response item of the user's holds: their words, images, and the program's texts with their kinds."""
+
+    words: str
+    images: tuple[str, ...]
+    of_program: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def read_user_message(item: JsonObject) -> UserMessage:
+    """Whose the parts of a response item by the user are; images are placeholders, and the tags around them nothing."""
+    content = item.get("content")
+    parts = objects_of([{"type": "input_text", "text": content}] if isinstance(content, str) else content)
+    kinds = _declared_kinds(item, len(parts))
+    words: list[str] = []
+    images: list[str] = []
+    of_program: list[tuple[str, tuple[str, ...]]] = []
+    for part, kind in zip(parts, kinds, strict=True):
+        text = text_of(part.get("text"))
+        if kind not in {"", "unknown"} and not kind.startswith("user."):
+            of_program.append((text, (f"{kind} texts",)))
+        elif "image" in text_of(part.get("type")):
+            images.append(content_text([part]))
+        elif kind.startswith("user.") and not _IMAGE_TAG.fullmatch(text):
+            words.append(text)
+        elif not _IMAGE_TAG.fullmatch(text):
+            kept, found = split_program_text(text)
+            words.append(kept)
+            of_program += [(text, tuple(found))] if found else []
+    return UserMessage("\n".join(words), tuple(images), tuple(of_program))
 
 
 def split_program_text(text: str) -> tuple[str, list[str]]:
@@ -51,15 +86,11 @@ def split_program_text(text: str) -> tuple[str, list[str]]:
     return ("", kinds) if at >= end else (text[context_end:].lstrip() if contexts else text, kinds[:contexts])
 
 
-def declared_kinds(item: JsonObject, parts: int) -> list[str] | None:
-    """What the program says that each of the `parts` of a message is; None where it does not say, or of others."""
+def _declared_kinds(item: JsonObject, parts: int) -> list[str]:
+    """What the program says that each of the `parts` of a message is; nothing where it does not say, or of others."""
     kinds = object_of(item.get("internal_chat_message_metadata_passthrough")).get("content_item_kinds")
-    return [text_of(kind) for kind in kinds] if isinstance(kinds, list) and len(kinds) == parts else None
-
-
-def is_of_user(kind: str) -> bool | None:
-    """Whether a declared kind is the user's; None for one that says nothing."""
-    return None if kind in {"", "unknown"} else kind.startswith("user.")
+    is_said = isinstance(kinds, list) and len(kinds) == parts
+    return [text_of(kind) for kind in kinds] if isinstance(kinds, list) and is_said else [""] * parts
 
 
 def _block(text: str, start: int, end: int) -> tuple[str, int] | None:

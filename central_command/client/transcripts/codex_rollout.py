@@ -33,20 +33,20 @@ the first time take that one; every version begins its files with a line that ha
 waits for its plan. And nothing is settled while it is not known where a session's own lines begin.
 """
 
-import re
 from collections import Counter
+from collections.abc import Iterable
 
 from central_command.client.contract.steps import JsonObject, StepList, StepType
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.codex_agents import AgentMessage, message_between_agents, of_message
 from central_command.client.transcripts.codex_calls import read_call
-from central_command.client.transcripts.codex_lineage import Copied, is_subagent
+from central_command.client.transcripts.codex_lineage import Copied, agent_path_of, is_subagent
 from central_command.client.transcripts.codex_messages import ITEM, Messages
 from central_command.client.transcripts.codex_output import Output, outcome_of, read_output
-from central_command.client.transcripts.codex_program_text import declared_kinds, is_of_user, split_program_text
+from central_command.client.transcripts.codex_program_text import read_user_message, split_program_text
+from central_command.client.transcripts.codex_usage import CountedUsage, total_of
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -78,7 +78,7 @@ _TOLD_BY_ITEMS = frozenset({"WebSearch", "ImageGeneration", "HookPrompt", "Conte
 """Completed items of which the same is a response item."""
 _WAITED_THROUGH = frozenset({"agent_message", "item_completed", "token_count"})
 """Events that stand between a message and its response item."""
-_IMAGE_TAG = re.compile(r"</?image\b[^>]*>")
+_MAIN_AGENT = "/root"
 _INTERRUPTED = frozenset({"", "interrupted"})
 
 
@@ -114,20 +114,18 @@ class RolloutSession:
         self._line = first_line - 1
         self._calls = Calls(self.list)
         self._messages = Messages(self.list)
+        self._path = ""
         self._is_exec = self._is_planning = False
         self._models: Counter[str] = Counter()
         self._copied_model = ""
-        self._usage = self._copied_usage = Usage()
-        self._goes_on: bool | None = None
-        """Whether the session's own figures of usage count the copied lines too."""
+        self._usage = CountedUsage()
         self._outcomes: dict[str, bool] = {}
         self._problem = ""
 
     @property
     def usage(self) -> Usage:
         """Tokens of the session's own lines."""
-        before, now = self._copied_usage if self._goes_on else Usage(), self._usage
-        return Usage(now.input_tokens - before.input_tokens, now.output_tokens - before.output_tokens)
+        return self._usage.own()
 
     def model(self) -> str:
         """The model of most turns, the first of them when two have as many; empty when none is named."""
@@ -202,13 +200,14 @@ class RolloutSession:
         if line.get("type") == "turn_context":
             self._copied_model = name_of(payload.get("model")) or self._copied_model
         elif payload.get("type") == "token_count":
-            self._copied_usage = _usage_of(payload, self._copied_usage)
+            self._usage.take_copied(total_of(payload))
 
     def _take_meta(self, meta: JsonObject) -> None:
         if not self.session_key:
             self.session_key = text_of(meta.get("id")) or text_of(meta.get("session_id"))
             self._is_exec = meta.get("source") == "exec"
             self.is_subagent = is_subagent(meta)
+            self._path = agent_path_of(meta) or ("" if self.is_subagent else _MAIN_AGENT)
 
     def _take_context(self, context: JsonObject) -> None:
         if model := name_of(context.get("model")):
@@ -240,29 +239,20 @@ class RolloutSession:
             self.left_out.count(f"messages by {role}" if role in {"developer", "system"} else "messages by others")
 
     def _take_user(self, item: JsonObject) -> None:
-        content = item.get("content")
-        parts = objects_of([{"type": "input_text", "text": content}] if isinstance(content, str) else content)
-        kinds = declared_kinds(item, len(parts)) or [""] * len(parts)
-        words: list[str] = []
-        images: list[str] = []
-        for part, kind in zip(parts, kinds, strict=True):
-            text, of_user = text_of(part.get("text")), is_of_user(kind)
-            if of_user is False:
-                self._leave_out(ITEM, text, [f"{kind} texts"])
-            elif _is_image(part):
-                images.append(content_text([part]))
-            elif not _IMAGE_TAG.fullmatch(text):
-                words.append(text if of_user else self._words(ITEM, text))
-        self._messages.tell(ITEM, "instruction", "\n".join(words), *images, source="user")
+        message = read_user_message(item)
+        for text, kinds in message.of_program:
+            self._leave_out(ITEM, text, kinds)
+        self._messages.tell(ITEM, "instruction", message.words, *message.images, source="user")
 
     def _words(self, teller: str, text: str) -> str:
         """What of a text the user wrote; the rest is left out."""
-        words, of_program = split_program_text(text)
-        self._leave_out(teller, text, of_program)
+        words, kinds = split_program_text(text)
+        if kinds:
+            self._leave_out(teller, text, kinds)
         return words
 
-    def _leave_out(self, teller: str, text: str, kinds: list[str]) -> None:
-        if kinds and self._messages.is_first(teller, "program", text):
+    def _leave_out(self, teller: str, text: str, kinds: Iterable[str]) -> None:
+        if self._messages.is_first(teller, "program", text):
             for kind in kinds:
                 self.left_out.count(kind)
 
@@ -288,8 +278,11 @@ class RolloutSession:
         if not message.text:
             self.left_out.count(f"{'encrypted' if message.is_encrypted else 'empty'} messages between agents")
             return
-        kind: StepType = "instruction" if message.is_task else "coordination"
-        self._messages.tell_between_agents(teller, kind, message.text, message.author)
+        is_sent = bool(message.author) and message.author == self._path
+        kind: StepType = "instruction" if message.is_task and not is_sent else "coordination"
+        name = name_of(message.recipient if is_sent else message.author)
+        partner: JsonObject = {"to" if is_sent else "from": name} if name else {}
+        self._messages.tell_between_agents(teller, kind, message.text, partner)
 
     def _take_event(self, event: JsonObject) -> None:
         match event.get("type"):
@@ -302,19 +295,11 @@ class RolloutSession:
             case "item_completed":
                 self._take_completed(object_of(event.get("item")))
             case "token_count":
-                self._take_usage(event)
+                self._usage.take(total_of(event))
             case "user_message" | "context_compacted":
                 pass
             case _:
                 self._take_ending(event)
-
-    def _take_usage(self, event: JsonObject) -> None:
-        self._usage = _usage_of(event, self._usage)
-        before = self._copied_usage
-        if self._goes_on is None and self._usage != Usage():
-            self._goes_on = (
-                self._usage.input_tokens >= before.input_tokens and self._usage.output_tokens >= before.output_tokens
-            )
 
     def _take_ending(self, event: JsonObject) -> None:
         match event.get("type"):
@@ -372,22 +357,9 @@ class RolloutSession:
         self._problem = text or self._problem
 
 
-def _is_image(part: JsonObject) -> bool:
-    return "image" in text_of(part.get("type"))
-
-
 def _is_waited_through(line: JsonObject, payload: JsonObject) -> bool:
     """Whether a line may stand between what an event tells of a message and its response item, or is that item."""
     if line.get("type") == "event_msg":
         return text_of(payload.get("type")) in _WAITED_THROUGH
     is_answer = payload.get("type") == "message" and payload.get("role") == "assistant"
     return line.get("type") == "token_usage_record" or (line.get("type") == "response_item" and is_answer)
-
-
-def _usage_of(event: JsonObject, before: Usage) -> Usage:
-    """The largest count of tokens so far."""
-    total = object_of(object_of(event.get("info")).get("total_token_usage"))
-    return Usage(
-        max(before.input_tokens, count_of(total.get("input_tokens"))),
-        max(before.output_tokens, count_of(total.get("output_tokens"))),
-    )

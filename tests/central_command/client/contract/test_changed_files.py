@@ -16,6 +16,7 @@ MOVED = "*** Begin Patch\n*** Update File: a.py\n*** Move to: z.py\n@@\n-x\n+y\n
 QUOTED = "*** Begin Patch\n*** Update File: doc.md\n@@\n *** Update File: no.py\n+*** Add File: no2.py\n*** End Patch"
 HEREDOC = f"cd /w && apply_patch <<'EOF'\n{PATCH}EOF\n"
 PROGRAM = 'const r = await tools.apply_patch("*** Begin Patch\\n*** Update File: a.py\\n@@\\n-x\\n+y\\n*** End Patch");'
+LINES = 'tools.apply_patch(["*** Begin Patch", "*** Update File: a.py", "@@", "-x", "+y", "*** End Patch"].join("\\n"))'
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,8 @@ PROGRAM = 'const r = await tools.apply_patch("*** Begin Patch\\n*** Update File:
         ("exec_command", {"cmd": HEREDOC}, {"a.py", "src/b.py", "c.py"}),
         ("command_execution", {"command": f"/bin/bash -lc '{HEREDOC}'"}, {"a.py", "src/b.py", "c.py"}),
         ("exec", {"input": PROGRAM}, {"a.py"}),
+        ("exec", {"input": f"await tools.apply_patch(`{PATCH}`)"}, {"a.py", "src/b.py", "c.py"}),
+        ("exec", {"input": LINES}, {"a.py"}),
         ("file_change", {"changes": [{"path": "/w/a.py", "kind": "add"}, {"path": "/w/b.py"}]}, {"/w/a.py", "/w/b.py"}),
         ("file_change", {"changes": {"/w/a.py": {"add": {}}}}, {"/w/a.py"}),
         ("Read", {"file_path": "/w/a.py"}, set()),
@@ -73,6 +76,9 @@ def test_a_file_counts_once_however_often_it_was_changed() -> None:
     """By whichever tool."""
     assert files_of(("Edit", {"file_path": "a.py"}, True), ("apply_patch", {"input": PATCH}, True)) == 3
     assert files_of(("write_file", {"file_path": "a.py"}, True), ("replace", {"file_path": "./a.py"}, True)) == 1
+    patch = ("apply_patch", {"input": PATCH}, True)
+    assert files_of(patch, ("exec_command", {"cmd": HEREDOC, "workdir": "/w"}, True)) == 3
+    assert files_of(patch, ("Edit", {"file_path": "/w/a.py"}, True), ("Edit", {"file_path": "/w/src/a.py"}, True)) == 4
 
 
 def test_calls_that_did_not_go_well_changed_nothing() -> None:

@@ -4,11 +4,23 @@ import io
 import json
 from typing import Any
 
+from hypothesis import strategies as st
+
 from central_command.client.transcripts.codex import CodexReader
 from tests.central_command.client.transcripts.whole import Whole, whole
 
 Line = dict[str, Any]
 DAY = "2026-11-27T"
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "text", "content", "id", "call_id", "output", "summary", "status", "role"]), inner
+        )
+    ),
+    max_leaves=15,
+)
 
 
 def read(*lines: Any) -> Whole:

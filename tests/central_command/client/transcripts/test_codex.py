@@ -15,19 +15,10 @@ from central_command.client.contract.steps import TOKEN_COUNT_MAX
 from central_command.client.transcripts import reader
 from central_command.client.transcripts.codex import CodexReader
 from central_command.client.transcripts.reader import Usage
+from tests.central_command.client.transcripts.rollouts import JSON_VALUES
 from tests.central_command.client.transcripts.whole import Whole, whole
 
 EXEC = ("exec", "exec_failed", "exec_items")
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["type", "text", "content", "id", "call_id", "output", "summary", "status", "role"]), inner
-        )
-    ),
-    max_leaves=15,
-)
 
 
 def read(*events: Any) -> Whole:

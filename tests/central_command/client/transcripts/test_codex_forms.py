@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from central_command.client.transcripts.bounds import TEXT_BYTES_MAX
 from central_command.client.transcripts.codex import CodexReader
 from central_command.client.transcripts.detection import detect
 from central_command.client.transcripts.reader import Usage
-from tests.central_command.client.transcripts.rollouts import read, shapes
+from tests.central_command.client.transcripts.rollouts import JSON_VALUES, read, shapes
 from tests.central_command.client.transcripts.whole import Whole, whole
 
 HEAD = {"timestamp": "2025-05-01T10:00:00.000Z", "id": "f014b", "instructions": ""}
@@ -171,3 +172,16 @@ def test_a_stream_of_autumn_2025_is_read(tmp_path: Path) -> None:
     assert (transcript.steps[0].arguments, transcript.session_key) == ({"command": "ls"}, "s2")
     assert transcript.left_out == {"new_kind": 1, "new.event": 1}
     assert provider_of(saved(tmp_path, json.dumps(lines[0]) + "\n")) == "codex"
+
+
+@given(JSON_VALUES)
+def test_older_files_of_any_shape_are_read_without_an_error(value: Any) -> None:
+    """Whatever stands where a member is expected, steps keep their numbers."""
+    names = ["call_id", "command", "changes", "invocation", "result", "stdout", "exit_code", "success", "plan", "info"]
+    names += ["message", "text", "last_agent_message", "session_id", "model", "query"]
+    stream = [RUN[0], {"prompt": value}, {"msg": value}]
+    stream += [{"id": "0", "msg": {**dict.fromkeys(names, value), "type": each["msg"]["type"]}} for each in RUN[2:]]
+    whole_text = {"session": value, "items": value}
+    for lines in (stream, [whole_text], [{"session": HEAD, "items": [value, {"type": "message", "content": value}]}]):
+        steps = read(*lines).steps
+        assert [step.step for step in steps] == list(range(1, len(steps) + 1))

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from central_command.client.transcripts.reader import Usage
 from tests.central_command.client.transcripts.rollouts import (
+    JSON_VALUES,
     Line,
     clock,
     contents,
@@ -48,6 +50,7 @@ def fork(*lines: Line, created: str = "15:00:00.000", at: str = "15:00:00.500", 
         ({"forked_from_id": PARENT}, "15:00:00.500", "15:04:01.000"),
         ({"source": SPAWNED, "forked_from_id": PARENT, "session_id": PARENT}, "15:00:01.500", "15:00:01.000"),
         ({"source": SPAWNED}, "15:00:00.501", "15:00:00.801"),
+        ({"source": SPAWNED}, "15:00:00.501", "15:00:00.521"),
     ],
 )
 def test_a_copy_with_the_time_of_the_fork_is_left_out(members: dict[str, Any], copying: str, own_at: str) -> None:
@@ -197,3 +200,20 @@ def test_times_without_sense_are_no_evidence() -> None:
     bare = [{key: value for key, value in each.items() if key != "timestamp"} for each in turn("C", "15:00:00.000")]
     assert contents(read({"type": "session_meta", "payload": {"id": CHILD, "forked_from_id": PARENT}}, *bare)) == OWN
     assert clock(seconds("15:00:08.700")) == "15:00:08.700"
+
+
+@given(JSON_VALUES, JSON_VALUES)
+def test_lines_of_any_shape_tell_nothing_wrong(value: Any, other: Any) -> None:
+    """Whatever stands where a parent, a turn, an agent or a number is expected, steps keep their numbers."""
+    names = ["id", "forked_from_id", "source", "timestamp", "agent_path", "subagent_history_start_ordinal"]
+    names += ["turn_id", "started_at", "thread_id", "author", "recipient", "content", "trigger_turn", "role"]
+    told = dict.fromkeys(names, value)
+    kinds = ["session_meta", "event_msg", "response_item", "turn_context", "inter_agent_communication"]
+    lines = [
+        {"timestamp": other, "ordinal": value, "metadata": value, "type": kind, "payload": {**told, "type": each}}
+        for kind in kinds
+        for each in ("task_started", "agent_message", "message", "user_message", "new")
+    ]
+    for first in (told, told | {"forked_from_id": PARENT, "id": CHILD}, told | {"source": {"subagent": value}}):
+        steps = read({"type": "session_meta", "payload": first}, *lines).steps
+        assert [step.step for step in steps] == list(range(1, len(steps) + 1))

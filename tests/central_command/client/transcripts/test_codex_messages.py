@@ -171,6 +171,15 @@ def test_messages_of_other_agents_are_tasks_or_coordination() -> None:
     assert [step.arguments for step in transcript.steps][::4] == [{"from": "/root"}, {"from": "/root/other"}]
 
 
+def test_what_a_session_says_to_its_agents_is_coordination_with_them() -> None:
+    """Whoever it is: the main agent or a sub-agent with sub-agents of its own."""
+    spawned = {"subagent": {"thread_spawn": {"agent_path": "/root/a"}}}
+    for source, path in (("cli", "/root"), (spawned, "/root/a")):
+        to = {"author": path, "recipient": "/root/b", "content": "Look", "trigger_turn": True}
+        steps = read(meta("s", source=source), event("task_started"), line("inter_agent_communication", **to)).steps
+        assert [(step.type, step.arguments) for step in steps] == [("coordination", {"to": "/root/b"})]
+
+
 def test_what_cannot_be_read_is_counted() -> None:
     """Messages between agents and reasoning may be encrypted; the header alone says nothing."""
     hidden = "gAAAAABn" + "x" * 100

@@ -6,9 +6,11 @@ from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from central_command.client.transcripts.gemini import GeminiReader
 from central_command.client.transcripts.reader import Usage
+from tests.central_command.client.transcripts.rollouts import JSON_VALUES
 from tests.central_command.client.transcripts.whole import Whole, whole
 
 Record = dict[str, Any]
@@ -306,3 +308,15 @@ def test_what_is_left_out_is_counted_by_kind() -> None:
         {"type": "new_event", **at},
     )
     assert stream.left_out == {"warnings of the program": 1, "new_event": 1}
+
+
+@given(JSON_VALUES)
+def test_a_history_of_any_shape_is_read_without_an_error(value: Any) -> None:
+    """Whatever stands where a message, an id or a part is expected, steps keep their numbers."""
+    chat = Chat()
+    chat.exchange(0)
+    parts = [value, {"text": value}, {"functionCall": value}]
+    chat.records += [chat.message("gemini", parts, toolCalls=value), chat.message("user", parts) | {"id": value}]
+    chat.records += [{"$set": {"messages": [value, {"id": value, "content": value}]}}, {"$rewindTo": value}]
+    steps = chat.read().steps
+    assert [step.step for step in steps] == list(range(1, len(steps) + 1))

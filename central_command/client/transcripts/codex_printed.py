@@ -1,0 +1,36 @@
+"""What sessions have in common that `codex exec --json` printed: no times, and nothing that a later line changes."""
+
+from central_command.client.contract.steps import StepList
+from central_command.client.transcripts.calls import Calls
+from central_command.client.transcripts.codex_usage import CountedUsage
+from central_command.client.transcripts.left_out import LeftOut
+from central_command.client.transcripts.reader import Usage
+
+NO_TIME = 0.0
+"""Where all steps of such a session stand."""
+
+
+class PrintedSession:
+    """A session while what was printed of it is read, in order."""
+
+    is_subagent = False
+
+    def __init__(self) -> None:
+        self.list = StepList()
+        self.session_key = ""
+        self.left_out = LeftOut()
+        self.calls = Calls(self.list)
+        self.counted = CountedUsage()
+
+    @property
+    def usage(self) -> Usage:
+        """The largest of the counts, which are those of the thread so far."""
+        return self.counted.own()
+
+    @property
+    def settled_steps(self) -> int:
+        """All of them."""
+        return self.list.count
+
+    def finish(self) -> None:
+        """Nothing is left open."""
