@@ -48,11 +48,13 @@ class Messages:
         """Add a step unless another of the file's ways to tell the same has told it; images are not matched by."""
         whole = "\n".join(part for part in (text, *images) if visible_text(part))
         if whole and self.is_first(teller, kind, text):
+            self.release()
             self._steps.add(kind, self._steps.at, whole, source=source)
 
     def tell_between_agents(self, teller: str, kind: StepType, text: str, partner: JsonObject) -> None:
         """Add a message between agents, unless it was told before; `partner` names the other one."""
         if self.is_first(teller, "agent", text):
+            self.release()
             self._steps.add(kind, self._steps.at, text, source="agent", arguments=partner or None)
 
     def tell_answer(self, teller: str, text: str) -> None:
@@ -63,7 +65,7 @@ class Messages:
         parts = [part for part in (said, *plans) if visible_text(part)]
         keys = [_key("thought", part) for part in parts]
         fresh = {key: part for key, part in zip(keys, parts, strict=True) if self._is_new(teller, key)}
-        held = [each for each in self._waiting if each.keys & set(keys)] if teller == ITEM else []
+        held = self._held_for(keys) if teller == ITEM else []
         if held:
             held[0].text = cited if plans else held[0].text
             self._waiting = [each for each in self._waiting if each is held[0] or each not in held]
@@ -73,6 +75,14 @@ class Messages:
             self._waiting.extend(_Waiting(self._steps.at, part, {key}) for key, part in fresh.items())
         if teller == ITEM:
             self.release()
+
+    def _held_for(self, keys: list[_Key]) -> list[_Waiting]:
+        """The first thought that waits for each of the parts of an item."""
+        found: list[_Waiting] = []
+        for key in keys:
+            if not any(key in each.keys for each in found):
+                found += [each for each in self._waiting if key in each.keys][:1]
+        return found
 
     def release(self) -> None:
         """Add the thoughts that wait."""

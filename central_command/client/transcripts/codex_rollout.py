@@ -360,6 +360,7 @@ class RolloutSession:
 def _is_waited_through(line: JsonObject, payload: JsonObject) -> bool:
     """Whether a line may stand between what an event tells of a message and its response item, or is that item."""
     if line.get("type") == "event_msg":
-        return text_of(payload.get("type")) in _WAITED_THROUGH
+        item = text_of(object_of(payload.get("item")).get("type"))
+        return text_of(payload.get("type")) in _WAITED_THROUGH and item not in {"Reasoning", "UserMessage"}
     is_answer = payload.get("type") == "message" and payload.get("role") == "assistant"
     return line.get("type") == "token_usage_record" or (line.get("type") == "response_item" and is_answer)

@@ -55,6 +55,8 @@ from central_command.client.transcripts.reader import Usage
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
 _BY_PROGRAM = re.compile(r"\s*<(session_context|hook_context|state_snapshot)>")
 _COMMAND = re.compile(r"\s*(?:/[A-Za-z][\w:-]*(?:[ \t][^\r\n]*)?|\?)\s*")
+_SAID_FOR_MODEL = "Binary content received. Proceeding with analysis."
+"""What the program answers in the model's place when a tool gave it an image or the like."""
 _REWRITTEN = "messages of a history written again"
 _ENDED = frozenset({"success", "error", "cancelled"})
 _CANCELLED = "cancelled"
@@ -202,6 +204,10 @@ class ChatSession:
     def _take_gemini(self, message: JsonObject) -> None:
         key = text_of(message.get("id"))
         self._note_answer(key, message)
+        if content_text(parts_of(message.get("content"))) == _SAID_FOR_MODEL and not is_real_answer(message):
+            self.left_out.count("notes of the program", key not in self._texts_taken)
+            self._texts_taken.add(key)
+            return
         thoughts = objects_of(message.get("thoughts"))
         for thought in thoughts[self._thoughts_taken[key] :]:
             at = seconds_of(thought.get("timestamp")) or self.list.at

@@ -1,13 +1,14 @@
 """Which messages of a Gemini chat the program wrote again, and no one said again.
 
-When Gemini CLI shortens old results, sums up or goes back, it sets the history that it goes on with. Some versions
-record each message of that history first, under a new id, and then set it (`$set` with all its messages). What is
-written again has the model's own format (parts), and neither a model nor tokens, which every answer of the model has.
+When Gemini CLI shortens old results, sums up or goes back, it sets the history that it goes on with (`$set` with all
+its messages). Some versions record messages of that history first, under new ids. What is written so has the model's
+own format (parts), and neither a model nor tokens nor calls beside it, one of which every answer of the model has.
 
-So of the messages since the last real answer, those that the set history names were written again, where an answer is
-among them: all of them when they are all of it, else the answers, and the prompts that were there before. Where no set
-history follows, because the program was ended, an answer counts as written again only when it was there before, and a
-prompt when it was, too, and such an answer follows.
+So of the messages since the last real answer, those that the set history names were written for it where they stand in
+front of older ones. Where it names no older ones, an answer must be among them: then all were, if they are all of it,
+else the answers, and the prompts that were there before. Where no set history follows, because the program was ended,
+an answer counts as written again only when it was there before, and a prompt when it was, too, and such an answer
+follows.
 
 A file without such an answer has nothing that was written again, and is only looked through for one.
 """
@@ -38,7 +39,7 @@ class _Record(msgspec.Struct, frozen=True):
 
 def is_real_answer(message: JsonObject) -> bool:
     """Whether a message of type `gemini` is the model's own, as it was when it came."""
-    return bool(text_of(message.get("model")) or object_of(message.get("tokens")))
+    return bool(text_of(message.get("model")) or object_of(message.get("tokens")) or message.get("toolCalls"))
 
 
 def parts_of(content: object) -> list[JsonObject]:
@@ -111,17 +112,23 @@ class _Search:
 
     def _confirm(self, history: list[str]) -> None:
         """Take a set history: what stands in it at the end of the recent messages may have been written for it."""
-        named = set(history)
+        place_of = {message_id: place for place, message_id in enumerate(history)}
         start = len(self._recent)
-        while start and self._recent[start - 1].message_id in named:
+        while start and self._recent[start - 1].message_id in place_of:
             start -= 1
         written = self._recent[start:]
         self._recent = self._recent[:start]
         self.give_up()
-        if any(each.is_answer for each in written) and self._known > {each.message_id for each in written}:
+        named = {each.message_id for each in written}
+        older = [place for message_id, place in place_of.items() if message_id in self._known - named]
+        if older:
+            copies = [each for each in written if place_of[each.message_id] < max(older)]
+        elif any(each.is_answer for each in written) and self._known > named:
             is_whole = len(written) == len(history)
             copies = [each for each in written if is_whole or each.is_answer or self._was_there(each)]
-            self.found.update(each.message_id for each in copies)
+        else:
+            copies = []
+        self.found.update(each.message_id for each in copies)
         self._remember(each for each in written if each.message_id not in self.found)
 
     def _was_there(self, prompt: _Record) -> bool:

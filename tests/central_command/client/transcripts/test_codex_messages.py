@@ -44,6 +44,13 @@ def test_a_message_with_a_plan_is_one_thought_that_has_the_plan(count: int) -> N
         assert shapes(read(*told * count)) == [("thought", None, PLANNED)] * count
 
 
+def test_what_is_said_twice_is_two_thoughts() -> None:
+    """In whatever order both are told."""
+    shown, whole = event("agent_message", message="Done."), said("Done.")
+    for told in ([shown, shown, whole, whole], [shown, whole, shown, whole], [whole, whole, shown, shown]):
+        assert shapes(read(*told)) == [("thought", None, "Done.")] * 2
+
+
 def test_a_plan_alone_is_a_thought() -> None:
     """The model may say nothing else, and a file may hold nothing but the event."""
     alone = f"<proposed_plan>\n{PLAN}\n</proposed_plan>"
@@ -57,9 +64,11 @@ def test_what_an_event_told_stands_before_what_follows_it() -> None:
         event("agent_message", message="I look."),
         item("function_call", name="shell", call_id="a", arguments="{}"),
     ]
-    transcript = read(*lines, event("agent_message", message="Done."))
-    assert [step.content for step in transcript.steps] == ["I look.", "Using shell", "Done."]
-    assert [step.step for step in transcript.steps] == [1, 2, 3]
+    thinking = completed("Reasoning", summary_text=["So."])
+    told = [event("agent_message", message="Done."), thinking, event("agent_message", message="Bye.")]
+    transcript = read(*lines, *told)
+    assert [step.content for step in transcript.steps] == ["I look.", "Using shell", "Done.", "So.", "Bye."]
+    assert [step.step for step in transcript.steps] == [1, 2, 3, 4, 5]
 
 
 def test_in_plan_mode_a_message_is_settled_with_its_item() -> None:

@@ -189,6 +189,48 @@ def test_a_summary_and_what_is_written_behind_it_are_no_steps() -> None:
     assert transcript.left_out == {AGAIN: 6}
 
 
+def test_a_summary_in_front_of_messages_that_keep_their_ids_is_no_step() -> None:
+    """What was recorded last and stands first in the history was written for it; prompts in their place are real."""
+    chat = Chat()
+    for number in range(2):
+        chat.exchange(number)
+    kept = [
+        {"id": each["id"], "type": each["type"], "content": []} for each in chat.records if each.get("id", "") > "m3"
+    ]
+    summary = chat.message("user", [{"text": "This is where we are."}])
+    thanks = chat.message("gemini", [{"text": "Got it."}], tokens=None)
+    chat.record(summary, thanks)
+    chat.set_history(summary, thanks, *kept)
+    chat.ask("Request 0")
+    chat.set_history(summary, thanks, *kept, {"id": chat.records[-2]["id"], "type": "user", "content": []})
+    chat.answer("Again fine.")
+    transcript = chat.read()
+    assert contents(transcript) == ["Request 0", "Request 1", "Request 0"]
+    assert contents(transcript, "thought") == [*exchanges(0, 1), "Again fine."]
+    assert transcript.left_out == {AGAIN: 2}
+
+
+def test_an_answer_that_only_calls_is_the_models_though_it_names_none() -> None:
+    """Newer versions record it in parts, and its calls beside it as they end; what the program says for it is none."""
+    chat = Chat()
+    chat.exchange(0)
+    chat.ask("Request 0")
+    called = {"functionCall": {"id": "call-7", "name": "read_file", "args": {}}}
+    only = chat.message("gemini", [{"text": "Reading.", "thought": True}, called], thoughts=[], tokens=None)
+    done = {"id": "call-7", "name": "read_file", "args": {}, "status": "success"}
+    response = {"functionResponse": {"id": "call-7", "name": "read_file", "response": {"output": "x"}}}
+    chat.record(only, only | {"toolCalls": [done]}, chat.message("user", [response]))
+    note = {"text": "Binary content received. Proceeding with analysis.", "thought": True}
+    chat.record(chat.message("gemini", [note]), chat.message("info", [{"inlineData": {"mimeType": "image/png"}}]))
+    real = [each for each in chat.records if "id" in each]
+    chat.set_history(*{each["id"]: each for each in real}.values())
+    transcript = chat.read()
+    assert contents(transcript) == ["Request 0", "Request 0"]
+    assert contents(transcript, "thought") == [*exchanges(0), "Reading."]
+    assert [step.call_id for step in transcript.steps if step.type == "action"] == ["call-0", "call-7"]
+    assert transcript.left_out == {"notes of the program": 1, "info messages": 1}
+
+
 def test_a_history_may_be_written_again_more_than_once() -> None:
     """Each time under other ids, with what has been said since."""
     chat = Chat()
