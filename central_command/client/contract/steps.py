@@ -27,7 +27,7 @@ UNDATED_CHARS_MAX = 4_000_000
 _HEAD_SHARE = 0.7
 _CHARS_PER_TOKEN = 4
 
-StepType = Literal["thought", "action", "observation", "error", "instruction", "resolution"]
+StepType = Literal["thought", "action", "observation", "error", "instruction", "resolution", "coordination"]
 JsonObject = dict[str, object]
 
 
@@ -159,10 +159,12 @@ class StepList:
         tool: str | None = None,
         call_id: str | None = None,
         original_tokens: int | None = None,
+        arguments: JsonObject | None = None,
     ) -> None:
         """Add a step with `content` cut to its bound; an `error` is marked `is_error`.
 
-        `original_tokens` is given where the agent itself had cut the text before it wrote it down.
+        `original_tokens` is given where the agent itself had cut the text before it wrote it down. `arguments` are
+        short: what else is known of a message.
         """
         fitted = cut(content, CONTENT_CHARS_MAX)
         whole = len(fitted) == len(content) and original_tokens is None
@@ -173,6 +175,7 @@ class StepList:
                 type=kind,
                 timestamp=timestamp,
                 tool=tool,
+                arguments=arguments,
                 content=fitted,
                 source=source,
                 intent=intent,

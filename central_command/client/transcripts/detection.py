@@ -3,26 +3,35 @@
 import io
 from pathlib import Path
 
+from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.json_values import text_of
 from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.other_agents import other_agent
-from central_command.client.transcripts.reader import Head, JsonLines, TranscriptReader
+from central_command.client.transcripts.reader import LINE_BYTES_MAX, Head, JsonLines, TranscriptReader
 
 HEAD_BYTES_MAX = 1024 * 1024
-"""As much of a file's beginning as is looked at; a first line can hold a whole prompt."""
+"""As much of a file's beginning as is looked at, but for a first line that is longer: it can hold a whole prompt."""
 HEAD_LINES_MAX = 200
+_SKIPPED_BYTES = 65_536
+HEAD_READ_BYTES_MAX = 64 * 1024 * 1024
+"""Most that is read to find `HEAD_BYTES_MAX` of lines that are not too long."""
 
 
 def detect(path: Path) -> TranscriptReader | None:
     """The reader for `path`; None for a file that no such agent wrote, of which `describe_unknown` says why.
 
-    A file that cannot be read is none either. Reads at most `HEAD_BYTES_MAX` bytes.
+    A file that cannot be read is none either. Reads the beginning alone.
     """
     try:
         head = read_head(path)
     except OSError:
         return None
+    return reader_for(head)
+
+
+def reader_for(head: Head) -> TranscriptReader | None:
+    """The reader of a file that begins like this; None when it is another agent's, or nobody's."""
     if other_agent(head) is not None:
         return None
     return next((reader for reader in providers.READERS.values() if reader.recognises(head)), None)
@@ -30,13 +39,18 @@ def detect(path: Path) -> TranscriptReader | None:
 
 def describe_unknown(path: Path) -> str:
     """One sentence that says why `path` is no agent's session file; for files that `detect` gave None for."""
-    agents = ", ".join(sorted(providers.READERS))
     try:
         if path.is_dir():
             return "It is a folder, not a session file."
         head = read_head(path)
     except OSError as error:
         return f"The file cannot be read: {error.strerror or error}."
+    return describe_head(head)
+
+
+def describe_head(head: Head) -> str:
+    """One sentence that says why a file that begins like this is no session of an agent that is read."""
+    agents = ", ".join(sorted(providers.READERS))
     if (other := other_agent(head)) is not None:
         return f"The file is another agent's: {other} wrote it, and what is read is {agents}."
     if not head.text.strip():
@@ -49,9 +63,22 @@ def describe_unknown(path: Path) -> str:
 
 
 def read_head(path: Path) -> Head:
-    """The beginning of `path`; raises OSError."""
+    """The beginning of `path`, whose lines are whole however long the first ones are; raises OSError."""
+    events: list[JsonObject] = []
+    text, lines, size, read = b"", 0, 0, 0
     with open_transcript(path) as file:
-        start = file.read(HEAD_BYTES_MAX)
-    lines = start.split(b"\n", HEAD_LINES_MAX)[:HEAD_LINES_MAX]
-    events = tuple(JsonLines(io.BytesIO(b"\n".join(lines))))
-    return Head(path.name, events, start.decode("utf-8", "replace"))
+        while lines < HEAD_LINES_MAX and size < HEAD_BYTES_MAX and read < HEAD_READ_BYTES_MAX:
+            line = file.readline(LINE_BYTES_MAX + 1)
+            if not line:
+                break
+            text += line[: HEAD_BYTES_MAX - len(text)]
+            read += len(line)
+            if line.isspace():
+                continue
+            lines += 1
+            if len(line) <= LINE_BYTES_MAX:
+                size += len(line)
+                events += JsonLines(io.BytesIO(line))
+            while not line.endswith(b"\n") and read < HEAD_READ_BYTES_MAX and (line := file.readline(_SKIPPED_BYTES)):
+                read += len(line)  # of a line that is too long to be looked at
+    return Head(path.name, tuple(events), text.decode("utf-8", "replace"))

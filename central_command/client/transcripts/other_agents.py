@@ -21,6 +21,8 @@ BESIDE_SESSIONS = frozenset(
 )
 """Names of files that Claude Code, Codex and Gemini CLI keep among their sessions, which are none."""
 _BESIDE_SUFFIX = ".meta.json"
+_BESIDE_PREFIX = "._"
+"""What macOS puts beside every file in an archive."""
 _BESIDE_FOLDERS = frozenset({"tool-results", "todos", "tasks", "file-history", "shell-snapshots", "statsig"})
 
 
@@ -28,7 +30,7 @@ def is_beside_sessions(parts: Sequence[str]) -> bool:
     """Whether a path (its parts) is that of a file that agents keep beside their sessions, by its name alone."""
     *folders, name = parts
     is_among_such = bool(folders) and folders[-1] in _BESIDE_FOLDERS
-    return name in BESIDE_SESSIONS or name.endswith(_BESIDE_SUFFIX) or is_among_such
+    return name in BESIDE_SESSIONS or name.endswith(_BESIDE_SUFFIX) or name.startswith(_BESIDE_PREFIX) or is_among_such
 
 
 EVENTS_MAX = 20

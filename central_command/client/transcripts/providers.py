@@ -13,7 +13,7 @@ from central_command.client.transcripts.reader import TranscriptReader
 def _find() -> dict[str, TranscriptReader]:
     found: dict[str, TranscriptReader] = {}
     for module in sorted(iter_modules(transcripts.__path__), key=lambda module: module.name):
-        if module.name in {"providers", "detection"}:
+        if module.name in {"providers", "detection", "other_agents"}:
             continue
         reader: TranscriptReader | None = getattr(
             import_module(f"{transcripts.__name__}.{module.name}"), "READER", None

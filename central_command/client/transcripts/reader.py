@@ -177,9 +177,17 @@ def decode_json(text: bytes) -> object:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Lone surrogates, for one, which real agents do write: the standard library takes them.
         try:
-            return json.loads(text, parse_float=_number, parse_constant=_no_number)
+            return json.loads(_as_text(text), parse_float=_number, parse_constant=_no_number)
         except (ValueError, RecursionError):
             return None
+
+
+def _as_text(text: bytes) -> str:
+    """UTF-8 as text; a byte that is none costs a character, U+FFFD, and not what it stands in."""
+    try:
+        return text.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return text.decode("utf-8", "replace")
 
 
 def _number(text: str) -> float | int | None:

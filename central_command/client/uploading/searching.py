@@ -42,7 +42,7 @@ def walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path | Unsearchabl
     """Everything that is no folder and has one of `suffixes`, in `folder` and below it, by name, each folder once."""
 
     def is_taken(entry: os.DirEntry[str]) -> bool:
-        return entry.name.endswith(suffixes) and not (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112 -- Path.is_dir raises for some
+        return entry.name.lower().endswith(suffixes) and not (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112 -- Path.is_dir raises for some
 
     waiting = [folder]
     while waiting:

@@ -1,4 +1,4 @@
-"""What `upload` and `watch` are given: files, folders and globs; and which agent wrote each file."""
+"""What `upload` and `watch` are given: files, folders, archives and globs; and which agent wrote each file."""
 
 import os
 import stat
@@ -7,15 +7,21 @@ from pathlib import Path
 
 import msgspec
 
-from central_command.client.transcripts import providers
-from central_command.client.transcripts.detection import describe_unknown, detect
-from central_command.client.transcripts.opening import open_transcript
+from central_command.client.transcripts import archives, providers
+from central_command.client.transcripts.detection import describe_head, read_head, reader_for
+from central_command.client.transcripts.opening import size_of
+from central_command.client.transcripts.other_agents import is_beside_sessions, other_agent
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, TranscriptReader
 from central_command.client.uploading.searching import Unsearchable, expand, is_glob, walk
 from central_command.process.steering import escaped
 
-SUFFIXES = (".jsonl", ".json")
-"""What a folder is searched for."""
+_PLAIN = (".jsonl", ".json")
+_PACKINGS = (".gz", ".zst", ".xz", ".bz2", ".lz4")
+ENTRY_SUFFIXES = (*_PLAIN, *(plain + packing for plain in _PLAIN for packing in _PACKINGS))
+"""What is looked for in a zip archive; a packing that is not read is said to be none."""
+SUFFIXES = (*ENTRY_SUFFIXES, archives.SUFFIX, ".tar", ".tar.gz", ".tgz", ".tar.zst", ".7z")
+"""What a folder is searched for, in capital letters or small ones."""
+_WHAT_IS_LOOKED_FOR = "*.jsonl or *.json, also compressed as .gz or .zst or in a .zip"
 FILES_MAX = 100_000
 """More files than this at once are refused: their names are held in memory."""
 
@@ -25,7 +31,11 @@ class FileError(Exception):
 
 
 class NoSessionError(FileError):
-    """The file can be read but is no session of an agent, or one without a step; in a folder it is passed over."""
+    """The file can be read but is no session of an agent that is read."""
+
+
+class NoStepsError(NoSessionError):
+    """The file is an agent's, or one that agents keep beside their sessions, and holds no step: nothing is missing."""
 
 
 class SourceError(Exception):
@@ -33,9 +43,9 @@ class SourceError(Exception):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A file to upload; `named` says that it was named itself, so that not being a session is a failure.
+    """A file to upload; `named` says that it was named itself, so that holding no step is a failure.
 
-    `problem` says, in a sentence, why it is not even looked at: it is a folder that cannot be searched.
+    `problem` says, in a sentence, why it is not even looked at: it is a folder that cannot be searched, say.
     """
 
     path: Path
@@ -43,23 +53,27 @@ class Found(msgspec.Struct, frozen=True):
     problem: str | None = None
 
     def checked(self) -> Path:
-        """The path; raises FileError when there is a problem."""
+        """The path; raises FileError when there is a problem, NoStepsError for what is known by its name alone."""
         if self.problem is not None:
             raise FileError(self.problem)
+        if not self.named and is_beside_sessions(self.path.parts):
+            raise NoStepsError("its name is that of a file that is kept beside sessions, and holds none.")
         return self.path
 
 
 def find_files(names: Iterable[str]) -> list[Found]:
-    """The files that `names` mean, each once, in order: a folder stands for all *.jsonl and *.json in and below it.
+    """The files that `names` mean, each once, in order: a folder stands for all that has a session file's name in it.
 
-    A name that exists is taken as it is; one that does not is a glob when it has `*`, `?` or `[` (`**` for any depth).
-    Links to folders are not followed. What has such a name and is no file, and a folder that cannot be searched, is
-    among them, for its failure to be said. Raises SourceError for a name that means nothing, and past FILES_MAX files.
+    So does a zip archive, whose entries are files in it (`archives`). A name that exists is taken as it is; one that
+    does not is a glob when it has `*`, `?` or `[` (`**` for any depth). Links to folders are not followed. What has
+    such a name and is no file, a folder that cannot be searched, and one without any such file, is among them, for its
+    failure to be said. Raises SourceError for a name that means nothing, and past FILES_MAX files.
     """
     found: dict[str, Found] = {}
     for name in names:
         for each in _meant_by(name):
-            known = found.get(key := os.path.realpath(each.path))
+            key = os.path.realpath(each.path) if each.problem is None else str(each.path)
+            known = found.get(key)
             if known is None or (each.named and not known.named):
                 found[key] = each
             if len(found) > FILES_MAX:
@@ -68,8 +82,11 @@ def find_files(names: Iterable[str]) -> list[Found]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """What has the name of a session file in `folder` and below it; folders that cannot be read are passed over."""
-    return (each for each in walk(folder, SUFFIXES) if isinstance(each, Path))
+    """What has the name of a session file in `folder` and below it; folders that cannot be read are passed over.
+
+    Archives are too: they do not grow.
+    """
+    return (each for each in walk(folder, ENTRY_SUFFIXES) if isinstance(each, Path))
 
 
 def _meant_by(name: str) -> Iterator[Found]:
@@ -87,7 +104,7 @@ def _meant_by(name: str) -> Iterator[Found]:
         else:
             yield Found(path, named=True)  # reading it says why not
     else:
-        yield from _in(path) if stat.S_ISDIR(mode) else (Found(path, named=True),)
+        yield from _in(path) if stat.S_ISDIR(mode) else _of(path, named=True)
 
 
 def _matched_by(pattern: Path, name: str) -> Iterator[Found]:
@@ -99,36 +116,68 @@ def _matched_by(pattern: Path, name: str) -> Iterator[Found]:
         elif os.path.isdir(each):  # noqa: PTH112 -- Path.is_dir raises for some
             yield from _in(each)
         else:
-            yield Found(each, named=False)
+            yield from _of(each, named=False)
     if not is_any:
         raise SourceError(f"No file matches '{escaped(name)}'.")
 
 
 def _in(folder: Path) -> Iterator[Found]:
+    is_any = False
     for each in walk(folder, SUFFIXES):
+        is_any = True
         if isinstance(each, Unsearchable):
             yield Found(each.path, named=False, problem=each.problem)
         else:
-            yield Found(each, named=False)
+            yield from _of(each, named=False)
+    if not is_any:
+        yield Found(folder, named=True, problem=f"the folder holds no session file ({_WHAT_IS_LOOKED_FOR}).")
+
+
+def _of(path: Path, *, named: bool) -> Iterator[Found]:
+    """A file, or what an archive holds; whoever reads what is none says why not."""
+    if not named and path.suffix.lower() != archives.SUFFIX:
+        yield Found(path, named=named)
+        return
+    try:
+        entries = archives.entries(path) if archives.is_archive(path) else None
+    except OSError as error:
+        yield Found(path, named=named, problem=str(unreadable(error)))
+        return
+    if entries is None:
+        yield Found(path, named=named)
+        return
+    is_any = False
+    for name in sorted(entries):
+        problem = entries[name].problem
+        if name.lower().endswith(archives.SUFFIX):
+            problem = problem or "it is an archive within an archive, which is not opened."
+        if name.lower().endswith((*ENTRY_SUFFIXES, archives.SUFFIX)) or problem is not None:
+            is_any = True
+            yield Found(Path(f"{path}/{name.lstrip('/')}"), named=False, problem=problem and f"{problem.rstrip('.')}.")
+    if not is_any:
+        yield Found(path, named=True, problem=f"the archive holds no session file ({_WHAT_IS_LOOKED_FOR}).")
 
 
 def reader_of(path: Path, provider: str | None) -> TranscriptReader:
     """Whose session file `path` is: `provider`'s, or that of the agent whose session it looks like when that is None.
 
-    Raises NoSessionError when it is nobody's, FileError when it cannot be read or is too large.
+    Raises NoSessionError when it is nobody's, or another agent's whatever `provider` says, FileError when it cannot be
+    read or is too large.
     """
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
+        if size_of(path) > FILE_BYTES_MAX:
             raise FileError(f"the file is larger than {FILE_BYTES_MAX // 1024**2} MiB.")
-        open_transcript(path).close()  # raises for what cannot be read; `detect` only says that it knows no agent
+        head = read_head(path)
     except OSError as error:
         raise unreadable(error) from error
-    if provider is not None:
+    is_others = other_agent(head) is not None
+    if provider is not None and not is_others:
         return providers.READERS[provider]
-    found = detect(path)
+    found = reader_for(head)
     if found is None:
-        why = describe_unknown(path).rstrip(".")
-        raise NoSessionError(f"no steps to upload: {why[:1].lower()}{why[1:]}; --provider says whose file it is.")
+        why = describe_head(head).rstrip(".")
+        hint = "." if is_others or not head.text.strip() else "; --provider says whose file it is."
+        raise NoSessionError(f"no steps to upload: {why[:1].lower()}{why[1:]}{hint}")
     return found
 
 

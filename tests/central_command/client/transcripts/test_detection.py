@@ -8,6 +8,7 @@ import pytest
 from actors.envelopes.settings import SchemaSettings
 from central_command.client.transcripts.detection import HEAD_BYTES_MAX, describe_unknown, detect, read_head
 from central_command.client.transcripts.providers import READERS
+from central_command.client.transcripts.reader import LINE_BYTES_MAX
 
 FOLDERS = {"claude_code": "claude-code", "codex": "codex", "gemini": "gemini", ".": "claude-code"}
 
@@ -96,6 +97,23 @@ def test_an_agent_is_known_on_damaged_lines(tmp_path: Path) -> None:
         reader = detect(path)
         assert reader is not None
         assert reader.provider == "codex"
+
+
+def test_a_first_line_of_megabytes_does_not_hide_the_agent(tmp_path: Path) -> None:
+    """A pasted screenshot; one that is longer than any line that is read is passed over."""
+    for size in (HEAD_BYTES_MAX + 1, LINE_BYTES_MAX + 1):
+        first = json.dumps({"type": "turn.started", "x": "y" * size})
+        (tmp_path / "s.jsonl").write_text(first + '\n{"type":"turn.started"}\n')
+        reader = detect(tmp_path / "s.jsonl")
+        assert reader is not None
+        assert reader.provider == "codex"
+
+
+@pytest.mark.parametrize("text", ['{"sessionId":"1","workspaceDirectory":"/","history":[]}', '{"v":1,"id":"T-1"}'])
+def test_another_agents_file_of_one_text_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    """By what stands at its beginning."""
+    (tmp_path / "s.json").write_text(text)
+    assert "another agent's: " in describe_unknown(tmp_path / "s.json")
 
 
 def test_no_more_than_the_head_of_a_file_is_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files, folders and globs: what each means, once and in order; and what cannot be read is said in a sentence."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from central_command.client.uploading.sources import (
     FileError,
     Found,
     NoSessionError,
+    NoStepsError,
     SourceError,
     find_files,
 )
@@ -136,6 +138,52 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "big.jsonl").write_text("{}")
     with pytest.raises(FileError, match="larger than"):
         survey(tmp_path / "big.jsonl", None)
+
+
+def test_an_archive_stands_for_what_is_in_it(tree: Path) -> None:
+    """Named or found in a folder; what cannot be read of it is found with its problem."""
+    with zipfile.ZipFile(tree / "deep" / "old.ZIP", "w") as archive:
+        for name in ("x/s.jsonl", "x/t.JSON.gz", "notes.txt", "../up.jsonl", "inner.zip"):
+            archive.writestr(name, "{}")
+    for named in ("deep/old.ZIP", "deep/*.ZIP"):
+        each = find_files([str(tree / named)])
+        assert [str(one.path.relative_to(tree / "deep" / "old.ZIP")) for one in each] == [
+            *("../up.jsonl", "inner.zip", "x/s.jsonl", "x/t.JSON.gz")
+        ]
+        assert [one.problem is None for one in each] == [False, False, True, True]
+    assert len(find_files([str(tree / "deep")])) == 5
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_what_holds_no_session_file_is_said_to(kind: str, tmp_path: Path) -> None:
+    """Once, and it is a failure."""
+    where = tmp_path / "in.zip" if kind == "archive" else tmp_path / "in"
+    if kind == "archive":
+        with zipfile.ZipFile(where, "w") as archive:
+            archive.writestr("readme.txt", "no")
+    else:
+        where.mkdir()
+        (where / "readme.txt").write_text("no")
+    (found,) = find_files([str(where)])
+    with pytest.raises(FileError, match=f"the {kind} holds no session file"):
+        found.checked()
+
+
+def test_what_agents_keep_beside_sessions_is_no_failure_of_a_folder(tree: Path) -> None:
+    """Known by its name; the same named itself is read."""
+    for name in ("sessions-index.json", "agent-1.meta.json", "._a.jsonl"):
+        with pytest.raises(NoStepsError, match="kept beside sessions"):
+            Found(tree / name, named=False).checked()
+        assert Found(tree / name, named=True).checked() == tree / name
+
+
+def test_another_agents_file_is_refused_whatever_is_said_of_it(tmp_path: Path) -> None:
+    """`--provider` does not make it Claude Code's."""
+    path = tmp_path / "s.jsonl"
+    path.write_text('{"type":"system","subtype":"init","qwen_code_version":"1"}\n')
+    for provider in (None, "claude-code"):
+        with pytest.raises(NoSessionError, match=r"Qwen Code wrote it, and what is read is .*gemini\.$"):
+            survey(path, provider)
 
 
 def test_found_is_comparable() -> None:
