@@ -81,7 +81,7 @@ def test_what_stands_on_the_contributors_machine_is_as_the_page_says(written: Wr
     for name in ("contributor_id", "machine_id"):
         assert re.fullmatch(r"[0-9a-f]{32}\n", (written.config / name).read_text())
     with closing(sqlite3.connect(f"file:{written.spool}?mode=ro", uri=True)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         assert connection.execute("PRAGMA auto_vacuum").fetchone() == (1,)
     (session,) = rows_of(written.spool)["sessions"]
     (stored,) = [

@@ -1,6 +1,6 @@
-"""How a session ended, as its own steps show it: the contract's `outcome` and `feedback`, nothing invented.
+"""How a session ended, as its own steps show it: the contract's `outcome`, nothing invented.
 
-What a transcript cannot show (a quality score, a tier, whether it is fit for training) is left out.
+What a transcript cannot show (a quality score, what its user made of it) is left out.
 """
 
 import math
@@ -11,11 +11,9 @@ from typing import Literal
 import msgspec
 
 from central_command.client.contract.changed_files import changed_files, count_files
-from central_command.client.contract.chunking import as_written
 from central_command.client.contract.steps import Step, StepType
 
 Status = Literal["SUCCESS", "CRASH", "KILLED"]
-Signal = Literal["accepted", "iterated", "rejected"]
 Place = Callable[[float], float]
 
 
@@ -39,23 +37,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     coordination_events: int
 
 
-class Feedback(msgspec.Struct, frozen=True, kw_only=True):
-    """The contract's `feedback`, as far as the transcript shows what the user made of the work."""
-
-    signal: Signal
-    timestamp: float
-    context: str
-    target_step: int
-    revision_rounds: int
-    delta_summary: None = None
-
-
 class Ending:
     """How a session ends, of its steps one after the other."""
 
     def __init__(self) -> None:
         self.steps = 0
-        self._tokens = self._interruptions = self._instructions = 0
+        self._tokens = self._interruptions = 0
         self._errors = self._recovered = 0
         self._first_s, self._last_s = math.inf, -math.inf
         self._last: tuple[StepType, str | None] = ("resolution", None)
@@ -72,7 +59,6 @@ class Ending:
         self.steps += 1
         self._tokens += step.token_count
         self._interruptions += step.intent == "interruption"
-        self._instructions += step.type == "instruction" and step.intent is None
         self._first_s, self._last_s = min(self._first_s, step.timestamp), max(self._last_s, step.timestamp)
         self._last = (step.type, step.intent)
         match step.type:
@@ -103,30 +89,6 @@ class Ending:
             errors_encountered=self._errors,
             errors_recovered=self._recovered,
             coordination_events=self._coordinations,
-        )
-
-    def feedback(self, *, place: Place = float) -> Feedback | None:
-        """What the user made of the steps (at least one); None when they end in an error or in mid-action.
-
-        Nobody said anything about those.
-        """
-        is_interrupted = self._last[1] == "interruption"
-        if self._status() != "SUCCESS" and not is_interrupted:
-            return None
-        rounds = max(0, self._instructions - 1)
-        signal: Signal
-        if is_interrupted:
-            signal, seen = "rejected", "the user interrupted the agent and said no more"
-        elif rounds:
-            signal, seen = "iterated", f"the user gave {rounds} more instruction(s) after the first"
-        else:
-            signal, seen = "accepted", "the session ended without another instruction"
-        return Feedback(
-            signal=signal,
-            timestamp=as_written(place(self._last_s)),
-            context=f"derived from the transcript: {seen}",
-            target_step=self.steps,
-            revision_rounds=rounds,
         )
 
     def _status(self) -> Status:

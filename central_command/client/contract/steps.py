@@ -38,6 +38,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     every four characters. `call_id` joins an action with the observation or error that answered it. `source` says
     where a text came from when its type alone does not (`thinking`, `user`, `agent`, `program`, `command`, `queue`,
     `notification`, `attachment`, `hook`, `api`), `intent` is `interruption` where the user stopped the agent.
+    `timestamp_adjusted` says that the agent's file held a wrong time, and that this one was put between those of the
+    steps around it.
     """
 
     step: int
@@ -52,6 +54,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_error: bool | None = None
     truncated: bool | None = None
     original_token_count: int | None = None
+    timestamp_adjusted: bool | None = None
     token_count: int
 
 

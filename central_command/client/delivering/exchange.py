@@ -42,6 +42,8 @@ from central_command.client.spool.spool import Spool
 
 T = TypeVar("T")
 NOT_CLOSED = "The session was not closed"
+_CLOSE_MEMBERS = frozenset({"closed", "already_closed", "points", "steps"})
+_CLOSE_ANSWER_CHARS_MAX = 8_192
 _ASKS_FOR_PATIENCE = frozenset({429, 503, 507})
 """Statuses that say nothing against a request's size."""
 
@@ -195,7 +197,10 @@ class SessionDelivery:
             points, steps = _number(answer.members.get("points")), _number(answer.members.get("steps"))
             await self._offload(
                 lambda: self._spool.closed(
-                    session.session_id, points=points, steps=None if steps is None else int(steps)
+                    session.session_id,
+                    points=points,
+                    steps=None if steps is None else int(steps),
+                    answer=_other_members(answer),
                 )
             )
             return Done(session.problem)
@@ -218,6 +223,13 @@ def _later(answer: Answer | Undelivered, *, is_opening: bool = False) -> Later |
 
 def _is_accepted(answer: Answer) -> bool:
     return answer.status == httpx.codes.OK and answer.members.get("accepted") is True
+
+
+def _other_members(answer: Answer) -> str | None:
+    """What else the answer to a close says, as JSON; None when that is nothing, or more than is kept."""
+    others = {name: value for name, value in answer.members.items() if name not in _CLOSE_MEMBERS}
+    text = encode_json(others).decode()
+    return text if others and len(text) <= _CLOSE_ANSWER_CHARS_MAX else None
 
 
 def _number(value: object) -> float | None:

@@ -63,6 +63,7 @@ def stored_session(row: sqlite3.Row) -> StoredSession:
         steps_accepted=row["steps_accepted"],
         points=row["points"],
         credited_steps=row["credited_steps"],
+        close_answer=row["close_answer"],
         problem=row["problem"],
         source=row["source"],
         source_state=row["source_state"],

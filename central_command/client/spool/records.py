@@ -11,7 +11,7 @@ from central_command.client.contract.signing import Draft
 from persistence.files.regular import check_file
 
 _BUSY_TIMEOUT_S = 30.0
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE sessions (
     session_id TEXT PRIMARY KEY,
@@ -39,7 +39,8 @@ CREATE TABLE sessions (
     source_state BLOB NOT NULL DEFAULT x'',
     moved_to TEXT,
     moves INTEGER NOT NULL DEFAULT 0,
-    created_s REAL NOT NULL
+    created_s REAL NOT NULL,
+    close_answer TEXT
 ) STRICT;
 CREATE INDEX sessions_by_source ON sessions (source) WHERE source IS NOT NULL;
 CREATE INDEX sessions_by_state ON sessions (state, created_s);
@@ -66,6 +67,10 @@ CREATE TABLE kept_steps (
 CREATE INDEX kept_steps_by_session ON kept_steps (session_id, n, length(text));
 CREATE TABLE dropped (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
+
+
+_CHANGES = {1: "ALTER TABLE sessions ADD COLUMN close_answer TEXT"}
+"""What makes a spool of this version one of the next."""
 
 
 class SpoolError(Exception):
@@ -121,7 +126,7 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
 
     `source` is what it was read from, in the words of whoever put it there (a transcript's path and its own session
     id, say), `source_state` how far, in its own format; both are opaque here. `points` and `credited_steps` are what
-    the server's answer to the close said.
+    the server's answer to the close said, `close_answer` its other members, a JSON object.
     """
 
     session_id: str
@@ -139,6 +144,7 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     steps_accepted: int
     points: float | None
     credited_steps: int | None
+    close_answer: str | None
     problem: str | None
     source: str | None
     source_state: bytes
@@ -217,6 +223,9 @@ def connect(path: Path) -> sqlite3.Connection:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        for before in range(version or _SCHEMA_VERSION, _SCHEMA_VERSION):
+            connection.execute(_CHANGES[before])
+            connection.execute(f"PRAGMA user_version = {before + 1}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection is not None:

@@ -123,6 +123,18 @@ class Spool:
         """All sessions of one source, oldest first, whoever owns them."""
         return self._select("source = ?", source)
 
+    def sources_of(self, family: str) -> set[str]:
+        """The sources whose names begin with `family` and a colon."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT source FROM sessions WHERE source >= ? AND source < ?", (f"{family}:", f"{family};")
+            )
+            return {source for (source,) in rows}
+
+    def sessions_with_source(self, url: str) -> list[StoredSession]:
+        """All sessions for `url` that have a source, oldest first."""
+        return self._select("source IS NOT NULL AND url = ?", url)
+
     def claim_orphans(self, url: str, *, with_source: bool = False) -> list[StoredSession]:
         """Take over all sessions for `url` that are not done and whose owner is gone, oldest first.
 
@@ -166,11 +178,14 @@ class Spool:
                 (current_row(connection, session_id)["session_id"],),
             )
 
-    def closed(self, session_id: str, *, points: float | None = None, steps: int | None = None) -> None:
-        """Note that the server has closed it and what it credited. Its envelopes are forgotten, and its own key; the
-        shared secret stays for late feedback.
+    def closed(
+        self, session_id: str, *, points: float | None = None, steps: int | None = None, answer: str | None = None
+    ) -> None:
+        """Note that the server has closed it, what it credited and what else its `answer` says.
+
+        Its envelopes are forgotten, and its own key; the shared secret stays for late feedback.
         """
-        self._finish(session_id, SessionState.CLOSED, points, steps, None)
+        self._finish(session_id, SessionState.CLOSED, points, steps, None, answer)
 
     def fail(self, session_id: str, problem: str) -> None:
         """Give up what still waits, for a reason that no retry can mend. Keys and envelopes are forgotten."""
@@ -427,15 +442,21 @@ class Spool:
             )
 
     def _finish(
-        self, session_id: str, state: SessionState, points: float | None, steps: int | None, problem: str | None
+        self,
+        session_id: str,
+        state: SessionState,
+        points: float | None,
+        steps: int | None,
+        problem: str | None,
+        answer: str | None = None,
     ) -> None:
         with self._transaction() as connection:
             session_row(connection, session_id)
             connection.execute(
-                "UPDATE sessions SET state = ?, points = ?, credited_steps = ?, problem = coalesce(?, problem),"
-                " private_key = NULL, owner = NULL, shared_secret = CASE WHEN ? THEN shared_secret END"
-                " WHERE session_id = ?",
-                (state, points, steps, problem, state is SessionState.CLOSED, session_id),
+                "UPDATE sessions SET state = ?, points = ?, credited_steps = ?, close_answer = ?,"
+                " problem = coalesce(?, problem), private_key = NULL, owner = NULL,"
+                " shared_secret = CASE WHEN ? THEN shared_secret END WHERE session_id = ?",
+                (state, points, steps, answer, problem, state is SessionState.CLOSED, session_id),
             )
             connection.execute("DELETE FROM envelopes WHERE session_id = ?", (session_id,))
             connection.execute("DELETE FROM kept_steps WHERE session_id = ?", (session_id,))

@@ -1,17 +1,16 @@
 """What is said of a transcript and how its steps become envelopes, as published clients write them. Pure."""
 
 import uuid
-from collections.abc import Mapping
 
 import msgspec
 
 from actors.envelopes.settings import SchemaSettings
-from central_command.client.contract.chunking import Chunk
-from central_command.client.contract.outcome import Ending, Place
+from central_command.client.contract.chunking import Chunk, as_written
+from central_command.client.contract.outcome import Ending
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import Unsigned
-from central_command.client.uploading.history import SourceState
+from central_command.client.uploading.history import SUBAGENT, SourceState
 from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
@@ -31,17 +30,17 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str
 
 
-def work_for(survey: Survey, *, model: str) -> Work:
-    """What is said of a file; `model` in place of the one that the file names, when it is not empty."""
+def work_for(survey: Survey, source: str, *, model: str) -> Work:
+    """What is said of a file of `source`; `model` in place of the one that the file names, when it is not empty."""
     transcript = survey.transcript
     chosen = escaped(model or transcript.model)[: SchemaSettings().model_engine_chars_max]
     key = transcript.session_key[:_SESSION_KEY_CHARS_SHOWN]
     return Work(
-        source=survey.source,
+        source=source,
         path=kept_path(survey.path.resolve()),
         provider=transcript.provider,
         model=chosen,
-        agent_role="subagent" if transcript.is_subagent else "agent",
+        agent_role=SUBAGENT if transcript.is_subagent else "agent",
         agent_id=printable(f"{transcript.provider}-{key}"),
     )
 
@@ -54,29 +53,28 @@ class Author:
         self.state = state
         self._client_version = client_version
 
-    def chunk(self, number: int, chunk: Chunk) -> Draft:
-        """The CHUNK with `chunk_sequence` `number`."""
+    def chunk(self, number: int, chunk: Chunk, placing: Placing) -> Draft:
+        """The CHUNK with `chunk_sequence` `number`, whose times are moved as `placing` says."""
         head = self._head() | {"chunk_sequence": number, "contributor_id": self.state.contributor_id}
-        return draft_envelope(head, {"metadata": self._metadata()}, trajectory_log=chunk.trajectory_log)
+        return draft_envelope(head, {"metadata": self._metadata(placing)}, trajectory_log=chunk.trajectory_log)
 
-    def end(self, ending: Ending, chunks: int, place: Place) -> list[Unsigned]:
-        """What ends a session with steps (at least one): SESSION_CLOSE, and USER_FEEDBACK if they show any."""
-        metadata = self._metadata() | {"domain_tags": None, "session_embedding": None}
-        members = {"metadata": metadata, "outcome": ending.outcome(chunks=chunks, place=place)}
-        found = [self._last("SESSION_CLOSE", members)]
-        if (feedback := ending.feedback(place=place)) is not None:
-            found.append(self._last("USER_FEEDBACK", {"feedback": feedback}))
-        return found
-
-    def _last(self, kind: str, members: Mapping[str, object]) -> Unsigned:
+    def end(self, ending: Ending, chunks: int, placing: Placing) -> list[Unsigned]:
+        """What ends a session with steps (at least one): SESSION_CLOSE. No feedback: that is what somebody gave."""
+        metadata = self._metadata(placing) | {"domain_tags": None, "session_embedding": None}
+        members = {"metadata": metadata, "outcome": ending.outcome(chunks=chunks, place=placing.place)}
         tail: dict[str, object] = msgspec.to_builtins(members)
-        return Unsigned(kind=kind, draft=draft_envelope(self._head() | {"type": kind}, tail))
+        draft = draft_envelope(self._head() | {"type": "SESSION_CLOSE"}, tail)
+        return [Unsigned(kind="SESSION_CLOSE", draft=draft)]
 
     def _head(self) -> dict[str, object]:
         return {"envelope_id": f"env_{uuid.uuid4()}", "session_id": self._session_id}
 
-    def _metadata(self) -> dict[str, object]:
-        """What a transcript cannot show is null or the neutral value."""
+    def _metadata(self, placing: Placing) -> dict[str, object]:
+        """What a transcript cannot show is null or the neutral value.
+
+        `time_shift_s` is there when times are moved: a step was really taken at its time less that. Where distances
+        shrink, too (`time_scale` of the real), that holds of the session's last step, and others lie further back.
+        """
         metadata: dict[str, object] = {
             **self.state.metadata,
             "task_complexity": "medium",
@@ -85,7 +83,13 @@ class Author:
             "groove_version": self._client_version,
             "leaf_context": None,
         }
-        return metadata if self.state.continues is None else metadata | {"continues_session": self.state.continues}
+        if placing.moves and placing.from_s != 0:  # a file without times has its steps at 0
+            metadata["time_shift_s"] = as_written(placing.shift_s)
+        if placing.factor != 1:
+            metadata["time_scale"] = placing.factor
+        if self.state.continues is not None:
+            metadata["continues_session"] = self.state.continues
+        return metadata
 
 
 def first_state(work: Work, *, contributor_id: str, placing: Placing) -> SourceState:

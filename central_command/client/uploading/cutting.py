@@ -3,6 +3,7 @@
 `upload` and `watch` feed the spool with these chunks, and a dry run counts them.
 """
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -15,9 +16,11 @@ from central_command.client.contract.signing import Draft
 from central_command.client.contract.steps import Step
 from central_command.client.spool.records import StoredSession
 from central_command.client.uploading.authoring import Author
-from central_command.client.uploading.history import digest, taken, taken_by
+from central_command.client.uploading.history import marks_of
+from central_command.client.uploading.recognition import DIGEST_BYTES, digest, record
+from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
-from central_command.client.uploading.timing import Placing, is_taken, placing_for
+from central_command.client.uploading.timing import Placing, is_taken, placing_for, timeline_of
 
 _BYTES_PER_TOKEN = 4
 
@@ -28,7 +31,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     draft: Draft
     steps: int
     log_bytes: int
-    digests: bytes
+    records: bytes
     placing: Placing
 
 
@@ -48,13 +51,16 @@ class Cutting:
     ) -> None:
         self._survey = survey
         self._steps = survey.steps()
-        self._times_left = survey.times_left(taken(before))
         self._now_s = now_s
-        self._elsewhere = taken(each for each in before if each is not unfinished)
-        self._here: Counter[bytes] = Counter() if unfinished is None else taken_by(unfinished)
+        self._timeline = timeline_of(survey.times, now_s=now_s())
+        self._marks = marks_of(survey, before)
+        self._here = next((at for at, each in enumerate(before, start=1) if each is unfinished), None)
+        """The mark of what the unfinished session took."""
+        timed = zip(self._timeline.times, self._marks, strict=True)
+        self._times_left = array("d", (at for at, mark in timed if not mark))
         self._read = self._cut = 0
         self._ahead: deque[tuple[Step, bytes | None]] = deque()
-        """Steps that are left, with their digests, and those of this session that stand between them, with None."""
+        """Steps that are left, with their records, and those of this session that stand between them, with None."""
         self._ahead_bytes = 0
         self._ending = Ending()
         self.types: Counter[str] = Counter()
@@ -66,16 +72,30 @@ class Cutting:
             step = next(self._steps, None)
             if step is None:
                 break
+            mark = self._marks[self._read]
+            key, placed = self._known(step)
             self._read += 1
-            key = digest(step)
-            if self._here[key] > 0:
-                self._here[key] -= 1
-                self._look_ahead(step, None)
-            elif self._elsewhere[key] > 0:
-                self._elsewhere[key] -= 1
-            else:
-                self._look_ahead(step, key)
+            if not mark:
+                self._look_ahead(placed, key)
+            elif mark == self._here:
+                self._look_ahead(placed, None)
         return bool(self._ahead)
+
+    def _known(self, step: Step) -> tuple[bytes, Step]:
+        """The record of the next step that is read, and the step with its time as the timeline has it."""
+        place = self._read
+        key = digest(step)
+        if key != self._survey.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]:
+            raise FileError("the file was written anew while it was read; run it again.")
+        kept = record(key, step.timestamp)
+        if place not in self._timeline.adjusted:
+            return kept, step
+        return kept, msgspec.structs.replace(step, timestamp=self._timeline.times[place], timestamp_adjusted=True)
+
+    @property
+    def adjusted(self) -> int:
+        """How many of the file's steps have a wrong time that is put between its neighbours."""
+        return len(self._timeline.adjusted)
 
     def placing(self) -> Placing:
         """How all that is left must be moved so that the server takes it now."""
@@ -94,10 +114,10 @@ class Cutting:
             if not has_room(chunks, size, chunk):
                 return
             yield Piece(
-                draft=author.chunk(chunks, chunk),
+                draft=author.chunk(chunks, chunk, placing),
                 steps=chunk.steps,
                 log_bytes=len(chunk.trajectory_log),
-                digests=b"".join(self._take() for _ in range(chunk.steps)),
+                records=b"".join(self._take() for _ in range(chunk.steps)),
                 placing=placing,
             )
             number, chunks, size = number + chunk.steps, chunks + 1, size + len(chunk.trajectory_log)
@@ -110,14 +130,11 @@ class Cutting:
                 self._ending.take(step)
                 self._ahead_bytes -= step.token_count * _BYTES_PER_TOKEN
         self._ahead = deque(each for each in self._ahead if each[1] is not None)
-        if self._here.total():
-            behind, self._here = self._here, Counter()
-            self._elsewhere.update(behind)
-            for step in islice(self._survey.steps(), self._read, None):
-                key = digest(step)
-                if behind[key] > 0:
-                    behind[key] -= 1
-                    self._ending.take(step)
+        here, self._here = self._here, None
+        if here is not None and here in self._marks[self._read :]:
+            for place, step in enumerate(islice(self._survey.steps(), self._read, None), start=self._read):
+                if self._marks[place] == here:
+                    self._ending.take(msgspec.structs.replace(step, timestamp=self._timeline.times[place]))
         ending, self._ending = self._ending, Ending()
         return ending
 

@@ -298,7 +298,7 @@ class Feed:
         after = msgspec.structs.replace(
             state,
             placing=pieces[-1].placing,
-            taken=state.taken + b"".join(piece.digests for piece in pieces),
+            records=state.records + b"".join(piece.records for piece in pieces),
             bytes_sent=state.bytes_sent + sum(piece.log_bytes for piece in pieces),
         )
         envelopes = [Unsigned(kind="CHUNK", draft=piece.draft, steps=piece.steps) for piece in pieces]
@@ -317,7 +317,7 @@ class Feed:
                 return
             state = state_of(session)
             author = Author(session_id, state, session.opening.client_version)
-            self._spool.put_many(session_id, author.end(ending, session.chunks, state.placing.place), ends=True)
+            self._spool.put_many(session_id, author.end(ending, session.chunks, state.placing), ends=True)
 
         await self._keep(end)
 

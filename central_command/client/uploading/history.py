@@ -1,41 +1,45 @@
 """What was sent before of which transcript, as the spool knows it: so a step is sent once, however often one tries.
 
 A *source* is one session of an agent, wherever its file lies. Each of the sessions that came from it carries, in its
-`source_state`, a digest of every step that it took. A digest joins the spool in the very transaction that signs the
-envelope with the step, so "taken" and "signed" can never differ. What is still to be sent is what the file holds more
-often than the digests do. That survives a file that grows, moves, or is written anew with other line breaks; a file of
-which the beginning has changed sends only what is new.
+`source_state`, a record of every step that it took (`recognition`). A record joins the spool in the very transaction
+that signs the envelope with the step, so "taken" and "signed" can never differ. What is still to be sent is what the
+file holds more often than the records do. That survives a file that grows, moves, is compressed, is written anew with
+other line breaks, or begins anew, and readers that change.
 
-Eight bytes of digest a step are kept for good: 4 kB for a session of 500 steps.
+A source's name is its *family* (the agent, and its own id of the session) and, of the step that was sent first, a
+digest. A file finds its source among those of its family by what it holds; the digest only tells them apart.
 """
 
 import fcntl
 import hashlib
 import os
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from central_command.client.contract.chunking import encode_step
-from central_command.client.contract.steps import Step
 from central_command.client.spool.records import SessionState, SpoolError, StoredSession
 from central_command.client.spool.spool import Spool
+from central_command.client.uploading.names import kept_path
+from central_command.client.uploading.recognition import DIGEST_BYTES, RECORD_BYTES, Sent, likeness, marked
+from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
 
-DIGEST_BYTES = 8
 _LOCK_OFFSET_BITS = 62
 ENDED_BY_SERVER = "the server had already closed the session"
 """Kept as the problem of a session whose last chunks came too late: their steps go into a further session."""
+SUBAGENT = "subagent"
+"""The `agent_role` of a sub-agent's session."""
 SENT_ANEW = "given up, because its file was sent anew"
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     """What a session of the spool knows of its source: written with each envelope, read when it is taken up again.
 
-    `taken` are the digests of the steps in all of its chunks, in order; `bytes_sent` counts their JSON text.
+    `taken` are the digests that earlier versions noted of its first steps, `records` what is noted of those after them,
+    in order of its chunks; `bytes_sent` counts their JSON text.
     """
 
     path: str
@@ -44,6 +48,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     continues: str | None = None
     placing: Placing = Placing()
     taken: bytes = b""
+    records: bytes = b""
     bytes_sent: int = 0
 
     def encode(self) -> bytes:
@@ -62,28 +67,33 @@ def state_of(session: StoredSession) -> SourceState:
         raise SpoolError(f"What was noted of session {session.session_id} cannot be read: {error}.") from error
 
 
-def digest(step: Step) -> bytes:
-    """What one step is recognised by: all of it but its number, and but the tool that a result is matched to later."""
-    tool = step.tool if step.type == "action" else None
-    text = encode_step(msgspec.structs.replace(step, step=0, tool=tool))
-    return hashlib.blake2b(text, digest_size=DIGEST_BYTES).digest()
+def sent_of(session: StoredSession) -> Sent:
+    """What is noted of a session's steps."""
+    state = state_of(session)
+    is_subagent = state.metadata.get("agent_role") == SUBAGENT
+    return Sent(path=state.path, is_subagent=is_subagent, records=state.records, old_digests=state.taken)
 
 
-def counted(text: bytes) -> Counter[bytes]:
-    """How often each digest occurs in `text`."""
-    return Counter(text[at : at + DIGEST_BYTES] for at in range(0, len(text), DIGEST_BYTES))
+def marks_of(survey: Survey, sessions: Sequence[StoredSession]) -> "array[int]":
+    """For each step of a file 0 when none of `sessions` took it, else the place of the one that did, from 1.
+
+    Raises FileError.
+    """
+    return marked(survey.known_by, [sent_of(each) for each in sessions])
 
 
 def without_undelivered(source_state: bytes, chunks: Sequence[tuple[int, bool]]) -> bytes:
     """The state of a session that ends early: of its chunks (so many steps, and whether the server has them)."""
     state = _DECODER.decode(source_state)
-    kept, at = [], 0
+    old = len(state.taken) // DIGEST_BYTES
+    taken, records, at = b"", b"", 0
     for steps, is_delivered in chunks:
-        end = at + steps * DIGEST_BYTES
+        end = at + steps
         if is_delivered:
-            kept.append(state.taken[at:end])
+            taken += state.taken[at * DIGEST_BYTES : end * DIGEST_BYTES]
+            records += state.records[max(0, at - old) * RECORD_BYTES : max(0, end - old) * RECORD_BYTES]
         at = end
-    return msgspec.structs.replace(state, taken=b"".join(kept)).encode()
+    return msgspec.structs.replace(state, taken=taken, records=records).encode()
 
 
 class History:
@@ -93,6 +103,7 @@ class History:
         self.spool = spool
         self.url = url
         self._claimed: set[str] = set()
+        self._by_path: dict[str, set[str]] | None = None
         try:
             self._locks = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -103,10 +114,10 @@ class History:
         os.close(self._locks)
 
     @contextmanager
-    def claimed(self, source: str) -> Iterator[bool]:
-        """Hold `source` alone: False when something else, here or in another process, holds it already."""
-        offset = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") >> (64 - _LOCK_OFFSET_BITS)
-        if source in self._claimed:
+    def claimed(self, family: str) -> Iterator[bool]:
+        """Hold a family's sources alone: False when something else, here or in another process, holds them already."""
+        offset = int.from_bytes(hashlib.sha256(family.encode()).digest()[:8], "big") >> (64 - _LOCK_OFFSET_BITS)
+        if family in self._claimed:
             yield False
             return
         try:
@@ -114,11 +125,11 @@ class History:
         except OSError:
             yield False
             return
-        self._claimed.add(source)
+        self._claimed.add(family)
         try:
             yield True
         finally:
-            self._claimed.discard(source)
+            self._claimed.discard(family)
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, offset)
 
     def sessions(self, source: str) -> list[StoredSession]:
@@ -126,23 +137,56 @@ class History:
         every = self.spool.sessions_of(source)
         return [session for session in every if session.url == self.url and session.problem != SENT_ANEW]
 
+    def source_of(self, survey: Survey) -> str:
+        """The source of a file: the one that it was sent as before, else a new one, which is not in the spool yet.
+
+        The caller holds the claim on its family. Raises FileError.
+        """
+        path = kept_path(survey.path.resolve())
+        names = {each for each in self.spool.sources_of(survey.family) if family_of(each) == survey.family}
+        has_id = bool(survey.transcript.session_key)
+        if known := self._likeliest(survey, path, names, has_same_id=has_id):
+            return known
+        if known := self._likeliest(survey, path, self._sources_at(path, survey) - names, has_same_id=False):
+            return known
+        fresh = f"{survey.family}:{survey.digests[:DIGEST_BYTES].hex()}"
+        if fresh in names:  # another session that begins with the same words
+            fresh = f"{survey.family}:{hashlib.sha256(survey.digests + path.encode()).digest()[:DIGEST_BYTES].hex()}"
+        return fresh
+
+    def _likeliest(self, survey: Survey, path: str, names: set[str], *, has_same_id: bool) -> str | None:
+        found = {
+            name: likeness(
+                path,
+                is_subagent=survey.transcript.is_subagent,
+                steps=survey.known_by,
+                sent=[sent_of(each) for each in self.sessions(name)],
+                has_same_id=has_same_id,
+            )
+            for name in sorted(names)
+        }
+        best = max(found, key=lambda name: found[name], default=None)
+        return best if best is not None and found[best] else None
+
+    def _sources_at(self, path: str, survey: Survey) -> set[str]:
+        """Sources whose file lay at `path`: a later version may call the same session by another id."""
+        if self._by_path is None:
+            self._by_path = {}
+            for session in self.spool.sessions_with_source(self.url):
+                if session.source is not None:
+                    self._by_path.setdefault(state_of(session).path, set()).add(session.source)
+        found = self._by_path.get(path, set())
+        return {each for each in found if each.startswith(f"{survey.transcript.provider}:")}
+
     def send_anew(self, source: str) -> None:
         """Forget what was sent: all steps count as new. The server keeps what it has."""
         for session in self.sessions(source):
             self.spool.fail(session.session_id, SENT_ANEW)
 
 
-def taken_by(session: StoredSession) -> Counter[bytes]:
-    """The steps that a session took."""
-    return counted(state_of(session).taken)
-
-
-def taken(sessions: Iterable[StoredSession]) -> Counter[bytes]:
-    """The steps that all of `sessions` took."""
-    every: Counter[bytes] = Counter()
-    for session in sessions:
-        every.update(taken_by(session))
-    return every
+def family_of(source: str) -> str:
+    """The family of a source: the agent, and its own id of the session."""
+    return source.rpartition(":")[0]
 
 
 def failure_of(sessions: Iterable[StoredSession]) -> str | None:

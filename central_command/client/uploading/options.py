@@ -39,9 +39,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     resume: bool = True
 
 
-def work_of(survey: Survey, options: Options) -> Work:
-    """What is said of a file; raises FileError when nobody names its model."""
-    work = work_for(survey, model=options.model or "")
+def work_of(survey: Survey, source: str, options: Options) -> Work:
+    """What is said of a file of `source`; raises FileError when nobody names its model."""
+    work = work_for(survey, source, model=options.model or "")
     if not work.model:
         raise FileError("the file names no model; say which one it was with --model NAME.")
     return work

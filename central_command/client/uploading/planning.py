@@ -5,6 +5,7 @@ What is already in the spool is read from a copy of it, so that not even a lock 
 
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,12 +13,14 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.contract.signing import Draft
-from central_command.client.spool.records import SessionState, SpoolError, StoredSession, check_spool
+from central_command.client.spool.records import Opening, SessionState, SpoolError, StoredSession, check_spool
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting
 from central_command.client.uploading.history import History, is_unfinished, state_of
+from central_command.client.uploading.recognition import RECORD_BYTES
 from central_command.client.uploading.survey import Survey
+from central_command.client.uploading.timing import Placing
 
 _NO_HASH = "0" * 64
 _NO_SECRET = bytes(32)
@@ -33,15 +36,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     envelopes: int
     bytes: int
     continues: bool
+    placing: Placing | None = None
+    """How the first session's times would be moved; None when no step is left, or the file holds no times."""
+    adjusted: int = 0
+    """Steps of the file whose times are wrong and would be put between their neighbours."""
+    sent_before: int = 0
+    """Steps of the file that were sent before."""
+    is_further: bool = False
+    """Whether a session of the file has ended already."""
 
 
-def plan(history: History | None, work: Work, survey: Survey, *, now_s: float) -> Plan:
-    """What `Feeder.feed(..., close=True)` would send; `history` is of a copied spool, None when there is none."""
-    before = history.sessions(work.source) if history is not None else []
+def plan(history: History, work: Work, survey: Survey, *, now_s: float) -> Plan:
+    """What `Feeder.feed(..., close=True)` would send; `history` is of a copied spool, where it counts as sent then."""
+    before = history.sessions(work.source)
+    placing: Placing | None = None
     open_one = next((session for session in before if is_unfinished(session)), None)
     bodies = _Bodies(Cutting(survey, before, open_one, now_s=lambda: now_s))
     sessions = 0
-    if history is not None and open_one is not None:
+    if open_one is not None:
         sessions += 1
         bodies.add_waiting(history.spool, open_one)
         if open_one.state is SessionState.RECORDING:
@@ -49,15 +61,42 @@ def plan(history: History | None, work: Work, survey: Survey, *, now_s: float) -
             bodies.add_session(author, steps=open_one.steps, chunks=open_one.chunks)
     while bodies.cutting.fill():
         sessions += 1
+        placing = placing or bodies.cutting.placing()
         state = first_state(work, contributor_id="0" * 32, placing=bodies.cutting.placing())
         bodies.add_session(Author(_NO_ID, state, _VERSION), steps=0, chunks=0)
+    if bodies.records:
+        _note(history, work, bytes(bodies.records), placing or Placing())
     return Plan(
         sessions=sessions,
         steps=dict(bodies.cutting.types),
         envelopes=bodies.envelopes,
         bytes=bodies.bytes,
         continues=open_one is not None,
+        placing=placing if survey.transcript.started_s is not None else None,
+        adjusted=bodies.cutting.adjusted,
+        sent_before=len(survey.times) - len(bodies.records) // RECORD_BYTES,
+        is_further=any(not is_unfinished(session) for session in before),
     )
+
+
+def _note(history: History, work: Work, records: bytes, placing: Placing) -> None:
+    """Put a session of these steps into the copied spool: a copy of the file would find it there."""
+    state = first_state(work, contributor_id="0" * 32, placing=placing)
+    opening = Opening(
+        provider=work.provider,
+        model=work.model,
+        machine_fingerprint=_NO_HASH,
+        app_version_hash=_NO_HASH,
+        client_version=_VERSION,
+    )
+    session = history.spool.add_session(
+        f"sess_{uuid.uuid4()}",
+        url=history.url,
+        opening=opening,
+        source=work.source,
+        source_state=msgspec.structs.replace(state, records=records).encode(),
+    )
+    history.spool.closed(session.session_id)
 
 
 class _Bodies:
@@ -66,6 +105,8 @@ class _Bodies:
     def __init__(self, cutting: Cutting) -> None:
         self.cutting = cutting
         self.envelopes = self.bytes = 0
+        self.records = bytearray()
+        """Of the steps that would be sent."""
 
     def add_waiting(self, spool: Spool, session: StoredSession) -> None:
         """Count what was signed before and not delivered."""
@@ -78,10 +119,11 @@ class _Bodies:
         placing = author.state.placing
         for piece in self.cutting.pieces(author, steps=steps, chunks=chunks):
             self._add(piece.draft, chunks)
+            self.records += piece.records
             chunks, placing = chunks + 1, piece.placing
         ending = self.cutting.end()
         if ending.steps:
-            for each in author.end(ending, chunks, placing.place):
+            for each in author.end(ending, chunks, placing):
                 self._add(each.draft, chunks)
 
     def _add(self, draft: Draft, sequence: int) -> None:
@@ -90,21 +132,19 @@ class _Bodies:
 
 
 @contextmanager
-def copied_history(path: Path, *, url: str) -> Iterator[History | None]:
-    """What the spool at `path` knows of uploads, in a copy that is deleted again; None when there is no spool."""
+def copied_history(path: Path, *, url: str, resume: bool) -> Iterator[History]:
+    """What the spool at `path` knows of uploads, in a copy that is deleted again; nothing without `resume`."""
     check_spool(path)
-    if not path.exists():
-        yield None
-        return
     with tempfile.TemporaryDirectory(prefix="central-command-") as folder:
         copy = Path(folder) / "spool.db"
-        try:
-            with (
-                closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source,
-                closing(sqlite3.connect(copy)) as target,
-            ):
-                source.backup(target)
-        except sqlite3.Error as error:
-            raise SpoolError(f"The spool {path} cannot be read: {error}.") from error
+        if resume and path.exists():
+            try:
+                with (
+                    closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source,
+                    closing(sqlite3.connect(copy)) as target,
+                ):
+                    source.backup(target)
+            except sqlite3.Error as error:
+                raise SpoolError(f"The spool {path} cannot be read: {error}.") from error
         with Spool(copy) as spool, closing(History(spool, Path(folder) / "uploads.lock", url=url)) as history:
             yield history

@@ -1,6 +1,8 @@
 """What an upload says in the end: some lines for each file, and a table of all sessions."""
 
-from collections.abc import Iterable, Sequence
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,9 +11,19 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from actors.trajectories.settings import ScoringSettings
+from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX
 from central_command.client.delivering.posting import printable
 from central_command.client.spool.records import SessionState, StoredSession
+from central_command.client.transcripts.json_values import count_of, text_of
 from central_command.client.transcripts.reader import Transcript
+from central_command.client.uploading.duration import (
+    OPENS_PER_H,
+    OPENS_PER_H_REGISTERED,
+    REQUESTS_PER_MINUTE,
+    duration_s,
+    in_words,
+)
 from central_command.client.uploading.history import ENDED_BY_SERVER, failure_of, state_of
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
@@ -26,6 +38,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one file: what was said of it, the sessions it has on the server, and a problem, one sentence.
 
     `already_there` says that nothing was left to send; `unreachable` that the server could not be had any more.
+    `nothing_in_it` says why there is nothing to send of a file of a folder, which is no failure.
     """
 
     path: Path
@@ -33,6 +46,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[StoredSession, ...] = ()
     earlier: frozenset[str] = frozenset()
     problem: str | None = None
+    nothing_in_it: str | None = None
     already_there: bool = False
     unreachable: bool = False
 
@@ -55,15 +69,37 @@ def describe(transcript: Transcript, model: str) -> list[str]:
     return lines
 
 
-def describe_shift(placing: Placing) -> str:
-    """By how much the times of a session are moved, and what of it is kept."""
+def describe_model(model: str) -> Iterator[str]:
+    """That a model has no factor, where the server's settings are the usual ones."""
+    if model not in ScoringSettings().model_tiers:
+        yield f"the model {printable(model)} has no factor: its steps count 1 point each"
+
+
+def describe_adjusted(count: int) -> Iterator[str]:
+    """That some times are wrong, and what is done with them."""
+    if count:
+        yield f"{count} step(s) have a wrong time, which is put between those of their neighbours, and marked"
+
+
+def describe_rest(*, sent_before: int, left: int, is_further: bool) -> Iterator[str]:
+    """What of a file's steps is left to send."""
+    if sent_before:
+        yield f"{sent_before} of its steps were sent before"
+    if is_further and left:
+        yield "its session on the server has ended: the new steps become a further session"
+
+
+def describe_shift(placing: Placing) -> Iterator[str]:
+    """By how much the times of a session are moved, if at all, and what of it is kept."""
+    if not placing.moves:
+        return
     seconds = placing.to_s - placing.from_s
     moved = timedelta(seconds=round(abs(seconds)))
     direction = "forward" if seconds >= 0 else "back"
     kept = "distances between steps are kept"
     if placing.factor < 1:
         kept = f"the session spans more than the server takes, so its distances are {placing.factor:.1%} of the real"
-    return f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
+    yield f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
 
 
 def lines_of(report: FileReport) -> Iterable[str]:
@@ -71,26 +107,43 @@ def lines_of(report: FileReport) -> Iterable[str]:
     yield f"{shown_path(report.path)}:"
     for note in report.notes:
         yield f"  {note}"
+    if report.nothing_in_it is not None:
+        yield f"  nothing to send: {report.nothing_in_it}"
     for session in report.sessions:
-        if session.session_id in report.earlier:
-            continue
-        yield (
-            f"  accepted: {session.envelopes_accepted} of {session.envelopes} envelopes, "
-            f"{session.steps_accepted} of {session.steps} steps"
-        )
-        if session.points is not None:
-            steps = "" if session.credited_steps is None else f" for {session.credited_steps} steps"
-            yield f"  credited: {session.points:,.10g} points{steps}"
-        elif session.state is SessionState.CLOSED and session.problem is None:
-            yield "  credited: the server did not say"
-        if session.problem == ENDED_BY_SERVER:
-            yield f"  {ENDED_BY_SERVER}: what came after it is a further session"
+        if session.session_id not in report.earlier:
+            yield from (f"  {line}" for line in _lines_of_session(session))
     if report.already_there:
         yield "  already uploaded completely: skipped (--no-resume sends it anew)"
     if report.problem is not None:
         yield f"  not delivered: {report.problem}"
         if failure_of(report.sessions):
             yield "  trying again will not help; --no-resume sends the file anew"
+
+
+def _lines_of_session(session: StoredSession) -> Iterator[str]:
+    yield (
+        f"accepted: {session.envelopes_accepted} of {session.envelopes} envelopes, "
+        f"{session.steps_accepted} of {session.steps} steps"
+    )
+    if session.points is not None:
+        steps = "" if session.credited_steps is None else f" for {session.credited_steps} steps"
+        yield f"credited: {session.points:,.10g} points{steps}"
+    elif session.state is SessionState.CLOSED and session.problem is None:
+        yield "credited: the server did not say"
+    yield from _said_at_close(session)
+    if session.problem == ENDED_BY_SERVER:
+        yield f"{ENDED_BY_SERVER}: what came after it is a further session"
+
+
+def _said_at_close(session: StoredSession) -> Iterator[str]:
+    """What else the server said of a credit."""
+    answer = json.loads(session.close_answer or "{}")
+    if copied := count_of(answer.get("copied_steps")):
+        whose = printable(text_of(answer.get("copied_from"))) or "an earlier session"
+        which = f"all {copied} steps are" if copied == session.credited_steps else f"{copied} step(s) are"
+        yield f"{which} a copy of what the server has of {whose}: they earn nothing"
+    if "model_tier" in answer and answer["model_tier"] is None:
+        yield f"the server has no factor for the model {printable(session.opening.model)}: it counts 1"
 
 
 def table_of(reports: Sequence[FileReport]) -> Table:
@@ -102,6 +155,8 @@ def table_of(reports: Sequence[FileReport]) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("", overflow="fold")
     for report in reports:
+        if report.nothing_in_it is not None:
+            continue
         name = Text(escaped(report.path.name))
         for session in report.sessions:
             table.add_row(
@@ -126,6 +181,28 @@ def _result(report: FileReport, session: StoredSession) -> str:
     else:
         word = "not delivered"
     return f"{word}, continues the one before" if continued else word
+
+
+def lines_of_plan(path: Path, notes: Sequence[str], plan: Plan) -> Iterable[str]:
+    """What is said of a file that would be sent."""
+    yield f"{shown_path(path)}:"
+    left = sum(plan.steps.values())
+    rest = describe_rest(sent_before=plan.sent_before, left=left, is_further=plan.is_further) if left else ()
+    for note in (*notes, *describe_adjusted(plan.adjusted), *rest, *describe_shift(plan.placing or Placing())):
+        yield f"  {note}"
+
+
+def describe_duration(plans: Sequence[Plan]) -> str:
+    """How long sending all of it would take."""
+    opened = sum(each.sessions - each.continues for each in plans)
+    batches = sum(math.ceil(each.envelopes / BATCH_ENVELOPES_MAX) for each in plans)
+    takes = in_words(duration_s(sessions=opened, batches=batches))
+    limits = f"{OPENS_PER_H} new sessions an hour, {REQUESTS_PER_MINUTE} requests a minute"
+    text = f"Under the limits that a server has by default ({limits}), sending takes {takes} at least"
+    if opened > OPENS_PER_H:
+        faster = in_words(duration_s(sessions=opened, batches=batches, opens_per_h=OPENS_PER_H_REGISTERED))
+        text += f"; {faster} for a contributor with a registered key ({OPENS_PER_H_REGISTERED:,} an hour)"
+    return f"{text}."
 
 
 def plans_table(plans: Sequence[tuple[Path, Plan]]) -> Table:

@@ -5,7 +5,6 @@ memory. Sixteen bytes a step are kept: what it is recognised by, and its time.
 """
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,9 +14,9 @@ import msgspec
 from central_command.client.contract.steps import Step
 from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.reader import Reading, Transcript, TranscriptReader
-from central_command.client.uploading.history import DIGEST_BYTES, digest
 from central_command.client.uploading.names import kept_key, kept_path
-from central_command.client.uploading.sources import NoSessionError, reader_of, unreadable
+from central_command.client.uploading.recognition import DIGEST_BYTES, Steps, digest, old_digest, plain_path
+from central_command.client.uploading.sources import NoStepsError, reader_of, unreadable
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,29 +29,22 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     times: "array[float]"
 
     @property
-    def source(self) -> str:
-        """The key under which the spool knows the session: the same for a copy or a moved file.
+    def family(self) -> str:
+        """What the spool's names for the session begin with: the agent, and its own id of it, or the path without one.
 
-        Made of the agent's own id of the session, or of the path when there is none, and of the first step.
+        Sub-agents share their parent's id, and a fork may.
         """
-        whose = kept_key(self.transcript.session_key) or kept_path(self.path.resolve())
-        return f"{self.transcript.provider}:{whose}:{self.digests[:DIGEST_BYTES].hex()}"
+        whose = kept_key(self.transcript.session_key) or plain_path(kept_path(self.path.resolve()))
+        return f"{self.transcript.provider}:{whose}"
+
+    @property
+    def known_by(self) -> Steps:
+        """What the steps are recognised by."""
+        return Steps(self.digests, self.times, self._old_digests)
 
     def first(self, count: int) -> "Survey":
         """The same of the first `count` steps alone."""
         return msgspec.structs.replace(self, digests=self.digests[: count * DIGEST_BYTES], times=self.times[:count])
-
-    def times_left(self, taken: Counter[bytes]) -> "array[float]":
-        """The times of the steps that are not among `taken`, in order; what occurs twice must have been taken twice."""
-        left = Counter(taken)
-        times = array("d")
-        for place, time_s in enumerate(self.times):
-            key = self.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]
-            if left[key] > 0:
-                left[key] -= 1
-            else:
-                times.append(time_s)
-        return times
 
     def steps(self) -> Iterator[Step]:
         """Read the steps again. Raises FileError."""
@@ -62,11 +54,14 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         except OSError as error:
             raise unreadable(error) from error
 
+    def _old_digests(self) -> bytes:
+        return b"".join(old_digest(step) for step in self.steps())
+
 
 def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] = lambda _bytes: None) -> Survey:
     """Read the session in `path`, written by `provider`, or by whom it looks like; `on_read` hears how far it is.
 
-    Raises NoSessionError when it holds no step of a session, FileError when it cannot be read or is too large.
+    Raises NoSessionError when it is no session, or holds no step, FileError when it cannot be read or is too large.
     """
     reader = reader_of(path, provider)
     digests = bytearray()
@@ -77,7 +72,7 @@ def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] =
             for step in reading:
                 digests += digest(step)
                 times.append(step.timestamp)
-                on_read(file.tell())
+                on_read(file.consumed)
     except OSError as error:
         raise unreadable(error) from error
     transcript = reading.transcript
@@ -87,5 +82,5 @@ def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] =
             if transcript.unreadable_lines
             else ""
         )
-        raise NoSessionError(f"the file holds no steps of a {transcript.provider} session{lines}.")
+        raise NoStepsError(f"the file holds no steps of a {transcript.provider} session{lines}.")
     return Survey(path=path, reader=reader, transcript=transcript, digests=bytes(digests), times=times)

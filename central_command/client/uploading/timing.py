@@ -2,9 +2,16 @@
 
 Distances between steps are kept. Only a session that itself spans more than the server's window is compressed, all of
 it by one factor, and no more than is needed. What was done is said, never silent.
+
+One wrong time among right ones (a clock that jumped, the zero of another program) would bend all of them: such
+*outliers* are put between their neighbours first, and marked.
 """
 
 import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -13,6 +20,18 @@ from actors.envelopes.settings import SchemaSettings
 WINDOW_S = SchemaSettings().timestamp_age_s_max
 MARGIN_S = 6 * 3_600.0
 """Kept free of the window, for an upload that has to wait and for clocks that differ."""
+EARLIEST_S = 1_577_836_800.0
+"""2020-01-01: no agent whose sessions are read is older."""
+AHEAD_S = 86_400.0
+"""How far ahead of now a time may be: clocks and time zones differ."""
+OUT_OF_ORDER_S = 3_600.0
+"""Steps of parallel work stand out of order by less; what is out of it by more is wrong, if few are."""
+_OUT_OF_ORDER_SHARE = 0.2
+FAR_S = WINDOW_S - MARGIN_S
+"""A first or a last step that stands alone, further than this from all others, counts as wrong, too.
+
+No session may span more when it is sent: the distances of all others would shrink for this one's.
+"""
 
 
 class Placing(msgspec.Struct, frozen=True, array_like=True):
@@ -26,6 +45,11 @@ class Placing(msgspec.Struct, frozen=True, array_like=True):
     def moves(self) -> bool:
         """Whether any time is moved."""
         return self.from_s != self.to_s or self.factor != 1.0
+
+    @property
+    def shift_s(self) -> float:
+        """By how many seconds the last step is moved, to whole milliseconds: all are, unless distances shrink."""
+        return round(self.to_s - self.from_s, 3)
 
     def place(self, seconds: float) -> float:
         """A step's time as it is sent, in seconds; unmoved times stay as they are.
@@ -49,3 +73,91 @@ def placing_for(first_s: float, last_s: float, *, now_s: float) -> Placing:
 def is_taken(first_s: float, last_s: float, *, now_s: float) -> bool:
     """Whether the server takes steps between these times at `now_s`, and for `MARGIN_S` longer."""
     return first_s >= now_s - (WINDOW_S - MARGIN_S) and last_s <= now_s
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """The times of steps in order, in seconds, with the places of those that were wrong and are adjusted."""
+
+    times: "array[float]"
+    adjusted: frozenset[int]
+
+
+def timeline_of(times: Sequence[float], *, now_s: float) -> Timeline:
+    """Put outliers between their neighbours. Times that are all alike wrong (a clock that was never set) stay.
+
+    An outlier is a time before `EARLIEST_S` or more than `AHEAD_S` ahead of now, if any is not; and, where few are, one
+    that is out of order by more than `OUT_OF_ORDER_S`, or stands alone at an end, `FAR_S` from all others.
+    """
+    if not len(times) or (_is_plain(times) and times[0] >= EARLIEST_S and times[-1] <= now_s + AHEAD_S):
+        return Timeline(array("d", times), frozenset())
+    possible = [place for place, at in enumerate(times) if EARLIEST_S <= at <= now_s + AHEAD_S]
+    if not possible:
+        possible = list(range(len(times)))
+    in_order = set(possible) - _out_of_order([(place, times[place]) for place in possible])
+    kept = in_order - _far_ends(sorted(in_order), times)
+    if len(kept) == len(times):
+        return Timeline(array("d", times), frozenset())
+    adjusted = array("d", times)
+    places = sorted(kept)
+    for before, after in zip([-1, *places], [*places, len(times)], strict=True):
+        first_s = times[before] if before >= 0 else times[after]
+        last_s = times[after] if after < len(times) else times[before]
+        for place in range(before + 1, after):
+            share = (place - before) / (after - before)
+            adjusted[place] = round(first_s + (last_s - first_s) * share, 3)
+    return Timeline(adjusted, frozenset(range(len(times))) - kept)
+
+
+def _is_plain(times: Sequence[float]) -> bool:
+    """Whether times never go back, and no end is far from the rest: so it is nearly always."""
+    is_in_order = all(before <= after for before, after in pairwise(times))
+    return is_in_order and not _far_ends(range(len(times)), times)
+
+
+def _far_ends(places: Sequence[int], times: Sequence[float]) -> set[int]:
+    """The first and the last of `places`, where it alone is far from all others, of which there are two at least."""
+    if len(places) < 3:
+        return set()
+    first, second, *_, last_but_one, last = (times[place] for place in (*places[:2], *places[-2:]))
+    found = set()
+    if abs(second - first) > FAR_S and abs(last - second) <= FAR_S:
+        found.add(places[0])
+    elif abs(last - last_but_one) > FAR_S and abs(last_but_one - first) <= FAR_S:
+        found.add(places[-1])
+    return found
+
+
+def _out_of_order(timed: Sequence[tuple[int, float]]) -> set[int]:
+    """The places of few times that are far before, or behind, what stands around them."""
+    in_order = _longest_in_order([at for _, at in timed])
+    allowed = max(1, int(len(timed) * _OUT_OF_ORDER_SHARE))
+    if len(timed) < 3 or len(timed) - len(in_order) == 0:
+        return set()
+    found = set()
+    for index, (place, at) in enumerate(timed):
+        here = bisect_right(in_order, index)
+        if here and in_order[here - 1] == index:
+            continue
+        before_s = timed[in_order[here - 1]][1] if here else -math.inf
+        after_s = timed[in_order[here]][1] if here < len(in_order) else math.inf
+        if at < before_s - OUT_OF_ORDER_S or at > after_s + OUT_OF_ORDER_S:
+            found.add(place)
+    return found if len(found) <= allowed else set()
+
+
+def _longest_in_order(times: Sequence[float]) -> list[int]:
+    """The places of a longest part of `times` that never goes back."""
+    tails: list[float] = []
+    ends: list[int] = []
+    before: list[int] = []
+    for place, at in enumerate(times):
+        length = bisect_right(tails, at)
+        before.append(ends[length - 1] if length else -1)
+        tails[length : length + 1] = [at]
+        ends[length : length + 1] = [place]
+    found: list[int] = []
+    place = ends[-1] if ends else -1
+    while place >= 0:
+        found.append(place)
+        place = before[place]
+    return found[::-1]

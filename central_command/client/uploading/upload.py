@@ -1,11 +1,13 @@
 """The `upload` command: session files in, accepted envelopes and credited points out."""
 
+import math
 import os
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import click
 import httpx
@@ -15,12 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from central_command.client.contract.identity import Identity
+from central_command.client.delivering.deliverer import Waiting
 from central_command.client.spool.records import SpoolError, spool_path
+from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
-from central_command.client.uploading.authoring import Work
 from central_command.client.uploading.budget import ByteBudget
+from central_command.client.uploading.duration import OPENS_PER_H, duration_s, in_words
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
-from central_command.client.uploading.history import History, failure_of, is_unfinished, taken
+from central_command.client.uploading.history import History, failure_of, is_unfinished, marks_of
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
@@ -32,30 +36,39 @@ from central_command.client.uploading.options import (
     server_options,
     work_of,
 )
-from central_command.client.uploading.planning import copied_history, plan
+from central_command.client.uploading.planning import Plan, copied_history, plan
 from central_command.client.uploading.progress import Display, FileBar
 from central_command.client.uploading.report import (
     FileReport,
     describe,
+    describe_adjusted,
+    describe_duration,
+    describe_model,
+    describe_rest,
     describe_shift,
     lines_of,
+    lines_of_plan,
     plans_table,
     table_of,
 )
 from central_command.client.uploading.sources import (
     FileError,
     Found,
-    NoSessionError,
+    NoStepsError,
     SourceError,
     find_files,
     unreadable,
 )
 from central_command.client.uploading.survey import Survey, survey
-from central_command.client.uploading.timing import placing_for
+from central_command.client.uploading.timing import placing_for, timeline_of
 
 AT_ONCE_MAX = 32
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
+_LONG_WAIT_S = 30.0
+_TOLD_EVERY_S = 600.0
+"""How often it is said how long all will take."""
 _WIDTH_ELSEWHERE = 200
 """Columns of a table that is not printed on a terminal, so that its lines stay whole."""
 
@@ -74,7 +87,6 @@ class Uploader:
         surroundings: Surroundings | None = None,
     ) -> None:
         self.reports: list[FileReport] = []
-        self.passed_over = 0
         self.untried = 0
         self._history = history
         self._options = options
@@ -84,6 +96,9 @@ class Uploader:
         self._feeder = Feeder(client, history, identity, at_once=options.at_once, surroundings=surroundings)
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._is_unreachable = False
+        self._files_left = 0
+        self._told_at = -math.inf
+        self._sent_anew: set[str] = set()
         self._one_at_a_time: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
     @property
@@ -91,12 +106,18 @@ class Uploader:
         """How many files were not delivered whole, those that were not tried included."""
         return self.untried + sum(1 for report in self.reports if report.problem is not None)
 
+    @property
+    def is_any_session(self) -> bool:
+        """Whether any file held one."""
+        return any(report.sessions for report in self.reports)
+
     async def upload(self, files: Sequence[Found]) -> int:
         """Upload `files`; gives how many were not delivered whole. A server out of reach ends it early.
 
         It may be cancelled at any point and called again, also in another process: what was sent stays sent.
         """
         left = iter(files)
+        self._files_left = len(files)
         with Display(self._console, files=len(files)) as display:
             async with self._feeder.delivering(), trio.open_nursery() as nursery:
                 for _ in range(min(self._options.at_once, len(files))):
@@ -109,53 +130,60 @@ class Uploader:
                 self.untried += 1
                 continue
             report = await self._upload_file(found, display)
+            self._files_left -= 1
             display.file_done()
-            if report is None:
-                self.passed_over += 1
-                continue
             self.reports.append(report)
             if report.unreachable:
                 self._is_unreachable = True
             display.say(lines_of(report))
 
-    async def _upload_file(self, found: Found, display: Display) -> FileReport | None:
-        """The report; None for a file of a folder that is no session."""
+    async def _upload_file(self, found: Found, display: Display) -> FileReport:
+        """The report of one file."""
         path = found.path
         try:
-            size = found.checked().stat().st_size
+            size = size_of(found.checked())
             async with self._budget.hold(size):
                 with display.file(path.name, size=size) as bar:
                     known = await self._threads.read(partial(survey, path, self._options.provider, on_read=bar.read))
-                    work = work_of(known, self._options)
                     # A copy of a file that is being sent waits, and finds everything there.
-                    async with self._one_at_a_time[work.source]:
-                        return await self._upload_work(work, known, bar)
-        except NoSessionError as error:
-            return FileReport(path=path, problem=str(error)) if found.named else None
+                    async with self._one_at_a_time[known.family]:
+                        return await self._upload_session(known, bar, display)
+        except NoStepsError as error:
+            if found.named:
+                return FileReport(path=path, problem=str(error))
+            return FileReport(path=path, nothing_in_it=str(error))
         except (FileError, SpoolError) as error:
             return FileReport(path=path, problem=str(error))
         except OSError as error:
             return FileReport(path=path, problem=str(unreadable(error)))
 
-    async def _upload_work(self, work: Work, known: Survey, bar: FileBar) -> FileReport:
-        path, notes = known.path, describe(known.transcript, work.model)
-        with self._history.claimed(work.source) as is_claimed:
+    async def _upload_session(self, known: Survey, bar: FileBar, display: Display) -> FileReport:
+        path = known.path
+        with self._history.claimed(known.family) as is_claimed:
             if not is_claimed:
-                problem = "another program is sending this session."
-                return FileReport(path=path, notes=tuple(notes), problem=problem)
-            if not self._options.resume:
+                return FileReport(path=path, problem="another program is sending this session.")
+            work = work_of(known, await self._threads.read(partial(self._history.source_of, known)), self._options)
+            notes = describe(known.transcript, work.model)
+            if not self._options.resume and work.source not in self._sent_anew:
+                self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
                 self._history.send_anew(work.source)
             sessions = tuple(self._history.sessions(work.source))
             earlier = frozenset(each.session_id for each in sessions if not is_unfinished(each))
-            left = known.times_left(taken(sessions))
+            timeline = timeline_of(known.times, now_s=self._now_s())
+            marks = await self._threads.read(partial(marks_of, known, sessions))
+            left = [at for at, mark in zip(timeline.times, marks, strict=True) if not mark]
             report = FileReport(path=path, sessions=sessions, earlier=earlier)
             if not left and len(earlier) == len(sessions) and failure_of(sessions) is None:
                 return msgspec.structs.replace(report, notes=tuple(notes), already_there=True)
-            notes += self._describe_rest(known, left, is_further=bool(earlier))
+            notes += describe_adjusted(len(timeline.adjusted))
+            notes += describe_rest(sent_before=len(known.times) - len(left), left=len(left), is_further=bool(earlier))
+            if left and known.transcript.started_s is not None:
+                notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
             failure = None
             try:
-                await self._feeder.feed(work, known, close=True, on_steps=bar.advance, on_wait=bar.waiting)
+                on_wait = partial(self._say_waiting, bar, display)
+                await self._feeder.feed(work, known, close=True, on_steps=bar.advance, on_wait=on_wait)
             except NotSentError as error:
                 failure = error
             return msgspec.structs.replace(
@@ -166,15 +194,15 @@ class Uploader:
                 unreachable=failure is not None and failure.unreachable,
             )
 
-    def _describe_rest(self, known: Survey, left: Sequence[float], *, is_further: bool) -> Iterator[str]:
-        if len(left) < len(known.times):
-            yield f"{len(known.times) - len(left)} of its steps were sent before"
-        if is_further and left:
-            yield "its session on the server has ended: the new steps become a further session"
-        if left and known.transcript.started_s is not None:
-            placing = placing_for(min(left), max(left), now_s=self._now_s())
-            if placing.moves:
-                yield describe_shift(placing)
+    def _say_waiting(self, bar: FileBar, display: Display, waiting: Waiting) -> None:
+        """Show a wait; of a long one, say now and then how long all that is left will take."""
+        bar.waiting(waiting)
+        if waiting.seconds < _LONG_WAIT_S or self._now_s() - self._told_at < _TOLD_EVERY_S:
+            return
+        self._told_at = self._now_s()
+        takes = in_words(waiting.seconds + duration_s(sessions=self._files_left, opened=OPENS_PER_H - 1))
+        usual = f"where a server takes {OPENS_PER_H} new sessions an hour, as by default"
+        display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
 async def _run(files: Sequence[Found], history: History, identity: Identity, options: Options) -> int:
@@ -188,16 +216,17 @@ async def _run(files: Sequence[Found], history: History, identity: Identity, opt
         was_interrupted = await interruptible(upload)
     if uploader.untried:
         click.echo(f"{uploader.untried} more file(s) were not tried, because the server cannot be reached.")
-    if uploader.passed_over:
-        click.echo(f"{uploader.passed_over} file(s) in the folders are no sessions, or hold no step: passed over.")
-    if uploader.reports:
+    if any(report.nothing_in_it is None for report in uploader.reports):
         print_table(table_of(uploader.reports))
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
     if uploader.failed:
-        count = len(files) - uploader.passed_over
+        count = sum(report.nothing_in_it is None for report in uploader.reports) + uploader.untried
         click.echo(f"Error: {uploader.failed} of {count} file(s) were not delivered whole.", err=True)
+        return EXIT_FAILED
+    if not uploader.is_any_session:
+        click.echo(NOTHING_FOUND, err=True)
         return EXIT_FAILED
     return 0
 
@@ -210,27 +239,32 @@ def print_table(table: Table) -> None:
 
 def _dry_run(files: Sequence[Found], options: Options) -> int:
     """Print what would be sent; returns the exit status."""
-    plans = []
-    failed = passed_over = 0
-    with copied_history(spool_path(os.environ), url=options.url) as history:
+    plans: list[tuple[Path, Plan]] = []
+    failed = 0
+    with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
         for found in files:
             try:
                 surveyed = survey(found.checked(), options.provider)
-                work = work_of(surveyed, options)
+                work = work_of(surveyed, history.source_of(surveyed), options)
+                planned = plan(history, work, surveyed, now_s=time.time())
             except FileError as error:
-                if isinstance(error, NoSessionError) and not found.named:
-                    passed_over += 1
-                else:
-                    failed += 1
-                    click.echo(f"{shown_path(found.path)}: {error}", err=True)
+                is_empty = isinstance(error, NoStepsError) and not found.named
+                failed += not is_empty
+                say = "nothing to send" if is_empty else "not to be delivered"
+                click.echo(f"{shown_path(found.path)}:\n  {say}: {error}", err=not is_empty)
                 continue
-            known = history if options.resume else None
-            plans.append((found.path, plan(known, work, surveyed, now_s=time.time())))
-    print_table(plans_table(plans))
-    if passed_over:
-        click.echo(f"{passed_over} file(s) in the folders are no sessions, or hold no step: passed over.")
+            notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
+            for line in lines_of_plan(found.path, notes, planned):
+                click.echo(line)
+            plans.append((found.path, planned))
+    if plans:
+        print_table(plans_table(plans))
+        if any(planned.envelopes for _, planned in plans):
+            click.echo(describe_duration([planned for _, planned in plans]))
+    elif not failed:
+        click.echo(NOTHING_FOUND, err=True)
     click.echo("Nothing was sent.")
-    return EXIT_FAILED if failed else 0
+    return EXIT_FAILED if failed or not plans else 0
 
 
 @click.command(name="upload")
@@ -264,10 +298,10 @@ def upload_command(
 ) -> None:
     """Upload coding agents' session files and get credit for them.
 
-    A PATH is a file, a folder (all *.jsonl and *.json in and below it) or a glob in quotes. The files are what the
-    agent itself wrote while it worked: Claude Code keeps its own under ~/.claude/projects, one a session. Each is sent
-    as one signed session: what you asked, what the agent thought, did and saw. Everything in those texts is sent as it
-    is, so look for secrets first.
+    A PATH is a file, a folder (all *.jsonl and *.json in and below it, also compressed as .gz or .zst), a .zip of one,
+    or a glob in quotes. The files are what the agent itself wrote while it worked: Claude Code keeps its own under
+    ~/.claude/projects, one a session. Each is sent as one signed session: what you asked, what the agent thought, did
+    and saw. Everything in those texts is sent as it is, so look for secrets first.
 
     It may be interrupted at any point and run again: nothing is sent twice, and what is there is skipped. When a file
     has grown since its session was closed, its new steps become a further session. The server takes nothing older than
@@ -278,7 +312,7 @@ def upload_command(
       central-command upload ~/.claude/projects/my-project --dry-run
       central-command upload ~/.claude/projects/my-project/*.jsonl
 
-    Exit status: 0 everything was delivered, 1 something was not, 130 interrupted.
+    Exit status: 0 everything was delivered, 1 something was not (also a file that is no session), 130 interrupted.
     """
     options = Options(
         url=url,
@@ -296,7 +330,7 @@ def upload_command(
         with opened_history(url) as history:
             status = trio.run(_run, files, history, identity, options)
     except SourceError as error:
-        raise click.BadParameter(str(error), param_hint="PATH") from error
+        raise click.ClickException(str(error)) from error
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
     sys.exit(status)

@@ -30,10 +30,11 @@ from central_command.client.uploading.feeding import Feeder, NotSentError, Surro
 from central_command.client.uploading.history import (
     History,
     failure_of,
+    family_of,
     has_undelivered,
     is_unfinished,
+    marks_of,
     state_of,
-    taken,
 )
 from central_command.client.uploading.names import path_of, shown_path
 from central_command.client.uploading.options import (
@@ -46,7 +47,7 @@ from central_command.client.uploading.options import (
     server_options,
     work_of,
 )
-from central_command.client.uploading.sources import FILES_MAX, FileError, NoSessionError, files_below
+from central_command.client.uploading.sources import FILES_MAX, FileError, NoStepsError, files_below
 from central_command.client.uploading.survey import Survey, survey
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
@@ -148,7 +149,7 @@ class Watcher:
                 took_s = trio.current_time() - started
                 followed.next_reading = trio.current_time() + took_s * _READING_SHARE
                 await self._send_due(path, followed, known, is_quiet=is_quiet)
-            except NoSessionError:
+            except NoStepsError:
                 followed.is_open = not is_quiet
             except NotSentError as error:
                 self._complain(path, followed, str(error))
@@ -165,18 +166,18 @@ class Watcher:
         settled = known if is_quiet else known.first(known.transcript.settled_steps)
         if not settled.times:
             return
-        work = work_of(settled, self._options)
-        with self._history.claimed(work.source) as is_claimed:
+        with self._history.claimed(settled.family) as is_claimed:
             if not is_claimed:
                 return
+            work = work_of(settled, self._history.source_of(settled), self._options)
             before = self._history.sessions(work.source)
             if problem := failure_of(before):
                 raise NotSentError(problem, final=True)
-            left = settled.times_left(taken(before))
+            left = marks_of(settled, before).count(0)
             now = trio.current_time()
             if left and followed.waiting_since is None:
                 followed.waiting_since, followed.is_open = now, True
-            is_full = len(left) >= CHUNK_STEPS_MAX
+            is_full = left >= CHUNK_STEPS_MAX
             has_waited = followed.waiting_since is not None and now - followed.waiting_since >= self._times.chunk_s
             if not (is_quiet or any(map(has_undelivered, before)) or (left and (is_full or has_waited))):
                 return
@@ -210,7 +211,7 @@ class Watcher:
             self._unfinished.pop(path, None)
         if work is None:
             return
-        with self._history.claimed(work.source) as is_claimed:
+        with self._history.claimed(family_of(work.source)) as is_claimed:
             try:
                 before = self._history.sessions(work.source)
                 if is_claimed and any(map(is_unfinished, before)):

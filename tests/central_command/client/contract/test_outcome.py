@@ -1,12 +1,10 @@
-"""Outcomes and feedback: counts of the steps, nothing invented."""
+"""Outcomes: counts of the steps, nothing invented."""
 
 from typing import Any
 
-import msgspec
 import pytest
 
-from central_command.client.contract.chunking import encode_json
-from central_command.client.contract.outcome import Ending, Feedback, Outcome
+from central_command.client.contract.outcome import Ending, Outcome
 from central_command.client.contract.steps import Step, StepType
 
 
@@ -28,10 +26,6 @@ def outcome_of(made: tuple[Step, ...], *, chunks: int) -> Outcome:
     return ending_of(made).outcome(chunks=chunks)
 
 
-def feedback_of(made: tuple[Step, ...]) -> Feedback | None:
-    return ending_of(made).feedback()
-
-
 ASK = ("instruction", {"source": "user"})
 STOP = ("instruction", {"source": "user", "intent": "interruption"})
 EDIT = ("action", {"tool": "Edit", "arguments": {"file_path": "a.py"}, "call_id": "1"})
@@ -48,14 +42,6 @@ def test_counts_are_those_of_the_steps() -> None:
     assert (outcome.files_modified, outcome.user_interventions, outcome.duration_seconds) == (1, 1, 80)
 
 
-def test_feedback_has_its_time_as_javascript_writes_it() -> None:
-    """A whole number of seconds without a fraction: the signed text is what the parsed body would be written as."""
-    asked = steps(ASK, SAID)
-    broken = (*asked[:-1], msgspec.structs.replace(asked[-1], timestamp=20.25))
-    texts = [encode_json(msgspec.to_builtins(feedback_of(each))) for each in (asked, broken)]
-    assert [b'"timestamp":20,' in texts[0], b'"timestamp":20.25,' in texts[1]] == [True, True]
-
-
 def test_a_file_whose_edit_failed_was_not_modified() -> None:
     """Only an edit with a good result counts."""
     refused = ("error", {"tool": "Edit", "call_id": "1"})
@@ -70,21 +56,3 @@ def test_a_file_whose_edit_failed_was_not_modified() -> None:
 def test_the_status_is_how_the_steps_end(last: tuple[StepType, dict[str, Any]], status: str) -> None:
     """Interrupted or left in mid-action, ended in an error, or neither."""
     assert outcome_of(steps(ASK, SAID, last), chunks=1).status == status
-
-
-@pytest.mark.parametrize(
-    ("made", "signal", "rounds"),
-    [((ASK, SAID), "accepted", 0), ((ASK, SAID, ASK, SAID, ASK, SAID), "iterated", 2), ((ASK, STOP), "rejected", 0)],
-)
-def test_feedback_is_what_the_user_did(made: tuple[Any, ...], signal: str, rounds: int) -> None:
-    """It says that it was derived, and of which step."""
-    feedback = feedback_of(steps(*made))
-    assert feedback is not None
-    assert (feedback.signal, feedback.revision_rounds, feedback.target_step) == (signal, rounds, len(made))
-    assert feedback.context.startswith("derived from the transcript")
-
-
-@pytest.mark.parametrize("last", [FAILED, EDIT])
-def test_a_session_that_broke_off_shows_no_feedback(last: tuple[StepType, dict[str, Any]]) -> None:
-    """Nobody said anything about it."""
-    assert feedback_of(steps(ASK, last)) is None

@@ -23,7 +23,8 @@ from central_command.client.transcripts.claude_code import ClaudeCodeReader
 from central_command.client.transcripts.reader import Steps, Transcript, Usage
 from central_command.client.uploading.authoring import Work
 from central_command.client.uploading.feeding import Feeder, FeedSettings, NotSentError, Surroundings, Threads
-from central_command.client.uploading.history import History, digest
+from central_command.client.uploading.history import History
+from central_command.client.uploading.recognition import digest
 from central_command.client.uploading.survey import Survey
 from tests.central_command.client.inline import inline
 
@@ -161,11 +162,11 @@ async def passing(_request: httpx.Request) -> None:
 
 
 async def test_a_session_goes_out_in_the_contracts_order(feeding: Feeding) -> None:
-    """Open, chunks of at most 200 steps, SESSION_CLOSE, USER_FEEDBACK, close; members in the published order."""
+    """Open, chunks of at most 200 steps, SESSION_CLOSE, close; members in the published order; no feedback."""
     session = await feeding.run(steps_of(450))
-    assert feeding.paths == [OPEN_PATH, *[INGEST_PATH] * 5, CLOSE_PATH]
+    assert feeding.paths == [OPEN_PATH, *[INGEST_PATH] * 4, CLOSE_PATH]
     envelopes = feeding.server.envelopes
-    chunks, (close, feedback) = envelopes[:3], envelopes[3:]
+    chunks, (close,) = envelopes[:3], envelopes[3:]
     assert [len(chunk["trajectory_log"]) for chunk in chunks] == [200, 200, 50]
     assert [chunk["chunk_sequence"] for chunk in chunks] == [0, 1, 2]
     assert [step["step"] for chunk in chunks for step in chunk["trajectory_log"]] == list(range(1, 451))
@@ -173,19 +174,18 @@ async def test_a_session_goes_out_in_the_contracts_order(feeding: Feeding) -> No
         *("envelope_id", "session_id", "chunk_sequence", "contributor_id", "attestation", "metadata", "trajectory_log")
     ]
     assert list(close) == ["envelope_id", "session_id", "type", "attestation", "metadata", "outcome"]
-    assert list(feedback) == ["envelope_id", "session_id", "type", "attestation", "feedback"]
-    assert (close["type"], feedback["type"]) == ("SESSION_CLOSE", "USER_FEEDBACK")
+    assert close["type"] == "SESSION_CLOSE"
     assert (close["outcome"]["status"], close["outcome"]["total_steps"]) == ("SUCCESS", 450)
-    assert [envelope["attestation"]["sequence"] for envelope in envelopes] == [0, 1, 2, 3, 4]
+    assert [envelope["attestation"]["sequence"] for envelope in envelopes] == [0, 1, 2, 3]
     assert {envelope["session_id"] for envelope in envelopes} == {session.session_id}
-    assert (session.envelopes, session.envelopes_accepted, session.steps, session.steps_accepted) == (5, 5, 450, 450)
+    assert (session.envelopes, session.envelopes_accepted, session.steps, session.steps_accepted) == (4, 4, 450, 450)
     assert (session.state, session.problem) == (SessionState.CLOSED, None)
     assert (session.points, session.credited_steps) == (12.5, 3)
     assert sum(feeding.steps_heard) == 450
 
 
-async def test_no_feedback_is_made_up_for_a_session_that_broke_off(feeding: Feeding) -> None:
-    """It closes as a crash, and that is all."""
+async def test_a_session_that_broke_off_closes_as_a_crash(feeding: Feeding) -> None:
+    """And that is all."""
     session = await feeding.run(steps_of(2, last="error"))
     assert [envelope.get("type") for envelope in feeding.server.envelopes] == [None, "SESSION_CLOSE"]
     assert feeding.server.envelopes[1]["outcome"]["status"] == "CRASH"
@@ -271,9 +271,8 @@ async def test_a_backlog_goes_in_batches_and_the_end_after_all_chunks(batched: F
     assert (paths[0], paths[-1]) == (OPEN_PATH, CLOSE_PATH)
     assert set(paths[1:-1]) <= {BATCH_PATH, INGEST_PATH}
     assert len(paths) <= 6
-    assert [each.get("type") for each in batched.server.envelopes] == [None] * 10 + ["SESSION_CLOSE", "USER_FEEDBACK"]
-    assert batched.server.requests[-2][1].count(b"\n") == 1  # SESSION_CLOSE and USER_FEEDBACK go together
-    assert (session.envelopes_accepted, session.steps_accepted) == (12, 2_000)
+    assert [each.get("type") for each in batched.server.envelopes] == [None] * 10 + ["SESSION_CLOSE"]
+    assert (session.envelopes_accepted, session.steps_accepted) == (11, 2_000)
 
 
 @pytest.mark.parametrize(

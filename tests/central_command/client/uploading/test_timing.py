@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central_command.client.uploading.timing import MARGIN_S, WINDOW_S, Placing, placing_for
+from central_command.client.uploading.timing import MARGIN_S, WINDOW_S, Placing, placing_for, timeline_of
 
 NOW_S = 1_795_000_000.0
 DAY_S = 86_400.0
@@ -48,3 +48,49 @@ def test_after_a_shift_every_step_is_one_that_the_server_takes(times: list[float
     by_time = sorted(range(len(times)), key=lambda index: times[index])
     moved = [after[index] for index in by_time]
     assert moved == sorted(moved)
+
+
+MINUTES = [NOW_S - 3_600 + 60 * n for n in range(9)]
+
+
+@pytest.mark.parametrize("wrong_s", [2_147_483_647.0, -62_135_596_800.0, 0.0, 1_000_000.0, 1.8e11, NOW_S - 400 * DAY_S])
+@pytest.mark.parametrize("place", [0, 4, 8])
+def test_a_wrong_time_is_put_between_its_neighbours_and_no_other_is_changed(wrong_s: float, place: int) -> None:
+    """Of another clock, another zero, another unit: wherever it stands."""
+    timeline = timeline_of([*MINUTES[:place], wrong_s, *MINUTES[place + 1 :]], now_s=NOW_S)
+    neighbours = {0: MINUTES[1], 4: MINUTES[4], 8: MINUTES[7]}
+    assert list(timeline.times) == [*MINUTES[:place], neighbours[place], *MINUTES[place + 1 :]]
+    assert timeline.adjusted == {place}
+
+
+def test_several_wrong_times_in_a_row_are_spread_between_their_neighbours() -> None:
+    """In order, evenly."""
+    timeline = timeline_of([NOW_S - 400, 0.0, 0.0, 0.0, NOW_S], now_s=NOW_S)
+    assert list(timeline.times) == [NOW_S - 400, NOW_S - 300, NOW_S - 200, NOW_S - 100, NOW_S]
+    assert timeline.adjusted == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [],
+        [0.0, 0.0, 0.0],
+        [5.0, 65.0, 125.0],
+        [NOW_S - 300, NOW_S - 310, NOW_S - 290, NOW_S - 600],
+        [NOW_S - 300 * DAY_S, NOW_S - 299 * DAY_S, NOW_S - 1, NOW_S],
+        [NOW_S - 50, NOW_S - 40, NOW_S - 9_000, NOW_S - 8_990, NOW_S - 8_980],
+    ],
+)
+def test_times_that_may_be_right_stay(times: list[float]) -> None:
+    """All of one clock, however wrong; a little out of order; a session that was resumed; two halves in any order."""
+    timeline = timeline_of(times, now_s=NOW_S)
+    assert (list(timeline.times), timeline.adjusted) == (times, frozenset())
+
+
+@given(st.lists(st.floats(min_value=-1e11, max_value=1e12), max_size=30))
+def test_every_step_keeps_a_time_and_those_that_are_not_marked_keep_theirs(times: list[float]) -> None:
+    """Whatever stands in the file."""
+    timeline = timeline_of(times, now_s=NOW_S)
+    assert len(timeline.times) == len(times)
+    assert all(at == times[place] for place, at in enumerate(timeline.times) if place not in timeline.adjusted)
+    assert not times or len(timeline.adjusted) < len(times)

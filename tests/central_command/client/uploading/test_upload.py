@@ -3,12 +3,15 @@
 import io
 import json
 import re
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
+import zstandard
 from click.testing import CliRunner, Result
 from rich.console import Console
 from trio.testing import MockClock
@@ -21,7 +24,9 @@ from central_command.client.uploading.feeding import Surroundings
 from central_command.client.uploading.history import History
 from central_command.client.uploading.options import Options
 from central_command.client.uploading.progress import Display
+from central_command.client.uploading.recognition import old_digest
 from central_command.client.uploading.sources import find_files
+from central_command.client.uploading.survey import survey
 from central_command.client.uploading.upload import Uploader, upload_command
 
 
@@ -52,7 +57,7 @@ def test_a_real_session_is_uploaded_whole(command: Command, transcripts: Path) -
     assert "483 steps by claude-opus-4-6" in result.output
     assert "times shifted forward by " in result.output
     assert "so that the last step is now; distances between steps are kept" in result.output
-    assert "accepted: 5 of 5 envelopes, 483 of 483 steps" in result.output
+    assert "accepted: 4 of 4 envelopes, 483 of 483 steps" in result.output
     assert "credited: 12.5 points for 3 steps" in result.output
     assert "\x1b" not in result.output
     steps = [step for chunk in command.server.envelopes[:3] for step in chunk["trajectory_log"]]
@@ -61,7 +66,7 @@ def test_a_real_session_is_uploaded_whole(command: Command, transcripts: Path) -
     )
     contributor = command.server.envelopes[0]["contributor_id"]
     command.run(transcripts / "short.jsonl")
-    assert command.server.envelopes[-3]["contributor_id"] == contributor
+    assert command.server.envelopes[-2]["contributor_id"] == contributor
 
 
 def test_one_file_that_holds_no_session_does_not_stop_the_others(
@@ -73,7 +78,7 @@ def test_one_file_that_holds_no_session_does_not_stop_the_others(
     result = command.run(wrong, transcripts / "short.jsonl")
     assert result.exit_code == 1
     assert "its first lines are not JSON; --provider says whose file it is." in result.stdout
-    assert "accepted: 3 of 3 envelopes, 8 of 8 steps" in result.stdout
+    assert "accepted: 2 of 2 envelopes, 8 of 8 steps" in result.stdout
     assert result.stderr.strip() == "Error: 1 of 2 file(s) were not delivered whole."
 
 
@@ -270,20 +275,25 @@ def test_a_refusal_is_remembered(command: Command, transcripts: Path) -> None:
     assert command.run(transcripts / "short.jsonl", "--no-resume").exit_code == 0
 
 
-def test_a_folder_is_searched_and_what_is_no_session_is_passed_over(
+def test_a_folder_is_searched_and_what_is_no_session_is_named(
     command: Command, transcripts: Path, tmp_path: Path
 ) -> None:
-    """The same file named itself is a failure."""
+    """With the reason, and the exit status says so; what agents keep beside their sessions is named, and no failure."""
     folder = tmp_path / "projects"
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "one.jsonl").write_bytes((transcripts / "short.jsonl").read_bytes())
     (folder / "package.json").write_text('{"name": "x"}')
     (folder / "readme.md").write_text("no")
+    (folder / "sessions-index.json").write_text('{"version": 1}')
     result = command.run(folder)
-    assert result.exit_code == 0, result.output
-    assert "1 file(s) in the folders are no sessions" in result.stdout
-    assert len(command.server.envelopes) == 3
-    assert command.run(folder, folder / "package.json").exit_code == 1
+    assert result.exit_code == 1, result.output
+    assert "package.json:\n  not delivered: no steps to upload: the file is no session file of" in result.stdout
+    assert "sessions-index.json:\n  nothing to send: its name is that of a file that is kept beside" in result.stdout
+    assert "Error: 1 of 2 file(s) were not delivered whole." in result.stderr
+    assert len(command.server.envelopes) == 2
+    (folder / "package.json").unlink()
+    assert command.run(folder).exit_code == 0
+    assert command.run(folder, folder / "sessions-index.json").exit_code == 1
 
 
 def test_a_dry_run_contacts_nobody_and_writes_nothing(command: Command, transcripts: Path, tmp_path: Path) -> None:
@@ -308,3 +318,105 @@ def test_a_dry_run_contacts_nobody_and_writes_nothing(command: Command, transcri
     again = command.run(*files, "--dry-run")
     assert again.stdout.count("already uploaded completely") == 2
     assert (everything(), len(command.server.requests)) == (state, sent)
+
+
+def test_a_session_whose_beginning_is_gone_is_the_same(command: Command, transcripts: Path, tmp_path: Path) -> None:
+    """Wherever its file lies; and what is new in it becomes a further session."""
+    lines = (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_bytes(b"".join(lines))
+    command.run(tmp_path / "a.jsonl")
+    sent = len(command.server.requests)
+    first = next(number for number, line in enumerate(lines) if b'"type":"user"' in line)
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(b"".join(lines[first + 1 :]))
+        assert "already uploaded completely" in command.run(tmp_path / name).stdout
+    assert len(command.server.requests) == sent
+    new = json.loads(lines[first]) | {"uuid": "new", "timestamp": "2027-01-01T00:00:00Z"}
+    new["message"] = {"role": "user", "content": "something new"}
+    (tmp_path / "b.jsonl").write_bytes(b"".join(lines[first + 1 :]) + json.dumps(new).encode())
+    result = command.run(tmp_path / "b.jsonl")
+    assert "the new steps become a further session" in result.stdout
+    assert [step["content"] for step in command.server.envelopes[-2]["trajectory_log"]] == ["something new"]
+
+
+def test_a_compressed_twin_is_not_sent_twice(command: Command, transcripts: Path, tmp_path: Path) -> None:
+    """In one run or in another, anew or not; a dry run counts it once, too."""
+    text = (transcripts / "short.jsonl").read_bytes()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "s.jsonl").write_bytes(text)
+    (tmp_path / "in" / "s.jsonl.zst").write_bytes(zstandard.compress(text))
+    planned = command.run(tmp_path / "in", "--dry-run").stdout
+    assert (planned.count("already uploaded completely"), "2 file(s) " in planned) == (1, True)
+    for arguments, sessions in (((), 1), ((), 1), (("--no-resume",), 2)):
+        assert command.run(tmp_path / "in", *arguments).exit_code == 0
+        assert len({each["session_id"] for each in command.server.envelopes}) == sessions
+
+
+def test_what_an_earlier_version_sent_is_not_sent_again(command: Command, transcripts: Path, tmp_path: Path) -> None:
+    """Its spool has another form, and knows steps and sessions by other digests."""
+    command.run(transcripts / "short.jsonl")
+    known = survey(transcripts / "short.jsonl", None)
+    old = b"".join(old_digest(step) for step in known.steps())
+    (path,) = tmp_path.rglob("spool.db")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (state,) = connection.execute("SELECT source_state FROM sessions").fetchone()
+        members = msgspec.msgpack.decode(state)
+        members["taken"] = old
+        del members["records"]
+        source = f"{known.family}:{old[:8].hex()}"
+        connection.execute(
+            "UPDATE sessions SET source = ?, source_state = ?", (source, msgspec.msgpack.encode(members))
+        )
+        connection.execute("ALTER TABLE sessions DROP COLUMN close_answer")
+        connection.execute("PRAGMA user_version = 1")
+    sent = len(command.server.requests)
+    assert command.run(transcripts / "short.jsonl", "--dry-run").stdout.count("already uploaded completely") == 1
+    assert "already uploaded completely" in command.run(transcripts / "short.jsonl").stdout
+    assert len(command.server.requests) == sent
+
+
+def test_a_dry_run_says_what_an_upload_says(command: Command, tmp_path: Path) -> None:
+    """What is left out, shifted and wrong; and that the model has no factor, and how long all takes."""
+    events = [
+        {"type": "user", "uuid": str(n), "sessionId": "s", "timestamp": f"2025-01-01T00:0{n}:00Z", "message": message}
+        for n, message in enumerate([{"role": "user", "content": "one"}, {"role": "user", "content": "two"}] * 2)
+    ]
+    events[2]["timestamp"] = "2038-01-19T03:14:07Z"
+    lines = [*map(json.dumps, events), "no json"]
+    (tmp_path / "s.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    planned = command.run(tmp_path / "s.jsonl", "--model", "some-model", "--dry-run").stdout
+    uploaded = command.run(tmp_path / "s.jsonl", "--model", "some-model").stdout
+    for text in (
+        "4 steps by some-model (claude-code)",
+        "1 unreadable line(s) left out",
+        "1 step(s) have a wrong time, which is put between those of their neighbours",
+        "times shifted forward by ",
+    ):
+        assert (text in planned, text in uploaded) == (True, True), text
+    assert "the model some-model has no factor: its steps count 1 point each" in planned
+    assert "(20 new sessions an hour, 100 requests a minute), sending takes less than a minute at least" in planned
+    log = command.server.envelopes[0]["trajectory_log"]
+    assert [step["timestamp"] - log[0]["timestamp"] for step in log] == pytest.approx([0, 60, 120, 180], abs=0.01)
+    assert [step.get("timestamp_adjusted") for step in log] == [None, None, True, None]
+    shift_s = command.server.envelopes[0]["metadata"]["time_shift_s"]
+    assert log[-1]["timestamp"] - shift_s == pytest.approx(1_735_689_780, abs=0.01)
+
+
+def test_what_the_server_says_of_a_credit_is_printed(command: Command, transcripts: Path) -> None:
+    """Copies, and a model that it has no factor for."""
+    command.server.credit |= {"copied_steps": 2, "copied_from": "sess_x\x1b[2J", "model_tier": None}
+    result = command.run(transcripts / "short.jsonl")
+    assert "2 step(s) are a copy of what the server has of sess_x [2J: they earn nothing" in result.stdout
+    assert "the server has no factor for the model claude-opus-4-6: it counts 1" in result.stdout
+
+
+def test_a_run_in_which_nothing_is_found_fails(command: Command, tmp_path: Path) -> None:
+    """An empty folder, and one with nothing but sessions without steps."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "blank").mkdir()
+    (tmp_path / "blank" / "s.jsonl").write_text('{"type":"file-history-snapshot","messageId":"1","snapshot":{}}\n')
+    for more in ((), ("--dry-run",)):
+        result = command.run(tmp_path / "empty", *more)
+        assert (result.exit_code, "the folder holds no session file" in result.output) == (1, True)
+        result = command.run(tmp_path / "blank", *more)
+        assert (result.exit_code, "no file that was found holds a session" in result.stderr) == (1, True)

@@ -112,7 +112,7 @@ async def test_steps_go_out_as_they_settle_and_the_session_closes_when_it_is_qui
     steps = folder.steps()
     assert [step["step"] for step in steps] == list(range(1, 19))
     assert len({each["session_id"] for each in folder.server.envelopes}) == 1
-    assert folder.kinds()[-2:] == ["SESSION_CLOSE", "USER_FEEDBACK"]
+    assert folder.kinds()[-2:] == ["CHUNK", "SESSION_CLOSE"]
     assert folder.kinds().count("CHUNK") > 1
     for step in steps:
         if step["type"] == "action":
@@ -299,7 +299,7 @@ async def test_cancelled_while_it_sends_it_goes_on_later(
                 nursery.cancel_scope.cancel()
     assert [step["step"] for step in folder.steps()] == list(range(1, 19))
     assert len({each["session_id"] for each in folder.server.envelopes}) == 1
-    assert folder.kinds()[-2] == "SESSION_CLOSE"
+    assert folder.kinds()[-1] == "SESSION_CLOSE"
 
 
 def test_help_says_what_it_is_for() -> None:

@@ -1,0 +1,127 @@
+"""What was sent before is known again: by what steps say and when, and files by what they hold."""
+
+from array import array
+from typing import Any
+
+import msgspec
+import pytest
+
+from central_command.client.contract.steps import Step
+from central_command.client.uploading.recognition import Sent, Steps, digest, likeness, marked, old_digest
+
+ACTION = Step(
+    step=1, type="action", timestamp=5.0, tool="Bash", arguments={"b": 1, "a": [2]}, content="x", token_count=1
+)
+
+
+def held(*texts: str, start: int = 0) -> Steps:
+    """A file's steps of these texts, a minute apart, from minute `start` on."""
+    made = [
+        Step(step=n, type="thought", timestamp=60.0 * n, content=text, token_count=1)
+        for n, text in enumerate(texts, start=start)
+    ]
+    times = array("d", [each.timestamp for each in made])
+    return Steps(b"".join(map(digest, made)), times, lambda: b"".join(map(old_digest, made)))
+
+
+def sent(steps: Steps, *, path: str = "/a.jsonl", is_subagent: bool = False) -> Sent:
+    return Sent(path=path, is_subagent=is_subagent, records=b"".join(steps.records()), old_digests=b"")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": 7, "token_count": 9, "source": "user", "intent": "interruption", "truncated": True},
+        {"content": "Using Bash", "call_id": "1", "timestamp_adjusted": True},
+        {"arguments": {"a": [2], "b": 1}},
+    ],
+)
+def test_what_a_reader_adds_does_not_count(change: dict[str, Any]) -> None:
+    """Nor the order of arguments, nor white space."""
+    assert digest(msgspec.structs.replace(ACTION, **change)) == digest(ACTION)
+    said = msgspec.structs.replace(ACTION, type="thought", content="one  two\n")
+    again = msgspec.structs.replace(said, type="instruction", content=" one two", source="queue")
+    assert digest(said) == digest(again) != digest(ACTION)
+    assert digest(msgspec.structs.replace(ACTION, tool="Read")) != digest(ACTION)
+    assert digest(msgspec.structs.replace(ACTION, arguments={"b": 1})) != digest(ACTION)
+
+
+def test_the_digests_of_earlier_versions_are_those_of_then() -> None:
+    """A value that was written by one of them."""
+    old = Step(step=3, type="thought", timestamp=1_790_000_000.5, content="hello", source="thinking", token_count=2)
+    assert old_digest(old).hex() == "7fe65c2e0062004f"
+    assert old_digest(msgspec.structs.replace(old, step=9, timestamp_adjusted=True)) == old_digest(old)
+
+
+def test_what_was_sent_is_marked_and_the_rest_is_left() -> None:
+    """Of a file that grew, and of one whose beginning is gone; twice is twice."""
+    whole = held("a", "ok", "b", "ok")
+    assert list(marked(whole, [])) == [0, 0, 0, 0]
+    assert list(marked(whole, [sent(held("a", "ok"))])) == [1, 1, 0, 0]
+    assert list(marked(held("b", "ok", "c", start=2), [sent(whole)])) == [1, 1, 0]
+    assert list(marked(whole, [sent(held("a", "ok")), sent(held("b", start=2))])) == [1, 1, 2, 0]
+
+
+def test_the_same_again_is_new_also_where_its_first_time_is_gone() -> None:
+    """A command that is run again after the agent has shortened the file."""
+    assert list(marked(held("b", "run", "end", "run", start=1), [sent(held("run", "b", "run", "end"))])) == [1, 1, 1, 0]
+
+
+def test_steps_are_known_when_a_later_reader_gives_them_other_times() -> None:
+    """Then by their text alone."""
+    assert list(marked(held("a", "b", "c", start=5), [sent(held("a", "b", "c"))])) == [1, 1, 1]
+
+
+def test_steps_that_earlier_versions_sent_are_known() -> None:
+    """Beside those that were noted as now."""
+    whole = held("a", "b", "c")
+    before = Sent(path="/a.jsonl", is_subagent=False, records=b"", old_digests=whole.old_digests()[:16])
+    after = msgspec.structs.replace(before, records=b"".join(whole.records()[2:]))
+    assert list(marked(whole, [before])) == [1, 1, 0]
+    assert list(marked(whole, [after])) == [1, 1, 1]
+
+
+def like(
+    steps: Steps, known: Sent, *, path: str = "/other/a.jsonl", is_subagent: bool = False, same: bool = True
+) -> bool:
+    return likeness(path, is_subagent=is_subagent, steps=steps, sent=[known], has_same_id=same) > 0
+
+
+PARENT = held("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_same"),
+    [
+        (PARENT, True),
+        (held("b", "c", "d", start=1), True),
+        (held("a", "b"), True),
+        (held("summary", "d", "e", start=2), True),
+        (held("a", "b", "c", "d", "e"), True),
+        (held("a", "b", "x", "y"), False),
+        (held("a", "b", "c", "d", start=100), False),
+        (held("x", "y"), False),
+    ],
+)
+def test_a_file_elsewhere_is_the_same_session_when_it_holds_its_end_or_nothing_else(
+    steps: Steps, *, is_same: bool
+) -> None:
+    """A copy, one that begins later, grew or is older; neither a fork nor another session with the same words."""
+    assert like(steps, sent(PARENT)) is is_same
+    assert not like(steps, sent(PARENT), same=False)
+
+
+@pytest.mark.parametrize("path", ["/a.jsonl", "/a.jsonl.zst"])
+def test_a_file_in_the_same_place_is_the_same_session_whatever_is_left_of_it(path: str) -> None:
+    """Also compressed; without an id of the agent's some step must be the same."""
+    assert like(held("x", "y"), sent(PARENT), path=path)
+    assert not like(held("x", "y"), sent(PARENT), path=path, same=False)
+    assert like(held("x", "d"), sent(PARENT), path=path, same=False)
+
+
+def test_sub_agents_of_one_session_are_told_apart_by_their_files() -> None:
+    """They share its id, and may have the same task and the same answer; a copy is still one."""
+    known = sent(PARENT, path="/s/agent-1.jsonl", is_subagent=True)
+    assert not like(PARENT, known, path="/s/agent-2.jsonl", is_subagent=True)
+    assert not like(PARENT, known, path="/s/agent-1.jsonl")
+    assert like(PARENT, known, path="/copy/agent-1.jsonl.gz", is_subagent=True)
