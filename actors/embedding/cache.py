@@ -1,4 +1,4 @@
-"""Embeddings by text, the least recently used forgotten first, bounded in bytes."""
+"""Embeddings by text, or by tokens packed, the least recently used forgotten first, bounded in bytes."""
 
 import sys
 from collections import OrderedDict
@@ -25,13 +25,16 @@ class EmbeddingCache:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._entries: OrderedDict[str, Embedding] = OrderedDict()
+        self._entries: OrderedDict[str | bytes, Embedding] = OrderedDict()
         self._bytes = self._hits = self._misses = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, text: str) -> Embedding | None:
+    def __contains__(self, text: str | bytes) -> bool:
+        return text in self._entries
+
+    def get(self, text: str | bytes) -> Embedding | None:
         """Return the embedding of `text`, which then counts as used last."""
         found = self._entries.get(text)
         if found is None:
@@ -41,7 +44,7 @@ class EmbeddingCache:
         self._entries.move_to_end(text)
         return found
 
-    def put(self, text: str, embedding: Embedding) -> None:
+    def put(self, text: str | bytes, embedding: Embedding) -> None:
         """Keep an embedding, at the cost of those not used for longest."""
         size = entry_bytes(text, embedding)
         if size > self._bytes_max:
@@ -60,6 +63,6 @@ class EmbeddingCache:
         return CacheStatistics(entries=len(self._entries), bytes=self._bytes, hits=self._hits, misses=self._misses)
 
 
-def entry_bytes(text: str, embedding: Embedding) -> int:
+def entry_bytes(text: str | bytes, embedding: Embedding) -> int:
     """Return what an entry takes in memory, rounded up."""
     return sys.getsizeof(text) + embedding.size_bytes + _ENTRY_BYTES

@@ -8,11 +8,14 @@ from actors.embedding.engine import TokenIds
 
 
 class Computation:
-    """One text; `cost` is that of `length` tokens until it is tokenised; `is_taken` when a batch took it."""
+    """One text, or its tokens packed.
+
+    `cost` is that of `length` tokens until it is tokenised; `is_taken` when a batch took it.
+    """
 
     __slots__ = ("_settled", "cost", "is_taken", "outcome", "text", "tokens")
 
-    def __init__(self, text: str, length: int) -> None:
+    def __init__(self, text: str | bytes, length: int) -> None:
         self.text = text
         self.cost = text_cost(length)
         self.tokens: TokenIds | None = None
@@ -22,7 +25,8 @@ class Computation:
 
     def __repr__(self) -> str:
         state = "settled" if self.outcome is not None else "taken" if self.is_taken else "waiting"
-        return f"<Computation of {len(self.text)} characters, {state}>"
+        what = "characters" if isinstance(self.text, str) else "bytes of tokens"
+        return f"<Computation of {len(self.text)} {what}, {state}>"
 
     def tokenised(self, tokens: TokenIds) -> None:
         """Its tokens are known, and so what it costs."""

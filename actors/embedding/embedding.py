@@ -5,6 +5,9 @@ from struct import unpack
 
 import msgspec
 
+Input = str | tuple[int, ...]
+"""A text, or the tokens of one, of this model's own vocabulary and without those that mark its ends."""
+
 DIMENSIONS = 384
 """Numbers of one embedding."""
 
@@ -76,4 +79,11 @@ class Unavailable(msgspec.Struct, frozen=True):
     retry_after_s: int | None = None
 
 
-EmbedOutcome = Embedded | Unavailable
+class UnknownToken(msgspec.Struct, frozen=True):
+    """The tokens at `index` of the list hold one that this model's tokeniser gives to no text."""
+
+    index: int
+    token: int
+
+
+EmbedOutcome = Embedded | Unavailable | UnknownToken

@@ -10,11 +10,26 @@ class ModelError(Exception):
     """The model cannot be loaded; the text is one sentence for the operator."""
 
 
+class UnknownTokenError(Exception):
+    """A token that the model's tokeniser gives to no text."""
+
+    def __init__(self, token: int) -> None:
+        super().__init__(str(token))
+        self.token = token
+
+
 class Engine(Protocol):
     """A loaded model. One batch at a time; `tokenise` may be called meanwhile, from another thread."""
 
     def tokenise(self, text: str) -> TokenIds:
         """Return the text's tokens, with those that mark its ends, at most `TEXT_TOKENS_MAX`. Takes microseconds."""
+        ...
+
+    def with_ends(self, tokens: TokenIds) -> TokenIds:
+        """Return tokens as `tokenise` would, with those that mark the ends (which may be there already), and cut.
+
+        Raises UnknownTokenError for one that `tokenise` never returns: what it stands for, the model has not learnt.
+        """
         ...
 
     def run(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[bytes]:

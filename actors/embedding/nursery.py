@@ -39,13 +39,22 @@ import trio
 from actors.embedding.batching import BATCH_OVERHEAD_COST, BatchBounds, next_batch
 from actors.embedding.cache import CacheStatistics, EmbeddingCache
 from actors.embedding.computation import Computation
-from actors.embedding.embedding import Embedded, Embedding, EmbedOutcome, Unavailable, UnavailableReason
-from actors.embedding.engine import Engine, LoadEngine, ModelError
+from actors.embedding.embedding import (
+    Embedded,
+    Embedding,
+    EmbedOutcome,
+    Input,
+    Unavailable,
+    UnavailableReason,
+    UnknownToken,
+)
+from actors.embedding.engine import Engine, LoadEngine, ModelError, TokenIds, UnknownTokenError
 from actors.embedding.fair_queue import Asking, FairQueue
 from actors.embedding.jobs import Job, StartJob, ended_within, start_in_thread
+from actors.embedding.keys import CostEstimate, Key, packed, unpacked
 from actors.embedding.loading import load_engine
 from actors.embedding.rate import EngineRate
-from actors.embedding.settings import EmbeddingSettings
+from actors.embedding.settings import REQUEST_INPUTS_MAX, EmbeddingSettings
 
 log = logging.getLogger("central_command.embedding")
 
@@ -98,7 +107,8 @@ class EmbeddingNursery:
         self._start = start
         self._bounds = BatchBounds(settings.batch_tokens_max, settings.batch_inputs_max)
         self._cache = EmbeddingCache(settings.cache_bytes_max)
-        self._pending: dict[str, Computation] = {}
+        self._pending: dict[Key, Computation] = {}
+        self._leaving = trio.lowlevel.ParkingLot()
         self._queue = FairQueue(inputs_max=settings.pending_inputs_max, address_inputs_max=settings.address_inputs_max)
         self._rate = EngineRate()
         self._running: tuple[float, float] = (0.0, 0.0)
@@ -131,17 +141,63 @@ class EmbeddingNursery:
         await self._load_decided.wait()
         return self._state
 
-    async def embed(self, texts: Sequence[str], *, address: str, timeout_s: float) -> EmbedOutcome:
+    async def embed(self, inputs: Sequence[Input], *, address: str, timeout_s: float) -> EmbedOutcome:
         """Return the embeddings of the texts in their order, or none at all.
 
-        `address` is whom the engine's time is charged to, `timeout_s` how long the client waits for all of them.
+        `address` is whom the engine's time is charged to, `timeout_s` how long the client waits for all of them. More
+        than `REQUEST_INPUTS_MAX` go through the queue in such pieces, one after the other: a list holds no more of the
+        room than a short one, and whoever comes meanwhile has his turn between them.
         """
+        keys: list[Key] = []
+        for index, value in enumerate(inputs):
+            if isinstance(value, str):
+                keys.append(value)
+                continue
+            if self._engine is None:
+                return self._state_refused() or Unavailable(UnavailableReason.NO_MODEL)
+            try:
+                keys.append(packed(self._engine.with_ends(value)))
+            except UnknownTokenError as error:
+                return UnknownToken(index, error.token)
+            await trio.lowlevel.checkpoint()
+        if len(keys) <= REQUEST_INPUTS_MAX:
+            return await self._embed_piece(keys, address, timeout_s)
+        return await self._embed_list(keys, address, trio.current_time() + timeout_s)
+
+    async def _embed_list(self, keys: Sequence[Key], address: str, deadline: float) -> EmbedOutcome:
+        """Embed a list piece by piece. Only the first is refused for what the whole would take, or for want of room."""
+        embeddings: list[Embedding] = []
+        computed = 0
+        cost_behind: float | None = self._estimated_cost(keys[REQUEST_INPUTS_MAX:])
+        for start in range(0, len(keys), REQUEST_INPUTS_MAX):
+            piece = keys[start : start + REQUEST_INPUTS_MAX]
+            while True:
+                left_s = deadline - trio.current_time()
+                outcome = await self._embed_piece(piece, address, left_s, cost_behind)
+                if not (embeddings and outcome == Unavailable(UnavailableReason.QUEUE_FULL)):
+                    break
+                with trio.move_on_at(deadline) as scope:
+                    await self._leaving.park()
+                if scope.cancelled_caught:
+                    self._expired += 1
+                    return Unavailable(UnavailableReason.NO_TIME)
+            if not isinstance(outcome, Embedded):
+                return outcome
+            embeddings += outcome.embeddings
+            computed += outcome.computed
+            cost_behind = None
+            await trio.lowlevel.checkpoint()
+        return Embedded(tuple(embeddings), computed)
+
+    async def _embed_piece(
+        self, texts: Sequence[Key], address: str, timeout_s: float, cost_behind: float | None = 0.0
+    ) -> Embedded | Unavailable:
         found = [self._cache.get(text) for text in texts]
         if None not in found:
             return Embedded(tuple(embedding for embedding in found if embedding is not None))
         missing = dict.fromkeys(text for text, known in zip(texts, found, strict=True) if known is None)
         new = sum(text not in self._pending for text in missing)
-        asking = self._ask(tuple(missing), address, timeout_s)
+        asking = self._ask(tuple(missing), address, timeout_s, cost_behind)
         if isinstance(asking, Unavailable):
             self._refused += 1
             await trio.lowlevel.checkpoint()
@@ -153,8 +209,8 @@ class EmbeddingNursery:
 
     # Asking
 
-    def _ask(self, texts: Sequence[str], address: str, timeout_s: float) -> Asking | Unavailable:
-        """Queue the texts, or say why not; without a suspension, so that each is computed once."""
+    def _state_refused(self) -> Unavailable | None:
+        """Return why nothing can be computed now, unless it can."""
         match self._state:
             case State.LOADING:
                 return Unavailable(UnavailableReason.LOADING)
@@ -163,9 +219,21 @@ class EmbeddingNursery:
             case State.STOPPED:
                 return Unavailable(UnavailableReason.SHUTTING_DOWN)
             case State.READY:
-                known = [self._pending[text] for text in texts if text in self._pending]
+                return None
             case _:
                 assert_never(self._state)
+
+    def _ask(
+        self, texts: Sequence[Key], address: str, timeout_s: float, cost_behind: float | None
+    ) -> Asking | Unavailable:
+        """Queue the texts, or say why not; without a suspension, so that each is computed once.
+
+        `cost_behind` is of what the same client waits for behind them; None for one that was told that he is in time.
+        """
+        refused = self._state_refused()
+        if refused is not None:
+            return refused
+        known = [self._pending[text] for text in texts if text in self._pending]
         if not self._queue.has_room(address, known, len(texts) - len(known)):
             return Unavailable(UnavailableReason.QUEUE_FULL)
         try:
@@ -173,7 +241,7 @@ class EmbeddingNursery:
         except Exception:
             log.exception("a text could not be tokenised")
             return Unavailable(UnavailableReason.ENGINE_FAILED)
-        wait_s = self._wait_s(address, [*known, *new])
+        wait_s = 0.0 if cost_behind is None else self._wait_s(address, [*known, *new], cost_behind)
         if wait_s > timeout_s:
             self._refused_for_time += 1
             return Unavailable(UnavailableReason.NO_TIME, retry_after_s=max(1, ceil(wait_s - timeout_s)))
@@ -182,28 +250,42 @@ class EmbeddingNursery:
         self._tokenised.set()
         return self._queue.add(address, [self._pending[text] for text in texts])
 
-    def _computations(self, texts: Sequence[str]) -> list[Computation]:
+    def _computations(self, texts: Sequence[Key]) -> list[Computation]:
         """Start one for each text, with its cost as far as the tokens of the longest tell."""
-        if not texts:
-            return []
-        assert self._engine is not None
-        longest = max(texts, key=len)
-        tokens = self._engine.tokenise(longest)
-        computations = [Computation(text, ceil(len(tokens) * len(text) / len(longest))) for text in texts]
-        computations[texts.index(longest)].tokenised(tokens)
+        longest, tokens = self._longest(texts)
+        estimate = CostEstimate(longest, tokens)
+        computations = [Computation(text, estimate.tokens(text)) for text in texts]
+        for computation in computations:
+            if isinstance(computation.text, bytes):
+                computation.tokenised(unpacked(computation.text))
+            elif computation.text == longest:
+                computation.tokenised(tokens)
         return computations
 
-    def _wait_s(self, address: str, computations: Iterable[Computation]) -> float:
-        """Return how long a request for these would wait, unless more addresses come."""
+    def _longest(self, texts: Sequence[Key]) -> tuple[str, TokenIds]:
+        """Return the longest text and its tokens; nothing where there is none."""
+        longest = max((text for text in texts if isinstance(text, str)), key=len, default="")
+        return longest, self._engine.tokenise(longest) if longest and self._engine is not None else ()
+
+    def _estimated_cost(self, texts: Sequence[Key]) -> float:
+        """Return what texts cost that are not known yet; 0 where that cannot be told."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._cache]
+        try:
+            return CostEstimate(*self._longest(missing)).cost(missing)
+        except Exception:  # noqa: BLE001 - it is told where its own turn comes
+            return 0.0
+
+    def _wait_s(self, address: str, computations: Iterable[Computation], cost_behind: float) -> float:
+        """Return how long a request for these, and more of `cost_behind`, would wait, unless more addresses come."""
         now = trio.current_time()
-        cost = sum(computation.cost for computation in computations if not computation.is_taken)
+        cost = cost_behind + sum(computation.cost for computation in computations if not computation.is_taken)
         work = self._queue.cost_until_done(address, cost)
         batches = 1 + work / self._bounds.tokens_max
         began_at, running_cost = self._running
         running_s = max(0.0, began_at + self._rate.seconds(running_cost, now) - now)
         return (running_s + self._rate.seconds(work + batches * BATCH_OVERHEAD_COST, now)) * _LATER_WORK
 
-    async def _answer(self, asking: Asking, timeout_s: float) -> dict[str, Embedding] | Unavailable:
+    async def _answer(self, asking: Asking, timeout_s: float) -> dict[Key, Embedding] | Unavailable:
         """Wait for the texts of a request; however that ends, what nobody waits for then is out of the queue."""
         embeddings = {}
         try:
@@ -220,6 +302,7 @@ class EmbeddingNursery:
             for computation in self._queue.leave(asking):
                 self._dropped += 1
                 del self._pending[computation.text]
+            self._leaving.unpark_all()
 
     async def run(self) -> None:
         """Load the model and compute until cancelled; then answer everybody and stop.
@@ -300,6 +383,7 @@ class EmbeddingNursery:
     def _tokenise_one(self, computation: Computation) -> None:
         assert self._engine is not None
         try:
+            assert isinstance(computation.text, str)  # tokens are known from the beginning
             computation.tokenised(self._engine.tokenise(computation.text))
         except Exception:
             log.exception("a text of %d characters could not be tokenised", len(computation.text))

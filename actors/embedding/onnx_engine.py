@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from actors.embedding.embedding import DIMENSIONS
-from actors.embedding.engine import ModelError, TokenIds
+from actors.embedding.engine import ModelError, TokenIds, UnknownTokenError
 from actors.embedding.settings import TEXT_TOKENS_MAX
 
 log = logging.getLogger("central_command.embedding")
+
+_NEVER_GIVEN = re.compile(r"\[unused[0-9]+\]|\[PAD\]")
+"""Entries of the vocabulary that stand for nothing: those kept free for others to train, and what fills a row up."""
 
 _WARM_UP_TEXT = "health check"
 _NORM_TOLERANCE = 1e-3
@@ -33,6 +37,12 @@ class OnnxEngine:
             raise ModelError("tokenizer.json cannot be used; the log holds the details.") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(TEXT_TOKENS_MAX)
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        self._is_given = bytearray(max(vocabulary.values()) + 1)
+        for name, token in vocabulary.items():
+            self._is_given[token] = _NEVER_GIVEN.fullmatch(name) is None
+        ends: list[int] = self._tokenizer.encode("").ids
+        self._first_token, self._last_token = ends
         self._session = onnxruntime.InferenceSession(
             graph if isinstance(graph, bytes) else str(graph),
             _session_options(threads),
@@ -45,6 +55,16 @@ class OnnxEngine:
         """Return the text's tokens."""
         ids: list[int] = self._tokenizer.encode(text).ids
         return ids
+
+    def with_ends(self, tokens: TokenIds) -> TokenIds:
+        """Return tokens with those that mark the ends; raises UnknownTokenError."""
+        for token in tokens:
+            if not 0 <= token < len(self._is_given) or not self._is_given[token]:
+                raise UnknownTokenError(token)
+        inner = list(tokens)
+        if inner[0] == self._first_token and inner[-1] == self._last_token:
+            inner = inner[1:-1]
+        return [self._first_token, *inner[: TEXT_TOKENS_MAX - 2], self._last_token]
 
     def run(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[bytes]:
         """Return each text's unit vector; raises when ONNX Runtime fails or is stopped."""

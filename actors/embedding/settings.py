@@ -20,7 +20,19 @@ TEXT_TOKENS_MAX = 512
 """Tokens of one text that the model takes, with the two that mark its ends; the rest is cut off."""
 
 REQUEST_INPUTS_MAX = 64
-"""Texts in one request."""
+"""Texts of one request that wait or are computed at once; a longer list goes through the queue in such pieces."""
+
+LIST_INPUTS_MAX = 2_048
+"""Texts in one list, as OpenAI's API has it."""
+
+LIST_TOKENS_MAX = 300_000
+"""Tokens in one list, where texts come as tokens; the same."""
+
+INPUT_TOKENS_MAX = 8_192
+"""Tokens of one text that comes as tokens; the same. What is beyond `TEXT_TOKENS_MAX` is cut off."""
+
+OFFICIAL_TOKENS = (range(100, 104), range(999, 30_522))
+"""What the official tokeniser gives to texts: the others are padding, unused, or beyond its vocabulary."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 

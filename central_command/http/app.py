@@ -15,9 +15,10 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.batch import BatchEndpoint
-from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoint
+from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoints
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
+from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
@@ -25,12 +26,21 @@ from central_command.http.requests.bodies import AdmittedRequest, ProblemError, 
 from central_command.http.requests.direct import DirectEndpoint
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.limits import AddressLimits
-from central_command.http.requests.replies import BATCH_PATH, INGEST_PATH, INTERNAL_ERROR, HttpProblem, Replies, problem
+from central_command.http.requests.replies import (
+    BATCH_PATH,
+    INGEST_PATH,
+    INTERNAL_ERROR,
+    HttpProblem,
+    Replies,
+    is_openai_path,
+    problem,
+)
 from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings
 
 CONTENT_TYPE = "Content-Type"
-OPENAI_HEADER = re.compile(r"authorization|openai-[a-z]+|x-stainless-[a-z-]+")
+OPENAI_HEADER = re.compile(r"authorization|api-key|idempotency-key|user-agent|openai-[a-z-]+|x-stainless-[a-z-]+")
+"""What OpenAI's clients send, Azure's kind of them included; `User-Agent` is a page's to set where its browser asks."""
 
 logger = logging.getLogger("central_command.http")
 
@@ -80,11 +90,10 @@ def create_app(
     replies = Replies(settings)
     reader = Reader(settings, replies)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS)
-    embed = embedding_endpoint(embedder, reader, replies, settings)
     read = EnvelopeIntake(gateway, EnvelopeReader(schema, clock), inline_bytes_max=settings.body_bytes_max)
     direct: dict[str, DirectEndpoint] = {
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
-        **dict.fromkeys(EMBED_PATHS, embed),
+        **embedding_endpoints(embedder, reader, replies, settings),
     }
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read)}
     for routes in (
@@ -92,6 +101,7 @@ def create_app(
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         health_routes(gateway, replies),
+        model_routes(is_offered=embedder is not None, created_at=clock()),
         openapi_routes(settings, schema),
     ):
         app.register_blueprint(routes)
@@ -116,7 +126,7 @@ def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:
         if request.method != "OPTIONS":
             return None
         response = Response(b"", HTTPStatus.NO_CONTENT, headers)
-        if request.path in EMBED_PATHS:
+        if request.path in EMBED_PATHS or is_openai_path(request.path):
             response.headers["Access-Control-Allow-Headers"] = _headers_of_openai(request.headers)
         del response.headers["Content-Type"]
         response.headers.pop("Content-Length", None)  # RFC 9110, section 8.6: not with a 204

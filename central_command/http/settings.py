@@ -109,5 +109,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Seconds that a client waits for an embedding (contract, "POST /v1/embed"); what takes longer is not computed."""
     embed_probe_timeout_s: PositiveSeconds = 5.0
     """The same for the text that clients ask for to see whether there are embeddings (contract, "Health probe")."""
+    embeddings_timeout_s: PositiveSeconds = 100.0
+    """The same on `/v1/embeddings`, whose clients wait for minutes and send up to 2,048 texts."""
     embed_input_chars_max: PositiveInt = 512
     """Characters of `input` that `/v1/embed` takes; the rest is cut off (contract, "POST /v1/embed")."""

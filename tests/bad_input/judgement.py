@@ -22,7 +22,9 @@ def complaints_of(case: Case, received: Received) -> list[str]:
     if received.rest:
         found.append(f"something came that is no answer: {received.rest!r}")
     if expected.status is not None and len(came) == len(statuses):
-        found += _complaints_of_refusal(received.answers[-1], expected)
+        found += _complaints_of_refusal(
+            received.answers[-1], expected, is_openai="/v1/embeddings" in f"{case.path}{case.raw}{case.lines}"
+        )
     if received.before is not None and _without_waiting(received.before) != _without_waiting(received.answers[-1]):
         found.append(f"sent for the first time, the answer was {received.before}")
     return found
@@ -32,7 +34,7 @@ def _without_waiting(answer: Answer) -> tuple[int, dict[str, object]]:
     return answer.status, {name: value for name, value in answer.members.items() if name != "retryAfter"}
 
 
-def _complaints_of_refusal(answer: Answer, expected: Expected) -> list[str]:
+def _complaints_of_refusal(answer: Answer, expected: Expected, *, is_openai: bool) -> list[str]:
     headers = {"access-control-allow-origin": "*", "content-type": "application/json"}
     if answer.status == 429:
         headers["retry-after"] = str(answer.members.get("retryAfter"))
@@ -48,11 +50,13 @@ def _complaints_of_refusal(answer: Answer, expected: Expected) -> list[str]:
         found.append(f"the code is {answer.members.get('code')}, not {expected.code}")
     if "code" in answer.members and answer.members.get("accepted") is not False:
         found.append("a refusal on the ingest path must say that nothing was accepted")
-    return found + _complaints_of_sentence(answer, expected.sentence)
+    return found + _complaints_of_sentence(answer, expected.sentence, is_openai=is_openai)
 
 
-def _complaints_of_sentence(answer: Answer, pattern: str | None) -> list[str]:
+def _complaints_of_sentence(answer: Answer, pattern: str | None, *, is_openai: bool) -> list[str]:
     sentence = answer.members.get("reason", answer.members.get("error"))
+    if is_openai:  # in the form that OpenAI's clients read
+        sentence = sentence.get("message") if isinstance(sentence, dict) else None
     if not isinstance(sentence, str) or not is_one_sentence(sentence):
         return [f"the refusal is not one sentence: {answer.body!r}"]
     if pattern is not None and re.search(pattern, sentence) is None:

@@ -76,6 +76,10 @@ class SimulatedEngine:
         """One token a character."""
         return list(text.encode()[:64])
 
+    def with_ends(self, tokens: TokenIds) -> TokenIds:
+        """They have none."""
+        return tokens
+
     def run(self, rows: Sequence[Sequence[TokenIds]], width: int) -> list[bytes]:
         """Return a vector for each text, or fail."""
         if self._fault is EmbedderFault.FAILS:

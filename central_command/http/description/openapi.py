@@ -14,8 +14,16 @@ from actors.envelopes.settings import SchemaSettings
 from actors.sessions.outcomes import BusyReason, FullReason
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.schemas import all_schemas, refusal
-from central_command.http.endpoints.embeddings import EMBED_PATH, EMBEDDINGS_PATH
-from central_command.http.requests.replies import BATCH_PATH, INGEST_PATH, JSON_TYPE, NDJSON_TYPE, Reply
+from central_command.http.endpoints.embeddings import EMBED_PATH
+from central_command.http.requests.replies import (
+    BATCH_PATH,
+    EMBEDDINGS_PATH,
+    INGEST_PATH,
+    JSON_TYPE,
+    MODELS_PATH,
+    NDJSON_TYPE,
+    Reply,
+)
 from central_command.http.settings import HttpSettings
 
 OPENAPI_PATH = "/openapi.json"
@@ -27,7 +35,7 @@ _ERROR = reference("Error")
 _EMPTY_NEVER = "Every answer has a JSON body, but for HEAD and OPTIONS, which work on every path as usual."
 _SENTENCES = {
     400: "The request cannot be read, or something in it is not allowed.",
-    404: "There is no such session.",
+    404: "There is nothing of that name.",
     408: "The body did not arrive in time.",
     409: "The session is open with another key.",
     413: "The body is too large.",
@@ -58,7 +66,8 @@ def openapi_document(settings: HttpSettings, schema: SchemaSettings) -> dict[str
             INGEST_PATH: {"post": _ingest(settings)},
             BATCH_PATH: {"post": _batch(settings)},
             EMBED_PATH: {"post": _embed("embed", "Embed texts")},
-            EMBEDDINGS_PATH: {"post": _embed("embeddings", "Embed texts, under the name that OpenAI's clients use")},
+            EMBEDDINGS_PATH: {"post": _embeddings()},
+            **_models(),
             **_statistics(settings),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
@@ -112,15 +121,23 @@ def _errors(*statuses: int, schema: Schema = _ERROR) -> Answers:
     return {str(status): _answer(_SENTENCES[status], schema, *headers.get(status, ())) for status in statuses}
 
 
-def _operation(name: str, summary: str, answers: Answers, **more: object) -> dict[str, Any]:
-    """An operation with its own answers and those of every request."""
-    answers = {**_errors(400, 431, 500, 501, 505), **answers}
+def _operation(name: str, summary: str, answers: Answers, schema: Schema = _ERROR, **more: object) -> dict[str, Any]:
+    """An operation with its own answers and those of every request; `schema` is how this path says no."""
+    answers = {**_errors(431, 501), **_errors(400, 500, 505, schema=_or_malformed(schema)), **answers}
     return {"operationId": name, "summary": summary, **more, "responses": dict(sorted(answers.items()))}
 
 
 def _body(schema: Schema) -> dict[str, Any]:
     """A body; any content type is taken for JSON."""
     return {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
+
+
+_OPENAI_ERROR = reference("OpenAiError")
+
+
+def _or_malformed(schema: Schema) -> Schema:
+    """What is no HTTP at all is refused before it is known on which path."""
+    return schema if schema is _ERROR else {"anyOf": [schema, _ERROR]}
 
 
 _OF_LIMITED = {**_errors(503), **_errors(429, schema=reference("TooMany"))}
@@ -196,8 +213,30 @@ def _embed(name: str, summary: str) -> dict[str, Any]:
     return _operation(name, summary, answers, requestBody=_body(reference("EmbeddingRequest")))
 
 
+def _embeddings() -> dict[str, Any]:
+    answers = {
+        "200": _answer("The embeddings, in order.", "Embeddings"),
+        **_errors(408, 413, 415, 429, 503, schema=_OPENAI_ERROR),
+    }
+    summary = "Embed texts, under the name that OpenAI's clients use"
+    body = _body(reference("OpenAiEmbeddingRequest"))
+    return _operation("embeddings", summary, answers, _OPENAI_ERROR, requestBody=body)
+
+
+def _models() -> dict[str, Any]:
+    def models(name: str, summary: str, schema: str, *more: int, **members: Any) -> dict[str, Any]:
+        answers = {"200": _answer("What there is.", schema), **_errors(429, 503, *more, schema=_OPENAI_ERROR)}
+        return {"get": _operation(name, summary, answers, _OPENAI_ERROR, **members)}
+
+    named = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    return {
+        MODELS_PATH: models("models", "The model that embeds", "Models"),
+        f"{MODELS_PATH}/{{model}}": models("model", "The same by its name", "Model", 404, parameters=[named]),
+    }
+
+
 def _statistics(settings: HttpSettings) -> dict[str, Any]:
-    def statistics(name: str, summary: str, schema: Schema, **more: object) -> dict[str, Any]:
+    def statistics(name: str, summary: str, schema: Schema, **more: Any) -> dict[str, Any]:
         answers = {"200": _answer("The figures, behind what was acknowledged by fractions of a second.", schema)}
         return {"get": _operation(name, summary, {**answers, **_OF_LIMITED}, **more)}
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import msgspec
 
 from actors.embedding.embedding import DIMENSIONS
-from actors.embedding.settings import REQUEST_INPUTS_MAX
+from actors.embedding.settings import INPUT_TOKENS_MAX, LIST_INPUTS_MAX, OFFICIAL_TOKENS, REQUEST_INPUTS_MAX
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.envelopes import envelope_schemas
@@ -115,6 +115,19 @@ def _answers() -> dict[str, Schema]:
             description="The answer that the envelope would have had alone, its status and its `Retry-After`.",
         ),
         "Error": object_of(sentence, required),
+        "OpenAiError": object_of(
+            {
+                "error": object_of(
+                    {
+                        "message": {"type": "string", "description": "One sentence for people; it may change."},
+                        "type": one_of(("invalid_request_error", "rate_limit_error", "server_error")),
+                        "param": or_null(TEXT),
+                        "code": TEXT,
+                    }
+                )
+            },
+            {"retryAfter": seconds},
+        ),
         "TooMany": object_of({**sentence, "retryAfter": seconds}),
         "Health": object_of({"status": {"const": "ok"}, "uptime": {"type": "number", "minimum": 0}}),
         "Ready": object_of({"ready": {"const": True}, "checks": checks}),
@@ -125,18 +138,22 @@ def _answers() -> dict[str, Schema]:
 def _embedding_schemas() -> dict[str, Schema]:
     one = {"type": "string", "minLength": 1}
     several = {"type": "array", "items": one, "minItems": 1, "maxItems": REQUEST_INPUTS_MAX}
+    given = [integer(tokens.start, tokens.stop - 1) for tokens in OFFICIAL_TOKENS]
+    token = {"anyOf": given, "description": "Of this model's own vocabulary."}
+    tokens = {"type": "array", "items": token, "minItems": 1, "maxItems": INPUT_TOKENS_MAX}
+    long_list = {"type": "array", "items": {"anyOf": [one, tokens]}, "minItems": 1, "maxItems": LIST_INPUTS_MAX}
+    more = {
+        "model": {"description": "Ignored."},
+        "encoding_format": or_null(one_of(("float", "base64"))),
+        "dimensions": {"type": ["integer", "null"], "enum": [DIMENSIONS, None]},
+    }
+    model = object_of({"id": {"const": MODEL}, "object": {"const": "model"}, "created": COUNT, "owned_by": TEXT})
     numbers = {"type": "array", "items": NUMBER, "minItems": DIMENSIONS, "maxItems": DIMENSIONS}
     return {
-        "EmbeddingRequest": object_of(
-            {
-                "input": {"anyOf": [one, several]},
-            },
-            {
-                "model": {"description": "Ignored."},
-                "encoding_format": or_null(one_of(("float", "base64"))),
-                "dimensions": {"type": ["integer", "null"], "enum": [DIMENSIONS, None]},
-            },
-        ),
+        "EmbeddingRequest": object_of({"input": {"anyOf": [one, several]}}, more),
+        "OpenAiEmbeddingRequest": object_of({"input": {"anyOf": [one, tokens, long_list]}}, more),
+        "Model": model,
+        "Models": object_of({"object": {"const": "list"}, "data": {"type": "array", "items": model}}),
         "Embeddings": object_of(
             {
                 "object": {"const": "list"},
@@ -145,7 +162,7 @@ def _embedding_schemas() -> dict[str, Schema]:
                     "items": object_of(
                         {
                             "object": {"const": "embedding"},
-                            "index": integer(0, REQUEST_INPUTS_MAX - 1),
+                            "index": integer(0, LIST_INPUTS_MAX - 1),
                             "embedding": {"anyOf": [numbers, {"type": "string", "description": "Base64."}]},
                         }
                     ),

@@ -75,6 +75,9 @@ IN_PLACE_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
 SESSION_PATHS = frozenset({INGEST_PATH, BATCH_PATH, CLOSE_PATH})
 """Where the body says whose session it is about."""
 
+WRITTEN_BYTES = 1_048_576
+"""How much of an answer is written at once."""
+
 CORS_HEADERS: RawHeaders = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"Retry-After"),
@@ -331,7 +334,12 @@ class Exchange:
 
     async def _write(self, reply: Reply) -> None:
         await self.send({"type": "http.response.start", "status": reply.status, "headers": reply.raw_headers()})
-        await self.send({"type": "http.response.body", "body": reply.body, "more_body": False})
+        # Piece by piece, as each has its own time: a client may take long for a large answer, and still take it.
+        last = max(0, len(reply.body) - 1) // WRITTEN_BYTES * WRITTEN_BYTES
+        for start in range(0, last, WRITTEN_BYTES):
+            piece = reply.body[start : start + WRITTEN_BYTES]
+            await self.send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self.send({"type": "http.response.body", "body": reply.body[last:], "more_body": False})
 
     async def _write_piece(self, piece: bytes, *, more: bool) -> None:
         if self._status is None:

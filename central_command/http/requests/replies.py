@@ -28,6 +28,7 @@ from actors.sessions.outcomes import (
     UnknownSession,
 )
 from central_command.http.gateway import Readiness
+from central_command.http.requests.admission import BodyPermit
 from central_command.http.settings import HttpSettings
 
 JSON_TYPE = "application/json"
@@ -35,6 +36,8 @@ NDJSON_TYPE = "application/x-ndjson"
 INGEST_PATH = "/v1/training/ingest"
 BATCH_PATH = "/v1/training/ingest/batch"
 CLOSE_PATH = "/v1/sessions/close"
+EMBEDDINGS_PATH = "/v1/embeddings"
+MODELS_PATH = "/v1/models"
 INTERNAL_ERROR = "The server failed to handle this request."
 UNKNOWN_SESSION = "The session is not known."
 
@@ -49,6 +52,8 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: Headers = ()
+    permit: BodyPermit | None = None
+    """What a large body is counted by, until it is written."""
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers as a server takes them, with the body's type and length."""
@@ -70,6 +75,25 @@ def error(status: int, sentence: str, *, headers: Headers = (), **members: objec
     return json_reply({"error": sentence, **members}, status, headers)
 
 
+def openai_error(
+    status: int, sentence: str, *, code: str, param: str | None = None, headers: Headers = (), **members: object
+) -> Reply:
+    """A refusal in the form that OpenAI's clients read (decisions, "Errors on /v1/embeddings").
+
+    `code` is stable, `param` the member that is wrong, the type what OpenAI's API has for the status.
+    """
+    kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        kind = "rate_limit_error"
+    found = {"message": sentence, "type": kind, "param": param, "code": code}
+    return json_reply({"error": found, **members}, status, headers)
+
+
+def is_openai_path(path: str) -> bool:
+    """Whether a path is one that OpenAI's clients ask."""
+    return path in {EMBEDDINGS_PATH, MODELS_PATH} or path.startswith(f"{MODELS_PATH}/")
+
+
 def refusal(status: int, sentence: str, code: str, *, headers: Headers = (), **members: object) -> Reply:
     """A refusal on ingest: `code` is stable, `sentence` is for people."""
     return json_reply({"accepted": False, "reason": sentence, "code": code, **members}, status, headers)
@@ -83,6 +107,8 @@ class HttpProblem(msgspec.Struct, frozen=True):
     sentence: str
     headers: Headers = ()
     retry_after_s: int | None = None
+    param: str | None = None
+    """The member of the body that is wrong, where OpenAI's clients are told."""
 
 
 def problem(path: str, found: HttpProblem) -> Reply:
@@ -95,6 +121,10 @@ def problem(path: str, found: HttpProblem) -> Reply:
             members["retryAfter"] = found.retry_after_s
     if path in _INGEST_PATHS:
         return refusal(found.status, found.sentence, found.code, headers=headers, **members)
+    if is_openai_path(path):
+        return openai_error(
+            found.status, found.sentence, code=found.code, param=found.param, headers=headers, **members
+        )
     return error(found.status, found.sentence, headers=headers, **members)
 
 

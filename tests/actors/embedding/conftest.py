@@ -14,8 +14,8 @@ from zlib import crc32
 import pytest
 import trio
 
-from actors.embedding.embedding import DIMENSIONS, EmbedOutcome
-from actors.embedding.engine import Engine
+from actors.embedding.embedding import DIMENSIONS, EmbedOutcome, Input
+from actors.embedding.engine import Engine, UnknownTokenError
 from actors.embedding.jobs import Job
 from actors.embedding.loading import load_engine
 from actors.embedding.nursery import EmbeddingNursery, State
@@ -83,6 +83,11 @@ class FakeEngine:
         self.tokenised.append(text)
         return [ord(character) for character in text]
 
+    def with_ends(self, tokens: Sequence[int]) -> Sequence[int]:
+        if 0 in tokens:
+            raise UnknownTokenError(0)
+        return tokens
+
     def run(self, rows: Sequence[Sequence[Sequence[int]]], width: int) -> list[bytes]:
         assert all(sum(map(len, row)) <= width for row in rows)
         texts = ["".join(map(chr, tokens)) for row in rows for tokens in row]
@@ -116,7 +121,7 @@ class Fixture:
         return self.engine
 
     async def embed(
-        self, texts: Sequence[str], address: str = "192.0.2.1", timeout_s: float = math.inf
+        self, texts: Sequence[Input], address: str = "192.0.2.1", timeout_s: float = math.inf
     ) -> EmbedOutcome:
         """Ask for one address, with all the patience there is unless a test says otherwise."""
         return await self.embeddings.embed(texts, address=address, timeout_s=timeout_s)

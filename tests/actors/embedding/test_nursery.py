@@ -14,9 +14,10 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.embedding.embedding import Embedded, Unavailable, UnavailableReason
+from actors.embedding.embedding import Embedded, Unavailable, UnavailableReason, UnknownToken
 from actors.embedding.engine import ModelError
 from actors.embedding.nursery import State
+from tests.actors.embedding.conftest import vector_of
 
 BLOCKED = trio.testing.wait_all_tasks_blocked
 
@@ -508,3 +509,91 @@ async def test_the_state_shows_in_its_repr(running: Any, autojump_clock: Any) ->
     """For the debugger."""
     async with running() as fixture:
         assert repr(fixture.embeddings) == "<EmbeddingNursery ready pending=0>"
+
+
+async def test_a_long_list_goes_through_the_queue_in_pieces(running: Any, autojump_clock: Any) -> None:
+    """Never more than 64 of its texts wait, whatever the bound; the answers are in its order."""
+    texts = [f"text {number:04}" for number in range(2_048)]
+    waiting: list[int] = []
+    async with running(address_inputs_max=64, pending_inputs_max=128) as fixture:
+        fixture.threads.token_s = 0.001
+
+        async def watch() -> None:
+            while True:
+                waiting.append(fixture.embeddings.statistics().pending)
+                await trio.sleep(0.05)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            outcome = await fixture.embed(texts)
+            nursery.cancel_scope.cancel()
+        assert [embedding.float32 for embedding in outcome.embeddings] == [vector_of(text) for text in texts]
+        assert outcome.computed == 2_048
+        assert 0 < max(waiting) <= 64
+
+
+async def test_beside_a_long_list_a_short_text_of_the_same_address_does_not_wait_for_it(
+    running: Any, autojump_clock: Any
+) -> None:
+    """As beside any other bulk load."""
+    async with running() as fixture:
+        fixture.threads.token_s = 0.001
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fixture.embed, [f"text {number:04}" for number in range(1_000)])
+            await trio.sleep(1)
+            asked_at = trio.current_time()
+            assert isinstance(await fixture.embed(["short"]), Embedded)
+            assert trio.current_time() - asked_at < 2
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_list_waits_between_its_pieces_for_room_that_others_have_taken(
+    running: Any, autojump_clock: Any
+) -> None:
+    """What was computed is not thrown away for that. A request that has nothing yet is refused at once."""
+    async with running(address_inputs_max=64, pending_inputs_max=128) as fixture:
+        fixture.threads.token_s = 0.001
+        outcomes: list[Any] = []
+
+        async def ask_list() -> None:
+            outcomes.append(await fixture.embed([f"text {number:03}" for number in range(130)]))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fixture.embed, [f"{number:0500}" for number in range(32)], "192.0.2.2")
+            await BLOCKED()
+            nursery.start_soon(ask_list)
+            await BLOCKED()
+            assert await fixture.embed(["x", "y"]) == Unavailable(UnavailableReason.QUEUE_FULL)
+            for number in range(10):
+                nursery.start_soon(fixture.embed, [f"{number:0501}"], f"198.51.100.{number}")
+        assert [type(outcome) for outcome in outcomes] == [Embedded]
+        assert fixture.embeddings.statistics().refused > 1  # between its pieces, and it came back
+
+
+async def test_a_list_that_takes_longer_than_its_client_waits_is_refused_at_once(
+    running: Any, autojump_clock: Any
+) -> None:
+    """The whole of it counts, not only the piece that waits."""
+    async with running() as fixture:
+        fixture.threads.token_s = 0.005
+        await fixture.embed(["x" * 500])
+        asked_at = trio.current_time()
+        texts = [f"text {number:04}" for number in range(640)]
+        refused = await fixture.embed(texts, timeout_s=15)
+        assert refused.reason is UnavailableReason.NO_TIME
+        assert refused.retry_after_s > 5
+        assert trio.current_time() == asked_at
+        assert isinstance(await fixture.embed(texts, timeout_s=200), Embedded)
+
+
+async def test_tokens_are_embedded_as_their_text_is(running: Any, autojump_clock: Any) -> None:
+    """They need no tokeniser, and are known by themselves afterwards; one that is none is named with its place."""
+    tokens = tuple(map(ord, "abc"))
+    async with running() as fixture:
+        [embedding] = (await fixture.embed([tokens])).embeddings
+        assert (embedding.float32, embedding.tokens) == (vector_of("abc"), 3)
+        assert fixture.engine.tokenised == []
+        assert (await fixture.embed(["other", tokens])).computed == 1
+        assert await fixture.embed(["x", (1, 2), (5, 0)]) == UnknownToken(2, 0)
+    async with running(load_s=5) as fixture:
+        assert await fixture.embed([tokens]) == Unavailable(UnavailableReason.LOADING)

@@ -14,10 +14,10 @@ import trio
 
 from actors.embedding.batching import BatchBounds, next_batch
 from actors.embedding.embedding import DIMENSIONS, Embedded
-from actors.embedding.engine import Engine
+from actors.embedding.engine import Engine, UnknownTokenError
 from actors.embedding.loading import load_engine
 from actors.embedding.nursery import EmbeddingNursery, State
-from actors.embedding.settings import TEXT_TOKENS_MAX, EmbeddingSettings, Precision
+from actors.embedding.settings import OFFICIAL_TOKENS, TEXT_TOKENS_MAX, EmbeddingSettings, Precision
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "embeddings.jsonl"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in VECTORS.read_text().splitlines()]
@@ -133,3 +133,44 @@ def test_int8_is_close(models_folder: Path, caplog: pytest.LogCaptureFixture) ->
         vector = numbers(run(engine, [row])[0])
         assert sum(a * b for a, b in zip(vector, ROWS[row]["embedding"], strict=True)) >= INT8_COSINE_MIN
     assert caplog.text == ""
+
+
+def test_tokens_of_its_own_get_the_ends_unless_they_are_there(real_engine: Engine) -> None:
+    """So that a client may send what this tokeniser gives, with or without them; what is too long is cut as a text."""
+    whole = list(real_engine.tokenise("health check"))
+    assert list(real_engine.with_ends(whole)) == list(real_engine.with_ends(whole[1:-1])) == whole
+    long = real_engine.tokenise("word " * 600)
+    assert list(real_engine.with_ends([*long[1:-1], *long[1:-1]])) == list(long)
+    assert len(long) == TEXT_TOKENS_MAX
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [1, 2],
+        [0],
+        [7592, 30_522],
+        [7592, 100_257],
+        [-1],
+        # "The cat sat on the mat." and "Hello, world!" as cl100k_base has them, which LangChain sends by default.
+        [791, 8415, 7731, 389, 279, 5634, 13],
+        [9906, 11, 1917, 0],
+    ],
+)
+def test_tokens_of_another_vocabulary_are_told(tokens: list[int], real_engine: Engine) -> None:
+    """By one that this tokeniser gives to no text: out of its range, unused, or padding."""
+    with pytest.raises(UnknownTokenError) as raised:
+        real_engine.with_ends(tokens)
+    assert raised.value.token in tokens
+
+
+def test_the_tokens_that_are_described_are_those_that_are_taken(real_engine: Engine) -> None:
+    """By the official tokeniser, in its whole vocabulary and just beyond."""
+
+    def is_taken(token: int) -> bool:
+        try:
+            return bool(real_engine.with_ends([token]))
+        except UnknownTokenError:
+            return False
+
+    assert [token for token in range(31_000) if is_taken(token)] == list(chain(*OFFICIAL_TOKENS))

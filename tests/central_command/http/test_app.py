@@ -36,8 +36,9 @@ async def test_options_is_a_preflight_on_every_path(path: str, client: Any) -> N
 async def test_a_preflight_allows_what_openai_s_clients_send(path: str, client: Any) -> None:
     """Of what the page asks for, and nothing else; on other paths it stays with the content type."""
     asked = "authorization,content-type, X-Stainless-Lang,x-stainless-retry-count,openai-project,cookie,x\u00e4,,*"
+    asked += ",User-Agent"
     answer = await client.options(path, headers={"Access-Control-Request-Headers": asked})
-    allowed = "Content-Type, authorization, x-stainless-lang, x-stainless-retry-count, openai-project"
+    allowed = "Content-Type, authorization, x-stainless-lang, x-stainless-retry-count, openai-project, user-agent"
     assert answer.headers["Access-Control-Allow-Headers"] == allowed
     answer = await client.options("/v1/training/ingest", headers={"Access-Control-Request-Headers": asked})
     assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type"

@@ -18,8 +18,10 @@ from actors.embedding.embedding import (
     Embedded,
     Embedding,
     EmbedOutcome,
+    Input,
     Unavailable,
     UnavailableReason,
+    UnknownToken,
 )
 from actors.embedding.nursery import State, open_embeddings
 from actors.embedding.settings import EmbeddingSettings
@@ -38,9 +40,20 @@ needs_model = pytest.mark.skipif(
 needs_openai = pytest.mark.skipif(find_spec("openai") is None, reason="OpenAI's client is not installed")
 
 
-def embedding_of(text: str) -> Embedding:
+def embedding_of(text: Input) -> Embedding:
     """A vector of the text's length and zeros, of as many tokens."""
     return Embedding(pack(f"<{DIMENSIONS}f", len(text), *[0.25] * (DIMENSIONS - 1)), len(text))
+
+
+def sentence_in(body: Any, path: str) -> str:
+    """What an error says, in the form of the path."""
+    if path == "/v1/embed":
+        sentence = body["error"]
+    else:
+        assert set(body["error"]) == {"message", "type", "param", "code"}
+        sentence = body["error"]["message"]
+    assert isinstance(sentence, str)
+    return sentence
 
 
 class FakeEmbedder:
@@ -50,14 +63,17 @@ class FakeEmbedder:
         self.reason: UnavailableReason | None = None
         self.retry_after_s: int | None = None
         self.computed = 1
-        self.asked: list[Sequence[str]] = []
+        self.unknown: UnknownToken | None = None
+        self.asked: list[Sequence[Input]] = []
         self.asked_by: list[tuple[str, float]] = []
 
-    async def embed(self, texts: Sequence[str], *, address: str, timeout_s: float) -> EmbedOutcome:
+    async def embed(self, texts: Sequence[Input], *, address: str, timeout_s: float) -> EmbedOutcome:
         self.asked.append(texts)
         self.asked_by.append((address, timeout_s))
         if self.reason is not None:
             return Unavailable(self.reason, self.retry_after_s)
+        if self.unknown is not None:
+            return self.unknown
         return Embedded(tuple(embedding_of(text) for text in texts), self.computed)
 
 
@@ -80,6 +96,14 @@ async def test_without_a_model_every_text_is_503(path: str, client: Any) -> None
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "5"
     assert set(await answer.get_json()) == {"error"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_sentence_is_where_the_path_s_clients_look_for_it(path: str, client: Any) -> None:
+    """OpenAI's read `error.message`, the contract's `error`."""
+    answer = await client.post(path, data=b"{")
+    assert answer.status_code == 400
+    assert sentence_in(await answer.get_json(), path) == "The body is not valid JSON."
 
 
 @pytest.mark.parametrize("reason", UnavailableReason)
@@ -140,7 +164,9 @@ async def test_what_cannot_be_answered_as_asked_is_400(members: Any, named: str,
     """Rather than answered otherwise."""
     answer = await embedding_client.post("/v1/embeddings", json={"input": "x", **members})
     assert answer.status_code == 400
-    assert named in (await answer.get_json())["error"]
+    found = (await answer.get_json())["error"]
+    assert named in found["message"]
+    assert (found["type"], found["param"], found["code"]) == ("invalid_request_error", named, "invalid_value")
 
 
 async def test_input_nested_without_end_is_400(embedding_client: Any) -> None:
@@ -174,6 +200,130 @@ async def test_a_list_is_answered_in_its_order(embedding_client: Any, embedder: 
     assert [entry["embedding"][0] for entry in found["data"]] == [len(text) for text in texts]
     assert found["usage"] == {"prompt_tokens": 2_080, "total_tokens": 2_080}
     assert embedder.asked == [texts]
+
+
+async def test_openai_s_path_takes_2048_texts_and_the_contract_s_64(
+    embedding_client: Any, embedder: FakeEmbedder
+) -> None:
+    """In one request; one more is 400, in the form of the path."""
+    answer = await embedding_client.post("/v1/embeddings", json={"input": ["x"] * 2_048, "encoding_format": "base64"})
+    found = await answer.get_json()
+    assert [entry["index"] for entry in found["data"]] == list(range(2_048))
+    for path, count in (("/v1/embeddings", 2_049), ("/v1/embed", 65)):
+        answer = await embedding_client.post(path, json={"input": ["x"] * count})
+        assert answer.status_code == 400
+        assert f"a list of {count} texts; at most {count - 1}" in sentence_in(await answer.get_json(), path)
+    assert len(embedder.asked) == 1
+
+
+async def test_a_list_s_answer_counts_with_the_bodies_that_are_held(make_app: Any, embedder: FakeEmbedder) -> None:
+    """So that short questions with long answers cannot take the memory; 64 texts have room all the same."""
+    client = make_app(embedder=embedder, body_bytes_max=20_000, bodies_bytes_max=1_000_000).test_client()
+    answer = await client.post("/v1/embeddings", json={"input": ["x"] * 2_048})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert (await client.post("/v1/embeddings", json={"input": ["x"] * 64})).status_code == 200
+    assert (await client.post("/v1/embeddings", json={"input": ["x"] * 65})).status_code == 503
+    assert len(embedder.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [
+        ([7592, 2088], [(7592, 2088)]),
+        ([[7592], [2088, 999.0]], [(7592,), (2088, 999)]),
+        ([7592.0], [(7592,)]),
+        (["x", [7592]], ["x", (7592,)]),
+    ],
+)
+async def test_openai_s_path_takes_texts_as_their_tokens(
+    sent: Any, asked: Any, embedding_client: Any, embedder: FakeEmbedder
+) -> None:
+    """One text's, or a list of them; the contract's path takes none."""
+    answer = await embedding_client.post("/v1/embeddings", json={"input": sent})
+    assert len((await answer.get_json())["data"]) == len(asked)
+    assert embedder.asked == [asked]
+    assert (await embedding_client.post("/v1/embed", json={"input": sent})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        ([[]], "an empty list at index 0"),
+        ([1, "x"], "a text among tokens (number 1)"),
+        ([1.5], "a number among tokens (number 0)"),
+        ([1, True], "a boolean among tokens (number 1)"),
+        ([[5], [1.5]], "a number among tokens at index 1 (number 0)"),
+        ([[5], 5], "a number at index 1"),
+        ([5] * 8_193, "8193 tokens; at most 8192"),
+        ([[5] * 8_000] * 38, "304000 tokens in all; at most 300000"),
+        ([True], "a boolean at index 0"),
+        ([[["x"]]], "a list among tokens at index 0 (number 0)"),
+    ],
+)
+async def test_tokens_that_are_none_are_400(
+    sent: Any, named: str, embedding_client: Any, embedder: FakeEmbedder
+) -> None:
+    """Before anything is embedded, with the place."""
+    answer = await embedding_client.post("/v1/embeddings", json={"input": sent})
+    assert answer.status_code == 400
+    assert named in sentence_in(await answer.get_json(), "/v1/embeddings")
+    assert embedder.asked == []
+
+
+@pytest.mark.parametrize(("sent", "place"), [([[5], [7]], " at index 1"), ([7], "")])
+async def test_tokens_of_another_model_are_400(
+    sent: Any, place: str, embedding_client: Any, embedder: FakeEmbedder
+) -> None:
+    """Rather than embedded as something else; the sentence says what to do."""
+    embedder.unknown = UnknownToken(len(sent) - 1, 7)
+    answer = await embedding_client.post("/v1/embeddings", json={"input": sent})
+    assert answer.status_code == 400
+    sentence = sentence_in(await answer.get_json(), "/v1/embeddings")
+    assert f"the token 7{place}, which this model gives to no text: send texts" in sentence
+
+
+async def test_openai_s_clients_may_wait_longer_than_the_contract_s(make_app: Any, embedder: FakeEmbedder) -> None:
+    """Though never longer than a connection is kept without a byte."""
+    for read_timeout_s, waited_s in ((120, 50), (30, 30)):
+        client = make_app(
+            embedder=embedder, embed_timeout_s=7, embeddings_timeout_s=50, read_timeout_s=read_timeout_s
+        ).test_client()
+        for path in PATHS:
+            assert (await client.post(path, json={"input": "x"})).status_code == 200
+        assert [timeout_s for _, timeout_s in embedder.asked_by[-2:]] == [7, waited_s]
+
+
+async def test_the_one_model_is_listed_where_openai_s_clients_look(embedding_client: Any, client: Any) -> None:
+    """By its name as well; without embeddings there is none."""
+    found = await (await embedding_client.get("/v1/models")).get_json()
+    assert found["object"] == "list"
+    [model] = found["data"]
+    assert model["id"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert await (await embedding_client.get(f"/v1/models/{model['id']}")).get_json() == model
+    assert (await (await client.get("/v1/models")).get_json())["data"] == []
+    for asked, name in ((embedding_client, "gpt-4o"), (client, model["id"])):
+        answer = await asked.get(f"/v1/models/{name}")
+        assert answer.status_code == 404
+        assert (await answer.get_json())["error"]["code"] == "model_not_found"
+
+
+async def test_http_errors_have_openai_s_form_on_its_paths(make_app: Any) -> None:
+    """405, 413, 415 and 429 as well; `retryAfter` stays beside it."""
+    client = make_app(body_bytes_max=10, embed_requests_per_minute=4).test_client()
+    encoded = {"Content-Encoding": "gzip"}
+    answers = [
+        (405, "method_not_allowed", await client.get("/v1/embeddings")),
+        (405, "method_not_allowed", await client.post("/v1/models")),
+        (413, "body_too_large", await client.post("/v1/embeddings", data=b"x" * 11)),
+        (415, "unsupported_encoding", await client.post("/v1/embeddings", data=b"{}", headers=encoded)),
+        (400, "missing_required_parameter", await client.post("/v1/embeddings", data=b"{}")),
+        (429, "rate_limited", await client.post("/v1/embeddings", data=b"{}")),
+    ]
+    for status, code, answer in answers:
+        found = await answer.get_json()
+        assert (answer.status_code, found["error"]["code"]) == (status, code)
+        assert sentence_in({"error": found["error"]}, "/v1/embeddings").endswith(".")
+    assert found["retryAfter"] == int(answers[-1][2].headers["Retry-After"])
 
 
 async def test_base64_is_little_endian_float32(embedding_client: Any) -> None:
@@ -215,7 +365,7 @@ async def test_what_cannot_be_done_in_time_is_told_when_it_could_be(
     embedder.reason, embedder.retry_after_s = UnavailableReason.NO_TIME, 17
     answer = await embedding_client.post(path, json={"input": ["x"] * 64})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "17")
-    assert "longer now than clients wait" in (await answer.get_json())["error"]
+    assert "longer now than clients wait" in sentence_in(await answer.get_json(), path)
 
 
 async def test_a_text_that_took_nothing_of_the_engine_takes_nothing_of_the_budget(
@@ -294,6 +444,20 @@ async def test_openais_client_understands_a_refusal(make_app: Any, embedder: Fak
             await trio.to_thread.run_sync(partial(call_openai, base_url, model="m", input="x"))
         assert "still being loaded" in str(unavailable.value.body)
         assert unavailable.value.response.headers["Retry-After"] == "5"
+
+
+@needs_openai
+async def test_openai_s_client_finds_the_model(make_app: Any, embedder: FakeEmbedder) -> None:
+    """Listed, and by its name, whose slash it encodes."""
+    import openai  # noqa: PLC0415 - as above
+
+    def names(base_url: str) -> list[str]:
+        with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+            [listed] = client.models.list().data
+            return [listed.id, client.models.retrieve(listed.id).id]
+
+    async with served_embeddings(make_app, embedder) as base_url:
+        assert await trio.to_thread.run_sync(names, base_url) == ["sentence-transformers/all-MiniLM-L6-v2"] * 2
 
 
 @needs_model
