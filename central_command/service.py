@@ -40,6 +40,7 @@ from persistence.files.space import Room
 from persistence.files.writer_thread import writer_thread
 from persistence.format.layout import DataLayout
 from persistence.format.records import ClosedBy
+from persistence.journals.background_check import BackgroundCheck, CheckStatistics
 from persistence.storage import Platform, Storage, StorageStatistics, open_storage
 
 log = logging.getLogger("central_command.service")
@@ -48,6 +49,9 @@ EXIT_SHUTDOWN_TIMEOUT = 4
 """The process's exit status when it did not stop in time."""
 
 SECONDS_PER_HOUR = 3_600
+
+NOT_NEEDED = frozenset({"lines", "embedding"})
+"""Checks that say what is wrong without which envelopes are taken in all the same."""
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +62,7 @@ class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
     embedding: EmbeddingStatistics | None
     buffer_bytes: int
     storage: StorageStatistics
+    check: CheckStatistics
 
 
 class Service:
@@ -72,6 +77,7 @@ class Service:
         embeddings: EmbeddingNursery | None,
         clock: Callable[[], float],
         jumps: ClockJumps,
+        check: BackgroundCheck,
     ) -> None:
         self._settings = settings
         self._storage = storage
@@ -80,6 +86,7 @@ class Service:
         self.embeddings = embeddings
         self._clock = clock
         self._jumps = jumps
+        self.check = check
         self._started_at = trio.current_time()
 
     # Sessions
@@ -148,11 +155,18 @@ class Service:
             "projection": "ok" if self._storage.projector.has_room() else "behind the journals",
             "disk": "ok" if room is Room.YES else str(room),
             "sessions": "draining" if self._directory.is_draining else "ok",
+            "lines": "ok",
             "embedding": "off" if self.embeddings is None else self.embeddings.detail,
         }
-        return Readiness(
-            ready=all(found == "ok" for check, found in checks.items() if check != "embedding"), checks=checks
-        )
+        if places := self.check.statistics().damaged_places:
+            checks["lines"] = f"damaged in {places} place(s); the log says where"
+        ready = all(found == "ok" for check, found in checks.items() if check not in NOT_NEEDED)
+        return Readiness(ready=ready, checks=checks)
+
+    @property
+    def last_full_check_at(self) -> float | None:
+        """When all stored lines were last gone over, in seconds since the epoch."""
+        return self.check.statistics().last_full_pass_at
 
     def statistics(self) -> ServiceStatistics:
         """Return the current figures."""
@@ -162,6 +176,7 @@ class Service:
             embedding=None if self.embeddings is None else self.embeddings.statistics(),
             buffer_bytes=self._budget.bytes_taken,
             storage=self._storage.statistics(),
+            check=self.check.statistics(),
         )
 
     # Work that nobody asks for
@@ -249,7 +264,13 @@ async def open_service(
             directory = Directory(actors, lambda session_id: SessionActor(session_id, environment), sessions)
             window_s = sessions.abandon_after_h * SECONDS_PER_HOUR
             jumps = ClockJumps(platform.clock, platform.monotonic, window_s=window_s)
-            service = Service(settings, storage, directory, budget, embeddings, platform.clock, jumps)
+            check = BackgroundCheck(
+                list(storage.journals.values()),
+                settings.storage,
+                clock=platform.clock,
+                is_busy=lambda: any(journal.has_waiting_lines for journal in storage.journals.values()),
+            )
+            service = Service(settings, storage, directory, budget, embeddings, platform.clock, jumps, check)
             if set_aside := service.set_aside():
                 log.warning(
                     "closing %d session(s) has ended this process before, so they are left as they are: "
@@ -292,9 +313,12 @@ async def run_service(settings: Settings, data_directory: Path) -> None:
             )
             collector.settle()
             serving = partial(serve, app, hypercorn_config(http_settings), shutdown_trigger=stopping.wait)
-            async with trio.open_nursery() as http:
-                urls: list[str] = await http.start(serving)
-                log.info("serving %s, data in %s", ", ".join(urls), data_directory)
+            async with trio.open_nursery() as background:
+                async with trio.open_nursery() as http:
+                    urls: list[str] = await http.start(serving)
+                    log.info("serving %s, data in %s", ", ".join(urls), data_directory)
+                    background.start_soon(service.check.run, name="background check")
+                background.cancel_scope.cancel()
         log.info("stopped")
         nursery.cancel_scope.cancel()
 

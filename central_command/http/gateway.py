@@ -65,6 +65,11 @@ class Gateway(Protocol):
         ...
 
     @property
+    def last_full_check_at(self) -> float | None:
+        """When all stored lines were last gone over, in seconds since the epoch; None before that."""
+        ...
+
+    @property
     def uptime_s(self) -> float:
         """Seconds since the service started."""
         ...

@@ -143,6 +143,11 @@ class Journal:
         """Whether lines are taken."""
         return not self._closed
 
+    @property
+    def has_waiting_lines(self) -> bool:
+        """Whether lines wait to be stored, or are being stored."""
+        return bool(self._waiting or self._in_commit_lines)
+
     async def append(
         self, record: Record, members: Members, received: bytes = b"", *, essential: bool = False
     ) -> Position | AppendRefused:

@@ -60,11 +60,15 @@ class BadLine(msgspec.Struct, frozen=True):
 
 
 class JournalDamage(StorageDamage):
-    """A line that was stored is missing or changed; `what` says which and where, without the journal and the advice."""
+    """A line that was stored is missing or changed; `what` says which and where, without the journal and the advice.
 
-    def __init__(self, name: JournalName, what: str) -> None:
+    `behind` is where good lines go on, for a scan that goes on there; None where there are none, or nobody has looked.
+    """
+
+    def __init__(self, name: JournalName, what: str, behind: Mark | None = None) -> None:
         super().__init__(f"the {name} journal is damaged: {what}: restore that file from a backup.")
         self.what = what
+        self.behind = behind
 
 
 class StoredStatistics(msgspec.Struct, frozen=True, kw_only=True):

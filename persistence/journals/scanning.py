@@ -41,7 +41,7 @@ def next_lines(name: JournalName, files: DayFiles, start: Mark, end: Mark | None
         return Piece(piece.lines)  # what is bad after them is the next call's
     if end is not None:
         if piece.torn is not None:
-            raise damage(name, piece.torn)
+            raise damage(name, piece.torn, behind=_good_lines_behind(files, piece.torn, end))
         if start.n < end.n:
             raise JournalDamage(name, f"it ends after line {start.n}, and {end.n} were stored")
         return NOTHING
@@ -115,12 +115,27 @@ def good_line_of_a_later_batch(files: DayFiles, bad: BadLine) -> Position | None
     return None
 
 
-def damage(name: JournalName, bad: BadLine, later: Position | None = None) -> JournalDamage:
-    """Say where a journal is damaged; `later` is the line that shows that it is not torn."""
+def _good_lines_behind(files: DayFiles, bad: BadLine, end: Mark) -> Mark | None:
+    """Return where the lines behind a bad one go on, up to `end`."""
+    for day in files.days():
+        if not bad.day <= day <= end.day:
+            continue
+        offset = bad.offset if day == bad.day else 0
+        for texts, is_whole in _texts(files, day, offset, end.offset if day == end.day else None):
+            for text in texts:
+                frame = parse_frame(text) if is_whole else None
+                if frame is not None and frame.n > bad.expected_n:
+                    return Mark(frame.n - 1, day, offset)
+                offset += len(text) + 1
+    return None
+
+
+def damage(name: JournalName, bad: BadLine, later: Position | None = None, behind: Mark | None = None) -> JournalDamage:
+    """Say where a journal is damaged; `later` is the line that shows that it is not torn, `behind` where it goes on."""
     follows = ""
     if later is not None:
         follows = f", and good lines follow (line {later.n} at byte {later.offset} of {name_of(later.day)})"
-    return JournalDamage(name, f"{bad.where}{follows}")
+    return JournalDamage(name, f"{bad.where}{follows}", behind)
 
 
 def _existing(name: JournalName, files: DayFiles, place: Position) -> File:

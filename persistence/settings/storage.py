@@ -31,3 +31,5 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     open_queue_max: PositiveInt = 1_024
     wal_checkpoint_pages: PositiveInt = 4_000
     database_busy_timeout_s: PositiveSeconds = 5.0
+    check_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
+    check_interval_h: PositiveSeconds = 24.0

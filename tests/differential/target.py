@@ -75,6 +75,7 @@ class StubGateway:
     """Answers by what it is asked alone, after as many turns of the event loop as that says."""
 
     uptime_s = 12.5
+    last_full_check_at = None
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes]] = []

@@ -129,7 +129,13 @@ def _answers() -> dict[str, Schema]:
             {"retryAfter": seconds},
         ),
         "TooMany": object_of({**sentence, "retryAfter": seconds}),
-        "Health": object_of({"status": {"const": "ok"}, "uptime": {"type": "number", "minimum": 0}}),
+        "Health": object_of(
+            {
+                "status": {"const": "ok"},
+                "uptime": {"type": "number", "minimum": 0},
+                "last_full_check": or_null({"type": "string", "format": "date-time"}),
+            }
+        ),
         "Ready": object_of({"ready": {"const": True}, "checks": checks}),
         "NotReady": object_of({**sentence, "ready": {"const": False}, "checks": checks}),
     }

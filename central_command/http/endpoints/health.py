@@ -4,6 +4,7 @@ from quart import Blueprint, Response
 
 from central_command.http.gateway import Gateway
 from central_command.http.requests.replies import Replies, json_reply
+from persistence.format import times
 
 
 def health_routes(gateway: Gateway, replies: Replies) -> Blueprint:
@@ -12,7 +13,10 @@ def health_routes(gateway: Gateway, replies: Replies) -> Blueprint:
 
     @routes.get("/health")
     async def health() -> Response:
-        return json_reply({"status": "ok", "uptime": gateway.uptime_s}).response()
+        checked_at = gateway.last_full_check_at
+        last_full_check = None if checked_at is None else times.second_text(int(checked_at)) + "Z"
+        body = {"status": "ok", "uptime": gateway.uptime_s, "last_full_check": last_full_check}
+        return json_reply(body).response()
 
     @routes.get("/ready")
     async def ready() -> Response:

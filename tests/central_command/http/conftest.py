@@ -90,6 +90,10 @@ class FakeGateway:
         return self.ready
 
     @property
+    def last_full_check_at(self) -> float | None:
+        return 1_795_176_000.5
+
+    @property
     def uptime_s(self) -> float:
         return 12.5
 

@@ -97,7 +97,11 @@ async def test_head_works_where_get_does(path: str, client: Any) -> None:
 
 async def test_health(client: Any) -> None:
     """The contract's two members."""
-    assert await (await client.get("/health")).get_json() == {"status": "ok", "uptime": 12.5}
+    assert await (await client.get("/health")).get_json() == {
+        "status": "ok",
+        "uptime": 12.5,
+        "last_full_check": "2026-11-20T12:00:00Z",
+    }
 
 
 async def test_ready_says_what_is_wrong(client: Any, gateway: Any) -> None:
