@@ -77,6 +77,8 @@ class ChatSession:
         self.is_subagent = False
         self.left_out = LeftOut()
         self._rewritten = set(rewritten)
+        self._only_set: set[str] = set()
+        """Messages that have stood in a set history, and nowhere else yet."""
         self._calls = Calls(self.list)
         self._thoughts_taken: Counter[str] = Counter()
         self._texts_taken: set[str] = set()
@@ -153,11 +155,12 @@ class ChatSession:
             message_id = text_of(message.get("id"))
             if message_id in self._known:
                 self._take_message(message)
-            elif message_id not in self._rewritten:
+            elif message_id not in self._only_set:
                 by_program = _BY_PROGRAM.match(content_text(message.get("content")))
                 self.left_out.count(f"{by_program[1]} texts" if by_program else _REWRITTEN)
-                self._rewritten.add(message_id)
+                self._only_set.add(message_id)
                 if message.get("type") == "gemini":
+                    self._rewritten.add(message_id)
                     self._pass_over(message)
         self._unsettled_from = None if messages else self._unsettled_from
 

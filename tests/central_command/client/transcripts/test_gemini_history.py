@@ -291,6 +291,17 @@ def test_what_a_set_message_calls_later_is_a_step_and_its_text_is_none() -> None
     assert [step.call_id for step in transcript.steps if step.type == "action"] == ["call-0", "call-9"]
 
 
+def test_a_prompt_that_is_recorded_after_the_history_that_has_it_is_a_step() -> None:
+    """Of what was only set, the program records its own last answer again, and no prompt."""
+    chat = Chat()
+    chat.exchange(0)
+    prompt = chat.message("user", [{"text": "Go on"}])
+    chat.set_history(prompt)
+    chat.record(prompt)
+    chat.answer("Yes.")
+    assert contents(chat.read()) == ["Request 0", "Go on"]
+
+
 def test_without_a_set_history_the_text_alone_tells() -> None:
     """The program was ended while it wrote; a prompt at the end, which may be new, is kept."""
     chat = Chat()
