@@ -3,7 +3,6 @@
 import io
 from pathlib import Path
 
-from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.json_values import text_of
 from central_command.client.transcripts.opening import open_transcript
@@ -64,7 +63,7 @@ def describe_head(head: Head) -> str:
 
 def read_head(path: Path) -> Head:
     """The beginning of `path`, whose lines are whole however long the first ones are; raises OSError."""
-    events: list[JsonObject] = []
+    looked_at: list[bytes] = []
     text, lines, size, read = b"", 0, 0, 0
     with open_transcript(path) as file:
         while lines < HEAD_LINES_MAX and size < HEAD_BYTES_MAX and read < HEAD_READ_BYTES_MAX:
@@ -78,7 +77,8 @@ def read_head(path: Path) -> Head:
             lines += 1
             if len(line) <= LINE_BYTES_MAX:
                 size += len(line)
-                events += JsonLines(io.BytesIO(line))
+                looked_at.append(line)
             while not line.endswith(b"\n") and read < HEAD_READ_BYTES_MAX and (line := file.readline(_SKIPPED_BYTES)):
                 read += len(line)  # of a line that is too long to be looked at
-    return Head(path.name, tuple(events), text.decode("utf-8", "replace"))
+    events = tuple(JsonLines(io.BytesIO(b"".join(looked_at))))
+    return Head(path.name, events, text.decode("utf-8", "replace"))

@@ -21,10 +21,10 @@ _BUFFER_BYTES = 256 * 1024
 
 
 class OpenedTranscript(io.BufferedReader):
-    """A session file that is read from its beginning; `consumed` bytes of the file itself were read for it so far."""
+    """A session file that is read from its beginning; `name` is its name without folders."""
 
-    def __init__(self, raw: io.RawIOBase, consumed: Callable[[], int]) -> None:
-        super().__init__(raw, _BUFFER_BYTES)
+    def __init__(self, raw: "_Beginning | _Layered", consumed: Callable[[], int]) -> None:
+        super().__init__(raw, _BUFFER_BYTES)  # whose `name` is that of `raw`
         self._consumed = consumed
 
     @property
@@ -141,7 +141,7 @@ class _Layered(io.RawIOBase):
 
 
 class _Beginning(io.RawIOBase):
-    """The first `size` bytes of a file; `name` is its name, or its entry's in an archive, without folders."""
+    """The first `size` bytes of a file; `name` is its name without folders."""
 
     def __init__(self, file: io.FileIO, size: int, name: str) -> None:
         self._file = file

@@ -21,8 +21,6 @@ BESIDE_SESSIONS = frozenset(
 )
 """Names of files that Claude Code, Codex and Gemini CLI keep among their sessions, which are none."""
 _BESIDE_SUFFIX = ".meta.json"
-_BESIDE_PREFIX = "._"
-"""What macOS puts beside every file in an archive."""
 _BESIDE_FOLDERS = frozenset({"tool-results", "todos", "tasks", "file-history", "shell-snapshots", "statsig"})
 
 
@@ -30,7 +28,14 @@ def is_beside_sessions(parts: Sequence[str]) -> bool:
     """Whether a path (its parts) is that of a file that agents keep beside their sessions, by its name alone."""
     *folders, name = parts
     is_among_such = bool(folders) and folders[-1] in _BESIDE_FOLDERS
-    return name in BESIDE_SESSIONS or name.endswith(_BESIDE_SUFFIX) or name.startswith(_BESIDE_PREFIX) or is_among_such
+    return name in BESIDE_SESSIONS or name.endswith(_BESIDE_SUFFIX) or is_among_such
+
+
+EVENTS_MAX = 20
+"""As many events of a file that is one array are looked at."""
+_SESSION_OF_IFLOW = re.compile(r"session-[0-9a-f]{8}-")
+_THREAD_OF_AMP = re.compile(r"T-[0-9a-f]{8}-")
+_CREDITS = frozenset({"credits", "original_credits", "total_credits"})
 
 
 EVENTS_MAX = 20

@@ -21,6 +21,8 @@ ENTRY_SUFFIXES = (*_PLAIN, *(plain + packing for plain in _PLAIN for packing in 
 """What is looked for in a zip archive; a packing that is not read is said to be none."""
 SUFFIXES = (*ENTRY_SUFFIXES, archives.SUFFIX, ".tar", ".tar.gz", ".tgz", ".tar.zst", ".7z")
 """What a folder is searched for, in capital letters or small ones."""
+_BESIDE_IN_ARCHIVES = "._"
+"""What macOS puts beside every file that it archives."""
 _WHAT_IS_LOOKED_FOR = "*.jsonl or *.json, also compressed as .gz or .zst or in a .zip"
 FILES_MAX = 100_000
 """More files than this at once are refused: their names are held in memory."""
@@ -56,7 +58,8 @@ class Found(msgspec.Struct, frozen=True):
         """The path; raises FileError when there is a problem, NoStepsError for what is known by its name alone."""
         if self.problem is not None:
             raise FileError(self.problem)
-        if not self.named and is_beside_sessions(self.path.parts):
+        is_of_system = self.path.name.startswith(_BESIDE_IN_ARCHIVES)
+        if not self.named and (is_of_system or is_beside_sessions(self.path.parts)):
             raise NoStepsError("its name is that of a file that is kept beside sessions, and holds none.")
         return self.path
 

@@ -109,11 +109,20 @@ def test_a_first_line_of_megabytes_does_not_hide_the_agent(tmp_path: Path) -> No
         assert reader.provider == "codex"
 
 
-@pytest.mark.parametrize("text", ['{"sessionId":"1","workspaceDirectory":"/","history":[]}', '{"v":1,"id":"T-1"}'])
-def test_another_agents_file_of_one_text_is_refused_by_name(text: str, tmp_path: Path) -> None:
-    """By what stands at its beginning."""
-    (tmp_path / "s.json").write_text(text)
-    assert "another agent's: " in describe_unknown(tmp_path / "s.json")
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        ({"type": "tool_call", "subtype": "started", "call_id": "1", "tool_call": {}, "session_id": "1"}, "Cursor"),
+        ({"type": "system", "subtype": "init", "session_id": "1", "qwen_code_version": "0.15.6"}, "Qwen Code"),
+    ],
+)
+def test_another_agents_file_is_refused_by_name(first: dict[str, object], name: str, tmp_path: Path) -> None:
+    """Also where it resembles one that is read."""
+    path = tmp_path / "s.jsonl"
+    like_claude = {"type": "assistant", "message": {"role": "assistant", "content": [{"type": "text", "text": "x"}]}}
+    path.write_text("".join(json.dumps(each) + "\n" for each in (first, like_claude)))
+    assert detect(path) is None
+    assert f"another agent's: {name} wrote it" in describe_unknown(path)
 
 
 def test_no_more_than_the_head_of_a_file_is_read(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def test_a_compressed_file_is_read_like_a_plain_one(name: str, tmp_path: Path) -
         assert file.readline() == TEXT[:16]
         assert file.read() == TEXT[16:]
         assert file.tell() == len(TEXT)
+        assert file.name == "session"
         assert file.consumed == size_of(path) == len(PACKED[name])
         file.seek(0)
         assert file.read() == TEXT
