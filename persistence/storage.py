@@ -19,6 +19,7 @@ import trio
 
 from persistence.databases.counters import Counters
 from persistence.databases.database import Database, DatabaseUnavailable
+from persistence.databases.fingerprints import Fingerprints
 from persistence.databases.key_check import check_key, sealed_check, sealed_with
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
@@ -86,6 +87,7 @@ class Storage:
         *,
         registry: Registry,
         ledger: Ledger,
+        fingerprints: Fingerprints,
         counters: Counters,
         projector: Projector,
         space: Space,
@@ -96,6 +98,7 @@ class Storage:
         self.closing = closing
         self.registry = registry
         self.ledger = ledger
+        self.fingerprints = fingerprints
         self.counters = counters
         self.projector = projector
         self.space = space
@@ -152,6 +155,7 @@ async def open_storage(
                     layout,
                     registry=registry,
                     ledger=Ledger(ledger),
+                    fingerprints=Fingerprints(ledger),
                     counters=Counters(sessions, ledger),
                     projector=projector,
                     space=space,

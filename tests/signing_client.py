@@ -90,7 +90,8 @@ class SigningClient:
     def step(self, kind: str = "thought", **members: Any) -> dict[str, Any]:
         """The session's next step."""
         self.steps += 1
-        base = {"step": self.steps, "type": kind, "timestamp": self.now_s - 1, "content": f"step {self.steps} é 🚀"}
+        content = f"step {self.steps} of {self.session_id} é 🚀"
+        base = {"step": self.steps, "type": kind, "timestamp": self.now_s - 1, "content": content}
         return {**base, "token_count": 7, **members}
 
     def chunk(self, steps: int = 3, *, sequence: int | None = None, **metadata: Any) -> bytes:

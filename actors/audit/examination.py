@@ -176,6 +176,7 @@ class Examination:
             await stored.index.line_positions(record.session_id),
             await stored.index.gaps(record.session_id),
             row.closed_by,
+            await stored.fingerprints.first_seen(record.fingerprints, before_n=line.position.n),
         )
         where = f"{JournalName.TRAJECTORIES}: {line.where}: "
         try:

@@ -3,7 +3,7 @@
 In memory are the line, which is one, and of the session's lines one at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -11,20 +11,27 @@ from actors.audit import points
 from actors.audit.signatures import NESTING_MAX
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal
+from actors.trajectories.copies import copied_runs
 from actors.trajectories.enrichment import enrich
 from actors.trajectories.lines import JournalLines
 from actors.trajectories.scoring import score
 from actors.trajectories.settings import ScoringSettings
 from actors.trajectories.stitching import stitch
 from actors.trajectories.writing import TrajectoryText
+from persistence.databases.fingerprints import FirstSeen
 from persistence.databases.session_index import LinePosition
 from persistence.format import json_text
-from persistence.format.records import ClosedBy, EnvelopeKind, SequenceGap, TrajectoryRecord
+from persistence.format.records import ClosedBy, CopiedRun, EnvelopeKind, SequenceGap, TrajectoryRecord
+from persistence.format.step_runs import RUN_STEPS
 from persistence.journals.reading import JournalReader
 
 SHOWN_BYTES_MAX = 80
 """Values that are shown as a whole; of a longer one it is only said that it differs."""
 
+LATER_MEMBERS = frozenset({"copied_steps", "copied_from", "started_at", "ended_at", "time_shift_s"})
+"""Lines of earlier versions do not have them."""
+
+_COPIES = msgspec.json.Decoder(tuple[CopiedRun, ...])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -36,11 +43,15 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """What a trajectory is made of: the places of a session's lines, the skipped numbers, and what ended it."""
+    """What a trajectory is made of: the places of a session's lines, the skipped numbers, and what ended it.
+
+    `seen` has those of its runs of steps that stand in lines before its own.
+    """
 
     places: Sequence[LinePosition]
     gaps: Sequence[SequenceGap]
     closed_by: ClosedBy
+    seen: Mapping[int, FirstSeen]
 
 
 def compare(
@@ -67,15 +78,55 @@ def compare(
         return Compared([f"its session's envelopes cannot be stitched: {error}"])
     if trajectory is None:
         return Compared([f"its session {record.session_id!r} has no chunk"])
-    now = score(trajectory.step_type_counts, trajectory.model, trajectory.task_complexity, settings)
-    expected = TrajectoryText(record.trajectory_id, trajectory, now, enrich(), lines)
-    faults = [sentence for name in expected.names if name != "score" for sentence in _differing(stored, expected, name)]
+    try:
+        copies = _copies_said(stored)
+    except msgspec.DecodeError as error:
+        return Compared([f"its copied_from cannot be read: {error}"])
+    found = copied_runs(trajectory.step_digests, record.fingerprints, session.seen, settings)
+    new = trajectory.step_kinds.counts(without=copies or ())
+    now = score(
+        trajectory.step_kinds.counts(without=() if copies is None else found),
+        trajectory.model,
+        trajectory.task_complexity,
+        settings,
+    )
+    expected = TrajectoryText(record.trajectory_id, trajectory, now, enrich(), lines, copies or ())
+    faults = [
+        sentence
+        for name in expected.names
+        if name != "score" and (name in stored.member_names() or name not in LATER_MEMBERS)
+        for sentence in _differing(stored, expected, name)
+    ]
+    faults += _unfounded(copies or (), record.fingerprints, session.seen)
     try:
         scored = points.read_score(stored.member("score") or b"")
     except msgspec.DecodeError as error:
         return Compared([*faults, f"its score cannot be read: {error}"])
-    faults += points.faults(scored, trajectory.step_type_counts, trajectory.task_complexity)
-    return Compared(faults, points.differences(scored, now))
+    faults += points.faults(scored, new, trajectory.task_complexity)
+    otherwise = points.differences(scored, now)
+    return Compared(faults, otherwise if copies is None or copies == found else ["copied_from", *otherwise])
+
+
+def _copies_said(stored: Envelope) -> tuple[CopiedRun, ...] | None:
+    """The runs that a line says are copies; None for a line of a version that did not look."""
+    text = stored.member("copied_from")
+    return None if text is None else json_text.decode(_COPIES, text)
+
+
+def _unfounded(
+    copies: Sequence[CopiedRun], fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]
+) -> Iterator[str]:
+    """Yield what is said to be a copy of a trajectory that does not hold it, or that is not there before it."""
+    last = len(fingerprints)
+    for run in copies:
+        # A run that another one overlaps is shorter than what it was recognised by.
+        around = fingerprints[max(0, run.from_step - RUN_STEPS) : min(last, run.to_step)]
+        sources = {(seen[each].session_id, seen[each].trajectory_id) for each in around if each in seen}
+        if (run.session_id, run.trajectory_id) not in sources:
+            yield (
+                f"its steps {run.from_step} to {run.to_step} are said to stand in session {run.session_id!r}, and no "
+                "line before it of that session holds them"
+            )
 
 
 def _members(line: bytes) -> Envelope | None:

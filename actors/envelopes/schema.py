@@ -55,6 +55,9 @@ FEEDBACK_SIGNALS = ("accepted", "modified", "rejected", "iterated")
 RESERVED_MEMBERS = ("received", "crc32")
 """Members of a journal line that the server itself writes after the client's."""
 
+TIME_SHIFT_S_MAX = 10**10
+"""By how much a client may have moved a session's times, in seconds: three hundred years."""
+
 COUNT_MAX = 2**53 - 1
 """The largest integer that JavaScript holds exactly."""
 
@@ -141,10 +144,10 @@ def _untimely(kind: EnvelopeKind, decoded: Any, settings: SchemaSettings, now_s:
     match kind:
         case EnvelopeKind.CHUNK:
             for index, step in enumerate(decoded.trajectory_log):
-                if not oldest_s <= _seconds(step.timestamp) <= latest_s:
+                if not oldest_s <= seconds_of(step.timestamp) <= latest_s:
                     return ("trajectory_log", index, "timestamp")
         case EnvelopeKind.USER_FEEDBACK:
-            if not oldest_s <= _seconds(decoded.feedback.timestamp) <= latest_s:
+            if not oldest_s <= seconds_of(decoded.feedback.timestamp) <= latest_s:
                 return ("feedback", "timestamp")
         case _:
             pass
@@ -167,7 +170,8 @@ def _facts(kind: EnvelopeKind, decoded: Any) -> Facts:  # noqa: ANN401 - its typ
             return FeedbackFacts(signal=decoded.feedback.signal)
 
 
-def _seconds(timestamp: float) -> float:
+def seconds_of(timestamp: float) -> float:
+    """A timestamp in seconds: from 10^12 on it is in milliseconds."""
     return timestamp / 1000 if timestamp >= MILLISECONDS_FROM else timestamp
 
 
@@ -355,6 +359,13 @@ def _metadata(settings: SchemaSettings, *, closed: bool = False) -> Rule:
             "session_embedding": or_null(embedding),
             "routing": or_null(routing),
             "leaf_context": or_null(leaf_context),
+            # The times as they were are those of the steps less this.
+            "time_shift_s": or_null(
+                Rule(
+                    Annotated[float, Meta(ge=-TIME_SHIFT_S_MAX, le=TIME_SHIFT_S_MAX)],
+                    f"a number of seconds from -{TIME_SHIFT_S_MAX} to {TIME_SHIFT_S_MAX}",
+                )
+            ),
         },
         only=only,
     )

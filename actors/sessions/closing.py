@@ -4,13 +4,19 @@ Whoever gets here has put the fact that the session ended on disk already. What 
 lines, so a crash anywhere leaves work that the next start finds (closed, with chunks, without a trajectory) and does.
 It cannot be done twice: the session's actor is the only one that does it, knows from the database whether it was done,
 and is activated only when the database holds everything that was written before.
+
+The trajectory's line also says which of its steps stand in earlier lines, so it depends on their order: whoever closes
+takes a turn, in which it looks at what is there and puts its line on disk. What the line says is the fact; nobody looks
+again when it is projected.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from array import array
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, assert_never
 
+import msgspec
 import trio
 
 from actors.envelopes.journal_lines import server_close_line
@@ -28,18 +34,23 @@ from actors.sessions.outcomes import (
     unavailable,
 )
 from actors.sessions.state import SessionState
+from actors.trajectories.copies import copied_runs
 from actors.trajectories.enrichment import enrich
 from actors.trajectories.lines import HeldLines, JournalLines, SessionLines
-from actors.trajectories.scoring import Score, score
+from actors.trajectories.models import tier_of
+from actors.trajectories.scoring import score
 from actors.trajectories.settings import ScoringSettings
 from actors.trajectories.stitching import Trajectory, stitch
 from actors.trajectories.writing import TrajectoryText
+from persistence.databases.fingerprints import FirstSeen
 from persistence.format.records import (
     ClosedBy,
+    CopiedRun,
     EnvelopeRecord,
     JournalName,
     SequenceGap,
     TrajectoryRecord,
+    most_copied_from,
 )
 from persistence.journals.journal import AppendRefused
 
@@ -121,14 +132,22 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
     lines = _held(state) if state.buffer.is_complete else await _stored(state, environment)
     trajectory_id = environment.identifiers.trajectory_id()
     assert state.closed_by is not None
-    record, members = await environment.offload(
+    draft = await environment.offload(
         _completed, trajectory_id, state.session_id, lines, tuple(state.gaps), state.closed_by, environment.scoring
     )
-    position = await environment.storage.trajectories.append(record, members, essential=True)
-    if isinstance(position, AppendRefused):
-        log.warning("the trajectory of session %s could not be written yet: %s", state.session_id, position)
-        return position
-    state.record_trajectory(record, position)
+    recent = environment.recent_runs
+    # From the look at what is there to the line on disk: two sessions with the same steps cannot both find none.
+    async with recent.turn:
+        seen = await recent.first_seen(draft.record.fingerprints, environment.storage, environment.sessions)
+        if seen:
+            draft = await environment.offload(_without_copies, draft, seen, lines, environment.scoring)
+        position = await environment.storage.trajectories.append(draft.record, draft.members, essential=True)
+        if isinstance(position, AppendRefused):
+            log.warning("the trajectory of session %s could not be written yet: %s", state.session_id, position)
+            return position
+        recent.note(draft.record, position)
+    has_tier = tier_of(draft.record.model, environment.scoring.model_tiers) is not None
+    state.record_trajectory(draft.record, position, has_model_tier=has_tier)
     return None
 
 
@@ -145,6 +164,14 @@ async def _stored(state: SessionState, environment: Environment) -> SessionLines
     return JournalLines(storage.envelopes, [line.kind for line in lines], [line.position for line in lines])
 
 
+class _Draft(msgspec.Struct, frozen=True):
+    """A session stitched and scored, and what its line will hold."""
+
+    trajectory: Trajectory
+    record: TrajectoryRecord
+    members: bytes | TrajectoryText
+
+
 def _completed(
     trajectory_id: str,
     session_id: str,
@@ -152,21 +179,41 @@ def _completed(
     gaps: tuple[SequenceGap, ...],
     closed_by: ClosedBy,
     settings: ScoringSettings,
-) -> tuple[TrajectoryRecord, bytes | TrajectoryText]:
-    """Stitch and score a session that has a chunk, and say what its line will hold (slow for large sessions).
-
-    A trajectory of more than `TEXT_BYTES_MAX` is written down piece by piece, when its turn in the journal comes.
-    """
+) -> _Draft:
+    """Stitch and score a session that has a chunk, as if nobody had seen any of it (slow for large sessions)."""
     trajectory = stitch(session_id, lines, gaps=gaps, closed_by=closed_by)
     assert trajectory is not None, "a session with chunks can be stitched"
-    awarded = score(trajectory.step_type_counts, trajectory.model, trajectory.task_complexity, settings)
-    text = TrajectoryText(trajectory_id, trajectory, awarded, enrich(), lines)
-    members = b"".join(text) if len(text) <= TEXT_BYTES_MAX else text
-    return _record_of(trajectory_id, trajectory, awarded), members
+    fingerprints = trajectory.step_digests.fingerprints()
+    return _scored(trajectory_id, trajectory, fingerprints, (), lines, settings)
 
 
-def _record_of(trajectory_id: str, trajectory: Trajectory, awarded: Score) -> TrajectoryRecord:
-    return TrajectoryRecord(
+def _without_copies(
+    draft: _Draft, seen: Mapping[int, FirstSeen], lines: SessionLines, settings: ScoringSettings
+) -> _Draft:
+    """The same trajectory, where earlier ones hold some of its runs."""
+    trajectory, fingerprints = draft.trajectory, draft.record.fingerprints
+    copies = copied_runs(trajectory.step_digests, fingerprints, seen, settings)
+    if not copies:
+        return draft
+    return _scored(draft.record.trajectory_id, trajectory, fingerprints, copies, lines, settings)
+
+
+def _scored(
+    trajectory_id: str,
+    trajectory: Trajectory,
+    fingerprints: "array[int]",
+    copies: tuple[CopiedRun, ...],
+    lines: SessionLines,
+    settings: ScoringSettings,
+) -> _Draft:
+    """Score what is new of a trajectory, and say what its line will hold.
+
+    One of more than `TEXT_BYTES_MAX` is written down piece by piece, when its turn in the journal comes.
+    """
+    new = trajectory.step_kinds.counts(without=copies)
+    awarded = score(new, trajectory.model, trajectory.task_complexity, settings)
+    text = TrajectoryText(trajectory_id, trajectory, awarded, enrich(), lines, copies)
+    record = TrajectoryRecord(
         trajectory_id=trajectory_id,
         session_id=trajectory.session_id,
         contributor_id=trajectory.contributor_id,
@@ -179,4 +226,8 @@ def _record_of(trajectory_id: str, trajectory: Trajectory, awarded: Score) -> Tr
         total_points=awarded.total_points,
         multiplier_breakdown=awarded.multiplier_breakdown(),
         closed_by=trajectory.closed_by,
+        copied_steps=sum(run.steps for run in copies),
+        copied_from=most_copied_from(copies),
+        fingerprints=fingerprints,
     )
+    return _Draft(trajectory, record, b"".join(text) if len(text) <= TEXT_BYTES_MAX else text)

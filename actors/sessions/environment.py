@@ -11,6 +11,7 @@ import trio
 
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.buffer import BufferBudget
+from actors.sessions.recent_runs import RecentRuns
 from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
 from persistence.files.file_system import Offload
@@ -72,4 +73,5 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Bodies being written anew for their HMAC: slow, and open to whoever knows a session's id, so one at a time."""
     line: trio.Lock = msgspec.field(default_factory=trio.Lock)
     """Actors with many envelopes stand in line for it, so that in a turn of the event loop only one is at work."""
+    recent_runs: RecentRuns = msgspec.field(default_factory=RecentRuns)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes

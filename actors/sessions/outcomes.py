@@ -37,10 +37,17 @@ class MachineLimit(msgspec.Struct, frozen=True):
 
 
 class Credit(msgspec.Struct, frozen=True):
-    """What a closed session was worth."""
+    """What a closed session was worth.
+
+    `copied_steps` of its steps stood in earlier sessions, most of them in `copied_from`, and earned nothing. Without a
+    tier its model counts 1.
+    """
 
     total_points: float
     total_steps: int
+    copied_steps: int = 0
+    copied_from: str | None = None
+    has_model_tier: bool = True
 
 
 class Closed(msgspec.Struct, frozen=True):

@@ -33,5 +33,6 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     chunk_buffer_bytes_max: PositiveInt = 1_048_576
     chunk_buffers_total_bytes_max: PositiveInt = 134_217_728
     stitches_at_once_max: PositiveInt = 1
+    recent_runs_max: PositiveInt = 200_000
     guarded_close_bytes_min: PositiveInt = 16_777_216
     close_attempts_max: PositiveInt = 2

@@ -11,6 +11,7 @@ from actors.sessions.buffer import BufferBudget, SessionBuffer, StoredText
 from actors.sessions.environment import Environment
 from actors.sessions.lifecycle import Event, State, after
 from actors.sessions.outcomes import Accepted, Credit
+from actors.trajectories.models import tier_of
 from persistence.databases.registry import NewSession, StoredSession
 from persistence.format.records import (
     ClosedBy,
@@ -78,7 +79,14 @@ class SessionState:
             if refused.sequence is None:
                 state._refused_feedback[refused.session_hmac] = Refusal(RefusalCode(refused.code), refused.reason)
         if stored.trajectory is not None:
-            state.credit = Credit(total_points=stored.trajectory.points, total_steps=stored.trajectory.steps)
+            found = stored.trajectory
+            state.credit = Credit(
+                total_points=found.points,
+                total_steps=found.steps,
+                copied_steps=found.copied_steps,
+                copied_from=found.copied_from,
+                has_model_tier=tier_of(found.model, environment.scoring.model_tiers) is not None,
+            )
         state.lifecycle = _lifecycle_of(stored)
         return state
 
@@ -126,10 +134,16 @@ class SessionState:
         if record.sequence is None:
             self._refused_feedback[record.session_hmac] = refusal
 
-    def record_trajectory(self, record: TrajectoryRecord, position: Position) -> None:
+    def record_trajectory(self, record: TrajectoryRecord, position: Position, *, has_model_tier: bool = True) -> None:
         """The session's trajectory is on disk: this is its credit, whatever happens later."""
         self.appended[JournalName.TRAJECTORIES] = position.n
-        self.credit = Credit(total_points=record.total_points, total_steps=record.steps)
+        self.credit = Credit(
+            total_points=record.total_points,
+            total_steps=record.steps,
+            copied_steps=record.copied_steps,
+            copied_from=record.copied_from,
+            has_model_tier=has_model_tier,
+        )
         self.lifecycle = after(self.lifecycle, Event.TRAJECTORY_RECORDED)
         self.buffer.release()
 

@@ -1,5 +1,7 @@
 """Scoring: what a trajectory is worth to its contributor (contract, "TrajectoryScorer"). Pure.
 
+Copies of steps that were credited before are left out by whoever counts (`actors.trajectories.copies`).
+
 All of it is derived from the steps themselves, nothing from what the client reports about them, but for the model and
 the task's complexity, which only the client knows. Shares are rounded down. An error counts as recovered when a
 resolution stands against it, whatever their order.
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 
 HEAVY = "heavy"
@@ -38,7 +41,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def score(
     step_type_counts: Mapping[str, int], model: str, task_complexity: str | None, settings: ScoringSettings
 ) -> Score:
-    """Score a trajectory by how many steps of each type it has; a model without a tier multiplies by 1."""
+    """Score a trajectory by how many new steps of each type it has; a model without a tier multiplies by 1."""
     steps = sum(step_type_counts.values())
     corrections = min(step_type_counts.get("correction", 0), math.floor(steps * settings.correction_share_max))
     coordinations = min(step_type_counts.get("coordination", 0), math.floor(steps * settings.coordination_share_max))
@@ -46,7 +49,8 @@ def score(
     errors_recovered = min(resolutions, step_type_counts.get("error", 0))
 
     base_points = min(steps, settings.steps_max)
-    model_multiplier = settings.model_tiers.get(model, 1)
+    tier = tier_of(model, settings.model_tiers)
+    model_multiplier = 1 if tier is None else tier
     correction_bonus = corrections * settings.correction_multiplier
     coordination_bonus = coordinations * settings.coordination_multiplier
     error_recovery_bonus = errors_recovered * settings.error_recovery_multiplier

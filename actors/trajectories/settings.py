@@ -36,3 +36,5 @@ class ScoringSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     heavy_task_multiplier: Multiplier = 2
     quality_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
     quality_steps_min: PositiveInt = 5
+    copied_chars_min: PositiveInt = 64
+    copied_start_chars_min: PositiveInt = 32

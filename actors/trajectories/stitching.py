@@ -4,8 +4,8 @@ What clients sent stays the bytes that they sent: steps, metadata, outcome and f
 and put into the trajectory's line as they are. Only what is counted or sorted by is decoded.
 
 A session may be far larger than the memory that stitching may take. So its lines are read one after the other, and
-what is kept of them is numbers: where each step stands, and its step number. The trajectory's text is then written from
-those places (`actors.trajectories.writing`), which reads the lines a second time.
+what is kept of them is numbers: where each step stands, its step number, its type and its digest. The trajectory's text
+is then written from those places (`actors.trajectories.writing`), which reads the lines a second time.
 
 Chunks are ordered by `chunk_sequence`, then their steps by step number. Both sorts are stable: chunks of the same
 `chunk_sequence` stay in the order in which they were accepted, and steps of the same number, within a chunk or in
@@ -16,15 +16,18 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated
 
 import msgspec
 
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal
+from actors.envelopes.schema import TIME_SHIFT_S_MAX, seconds_of
 from actors.trajectories.coordination import COORDINATION_TYPES, CoordinationLink, answered, link
 from actors.trajectories.lines import SessionLines, Span
 from persistence.format import json_text
-from persistence.format.records import ClosedBy, EnvelopeKind, SequenceGap
+from persistence.format.records import ClosedBy, CopiedRun, EnvelopeKind, SequenceGap
+from persistence.format.step_runs import StepDigests
 
 TOOL_CHARS_MAX = 1_000
 """A longer text is no tool's name: it is left out of `tools`, and stays in its step."""
@@ -45,11 +48,46 @@ class StepPlaces(msgspec.Struct, frozen=True):
             yield Span(line, start, end)
 
 
+class StepKinds:
+    """The type of each step, in a byte a step; in the order in which they were accepted, or another."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {}
+        self._steps = bytearray()
+
+    def __repr__(self) -> str:
+        return f"<StepKinds {len(self._steps)}>"
+
+    def add(self, kind: str) -> None:
+        """Take in the next step."""
+        code = self._codes.setdefault(kind, len(self._codes))
+        if code == len(self.names):
+            self.names.append(kind)
+        self._steps.append(code)
+
+    def in_order(self, places: Sequence[int]) -> "StepKinds":
+        """The same steps in another order, given by their places."""
+        other = StepKinds()
+        other.names, other._codes = self.names, self._codes
+        other._steps = bytearray([self._steps[place] for place in places])
+        return other
+
+    def counts(self, without: Iterable[CopiedRun] = ()) -> dict[str, int]:
+        """How many steps there are of each type, but for those of some runs; types without any are left out."""
+        counted = Counter(self._steps)
+        for run in without:
+            counted -= Counter(self._steps[run.from_step - 1 : run.to_step])
+        return {name: counted[code] for code, name in enumerate(self.names) if counted[code]}
+
+
 class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     """A whole session, its texts by their places in the session's lines; `model` is its `model_engine`.
 
     `metadata`, `contributor_id`, `provider`, `model` and `task_complexity` are the first chunk's; `close_metadata` and
     `outcome` are SESSION_CLOSE's, None when the server closed the session. `tools` is sorted and holds each once.
+    `started_at` and `ended_at` are the real times of the first and the last of its steps by time, in seconds since the
+    epoch, whatever `time_shift_s` its clients' times were moved by (None when they do not say).
     """
 
     session_id: str
@@ -64,11 +102,20 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Span | None
     total_tokens: int
     tools: tuple[str, ...]
-    step_type_counts: dict[str, int]
+    step_kinds: StepKinds
+    step_digests: StepDigests
+    started_at: float | None
+    ended_at: float | None
+    time_shift_s: float | None
     total_chunks: int
     gaps: tuple[SequenceGap, ...]
     feedback: tuple[Span, ...]
     closed_by: ClosedBy
+
+    @property
+    def step_type_counts(self) -> dict[str, int]:
+        """How many steps there are of each type."""
+        return self.step_kinds.counts()
 
 
 def stitch(
@@ -104,7 +151,11 @@ def stitch(
         outcome=None if closing is None else _span(close[0], closing, "outcome"),
         total_tokens=session.tokens,
         tools=tuple(sorted(session.tools)),
-        step_type_counts=dict(session.types),
+        step_kinds=session.kinds.in_order(order),
+        step_digests=session.digests.in_order(order),
+        started_at=session.started_at,
+        ended_at=session.ended_at,
+        time_shift_s=session.first.time_shift_s,
         total_chunks=len(of_kind[EnvelopeKind.CHUNK]),
         gaps=tuple(gaps),
         feedback=tuple(
@@ -122,6 +173,7 @@ class _First(msgspec.Struct, frozen=True):
     provider: str
     model: str
     task_complexity: str | None
+    time_shift_s: float | None
     metadata: Span
 
 
@@ -131,7 +183,10 @@ class _Chunks:
     def __init__(self) -> None:
         self.first: _First | None = None
         self.tokens = 0
-        self.types: Counter[str] = Counter()
+        self.kinds = StepKinds()
+        self.digests = StepDigests()
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
         self.tools: set[str] = set()
         self._sequences: dict[int, int] = {}
         self._numbers = array("q")
@@ -145,8 +200,10 @@ class _Chunks:
         envelope = _read(text)
         facts = json_text.decode(_CHUNK, text)
         self._sequences[index] = facts.chunk_sequence
+        described = _first_of(index, envelope, facts)
         if self.first is None or facts.chunk_sequence < self.first.chunk_sequence:
-            self.first = _first_of(index, envelope, facts)
+            self.first = described
+        self._note_times(facts, described.time_shift_s or 0.0)
         log = _present(index, envelope, "trajectory_log")
         for step, (start, end) in zip(facts.trajectory_log, _items(text[log.start : log.end]), strict=True):
             if step.type in COORDINATION_TYPES:
@@ -158,10 +215,18 @@ class _Chunks:
             self._starts.append(log.start + start)
             self._ends.append(log.start + end)
             self.tokens += step.token_count
-            self.types[step.type] += 1
+            self.kinds.add(step.type)
+            self.digests.add(step.type, bytes(step.tool), bytes(step.content), bytes(step.arguments))
             tool = _tool_name(bytes(step.tool))
             if tool and len(tool) <= TOOL_CHARS_MAX:
                 self.tools.add(tool)
+
+    def _note_times(self, facts: "_ChunkFacts", shift_s: float) -> None:
+        """Note the real times of a chunk's steps: those that its client gave them, without its shift."""
+        times = [seconds_of(step.timestamp) - shift_s for step in facts.trajectory_log if step.timestamp is not None]
+        if times:
+            self.started_at = min(times) if self.started_at is None else min(self.started_at, *times)
+            self.ended_at = max(times) if self.ended_at is None else max(self.ended_at, *times)
 
     def order(self) -> list[int]:
         """The steps in the trajectory's order, by their place in the order of acceptance."""
@@ -187,9 +252,13 @@ class _Chunks:
 class _StepFacts(msgspec.Struct, frozen=True, gc=False):
     step: int
     type: str
+    timestamp: float | None = None
     token_count: int = 0
-    # The schema does not name it, so it may be anything, even what cannot be decoded, such as the number 1e400.
+    # A text or null; decoded one at a time, because all of a chunk's may take four times the chunk's own bytes.
+    content: msgspec.Raw = msgspec.Raw()
+    # The schema does not name them, so they may be anything, even what cannot be decoded, such as the number 1e400.
     tool: msgspec.Raw = msgspec.Raw()
+    arguments: msgspec.Raw = msgspec.Raw()
 
 
 class _ChunkFacts(msgspec.Struct, frozen=True):
@@ -202,10 +271,13 @@ class _MetadataFacts(msgspec.Struct, frozen=True):
     provider: str
     model_engine: str
     task_complexity: str | None = None
+    # Chunks that were accepted by earlier versions may hold anything here.
+    time_shift_s: msgspec.Raw = msgspec.Raw()
 
 
 _CHUNK = msgspec.json.Decoder(_ChunkFacts)
 _METADATA = msgspec.json.Decoder(_MetadataFacts)
+_TIME_SHIFT = msgspec.json.Decoder(Annotated[float, msgspec.Meta(ge=-TIME_SHIFT_S_MAX, le=TIME_SHIFT_S_MAX)] | None)
 _TEXT = msgspec.json.Decoder(str)
 _RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _BEFORE_ITEM = re.compile(rb"[ \t\n\r,]*+")
@@ -221,8 +293,16 @@ def _first_of(index: int, envelope: Envelope, facts: _ChunkFacts) -> _First:
         provider=metadata.provider,
         model=metadata.model_engine,
         task_complexity=metadata.task_complexity,
+        time_shift_s=_time_shift_s(bytes(metadata.time_shift_s)),
         metadata=place,
     )
+
+
+def _time_shift_s(value: bytes) -> float | None:
+    try:
+        return json_text.decode(_TIME_SHIFT, value) if value else None
+    except msgspec.DecodeError:
+        return None
 
 
 def _tool_name(value: bytes) -> str | None:

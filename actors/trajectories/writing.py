@@ -4,7 +4,7 @@ Steps are copied from the session's lines. Those that stand near each other in o
 cut out of one reading of it; others are read one by one, so that steps in any order cost what they weigh.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -15,6 +15,8 @@ from actors.trajectories.enrichment import Enrichment
 from actors.trajectories.lines import SessionLines, Span
 from actors.trajectories.scoring import Score
 from actors.trajectories.stitching import Trajectory
+from persistence.format import times
+from persistence.format.records import CopiedRun
 
 PIECE_BYTES: Final = 262_144
 """Pieces are about this long; only a single step or member can be longer."""
@@ -34,10 +36,16 @@ class TrajectoryText:
     """The members of a trajectory's line, without braces and without line breaks; may be iterated again."""
 
     def __init__(
-        self, trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment, lines: SessionLines
+        self,
+        trajectory_id: str,
+        trajectory: Trajectory,
+        score: Score,
+        enrichment: Enrichment,
+        lines: SessionLines,
+        copies: Sequence[CopiedRun] = (),
     ) -> None:
         self._lines = lines
-        self._values = dict(_members(trajectory_id, trajectory, score, enrichment))
+        self._values = dict(_members(trajectory_id, trajectory, score, enrichment, copies))
         self._parts: list[Value] = []
         for name, value in self._values.items():
             self._parts += [b'%s"%s":' % (b"," if self._parts else b"", name.encode()), value]
@@ -107,7 +115,7 @@ class TrajectoryText:
 
 
 def _members(
-    trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment
+    trajectory_id: str, trajectory: Trajectory, score: Score, enrichment: Enrichment, copies: Sequence[CopiedRun]
 ) -> Iterator[tuple[str, Value]]:
     yield "trajectory_id", _encode(trajectory_id)
     yield "session_id", _encode(trajectory.session_id)
@@ -117,6 +125,11 @@ def _members(
     yield "trajectory_log", trajectory.steps
     yield "outcome", b"null" if trajectory.outcome is None else trajectory.outcome
     yield "total_steps", _encode(len(trajectory.steps))
+    yield "copied_steps", _encode(sum(run.steps for run in copies))
+    yield "copied_from", _encode(copies)
+    yield "started_at", _encode(_time(trajectory.started_at))
+    yield "ended_at", _encode(_time(trajectory.ended_at))
+    yield "time_shift_s", _encode(trajectory.time_shift_s)
     yield "total_tokens", _encode(trajectory.total_tokens)
     yield "unique_tools_used", _encode(trajectory.tools)
     yield "step_type_distribution", _encode(trajectory.step_type_counts)
@@ -127,6 +140,10 @@ def _members(
     yield "closed_by", _encode(trajectory.closed_by)
     yield "score", _encode(score)
     yield "enrichment", _encode(enrichment)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else times.to_text(seconds)
 
 
 def _size_of(part: Value) -> int:

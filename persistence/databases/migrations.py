@@ -229,6 +229,12 @@ UPDATE totals SET envelopes = 0, steps = 0, sessions = (SELECT count(*) FROM ses
     sessions_with_chunks = 0, points = 0;
 """
 
+# What of a trajectory stood in an earlier one, and earned nothing. Lines of earlier versions do not say it.
+SESSIONS_3 = """
+ALTER TABLE trajectories ADD COLUMN copied_steps INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE trajectories ADD COLUMN copied_from TEXT;
+"""
+
 LEDGER_1 = """
 CREATE TABLE credits (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -275,6 +281,28 @@ CREATE TABLE projection_positions (
 ) WITHOUT ROWID;
 """
 
+# Fingerprints of runs of steps, each with the trajectory that it was first seen in. Those of earlier trajectories come
+# from their lines, so everything that follows from the journal is taken out, and the start that migrates projects all
+# of it anew. A contributor's trust follows from nothing, so the rows of `balances` stay.
+LEDGER_2 = """
+CREATE TABLE fingerprints (
+    fingerprint INTEGER PRIMARY KEY,
+    -- Line number of the trajectory in its journal, and the place of the run's first step in it, from 1.
+    n INTEGER NOT NULL,
+    step INTEGER NOT NULL
+);
+CREATE TABLE fingerprinted (
+    n INTEGER PRIMARY KEY,
+    session_id TEXT NOT NULL,
+    trajectory_id TEXT NOT NULL
+);
+DELETE FROM projection_positions;
+DELETE FROM credits;
+DELETE FROM sqlite_sequence WHERE name = 'credits';
+UPDATE balances SET total_points = 0, total_sessions = 0, last_credit_at = NULL;
+UPDATE totals SET credits = 0, points = 0;
+"""
+
 
 class Schema(msgspec.Struct, frozen=True):
     """A database's name, for people, and its migrations; the first has number 1."""
@@ -283,8 +311,8 @@ class Schema(msgspec.Struct, frozen=True):
     migrations: tuple[str, ...]
 
 
-SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2))
-LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1,))
+SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3))
+LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2))
 
 
 class NewerSchema(SchemaRefused):

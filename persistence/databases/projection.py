@@ -90,14 +90,19 @@ ON CONFLICT (date) DO UPDATE SET envelopes = envelopes + excluded.envelopes, ste
 ADD_TOTALS = "UPDATE totals SET envelopes = envelopes + ?, steps = steps + ?"
 INSERT_TRAJECTORY = """
 INSERT INTO trajectories (session_id, trajectory_id, contributor_id, provider, model, points, steps, closed_by,
-    created_at, n, day, "offset", length)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    created_at, n, day, "offset", length, copied_steps, copied_from)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 # A second credit of a session is left out as a last resort: sessions.db refuses the second trajectory before.
 # Not INSERT OR IGNORE: its conflict handling would reach into the trigger that keeps the balance.
 INSERT_CREDIT = """
 INSERT INTO credits (contributor_id, session_id, points, base_points, multiplier_breakdown, created_at)
 VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (session_id) DO NOTHING
+"""
+INSERT_FINGERPRINTED = "INSERT INTO fingerprinted (n, session_id, trajectory_id) VALUES (?, ?, ?)"
+# A run belongs to the trajectory that it was first seen in.
+INSERT_FINGERPRINT = """
+INSERT INTO fingerprints (fingerprint, n, step) VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING
 """
 SET_POSITION = """
 INSERT INTO projection_positions (journal, n, day, next_offset) VALUES (?, ?, ?, ?)
@@ -156,7 +161,23 @@ def project_ledger(batch: Sequence[Committed]) -> list[Statement]:
         )
         for record, position in _of(TrajectoryRecord, batch)
     ]
-    return [Statement(INSERT_CREDIT, rows), _position(JournalName.TRAJECTORIES, batch[-1].position)]
+    return [
+        Statement(INSERT_CREDIT, rows),
+        *_fingerprints(batch),
+        _position(JournalName.TRAJECTORIES, batch[-1].position),
+    ]
+
+
+def _fingerprints(batch: Sequence[Committed]) -> list[Statement]:
+    """Which runs were first seen where; in the order of their keys, which are chance: so a page is written once."""
+    sources: list[Sequence[Value]] = []
+    first: dict[int, tuple[int, int]] = {}
+    for record, position in _of(TrajectoryRecord, batch):
+        sources.append((position.n, record.session_id, record.trajectory_id))
+        for step, fingerprint in enumerate(record.fingerprints, start=1):
+            first.setdefault(fingerprint, (position.n, step))
+    rows = [(fingerprint, *first[fingerprint]) for fingerprint in sorted(first)]
+    return [Statement(INSERT_FINGERPRINTED, sources), Statement(INSERT_FINGERPRINT, rows)]
 
 
 def _note_first(batch: Sequence[Committed], first_at: dict[str, float]) -> None:
@@ -331,6 +352,8 @@ def _trajectories(batch: Sequence[Committed]) -> list[Statement]:
             position.day,
             position.offset,
             position.length,
+            record.copied_steps,
+            record.copied_from,
         )
         for record, position in _of(TrajectoryRecord, batch)
     ]

@@ -73,12 +73,8 @@ class Projector:
 
     async def load(self) -> None:
         """Read both databases' positions; once, before anything is submitted."""
-        rows = await self._sessions.read(POSITIONS)
-        self._sessions_positions = {
-            JournalName(journal): Mark(n, day, next_offset) for journal, n, day, next_offset in rows
-        }
-        for _, n, day, next_offset in await self._ledger.read(POSITIONS):
-            self._ledger_position = Mark(n, day, next_offset)
+        self._sessions_positions = await projected(self._sessions)
+        self._ledger_position = (await projected(self._ledger)).get(JournalName.TRAJECTORIES, Mark())
         self._submitted = {name: position.n for name, position in self.positions().items()}
         self._loaded = True
 
@@ -272,6 +268,12 @@ class Projector:
         return ProjectorStatistics(
             lines_waiting=self._lines_waiting, lines_projected=self._lines_projected, batches=self._batches
         )
+
+
+async def projected(database: Database) -> dict[JournalName, Mark]:
+    """Up to where a database holds each journal that it has lines of."""
+    rows = await database.read(POSITIONS)
+    return {JournalName(journal): Mark(n, day, next_offset) for journal, n, day, next_offset in rows}
 
 
 def _after(batch: Sequence[Committed], n: int) -> list[Committed]:

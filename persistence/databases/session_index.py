@@ -11,12 +11,18 @@ from persistence.format.records import ClosedBy, EnvelopeKind, Position, Sequenc
 
 
 class TrajectorySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A session's trajectory: where its line is and what it was worth."""
+    """A session's trajectory: where its line is and what it was worth.
+
+    `copied_steps` are those that earned nothing, `copied_from` is the session that most of them were first seen in.
+    """
 
     trajectory_id: str
     contributor_id: str
+    model: str
     points: float
     steps: int
+    copied_steps: int = 0
+    copied_from: str | None = None
     closed_by: ClosedBy
     position: Position
 
@@ -40,12 +46,15 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     steps: int
     points: float | None
+    copied_steps: int = 0
+    copied_from: str | None = None
     created_at: float
     last_activity_at: float
 
 
 SELECT_TRAJECTORY: Final = """
-SELECT trajectory_id, contributor_id, points, steps, closed_by, n, day, "offset", length, created_at
+SELECT trajectory_id, contributor_id, model, points, steps, copied_steps, copied_from, closed_by, n, day, "offset",
+    length, created_at
 FROM trajectories WHERE session_id = ?
 """
 SELECT_POSITIONS: Final = """
@@ -63,7 +72,7 @@ ORDER BY session_id LIMIT ?
 """
 SELECT_ROW: Final = """
 SELECT sessions.session_id, sessions.provider, sessions.model, status = 'closed', sessions.closed_by, envelope_count,
-    chunk_count, step_count, points, sessions.created_at, last_activity_at
+    chunk_count, step_count, points, coalesce(copied_steps, 0), copied_from, sessions.created_at, last_activity_at
 FROM sessions LEFT JOIN trajectories USING (session_id)
 """
 SELECT_ONE: Final = f"{SELECT_ROW} WHERE sessions.session_id = ?"
@@ -131,8 +140,10 @@ def _session_row(row: Row) -> SessionRow:
         chunks=row[6],
         steps=row[7],
         points=row[8],
-        created_at=times.from_text(row[9]),
-        last_activity_at=times.from_text(row[10]),
+        copied_steps=row[9],
+        copied_from=row[10],
+        created_at=times.from_text(row[11]),
+        last_activity_at=times.from_text(row[12]),
     )
 
 
@@ -150,12 +161,15 @@ def _position(row: Sequence[Value]) -> Position:
 
 def trajectory_of(rows: Sequence[Row]) -> TrajectorySummary | None:
     """Return the trajectory that the rows of SELECT_TRAJECTORY hold, if any."""
-    for trajectory_id, contributor_id, points, steps, closed_by, *place in rows:
+    for trajectory_id, contributor_id, model, points, steps, copied_steps, copied_from, closed_by, *place in rows:
         return TrajectorySummary(
             trajectory_id=trajectory_id,
             contributor_id=contributor_id,
+            model=model,
             points=points,
             steps=steps,
+            copied_steps=copied_steps,
+            copied_from=copied_from,
             closed_by=ClosedBy(closed_by),
             position=_position(place),
         )

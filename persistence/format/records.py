@@ -5,7 +5,11 @@ from the line alone (`persistence.journals.lines`). Projection reads records and
 ways end in the same rows.
 """
 
+from array import array
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -90,6 +94,11 @@ class TrajectoryRecord(msgspec.Struct, frozen=True, kw_only=True):
     multiplier_breakdown: str
     """The score's parts as JSON text, member for member as in the line's `score`."""
     closed_by: ClosedBy
+    copied_steps: int = 0
+    copied_from: str | None = None
+    """The session that most of the copied steps were first seen in."""
+    fingerprints: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
+    """Of its runs of steps, by the place of their first step (`persistence.format.step_runs`)."""
 
 
 class SequenceGap(msgspec.Struct, frozen=True):
@@ -100,6 +109,32 @@ class SequenceGap(msgspec.Struct, frozen=True):
 
 
 Record = EnvelopeRecord | RefusalRecord | TrajectoryRecord
+
+
+Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+"""A step's place in its trajectory, from 1."""
+
+
+class CopiedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps of a trajectory that an earlier one holds already: places in `trajectory_log`, from 1, both included."""
+
+    from_step: Place
+    to_step: Place
+    session_id: str
+    trajectory_id: str
+
+    @property
+    def steps(self) -> int:
+        """How many steps it has."""
+        return max(0, self.to_step - self.from_step + 1)
+
+
+def most_copied_from(runs: Iterable[CopiedRun]) -> str | None:
+    """The session that most steps are copied from, of several the first; None without a run."""
+    steps: Counter[str] = Counter()
+    for run in runs:
+        steps[run.session_id] += run.steps
+    return max(steps, key=steps.__getitem__, default=None)
 
 
 class Position(msgspec.Struct, frozen=True, order=True):

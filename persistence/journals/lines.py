@@ -11,13 +11,16 @@ import msgspec
 from persistence.format import json_text
 from persistence.format.records import (
     ClosedBy,
+    CopiedRun,
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
     Record,
     RefusalRecord,
     TrajectoryRecord,
+    most_copied_from,
 )
+from persistence.format.step_runs import StepTexts, fingerprints_of
 from persistence.journals.framing import Received
 
 T = TypeVar("T")
@@ -97,6 +100,8 @@ class _TrajectoryLine(msgspec.Struct, frozen=True):
     total_chunks: Count
     closed_by: ClosedBy
     score: msgspec.Raw
+    trajectory_log: list[StepTexts] = []
+    copied_from: list[CopiedRun] = []
 
 
 class _Score(msgspec.Struct, frozen=True, rename="camel"):
@@ -202,6 +207,7 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
 
     `multiplier_breakdown` is the text of the member `score`, byte for byte; `base_points` and `total_points` are its
     `basePoints` and `totalPoints`; `provider` and `model` are the metadata's `provider` and `model_engine`.
+    `fingerprints` are computed from the steps.
     """
     trajectory = _decode(_TRAJECTORY, line, "the line")
     score = _decode(_SCORE, trajectory.score, "the member score")
@@ -218,6 +224,9 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
         total_points=score.total_points,
         multiplier_breakdown=bytes(trajectory.score).decode(),
         closed_by=trajectory.closed_by,
+        copied_steps=sum(run.steps for run in trajectory.copied_from),
+        copied_from=most_copied_from(trajectory.copied_from),
+        fingerprints=fingerprints_of(trajectory.trajectory_log),
     )
 
 

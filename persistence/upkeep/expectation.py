@@ -32,6 +32,7 @@ class Expectation:
         self.sessions = sessions
         self.ledger = ledger
         self._findings = findings
+        self._not_credited: list[Committed] = []
         self._journals = {name: _Lines(StoredJournal.of(layout, name), findings) for name in SCAN_ORDER}
 
     def __repr__(self) -> str:
@@ -48,19 +49,27 @@ class Expectation:
             lines = self._journals[name]
             while batch := await lines.up_to(max(here, there)):
                 await self._project(name, [each for each in batch if each.position.n <= here])
-                credited = [each for each in batch if each.position.n <= there]
-                if credited:
-                    await self.ledger.write(project_ledger(credited), durable=False)
+                if name is JournalName.TRAJECTORIES:
+                    await self._credit([each for each in batch if each.position.n <= there])
+                    self._not_credited += [each for each in batch if each.position.n > there]
                 lines.keep([each for each in batch if here < each.position.n <= there])
             for database, n in (("sessions.db", here), ("ledger.db", there)):
                 if n > lines.n:
                     self._findings.add(f"{name}: {database} has seen line {n}, but the journal ends at {lines.end}")
 
     async def project_rest(self) -> None:
-        """Project all that came after it into the new sessions.db."""
+        """Project all that came after it."""
+        seen = self.ends()[JournalName.TRAJECTORIES]
+        await self._credit(self._not_credited)
         for name in SCAN_ORDER:
             while batch := await self._journals[name].up_to(None):
                 await self._project(name, batch)
+                if name is JournalName.TRAJECTORIES:
+                    await self._credit([each for each in batch if each.position.n > seen])
+
+    async def _credit(self, batch: Sequence[Committed]) -> None:
+        if batch:
+            await self.ledger.write(project_ledger(batch), durable=False)
 
     async def _project(self, name: JournalName, batch: Sequence[Committed]) -> None:
         while batch:

@@ -1,14 +1,18 @@
 """Looking into a data directory, also beside its server: one session's trajectory, the sessions, the statistics."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from persistence.databases.counters import Counters
 from persistence.databases.database import Database
 from persistence.databases.ledger import Ledger
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.projector import projected
 from persistence.databases.reading import open_database_read_only
 from persistence.databases.reports import Statistics
 from persistence.databases.session_index import SessionIndex, SessionRow
@@ -16,8 +20,10 @@ from persistence.files.attempts import Attempts
 from persistence.files.failures import StorageDamage
 from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
+from persistence.format import json_text
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import EnvelopeKind, JournalName, Mark
+from persistence.journals.reading import StoredLine
 from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 
@@ -34,24 +40,90 @@ async def _databases(layout: DataLayout) -> AsyncIterator[tuple[Database, Databa
         yield sessions, ledger
 
 
+class _OfSession(msgspec.Struct, frozen=True):
+    session_id: str
+    type: str | None = None
+
+
+class _Feedback(msgspec.Struct, frozen=True):
+    feedback: msgspec.Raw
+
+
+class _Trajectory(msgspec.Struct, frozen=True):
+    feedback: list[msgspec.Raw]
+
+
+_OF_SESSION: Final = msgspec.json.Decoder(_OfSession)
+_FEEDBACK: Final = msgspec.json.Decoder(_Feedback)
+_TRAJECTORY: Final = msgspec.json.Decoder(_Trajectory)
+CRC32_BYTES: Final = 20
+"""The last member of a line, and the brace that ends it (docs/format.md, "Lines")."""
+
+
 async def trajectory_line(data_directory: Path, settings: StorageSettings, session_id: str) -> bytes | str:
-    """Return the line of a session's trajectory, or a sentence saying why there is none."""
+    """Return the line of a session's trajectory, or a sentence saying why there is none.
+
+    Feedback that came after the line was written is put to the rest of it, and the checksum left out then. Beside a
+    server the databases may be behind the journals: what is behind is looked through, as much as the server lets be
+    there (`storage.projection_lag_lines_max`).
+    """
     del settings  # the index knows where the line is
     layout = DataLayout(data_directory)
+    trajectories = StoredJournal.of(layout, JournalName.TRAJECTORIES)
+    envelopes = StoredJournal.of(layout, JournalName.ENVELOPES)
     async with _databases(layout) as (sessions, _):
         index = SessionIndex(sessions)
-        row = await index.one(session_id)
-        if row is None:
-            return f"There is no session {session_id!r} in {data_directory}."
-        summary = await index.trajectory(session_id)
+        seen = await projected(sessions)  # first, so that a line is there or behind it, or both
+        row, summary = await index.one(session_id), await index.trajectory(session_id)
+        places = [
+            each.position for each in await index.line_positions(session_id) if each.kind is EnvelopeKind.USER_FEEDBACK
+        ]
     if summary is None:
-        if not row.closed:
-            return f"Session {session_id} is still open; its trajectory is written when it closes."
-        if row.chunks:
-            return f"Session {session_id} is closed, but its trajectory is not written yet."
-        return f"Session {session_id} was closed without a chunk, so it has no trajectory."
-    (line,) = await StoredJournal.of(layout, JournalName.TRAJECTORIES).read([summary.position])
-    return line + b"\n"
+        behind = await _behind(trajectories, seen, session_id)
+        if not behind:
+            return _why_none(data_directory, session_id, row)
+        line = behind[0].text
+    else:
+        (line,) = await trajectories.read([summary.position])
+    feedback = dict(zip([place.n for place in places], await envelopes.read(places), strict=True))
+    feedback |= {
+        each.position.n: each.text
+        for each in await _behind(envelopes, seen, session_id)
+        if json_text.decode(_OF_SESSION, each.text).type == EnvelopeKind.USER_FEEDBACK
+    }
+    return _with_feedback(line, [feedback[n] for n in sorted(feedback)]) + b"\n"
+
+
+async def _behind(journal: StoredJournal, seen: Mapping[JournalName, Mark], session_id: str) -> list[StoredLine]:
+    """Return a session's lines that the databases do not hold yet."""
+    named = session_id.encode()
+    return [
+        line
+        async for lines in journal.scan(seen.get(journal.name, Mark()))
+        for line in lines
+        if named in line.text and json_text.decode(_OF_SESSION, line.text).session_id == session_id
+    ]
+
+
+def _with_feedback(line: bytes, feedback: Sequence[bytes]) -> bytes:
+    """A trajectory's line with all feedback of its session, the lines of which are given, not only the first ones."""
+    held = len(json_text.decode(_TRAJECTORY, line).feedback)
+    late = [bytes(json_text.decode(_FEEDBACK, each).feedback) for each in feedback[held:]]
+    if not late:
+        return line
+    # What stands behind it is the server's own, and has no such text in it.
+    end = line.rindex(b'],"closed_by":')
+    return b"%s%s%s%s}" % (line[:end], b"," if held else b"", b",".join(late), line[end:-CRC32_BYTES])
+
+
+def _why_none(data_directory: Path, session_id: str, row: SessionRow | None) -> str:
+    if row is None:
+        return f"There is no session {session_id!r} in {data_directory}."
+    if not row.closed:
+        return f"Session {session_id} is still open; its trajectory is written when it closes."
+    if row.chunks:
+        return f"Session {session_id} is closed, but its trajectory is not written yet."
+    return f"Session {session_id} was closed without a chunk, so it has no trajectory."
 
 
 async def list_sessions(

@@ -27,6 +27,7 @@ import msgspec
 import trio
 
 from persistence.databases.database import SchemaRefused
+from persistence.databases.fingerprints import Fingerprints
 from persistence.databases.key_check import open_check
 from persistence.databases.migrations import SESSIONS_SCHEMA
 from persistence.databases.reading import connected_to_read, reading_database
@@ -61,12 +62,14 @@ NO_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({})
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """What a closer look looks at.
 
-    `index` is made anew from the journals, up to the line in `ends` of each. `secrets` are the stored ones.
+    `index` and `fingerprints` are made anew from the journals, up to the line in `ends` of each. `secrets` are the
+    stored ones.
     """
 
     journals: Mapping[JournalName, JournalReader]
     ends: Mapping[JournalName, int]
     index: SessionIndex
+    fingerprints: Fingerprints
     secrets: SessionSecrets
 
 
@@ -179,6 +182,7 @@ async def _look_closer(
             journals={name: StoredJournal.of(layout, name) for name in JournalName},
             ends=expected.ends(),
             index=SessionIndex(expected.sessions),
+            fingerprints=Fingerprints(expected.ledger),
             secrets=SessionSecrets(reading_database(connection, SESSIONS_SCHEMA), sealer),
         )
         try:

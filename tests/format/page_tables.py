@@ -3,11 +3,15 @@
 Like `page_reader`, it knows the page alone. What has no line (openings, keys, times of migrations, trust) is not in it.
 """
 
+import hashlib
+import json
+import unicodedata
 from collections import defaultdict
 from typing import Any
 
 from tests.format.page_reader import JOURNALS, Line, closed_by, kind_of
 
+CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
@@ -165,6 +169,7 @@ class SessionsDatabase:
             "closed_by": closed_by(members),
             "created_at": line.at,
             **place_of(line),
+            **_copied(members["copied_from"]),
         }
         self.trajectories.append(row)
         session["trajectory_id"] = members["trajectory_id"]
@@ -202,12 +207,68 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
         balance["total_sessions"] += 1
         balance["last_credit_at"] = line.at
     totals = {"id": 1, "credits": len(credited), "contributors": len(balances)}
+    first_seen: dict[int, Row] = {}
+    for line in trajectories:
+        for step, fingerprint in enumerate(fingerprints(line.members["trajectory_log"]), start=1):
+            first_seen.setdefault(fingerprint, {"fingerprint": fingerprint, "n": line.n, "step": step})
     return {
+        "fingerprints": list(first_seen.values()),
+        "fingerprinted": [
+            {"n": line.n} | {name: line.members[name] for name in ("session_id", "trajectory_id")}
+            for line in trajectories
+        ],
         "credits": credited,
         "balances": [{"contributor_id": contributor_id, **row} for contributor_id, row in balances.items()],
         "totals": [totals | {"points": sum(row["points"] for row in credited)}],
         "projection_positions": [_position("trajectories", trajectories[-1])] if trajectories else [],
         "sqlite_sequence": [{"name": "credits", "seq": len(credited)}] if credited else [],
+    }
+
+
+def fingerprints(steps: list[dict[str, Any]]) -> list[int]:
+    """The fingerprints of a trajectory's steps."""
+    digests = [_digest(step) for step in steps]
+    if len(steps) < 3:
+        return [_fingerprint(b"".join(digests) + str(len(steps)).encode())] if steps else []
+    return [_fingerprint(b"".join(digests[at : at + 3])) for at in range(len(digests) - 2)]
+
+
+def _fingerprint(text: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+def _digest(step: dict[str, Any]) -> bytes:
+    tool, content = _said(step.get("tool")), _said(step.get("content"))
+    arguments = step.get("arguments")
+    if isinstance(arguments, dict | list):
+        if isinstance(arguments, dict):
+            arguments = {name: value for name, value in arguments.items() if name not in CALL_IDS}
+        written = json.dumps(arguments, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        for escape in ("\\n", "\\r", "\\t"):
+            written = written.replace(escape, "")
+        asked = _said(written)
+    else:
+        asked = _said(arguments)
+    head = f"{len(tool)} {len(content)} {len(asked)} {step['type']}".encode()
+    return hashlib.blake2b(b"\n".join((head, tool, content, asked)), digest_size=8).digest()
+
+
+def _said(value: Any) -> bytes:
+    if value is None:
+        return b""
+    if not isinstance(value, str):
+        return json.dumps(value, separators=(",", ":")).encode()
+    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "".join(unicodedata.normalize("NFC", whole).split()).encode()
+
+
+def _copied(runs: list[dict[str, Any]]) -> Row:
+    steps: dict[str, int] = {}
+    for run in runs:
+        steps[run["session_id"]] = steps.get(run["session_id"], 0) + run["to_step"] - run["from_step"] + 1
+    return {
+        "copied_steps": sum(steps.values()),
+        "copied_from": max(steps, key=lambda session_id: steps[session_id]) if steps else None,
     }
 
 

@@ -8,6 +8,7 @@ import ast
 import base64
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.format.page_reader import (
     signed_texts,
     unsealed,
 )
-from tests.format.page_tables import SessionsDatabase, Tables, ledger_tables
+from tests.format.page_tables import SessionsDatabase, Tables, fingerprints, ledger_tables
 from tests.format.written_data import DATABASES, Written, framed, journals_of, rows_of, sessions_of
 from tests.server_process import run_command
 
@@ -95,6 +96,23 @@ def test_every_table_follows_from_the_journals_as_the_page_says(written: Written
         assert max(row["version"] for row in stored[database]["schema_migrations"]) == DATABASE_VERSIONS[database]
 
 
+def time_of(seconds: float) -> str:
+    """A time as the page writes it."""
+    return datetime.fromtimestamp(round(seconds * 1e6) / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def test_what_stood_in_an_earlier_line_is_marked_and_earns_nothing(written: Written) -> None:
+    """Three of the five steps of one session are those of another, which was closed before it."""
+    lines = {line.members["session_id"]: line.members for line in journals_of(written.data)["trajectories"]}
+    first, second = lines["sess_closed"], lines["sess_gap"]
+    source = {"session_id": "sess_closed", "trajectory_id": first["trajectory_id"]}
+    assert (first["copied_steps"], first["copied_from"]) == (0, [])
+    assert (second["copied_steps"], second["copied_from"]) == (3, [{"from_step": 1, "to_step": 3, **source}])
+    assert (second["total_steps"], second["score"]["basePoints"]) == (5, 2)
+    shared = set(fingerprints(first["trajectory_log"])) & set(fingerprints(second["trajectory_log"]))
+    assert len(shared) == 1
+
+
 def test_a_trajectory_is_stitched_of_its_chunks_as_the_page_says(written: Written) -> None:
     """Steps and feedback are those of the session's lines, counts are counts of them."""
     journals = journals_of(written.data)
@@ -107,6 +125,9 @@ def test_a_trajectory_is_stitched_of_its_chunks_as_the_page_says(written: Writte
         steps = sorted((step for chunk in chunks for step in chunk["trajectory_log"]), key=lambda step: step["step"])
         assert trajectory["trajectory_log"] == steps
         assert trajectory["metadata"] == chunks[0]["metadata"]
+        times = [step["timestamp"] - (trajectory["time_shift_s"] or 0) for step in steps]
+        assert [trajectory["started_at"], trajectory["ended_at"]] == [time_of(at) for at in (min(times), max(times))]
+        assert trajectory["time_shift_s"] == chunks[0]["metadata"].get("time_shift_s")
         assert (trajectory["total_steps"], trajectory["total_chunks"]) == (len(steps), len(chunks))
         assert trajectory["total_tokens"] == sum(step.get("token_count", 0) for step in steps)
         assert trajectory["unique_tools_used"] == sorted({step["tool"] for step in steps if step.get("tool")})

@@ -119,7 +119,8 @@ def use(server: ServerProcess) -> None:
 
     gap = open_session(server, "sess_gap")
     gap.sequence += 2
-    send(server, gap.chunk())
+    gap.steps = len(work)
+    send(server, gap.chunk_of([*work, gap.step(), gap.step()], time_shift_s=86_400.5))
     gap.sequence += 1
     send(server, gap.chunk(provider="nobody"), accepted=False)
     send(server, gap.close())

@@ -16,6 +16,8 @@ def sessions_table(rows: Sequence[SessionRow]) -> RenderableType:
     found.columns[0].no_wrap = True
     for name in ("envelopes", "steps", "points"):
         found.add_column(name, justify="right")
+    if any(row.copied_from for row in rows):
+        found.add_column("copied steps")
     for row in rows:
         status = row.closed_by.replace("_", " ") if row.closed_by else "closed" if row.closed else "active"
         found.add_row(
@@ -27,6 +29,7 @@ def sessions_table(rows: Sequence[SessionRow]) -> RenderableType:
             f"{row.envelopes:,}",
             f"{row.steps:,}",
             "" if row.points is None else f"{row.points:,.10g}",
+            f"{row.copied_steps:,} of {clean(row.copied_from)}" if row.copied_from else "",
         )
     return found if rows else Text("no sessions")
 

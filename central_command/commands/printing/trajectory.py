@@ -14,6 +14,7 @@ from rich.text import Text
 
 from central_command.commands.printing.terminal import clean, words
 from persistence.format import json_text
+from persistence.format.records import CopiedRun
 
 T = TypeVar("T")
 
@@ -84,6 +85,10 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int = 0
     total_chunks: int = 0
     unique_tools_used: list[str] = []
+    copied_from: list[CopiedRun] = []
+    started_at: str | None = None
+    ended_at: str | None = None
+    time_shift_s: float | None = None
     step_type_distribution: dict[str, int] = {}
     sequence_gaps: list[dict[str, int]] = []
     coordination_links: list[msgspec.Raw] = []
@@ -129,6 +134,14 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     distribution = sorted(trajectory.step_type_distribution.items(), key=lambda item: -item[1])
     yield "steps", ", ".join(f"{count:,} {name}" for name, count in distribution)
     yield "tools", ", ".join(trajectory.unique_tools_used)
+    yield (
+        "copied",
+        "; ".join(
+            f"steps {run.from_step:,} to {run.to_step:,} stand in session {run.session_id}"
+            for run in trajectory.copied_from
+        ),
+    )
+    yield "times", _times(trajectory)
     yield "closed by", f"{trajectory.closed_by}, recorded {trajectory.received.at}".removesuffix(", recorded ")
     yield (
         "gaps",
@@ -137,6 +150,13 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     yield "outcome", ", ".join(f"{words(name)} {_shown(value)}" for name, value in outcome.items()) or "none reported"
     yield "feedback", ", ".join(_feedback(raw) for raw in trajectory.feedback)
     yield "coordination", f"{len(trajectory.coordination_links)} links" if trajectory.coordination_links else ""
+
+
+def _times(trajectory: Trajectory) -> str:
+    if trajectory.started_at is None or trajectory.ended_at is None:
+        return ""
+    shift = f", shown moved by {trajectory.time_shift_s:,.10g} s" if trajectory.time_shift_s else ""
+    return f"{trajectory.started_at} to {trajectory.ended_at}{shift}"
 
 
 def _points(score: dict[str, msgspec.Raw]) -> str:

@@ -12,6 +12,7 @@ from actors.envelopes.schema import (
     QUALITY_TIERS,
     RESERVED_MEMBERS,
     STEP_TYPES,
+    TIME_SHIFT_S_MAX,
 )
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.json_schema import (
@@ -143,6 +144,12 @@ def _metadata(schema: SchemaSettings) -> Schema:
                         "chassis_model": TEXT,
                     }
                 ),
+                "time_shift_s": {
+                    "type": "number",
+                    "minimum": -TIME_SHIFT_S_MAX,
+                    "maximum": TIME_SHIFT_S_MAX,
+                    "description": "Seconds by which the steps' times were moved; the real ones are theirs less this.",
+                },
             }
         ),
     )

@@ -55,7 +55,7 @@ def _session_schemas(schema: SchemaSettings) -> dict[str, Schema]:
             {
                 "session_id": SESSION_ID_SCHEMA,
                 "public_key": _PUBLIC_KEY,
-                "provider": text_of(50, chars_min=1, description=printable),
+                "provider": one_of(schema.providers),
                 "model": text_of(schema.model_engine_chars_max, chars_min=1, description=printable),
                 "machine_fingerprint": _DIGEST,
                 "app_version_hash": _DIGEST,
@@ -66,7 +66,18 @@ def _session_schemas(schema: SchemaSettings) -> dict[str, Schema]:
         "CloseSession": object_of({"session_id": {"type": "string", "minLength": 1}}),
         "Closed": object_of(
             {"closed": {"const": True}},
-            {"already_closed": {"const": True}, "points": {"type": "number", "minimum": 0}, "steps": COUNT},
+            {
+                "already_closed": {"const": True},
+                "points": {"type": "number", "minimum": 0},
+                "steps": COUNT,
+                "copied_steps": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Steps that an earlier session held already: they earned nothing.",
+                },
+                "copied_from": {"type": "string", "description": "The session that most of them were first seen in."},
+                "model_tier": {"type": "null", "description": "There when the model has no factor: it counts 1."},
+            },
         ),
     }
 

@@ -1,7 +1,7 @@
 """`POST /v1/sessions/open` and `/close` (contract, sections 1 and 2)."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -17,7 +17,6 @@ from central_command.http.requests.replies import Replies, Reply, error
 
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
 _DIGEST = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_PROVIDER_CHARS_MAX = 50
 _REPLACEMENT = "\ufffd"  # what a lone surrogate was read as
 
 OPEN_FIELDS = OpenSession.__struct_fields__
@@ -78,7 +77,7 @@ def _open_checks(schema: SchemaSettings) -> dict[str, Check]:
     return {
         "session_id": _matching(SESSION_ID, "1 to 128 letters, digits or any of _ . : -"),
         "public_key": _matching(_PUBLIC_KEY, "base64 of at most 256 characters"),
-        "provider": _printable(_PROVIDER_CHARS_MAX),
+        "provider": _one_of(schema.providers),
         "model": _printable(schema.model_engine_chars_max),
         "machine_fingerprint": _matching(_DIGEST, "1 to 128 letters, digits or any of _ . : -"),
         "app_version_hash": _matching(_DIGEST, "1 to 128 letters, digits or any of _ . : -"),
@@ -88,6 +87,11 @@ def _open_checks(schema: SchemaSettings) -> dict[str, Check]:
 
 def _matching(pattern: re.Pattern[str], allowed: str) -> Check:
     return lambda value: None if pattern.fullmatch(value) else allowed
+
+
+def _one_of(values: Collection[str]) -> Check:
+    allowed = f"one of {', '.join(values)}"
+    return lambda value: None if value in values else allowed
 
 
 def _printable(chars_max: int) -> Check:

@@ -167,14 +167,22 @@ class Replies:
                 assert_never(outcome)
 
     def closed(self, outcome: CloseOutcome) -> Reply:
-        """The answer of `POST /v1/sessions/close`; `points` and `steps` only when the session held a chunk."""
+        """The answer of `POST /v1/sessions/close`; `points` and `steps` only when the session held a chunk.
+
+        What else there is to know of a credit is said where it is: copied steps, a model without a tier.
+        """
         match outcome:
             case Closed():
                 body: dict[str, object] = {"closed": True}
                 if outcome.already_closed:
                     body["already_closed"] = True
-                if outcome.credit is not None:
-                    body |= {"points": outcome.credit.total_points, "steps": outcome.credit.total_steps}
+                credit = outcome.credit
+                if credit is not None:
+                    body |= {"points": credit.total_points, "steps": credit.total_steps}
+                    if credit.copied_steps:
+                        body |= {"copied_steps": credit.copied_steps, "copied_from": credit.copied_from}
+                    if not credit.has_model_tier:
+                        body["model_tier"] = None
                 return json_reply(body)
             case UnknownSession():
                 return error(HTTPStatus.NOT_FOUND, UNKNOWN_SESSION)

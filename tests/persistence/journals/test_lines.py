@@ -13,6 +13,7 @@ from persistence.format.records import (
     RefusalRecord,
     TrajectoryRecord,
 )
+from persistence.format.step_runs import StepTexts, fingerprints_of
 from persistence.journals.lines import (
     LineError,
     parse_envelope_line,
@@ -130,7 +131,26 @@ def test_a_trajectory_s_line_gives_its_record_with_the_score_s_own_text() -> Non
         total_points=33.5,
         multiplier_breakdown=score,
         closed_by=ClosedBy.HTTP_CLOSE,
+        fingerprints=fingerprints_of([StepTexts(content=msgspec.Raw(b'"\\ufffd"'))]),
     )
+
+
+def test_a_trajectory_s_line_says_what_of_it_stood_in_earlier_ones() -> None:
+    """The session that most of it comes from, and how many steps that were in all."""
+    runs = [(1, 3, "sess_a"), (4, 8, "sess_b"), (20, 21, "sess_a")]
+    copied = ",".join(
+        f'{{"from_step":{first},"to_step":{last},"session_id":"{source}","trajectory_id":"traj"}}'
+        for first, last, source in runs
+    )
+    record = parse_trajectory_line(
+        framed(
+            '"trajectory_id":"traj_1","session_id":"sess_1","contributor_id":"c0ffee",'
+            '"metadata":{"provider":"codex","model_engine":"gpt-5.5"},"trajectory_log":[],"total_steps":30,'
+            f'"copied_from":[{copied}],"total_tokens":0,"total_chunks":2,"closed_by":"http_close",'
+            '"score":{"basePoints":20,"totalPoints":20}'
+        )
+    )
+    assert (record.copied_steps, record.copied_from, list(record.fingerprints)) == (10, "sess_a", [])
 
 
 @pytest.mark.parametrize("journal", JournalName)

@@ -189,7 +189,9 @@ async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(
     """They counted a session for the first of its chunks to come; the start that migrates projects all lines anew."""
     before = dump(stored)
     change(stored, "sessions.db", "DROP TABLE first_chunks")
-    change(stored, "sessions.db", "DELETE FROM schema_migrations WHERE version = 2")
+    for column in ("copied_steps", "copied_from"):
+        change(stored, "sessions.db", f"ALTER TABLE trajectories DROP COLUMN {column}")
+    change(stored, "sessions.db", "DELETE FROM schema_migrations WHERE version >= 2")
     change(stored, "sessions.db", "UPDATE models SET sessions = 7")
     with pytest.raises(SchemaRefused, match=r"sessions\.db has schema version 1, .* start the server once"):
         await findings(stored)
@@ -198,6 +200,28 @@ async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(
     after = dump(stored)
     assert {name: after[name] for name in after if name != "sessions.db schema_migrations"} == {
         name: before[name] for name in before if name != "sessions.db schema_migrations"
+    }
+    assert await findings(stored) == []
+
+
+async def test_a_ledger_of_the_version_before_has_the_same_rows_after_a_start(stored: Path) -> None:
+    """It had no fingerprints; trust that was set by hand stays, and credits keep their numbers."""
+    change(stored, "ledger.db", "UPDATE balances SET trust_score = 2.5 WHERE total_points = 3")
+    before = dump(stored)
+    assert before["ledger.db fingerprints"]
+    for sql in (
+        "DROP TABLE fingerprints",
+        "DROP TABLE fingerprinted",
+        "DELETE FROM schema_migrations WHERE version = 2",
+    ):
+        change(stored, "ledger.db", sql)
+    with pytest.raises(SchemaRefused, match=r"ledger\.db has schema version 1, .* start the server once"):
+        await findings(stored)
+    async with running(stored, settings=settings_with(sessions={"sequence_gaps": "accept"})):
+        pass
+    after = dump(stored)
+    assert {name: after[name] for name in after if name != "ledger.db schema_migrations"} == {
+        name: before[name] for name in before if name != "ledger.db schema_migrations"
     }
     assert await findings(stored) == []
 
