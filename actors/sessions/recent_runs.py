@@ -7,9 +7,9 @@ found to hold its line, and only within a turn, so that no look falls in between
 the rows instead.
 """
 
-from collections import deque
 from collections.abc import Sequence
 
+import msgspec
 import trio
 
 from actors.sessions.settings import SessionSettings
@@ -18,13 +18,20 @@ from persistence.format.records import JournalName, Position, TrajectoryRecord
 from persistence.storage import Storage
 
 
+class _Line(msgspec.Struct, frozen=True):
+    n: int
+    session_id: str
+    trajectory_id: str
+    fingerprints: Sequence[int]
+
+
 class RecentRuns:
     """Fingerprints by where they were first seen; `turn` is held from a look to what comes of it."""
 
     def __init__(self) -> None:
         self.turn = trio.Lock()
-        self._seen: dict[int, FirstSeen] = {}
-        self._lines: deque[tuple[int, Sequence[int]]] = deque()
+        self._lines: dict[int, _Line] = {}  # by their numbers, in their order
+        self._seen: dict[int, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
         return f"<RecentRuns {len(self._seen)} of {len(self._lines)} lines>"
@@ -34,23 +41,25 @@ class RecentRuns:
     ) -> dict[int, FirstSeen]:
         """Where each of these runs was first seen, those that were; looks at the database, by its reader's thread."""
         if len(self._seen) > settings.recent_runs_max:
-            await storage.projector.wait_projected(JournalName.TRAJECTORIES, self._lines[-1][0])
+            await storage.projector.wait_projected(JournalName.TRAJECTORIES, max(self._lines))
         self._forget(storage.projector.positions()[JournalName.TRAJECTORIES].n)
-        seen = {each: self._seen[each] for each in fingerprints if each in self._seen}
-        return seen | await storage.fingerprints.first_seen(fingerprints)
+        recent = {each: self._first(*self._seen[each]) for each in fingerprints if each in self._seen}
+        return recent | await storage.fingerprints.first_seen(fingerprints)
 
     def note(self, record: TrajectoryRecord, position: Position) -> None:
         """A trajectory's line is on disk."""
-        if not record.fingerprints:
-            return
+        n = position.n
+        self._lines[n] = _Line(n, record.session_id, record.trajectory_id, record.fingerprints)
         for step, fingerprint in enumerate(record.fingerprints, start=1):
-            seen = FirstSeen(position.n, step, record.session_id, record.trajectory_id)
-            self._seen.setdefault(fingerprint, seen)
-        self._lines.append((position.n, record.fingerprints))
+            self._seen.setdefault(fingerprint, (n, step))
 
-    def _forget(self, n: int) -> None:
-        """Let go of the lines up to `n`, which the database holds."""
-        while self._lines and self._lines[0][0] <= n:
-            for fingerprint in self._lines.popleft()[1]:
-                if fingerprint in self._seen and self._seen[fingerprint].n <= n:
+    def _first(self, n: int, step: int) -> FirstSeen:
+        line = self._lines[n]
+        return FirstSeen(n, step, line.session_id, line.trajectory_id)
+
+    def _forget(self, projected_n: int) -> None:
+        """Let go of the lines that the database holds."""
+        for n in [n for n in self._lines if n <= projected_n]:
+            for fingerprint in self._lines.pop(n).fingerprints:
+                if fingerprint in self._seen and self._seen[fingerprint][0] == n:
                     del self._seen[fingerprint]

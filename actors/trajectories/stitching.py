@@ -27,7 +27,7 @@ from actors.trajectories.coordination import COORDINATION_TYPES, CoordinationLin
 from actors.trajectories.lines import SessionLines, Span
 from persistence.format import json_text
 from persistence.format.records import ClosedBy, CopiedRun, EnvelopeKind, SequenceGap
-from persistence.format.step_runs import StepDigests
+from persistence.format.step_runs import StepDigests, StepTexts
 
 TOOL_CHARS_MAX = 1_000
 """A longer text is no tool's name: it is left out of `tools`, and stays in its step."""
@@ -43,6 +43,11 @@ class StepPlaces(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes they have together."""
+        return sum(self.ends) - sum(self.starts)
+
     def __iter__(self) -> Iterator[Span]:
         for line, start, end in zip(self.lines, self.starts, self.ends, strict=True):
             yield Span(line, start, end)
@@ -52,24 +57,23 @@ class StepKinds:
     """The type of each step, in a byte a step; in the order in which they were accepted, or another."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
         self._codes: dict[str, int] = {}
         self._steps = bytearray()
 
     def __repr__(self) -> str:
         return f"<StepKinds {len(self._steps)}>"
 
-    def add(self, kind: str) -> None:
-        """Take in the next step."""
-        code = self._codes.setdefault(kind, len(self._codes))
-        if code == len(self.names):
-            self.names.append(kind)
-        self._steps.append(code)
+    def add(self, kinds: Iterable[str]) -> None:
+        """Take in the next steps."""
+        codes = self._codes
+        self._steps += bytes([codes.setdefault(kind, len(codes)) for kind in kinds])
 
     def in_order(self, places: Sequence[int]) -> "StepKinds":
         """The same steps in another order, given by their places."""
+        if places == list(range(len(self._steps))):
+            return self
         other = StepKinds()
-        other.names, other._codes = self.names, self._codes
+        other._codes = self._codes
         other._steps = bytearray([self._steps[place] for place in places])
         return other
 
@@ -78,7 +82,7 @@ class StepKinds:
         counted = Counter(self._steps)
         for run in without:
             counted -= Counter(self._steps[run.from_step - 1 : run.to_step])
-        return {name: counted[code] for code, name in enumerate(self.names) if counted[code]}
+        return {name: counted[code] for name, code in self._codes.items() if counted[code]}
 
 
 class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +208,8 @@ class _Chunks:
         if self.first is None or facts.chunk_sequence < self.first.chunk_sequence:
             self.first = described
         self._note_times(facts, described.time_shift_s or 0.0)
+        self.kinds.add(step.type for step in facts.trajectory_log)
+        self.digests.add(facts.trajectory_log)
         log = _present(index, envelope, "trajectory_log")
         for step, (start, end) in zip(facts.trajectory_log, _items(text[log.start : log.end]), strict=True):
             if step.type in COORDINATION_TYPES:
@@ -215,8 +221,6 @@ class _Chunks:
             self._starts.append(log.start + start)
             self._ends.append(log.start + end)
             self.tokens += step.token_count
-            self.kinds.add(step.type)
-            self.digests.add(step.type, bytes(step.tool), bytes(step.content), bytes(step.arguments))
             tool = _tool_name(bytes(step.tool))
             if tool and len(tool) <= TOOL_CHARS_MAX:
                 self.tools.add(tool)
@@ -249,16 +253,10 @@ class _Chunks:
 # Reading what is stored.
 
 
-class _StepFacts(msgspec.Struct, frozen=True, gc=False):
+class _StepFacts(StepTexts, frozen=True, gc=False, kw_only=True):
     step: int
-    type: str
     timestamp: float | None = None
     token_count: int = 0
-    # A text or null; decoded one at a time, because all of a chunk's may take four times the chunk's own bytes.
-    content: msgspec.Raw = msgspec.Raw()
-    # The schema does not name them, so they may be anything, even what cannot be decoded, such as the number 1e400.
-    tool: msgspec.Raw = msgspec.Raw()
-    arguments: msgspec.Raw = msgspec.Raw()
 
 
 class _ChunkFacts(msgspec.Struct, frozen=True):
@@ -310,7 +308,8 @@ def _tool_name(value: bytes) -> str | None:
 
 
 def _read(text: bytes) -> Envelope:
-    envelope = read_envelope(text, nesting_max=_NESTING_MAX)
+    # That it is UTF-8, and how deep it nests, was found out before it was stored.
+    envelope = read_envelope(text, nesting_max=_NESTING_MAX, known=lambda _text: True)
     if isinstance(envelope, Refusal):
         raise ValueError(f"A stored envelope cannot be read: {envelope.reason}")  # noqa: TRY004 - the text is at fault
     return envelope

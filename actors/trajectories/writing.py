@@ -14,7 +14,7 @@ import msgspec
 from actors.trajectories.enrichment import Enrichment
 from actors.trajectories.lines import SessionLines, Span
 from actors.trajectories.scoring import Score
-from actors.trajectories.stitching import Trajectory
+from actors.trajectories.stitching import StepPlaces, Trajectory
 from persistence.format import times
 from persistence.format.records import CopiedRun
 
@@ -151,5 +151,9 @@ def _size_of(part: Value) -> int:
         return len(part)
     if isinstance(part, Span):
         return part.size_bytes
-    sizes = [span.size_bytes for span in part]
-    return sum(sizes) + max(0, len(sizes) - 1) + len(b"[]")
+    if isinstance(part, StepPlaces):
+        items, size_bytes = len(part), part.size_bytes
+    else:
+        sizes = [span.size_bytes for span in part]
+        items, size_bytes = len(sizes), sum(sizes)
+    return size_bytes + max(0, items - 1) + len(b"[]")

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.format.page_reader import JOURNALS, Line, closed_by, kind_of
 
+K = 0x9E3779B97F4A7C15
 CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -228,16 +229,22 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
 def fingerprints(steps: list[dict[str, Any]]) -> list[int]:
     """The fingerprints of a trajectory's steps."""
     digests = [_digest(step) for step in steps]
-    if len(steps) < 3:
-        return [_fingerprint(b"".join(digests) + str(len(steps)).encode())] if steps else []
-    return [_fingerprint(b"".join(digests[at : at + 3])) for at in range(len(digests) - 2)]
+    match digests:
+        case []:
+            return []
+        case [a]:
+            return [_signed(a * K + 1)]
+        case [a, b]:
+            return [_signed(a * K + b + 2)]
+    return [_signed(digests[at] * K * K + digests[at + 1] * K + digests[at + 2]) for at in range(len(digests) - 2)]
 
 
-def _fingerprint(text: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+def _signed(number: int) -> int:
+    number %= 2**64
+    return number - 2**64 if number >= 2**63 else number
 
 
-def _digest(step: dict[str, Any]) -> bytes:
+def _digest(step: dict[str, Any]) -> int:
     tool, content = _said(step.get("tool")), _said(step.get("content"))
     arguments = step.get("arguments")
     if isinstance(arguments, dict | list):
@@ -249,8 +256,8 @@ def _digest(step: dict[str, Any]) -> bytes:
         asked = _said(written)
     else:
         asked = _said(arguments)
-    head = f"{len(tool)} {len(content)} {len(asked)} {step['type']}".encode()
-    return hashlib.blake2b(b"\n".join((head, tool, content, asked)), digest_size=8).digest()
+    text = b"\n".join((step["type"].encode(), tool, content, asked))
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def _said(value: Any) -> bytes:

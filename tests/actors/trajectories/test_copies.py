@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from actors.trajectories.copies import copied_runs
 from actors.trajectories.settings import ScoringSettings
 from persistence.databases.fingerprints import FirstSeen
-from persistence.format.step_runs import StepDigests
+from persistence.format.step_runs import StepDigests, StepTexts
 
 SETTINGS = ScoringSettings()
 
 
 def digests_of(texts: Sequence[str]) -> StepDigests:
     digests = StepDigests()
-    for text in texts:
-        digests.add("thought", b"", b'"%s"' % text.encode(), b"")
+    digests.add([StepTexts(type="thought", content=msgspec.Raw(b'"%s"' % text.encode())) for text in texts])
     return digests
 
 
