@@ -3,32 +3,48 @@
 # ruff: noqa: PLC0415 (imports within functions: `--help` prints no tables)
 
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from central_command.commands.endings import EXIT_DAMAGED, leave, one_sentence_for_failures, run_to_end
-from central_command.commands.options import data_options, json_option, settings_from
+from central_command.commands.options import data_options, settings_from, wide_option
+
+if TYPE_CHECKING:
+    from central_command.commands.printing.trajectory import Trajectory
+
+STEP_MAX = 10**9
+"""Past the last step of every session: the end of a range that names none."""
 
 
 @click.command()
 @data_options(must_exist=True)
 @click.option("--status", type=click.Choice(["active", "closed"]), help="Only sessions in this state.")
+@click.option(
+    "--contributor", metavar="ID", help="Only those credited to this contributor; the id's beginning will do."
+)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="At most so many.")
 @click.option("--set-aside", is_flag=True, help="Only those whose close has ended the server again and again.")
 @click.option("--retry", metavar="SESSION", help="Let the next start close this one that was set aside.")
-@json_option
+@wide_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line instead, one for each session.")
 def sessions(
     config: Path | None,
     data_dir: Path,
     status: str | None,
+    contributor: str | None,
     limit: int,
     retry: str | None,
     *,
     set_aside: bool,
+    wide: bool,
     as_json: bool,
 ) -> None:
     """List sessions, newest first.
+
+    On a terminal, ids are as short as `show` takes them; a pipe gets all columns, separated by tabs, and whole ids.
 
     A session whose close has ended the server twice (by the memory that it took, say) is set aside, so that the server
     starts without it. Everything that it sent is kept. With --retry, while the server is stopped, the next start tries
@@ -37,35 +53,41 @@ def sessions(
     \b
     Example:
       central-command sessions --status closed --limit 10
+      central-command sessions --contributor 4f9a02c1 --wide
       central-command sessions --set-aside
     """
     import msgspec
 
     from central_command.commands.printing import terminal
-    from central_command.commands.printing.sessions import sessions_table
+    from central_command.commands.printing.sessions import sessions_listing
+    from central_command.terminal.listing import print_listing
     from persistence.upkeep import inspection
 
     settings = settings_from(config, {})
     if set_aside or retry is not None:
-        _look_after_set_aside(data_dir, retry, settings.sessions.close_attempts_max)
+        _look_after_set_aside(data_dir, retry, settings.sessions.close_attempts_max, as_json=as_json)
         return
     closed = None if status is None else status == "closed"
-    rows = run_to_end(inspection.list_sessions, data_dir, settings.storage, closed=closed, limit=limit)
+    rows = run_to_end(
+        inspection.list_sessions, data_dir, settings.storage, closed=closed, limit=limit, contributor=contributor
+    )
     if as_json:
         for row in rows:
             click.echo(terminal.clean_json(msgspec.json.encode(row).decode()))
     else:
-        terminal.console().print(sessions_table(rows))
+        print_listing(sessions_listing(rows), wide=wide)
 
 
-def _look_after_set_aside(data_dir: Path, retry: str | None, attempts: int) -> None:
+def _look_after_set_aside(data_dir: Path, retry: str | None, attempts: int, *, as_json: bool) -> None:
     """Print what is set aside, a session a line, or let one be tried again."""
+    import msgspec
+
     from persistence.upkeep import inspection
 
     with one_sentence_for_failures():
         if retry is None:
             for session_id in inspection.set_aside(data_dir, attempts):
-                click.echo(session_id)
+                click.echo(msgspec.json.encode({"session_id": session_id}) if as_json else session_id)
         elif not inspection.retry(data_dir, retry):
             raise click.ClickException(f"{retry} is not set aside.")
 
@@ -80,18 +102,19 @@ def _look_after_set_aside(data_dir: Path, retry: str | None, attempts: int) -> N
     "--json",
     "as_json",
     is_flag=True,
-    help="Print the trajectory's line in the journal; what could steer a terminal is escaped.",
+    help="Print the trajectory's whole line in the journal; what could steer a terminal is escaped.",
 )
 def show(
     config: Path | None, data_dir: Path, session_id: str, chosen: str | None, lines: int, *, full: bool, as_json: bool
 ) -> None:
     """Print the trajectory of a closed session: its score and its steps.
 
-    SESSION_ID is as printed by `central-command sessions`.
+    SESSION_ID is as printed by `central-command sessions`, or any beginning of it that no other session has.
 
     \b
     Example:
       central-command show sess_6f1c0f6e-4a50-4a65-a3a5-0e2f1fd8ab11 --steps 10-20 --full
+      central-command show sess_6f1c --steps 10-20
     """
     import msgspec
 
@@ -102,6 +125,8 @@ def show(
         steps = parse_steps(chosen) if chosen else None
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="--steps") from error
+    if as_json and (steps is not None or full):
+        raise click.UsageError("--json prints the whole line: it goes neither with --steps nor with --full.")
     settings = settings_from(config, {})
     line = run_to_end(inspection.trajectory_line, data_dir, settings.storage, session_id)
     if isinstance(line, str):
@@ -113,10 +138,27 @@ def show(
         found = trajectory.read_trajectory(line)
     except msgspec.DecodeError as error:
         leave(f"the trajectory of session {session_id} is damaged: {error}; run verify", EXIT_DAMAGED)
-    console = terminal.console()
-    console.print(trajectory.header(found))
-    for step in trajectory.steps(found, steps, None if full else lines):
-        console.print(step)
+    _print_trajectory(found, steps, None if full else lines)
+
+
+def _print_trajectory(found: "Trajectory", steps: range | None, lines_max: int | None) -> None:
+    """As it suits standard output; a range that goes past the end is said on stderr, and is all when none is in it."""
+    from central_command.commands.printing import terminal, trajectory
+
+    last = trajectory.last_step(found)
+    has = f"The session has {last:,} step(s)"
+    if steps is not None and steps.start > last:
+        raise click.ClickException(f"{has}: there is no step {steps.start:,}.")
+    if sys.stdout.isatty():
+        console = terminal.console()
+        console.print(trajectory.header(found))
+        for step in trajectory.steps(found, steps, lines_max):
+            console.print(step)
+    else:
+        for text in trajectory.plain_lines(found, steps, lines_max):
+            click.echo(text)
+    if steps is not None and last < steps[-1] < STEP_MAX:
+        click.echo(f"{has}: those up to {steps[-1]:,} are not there.", err=True)
 
 
 def parse_steps(text: str) -> range:
@@ -125,7 +167,7 @@ def parse_steps(text: str) -> range:
     if not match or not (match[1] or match[3]) or (match[3] and not match[2]):
         raise ValueError(f"{text!r} is no range of steps, which is written as 10-20, 10-, -20 or 10")
     first = int(match[1] or 0)
-    last = (int(match[3]) if match[3] else 10**9) if match[2] else first
+    last = (int(match[3]) if match[3] else STEP_MAX) if match[2] else first
     if last < first:
         raise ValueError(f"{text!r} ends before it begins")
     return range(first, last + 1)
@@ -135,7 +177,7 @@ def parse_steps(text: str) -> range:
 @data_options(must_exist=True)
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 365), help="So many days, today included.")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100), help="So many contributors.")
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead, with what /v1/stats answers.")
 def stats(config: Path | None, data_dir: Path, days: int, limit: int, *, as_json: bool) -> None:
     """Print totals, models, providers, days and the leaderboard.
 
@@ -148,6 +190,7 @@ def stats(config: Path | None, data_dir: Path, days: int, limit: int, *, as_json
     import msgspec
 
     from central_command.commands.printing import statistics, terminal
+    from central_command.terminal.listing import print_listing
     from persistence.upkeep import inspection
 
     settings = settings_from(config, {})
@@ -155,4 +198,7 @@ def stats(config: Path | None, data_dir: Path, days: int, limit: int, *, as_json
     if as_json:
         click.echo(terminal.clean_json(msgspec.json.encode(found).decode()))
     else:
-        terminal.console().print(statistics.statistics(found))
+        for n, listing in enumerate(statistics.statistics(found)):
+            if n:
+                click.echo()
+            print_listing(listing)

@@ -19,7 +19,7 @@ DEFAULT_CONFIG = Path("config.toml")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead, for other programs.")
+wide_option = click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
 
 
 def data_options(*, must_exist: bool) -> Callable[[F], F]:

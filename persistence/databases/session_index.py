@@ -50,6 +50,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     copied_from: str | None = None
     created_at: float
     last_activity_at: float
+    contributor_id: str | None = None
+    """Who is credited; None before there is a trajectory."""
 
 
 SELECT_TRAJECTORY: Final = """
@@ -72,15 +74,24 @@ ORDER BY session_id LIMIT ?
 """
 SELECT_ROW: Final = """
 SELECT sessions.session_id, sessions.provider, sessions.model, status = 'closed', sessions.closed_by, envelope_count,
-    chunk_count, step_count, points, coalesce(copied_steps, 0), copied_from, sessions.created_at, last_activity_at
+    chunk_count, step_count, points, coalesce(copied_steps, 0), copied_from, sessions.created_at, last_activity_at,
+    contributor_id
 FROM sessions LEFT JOIN trajectories USING (session_id)
 """
 SELECT_ONE: Final = f"{SELECT_ROW} WHERE sessions.session_id = ?"
+SELECT_BEGINNING: Final = """
+SELECT session_id FROM sessions WHERE session_id >= ?1 AND session_id < ?2 ORDER BY session_id LIMIT ?3
+"""
 SELECT_PAGE: Final = f"""
 {SELECT_ROW}
 WHERE (sessions.created_at, sessions.session_id) < (?1, ?2) AND (?4 IS NULL OR status = ?4)
+    AND (?5 IS NULL OR substr(contributor_id, 1, length(?5)) = ?5)
 ORDER BY sessions.created_at DESC, sessions.session_id DESC LIMIT ?3
 """
+
+
+_LAST: Final = "\U0010ffff"
+"""Sorts behind every character of an id."""
 
 
 class SessionIndex:
@@ -113,20 +124,31 @@ class SessionIndex:
         return [session_id for (session_id,) in await self._database.read(SELECT_UNFINISHED, (after, limit))]
 
     async def sessions_page(
-        self, limit: int, *, older_than: tuple[float, str] | None = None, closed: bool | None = None
+        self,
+        limit: int,
+        *,
+        older_than: tuple[float, str] | None = None,
+        closed: bool | None = None,
+        contributor: str | None = None,
     ) -> list[SessionRow]:
-        """Sessions, newest first, all or only those that are closed or not.
+        """Sessions, newest first: all, or those that are closed or not, or credited to who begins with `contributor`.
 
         `older_than` is the `(created_at, session_id)` of the previous page's last row.
         """
         cursor = ("9999", "") if older_than is None else (times.to_text(older_than[0]), older_than[1])
         status = None if closed is None else "closed" if closed else "active"
-        rows = await self._database.read(SELECT_PAGE, (*cursor, limit, status))
+        rows = await self._database.read(SELECT_PAGE, (*cursor, limit, status, contributor))
         return [_session_row(row) for row in rows]
 
     async def one(self, session_id: str) -> SessionRow | None:
         """Return one session, None when there is no such one."""
         return next((_session_row(row) for row in await self._database.read(SELECT_ONE, (session_id,))), None)
+
+    async def beginning_with(self, text: str, limit: int) -> list[str]:
+        """The ids that begin with `text`, in their order, at most `limit`."""
+        return [
+            session_id for (session_id,) in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))
+        ]
 
 
 def _session_row(row: Row) -> SessionRow:
@@ -144,6 +166,7 @@ def _session_row(row: Row) -> SessionRow:
         copied_from=row[10],
         created_at=times.from_text(row[11]),
         last_activity_at=times.from_text(row[12]),
+        contributor_id=row[13],
     )
 
 

@@ -27,6 +27,10 @@ from persistence.journals.reading import StoredLine
 from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 
+_ID_PREFIX = "sess_"
+_CANDIDATES_MAX = 5
+"""Of the sessions that a beginning may mean, so many are named."""
+
 
 @asynccontextmanager
 async def _databases(layout: DataLayout) -> AsyncIterator[tuple[Database, Database]]:
@@ -63,9 +67,9 @@ CRC32_BYTES: Final = 20
 async def trajectory_line(data_directory: Path, settings: StorageSettings, session_id: str) -> bytes | str:
     """Return the line of a session's trajectory, or a sentence saying why there is none.
 
-    Feedback that came after the line was written is put to the rest of it, and the checksum left out then. Beside a
-    server the databases may be behind the journals: what is behind is looked through, as much as the server lets be
-    there (`storage.projection_lag_lines_max`).
+    A beginning of an id names the session if no other begins so. Feedback that came after the line was written is put
+    to the rest of it, and the checksum left out then. Beside a server the databases may be behind the journals: what is
+    behind is looked through, as much as the server lets be there (`storage.projection_lag_lines_max`).
     """
     del settings  # the index knows where the line is
     layout = DataLayout(data_directory)
@@ -74,6 +78,11 @@ async def trajectory_line(data_directory: Path, settings: StorageSettings, sessi
     async with _databases(layout) as (sessions, _):
         index = SessionIndex(sessions)
         seen = await projected(sessions)  # first, so that a line is there or behind it, or both
+        found = await _named(index, session_id)
+        if len(found) > 1:
+            names = ", ".join(found[:_CANDIDATES_MAX]) + (", …" if len(found) > _CANDIDATES_MAX else "")
+            return f"More than one session begins with {session_id!r}: {names}."
+        session_id = found[0] if found else session_id
         row, summary = await index.one(session_id), await index.trajectory(session_id)
         places = [
             each.position for each in await index.line_positions(session_id) if each.kind is EnvelopeKind.USER_FEEDBACK
@@ -126,13 +135,29 @@ def _why_none(data_directory: Path, session_id: str, row: SessionRow | None) -> 
     return f"Session {session_id} was closed without a chunk, so it has no trajectory."
 
 
+async def _named(index: SessionIndex, text: str) -> list[str]:
+    """The session of that id, else those that begin so; `sess_` may be left out."""
+    if await index.one(text) is not None:
+        return [text]
+    found = await index.beginning_with(text, _CANDIDATES_MAX + 1) if text else []
+    return found or (await index.beginning_with(f"{_ID_PREFIX}{text}", _CANDIDATES_MAX + 1) if text else [])
+
+
 async def list_sessions(
-    data_directory: Path, settings: StorageSettings, *, closed: bool | None, limit: int
+    data_directory: Path,
+    settings: StorageSettings,
+    *,
+    closed: bool | None,
+    limit: int,
+    contributor: str | None = None,
 ) -> list[SessionRow]:
-    """Return at most `limit` sessions, newest first; only closed or only open ones when `closed` is given."""
+    """Return at most `limit` sessions, newest first; only closed or only open ones when `closed` is given.
+
+    With `contributor`, only those that are credited to one whose id begins so.
+    """
     del settings  # a database that is only read needs none
     async with _databases(DataLayout(data_directory)) as (sessions, _):
-        return await SessionIndex(sessions).sessions_page(limit, closed=closed)
+        return await SessionIndex(sessions).sessions_page(limit, closed=closed, contributor=contributor)
 
 
 def set_aside(data_directory: Path, attempts: int) -> list[str]:

@@ -7,9 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX
@@ -28,10 +25,8 @@ from central_command.client.uploading.history import ENDED_BY_SERVER, failure_of
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
 from central_command.client.uploading.timing import Placing
-from central_command.process.steering import escaped
-
-_SESSION_ID_CHARS = 41
-"""Never cut, because other commands take it."""
+from central_command.terminal.listing import Cell, Column, Listing
+from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,33 +141,35 @@ def _said_at_close(session: StoredSession) -> Iterator[str]:
         yield f"the server has no factor for the model {printable(session.opening.model)}: it counts 1"
 
 
-def table_of(reports: Sequence[FileReport]) -> Table:
+def reports_listing(reports: Sequence[FileReport]) -> Listing:
     """One row a session, or a file without one."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("file", no_wrap=True, overflow="ellipsis", min_width=12, max_width=40)
-    table.add_column("session", no_wrap=True, min_width=_SESSION_ID_CHARS)
-    for heading in ("envelopes", "steps", "points"):
-        table.add_column(heading, justify="right")
-    table.add_column("", overflow="fold")
+    listing = Listing(
+        Column("file", may_be_cut=True),
+        Column("session"),
+        Column("envelopes", is_figure=True, wide_only=True),
+        Column("steps", is_figure=True),
+        Column("points", is_figure=True),
+        Column("result"),
+    )
+    short = shortened((each.session_id for report in reports for each in report.sessions), SESSION_CHARS_MIN)
     for report in reports:
         if report.nothing_in_it is not None:
             continue
-        name = Text(escaped(report.path.name))
         for session in report.sessions:
-            table.add_row(
-                name,
-                session.session_id,
-                f"{session.envelopes_accepted}",
-                f"{session.steps_accepted}",
-                "" if session.points is None else f"{session.points:,.10g}",
+            listing.add(
+                report.path.name,
+                Cell(session.session_id, short[session.session_id]),
+                session.envelopes_accepted,
+                session.steps_accepted,
+                session.points,
                 _result(report, session),
             )
         if not report.sessions:
-            table.add_row(name, "", "0", "0", "", "not delivered" if report.problem else "")
-    return table
+            listing.add(report.path.name, "", 0, 0, None, "not delivered" if report.problem else "")
+    return listing
 
 
-def _result(report: FileReport, session: StoredSession) -> str:
+def _result(report: FileReport, session: StoredSession) -> Cell:
     continued = state_of(session).continues is not None
     if session.session_id in report.earlier:
         word = "there before"
@@ -180,7 +177,7 @@ def _result(report: FileReport, session: StoredSession) -> str:
         word = "delivered"
     else:
         word = "not delivered"
-    return f"{word}, continues the one before" if continued else word
+    return Cell(f"{word}, continues the one before", f"{word} (goes on)") if continued else Cell(word)
 
 
 def lines_of_plan(path: Path, notes: Sequence[str], plan: Plan) -> Iterable[str]:
@@ -205,32 +202,40 @@ def describe_duration(plans: Sequence[Plan]) -> str:
     return f"{text}."
 
 
-def plans_table(plans: Sequence[tuple[Path, Plan]]) -> Table:
+def plans_listing(plans: Sequence[tuple[Path, Plan]]) -> Listing:
     """What would be sent, a row a file, and the sums."""
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True)
-    table.add_column(
-        "file", footer=f"{len(plans)} file(s)", no_wrap=True, overflow="ellipsis", min_width=12, max_width=40
+    listing = Listing(
+        Column("file", may_be_cut=True),
+        Column("sessions", is_figure=True),
+        Column("envelopes", is_figure=True, wide_only=True),
+        Column("bytes", is_figure=True),
+        Column("steps", is_figure=True),
+        Column("note"),
+        Column("of these", wide_only=True),
     )
-    for name, values in (
-        ("sessions", [each.sessions for _, each in plans]),
-        ("envelopes", [each.envelopes for _, each in plans]),
-        ("bytes", [each.bytes for _, each in plans]),
-        ("steps", [sum(each.steps.values()) for _, each in plans]),
-    ):
-        table.add_column(name, footer=f"{sum(values):,}", justify="right")
-    table.add_column("of these", overflow="fold")
     for path, each in plans:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(each.steps.items()))
-        if not each.envelopes:
-            kinds = "already uploaded completely"
-        elif each.continues:
-            kinds = f"{kinds or 'nothing but the end'}; goes on with an open session"
-        table.add_row(
-            Text(escaped(path.name)),
-            f"{each.sessions:,}",
-            f"{each.envelopes:,}",
-            f"{each.bytes:,}",
-            f"{sum(each.steps.values()):,}",
-            kinds,
+        listing.add(
+            path.name,
+            each.sessions,
+            each.envelopes,
+            each.bytes,
+            sum(each.steps.values()),
+            _note(each),
+            ", ".join(f"{count} {kind}" for kind, count in sorted(each.steps.items())),
         )
-    return table
+    listing.sums(
+        f"{len(plans)} file(s)",
+        sum(each.sessions for _, each in plans),
+        sum(each.envelopes for _, each in plans),
+        sum(each.bytes for _, each in plans),
+        sum(sum(each.steps.values()) for _, each in plans),
+        "",
+        "",
+    )
+    return listing
+
+
+def _note(plan: Plan) -> str:
+    if not plan.envelopes:
+        return "already uploaded completely"
+    return "goes on with an open session" if plan.continues else ""

@@ -14,7 +14,6 @@ import httpx
 import msgspec
 import trio
 from rich.console import Console
-from rich.table import Table
 
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.deliverer import Waiting
@@ -48,8 +47,8 @@ from central_command.client.uploading.report import (
     describe_shift,
     lines_of,
     lines_of_plan,
-    plans_table,
-    table_of,
+    plans_listing,
+    reports_listing,
 )
 from central_command.client.uploading.sources import (
     FileError,
@@ -61,6 +60,7 @@ from central_command.client.uploading.sources import (
 )
 from central_command.client.uploading.survey import Survey, survey
 from central_command.client.uploading.timing import placing_for, timeline_of
+from central_command.terminal.listing import print_listing
 
 AT_ONCE_MAX = 32
 EXIT_FAILED = 1
@@ -69,8 +69,6 @@ NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session 
 _LONG_WAIT_S = 30.0
 _TOLD_EVERY_S = 600.0
 """How often it is said how long all will take."""
-_WIDTH_ELSEWHERE = 200
-"""Columns of a table that is not printed on a terminal, so that its lines stay whole."""
 
 
 class Uploader:
@@ -205,7 +203,7 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
-async def _run(files: Sequence[Found], history: History, identity: Identity, options: Options) -> int:
+async def _run(files: Sequence[Found], history: History, identity: Identity, options: Options, *, wide: bool) -> int:
     """Upload, and print what came of it; returns the exit status."""
     async with client_for(options) as client:
         uploader = Uploader(client, history, identity, options)
@@ -217,7 +215,7 @@ async def _run(files: Sequence[Found], history: History, identity: Identity, opt
     if uploader.untried:
         click.echo(f"{uploader.untried} more file(s) were not tried, because the server cannot be reached.")
     if any(report.nothing_in_it is None for report in uploader.reports):
-        print_table(table_of(uploader.reports))
+        print_listing(reports_listing(uploader.reports), wide=wide)
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
@@ -231,13 +229,7 @@ async def _run(files: Sequence[Found], history: History, identity: Identity, opt
     return 0
 
 
-def print_table(table: Table) -> None:
-    """On standard output; wide where that is no terminal."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_ELSEWHERE
-    Console(highlight=False, markup=False, emoji=False, width=width).print(table)
-
-
-def _dry_run(files: Sequence[Found], options: Options) -> int:
+def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
     """Print what would be sent; returns the exit status."""
     plans: list[tuple[Path, Plan]] = []
     failed = 0
@@ -258,7 +250,7 @@ def _dry_run(files: Sequence[Found], options: Options) -> int:
                 click.echo(line)
             plans.append((found.path, planned))
     if plans:
-        print_table(plans_table(plans))
+        print_listing(plans_listing(plans), wide=wide)
         if any(planned.envelopes for _, planned in plans):
             click.echo(describe_duration([planned for _, planned in plans]))
     elif not failed:
@@ -284,6 +276,7 @@ def _dry_run(files: Sequence[Found], options: Options) -> int:
     help="Go on where an earlier upload stopped, and skip what is there; or send everything anew.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be sent; nothing is contacted or written.")
+@click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
 def upload_command(
     *,
     paths: tuple[str, ...],
@@ -295,6 +288,7 @@ def upload_command(
     at_once: int,
     resume: bool,
     dry_run: bool,
+    wide: bool,
 ) -> None:
     """Upload coding agents' session files and get credit for them.
 
@@ -325,10 +319,10 @@ def upload_command(
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(_dry_run(files, options))
+            sys.exit(_dry_run(files, options, wide=wide))
         identity = own_identity(contributor_id)
         with opened_history(url) as history:
-            status = trio.run(_run, files, history, identity, options)
+            status = trio.run(partial(_run, files, history, identity, options, wide=wide))
     except SourceError as error:
         raise click.ClickException(str(error)) from error
     except SpoolError as error:

@@ -2,37 +2,53 @@
 
 from collections.abc import Sequence
 
-from rich.console import RenderableType
-from rich.text import Text
-
-from central_command.commands.printing.terminal import clean, table
+from central_command.terminal.listing import Cell, Column, Listing
+from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 from persistence.databases.session_index import SessionRow
 from persistence.format import times
 
+STATES = ("active", "closed")
+"""The words for a session's state, in the list as in its filter."""
 
-def sessions_table(rows: Sequence[SessionRow]) -> RenderableType:
+
+def sessions_listing(rows: Sequence[SessionRow]) -> Listing:
     """The sessions, in the order given; points are empty until a session is credited."""
-    found = table("session", "status", "model", "opened (UTC)", "last activity (UTC)")
-    found.columns[0].no_wrap = True
-    for name in ("envelopes", "steps", "points"):
-        found.add_column(name, justify="right")
-    if any(row.copied_from for row in rows):
-        found.add_column("copied steps")
+    found = Listing(
+        Column("session"),
+        Column("status"),
+        Column("model", may_be_cut=True),
+        Column("provider", wide_only=True),
+        Column("opened (UTC)"),
+        Column("last activity (UTC)", wide_only=True),
+        Column("envelopes", is_figure=True, wide_only=True),
+        Column("steps", is_figure=True),
+        Column("points", is_figure=True),
+        Column("closed by", wide_only=True),
+        Column("contributor", wide_only=True),
+        Column("copied steps", is_figure=True, wide_only=True),
+        Column("copied from", wide_only=True),
+        empty="no sessions",
+    )
+    short = shortened((row.session_id for row in rows), SESSION_CHARS_MIN)
     for row in rows:
-        status = row.closed_by.replace("_", " ") if row.closed_by else "closed" if row.closed else "active"
-        found.add_row(
-            Text(clean(row.session_id)),
-            Text(status, "blue" if row.closed else "green"),
-            Text(clean(f"{row.model} · {row.provider}")),
-            _short_time(row.created_at),
-            _short_time(row.last_activity_at),
-            f"{row.envelopes:,}",
-            f"{row.steps:,}",
-            "" if row.points is None else f"{row.points:,.10g}",
-            f"{row.copied_steps:,} of {clean(row.copied_from)}" if row.copied_from else "",
+        opened = _time(row.created_at)
+        found.add(
+            Cell(row.session_id, short[row.session_id]),
+            Cell(STATES[row.closed], style="blue" if row.closed else "green"),
+            row.model,
+            row.provider,
+            Cell(opened, opened[: len("2026-11-20 10:12")]),
+            _time(row.last_activity_at),
+            row.envelopes,
+            row.steps,
+            row.points,
+            row.closed_by.replace("_", " ") if row.closed_by else None,
+            row.contributor_id,
+            row.copied_steps,
+            row.copied_from,
         )
-    return found if rows else Text("no sessions")
+    return found
 
 
-def _short_time(seconds: float) -> str:
+def _time(seconds: float) -> str:
     return times.to_text(seconds)[:19].replace("T", " ")

@@ -1,47 +1,40 @@
-"""The statistics: what the server's `/v1/stats` endpoints answer, as tables."""
+"""The statistics: what the server's `/v1/stats` endpoints answer, as one listing after the other."""
 
 from collections.abc import Sequence
 
 import msgspec
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from central_command.commands.printing.terminal import clean, table, words
+from central_command.commands.printing.terminal import words
+from central_command.terminal.listing import Cell, Column, Listing, Value
 from persistence.databases.reports import Statistics
 
 
-def statistics(stats: Statistics) -> RenderableType:
-    """Summary, models, providers, days and leaderboard, one below the other."""
-    summary = Table.grid(padding=(0, 2))
-    summary.add_column(style="bold")
-    summary.add_column(justify="right")
-    for name, value in msgspec.structs.asdict(stats.summary).items():
-        summary.add_row(words(name).removesuffix(" mb") + (" (MB)" if name.endswith("_mb") else ""), f"{value:,.10g}")
+def statistics(stats: Statistics) -> list[Listing]:
+    """Summary, models, providers, days and leaderboard; of what there is none, no listing."""
+    summary = [
+        (words(name).removesuffix(" mb") + (" (MB)" if name.endswith("_mb") else ""), value)
+        for name, value in msgspec.structs.asdict(stats.summary).items()
+    ]
     by_model = [
-        (name, each.sessions, each.steps, each.points, f"{each.percentage} %") for name, each in stats.models.items()
+        (name, each.sessions, each.steps, each.points, Cell(f"{each.percentage}", f"{each.percentage} %"))
+        for name, each in stats.models.items()
     ]
     by_provider = [(name, each.sessions, each.steps, each.points) for name, each in stats.providers.items()]
     by_day = [(day.date, day.envelopes, day.steps, day.sessions, day.points) for day in stats.daily]
     leaders = [(each.contributor_id, each.total_points, each.total_sessions) for each in stats.leaderboard]
-    return Group(
-        summary,
+    all_of_them = (
+        _figures(("summary", ""), summary),
         _figures(("model", "sessions", "steps", "points", "of steps"), by_model),
         _figures(("provider", "sessions", "steps", "points"), by_provider),
         _figures(("day", "envelopes", "steps", "sessions", "points"), by_day),
         _figures(("contributor", "points", "sessions"), leaders),
     )
+    return [each for each in all_of_them if each is not None]
 
 
-def _figures(names: tuple[str, ...], rows: Sequence[tuple[str | float, ...]]) -> RenderableType:
-    """A table of a name and figures; nothing at all without rows."""
-    if not rows:
-        return Text()
-    found = table(names[0])
-    for name in names[1:]:
-        found.add_column(name, justify="right")
-    for first, *figures in rows:
-        found.add_row(
-            Text(clean(str(first))), *(each if isinstance(each, str) else f"{each:,.10g}" for each in figures)
-        )
-    return Group(Text(), found)
+def _figures(names: tuple[str, ...], rows: Sequence[tuple[Value, ...]]) -> Listing | None:
+    """A name and figures a row; None without rows."""
+    found = Listing(Column(names[0], may_be_cut=True), *(Column(name, is_figure=True) for name in names[1:]))
+    for row in rows:
+        found.add(*row)
+    return found if rows else None

@@ -4,13 +4,9 @@ Contents come from outside. They are never read as markup, and characters that s
 direction overrides) are replaced, so that a session's text can neither colour nor rewrite what an operator sees.
 """
 
-import os
 import re
-import sys
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from central_command.process.steering import STEERING_IN_BLOCKS
 
@@ -18,9 +14,8 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|_")
 
 
 def console() -> Console:
-    """A console that takes nothing in its texts as markup; wide when it is no terminal, so that lines stay whole."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    """A console that takes nothing in its texts as markup."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def clean(text: str) -> str:
@@ -39,11 +34,3 @@ def clean_json(line: str) -> str:
 def words(name: str) -> str:
     """`modelMultiplier` or `model_multiplier` as `model multiplier`."""
     return clean(_WORD_START.sub(" ", name).lower())
-
-
-def table(*names: str) -> Table:
-    """A table with these columns, and rows to come."""
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in names:
-        found.add_column(name, overflow="fold")
-    return found

@@ -4,6 +4,7 @@ Members that a client sent stay raw until they are shown, so that no odd value k
 """
 
 from collections.abc import Iterator
+from textwrap import indent
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,6 +40,9 @@ STEP_COLOURS = {
     "delegate": "magenta",
     "yield": "magenta",
 }
+
+_INDENT = 8
+"""Columns by which contents stand to the right of their step."""
 
 _MILLISECONDS_FROM = 10**12
 
@@ -111,7 +115,7 @@ def read_trajectory(line: bytes) -> Trajectory:
 
 
 def header(trajectory: Trajectory) -> RenderableType:
-    """The trajectory in brief: whose it is, what it was worth and why, what it holds, how it ended."""
+    """The trajectory in brief, for a terminal: whose it is, what it was worth and why, what it holds, how it ended."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -119,6 +123,23 @@ def header(trajectory: Trajectory) -> RenderableType:
         if value:
             table.add_row(name, Text(clean(value)))
     return Group(table, Text())
+
+
+def plain_lines(trajectory: Trajectory, chosen: range | None, lines_max: int | None) -> Iterator[str]:
+    """Header and chosen steps for a program: nothing padded at an end of a line, no line broken."""
+    for name, value in _header_rows(trajectory):
+        if value:
+            yield f"{name}\t{clean(value)}"
+    yield ""
+    for number, step, start_s in _chosen(trajectory, chosen):
+        yield _head(step, number, start_s, lines_max).plain.rstrip()
+        if body := _body(step, lines_max):
+            yield indent(body, " " * _INDENT)
+
+
+def last_step(trajectory: Trajectory) -> int:
+    """The highest number of a step; 0 where there is none."""
+    return max((number for number, _, _ in _chosen(trajectory, None)), default=0)
 
 
 def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
@@ -182,14 +203,22 @@ def _feedback(raw: msgspec.Raw) -> str:
 
 def steps(trajectory: Trajectory, chosen: range | None, lines_max: int | None) -> Iterator[RenderableType]:
     """The chosen steps (all when None), each cut to `lines_max` lines of content (not cut when None)."""
-    start = next((step.time_s for step in trajectory.trajectory_log if step.time_s is not None), None)
+    for number, step, start_s in _chosen(trajectory, chosen):
+        line, body = _head(step, number, start_s, lines_max), _body(step, lines_max)
+        yield Group(line, Padding(Text(body), (0, 0, 0, _INDENT), expand=False)) if body else line
+
+
+def _chosen(trajectory: Trajectory, chosen: range | None) -> Iterator[tuple[int, Step, float | None]]:
+    """The chosen steps with their numbers, and when the first of all was."""
+    start_s = next((step.time_s for step in trajectory.trajectory_log if step.time_s is not None), None)
     for index, step in enumerate(trajectory.trajectory_log, 1):
         number = step.number if step.number is not None else index
         if chosen is None or number in chosen:
-            yield _step(step, number, start, lines_max)
+            yield number, step, start_s
 
 
-def _step(step: Step, number: int, start_s: float | None, lines_max: int | None) -> RenderableType:
+def _head(step: Step, number: int, start_s: float | None, lines_max: int | None) -> Text:
+    """A step's own line."""
     kind = _shown(step.type)
     line = Text.assemble(
         (f"{number:>6}  ", "bold"),
@@ -202,10 +231,13 @@ def _step(step: Step, number: int, start_s: float | None, lines_max: int | None)
             arguments = _cut(arguments, ARGUMENTS_CHARS_MAX)
         line.append(f" {clean(tool)}", "bold")
         line.append(f" {clean(arguments)}" if arguments != "null" else "", "dim")
+    return line
+
+
+def _body(step: Step, lines_max: int | None) -> str:
+    """A step's content; nothing where it has none."""
     content = _shown(step.content)
-    if content in {"null", ""}:
-        return line
-    return Group(line, Padding(Text(_content(clean(content), lines_max)), (0, 0, 0, 8), expand=False))
+    return "" if content in {"null", ""} else _content(clean(content), lines_max)
 
 
 def _content(text: str, lines_max: int | None) -> str:

@@ -260,6 +260,23 @@ def test_show_prints_only_the_steps_asked_for(replace: Replace) -> None:
 
 
 @pytest.mark.parametrize(
+    ("chosen", "status", "said"),
+    [
+        ("2-", 1, "Error: The session has 1 step(s): there is no step 2.\n"),
+        ("1-9", 0, "The session has 1 step(s): those up to 9 are not there.\n"),
+        ("1-", 0, ""),
+    ],
+)
+def test_a_range_past_the_end_is_said(replace: Replace, chosen: str, status: int, said: str) -> None:
+    """On stderr; nothing is printed when no step is in it."""
+    found, _ = answering(LINE)
+    replace("persistence.upkeep.inspection", trajectory_line=found)
+    result = run("show", "sess_1", "--steps", chosen)
+    assert (result.exit_code, result.stderr) == (status, said)
+    assert ("thought" in result.stdout) == (status == 0)
+
+
+@pytest.mark.parametrize(
     ("text", "first", "last"), [("10-20", 10, 20), ("10-", 10, 10**9), ("-20", 0, 20), ("10", 10, 10), (" 7 ", 7, 7)]
 )
 def test_ranges_of_steps(text: str, first: int, last: int) -> None:
@@ -279,6 +296,16 @@ def test_show_json_is_the_line_itself(replace: Replace) -> None:
     found, _ = answering(LINE)
     replace("persistence.upkeep.inspection", trajectory_line=found)
     assert run("show", "sess_1", "--json").stdout_bytes == LINE
+
+
+def test_show_json_takes_no_part_of_the_line(replace: Replace) -> None:
+    """It prints the whole line, as its help says: what would be left out is refused."""
+    found, _ = answering(LINE)
+    replace("persistence.upkeep.inspection", trajectory_line=found)
+    for option in (["--steps", "1"], ["--full"]):
+        result = run("show", "sess_1", "--json", *option)
+        assert result.exit_code == 2
+        assert "prints the whole line" in result.stderr
 
 
 def test_a_line_that_cannot_be_read_is_damage(replace: Replace) -> None:
@@ -305,10 +332,14 @@ def test_sessions_filters_and_prints(replace: Replace) -> None:
     result = run("sessions", "--status", "closed", "--limit", "3")
     assert result.exit_code == 0, result.output
     assert result.output.count("sess_1") == 2
-    assert calls[0][1] == {"closed": True, "limit": 3}
+    assert calls[0][1] == {"closed": True, "limit": 3, "contributor": None}
     lines = run("sessions", "--json").stdout.splitlines()
     assert [msgspec.json.decode(line, type=SessionRow) for line in lines] == [ROW, ROW]
-    assert calls[1][1] == {"closed": None, "limit": 50}
+    assert run("sessions", "--contributor", "0123").exit_code == 0
+    assert [options for _, options in calls[1:]] == [
+        {"closed": None, "limit": 50, "contributor": None},
+        {"closed": None, "limit": 50, "contributor": "0123"},
+    ]
 
 
 def test_stats_prints_what_the_server_reports(replace: Replace) -> None:

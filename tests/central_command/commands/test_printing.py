@@ -7,7 +7,7 @@ import msgspec
 from rich.console import Console, RenderableType
 
 from central_command.commands.printing import terminal, trajectory
-from central_command.commands.printing.sessions import sessions_table
+from central_command.commands.printing.sessions import sessions_listing
 from central_command.commands.printing.statistics import statistics
 from persistence.databases.reports import (
     DayReport,
@@ -155,8 +155,12 @@ def test_contents_cannot_steer_the_terminal() -> None:
     text = rendered(trajectory.header(found), *trajectory.steps(found, None, None))
     assert not set("\x1b\r\x07\u202e\x9b") & set(text)
     row = msgspec.structs.replace(ROW, session_id=evil, model=evil, provider=evil)
-    text = rendered(sessions_table([row]), statistics(msgspec.structs.replace(STATISTICS, models={evil: MODEL})))
-    assert not set("\x1b\r\x07\u202e\x9b") & set(text)
+    listings = [sessions_listing([row]), *statistics(msgspec.structs.replace(STATISTICS, models={evil: MODEL}))]
+    text = rendered(*(each.table(width=80, wide=True) for each in listings))
+    piped = "\n".join(
+        [*(line for each in listings for line in each.lines()), *trajectory.plain_lines(found, None, None)]
+    )
+    assert not set("\x1b\r\x07\u202e\x9b") & set(text + piped)
 
 
 def test_contents_are_no_markup() -> None:
@@ -214,25 +218,56 @@ STATISTICS = Statistics(
 
 
 def test_sessions_are_a_table() -> None:
-    """A line a session, with its id whole, how it was closed and what it was worth."""
+    """A line a session: its state in the words of the filter, what it was worth; everything when it is wide."""
     active = msgspec.structs.replace(ROW, closed=False, closed_by=None, points=None)
-    _, _, closed_line, active_line = lines_of(rendered(sessions_table([ROW, active]), width=160))
-    assert closed_line.split() == (
-        f"{ROW.session_id} http close gpt-5.5 · codex 2023-11-14 22:13:20 2023-11-14 22:14:20 1,200 45 99.5".split()
+    listing = sessions_listing([ROW, active])
+    _, _, closed_line, active_line = lines_of(rendered(listing.table(width=160, wide=True), width=200))
+    assert (
+        closed_line.split()
+        == (
+            f"{ROW.session_id} closed gpt-5.5 codex 2023-11-14 22:13:20 2023-11-14 22:14:20 1,200 45 99.5 http close"
+        ).split()
     )
     assert active_line.split()[1] == "active"
     assert active_line.endswith(" 45")
-    assert lines_of(rendered(sessions_table([]))) == ["no sessions"]
+    assert lines_of(rendered(sessions_listing([]).table(width=80))) == ["no sessions"]
 
 
-def test_a_narrow_terminal_keeps_session_ids_whole() -> None:
-    """An id must be there to be copied."""
-    assert ROW.session_id in rendered(sessions_table([ROW]), width=80)
+def test_a_narrow_terminal_shows_sessions_in_a_line_each() -> None:
+    """Within 80 columns, with nothing but a long name of a model cut; `show` takes the short ids."""
+    other = msgspec.structs.replace(ROW, session_id="sess_6f1c0f6e-5b00-4a65-a3a5-0e2f1fd8ab11", model="m" * 90)
+    text = rendered(sessions_listing([ROW, other]).table(width=80), width=80)
+    _, _, first, second = lines_of(text)
+    assert max(map(len, text.splitlines())) <= 80
+    assert first.split() == ["sess_6f1c0f6e-4", "closed", "gpt-5.5", "2023-11-14", "22:13", "45", "99.5"]
+    assert second.split()[2].strip("m") == "…"
+    assert second.split()[-1] == "99.5"
+
+
+def test_a_pipe_gets_every_column_whole_and_unpadded() -> None:
+    """Tabs between values, figures as programs read them, and what is a tab within a value is none."""
+    row = msgspec.structs.replace(ROW, model="gpt\t5", contributor_id="01" * 16)
+    heading, line = sessions_listing([row]).lines()
+    assert heading.split("\t")[:3] == ["session", "status", "model"]
+    assert line == (
+        f"{ROW.session_id}\tclosed\tgpt\\x095\tcodex\t2023-11-14 22:13:20\t2023-11-14 22:14:20\t1200\t45\t99.5\t"
+        f"http close\t{row.contributor_id}"
+    )
+
+
+def test_a_piped_trajectory_is_not_padded_and_no_line_is_broken() -> None:
+    """Also a line that is wider than any terminal, and one that is empty."""
+    long = LINE.replace(b"three", b"x" * 900).replace(b"two", b"")
+    lines = "\n".join(trajectory.plain_lines(trajectory.read_trajectory(long), range(1, 2), 6)).split("\n")
+    assert lines[0] == "session\tsess_1"
+    at = lines.index("     1    +0:00:00  thought")
+    assert lines[at + 1 :] == ["        one", "", "        " + "x" * 900]
+    assert not any(line.endswith(" ") for line in lines)
 
 
 def test_statistics_show_all_five_reports() -> None:
     """Summary, models, providers, days and leaderboard, with separators in the figures."""
-    found = [line.split() for line in lines_of(rendered(statistics(STATISTICS)))]
+    found = [line.split() for line in lines_of(rendered(*(each.table(width=80) for each in statistics(STATISTICS))))]
     assert ["total", "envelopes", "1,234,567"] in found
     assert ["storage", "size", "(MB)", "6.25"] in found
     assert ["gpt-5.5", "3", "45", "1,000", "66.7", "%"] in found

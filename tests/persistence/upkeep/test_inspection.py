@@ -24,6 +24,16 @@ async def test_a_trajectory_is_found_by_its_session(stored: Path) -> None:
     ]
 
 
+async def test_a_session_is_found_by_any_beginning_that_no_other_has(stored: Path) -> None:
+    """With `sess_` or without; one that several have is answered with their names."""
+    whole = await inspection.trajectory_line(stored, SETTINGS, "sess_told")
+    for beginning in ("sess_t", "t", "told"):
+        assert await inspection.trajectory_line(stored, SETTINGS, beginning) == whole
+    several = await inspection.trajectory_line(stored, SETTINGS, "sess_")
+    assert several == ("More than one session begins with 'sess_': sess_http, sess_open, sess_told, sess_unused.")
+    assert await inspection.trajectory_line(stored, SETTINGS, "") == f"There is no session '' in {stored}."
+
+
 async def test_a_trajectory_that_was_changed_is_not_shown(stored: Path) -> None:
     """Nor one whose line stands elsewhere than the index says."""
     path = min((stored / "trajectories").iterdir())
@@ -46,6 +56,8 @@ async def test_lists_and_figures_are_read_beside_the_server(stored: Path) -> Non
     assert [row.session_id for row in rows] == ["sess_unused", "sess_http"]
     (row,) = await inspection.list_sessions(stored, SETTINGS, closed=False, limit=9)
     assert (row.session_id, row.steps, row.points) == ("sess_open", 1, None)
+    (row,) = await inspection.list_sessions(stored, SETTINGS, closed=None, limit=9, contributor="ffff")
+    assert (row.session_id, row.contributor_id) == ("sess_http", "f" * 32)
     figures = await inspection.read_statistics(stored, SETTINGS, days=2, leaders=1)
     assert (figures.summary.total_sessions, figures.summary.active_sessions) == (4, 1)
     assert len(figures.leaderboard) == 1
