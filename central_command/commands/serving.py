@@ -17,8 +17,8 @@ from central_command.commands.options import data_options, settings_from
 def serve(config: Path | None, data_dir: Path, host: str | None, port: int | None) -> None:
     """Run the server until SIGTERM or SIGINT (Ctrl-C).
 
-    Settings come from the file, then from environment variables named CENTRAL_COMMAND__SECTION__KEY (and
-    GROOVE_CENTRAL_PORT for the port), then from these options; what comes later wins. The data directory is created
+    Settings come from the file, then from environment variables named CENTRAL_COMMAND__SECTION__KEY (the port also from
+    CENTRAL_COMMAND_PORT or GROOVE_CENTRAL_PORT), then from these options; what comes later wins. The data directory is created
     when it does not exist, and is used by one server at a time.
 
     \b

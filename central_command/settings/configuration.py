@@ -24,14 +24,15 @@ from actors.trajectories.settings import ScoringSettings
 from central_command.http.settings import HttpSettings
 from central_command.process.collector import CollectorSettings
 from central_command.process.logs import LogSettings
+from central_command.settings.variables import (
+    ENVIRONMENT_PREFIX,
+    PORT_VARIABLES,
+    is_kubernetes_link,
+    say_unknown,
+    unknown_variables,
+)
 from persistence.files.regular import open_file
 from persistence.settings.storage import StorageSettings
-
-ENVIRONMENT_PREFIX = "CENTRAL_COMMAND__"
-"""`CENTRAL_COMMAND__HTTP__PORT=9000` sets `http.port`; lists and tables are written as TOML or JSON."""
-
-PORT_VARIABLE = "GROOVE_CENTRAL_PORT"
-"""The contract's own name for `http.port` (contract, "Environment Variables"); empty counts as absent."""
 
 BUILT_IN = "built-in defaults"
 """The source of a setting that nobody gave."""
@@ -113,6 +114,13 @@ SECTIONS: dict[str, type[msgspec.Struct]] = setting_types(Settings)
 """The sections by name, in the order of `Settings`."""
 
 
+def check_names(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError for the first environment variable that looks like the program's own and is none."""
+    if unknown := unknown_variables(environ):
+        names = ((section, key) for section, kind in SECTIONS.items() for key in setting_types(kind))
+        raise SettingsError(say_unknown(unknown[0], names))
+
+
 def _file_entries(path: Path) -> Iterator[Entry]:
     """The entries of a TOML file; what is wrong with the file itself is said with its line."""
     try:
@@ -142,7 +150,8 @@ def _file_entries(path: Path) -> Iterator[Entry]:
 
 
 def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry]:
-    """The entries of the environment, in the order of their names; the contract's own variable comes last."""
+    """The entries of the environment, in the order of their names; the port's own variables come last."""
+    check_names(environ)
     for variable in sorted(environ):
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
@@ -155,8 +164,9 @@ def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry]:
                 f"{source}: this names a section, but no setting; write {ENVIRONMENT_PREFIX}{section.upper()}__KEY."
             )
         yield Entry(source, section, key, environ[variable], is_text=True)
-    if port := environ.get(PORT_VARIABLE):
-        yield Entry(f"environment variable {PORT_VARIABLE}", "http", "port", port, is_text=True)
+    for variable in PORT_VARIABLES:
+        if (port := environ.get(variable)) and not is_kubernetes_link(variable, port):
+            yield Entry(f"environment variable {variable}", "http", "port", port, is_text=True)
 
 
 def _option_entries(overrides: Mapping[str, object]) -> Iterator[Entry]:

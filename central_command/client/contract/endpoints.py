@@ -1,9 +1,14 @@
 """Where a server takes what the client sends (contract, "Critical Contract"), and how long one try may take."""
 
+DEFAULT_URL = "http://127.0.0.1:8443"
+URL_VARIABLES = ("GROOVE_CENTRAL_URL", "CENTRAL_COMMAND_URL")
+"""Environment variables that say where the server is: the contract's own name first, which wins."""
 OPEN_PATH = "/v1/sessions/open"
 INGEST_PATH = "/v1/training/ingest"
 BATCH_PATH = "/v1/training/ingest/batch"
 CLOSE_PATH = "/v1/sessions/close"
+HEALTH_PATH = "/health"
+LEADERBOARD_PATH = "/v1/stats/leaderboard"
 SESSION_TIMEOUT_S = 10.0
 """For opening and closing; published clients use the same (contract, "Critical Contract")."""
 INGEST_TIMEOUT_S = 30.0

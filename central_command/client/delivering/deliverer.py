@@ -2,7 +2,8 @@
 
 Whoever signs puts envelopes into the spool and says `add`; this sends what the spool holds, and is the only thing that
 does. Recording and uploading differ in what they put there, in how many sessions go at once, and in whether patience
-ends: a recording waits for its server for ever, an upload gives a session up after so many tries and says so.
+ends: a recording waits for its server for ever, an upload gives a session up after so many tries and says so, and
+sooner where the server has never answered: an address that is wrong is no outage.
 
 One backoff holds for all: a server that cannot be reached, that is out of order or that asks for time is left alone by
 every session until then. A limit on openings holds up those that are not open, and a 429 that names no time only the
@@ -71,6 +72,8 @@ class Deliverer:
         self._resting: set[str] = set()
         self._failures: dict[str, int] = {}
         self._resume_at = 0.0
+        self._is_reached = False
+        """Whether a Central Command has answered."""
         self._woken = trio.Event()
         self.steps_accepted = 0
         self.envelopes_refused = 0
@@ -143,13 +146,16 @@ class Deliverer:
             return later
         if asked_s is not None and asked_s > self._policy.retry_after_s_max:
             return Resting("", f"{later.reason}, and asks to wait {asked_s:.0f} s", unreachable=True)
-        if later.hopeless:
-            return Resting("", later.reason, unreachable=True)
-        if failures >= self._policy.attempts_max:
+        unreached, policy = later.unreached, self._policy
+        if unreached is not None and not self._is_reached:
+            if unreached.permanent or failures >= min(policy.first_attempts_max, policy.attempts_max):
+                return Resting("", f"{unreached.reason}; {unreached.advice}", unreachable=True)
+        elif (unreached is not None and unreached.permanent) or failures >= policy.attempts_max:
             return Resting("", f"{later.reason} ({failures} tries)", unreachable=True)
         return later
 
     def _note(self, session_id: str, progress: One) -> None:
+        self._is_reached |= isinstance(progress, Sent) or (isinstance(progress, Later) and progress.unreached is None)
         match progress:
             case Sent(session_id=now_id, steps=steps, refusal=refusal):
                 self._failures.pop(session_id, None)

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import httpx
+import msgspec
 import trio
 
 from central_command.client.contract.chunking import encode_json
@@ -34,9 +35,10 @@ from central_command.client.contract.endpoints import (
 )
 from central_command.client.contract.signing import InvalidServerKeyError
 from central_command.client.delivering.batching import Batching
-from central_command.client.delivering.posting import Answer, Results, Undelivered
+from central_command.client.delivering.posting import Answer, Results
 from central_command.client.delivering.progress import Done, Held, Later, Nothing, Progress, Resting, Sent, Several
 from central_command.client.delivering.refusals import NOT_OPENED, Moving, Refusals
+from central_command.client.delivering.unreachable import Undelivered, stranger
 from central_command.client.spool.records import SessionState, StoredEnvelope, StoredSession
 from central_command.client.spool.spool import Spool
 
@@ -170,9 +172,14 @@ class SessionDelivery:
             "groove_version": opening.client_version,
         }
         answer = await self._delivery.attempt(OPEN_PATH, encode_json(request), timeout_s=SESSION_TIMEOUT_S)
+        unknown = None
+        if isinstance(answer, Answer) and answer.status != httpx.codes.OK and not answer.is_known:
+            unknown = stranger(answer.status, answer.location, httpx.URL(session.url))
         if later := _later(answer, is_opening=True):
-            return later
+            return later if unknown is None else msgspec.structs.replace(later, unreached=unknown)
         assert isinstance(answer, Answer)
+        if unknown is not None:
+            return Resting(NOT_OPENED, f"{unknown.reason}; {unknown.advice}", unreachable=True)
         if answer.status != httpx.codes.OK:
             return await self._offload(lambda: self._refusals.not_opened(session, answer))
         server_public_key = answer.members.get("server_public_key")
@@ -213,7 +220,7 @@ class SessionDelivery:
 
 def _later(answer: Answer | Undelivered, *, is_opening: bool = False) -> Later | None:
     if isinstance(answer, Undelivered):
-        return Later(answer.reason, hopeless=answer.certificate)
+        return Later(answer.reason, unreached=answer)
     if not answer.is_temporary:
         return None
     is_limit = answer.status == httpx.codes.TOO_MANY_REQUESTS

@@ -16,9 +16,12 @@ import httpx
 import msgspec
 import trio
 
+from central_command.client.contract.endpoints import HEALTH_PATH, SESSION_TIMEOUT_S
+from central_command.client.delivering.unreachable import Undelivered, printable, stranger, undelivered
+
 _ANSWER_BYTES_MAX = 65_536
-_TEXT_CHARS_MAX = 300
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_MEMBERS = frozenset({"error", "reason", "code", "accepted", "closed", "server_public_key"})
 _LINES_TYPE = "application/x-ndjson"
 _LINES_HEADERS = {"Content-Type": _LINES_TYPE, "Accept": f"{_LINES_TYPE}, application/json"}
 
@@ -28,6 +31,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     attempts_max: int = 6
     """Tries in a row after which whoever gives up at all does."""
+    first_attempts_max: int = 6
+    """The same as long as the server never answered: a wrong address is no outage."""
     delay_s: float = 1.0
     delay_s_max: float = 60.0
     retry_after_s_max: float = 3_600.0
@@ -49,6 +54,13 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     members: dict[str, object]
     retry_after_s: float | None = None
+    location: str | None = None
+    """Where a redirection points to."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has a member that a Central Command's answers have; another program's page has none."""
+        return not self.members.keys().isdisjoint(_MEMBERS)
 
     @property
     def reason(self) -> str:
@@ -73,33 +85,40 @@ class Results(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
 
 
-class Undelivered(msgspec.Struct, frozen=True):
-    """No answer could be had; `reason` is part of a sentence, `certificate` that TLS verification failed."""
-
-    reason: str
-    certificate: bool = False
-
-
-def printable(text: str) -> str:
-    """`text` from outside on one line, without control characters, at most 300 characters."""
-    cleaned = "".join(character if character.isprintable() else " " for character in text[: _TEXT_CHARS_MAX + 1])
-    return " ".join(cleaned.split())[:_TEXT_CHARS_MAX]
-
-
 class Delivery:
     """Posts bodies over one client."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
+    async def greet(self) -> Undelivered | None:
+        """Ask once whether a Central Command is there: None when one is, or why there seems to be none."""
+        answer = await self.get(HEALTH_PATH)
+        if isinstance(answer, Undelivered):
+            return answer
+        if answer.status == httpx.codes.OK and "status" in answer.members:
+            return None
+        return stranger(answer.status, answer.location, self._client.base_url)
+
+    async def get(self, path: str, **query: int) -> Answer | Undelivered:
+        """Ask for `path` once."""
+        with trio.move_on_after(SESSION_TIMEOUT_S):
+            try:
+                async with self._client.stream("GET", path, params=query) as response:
+                    return Answer(response.status_code, await _members(response), None, _location(response))
+            except httpx.RequestError as error:
+                return undelivered(error, self._client.base_url)
+        return Undelivered(f"no answer came within {SESSION_TIMEOUT_S:g} s")
+
     async def attempt(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
         """Post `body` once; the answer may be one that a later attempt can mend (`Answer.is_temporary`)."""
         with trio.move_on_after(timeout_s):
             try:
                 async with self._client.stream("POST", path, content=body, headers=_HEADERS) as response:
-                    return Answer(response.status_code, await _members(response), _retry_after_s(response))
+                    members, wait_s = await _members(response), _retry_after_s(response)
+                    return Answer(response.status_code, members, wait_s, _location(response))
             except httpx.RequestError as error:
-                return _undelivered(error)
+                return undelivered(error, self._client.base_url)
         return Undelivered(f"no answer came within {timeout_s:g} s")
 
     async def attempt_lines(
@@ -119,15 +138,8 @@ class Delivery:
                     await _read_results(response, len(lines), answers)
                     return Results(tuple(answers)) if answers else Answer(response.status_code, {})
             except httpx.RequestError as error:
-                failure = _undelivered(error)
+                failure = undelivered(error, self._client.base_url)
         return Results(tuple(answers)) if answers else failure
-
-
-def _undelivered(error: httpx.RequestError) -> Undelivered:
-    text = printable(str(error)) or type(error).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return Undelivered("the server's certificate is not trusted", certificate=True)
-    return Undelivered(f"the connection failed: {text}")
 
 
 async def _read_results(response: httpx.Response, count: int, answers: list[Answer]) -> None:
@@ -175,6 +187,11 @@ async def _members(response: httpx.Response) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _location(response: httpx.Response) -> str | None:
+    """Where an answer points to, if it does."""
+    return response.headers.get("Location") if response.is_redirect else None
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from central_command.client.delivering.unreachable import Undelivered
+
 
 class Sent(msgspec.Struct, frozen=True):
     """One request was answered for good: ask again at once. `steps` were accepted, `refusal` says what was not.
@@ -28,14 +30,14 @@ class Later(msgspec.Struct, frozen=True):
     """The same again later: why, and after how many seconds at least if the server said.
 
     `opening` says that only openings need wait, because the server limits them by machine; `own` that it may be about
-    this session alone; `hopeless` that waiting will hardly mend it.
+    this session alone; `unreached` that it was no Central Command that answered, if anything did.
     """
 
     reason: str
     retry_after_s: float | None = None
     opening: bool = False
     own: bool = False
-    hopeless: bool = False
+    unreached: Undelivered | None = None
 
 
 class Held(msgspec.Struct, frozen=True):

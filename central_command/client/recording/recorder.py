@@ -20,7 +20,7 @@ import httpx
 import msgspec
 import trio
 
-from central_command.client.contract.endpoints import INGEST_TIMEOUT_S
+from central_command.client.contract.connection import Trust, new_client, server_url
 from central_command.client.contract.identity import Identity, config_directory, load_identity
 from central_command.client.delivering.batching import batching_for
 from central_command.client.delivering.deliverer import Deliverer
@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds and times of a recorder; `docs/clients.md` says what is dropped at which."""
+    """Bounds and times of a recorder, and whom it trusts; `docs/clients.md` says what is dropped at which."""
 
     queue_steps_max: int = 20_000
     queue_bytes_max: int = 67_108_864
@@ -54,6 +54,8 @@ class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
     spool: SpoolSettings = SpoolSettings()
     retry: RetryPolicy = RetryPolicy()
     """Of it only the delays count: delivery goes on for as long as the recorder lives."""
+    trust: Trust = Trust()
+    """Whose TLS certificate the server may show."""
 
 
 class RecorderStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -316,12 +318,11 @@ async def open_recorder(
     `contributor_id` (32 hexadecimal digits) takes the place of the kept one; `spool_path` of the default one (see
     `central_command.client.spool.records.spool_path`). `scrub` is applied to every step before it reaches the disk.
     `surroundings` are for tests. Raises SpoolError or IdentityError when there is no place to keep things, and
-    ValueError for an agent or a URL that cannot be.
+    ValueError for an agent, a URL or a file of certificates that cannot be.
     """
     agent = Agent(provider=provider, model=model, agent_role=agent_role, agent_id=agent_id)
     settings = settings or RecorderSettings()
-    url = url.rstrip("/")
-    _check_url(url)
+    url = server_url(url)
     surroundings = surroundings or Surroundings()
     offload = surroundings.offload
     identity = surroundings.identity
@@ -329,7 +330,7 @@ async def open_recorder(
         identity = await offload(lambda: _load_identity(contributor_id))
     spool = await offload(lambda: Spool(spool_path or _default_spool_path(), settings=settings.spool))
     try:
-        async with surroundings.client or _new_client(url) as opened_client:
+        async with surroundings.client or new_client(url, settings.trust) as opened_client:
             recorder = TrioRecorder(
                 spool,
                 Delivery(opened_client),
@@ -376,18 +377,3 @@ def _load_identity(contributor_id: str | None) -> Identity:
 
 def _default_spool_path() -> Path:
     return spool_path(os.environ)
-
-
-def _check_url(url: str) -> None:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is no URL: {error}.") from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ValueError(f"{url!r} is no URL of a server, such as https://central.example.org:8443.")
-
-
-def _new_client(url: str) -> httpx.AsyncClient:
-    # A proxy of the environment cannot know this machine's own loopback.
-    is_loopback = httpx.URL(url).host in {"127.0.0.1", "localhost", "::1"}
-    return httpx.AsyncClient(base_url=url, timeout=INGEST_TIMEOUT_S, follow_redirects=False, trust_env=not is_loopback)

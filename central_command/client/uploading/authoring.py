@@ -8,7 +8,7 @@ from actors.envelopes.settings import SchemaSettings
 from central_command.client.contract.chunking import Chunk, as_written
 from central_command.client.contract.outcome import Ending
 from central_command.client.contract.signing import Draft, draft_envelope
-from central_command.client.delivering.posting import printable
+from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import Unsigned
 from central_command.client.uploading.history import SUBAGENT, SourceState
 from central_command.client.uploading.names import kept_path

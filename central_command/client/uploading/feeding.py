@@ -86,7 +86,7 @@ class Threads(msgspec.Struct, frozen=True):
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What feeding takes from outside; the defaults are the real thing."""
 
-    policy: RetryPolicy = RetryPolicy()
+    policy: RetryPolicy = RetryPolicy(first_attempts_max=1)
     settings: FeedSettings = FeedSettings()
     threads: Threads = Threads()
     now_s: Callable[[], float] = time.time

@@ -2,18 +2,19 @@
 
 import os
 import signal
-import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import httpx
 import msgspec
 import trio
 
-from central_command.client.contract.endpoints import INGEST_TIMEOUT_S
+from central_command.client.contract.connection import Trust, new_client, server_url
+from central_command.client.contract.endpoints import DEFAULT_URL, URL_VARIABLES
 from central_command.client.contract.identity import Identity, IdentityError, config_directory, load_identity
 from central_command.client.spool.records import spool_path
 from central_command.client.spool.spool import Spool
@@ -22,10 +23,9 @@ from central_command.client.uploading.authoring import Work, work_for
 from central_command.client.uploading.history import History
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
+from central_command.process.paths import PathTo
 
-DEFAULT_URL = "http://127.0.0.1:8443"
 AT_ONCE_DEFAULT = 4
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +33,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str = DEFAULT_URL
     provider: str | None = None
+    contributor_id: str | None = None
     model: str | None = None
-    insecure: bool = False
+    trust: Trust = Trust()
     at_once: int = AT_ONCE_DEFAULT
     resume: bool = True
 
@@ -49,22 +50,26 @@ def work_of(survey: Survey, source: str, options: Options) -> Work:
 
 def client_for(options: Options) -> httpx.AsyncClient:
     """The HTTP client for these options."""
-    verify: ssl.SSLContext | bool = not options.insecure
-    # A proxy of the environment cannot know this machine's own loopback.
-    is_loopback = httpx.URL(options.url).host in {"127.0.0.1", "localhost", "::1"}
-    return httpx.AsyncClient(
-        base_url=options.url, verify=verify, timeout=INGEST_TIMEOUT_S, follow_redirects=False, trust_env=not is_loopback
-    )
+    return new_client(options.url, options.trust)
 
 
 def _check_url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     try:
-        url = httpx.URL(value)
-    except httpx.InvalidURL as error:
-        raise click.BadParameter(f"{value!r} is no URL: {error}.") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise click.BadParameter(f"{value!r} is no URL of a server, such as {DEFAULT_URL}.")
-    return value.rstrip("/")
+        return server_url(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _trust_of(ca: Path | None, *, insecure: bool) -> Trust:
+    """Whom --ca and --insecure say to trust; ends the command with a sentence when they contradict, or FILE is none."""
+    if ca is not None and insecure:
+        raise click.UsageError("--ca FILE says whom to trust, --insecure that anybody is: use one of them.")
+    trust = Trust(ca=ca, insecure=insecure)
+    try:
+        trust.verification()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--ca") from error
+    return trust
 
 
 async def interruptible(run: Callable[[], Awaitable[None]]) -> bool:
@@ -105,37 +110,77 @@ def own_identity(contributor_id: str | None) -> Identity:
         raise click.ClickException(str(error)) from error
 
 
-def server_options(command: F) -> F:
-    """Add the options that say where the server is and who sends; `upload` and `watch` have them."""
-    for option in reversed(
-        (
-            click.option(
-                "--url",
-                default=DEFAULT_URL,
-                show_default=True,
-                envvar="GROOVE_CENTRAL_URL",
-                show_envvar=True,
-                callback=_check_url,
-                help="Where the Central Command server is.",
-            ),
-            click.option(
-                "--provider",
-                type=click.Choice(sorted(READERS)),
-                help="The agent whose session files these are, instead of the one that each file shows.",
-            ),
-            click.option(
-                "--contributor-id",
-                metavar="HEX",
-                help="Credit this contributor (32 hexadecimal digits) instead of your own id, which is made on first "
-                "use and kept in central-command/contributor_id in your configuration directory (~/.config).",
-            ),
-            click.option(
-                "--model", metavar="NAME", help="The model that did the work; by default the one that the file names."
-            ),
-            click.option(
-                "--insecure", is_flag=True, help="Do not verify the server's TLS certificate (self-signed ones)."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+_SERVER = (
+    click.option(
+        "--url",
+        default=DEFAULT_URL,
+        show_default=True,
+        envvar=list(URL_VARIABLES),
+        show_envvar=True,
+        callback=_check_url,
+        help="Where the Central Command server is.",
+    ),
+    click.option(
+        "--ca",
+        metavar="FILE",
+        type=PathTo("file", must_exist=True),
+        help="PEM file with the certificates to trust: of your own authority, or the server's own self-signed one.",
+    ),
+    click.option(
+        "--insecure", is_flag=True, help="Do not verify the server's TLS certificate: anybody in between can read."
+    ),
+)
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where the server is, and whom to trust there: `url` and `trust`."""
+
+    @wraps(command)
+    def packed(*, ca: Path | None, insecure: bool, **others: Any) -> None:
+        command(trust=_trust_of(ca, insecure=insecure), **others)
+
+    wrapped: Callable[..., None] = packed
+    for option in reversed(_SERVER):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+_SENDER = (
+    click.option(
+        "--provider",
+        type=click.Choice(sorted(READERS)),
+        help="The agent whose session files these are, instead of the one that each file shows.",
+    ),
+    click.option(
+        "--contributor-id",
+        metavar="HEX",
+        help="Credit this contributor (32 hexadecimal digits) instead of your own id, which is made on first "
+        "use and kept in central-command/contributor_id in your configuration directory (~/.config).",
+    ),
+    click.option(
+        "--model", metavar="NAME", help="The model that did the work; by default the one that the file names."
+    ),
+)
+
+
+def sender_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `server_options` and those that say who sends what; `upload` and `watch` get them as one `options`."""
+
+    @wraps(command)
+    def packed(
+        *,
+        url: str,
+        trust: Trust,
+        provider: str | None,
+        contributor_id: str | None,
+        model: str | None,
+        **others: Any,
+    ) -> None:
+        named = (model or "").strip() or None
+        options = Options(url=url, provider=provider, contributor_id=contributor_id, model=named, trust=trust)
+        command(options=options, **others)
+
+    wrapped: Callable[..., None] = packed
+    for option in reversed(_SENDER):
+        wrapped = option(wrapped)
+    return server_options(wrapped)

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX
-from central_command.client.delivering.posting import printable
+from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.json_values import count_of, text_of
 from central_command.client.transcripts.reader import Transcript

@@ -32,7 +32,7 @@ from central_command.client.uploading.options import (
     interruptible,
     opened_history,
     own_identity,
-    server_options,
+    sender_options,
     work_of,
 )
 from central_command.client.uploading.planning import Plan, copied_history, plan
@@ -261,7 +261,7 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
 
 @click.command(name="upload")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@server_options
+@sender_options
 @click.option(
     "--at-once",
     type=click.IntRange(1, AT_ONCE_MAX),
@@ -280,11 +280,7 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
 def upload_command(
     *,
     paths: tuple[str, ...],
-    url: str,
-    provider: str | None,
-    contributor_id: str | None,
-    model: str | None,
-    insecure: bool,
+    options: Options,
     at_once: int,
     resume: bool,
     dry_run: bool,
@@ -308,20 +304,13 @@ def upload_command(
 
     Exit status: 0 everything was delivered, 1 something was not (also a file that is no session), 130 interrupted.
     """
-    options = Options(
-        url=url,
-        provider=provider,
-        model=(model or "").strip() or None,
-        insecure=insecure,
-        at_once=at_once,
-        resume=resume,
-    )
+    options = msgspec.structs.replace(options, at_once=at_once, resume=resume)
     try:
         files = find_files(paths)
         if dry_run:
             sys.exit(_dry_run(files, options, wide=wide))
-        identity = own_identity(contributor_id)
-        with opened_history(url) as history:
+        identity = own_identity(options.contributor_id)
+        with opened_history(options.url) as history:
             status = trio.run(partial(_run, files, history, identity, options, wide=wide))
     except SourceError as error:
         raise click.ClickException(str(error)) from error

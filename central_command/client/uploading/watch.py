@@ -18,15 +18,18 @@ import click
 import httpx
 import msgspec
 import trio
+from rich.console import Console
 
 from central_command.client.contract.chunking import CHUNK_STEPS_MAX
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.deliverer import Waiting
+from central_command.client.delivering.posting import Delivery
 from central_command.client.spool.records import SpoolError, StoredSession
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.authoring import Work
 from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
+from central_command.client.uploading.heartbeat import Heartbeat, Pulse
 from central_command.client.uploading.history import (
     History,
     failure_of,
@@ -38,13 +41,12 @@ from central_command.client.uploading.history import (
 )
 from central_command.client.uploading.names import path_of, shown_path
 from central_command.client.uploading.options import (
-    AT_ONCE_DEFAULT,
     Options,
     client_for,
     interruptible,
     opened_history,
     own_identity,
-    server_options,
+    sender_options,
     work_of,
 )
 from central_command.client.uploading.sources import FILES_MAX, FileError, NoStepsError, files_below
@@ -71,6 +73,7 @@ class _Followed:
         self.seen: tuple[int, int] | None = None
         self.work: Work | None = None
         self.waiting_since: float | None = None
+        self.steps_waiting = 0
         self.is_open = True
         self.next_reading = 0.0
         self.last_problem = ""
@@ -89,6 +92,7 @@ class Watcher:
         times: WatchOptions,
         *,
         say: Callable[[str], None] = click.echo,
+        on_pulse: Callable[[Pulse], None] = lambda _pulse: None,
         surroundings: Surroundings | None = None,
     ) -> None:
         self._folders = [folder.resolve() for folder in folders]
@@ -96,6 +100,7 @@ class Watcher:
         self._options = options
         self._times = times
         self._say = say
+        self._on_pulse = on_pulse
         surroundings = surroundings or Surroundings()
         self._now_s, self._threads = surroundings.now_s, surroundings.threads
         self._feeder = Feeder(client, history, identity, at_once=options.at_once, surroundings=surroundings)
@@ -111,7 +116,20 @@ class Watcher:
         """Look again and again, until cancelled."""
         while True:
             await self.poll()
+            self._on_pulse(self.pulse())
             await trio.sleep(self._times.interval_s)
+
+    def pulse(self) -> Pulse:
+        """What the last look found."""
+        waiting = [each for each in self._followed.values() if each.waiting_since is not None]
+        return Pulse(
+            files=sum(each.is_open for each in self._followed.values()),
+            steps_waiting=sum(each.steps_waiting for each in waiting),
+            next_chunk_at=min(
+                (each.waiting_since + self._times.chunk_s for each in waiting if each.waiting_since is not None),
+                default=None,
+            ),
+        )
 
     async def poll(self) -> None:
         """Look at every file once, and send what is due; returns when that is delivered or failed."""
@@ -175,6 +193,7 @@ class Watcher:
                 raise NotSentError(problem, final=True)
             left = marks_of(settled, before).count(0)
             now = trio.current_time()
+            followed.steps_waiting = len(left)
             if left and followed.waiting_since is None:
                 followed.waiting_since, followed.is_open = now, True
             is_full = left >= CHUNK_STEPS_MAX
@@ -273,8 +292,22 @@ async def _run(
     folders: Sequence[Path], history: History, identity: Identity, options: Options, times: WatchOptions
 ) -> None:
     async with client_for(options) as client:
-        watcher = Watcher(client, history, identity, folders, options, times)
-        await interruptible(watcher.run)
+        if (unreached := await Delivery(client).greet()) is not None:
+            sentence = f"{unreached.reason}; {unreached.advice}."
+            if unreached.permanent:
+                raise click.ClickException(sentence)
+            click.echo(f"The server cannot be had yet, and what is found waits for it: {sentence}", err=True)
+        with Heartbeat(Console(stderr=True, highlight=False, markup=False)) as heartbeat:
+            watcher = Watcher(
+                client, history, identity, folders, options, times, say=heartbeat.say, on_pulse=heartbeat.beat
+            )
+
+            async def run() -> None:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(heartbeat.run)
+                    await watcher.run()
+
+            await interruptible(run)
 
 
 @click.command(name="watch")
@@ -285,7 +318,7 @@ async def _run(
     required=True,
     type=PathTo("folder", must_exist=True),
 )
-@server_options
+@sender_options
 @click.option(
     "--quiet-s",
     type=click.FloatRange(min=1),
@@ -310,11 +343,7 @@ async def _run(
 def watch_command(
     *,
     folders: tuple[Path, ...],
-    url: str,
-    provider: str | None,
-    contributor_id: str | None,
-    model: str | None,
-    insecure: bool,
+    options: Options,
     quiet_s: float,
     chunk_s: float,
     interval_s: float,
@@ -330,17 +359,10 @@ def watch_command(
 
     Exit status: 0 stopped by SIGINT (Ctrl-C) or SIGTERM, 1 anything else.
     """
-    options = Options(
-        url=url,
-        provider=provider,
-        model=(model or "").strip() or None,
-        insecure=insecure,
-        at_once=AT_ONCE_DEFAULT,
-    )
     times = WatchOptions(interval_s=interval_s, chunk_s=chunk_s, quiet_s=quiet_s)
-    identity = own_identity(contributor_id)
+    identity = own_identity(options.contributor_id)
     try:
-        with opened_history(url) as history:
+        with opened_history(options.url) as history:
             click.echo(f"Watching {len(folders)} folder(s); Ctrl-C ends it.")
             trio.run(_run, folders, history, identity, options, times)
     except SpoolError as error:

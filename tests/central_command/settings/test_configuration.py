@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.sessions.settings import SequenceGaps
+from central_command.client.contract.endpoints import URL_VARIABLES
 from central_command.process.logs import LogLevel
 from central_command.settings.configuration import SECTIONS, Settings, SettingsError, load_settings, setting_types
+from persistence.keys.sealing import ENVIRONMENT_VARIABLE
 
 SHIPPED = Path(__file__).parents[3] / "config.toml"
 NAMES = [(section, key) for section, kind in SECTIONS.items() for key in setting_types(kind)]
@@ -61,6 +63,43 @@ def test_later_sources_win() -> None:
     assert load_settings(SHIPPED, environ | {"GROOVE_CENTRAL_PORT": "3"}, {"http.port": 4}).http.port == 4
     assert load_settings(SHIPPED, environ, {"http.port": None, "http.host": None}).http.port == 2
     assert load_settings(SHIPPED, environ, {}).log.level is LogLevel.DEBUG
+
+
+def test_the_port_has_names_of_its_own() -> None:
+    """The contract's wins; an empty one, and what Kubernetes sets for a service of this name, counts as none."""
+    assert load_settings(None, {"CENTRAL_COMMAND_PORT": "3"}, {}).http.port == 3
+    assert load_settings(None, {"CENTRAL_COMMAND_PORT": "3", "GROOVE_CENTRAL_PORT": "4"}, {}).http.port == 4
+    assert load_settings(None, {"CENTRAL_COMMAND_PORT": "3", "GROOVE_CENTRAL_PORT": ""}, {}).http.port == 3
+    links = {
+        "CENTRAL_COMMAND_PORT": "tcp://10.0.0.1:8443",
+        "CENTRAL_COMMAND_PORT_8443_TCP": "tcp://10.0.0.1:8443",
+        "CENTRAL_COMMAND_PORT_8443_TCP_ADDR": "10.0.0.1",
+        "CENTRAL_COMMAND_SERVICE_HOST": "10.0.0.1",
+        "CENTRAL_COMMAND_SERVICE_PORT": "8443",
+        "CENTRAL_COMMAND_SERVICE_PORT_HTTPS": "8443",
+    }
+    assert load_settings(None, links, {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("CENTRAL_COMMAND_HTTP_PORT", "did you mean CENTRAL_COMMAND__HTTP__PORT?"),
+        ("CENTRAL_COMMAND_HTTP__PORT", "did you mean CENTRAL_COMMAND__HTTP__PORT?"),
+        ("CENTRAL_COMMAND_LOG_LEVEL", "did you mean CENTRAL_COMMAND__LOG__LEVEL?"),
+        ("CENTRAL_COMMAND_HOST", "did you mean CENTRAL_COMMAND__HTTP__HOST?"),
+        ("CENTRAL_COMMAND_MASTERKEY", "did you mean CENTRAL_COMMAND_MASTER_KEY?"),
+        ("GROOVE_CENTRAL_HTTP_PORT", "did you mean CENTRAL_COMMAND__HTTP__PORT?"),
+        ("GROOVE_CENTRAL_URLS", "did you mean GROOVE_CENTRAL_URL?"),
+        ("CENTRAL_COMMAND_X", "settings are named CENTRAL_COMMAND__SECTION__KEY."),
+    ],
+)
+def test_a_variable_that_only_looks_like_one_is_refused(variable: str, hint: str) -> None:
+    """With the right name; those that exist are let through."""
+    found = environment_refusal(variable, "9")
+    assert found == f"environment variable {variable}: there is no such variable; {hint}"
+    known = dict.fromkeys((*URL_VARIABLES, ENVIRONMENT_VARIABLE, "CENTRAL_COMMANDER", "GROOVE_HOME"), "x")
+    assert load_settings(None, known, {}) == Settings()
 
 
 def test_text_of_the_environment_becomes_the_settings_type() -> None:

@@ -1,5 +1,6 @@
 """The command: what it prints, what it sends, and its exit status."""
 
+import errno
 import io
 import json
 import re
@@ -46,6 +47,7 @@ def command(fake_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("GROOVE_CENTRAL_URL", raising=False)
+    monkeypatch.delenv("CENTRAL_COMMAND_URL", raising=False)
     monkeypatch.setattr(upload, "client_for", lambda _options: fake_server.client())
     return Command(fake_server)
 
@@ -106,6 +108,61 @@ def test_a_server_out_of_reach_ends_the_whole_upload(command: Command, transcrip
     assert "3 of 3 file(s)" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            None,
+            "nothing listens at http://server.test (connection refused); start the server (`central-command serve`)",
+        ),
+        (
+            httpx.Response(501, text="<html>"),
+            "what answers at http://127.0.0.1:8443 is no Central Command (status 501)",
+        ),
+        (
+            httpx.Response(404, text="<html>"),
+            "what answers at http://127.0.0.1:8443 is no Central Command (status 404)",
+        ),
+    ],
+)
+def test_the_first_contact_fails_at_once(
+    command: Command, transcripts: Path, answer: httpx.Response | None, says: str
+) -> None:
+    """In one sentence that says what to set, and nothing is tried again: nobody was ever there."""
+
+    async def fail(request: httpx.Request) -> httpx.Response:
+        if answer is None:
+            raise httpx.ConnectError("failed", request=request) from ConnectionRefusedError(errno.ECONNREFUSED, "no")
+        return answer
+
+    command.server.faults.extend([fail] * 9)
+    result = command.run(transcripts / "short.jsonl", transcripts / "long.jsonl", "--at-once", "1")
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stdout.splitlines() if "not delivered: " in line]
+    assert says in line
+    assert "--url or GROOVE_CENTRAL_URL" in line
+    assert len(command.server.requests) == 1
+    assert "waiting" not in result.output
+
+
+def test_either_variable_says_where_the_server_is(
+    command: Command, monkeypatch: pytest.MonkeyPatch, transcripts: Path
+) -> None:
+    """The contract's own name wins."""
+    seen: list[str] = []
+
+    def client_for(options: Options) -> httpx.AsyncClient:
+        seen.append(options.url)
+        return command.server.client()  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(upload, "client_for", client_for)
+    monkeypatch.setenv("CENTRAL_COMMAND_URL", "http://one.test/")
+    command.run(transcripts / "short.jsonl")
+    monkeypatch.setenv("GROOVE_CENTRAL_URL", "http://two.test")
+    command.run(transcripts / "short.jsonl")
+    assert seen == ["http://one.test", "http://two.test"]
+
+
 def test_a_file_without_a_model_needs_one(command: Command, tmp_path: Path) -> None:
     """`--model` names it; without times every step carries that of the upload."""
     path = tmp_path / "session.jsonl"
@@ -123,6 +180,9 @@ def test_a_file_without_a_model_needs_one(command: Command, tmp_path: Path) -> N
     [
         (["--url", "ftp://x"], "no URL of a server"),
         (["--url", "http://"], "no URL of a server"),
+        (["--url", "http://h:99999"], "a port is a number from 1 to 65535"),
+        (["--ca", "README.md", "--insecure"], "use one of them"),
+        (["--ca", "README.md"], "holds no certificates in PEM format"),
         (["--contributor-id", "xyz"], "32 hexadecimal digits"),
         (["--provider", "other"], "'other' is not"),
         (["nowhere.jsonl"], "does not exist"),

@@ -1,5 +1,6 @@
 """Watching a folder: steps go out as they settle, sessions close when it is quiet, and a restart loses nothing."""
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ import httpx
 import pytest
 import trio
 from click.testing import CliRunner
+from rich.console import Console
 from trio.testing import MockClock
 
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.posting import RetryPolicy
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.feeding import Surroundings, Threads
+from central_command.client.uploading.heartbeat import Heartbeat, Pulse
 from central_command.client.uploading.history import History
 from central_command.client.uploading.options import Options
 from central_command.client.uploading.watch import Watcher, WatchOptions, watch_command
@@ -136,6 +139,55 @@ async def test_few_steps_wait_for_a_chunk(folder: Folder, lines: list[bytes], au
             await trio.sleep(1_000)
             await watcher.poll()
             assert folder.kinds() == ["CHUNK"]
+
+
+async def test_a_pulse_says_what_is_followed_and_what_waits(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """Steps that wait and when they go; nothing waits once they went, and a session that closed is not followed."""
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            assert watcher.pulse() == Pulse(0, 0, None)
+            folder.write("one.jsonl", lines)
+            await watcher.poll()
+            waiting = watcher.pulse()
+            assert (waiting.files, waiting.next_chunk_at) == (1, trio.current_time() + TIMES.chunk_s)
+            await trio.sleep(301)
+            await watcher.poll()
+            assert len(folder.steps()) == waiting.steps_waiting > 0
+            assert watcher.pulse() == Pulse(1, 0, None)
+            await trio.sleep(1_800)
+            await watcher.poll()
+            assert watcher.pulse() == Pulse(0, 0, None)
+
+
+async def test_a_log_hears_of_a_changed_pulse_now_and_then(autojump_clock: MockClock) -> None:
+    """The first at once, then not within ten minutes, and nothing where nothing has changed."""
+    said: list[str] = []
+    with Heartbeat(Console(file=io.StringIO()), say=said.append) as heartbeat:
+        for files, waits in ((0, None), (2, 100.0), (2, None)):
+            heartbeat.beat(Pulse(files, 0 if waits is None else 7, waits))
+            await trio.sleep(601 if waits else 10)
+        await trio.sleep(600)
+        heartbeat.beat(Pulse(2, 7, trio.current_time() + 61))
+    assert said == [
+        "following 0 file(s): no session in the folders has changed lately",
+        "following 2 file(s), nothing waits to be sent",
+        "following 2 file(s), 7 step(s) wait, next chunk in 1:01",
+    ]
+
+
+async def test_a_terminal_is_told_how_long_until_the_next_chunk(autojump_clock: MockClock) -> None:
+    """Counting down while nothing happens; lines of what was sent stand above it."""
+    screen, said = io.StringIO(), []
+    console = Console(file=screen, force_terminal=True, width=100)
+    with Heartbeat(console, say=said.append) as heartbeat:
+        heartbeat.beat(Pulse(1, 7, 61.0))
+        with trio.move_on_after(5.5):
+            await heartbeat.run()
+        heartbeat.say("7 more steps")
+    assert "following 1 file(s), 7 step(s) wait, next chunk in 0:56" in screen.getvalue()
+    assert said == ["7 more steps"]
 
 
 async def test_two_hundred_settled_steps_do_not_wait(

@@ -1,0 +1,119 @@
+"""Why a server cannot be had: what went wrong in words, and what whoever typed its address can do about it.
+
+httpx passes on little more than that a connection failed; the reason stands in the exceptions behind it (trio wraps a
+failed TLS handshake in an error without a text, and refused connections in a group).
+"""
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+
+import httpx
+import msgspec
+
+from central_command.client.contract.endpoints import URL_VARIABLES
+
+_TEXT_CHARS_MAX = 300
+_NAMED_BY = f"--url or {URL_VARIABLES[0]}"
+_EXPIRED = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
+_ANOTHER_NAME = frozenset({62, 64})
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+_NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL})
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """No answer of a server could be had: why, and what to do at the first contact; both are parts of a sentence.
+
+    `permanent`: waiting will hardly mend it.
+    """
+
+    reason: str
+    advice: str = f"{_NAMED_BY} says where the server is"
+    permanent: bool = False
+
+
+def printable(text: str) -> str:
+    """`text` from outside on one line, without control characters, at most 300 characters."""
+    cleaned = "".join(character if character.isprintable() else " " for character in text[: _TEXT_CHARS_MAX + 1])
+    return " ".join(cleaned.split())[:_TEXT_CHARS_MAX]
+
+
+def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
+    """What is said of a request to `url` that got no answer."""
+    place = printable(f"{url.scheme}://{url.netloc.decode(errors='replace').rpartition('@')[2]}")
+    causes = list(_causes(error))
+    text = printable(str(error)) or type(error).__name__
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_message:
+            return _untrusted(cause, place)
+        if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+            advice = f"if the server speaks plain HTTP, write http:// in {_NAMED_BY}"
+            return Undelivered(f"what answers at {place} speaks no TLS", advice, permanent=True)
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            text = printable(f"TLS: {cause.reason.replace('_', ' ').lower()}")
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return Undelivered("the server's certificate is not trusted", _trusting(place), permanent=True)
+    if isinstance(error, httpx.ConnectError):
+        return _unconnected(causes, text, place, url.host)
+    if isinstance(error, httpx.RemoteProtocolError) and url.scheme == "http":
+        advice = f"if the server at {place} speaks TLS, write https:// in {_NAMED_BY}"
+        return Undelivered(f"the connection failed: {text}", advice)
+    return Undelivered(f"the connection failed: {text}")
+
+
+def stranger(status: int, location: str | None, url: httpx.URL) -> Undelivered:
+    """What is said of an answer that is none of a Central Command."""
+    place = printable(f"{url.scheme}://{url.netloc.decode(errors='replace').rpartition('@')[2]}")
+    reason = f"what answers at {place} is no Central Command (status {status})"
+    if location is not None:
+        elsewhere = printable(location)
+        return Undelivered(f"{reason} and points to {elsewhere}", f"write the server's own address in {_NAMED_BY}")
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return Undelivered(reason, f"is the server behind it up, and is {_NAMED_BY} right?")
+    tls = ", or https:// instead of http://" if url.scheme == "http" else ""
+    return Undelivered(reason, f"write the server's address and port{tls} in {_NAMED_BY}")
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, place: str) -> Undelivered:
+    reason = f"the server's certificate is not trusted ({printable(error.verify_message).rstrip('.')})"
+    if error.verify_code == _EXPIRED:
+        return Undelivered(reason, "it must be renewed at the server; --insecure takes it all the same", permanent=True)
+    if error.verify_code in _ANOTHER_NAME:
+        advice = f"write the name that it was made for in {_NAMED_BY}; --insecure takes it all the same"
+        return Undelivered(reason, advice, permanent=True)
+    return Undelivered(reason, _trusting(place), permanent=True)
+
+
+def _trusting(place: str) -> str:
+    return f"if {place} is right, --ca FILE names the certificate to trust, and --insecure takes any"
+
+
+def _unconnected(causes: list[BaseException], text: str, place: str, host: str) -> Undelivered:
+    errors = [cause for cause in causes if isinstance(cause, OSError)]
+    numbers = {cause.errno for cause in errors}
+    if any(isinstance(cause, socket.gaierror) for cause in errors):
+        return Undelivered(f"the host {printable(host)} cannot be found", f"write its name as it is in {_NAMED_BY}")
+    if errno.ECONNREFUSED in numbers:
+        advice = f"start the server (`central-command serve`), or say where it is with {_NAMED_BY}"
+        return Undelivered(f"nothing listens at {place} (connection refused)", advice)
+    if numbers & _NO_WAY:
+        (said, *_) = (cause.strerror for cause in errors if cause.errno in _NO_WAY)
+        return Undelivered(f"there is no way to {place} ({said})")
+    return Undelivered(f"the connection failed: {text}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, and what those groups hold."""
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop(0)
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [cause for cause in (each.__cause__, each.__context__) if cause is not None]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions

@@ -1,0 +1,87 @@
+"""Shows that `watch` lives: what it follows, what waits, and when something will be sent.
+
+On a terminal it is one line on standard error that is always there. Elsewhere it is a line after the first look, and
+another when that has changed and the last one is `EVERY_S` old, so that a log of weeks stays readable.
+"""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import click
+import msgspec
+import trio
+from rich.console import Console
+from rich.status import Status
+
+EVERY_S = 600.0
+_REFRESH_S = 1.0
+
+
+class Pulse(msgspec.Struct, frozen=True):
+    """What a look at the folders found: sessions that are followed, steps that wait, and when they go.
+
+    `next_chunk_at` is in trio's time; None when no step waits.
+    """
+
+    files: int
+    steps_waiting: int
+    next_chunk_at: float | None
+
+    def text(self, now: float) -> str:
+        """One line; `now` in trio's time."""
+        found = f"following {self.files:,} file(s)"
+        if not self.files:
+            return f"{found}: no session in the folders has changed lately"
+        if self.next_chunk_at is None:
+            return f"{found}, nothing waits to be sent"
+        minutes, seconds = divmod(max(0, round(self.next_chunk_at - now)), 60)
+        return f"{found}, {self.steps_waiting:,} step(s) wait, next chunk in {minutes}:{seconds:02d}"
+
+
+class Heartbeat:
+    """Shows the last `Pulse`; `run` keeps its time up to date until it is cancelled."""
+
+    def __init__(self, console: Console, *, say: Callable[[str], None] = click.echo) -> None:
+        self._status = (
+            Status("looking for sessions", console=console, refresh_per_second=2) if console.is_terminal else None
+        )
+        self._say = say
+        self._pulse = Pulse(0, 0, None)
+        self._said: tuple[str, float] | None = None
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line on standard output, above the one that is always there."""
+        if self._status is not None:
+            self._status.stop()
+        self._say(text)
+        if self._status is not None:
+            self._status.start()
+
+    def beat(self, pulse: Pulse) -> None:
+        """Show what the last look found."""
+        self._pulse = pulse
+        now = trio.current_time()
+        text = pulse.text(now)
+        if self._status is not None:
+            self._status.update(text)
+        elif self._said is None or (text != self._said[0] and now - self._said[1] >= EVERY_S):
+            self._said = (text, now)
+            self._say(text)
+
+    async def run(self) -> None:
+        """Count down on a terminal, until cancelled."""
+        while self._status is not None:
+            await trio.sleep(_REFRESH_S)
+            self._status.update(self._pulse.text(trio.current_time()))
