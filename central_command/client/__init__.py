@@ -7,17 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from central_command.client.contract.connection import Trust
     from central_command.client.recording.recorder import RecorderSettings, RecorderStatistics, open_recorder
     from central_command.client.recording.recording import Recording
     from central_command.client.recording.synchronous import Recorder
 
-__all__ = ["Recorder", "RecorderSettings", "RecorderStatistics", "Recording", "open_recorder"]
+__all__ = ["Recorder", "RecorderSettings", "RecorderStatistics", "Recording", "Trust", "open_recorder"]
 
 _MODULES = {
     "Recorder": "recording.synchronous",
     "RecorderSettings": "recording.recorder",
     "RecorderStatistics": "recording.recorder",
     "Recording": "recording.recording",
+    "Trust": "contract.connection",
     "open_recorder": "recording.recorder",
 }
 

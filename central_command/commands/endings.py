@@ -28,6 +28,18 @@ EXIT_INTERRUPTED = 130
 """Ctrl-C ended a command, as shells count it: 128 + SIGINT."""
 
 
+EXTRAS = {
+    "hypercorn": "server",
+    "quart": "server",
+    "quart_trio": "server",
+    "numpy": "embed",
+    "onnx": "embed",
+    "onnxruntime": "embed",
+    "tokenizers": "embed",
+    "pyarrow": "export",
+}
+"""The modules that come with an extra of this package, and with which."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -69,8 +81,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
     """The exit status and the sentence for an error that is no bug; nothing for one that is."""
-    from central_command.http.connections.server import CannotListenError
-    from central_command.http.settings import HttpSettingsError
+    from central_command.http.settings import CannotListenError, HttpSettingsError
     from persistence.databases.database import DatabaseFailure, SchemaRefused
     from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
     from persistence.keys.sealing import MasterKeyError
@@ -81,6 +92,10 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
             yield EXIT_REFUSED, str(error)
         case SchemaRefused():
             yield EXIT_REFUSED, str(error)
+        case ModuleNotFoundError(name=str() as name) if (module := name.partition(".")[0]) in EXTRAS:
+            extra = EXTRAS[module]
+            needs = f"this needs {module}, which comes with the extra '{extra}'"
+            yield EXIT_REFUSED, f"{needs}: pip install 'central-command[{extra}]'."
         case StorageDamage():
             yield EXIT_DAMAGED, str(error)
         case StorageFailure() | DatabaseFailure():

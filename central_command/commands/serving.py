@@ -18,8 +18,8 @@ def serve(config: Path | None, data_dir: Path, host: str | None, port: int | Non
     """Run the server until SIGTERM or SIGINT (Ctrl-C).
 
     Settings come from the file, then from environment variables named CENTRAL_COMMAND__SECTION__KEY (the port also from
-    CENTRAL_COMMAND_PORT or GROOVE_CENTRAL_PORT), then from these options; what comes later wins. The data directory is created
-    when it does not exist, and is used by one server at a time.
+    CENTRAL_COMMAND_PORT or GROOVE_CENTRAL_PORT), then from these options; what comes later wins. The data
+    directory is created when it does not exist, and is used by one server at a time.
 
     \b
     Example:
@@ -33,7 +33,8 @@ def serve(config: Path | None, data_dir: Path, host: str | None, port: int | Non
     import trio
 
     from central_command.process.logs import logging_to
-    from central_command.service import run_service
 
     with one_sentence_for_failures(), logging_to(settings.log):
+        from central_command.service import run_service
+
         trio.run(run_service, settings, data_dir)

@@ -13,6 +13,10 @@ class HttpSettingsError(Exception):
     """Settings that are right each for itself do not work: together, or on this machine; the text is one sentence."""
 
 
+class CannotListenError(Exception):
+    """The address of the settings cannot be listened on; the text is one sentence."""
+
+
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the server listens, and the bounds of what clients may send, hold open and ask for."""
 

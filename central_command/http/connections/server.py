@@ -26,12 +26,9 @@ from central_command.http.connections.connection import Connection
 from central_command.http.connections.plain_stream import PlainStream
 from central_command.http.connections.server_config import ServerConfig
 from central_command.http.requests.exchange import Edge
+from central_command.http.settings import CannotListenError
 
 Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
-
-
-class CannotListenError(Exception):
-    """The address cannot be listened on; the text is one sentence."""
 
 
 async def serve(

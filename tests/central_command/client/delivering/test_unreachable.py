@@ -16,6 +16,7 @@ from central_command.client.delivering.unreachable import Undelivered, stranger
 from tests.central_command.http.connections.certificates import write_certificate
 
 NAMED = "--url or GROOVE_CENTRAL_URL"
+PUBLIC = Trust()
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{"status":"ok"}'
 
 
@@ -43,7 +44,7 @@ async def listening(answer: bytes, certificate: tuple[str, str] | None = None) -
         nursery.cancel_scope.cancel()
 
 
-async def greeting(url: str, trust: Trust = Trust()) -> Undelivered | None:
+async def greeting(url: str, trust: Trust = PUBLIC) -> Undelivered | None:
     """What comes of greeting the server at `url`."""
     async with new_client(url, trust) as client:
         return await Delivery(client).greet()
@@ -125,7 +126,10 @@ def test_an_answer_of_another_program_says_what_to_look_at(status: int, location
     ("members", "is_known"),
     [({"error": "No."}, True), ({"accepted": False}, True), ({}, False), ({"message": "Not found"}, False)],
 )
-def test_answers_of_a_central_command_are_known_by_their_members(members: dict[str, object], is_known: bool) -> None:
+def test_answers_of_a_central_command_are_known_by_their_members(
+    members: dict[str, object],
+    is_known: bool,  # noqa: FBT001
+) -> None:
     assert Answer(404, members).is_known is is_known
 
 

@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from central_command.http.connections.server import CannotListenError, serve
+from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import hypercorn_config
-from central_command.http.settings import HttpSettings, HttpSettingsError
+from central_command.http.settings import CannotListenError, HttpSettings, HttpSettingsError
 from tests.central_command.http.connections.certificates import write_certificate
 
 INGEST = "/v1/training/ingest"

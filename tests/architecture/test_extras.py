@@ -1,0 +1,71 @@
+"""What a plain installation has: the client and the commands, with nothing of a server or a model behind them."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from central_command.commands.endings import EXTRAS
+
+PROJECT: dict[str, Any] = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from central_command.commands.cli import main
+main({arguments!r})
+"""
+
+
+def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """`central-command` in a process of its own, in which no module of an extra can be imported."""
+    code = WITHOUT_EXTRAS.format(missing=set(EXTRAS), arguments=list(arguments))
+    environment = {"HOME": str(cwd), "PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_every_module_of_an_extra_is_in_the_table_that_names_extras() -> None:
+    """So that a command can say which extra is missing; and none of them is asked for by a plain installation."""
+    extras = PROJECT["optional-dependencies"]
+    names = {
+        (requirement.partition(">")[0].partition("[")[0].replace("-", "_"), extra)
+        for extra in ("server", "embed", "export")
+        for requirement in extras[extra]
+    }
+    assert names == set(EXTRAS.items())
+    assert not [each for each in PROJECT["dependencies"] if each.partition(">")[0].partition("[")[0] in EXTRAS]
+    assert extras["all"] == ["central-command[embed,export,server]"]
+
+
+@pytest.mark.parametrize("command", ["upload", "watch", "sessions", "show", "stats", "verify", "backup", "restore"])
+def test_client_and_commands_need_no_extra(tmp_path: Path, command: str) -> None:
+    """Each runs to the point where it finds that nothing is there."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "session.jsonl").write_text("{}\n")
+    operands = {"upload": ["session.jsonl"], "watch": ["nowhere"], "show": ["x"], "restore": ["data"]}
+    operands["backup"] = ["copy"]
+    done = run(command, *operands.get(command, []), cwd=tmp_path)
+    assert done.returncode in {1, 2, 3}, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "extra" not in done.stderr
+
+
+def test_a_server_without_its_extra_says_which(tmp_path: Path) -> None:
+    """In one sentence, with what to type; nothing is created."""
+    done = run("serve", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "central-command: this needs quart, which comes with the extra 'server': "
+        "pip install 'central-command[server]'.\n"
+    )
+    assert not any(tmp_path.iterdir())
