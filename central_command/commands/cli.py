@@ -37,6 +37,14 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "watch": Elsewhere(
         "central_command.client.uploading.watch", "watch_command", "Send sessions to a server while they grow."
     ),
+    "mine": Elsewhere(
+        "central_command.commands.contributing",
+        "mine",
+        "List what was delivered from here, what waits, what was credited.",
+    ),
+    "whoami": Elsewhere(
+        "central_command.commands.contributing", "whoami", "Print who is credited for what is delivered from here."
+    ),
     "sessions": inspecting.sessions,
     "show": inspecting.show,
     "stats": inspecting.stats,
@@ -87,6 +95,7 @@ class CommandGroup(click.Group):
 def main() -> None:
     """Take in the sessions of AI coding agents: verified, durable, scored and credited.
 
-    `serve` runs the server; `upload` and `watch` send sessions to one. The other commands work on the data directory of
-    a server on this machine, and all but `restore` and `rebuild` may be used while it runs.
+    `serve` runs the server; `upload` and `watch` send sessions to one, `mine` and `whoami` say what of it is yours. The
+    other commands work on the data directory of a server on this machine, and all but `restore` and `rebuild` may be
+    used while it runs.
     """

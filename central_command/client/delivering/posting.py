@@ -7,10 +7,10 @@ that a session has all the envelopes it may have.
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import cast
+from typing import TypeVar, cast
 
 import httpx
 import msgspec
@@ -19,6 +19,7 @@ import trio
 from central_command.client.contract.endpoints import HEALTH_PATH, SESSION_TIMEOUT_S
 from central_command.client.delivering.unreachable import Undelivered, printable, stranger, undelivered
 
+T = TypeVar("T")
 _ANSWER_BYTES_MAX = 65_536
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _MEMBERS = frozenset({"error", "reason", "code", "accepted", "closed", "server_public_key"})
@@ -46,6 +47,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         if retry_after_s is not None:
             return retry_after_s + jitter
         return float(min(self.delay_s_max, self.delay_s * 2 ** (attempt - 1)) * (0.5 + jitter / 2))
+
+
+class _Health(msgspec.Struct, frozen=True):
+    """What is looked at of a server's health."""
+
+    status: str
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -93,19 +100,18 @@ class Delivery:
 
     async def greet(self) -> Undelivered | None:
         """Ask once whether a Central Command is there: None when one is, or why there seems to be none."""
-        answer = await self.get(HEALTH_PATH)
-        if isinstance(answer, Undelivered):
-            return answer
-        if answer.status == httpx.codes.OK and "status" in answer.members:
-            return None
-        return stranger(answer.status, answer.location, self._client.base_url)
+        answer = await self.get(HEALTH_PATH, _Health)
+        return answer if isinstance(answer, Undelivered) else None
 
-    async def get(self, path: str, **query: int) -> Answer | Undelivered:
-        """Ask for `path` once."""
+    async def get(self, path: str, kind: type[T], **query: int) -> T | Undelivered:
+        """Ask for `path` once; what is no JSON of this `kind` counts as no answer of a Central Command."""
         with trio.move_on_after(SESSION_TIMEOUT_S):
             try:
                 async with self._client.stream("GET", path, params=query) as response:
-                    return Answer(response.status_code, await _members(response), None, _location(response))
+                    if response.status_code == httpx.codes.OK:
+                        with suppress(msgspec.ValidationError):
+                            return msgspec.convert(await _json(response), kind)
+                    return stranger(response.status_code, _location(response), self._client.base_url)
             except httpx.RequestError as error:
                 return undelivered(error, self._client.base_url)
         return Undelivered(f"no answer came within {SESSION_TIMEOUT_S:g} s")
@@ -176,17 +182,22 @@ def _result(line: bytes) -> Answer | None:
 
 
 async def _members(response: httpx.Response) -> dict[str, object]:
+    value = await _json(response)
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+async def _json(response: httpx.Response) -> object:
+    """What the answer holds; None for what is no JSON, or too long."""
     body = bytearray()
     async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as pieces:
         async for piece in pieces:
             body += piece
             if len(body) > _ANSWER_BYTES_MAX:
-                return {}
+                return None
     try:
-        value = json.loads(body)
+        return cast("object", json.loads(body))
     except (ValueError, RecursionError):
-        return {}
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+        return None
 
 
 def _location(response: httpx.Response) -> str | None:

@@ -32,6 +32,8 @@ class Undelivered(msgspec.Struct, frozen=True):
     reason: str
     advice: str = f"{_NAMED_BY} says where the server is"
     permanent: bool = False
+    status: int | None = None
+    """Of an answer that was none of a Central Command."""
 
 
 def printable(text: str) -> str:
@@ -68,12 +70,16 @@ def stranger(status: int, location: str | None, url: httpx.URL) -> Undelivered:
     place = printable(f"{url.scheme}://{url.netloc.decode(errors='replace').rpartition('@')[2]}")
     reason = f"what answers at {place} is no Central Command (status {status})"
     if location is not None:
-        elsewhere = printable(location)
-        return Undelivered(f"{reason} and points to {elsewhere}", f"write the server's own address in {_NAMED_BY}")
-    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return Undelivered(reason, f"is the server behind it up, and is {_NAMED_BY} right?")
-    tls = ", or https:// instead of http://" if url.scheme == "http" else ""
-    return Undelivered(reason, f"write the server's address and port{tls} in {_NAMED_BY}")
+        reason, advice = (
+            f"{reason} and points to {printable(location)}",
+            f"write the server's own address in {_NAMED_BY}",
+        )
+    elif status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        advice = f"is the server behind it up, and is {_NAMED_BY} right?"
+    else:
+        tls = ", or https:// instead of http://" if url.scheme == "http" else ""
+        advice = f"write the server's address and port{tls} in {_NAMED_BY}"
+    return Undelivered(reason, advice, status=status)
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, place: str) -> Undelivered:

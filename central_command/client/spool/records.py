@@ -188,6 +188,16 @@ class SpoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
     steps_dropped: int
 
 
+class SpoolTotals(msgspec.Struct, frozen=True):
+    """Of one server: sessions, those not done, steps that it took, points that it answered, envelopes that wait."""
+
+    sessions: int
+    sessions_open: int
+    steps_accepted: int
+    points: float
+    envelopes_waiting: int
+
+
 def spool_path(environment: Mapping[str, str]) -> Path:
     """`$XDG_STATE_HOME/central-command/spool.db`, or `~/.local/state/...` (XDG Base Directory Specification)."""
     base = environment.get("XDG_STATE_HOME", "")

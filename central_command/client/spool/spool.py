@@ -38,6 +38,7 @@ from central_command.client.spool.records import (
     SpoolFullError,
     SpoolSettings,
     SpoolStatistics,
+    SpoolTotals,
     StoredEnvelope,
     StoredSession,
     Unsigned,
@@ -134,6 +135,27 @@ class Spool:
     def sessions_with_source(self, url: str) -> list[StoredSession]:
         """All sessions for `url` that have a source, oldest first."""
         return self._select("source IS NOT NULL AND url = ?", url)
+
+    def sessions_to(self, url: str, *, limit: int) -> list[StoredSession]:
+        """The last `limit` sessions for one server, oldest first, but for those whose content went to another one."""
+        return self._select(
+            "rowid IN (SELECT rowid FROM sessions WHERE url = ? AND moved_to IS NULL"
+            " ORDER BY created_s DESC, rowid DESC LIMIT ?)",
+            url,
+            limit,
+        )
+
+    def totals_to(self, url: str) -> SpoolTotals:
+        """What all sessions for one server come to."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT count(*), coalesce(sum(state IN ('recording', 'ended')), 0), coalesce(sum(steps_accepted), 0),"
+                " coalesce(sum(points), 0.0), (SELECT count(*) FROM envelopes JOIN sessions AS of_it USING (session_id)"
+                " WHERE of_it.url = ?1 AND envelopes.state = 'waiting')"
+                " FROM sessions WHERE url = ?1 AND moved_to IS NULL",
+                (url,),
+            ).fetchone()
+            return SpoolTotals(*row)
 
     def claim_orphans(self, url: str, *, with_source: bool = False) -> list[StoredSession]:
         """Take over all sessions for `url` that are not done and whose owner is gone, oldest first.

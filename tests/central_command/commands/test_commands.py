@@ -25,7 +25,10 @@ from persistence.databases.session_index import SessionRow
 from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
 from persistence.keys.sealing import MasterKeyError
 
-COMMANDS = ("serve", "upload", "watch", "sessions", "show", "stats", "verify", "backup", "restore", "rebuild")
+COMMANDS = (
+    *("serve", "upload", "watch", "mine", "whoami", "sessions", "show", "stats", "verify", "backup", "restore"),
+    "rebuild",
+)
 LINE = (
     b'{"trajectory_id":"traj_1","session_id":"sess_1","trajectory_log":[{"step":1,"type":"thought"}],"closed_by":"x"}\n'
 )

@@ -1,0 +1,124 @@
+"""`whoami` and `mine`: who delivers from here, and what became of it."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` needs no spool)
+
+import os
+from pathlib import Path
+
+import click
+import httpx
+import msgspec
+
+from central_command.client.contract.connection import Trust, new_client
+from central_command.client.contract.endpoints import LEADERBOARD_PATH, URL_VARIABLES
+from central_command.client.delivering.posting import Delivery
+from central_command.client.delivering.unreachable import Undelivered
+from central_command.client.uploading.options import own_identity, server_options
+from central_command.commands.endings import run_to_end
+
+_LEADERS_MAX = 100
+_CONTRIBUTOR_CHARS = 8
+"""So much of an id a server shows of others."""
+
+
+class _Leader(msgspec.Struct, frozen=True):
+    """A row of `/v1/stats/leaderboard`."""
+
+    contributor_id: str
+    total_points: float
+    total_sessions: int
+
+
+@click.command()
+@server_options
+def whoami(*, url: str, trust: Trust) -> None:
+    """Print who is credited for what is delivered from here, and where everything is.
+
+    The id is made on first use (this is one), at random, and kept; nothing of the hardware is in it. Whoever has the
+    same file has the same id: copy it to another machine to be credited there as the same contributor.
+
+    \b
+    Example:
+      central-command whoami
+    """
+    from central_command.client.contract.identity import config_directory
+    from central_command.client.spool.records import spool_path
+    from central_command.terminal.facts import print_facts
+
+    del trust  # nothing is asked
+    identity = own_identity(None)
+    named_by = next((f" ({name})" for name in URL_VARIABLES if os.environ.get(name, "").rstrip("/") == url), "")
+    print_facts(
+        [
+            ("contributor", identity.contributor_id),
+            ("kept in", str(config_directory(os.environ) / "contributor_id")),
+            ("machine", identity.machine_fingerprint),
+            ("server", f"{url}{named_by}"),
+            ("spool", str(spool_path(os.environ))),
+            ("version", identity.client_version),
+        ]
+    )
+
+
+@click.command()
+@server_options
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="The last so many.")
+@click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
+def mine(*, url: str, trust: Trust, limit: int, wide: bool) -> None:
+    """List what was delivered from here to a server, what waits, and what was credited.
+
+    The sessions and their points are what this machine knows of them: what the server answered when each was closed.
+    The last lines are the sums of all of them, and what the server itself says that you have in all (also from other
+    machines), if it can be asked and you are among its first hundred.
+
+    \b
+    Example:
+      central-command mine --wide
+    """
+    from central_command.client.spool.records import SpoolError, spool_path
+    from central_command.client.spool.spool import Spool
+    from central_command.commands.printing.contributions import contributions_listing
+    from central_command.terminal.facts import print_facts
+    from central_command.terminal.listing import print_listing
+
+    identity = own_identity(None)
+    path = spool_path(os.environ)
+    try:
+        with Spool(path) as spool:
+            sessions, totals = spool.sessions_to(url, limit=limit), spool.totals_to(url)
+            listing = contributions_listing(sessions)
+    except SpoolError as error:
+        raise click.ClickException(str(error)) from error
+    print_listing(listing, wide=wide)
+    click.echo()
+    waits = f"{totals.envelopes_waiting:,} envelope(s) in {totals.sessions_open:,} session(s)"
+    print_facts(
+        [
+            ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions:,} session(s)"),
+            ("waits", f"{waits}: {_goes_on(totals.envelopes_waiting, path)}" if totals.sessions_open else "nothing"),
+            ("credited", f"{totals.points:,.10g} points, as answered at each close"),
+            ("at the server", run_to_end(_at_server, url, trust, identity.contributor_id)),
+        ]
+    )
+
+
+def _goes_on(waiting: int, path: Path) -> str:
+    if not waiting:
+        return "open, and nothing is to be sent of them yet"
+    return f"the next upload, watch or recorder sends them from {path}"
+
+
+async def _at_server(url: str, trust: Trust, contributor_id: str) -> str:
+    """What the server says of the contributor, in a few words."""
+    async with new_client(url, trust) as client:
+        delivery = Delivery(client)
+        leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader], limit=_LEADERS_MAX)
+        if isinstance(leaders, Undelivered) and leaders.status == httpx.codes.BAD_REQUEST:  # it shows fewer at once
+            leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader])
+    if isinstance(leaders, Undelivered):
+        return f"not known: {leaders.reason}; {leaders.advice}"
+    mine = contributor_id[:_CONTRIBUTOR_CHARS]
+    for place, leader in enumerate(leaders, 1):
+        if leader.contributor_id[:_CONTRIBUTOR_CHARS] == mine:
+            return f"{leader.total_points:,.10g} points for {leader.total_sessions:,} session(s), place {place}"
+    return f"not among the first {len(leaders)} contributors" if len(leaders) else "nobody has been credited yet"

@@ -1,0 +1,126 @@
+"""`whoami` and `mine`: from the spool and the server, without changing either."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from central_command.client.contract.signing import draft_envelope
+from central_command.client.spool.records import Opening
+from central_command.client.spool.spool import Spool
+from central_command.commands import cli, contributing
+
+OPENING = Opening(
+    provider="codex", model="gpt-5.5", machine_fingerprint="a" * 64, app_version_hash="b" * 64, client_version="0.1.0"
+)
+URL = "http://server.test"
+ID = "0123456789abcdef" * 2
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An identity and a spool of this test's own; no variable says where a server is."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("GROOVE_CENTRAL_URL", "CENTRAL_COMMAND_URL"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "config" / "central-command").mkdir(parents=True)
+    (tmp_path / "config" / "central-command" / "contributor_id").write_text(f"{ID}\n")
+
+
+@pytest.fixture
+def leaders(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a server in memory answers about its leaders, one answer a request; its last one again and again."""
+    answers: list[Any] = [[]]
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/stats/leaderboard"
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, httpx.Response):
+            return answer
+        return httpx.Response(200, json=answer)
+
+    monkeypatch.setattr(
+        contributing,
+        "new_client",
+        lambda url, _trust: httpx.AsyncClient(base_url=url, transport=httpx.MockTransport(handle)),
+    )
+    return answers
+
+
+def run(*arguments: str) -> Result:
+    """Run `central-command` with these arguments."""
+    return CliRunner().invoke(cli.main, arguments)
+
+
+def facts_of(result: Result) -> dict[str, str]:
+    """What stands behind each name."""
+    assert result.exit_code == 0, result.output
+    return dict(line.split("\t", 1) for line in result.stdout.splitlines() if "\t" in line)
+
+
+def test_whoami_says_who_is_credited_and_where_everything_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And which variable named the server."""
+    assert facts_of(run("whoami"))["server"] == "http://127.0.0.1:8443"
+    monkeypatch.setenv("CENTRAL_COMMAND_URL", URL)
+    found = facts_of(run("whoami"))
+    assert found["contributor"] == ID
+    assert found["server"] == f"{URL} (CENTRAL_COMMAND_URL)"
+    assert found["spool"] == str(tmp_path / "state" / "central-command" / "spool.db")
+
+
+def test_mine_lists_what_was_delivered_what_waits_and_what_was_credited(leaders: list[Any], tmp_path: Path) -> None:
+    """Of this server alone; what went to another session is counted there, and once."""
+    head = {"envelope_id": "env_1", "session_id": "sess_x"}
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        for name, url in (("done", URL), ("waits", URL), ("moved", URL), ("elsewhere", "http://other.test")):
+            spool.add_session(f"sess_{name}", url=url, opening=OPENING)
+            spool.put(f"sess_{name}", "CHUNK", draft_envelope(head, {"trajectory_log": []}), steps=3, ends=True)
+        spool.accepted("sess_done", 0)
+        spool.closed("sess_done", points=12.5, steps=3)
+        spool.move("sess_moved", "sess_new", "the server knows no such session")
+    leaders[:] = [
+        [
+            {"contributor_id": "ffffffff", "total_points": 99, "total_sessions": 9},
+            {"contributor_id": ID[:8], "total_points": 50.5, "total_sessions": 4},
+        ]
+    ]
+    result = run("mine", "--url", URL)
+    found = facts_of(result)
+    rows = [line.split("\t") for line in result.stdout.splitlines() if line.startswith("sess_")]
+    assert [(row[0], row[1], *row[3:7]) for row in rows] == [
+        ("sess_done", "a recording", "delivered", "3", "3", "12.5"),
+        ("sess_waits", "a recording", "waits", "3", "0", ""),
+        ("sess_new", "a recording", "waits", "3", "0", ""),
+    ]
+    assert found["delivered"] == "3 step(s) in 3 session(s)"
+    assert found["waits"].startswith(
+        "2 envelope(s) in 2 session(s): the next upload, watch or recorder sends them from "
+    )
+    assert found["credited"] == "12.5 points, as answered at each close"
+    assert found["at the server"] == "50.5 points for 4 session(s), place 2"
+    last = [line for line in run("mine", "--url", URL, "--limit", "1").stdout.splitlines() if line.startswith("sess_")]
+    assert [line.split("\t")[0] for line in last] == ["sess_new"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ([[]], "nobody has been credited yet"),
+        (
+            [[{"contributor_id": "ffffffff", "total_points": 1, "total_sessions": 1}]],
+            "not among the first 1 contributors",
+        ),
+        ([httpx.Response(400, json={"error": "limit is from 1 to 5."}), []], "nobody has been credited yet"),
+        ([httpx.Response(200, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
+        ([{"error": "No."}], "not known: what answers at http://server.test is no Central Command"),
+    ],
+)
+def test_mine_says_what_the_server_does_not(leaders: list[Any], answers: list[Any], says: str) -> None:
+    """What is known here is printed all the same."""
+    leaders[:] = answers
+    found = facts_of(run("mine", "--url", URL))
+    assert found["at the server"].startswith(says)
+    assert found["waits"] == "nothing"
