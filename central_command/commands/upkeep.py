@@ -69,11 +69,12 @@ def verify(config: Path | None, data_dir: Path, *, deep: bool) -> None:
 @click.argument("folder", metavar="DIR", type=PathTo("folder", must_exist=False))
 @click.option("--with-key", is_flag=True, help="Copy the master key, too: whoever has the backup can then sign.")
 def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool) -> None:
-    """Copy everything that the server keeps to DIR, also while it runs.
+    """Copy the journals and databases to DIR, also while the server runs.
 
     DIR must be absent or an empty folder. It holds everything that was acknowledged before this command began, and
     appears only when it is complete: an interrupted backup leaves at most a folder DIR.partial, which the next one to
-    the same place removes.
+    the same place removes. What recovery cut off (torn/) and the built model (models/) are left out, and config.toml,
+    which is not in the data directory.
 
     The master key is left out unless --with-key is given, because a copy of the databases is worth little to a thief
     without it. Keep it elsewhere: sessions that were open go on after a restore only with that key. Envelopes,
