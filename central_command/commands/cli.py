@@ -5,14 +5,18 @@ loads the server nor a server the client.
 """
 
 # ruff: noqa: ARG002 (the arguments are click's)
+# ruff: noqa: PLC0415 (an import within a function: `--help` needs no settings)
 
 import importlib
+import os
 from typing import NamedTuple
 
 import click
 
 from central_command.commands import inspecting, serving, upkeep
+from central_command.commands.endings import EXIT_REFUSED, leave
 from central_command.process.steering import STEERING_IN_BLOCKS, escaped
+from central_command.settings.variables import unknown_variables
 
 
 class Elsewhere(NamedTuple):
@@ -56,11 +60,19 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
 """All commands, in the order in which one meets them."""
 
 
+HELP_NAMES = ("-h", "--help")
+
+
 class CommandGroup(click.Group):
     """The commands of the table; `--help` imports none."""
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; what it ends with names files and sessions, and must not steer the terminal."""
+        """Run the command; what it ends with names files and sessions, and must not steer the terminal.
+
+        A variable that only looks like ours is refused by every command, also by those that read no settings.
+        """
+        if not set(HELP_NAMES).intersection(ctx.args) and unknown_variables(os.environ):
+            _refuse_variables()
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
@@ -86,9 +98,18 @@ class CommandGroup(click.Group):
             formatter.write_dl(rows)
 
 
+def _refuse_variables() -> None:
+    from central_command.settings.configuration import SettingsError, check_names
+
+    try:
+        check_names(os.environ)
+    except SettingsError as error:
+        leave(str(error), EXIT_REFUSED)
+
+
 @click.group(
     cls=CommandGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": list(HELP_NAMES), "max_content_width": 100},
     epilog="Example: `central-command serve` in one shell, `central-command upload session.jsonl` in another.",
 )
 @click.version_option(package_name="central-command")

@@ -47,12 +47,13 @@ def say_unknown(name: str, settings: Iterable[tuple[str, str]]) -> str:
     """A sentence on an unknown name, with the right one where it can be guessed; `settings` are sections and keys."""
     rights = {f"{section}_{key}".upper(): (section, key) for section, key in settings}
     keys = {key.upper(): (section, key) for section, key in rights.values()}
-    others = {each.removeprefix(beginning): each for beginning in _BEGINNINGS for each in _others(beginning)}
+    others = {each.removeprefix(beginning): each for beginning in reversed(_BEGINNINGS) for each in _others(beginning)}
     said = re.sub("_+", "_", next(name.removeprefix(each) for each in _BEGINNINGS if name.startswith(each))).strip("_")
     meant = _nearest(said.upper(), others)
     if meant is None and (setting := _nearest(said.upper(), rights) or _nearest(said.upper(), keys)):
         meant = ENVIRONMENT_PREFIX + "__".join(setting).upper()
-    hint = f"did you mean {meant}?" if meant else f"settings are named {ENVIRONMENT_PREFIX}SECTION__KEY."
+    all_others = ", ".join(sorted(others.values()))
+    hint = f"did you mean {meant}?" if meant else f"there are {all_others}, and {ENVIRONMENT_PREFIX}SECTION__KEY."
     return f"environment variable {name}: there is no such variable; {hint}"
 
 

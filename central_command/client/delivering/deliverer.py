@@ -150,7 +150,9 @@ class Deliverer:
         if unreached is not None and not self._is_reached:
             if unreached.permanent or failures >= min(policy.first_attempts_max, policy.attempts_max):
                 return Resting("", f"{unreached.reason}; {unreached.advice}", unreachable=True)
-        elif (unreached is not None and unreached.permanent) or failures >= policy.attempts_max:
+        elif unreached is not None and unreached.permanent:
+            return Resting("", later.reason, unreachable=True)
+        elif failures >= policy.attempts_max:
             return Resting("", f"{later.reason} ({failures} tries)", unreachable=True)
         return later
 

@@ -44,7 +44,7 @@ def printable(text: str) -> str:
 
 def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
     """What is said of a request to `url` that got no answer."""
-    place = printable(f"{url.scheme}://{url.netloc.decode(errors='replace').rpartition('@')[2]}")
+    place = _place(url)
     causes = list(_causes(error))
     text = printable(str(error)) or type(error).__name__
     for cause in causes:
@@ -67,19 +67,22 @@ def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
 
 def stranger(status: int, location: str | None, url: httpx.URL) -> Undelivered:
     """What is said of an answer that is none of a Central Command."""
-    place = printable(f"{url.scheme}://{url.netloc.decode(errors='replace').rpartition('@')[2]}")
+    place = _place(url)
     reason = f"what answers at {place} is no Central Command (status {status})"
     if location is not None:
-        reason, advice = (
-            f"{reason} and points to {printable(location)}",
-            f"write the server's own address in {_NAMED_BY}",
-        )
+        reason = f"{reason} and points to {printable(location)}"
+        advice = f"write the server's own address in {_NAMED_BY}"
     elif status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        advice = f"is the server behind it up, and is {_NAMED_BY} right?"
+        advice = f"see whether the server behind it is up, and whether {_NAMED_BY} is right"
     else:
         tls = ", or https:// instead of http://" if url.scheme == "http" else ""
         advice = f"write the server's address and port{tls} in {_NAMED_BY}"
     return Undelivered(reason, advice, status=status)
+
+
+def _place(url: httpx.URL) -> str:
+    """Scheme, host and port; a name and a password in the URL are nobody else's business."""
+    return printable(f"{url.scheme}://{url.netloc.decode(errors='replace').rpartition('@')[2]}")
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, place: str) -> Undelivered:

@@ -186,6 +186,18 @@ def test_a_wrong_setting_is_one_sentence(command: list[str], replace: Replace) -
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("command", [["serve"], ["sessions"], ["upload", "x.jsonl"], ["whoami"]])
+def test_a_misspelt_variable_is_refused_by_every_command(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the right name; its help is printed all the same."""
+    monkeypatch.setenv("CENTRAL_COMMAND_SERVER_URL", "http://server.test")
+    result = run(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(
+        "central-command: environment variable CENTRAL_COMMAND_SERVER_URL: there is no such variable; "
+    )
+    assert run(command[0], "--help").exit_code == 0
+
+
 FAILURES = [
     (DataDirectoryLocked("in use"), 2, "in use"),
     (MasterKeyError("no key"), 2, "no key"),

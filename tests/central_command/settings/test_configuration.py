@@ -90,8 +90,12 @@ def test_the_port_has_names_of_its_own() -> None:
         ("CENTRAL_COMMAND_HOST", "did you mean CENTRAL_COMMAND__HTTP__HOST?"),
         ("CENTRAL_COMMAND_MASTERKEY", "did you mean CENTRAL_COMMAND_MASTER_KEY?"),
         ("GROOVE_CENTRAL_HTTP_PORT", "did you mean CENTRAL_COMMAND__HTTP__PORT?"),
-        ("GROOVE_CENTRAL_URLS", "did you mean GROOVE_CENTRAL_URL?"),
-        ("CENTRAL_COMMAND_X", "settings are named CENTRAL_COMMAND__SECTION__KEY."),
+        ("GROOVE_CENTRAL_URLS", "did you mean CENTRAL_COMMAND_URL?"),
+        (
+            "CENTRAL_COMMAND_SERVER",
+            "there are CENTRAL_COMMAND_MASTER_KEY, CENTRAL_COMMAND_PORT, CENTRAL_COMMAND_URL, "
+            "and CENTRAL_COMMAND__SECTION__KEY.",
+        ),
     ],
 )
 def test_a_variable_that_only_looks_like_one_is_refused(variable: str, hint: str) -> None:

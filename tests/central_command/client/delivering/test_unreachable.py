@@ -114,7 +114,7 @@ async def test_another_program_is_no_central_command() -> None:
     [
         (301, "https://other.test/", "points to https://other.test/; write the server's own address in"),
         (404, None, "(status 404); write the server's address and port in --url"),
-        (502, None, "(status 502); is the server behind it up, and is --url"),
+        (502, None, "(status 502); see whether the server behind it is up, and whether --url"),
     ],
 )
 def test_an_answer_of_another_program_says_what_to_look_at(status: int, location: str | None, says: str) -> None:

@@ -18,6 +18,7 @@ from trio.testing import MockClock
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.posting import RetryPolicy
 from central_command.client.spool.spool import Spool
+from central_command.client.uploading import watch
 from central_command.client.uploading.feeding import Surroundings, Threads
 from central_command.client.uploading.heartbeat import Heartbeat, Pulse
 from central_command.client.uploading.history import History
@@ -352,6 +353,27 @@ async def test_cancelled_while_it_sends_it_goes_on_later(
     assert [step["step"] for step in folder.steps()] == list(range(1, 19))
     assert len({each["session_id"] for each in folder.server.envelopes}) == 1
     assert folder.kinds()[-1] == "SESSION_CLOSE"
+
+
+def test_a_certificate_that_is_not_trusted_ends_it_at_once(
+    fake_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before anything is followed, with what would have it taken: no waiting would."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", request=request)
+
+    fake_server.faults.append(refuse)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(watch, "client_for", lambda _options: fake_server.client())
+    result = CliRunner().invoke(watch_command, [str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: the server's certificate is not trusted; if http://server.test is right, --ca FILE names the "
+        "certificate to trust, and --insecure takes any.\n"
+    )
+    assert [path for path, _ in fake_server.requests] == ["/health"]
 
 
 def test_help_says_what_it_is_for() -> None:
