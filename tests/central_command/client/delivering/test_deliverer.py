@@ -166,6 +166,41 @@ async def test_tries_are_bounded(delivering: Delivering, autojump_clock: MockClo
     assert len(delivering.bodies) == 4
 
 
+async def test_a_server_that_never_answered_is_given_up_sooner(
+    delivering: Delivering, autojump_clock: MockClock
+) -> None:
+    """And what to set is said; once it has answered, the same failure is an outage, which is waited for."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    delivering.faults.append(refuse)
+    delivering.policy = RetryPolicy(first_attempts_max=1)
+    outcome = await delivering.run()
+    assert outcome == Resting(
+        "", "the connection failed: refused; --url or GROOVE_CENTRAL_URL says where the server is", unreachable=True
+    )
+    assert delivering.waits == []
+
+
+async def test_an_outage_of_a_server_that_has_answered_is_waited_for(
+    delivering: Delivering, autojump_clock: MockClock
+) -> None:
+    """However short patience is at the first contact; what no waiting mends is given up at once even then."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    async def distrust(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("CERTIFICATE_VERIFY_FAILED", request=request)
+
+    delivering.faults.extend([answering(503), refuse, refuse, distrust])
+    delivering.policy = RetryPolicy(first_attempts_max=1)
+    outcome = await delivering.run()
+    assert len(delivering.waits) == 3
+    assert outcome == Resting("", "the server's certificate is not trusted", unreachable=True)
+
+
 async def test_a_wait_that_is_too_long_is_reported_instead(delivering: Delivering, autojump_clock: MockClock) -> None:
     """Nobody waits for a day."""
     delivering.faults.append(answering(429, {"error": "Too many sessions."}, **{"Retry-After": "86400"}))
