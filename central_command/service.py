@@ -121,7 +121,8 @@ class Service:
 
     async def summary(self) -> Summary:
         """Totals since the beginning."""
-        return await self._storage.counters.summary(self._storage.space.statistics().stored_bytes)
+        stored_bytes = self._storage.space.statistics().stored_bytes
+        return await self._storage.counters.summary(stored_bytes, self._storage.refused_quota.statistics())
 
     async def daily(self, days: int) -> list[DayReport]:
         """The last `days` UTC days, today included, oldest first."""

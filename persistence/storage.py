@@ -11,6 +11,7 @@ next start recovers. That path is the one that is tested most, because it is als
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +34,7 @@ from persistence.files.space import Space, SpaceStatistics
 from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
+from persistence.journals.dropping import RefusedQuota, RefusedStatistics
 from persistence.journals.journal import Journal, JournalStatistics
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
@@ -76,6 +78,7 @@ class StorageStatistics(msgspec.Struct, frozen=True, kw_only=True):
     journals: dict[str, JournalStatistics]
     projector: ProjectorStatistics
     space: SpaceStatistics
+    refused: RefusedStatistics
 
 
 class Storage:
@@ -91,6 +94,7 @@ class Storage:
         counters: Counters,
         projector: Projector,
         space: Space,
+        refused_quota: RefusedQuota,
         journals: Mapping[JournalName, Journal],
         closing: Attempts,
     ) -> None:
@@ -102,10 +106,15 @@ class Storage:
         self.counters = counters
         self.projector = projector
         self.space = space
+        self.refused_quota = refused_quota
         self.journals = journals
         self.envelopes = journals[JournalName.ENVELOPES]
         self.refused = journals[JournalName.REFUSED]
         self.trajectories = journals[JournalName.TRAJECTORIES]
+
+    def has_room_for_letter(self, size_bytes: int) -> bool:
+        """Whether the quota of refused envelopes takes a line of so many bytes, behind those that wait."""
+        return self.refused_quota.has_room_for(size_bytes + self.refused.statistics().waiting_bytes)
 
     def statistics(self) -> StorageStatistics:
         """Return the current figures."""
@@ -113,6 +122,7 @@ class Storage:
             journals={name.value: journal.statistics() for name, journal in self.journals.items()},
             projector=self.projector.statistics(),
             space=self.space.statistics(),
+            refused=self.refused_quota.statistics(),
         )
 
 
@@ -147,7 +157,8 @@ async def open_storage(
             nursery.start_soon(projector.run, name="projector")
             nursery.start_soon(registry.run, name="registry")
             writes = {name: await stack.enter_async_context(_writer(name, platform)) for name in JournalName}
-            space, journals = await _recovered_journals(layout, settings, platform, projector, writes)
+            space, refused_quota, journals = await _recovered_journals(layout, settings, platform, projector, writes)
+            nursery.start_soon(refused_quota.run, name="refused quota")
             async with trio.open_nursery() as writers:
                 for journal in journals.values():
                     writers.start_soon(journal.run, name=f"{journal.name} journal")
@@ -159,6 +170,7 @@ async def open_storage(
                     counters=Counters(sessions, ledger),
                     projector=projector,
                     space=space,
+                    refused_quota=refused_quota,
                     journals=journals,
                     closing=await platform.offload(Attempts, layout.closing, platform.files),
                 )
@@ -190,27 +202,56 @@ async def _recovered_journals(
     platform: Platform,
     projector: Projector,
     writes: Mapping[JournalName, Offload],
-) -> tuple[Space, dict[JournalName, Journal]]:
+) -> tuple[Space, RefusedQuota, dict[JournalName, Journal]]:
     """Recover every journal and return them ready to be written to; all their lines are projected."""
     tails = {name: await _recover(name, layout, settings, platform, projector) for name in JournalName}
     await projector.drain()
     stored = {name: await platform.offload(_stored_bytes, name, layout, platform.files) for name in JournalName}
-    held = sum(stored.values())
+    held = sum(size_bytes for name, size_bytes in stored.items() if name is not JournalName.REFUSED)
     space = Space(layout.root, files=platform.files, clock=platform.clock, settings=settings, stored_bytes=held)
-    journals = {
+    ends = {
+        name: JournalEnd(name, layout.journal(name), tail, files=platform.files, clock=platform.clock)
+        for name, tail in tails.items()
+    }
+    journals: dict[JournalName, Journal] = {}
+    refused_quota = await platform.offload(
+        partial(
+            RefusedQuota,
+            layout.journal(JournalName.REFUSED),
+            quota_bytes=settings.refused_quota_bytes,
+            files=platform.files,
+            offload=platform.offload,
+            clock=platform.clock,
+            disk=space.disk,
+            tail=lambda: ends[JournalName.REFUSED].tail,
+            settled=partial(_settled, projector),
+            let_go=lambda dropped_bytes: journals[JournalName.REFUSED].let_go(dropped_bytes),  # noqa: PLW0108 made later
+        )
+    )
+    journals |= {
         name: Journal(
-            JournalEnd(name, layout.journal(name), tail, files=platform.files, clock=platform.clock),
+            end,
             offload=writes[name],
             offload_reading=platform.offload,
-            space=space,
+            space=refused_quota if name is JournalName.REFUSED else space,
             settings=settings,
             stored_bytes=stored[name],
             committed=projector.submit_nowait,
             has_room_behind=projector.has_room,
         )
-        for name, tail in tails.items()
+        for name, end in ends.items()
     }
-    return space, journals
+    return space, refused_quota, journals
+
+
+async def _settled(projector: Projector, n: int) -> bool:
+    """Return once the refused journal's lines up to `n` are in the databases for good; False if they cannot be now."""
+    try:
+        await projector.settle(JournalName.REFUSED, n)
+    except DatabaseUnavailable as unavailable:
+        log.warning("%s; no refused envelopes can be dropped until it can be", unavailable)
+        return False
+    return True
 
 
 def _stored_bytes(name: JournalName, layout: DataLayout, files: FileSystem) -> int:
@@ -231,5 +272,7 @@ async def _recover(
     )
     batches = recovery.batches()
     while batch := await platform.offload(next, batches, None):
+        await projector.pass_over(name, recovery.start)
         await projector.submit(name, batch)
+    await projector.pass_over(name, recovery.start)
     return recovery.tail

@@ -14,7 +14,7 @@ import msgspec
 
 from actors.audit.signatures import Signature, read_body, signature_of, signature_of_body
 from actors.audit.stitched_again import Session, compare
-from actors.envelopes import attestation
+from actors.envelopes import attestation, letter_bodies
 from actors.envelopes.journal_lines import claimed_type
 from actors.trajectories.settings import ScoringSettings
 from persistence.databases.session_secrets import SessionKeys, SessionSecrets
@@ -37,12 +37,11 @@ WRONG: Final = (
 )
 
 
-class _Refused(msgspec.Struct, frozen=True):
+class _Refused(letter_bodies.BodyMembers, frozen=True, kw_only=True):
     session_id: str
     type: str
     sequence: int | None
     session_hmac: str
-    body: str
 
 
 _REFUSED: Final = msgspec.json.Decoder(_Refused)
@@ -54,7 +53,8 @@ class Examination:
     def __init__(self, scoring: ScoringSettings) -> None:
         self._scoring = scoring
         self._secrets: OrderedDict[str, bytes | None] = OrderedDict()
-        self._verified = self._unchecked = self._without_secret = self._trajectories = self._sessions_lost = 0
+        self._verified = self._unchecked = self._without_secret = self._without_body = 0
+        self._trajectories = self._sessions_lost = 0
         self._has_key = False
         self._otherwise: Counter[tuple[str, str]] = Counter()
         self._otherwise_more = 0
@@ -90,6 +90,8 @@ class Examination:
             lost = f"their sessions' keys are lost (those of {self._sessions_lost:,} sessions are) or do not open"
             why = lost if self._has_key else "there is no master key here that fits"
             notes.append(f"{self._without_secret:,} signatures were not checked: {why}")
+        if self._without_body:
+            notes.append(f"{self._without_body:,} refused envelopes were kept without their text: nothing to check")
         for (model, parts), count in self._otherwise.most_common():
             first = self._otherwise_first[model, parts]
             notes.append(
@@ -138,10 +140,13 @@ class Examination:
     async def _look_at_refused(self, line: StoredLine, secrets: SessionSecrets, findings: Findings) -> None:
         try:
             refused = json_text.decode(_REFUSED, line.text)
-        except msgspec.DecodeError as error:
+            body = letter_bodies.read(refused)
+        except (msgspec.DecodeError, letter_bodies.UnreadableBody) as error:
             findings.add(f"{JournalName.REFUSED}: {line.where}: it cannot be read: {error}")
             return
-        body = refused.body.encode()
+        if body is None:
+            self._without_body += 1
+            return
         envelope = read_body(body)
         if envelope is None or envelope.attestation is None:
             findings.add(f"{JournalName.REFUSED}: {line.where}: its body is no envelope that was signed")

@@ -11,11 +11,12 @@ appended together, and all else waits until they are on disk. One alone is a mes
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, assert_never
 
 import trio
 
-from actors.envelopes import attestation, journal_lines, schema
+from actors.envelopes import attestation, journal_lines, letter_bodies, schema
 from actors.envelopes.reading import Envelope
 from actors.sessions import closing, opening
 from actors.sessions.deciding import Answer, Decision, Found, Inquiry, Keep, KeepRefused, decide
@@ -25,6 +26,7 @@ from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession, 
 from actors.sessions.outcomes import Accepted, ActorFailed, Busy, IngestOutcome, StorageFull, unavailable
 from actors.sessions.prospect import Prospect
 from actors.sessions.state import SessionState, empty_buffer
+from persistence.files.file_system import inline
 from persistence.format.records import EnvelopeRecord, RefusalRecord
 from persistence.journals.journal import AppendRefused, Line
 
@@ -204,19 +206,38 @@ class SessionActor:
 
     async def _append_refused(self, envelope: Envelope, decision: KeepRefused) -> IngestOutcome:
         """Append a dead letter, and move the state on."""
-        line = journal_lines.refused_line(
-            envelope,
-            decision.refusal,
-            self._environment.identifiers.envelope_id(),
-            sequence=decision.sequence,
-            gap=decision.gap,
-        )
+        line = await self._letter(envelope, decision)
         assert isinstance(line.record, RefusalRecord)
         position = await self._environment.storage.refused.append(line.record, line.members, line.received)
         if isinstance(position, AppendRefused):
             return unavailable(position)
         self._state.record_refused(line.record, position, decision.refusal)
         return decision.refusal
+
+    async def _letter(self, envelope: Envelope, decision: KeepRefused) -> Line:
+        """Return the dead letter of an envelope; without its body where there is no room for that."""
+        write = partial(
+            journal_lines.refused_line,
+            envelope,
+            decision.refusal,
+            self._environment.identifiers.envelope_id(),
+            sequence=decision.sequence,
+            gap=decision.gap,
+        )
+        is_quick = len(envelope.body) <= letter_bodies.QUICK_BYTES_MAX
+        offload = inline if is_quick else self._environment.offload
+        line = await offload(write) if self._has_room_for_letter(0) else None
+        if line is not None and self._has_room_for_letter(line.size_bytes):
+            return line
+        return await offload(partial(write, with_body=False))
+
+    def _has_room_for_letter(self, size_bytes: int) -> bool:
+        """Whether a dead letter of so many bytes has room in the session and in the quota."""
+        held_bytes = self._state.bytes_total + self._state.refused_bytes
+        return (
+            held_bytes + size_bytes <= self._environment.sessions.session_bytes_max
+            and self._environment.storage.has_room_for_letter(size_bytes)
+        )
 
     async def _finish_if_closing(self) -> None:
         """Stitch what a SESSION_CLOSE has closed; if it cannot be written now, the next message tries again."""

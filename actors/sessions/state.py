@@ -38,6 +38,8 @@ class SessionState:
         self.envelope_count = 0
         self.chunk_count = 0
         self.bytes_total = 0
+        self.refused_bytes = 0
+        """What its dead letters take."""
         self.last_activity_at = 0.0
         self.closed_by: ClosedBy | None = None
         self.credit: Credit | None = None
@@ -75,6 +77,7 @@ class SessionState:
         for envelope in stored.accepted:
             if envelope.session_hmac:
                 state._accepted[envelope.sequence, envelope.session_hmac] = envelope.envelope_id
+        state.refused_bytes = sum(refused.length for refused in stored.refused)
         for refused in stored.refused:
             if refused.sequence is None:
                 state._refused_feedback[refused.session_hmac] = Refusal(RefusalCode(refused.code), refused.reason)
@@ -130,6 +133,7 @@ class SessionState:
     def record_refused(self, record: RefusalRecord, position: Position, refusal: Refusal) -> None:
         """A line of the refused journal is on disk: it has used up its sequence number."""
         self.appended[JournalName.REFUSED] = position.n
+        self.refused_bytes += position.length
         self._count(record.sequence, record.gap, position)
         if record.sequence is None:
             self._refused_feedback[record.session_hmac] = refusal

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from persistence.databases.database import Database
 from persistence.databases.remembered_rows import RememberedRows
 from persistence.databases.reports import DayReport, ModelReport, ProviderReport, Summary
+from persistence.journals.dropping import RefusedStatistics
 
 NAMES_MAX: Final = 100
 """Models (and providers) reported by name. Clients choose the names, so there may be any number of them."""
@@ -21,6 +22,10 @@ SELECT_NAMED: Final = {
 }
 
 
+def _megabytes(size_bytes: int) -> float:
+    return round(size_bytes / 2**20, 2)
+
+
 class _Sums(NamedTuple):
     sessions: int
     steps: int
@@ -34,13 +39,13 @@ class Counters:
         self._sessions = RememberedRows(sessions)
         self._ledger = RememberedRows(ledger)
 
-    async def summary(self, storage_bytes: int) -> Summary:
-        """Totals since the beginning; `storage_bytes` is the size of all journals.
+    async def summary(self, storage_bytes: int, refused: RefusedStatistics) -> Summary:
+        """Totals since the beginning; `storage_bytes` is the size of the journals without the refused one.
 
         Envelopes are the accepted ones that clients sent. Contributors are those with a credit.
         """
-        ((envelopes, steps, sessions, closed),) = await self._sessions.read(
-            "SELECT envelopes, steps, sessions, sessions_closed FROM totals"
+        ((envelopes, steps, sessions, closed, unused, without_body),) = await self._sessions.read(
+            "SELECT envelopes, steps, sessions, sessions_closed, sessions_unused, refused_without_body FROM totals"
         )
         ((contributors, points),) = await self._ledger.read("SELECT contributors, points FROM totals")
         return Summary(
@@ -49,8 +54,13 @@ class Counters:
             total_sessions=sessions,
             active_sessions=sessions - closed,
             unique_contributors=contributors,
-            storage_size_mb=round(storage_bytes / 2**20, 2),
+            storage_size_mb=_megabytes(storage_bytes + refused.stored_bytes),
             total_points_awarded=points,
+            unused_sessions=unused,
+            refused_size_mb=_megabytes(refused.stored_bytes),
+            refused_quota_mb=_megabytes(refused.quota_bytes),
+            refused_without_body=without_body,
+            refused_days_dropped=refused.days_dropped,
         )
 
     async def daily(self, days: int, today: date) -> list[DayReport]:

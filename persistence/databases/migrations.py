@@ -230,9 +230,36 @@ UPDATE totals SET envelopes = 0, steps = 0, sessions = (SELECT count(*) FROM ses
 """
 
 # What of a trajectory stood in an earlier one, and earned nothing. Lines of earlier versions do not say it.
+# A letter may be kept without its body, and is counted then; a session that nothing came from yet is counted, because
+# openings are bounded by it, and goes again without a trace.
 SESSIONS_3 = """
 ALTER TABLE trajectories ADD COLUMN copied_steps INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE trajectories ADD COLUMN copied_from TEXT;
+ALTER TABLE refused_envelopes ADD COLUMN with_body INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE totals ADD COLUMN refused_without_body INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN sessions_unused INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX sessions_unused ON sessions (created_at, session_id)
+    WHERE envelope_count = 0 AND status = 'active' AND placeholder = 0;
+CREATE TRIGGER refused_without_body AFTER INSERT ON refused_envelopes WHEN NEW.with_body = 0 BEGIN
+    UPDATE totals SET refused_without_body = refused_without_body + 1;
+END;
+CREATE TRIGGER sessions_opened_unused AFTER INSERT ON sessions WHEN NEW.placeholder = 0 BEGIN
+    UPDATE totals SET sessions_unused = sessions_unused + 1;
+END;
+CREATE TRIGGER sessions_used AFTER UPDATE OF envelope_count, status ON sessions
+WHEN OLD.envelope_count = 0 AND OLD.status = 'active' AND OLD.placeholder = 0
+    AND (NEW.envelope_count > 0 OR NEW.status = 'closed') BEGIN
+    UPDATE totals SET sessions_unused = sessions_unused - 1;
+END;
+CREATE TRIGGER sessions_forgotten AFTER DELETE ON sessions BEGIN
+    UPDATE totals SET sessions = sessions - 1, sessions_unused = sessions_unused - 1;
+END;
+CREATE TRIGGER sessions_kept BEFORE DELETE ON sessions
+WHEN OLD.envelope_count > 0 OR OLD.status != 'active' OR OLD.placeholder = 1 BEGIN
+    SELECT RAISE(ABORT, 'only a session that was never used is deleted');
+END;
+UPDATE totals SET sessions_unused = (SELECT count(*) FROM sessions
+    WHERE envelope_count = 0 AND status = 'active' AND placeholder = 0);
 """
 
 LEDGER_1 = """

@@ -26,6 +26,7 @@ from persistence.format.records import (
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
+    Mark,
     Position,
     RefusalRecord,
     TrajectoryRecord,
@@ -60,8 +61,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_REFUSAL = """
 INSERT INTO refused_envelopes (envelope_id, session_id, refused_at, kind, sequence, session_hmac, gap, code, reason,
-    n, day, "offset", length)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    n, day, "offset", length, with_body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_GAP = "INSERT INTO sequence_gaps (session_id, before, missing) VALUES (?, ?, ?)"
 UPDATE_SESSION = """
@@ -145,7 +146,7 @@ def project_sessions(journal: JournalName, batch: Sequence[Committed]) -> list[S
             assert_never(unreachable)
     first_at: dict[str, float] = {}
     _note_first(batch, first_at)
-    return [_placeholders(first_at), *statements, _position(journal, batch[-1].position)]
+    return [_placeholders(first_at), *statements, set_position(journal, batch[-1].position.end)]
 
 
 def project_ledger(batch: Sequence[Committed]) -> list[Statement]:
@@ -164,7 +165,7 @@ def project_ledger(batch: Sequence[Committed]) -> list[Statement]:
     return [
         Statement(INSERT_CREDIT, rows),
         *_fingerprints(batch),
-        _position(JournalName.TRAJECTORIES, batch[-1].position),
+        set_position(JournalName.TRAJECTORIES, batch[-1].position.end),
     ]
 
 
@@ -279,7 +280,7 @@ class EnvelopeProjection:
             Statement(ADD_PROVIDER_STEPS, list(self.provider_steps.items())),
             Statement(ADD_DAY, [(day, count, self.day_steps[day]) for day, count in self.day_envelopes.items()]),
             Statement(ADD_TOTALS, [(self.day_envelopes.total(), self.day_steps.total())]),
-            _position(JournalName.ENVELOPES, self.last),
+            set_position(JournalName.ENVELOPES, self.last.end),
         ]
 
 
@@ -331,6 +332,7 @@ def _refusals(batch: Sequence[Committed]) -> list[Statement]:
                 position.day,
                 position.offset,
                 position.length,
+                int(record.with_body),
             )
         )
     return [Statement(INSERT_REFUSAL, rows), Statement(INSERT_GAP, gaps), _session_updates(sessions)]
@@ -378,8 +380,8 @@ def _session_updates(sessions: dict[str, _Session]) -> Statement:
     return Statement(UPDATE_SESSION, rows)
 
 
-def _position(journal: JournalName, last: Position) -> Statement:
-    mark = last.end
+def set_position(journal: JournalName, mark: Mark) -> Statement:
+    """The statement that notes how far a database has seen a journal."""
     return Statement(SET_POSITION, [(journal, mark.n, mark.day, mark.offset)])
 
 

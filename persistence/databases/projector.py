@@ -20,7 +20,12 @@ from persistence.databases.database import (
     DatabaseUnavailable,
     Statement,
 )
-from persistence.databases.projection import EnvelopeProjection, project_ledger, project_sessions
+from persistence.databases.projection import (
+    EnvelopeProjection,
+    project_ledger,
+    project_sessions,
+    set_position,
+)
 from persistence.databases.repeated_lines import claims_of, repetitions
 from persistence.files.failures import StorageDamage
 from persistence.format.records import Committed, JournalName, Mark
@@ -30,6 +35,7 @@ from persistence.settings.storage import StorageSettings
 log = logging.getLogger("central_command.storage")
 
 POSITIONS = "SELECT journal, n, day, next_offset FROM projection_positions"
+MOVE_POSITION = "UPDATE projection_positions SET n = n + ? WHERE journal = ?"
 
 
 class ProjectorStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +134,26 @@ class Projector:
             await self._wait_progress()
         self.submit_nowait(journal, items)
         await trio.lowlevel.checkpoint()
+
+    async def pass_over(self, journal: JournalName, start: Mark) -> None:
+        """Go on behind `start`, if that is further than what was submitted: the lines before it are gone for good.
+
+        Before any of the journal's lines is submitted.
+        """
+        if start.n <= self._submitted[journal]:
+            return
+        await self._sessions.write([set_position(journal, start)], durable=False)
+        self._sessions_positions[journal] = start
+        self._submitted[journal] = start.n
+
+    async def settle(self, journal: JournalName, n: int) -> None:
+        """Return once sessions.db holds the journal's lines up to `n`, whatever happens to the machine.
+
+        Raises `DatabaseUnavailable` when that is not possible now.
+        """
+        await self.wait_projected(journal, n)
+        # Up and down again: a write that changes nothing would not be synced.
+        await self._sessions.write([Statement(MOVE_POSITION, [(1, journal), (-1, journal)])], durable=True)
 
     async def wait_projected(self, journal: JournalName, n: int) -> None:
         """Return once every database that follows `journal` holds its lines up to `n`.

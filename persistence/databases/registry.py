@@ -103,7 +103,7 @@ class AcceptedEnvelope(msgspec.Struct, frozen=True):
 
 
 class RefusedEnvelope(msgspec.Struct, frozen=True):
-    """A refused line of a session, as far as answering its resend alike needs it."""
+    """A refused line of a session, as far as answering its resend alike needs it; `length` is that of its line."""
 
     envelope_id: str
     kind: str
@@ -111,6 +111,7 @@ class RefusedEnvelope(msgspec.Struct, frozen=True):
     session_hmac: str
     code: str
     reason: str
+    length: int
 
 
 class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +180,8 @@ SELECT_ACCEPTED: Final = """
 SELECT envelope_id, kind, sequence, session_hmac FROM processed_envelopes WHERE session_id = ? ORDER BY n
 """
 SELECT_REFUSED: Final = """
-SELECT envelope_id, kind, sequence, session_hmac, code, reason FROM refused_envelopes WHERE session_id = ? ORDER BY n
+SELECT envelope_id, kind, sequence, session_hmac, code, reason, length
+FROM refused_envelopes WHERE session_id = ? ORDER BY n
 """
 
 

@@ -4,7 +4,11 @@ import msgspec
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Totals since the beginning. `storage_size_mb` counts all journals, in units of 2^20 bytes, two decimals."""
+    """Totals since the beginning. Sizes are in units of 2^20 bytes, two decimals; `storage_size_mb` is all journals.
+
+    `unused_sessions` are those of the active ones that nothing came from yet. Of refused envelopes: what they take,
+    what they may, how many were kept without their body since the beginning, and how many days of them were dropped.
+    """
 
     total_envelopes: int
     total_steps: int
@@ -13,6 +17,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     unique_contributors: int
     storage_size_mb: float
     total_points_awarded: float
+    unused_sessions: int
+    refused_size_mb: float
+    refused_quota_mb: float
+    refused_without_body: int
+    refused_days_dropped: int
 
 
 class DayReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,6 +76,10 @@ class FileSystem(Protocol):
         """Open an existing file for reading."""
         ...
 
+    def remove(self, path: Path) -> None:
+        """Remove an existing file; its name is gone for good only after `sync_directory`."""
+        ...
+
     def sync_directory(self, path: Path) -> None:
         """Return once the folder's entries are on stable storage."""
         ...
@@ -189,6 +193,10 @@ class OsFileSystem:
     def open_read_only(self, path: Path) -> OsFile:
         """Open an existing file for reading."""
         return OsFile(open_file(path, follows_links=True))
+
+    def remove(self, path: Path) -> None:
+        """Unlink the file."""
+        path.unlink()
 
     def sync_directory(self, path: Path) -> None:
         """Call fsync on the folder."""

@@ -109,6 +109,14 @@ class MemoryFileSystem:
         """Open an existing file."""
         return self.open(path)
 
+    def remove(self, path: Path) -> None:
+        """Remove an existing file."""
+        self.before("remove", path)
+        try:
+            del self._folder(path.parent)[path.name]
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path)) from None
+
     def sync_directory(self, path: Path) -> None:
         """Make the folder's names survive a crash."""
         self.before("sync_directory", path)

@@ -1,9 +1,10 @@
-"""Room on the disk: the quota over all journals, and the free space that must stay."""
+"""Room on the disk: the quota over the journals of what was accepted, and the free space that must stay."""
 
 import logging
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -22,46 +23,76 @@ class Room(StrEnum):
 
 
 class SpaceStatistics(msgspec.Struct, frozen=True):
-    """`stored_bytes` over all journals; `free_bytes` as last asked; whether the warning level is passed."""
+    """`stored_bytes` in what is under the quota; `free_bytes` as last asked; whether the warning level is passed."""
 
     stored_bytes: int
     free_bytes: int
     above_warning: bool
 
 
-class Space:
-    """Counts what the journals hold and refuses what would pass the quota or fill the disk.
+class Allowance(Protocol):
+    """What a journal may still take."""
 
-    The free space is asked for at most every `free_space_check_s`, so room made by an operator is noticed by itself.
+    def room_for(self, size_bytes: int) -> Room:
+        """Say whether `size_bytes` more may be stored."""
+        ...
+
+    def add(self, size_bytes: int) -> None:
+        """Count bytes that are now stored."""
+        ...
+
+
+class FreeSpace:
+    """What is free on the disk, under no quota: short of `free_bytes_min` nothing more is stored.
+
+    It is asked for at most every `free_space_check_s`, so room made by an operator is noticed by itself.
+    """
+
+    def __init__(self, path: Path, *, files: FileSystem, clock: Callable[[], float], settings: StorageSettings) -> None:
+        self._path = path
+        self._files = files
+        self._clock = clock
+        self._settings = settings
+        self.free_bytes = files.free_bytes(path)
+        """As last asked, less what was stored since."""
+        self._asked_at = clock()
+
+    def room_for(self, size_bytes: int) -> Room:
+        """Say whether `size_bytes` more may be stored."""
+        if abs(self._clock() - self._asked_at) >= self._settings.free_space_check_s:
+            self._asked_at = self._clock()
+            self.free_bytes = self._files.free_bytes(self._path)
+        return Room.DISK_FULL if self.free_bytes - size_bytes < self._settings.free_bytes_min else Room.YES
+
+    def add(self, size_bytes: int) -> None:
+        """Count bytes that are now stored."""
+        self.free_bytes -= size_bytes
+
+
+class Space:
+    """Counts what the journals of accepted envelopes hold, and refuses what would pass the quota or fill the disk.
+
+    `disk` is what is free for everything, also for what is not counted here.
     """
 
     def __init__(
         self, path: Path, *, files: FileSystem, clock: Callable[[], float], settings: StorageSettings, stored_bytes: int
     ) -> None:
-        self._path = path
-        self._files = files
-        self._clock = clock
+        self.disk = FreeSpace(path, files=files, clock=clock, settings=settings)
         self._settings = settings
         self._stored_bytes = stored_bytes
-        self._free_bytes = files.free_bytes(path)
-        self._asked_at = clock()
         self._warned = False
 
     def room_for(self, size_bytes: int) -> Room:
         """Say whether `size_bytes` more may be stored."""
         if self._stored_bytes + size_bytes > self._settings.quota_bytes:
             return Room.QUOTA_REACHED
-        if abs(self._clock() - self._asked_at) >= self._settings.free_space_check_s:
-            self._asked_at = self._clock()
-            self._free_bytes = self._files.free_bytes(self._path)
-        if self._free_bytes - size_bytes < self._settings.free_bytes_min:
-            return Room.DISK_FULL
-        return Room.YES
+        return self.disk.room_for(size_bytes)
 
     def add(self, size_bytes: int) -> None:
         """Count bytes that are now stored, and warn once when the warning level is passed."""
         self._stored_bytes += size_bytes
-        self._free_bytes -= size_bytes
+        self.disk.add(size_bytes)
         if self._stored_bytes >= self._settings.quota_warning_bytes and not self._warned:
             self._warned = True
             log.warning(
@@ -75,6 +106,6 @@ class Space:
         """Return the current figures."""
         return SpaceStatistics(
             stored_bytes=self._stored_bytes,
-            free_bytes=self._free_bytes,
+            free_bytes=self.disk.free_bytes,
             above_warning=self._stored_bytes >= self._settings.quota_warning_bytes,
         )

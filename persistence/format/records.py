@@ -65,7 +65,8 @@ class EnvelopeRecord(msgspec.Struct, frozen=True, kw_only=True):
 class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the refused journal (the dead letters): authentic, not acceptable, kept for a later version.
 
-    `sequence` is the number that the refusal consumed; None for feedback, which has none.
+    `sequence` is the number that the refusal consumed; None for feedback, which has none. Without its body, the line
+    says only how long that was, and its checksum.
     """
 
     envelope_id: str
@@ -76,6 +77,7 @@ class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
     gap: int = 0
     code: str
     reason: str
+    with_body: bool = True
 
 
 class TrajectoryRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,6 +166,18 @@ class Mark(msgspec.Struct, frozen=True, order=True):
     n: int = 0
     day: str = ""
     offset: int = 0
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """What was dropped of a journal so far: its lines up to `n`, which stood in files of days up to `day`.
+
+    `files` and `size_bytes` are how many files those were, and their bytes.
+    """
+
+    n: int = 0
+    day: str = ""
+    files: int = 0
+    size_bytes: int = 0
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -1,22 +1,53 @@
 """A journal's files: one a UTC day, `2026-11-20.jsonl`. Nothing else knows their names, or opens one.
 
+Of the refused envelopes the oldest days are dropped when their quota is reached (`persistence.journals.dropping`).
+`dropped.jsonl` beside them says up to where: what it names is no part of the journal, whether or not the files are
+still there.
+
 Whatever else lies in a journal's folder (an editor's copy, a note) is none of them, however it ends: it is never read,
 written, cut or copied, and is named by a start and by `verify`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from persistence.files.failures import StorageFailure
 from persistence.files.file_system import File, FileSystem
+from persistence.format import times
+from persistence.format.records import Dropped, JournalName
+from persistence.journals.framing import frame, parse_frame
 
 NAME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl")
 
 NEVER_MENTIONED: Final = frozenset({"lost+found"})
 """What a file system keeps in its own root: a journal's folder may be one."""
+
+
+DROPPED_NAME: Final = "dropped.jsonl"
+
+DROPPED_BYTES_READ: Final = 65_536
+"""What is read of the end of that file: hundreds of its lines, of which the last one counts."""
+
+
+class _DroppedLine(msgspec.Struct, frozen=True):
+    dropped: Dropped
+
+
+class Present(msgspec.Struct, frozen=True):
+    """The days that there are files for, oldest first, and what was dropped before the first of them."""
+
+    days: Sequence[str]
+    dropped: Dropped
+
+
+_DROPPED: Final = msgspec.json.Decoder(_DroppedLine)
+NOTHING_DROPPED: Final = Dropped()
 
 
 def name_of(day: str) -> str:
@@ -42,14 +73,92 @@ class DayFiles:
     def __init__(self, files: FileSystem, directory: Path) -> None:
         self.directory = directory
         self._files = files
+        self._may_drop = directory.name == JournalName.REFUSED
 
-    def days(self) -> list[str]:
+    def days(self) -> Sequence[str]:
         """Return the days that there are files for, oldest first; none where the folder is missing."""
-        return [day for name in self._names() if (day := day_of(name)) is not None]
+        return self.present().days
+
+    def present(self) -> Present:
+        """Return the days that there are files for, and what was dropped before them."""
+        names = self._names()  # before what was dropped: of what goes in between, nothing is left
+        days = [day for name in names if (day := day_of(name)) is not None]
+        dropped = self.dropped()
+        return Present([day for day in days if day > dropped.day], dropped)
+
+    def dropped(self) -> Dropped:
+        """Return what was dropped of the journal."""
+        return self._dropped()[0] if self._may_drop else NOTHING_DROPPED
+
+    def _dropped(self) -> tuple[Dropped, int, int]:
+        """What was dropped, the number of the line that says so, and where that ends; what is torn does not count."""
+        try:
+            file = self._files.open_read_only(self.directory / DROPPED_NAME)
+        except FileNotFoundError:
+            return NOTHING_DROPPED, 0, 0
+        try:
+            start = max(0, file.size() - DROPPED_BYTES_READ)
+            text = file.read_at(start, DROPPED_BYTES_READ)
+        finally:
+            file.close()
+        end = len(text)
+        while (end := text.rfind(b"\n", 0, end)) >= 0:
+            line = text[text.rfind(b"\n", 0, end) + 1 : end]
+            frame = parse_frame(line)
+            if frame is not None:
+                return _DROPPED.decode(line).dropped, frame.n, start + end + 1
+        return NOTHING_DROPPED, 0, 0
+
+    def note_dropped(self, dropped: Dropped, at: float) -> None:
+        """Add a line that says what was dropped; it is on disk before this returns.
+
+        Raises OSError when it could not be written, and is not; StorageFailure when it is not known to be on disk.
+        """
+        _, number, offset = self._dropped()
+        framed = frame(
+            b'"dropped":' + msgspec.json.encode(dropped),
+            b"",
+            n=number + 1,
+            at=times.to_text(at).encode(),
+            batch=number + 1,
+        )
+        path = self.directory / DROPPED_NAME
+        present = DROPPED_NAME in self._names()
+        file = self._files.open(path) if present else self._files.create(path)
+        try:
+            file.truncate(offset)
+            file.write_at(framed, offset)
+            try:
+                file.sync()
+                self.sync_directory()
+            except OSError as error:
+                raise StorageFailure(f"syncing {path.name} failed: {error.strerror}") from error
+        finally:
+            file.close()
+
+    def remove_dropped(self) -> list[str]:
+        """Remove the files of the days that were dropped, for good; return those days.
+
+        What says that they were is synced before: a killed process may have written it and no more.
+        """
+        dropped = self.dropped()
+        days = [day for name in self._names() if (day := day_of(name)) is not None and day <= dropped.day]
+        if days:
+            file = self._files.open(self.directory / DROPPED_NAME)
+            try:
+                file.sync()
+            finally:
+                file.close()
+            self.sync_directory()
+            for day in days:
+                self._files.remove(self.directory / name_of(day))
+            self.sync_directory()
+        return days
 
     def foreign_names(self) -> list[str]:
         """Return the names in the folder that are none of the journal's."""
-        return [name for name in self._names() if day_of(name) is None and name not in NEVER_MENTIONED]
+        own = {*NEVER_MENTIONED, *([DROPPED_NAME] if self._may_drop else ())}
+        return [name for name in self._names() if day_of(name) is None and name not in own]
 
     def size_bytes(self, day: str) -> int:
         """Return how many bytes a day's file holds."""

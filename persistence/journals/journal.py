@@ -30,7 +30,7 @@ import msgspec
 import trio
 
 from persistence.files.file_system import Offload
-from persistence.files.space import Room, Space
+from persistence.files.space import Allowance, Room
 from persistence.format.records import Committed, JournalName, Mark, Position, Record
 from persistence.journals.framing import FRAME_BYTES_MAX
 from persistence.journals.reading import Scan, StoredStatistics
@@ -107,7 +107,7 @@ class Journal:
         *,
         offload: Offload,
         offload_reading: Offload,
-        space: Space,
+        space: Allowance,
         settings: StorageSettings,
         stored_bytes: int,
         committed: Callable[[JournalName, Sequence[Committed]], None],
@@ -303,6 +303,10 @@ class Journal:
 
     def _write(self, batch: Sequence[_Pending]) -> list[Position] | None:
         return self._end.write([(pending.line.members, pending.line.received) for pending in batch])
+
+    def let_go(self, size_bytes: int) -> None:
+        """Count bytes of its beginning that are stored no more."""
+        self._stored_bytes -= size_bytes
 
     # Reading
 

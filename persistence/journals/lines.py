@@ -88,6 +88,7 @@ class _RefusalLine(msgspec.Struct, frozen=True):
     session_hmac: str
     refused: _RefusalReason
     received: Received
+    body_sha256: str | None = None
 
 
 class _TrajectoryLine(msgspec.Struct, frozen=True):
@@ -199,6 +200,7 @@ def parse_refusal_line(line: bytes) -> RefusalRecord:
         gap=refusal.received.gap,
         code=refusal.refused.code,
         reason=refusal.refused.reason,
+        with_body=refusal.body_sha256 is None,
     )
 
 

@@ -1,10 +1,13 @@
 """What a backup takes of a journal, and what is done to the copy. The paths are this room's: others only hand them on.
 
 A journal is copied while it may be written. It only grows, so what stood there when its length was noted is copied as
-it is; the last lines may be some that were just being written, and are checked in the copy. Blocking, raises OSError.
+it is; the last lines may be some that were just being written, and are checked in the copy. Only of refused envelopes
+the oldest days may be dropped meanwhile: such a day is not copied, and what says that it was dropped is copied last.
+Blocking, raises OSError.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -14,13 +17,18 @@ from persistence.files.file_copies import CopiedFile, copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
-from persistence.journals.day_files import DayFiles, day_of, name_of
+from persistence.journals.day_files import DROPPED_NAME, DayFiles, day_of, name_of
 from persistence.journals.reading import BadLine
 from persistence.journals.scanning import good_line_of_a_later_batch, scan
 
+DROPPED_PATH = f"{JournalName.REFUSED}/{DROPPED_NAME}"
+
 
 class Part(msgspec.Struct, frozen=True):
-    """A piece of a journal: its path below the data directory, and its bytes; the last may end within a line."""
+    """A piece of a journal: its path below the data directory, and its bytes; the last may end within a line.
+
+    What says which days were dropped is a piece, too; it is copied as it is when its turn comes.
+    """
 
     path: str
     size_bytes: int
@@ -29,18 +37,36 @@ class Part(msgspec.Struct, frozen=True):
 def parts_of(layout: DataLayout, name: JournalName) -> list[Part]:
     """Return what a journal consists of now."""
     files = _files(layout, name)
-    return [Part(_path(name, day), files.size_bytes(day)) for day in files.days()]
+    parts: list[Part] = []
+    for day in files.days():
+        with suppress(FileNotFoundError):  # dropped since it was listed
+            parts.append(Part(_path(name, day), files.size_bytes(day)))
+    return [*parts, Part(DROPPED_PATH, 0)] if name is JournalName.REFUSED else parts
 
 
 def is_part(path: str) -> bool:
     """Whether a path below a data directory is that of a journal's part."""
+    return holds_lines(path) or path == DROPPED_PATH
+
+
+def holds_lines(path: str) -> bool:
+    """Whether a path below a data directory is that of a part with lines."""
     folder, _, name = path.partition("/")
     return folder in {*JournalName} and day_of(name) is not None
 
 
-def copy_part(layout: DataLayout, part: Part, target: Path, progress: Callable[[int], None]) -> CopiedFile:
-    """Copy a part to the same path below the folder `target`; `progress` is told how many bytes each piece had."""
-    return copy_file(layout.root / part.path, target, part.path, size_bytes=part.size_bytes, progress=progress)
+def copy_part(layout: DataLayout, part: Part, target: Path, progress: Callable[[int], None]) -> CopiedFile | None:
+    """Copy a part to the same path below the folder `target`; `progress` is told how many bytes each piece had.
+
+    None for what is not there: nothing was dropped yet, or it was dropped since.
+    """
+    size_bytes = None if part.path == DROPPED_PATH else part.size_bytes
+    try:
+        return copy_file(layout.root / part.path, target, part.path, size_bytes=size_bytes, progress=progress)
+    except FileNotFoundError:
+        if not part.path.startswith(f"{JournalName.REFUSED}/"):
+            raise
+        return None
 
 
 def cut_torn(copy: DataLayout, name: JournalName, seen: Mark) -> list[str]:
@@ -49,6 +75,12 @@ def cut_torn(copy: DataLayout, name: JournalName, seen: Mark) -> list[str]:
     `seen` is how far the copied databases have seen it. Raises StorageDamage where a line was changed or is missing.
     """
     files = _files(copy, name)
+    dropped = files.dropped()
+    if dropped.n > seen.n:
+        raise StorageDamage(
+            f"lines of the {name} journal up to {dropped.n} were dropped while it was copied, and the databases have "
+            f"seen up to line {seen.n}: try again."
+        )
     bad = next((item for item in scan(files, Mark()) if isinstance(item, BadLine)), None)
     if bad is None:
         return []

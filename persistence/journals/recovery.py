@@ -50,7 +50,8 @@ class Recovery:
         batch_bytes_max: int,
     ) -> None:
         self._name = name
-        self._start = start
+        self.start = start
+        """Where it begins: further on than asked for where lines from there on were dropped, once it has begun."""
         self._file_system = files
         self._files = DayFiles(files, directory)
         self._torn_directory = torn_directory
@@ -71,11 +72,12 @@ class Recovery:
 
     def _batches(self) -> Iterator[list[Committed]]:
         _mention_foreign_names(self._name, self._files)
-        _check_start(self._name, self._files, self._start)
-        _sync(self._files, self._start.day)
+        self._pass_over_dropped()
+        _check_start(self._name, self._files, self.start)
+        _sync(self._files, self.start.day)
         batch: list[Committed] = []
         batch_bytes = 0
-        for item in scan(self._files, self._start):
+        for item in scan(self._files, self.start):
             if isinstance(item, BadLine):
                 self._cut_torn(item)
                 break
@@ -91,6 +93,22 @@ class Recovery:
         if days and days[-1] > self.tail.day:
             # A day's file that was created and not written to: go on in it, as its name is already durable.
             self.tail = Mark(self.tail.n, days[-1], 0)
+
+    def _pass_over_dropped(self) -> None:
+        """Begin behind what was dropped, and remove what a crash has left of it."""
+        for day in self._files.remove_dropped():
+            log.info("%s of the %s journal was dropped before; it is removed", name_of(day), self._name)
+        dropped = self._files.dropped()
+        if self.start.n < dropped.n:
+            log.warning(
+                "the databases have seen the %s journal up to line %d, and its lines up to %d were dropped: what "
+                "those between have used up is not known any more",
+                self._name,
+                self.start.n,
+                dropped.n,
+            )
+        if self.start.n <= dropped.n:
+            self.start = self.tail = Mark(dropped.n, dropped.day, 0)
 
     def _record(self, line: StoredLine) -> Record:
         try:
@@ -153,7 +171,7 @@ def _mention_foreign_names(name: JournalName, files: DayFiles) -> None:
 
 
 def _check_start(name: JournalName, files: DayFiles, start: Mark) -> None:
-    if not start.day:
+    if start.day <= files.dropped().day:
         return
     size = files.size_bytes(start.day) if start.day in files.days() else -1
     if size < start.offset:

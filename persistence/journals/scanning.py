@@ -36,7 +36,10 @@ def next_lines(name: JournalName, files: DayFiles, start: Mark, end: Mark | None
     `end` is how far the journal is known to be whole: nothing behind it is looked at, and nothing before it can be
     torn. Raises JournalDamage where a line is missing or changed.
     """
-    piece = _first_piece(files, start, end)
+    try:
+        piece = _first_piece(files, start, end)
+    except FileNotFoundError:
+        piece = _first_piece(files, start, end)  # that day was dropped after its name was read
     if piece.lines:
         return Piece(piece.lines)  # what is bad after them is the next call's
     if end is not None:
@@ -66,7 +69,7 @@ def find(files: DayFiles, n: int) -> Mark:
     while low <= high and n > 1:
         middle = (low + high) // 2
         first, known = None, middle
-        while known >= low and (first := _first_number(files, days[known])) is None:
+        while known >= low and (first := first_number(files, days[known])) is None:
             known -= 1
         if first is not None and first <= n:
             low, found = middle + 1, Mark(first - 1, days[known], 0)
@@ -142,7 +145,8 @@ def _existing(name: JournalName, files: DayFiles, place: Position) -> File:
     try:
         return files.open_read_only(place.day)
     except FileNotFoundError:
-        raise JournalDamage(name, f"{name_of(place.day)} is missing, which holds line {place.n}") from None
+        lost = "was dropped" if place.n <= files.dropped().n else "is missing"
+        raise JournalDamage(name, f"{name_of(place.day)} {lost}, which holds line {place.n}") from None
 
 
 def _first_piece(files: DayFiles, start: Mark, end: Mark | None) -> Piece:
@@ -150,7 +154,8 @@ def _first_piece(files: DayFiles, start: Mark, end: Mark | None) -> Piece:
         return next(pieces, NOTHING)
 
 
-def _first_number(files: DayFiles, day: str) -> int | None:
+def first_number(files: DayFiles, day: str) -> int | None:
+    """Return the number of a day's first line; None where there is no good one."""
     with closing(_texts(files, day, 0)) as pieces:
         texts, is_whole = next(pieces, ([], False))
     frame = parse_frame(texts[0]) if is_whole else None
@@ -158,9 +163,15 @@ def _first_number(files: DayFiles, day: str) -> int | None:
 
 
 def _pieces(files: DayFiles, start: Mark, end: Mark | None = None) -> Generator[Piece, None, None]:
-    """Yield the lines from `start` on, as many at a time as a read completes, up to `end`, or the first bad one."""
+    """Yield the lines from `start` on, as many at a time as a read completes, up to `end`, or the first bad one.
+
+    Lines that were dropped are passed over.
+    """
+    present = files.present()
+    if start.n < present.dropped.n:
+        start = Mark(present.dropped.n, "", 0)
     n = start.n
-    for day in files.days():
+    for day in present.days:
         if day < start.day or (end is not None and day > end.day):
             continue
         offset = start.offset if day == start.day else 0

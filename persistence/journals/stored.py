@@ -8,7 +8,7 @@ from typing import TypeVar
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import FileSystem, Offload, OsFileSystem, inline
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName, Mark, Position
+from persistence.format.records import Dropped, JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
 from persistence.journals.reading import Piece, Scan, StoredStatistics
 from persistence.journals.scanning import find, next_lines, read_lines, read_part
@@ -76,6 +76,10 @@ class StoredJournal:
     def statistics(self) -> StoredStatistics:
         """Look at the files and return the current figures (blocking)."""
         return StoredStatistics(stored_bytes=sum(map(self._files.size_bytes, self._files.days())))
+
+    def dropped(self) -> Dropped:
+        """Return what was dropped of the journal (blocking)."""
+        return self._now(self._files.dropped)
 
     def foreign_names(self) -> list[str]:
         """Return the names in the journal's folder that are none of its own, and are left alone (blocking)."""

@@ -17,6 +17,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     quota_bytes: PositiveInt = 50_000_000_000
     quota_warning_bytes: PositiveInt = 40_000_000_000
+    refused_quota_bytes: PositiveInt = 5_000_000_000
     free_bytes_min: Annotated[int, msgspec.Meta(ge=0)] = 100_000_000
     journal_queue_lines_max: PositiveInt = 4_096
     journal_queue_bytes_max: PositiveInt = 75_497_472

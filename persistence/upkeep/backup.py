@@ -14,6 +14,9 @@ journal reaches: trajectories, refused, envelopes. Everything is copied from tha
   sends between the snapshot and the note, the copy may have lines and no key: it is closed and credited as one whose
   client never came back.
 
+- Of refused envelopes the oldest days may be dropped while they are copied. Before that sessions.db holds what their
+  lines say; if the snapshot does not, the copy is refused.
+
 So the copy holds everything that was acknowledged before it was begun, and nothing in it is half.
 
 What it costs the server. Readers of a database in WAL mode take no lock that a writer waits for; while the snapshot is
@@ -164,7 +167,8 @@ def _copy_database(source: sqlite3.Connection, target: Path, name: str, progress
 
 def _copy_journals(layout: DataLayout, partial: Path, parts: list[Part], progress: Progress) -> list[CopiedFile]:
     add = summed(progress, "journals, bytes", sum(part.size_bytes for part in parts))
-    return [copy_part(layout, part, partial, add) for part in parts]
+    copied = (copy_part(layout, part, partial, add) for part in parts)
+    return [file for file in copied if file is not None]
 
 
 def _checked(copy: DataLayout, files: list[CopiedFile], seen: dict[JournalName, Mark]) -> list[CopiedFile]:

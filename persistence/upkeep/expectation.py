@@ -33,6 +33,8 @@ class Expectation:
         self.ledger = ledger
         self._findings = findings
         self._not_credited: list[Committed] = []
+        self.dropped = StoredJournal.of(layout, JournalName.REFUSED).dropped()
+        """What the journals lack because it was dropped, as of now."""
         self._journals = {name: _Lines(StoredJournal.of(layout, name), findings) for name in SCAN_ORDER}
 
     def __repr__(self) -> str:
@@ -99,7 +101,7 @@ class _Lines:
         self._kept: list[Committed] = []
         self._before: StoredLine | None = None
         self._is_damaged = False
-        self.n = 0
+        self.n = journal.dropped().n
         for foreign in journal.foreign_names():
             findings.add(
                 f"{journal.name}: {foreign!r} in its folder is not the journal's and is left alone: move it away"

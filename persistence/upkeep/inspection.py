@@ -23,6 +23,7 @@ from persistence.files.lock import single_instance
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
 from persistence.format.records import EnvelopeKind, JournalName, Mark
+from persistence.journals.dropping import RefusedStatistics
 from persistence.journals.reading import StoredLine
 from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
@@ -181,13 +182,19 @@ def retry(data_directory: Path, session_id: str) -> bool:
 
 async def read_statistics(data_directory: Path, settings: StorageSettings, *, days: int, leaders: int) -> Statistics:
     """Return what the server's `/v1/stats` endpoints answer."""
-    del settings
     layout = DataLayout(data_directory)
-    held = sum(StoredJournal.of(layout, name).statistics().stored_bytes for name in JournalName)
+    held = {name: StoredJournal.of(layout, name).statistics().stored_bytes for name in JournalName}
+    dropped = StoredJournal.of(layout, JournalName.REFUSED).dropped()
+    refused = RefusedStatistics(
+        stored_bytes=held.pop(JournalName.REFUSED),
+        quota_bytes=settings.refused_quota_bytes,
+        days_dropped=dropped.files,
+        dropped_bytes=dropped.size_bytes,
+    )
     async with _databases(layout) as (sessions, ledger):
         counters = Counters(sessions, ledger)
         return Statistics(
-            summary=await counters.summary(held),
+            summary=await counters.summary(sum(held.values()), refused),
             daily=await counters.daily(days, datetime.now(UTC).date()),
             models=await counters.models(),
             providers=await counters.providers(),

@@ -14,7 +14,7 @@ from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import CopiedFile
 from persistence.files.regular import open_file
 from persistence.format.layout import DataLayout
-from persistence.journals.parts import is_part
+from persistence.journals.parts import holds_lines, is_part
 from persistence.keys.sealing import KEY_FILE
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -54,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self, journal: str) -> int:
         """How many lines of a journal it holds."""
-        return sum(file.lines for file in self.files if file.path.startswith(f"{journal}/"))
+        return sum(file.lines for file in self.files if file.path.startswith(f"{journal}/") and holds_lines(file.path))
 
 
 class _Head(msgspec.Struct, frozen=True):

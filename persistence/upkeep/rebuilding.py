@@ -19,19 +19,26 @@ import trio
 from persistence.databases.database import Database, Row, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
+from persistence.databases.projection import project_sessions, set_position
 from persistence.databases.projector import Projector
 from persistence.databases.reading import open_database_read_only
 from persistence.files.failures import StorageDamage
 from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
+from persistence.format import times
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import Committed, Dropped, JournalName, Mark, Position, RefusalRecord
 from persistence.journals.recovery import Recovery
+from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 
 OPENING_COLUMNS: Final = (
     "session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider, model, "
     "machine_fingerprint, app_version_hash, groove_version, created_at"
+)
+REFUSED_COLUMNS: Final = (
+    "envelope_id, session_id, refused_at, kind, sequence, session_hmac, gap, code, reason, "
+    'n, day, "offset", length, with_body'
 )
 WITHOUT_SECRETS: Final = OPENING_COLUMNS.replace("server_private_key", "''").replace("shared_secret", "''")
 COPY_BATCH_ROWS: Final = 1_000
@@ -121,8 +128,9 @@ def _empty_write_ahead_log(path: Path) -> None:
 async def _copy_from(layout: DataLayout, sessions: Database) -> int:
     if not layout.sessions_database.exists():
         return 0
+    dropped = StoredJournal.of(layout, JournalName.REFUSED).dropped()
     async with open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as old:
-        return await copy_facts(old, sessions)
+        return await copy_facts(old, sessions, dropped)
 
 
 def _ledger_facts_from(layout: DataLayout) -> LedgerFacts:
@@ -155,18 +163,21 @@ async def project_journals(
                 batch_bytes_max=settings.recovery_batch_bytes_max,
             )
             for batch in recovery.batches():
+                await projector.pass_over(name, recovery.start)
                 await projector.submit(name, batch)
+            await projector.pass_over(name, recovery.start)
             lines[name] = recovery.tail.n
         await projector.drain()
         nursery.cancel_scope.cancel()
     return lines
 
 
-async def copy_facts(source: Database, target: Database, *, with_secrets: bool = True) -> int:
+async def copy_facts(source: Database, target: Database, dropped: Dropped, *, with_secrets: bool = True) -> int:
     """Copy what has no line in a journal from one sessions.db to a new, empty one; answer how many sessions.
 
     That is the openings, the check of the master key (both as they are sealed, or, without secrets, empty where they
-    are), and when the migrations were applied. With the journals projected on top, `target` holds what `source` held.
+    are), when the migrations were applied, and what is known of the refused envelopes whose lines were `dropped`. With
+    the journals projected on top, `target` holds what `source` held.
     """
     opening = OPENING_COLUMNS if with_secrets else WITHOUT_SECRETS
     check = "id, sealed" if with_secrets else "id, ''"
@@ -189,7 +200,43 @@ async def copy_facts(source: Database, target: Database, *, with_secrets: bool =
         )
         await target.write([Statement(insert, rows)], durable=False)
         copied, after = copied + len(rows), rows[-1][0]
+    await _copy_dropped(source, target, dropped)
     return copied
+
+
+async def _copy_dropped(source: Database, target: Database, dropped: Dropped) -> None:
+    """Project the refused envelopes whose lines were dropped anew, from the rows that they left."""
+    reached = 0
+    while rows := await source.read(
+        f"SELECT {REFUSED_COLUMNS} FROM refused_envelopes WHERE n > ? AND n <= ? "  # noqa: S608
+        f"ORDER BY n LIMIT {COPY_BATCH_ROWS}",
+        (reached, dropped.n),
+    ):
+        batch = [_dropped_line(row) for row in rows]
+        await target.write(project_sessions(JournalName.REFUSED, batch), durable=False)
+        reached = batch[-1].position.n
+    (seen,) = await source.read("SELECT coalesce(max(n), 0) FROM projection_positions WHERE journal = 'refused'")
+    if reached < dropped.n <= seen[0]:  # what the last of them said was lost with an earlier database
+        await target.write([set_position(JournalName.REFUSED, Mark(dropped.n, dropped.day, 0))], durable=False)
+
+
+def _dropped_line(row: Row) -> Committed:
+    """What a line said, from the row that it left."""
+    envelope_id, session_id, refused_at, kind, sequence, session_hmac, gap, code, reason, *place, with_body = row
+    n, day, offset, length = place
+    record = RefusalRecord(
+        envelope_id=envelope_id,
+        session_id=session_id,
+        kind=kind,
+        sequence=sequence,
+        session_hmac=session_hmac,
+        gap=gap,
+        code=code,
+        reason=reason,
+        with_body=bool(with_body),
+    )
+    at = times.from_text(refused_at)
+    return Committed(record, Position(n=n, day=day, offset=offset, length=length, at=at))
 
 
 async def copy_ledger_times(ledger: Database, trusted: LedgerFacts) -> None:

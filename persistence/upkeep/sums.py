@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from persistence.databases.database import Database
-from persistence.format.records import JournalName
+from persistence.format.records import Dropped, JournalName
 from persistence.upkeep.findings import FINDINGS_MAX
 
 ROUNDING_POINTS: Final = 1e-6
@@ -62,17 +62,23 @@ SUMS: Final = {
         WHERE t.model != f.model OR t.provider != f.provider
     """,
     "each sequence number of a session was accepted, refused or skipped": """
-        SELECT session_id, expected_sequence FROM main.sessions AS s WHERE expected_sequence !=
+        SELECT session_id, expected_sequence FROM (SELECT session_id, expected_sequence,
             (SELECT count(*) FROM main.processed_envelopes AS e WHERE e.session_id = s.session_id AND sequence NOTNULL)
             + (SELECT count(*) FROM main.refused_envelopes AS r WHERE r.session_id = s.session_id AND sequence NOTNULL)
-            + (SELECT coalesce(sum(missing), 0) FROM main.sequence_gaps AS g WHERE g.session_id = s.session_id)
+            + (SELECT coalesce(sum(missing), 0) FROM main.sequence_gaps AS g WHERE g.session_id = s.session_id) AS known
+            FROM main.sessions AS s)
+        WHERE expected_sequence < known OR (expected_sequence > known
+            AND (SELECT count(*) FROM main.refused_envelopes WHERE n <= :dropped_n) = :dropped_n)
     """,
     "a session that was opened has its keys": """
         SELECT session_id FROM main.sessions WHERE placeholder = 0 AND (server_private_key = '' OR shared_secret = '')
     """,
     "sessions are counted": """
-        SELECT sessions, sessions_closed FROM main.totals WHERE sessions != (SELECT count(*) FROM main.sessions)
+        SELECT sessions, sessions_closed, sessions_unused FROM main.totals
+        WHERE sessions != (SELECT count(*) FROM main.sessions)
             OR sessions_closed != (SELECT count(*) FROM main.sessions WHERE status = 'closed')
+            OR sessions_unused != (SELECT count(*) FROM main.sessions
+                WHERE status = 'active' AND envelope_count = 0 AND placeholder = 0)
     """,
     "envelopes are counted": """
         SELECT envelopes FROM main.totals
@@ -132,11 +138,16 @@ async def contradictions(sessions: Database) -> list[str]:
     ]
 
 
-def wrong_sums(databases: sqlite3.Connection) -> dict[tuple[str, str], str]:
-    """Return what is wrong with the sums, by the check and the session or contributor (or "") that it is wrong for."""
+def wrong_sums(databases: sqlite3.Connection, dropped: Dropped) -> dict[tuple[str, str], str]:
+    """Return what is wrong with the sums, by the check and the session or contributor (or "") that it is wrong for.
+
+    Where refused envelopes were dropped and their rows lost with an earlier database, nobody knows what they used up.
+    """
     wrong: dict[tuple[str, str], str] = {}
+    parameters = {"rounding": ROUNDING_POINTS, "dropped_n": dropped.n}
     for name, query in SUMS.items():
-        for row in databases.execute(query, {"rounding": ROUNDING_POINTS} if ":rounding" in query else {}):
+        used = {parameter: value for parameter, value in parameters.items() if f":{parameter}" in query}
+        for row in databases.execute(query, used):
             key = name, row[0] if isinstance(row[0], str) else ""
             wrong[key] = f"databases: it does not hold that {name}: {row}"
     return wrong

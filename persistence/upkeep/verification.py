@@ -107,13 +107,14 @@ async def verify(
             with tempfile.TemporaryDirectory(prefix="central-command-verify-") as folder:
                 workplace = DataLayout(Path(folder))
                 async with expectation(layout, workplace, settings, findings, applied_at=applied_at) as expected:
+                    dropped = expected.dropped
                     await _compare(databases, expected, workplace, findings)
                     await expected.project_rest()
                     for contradiction in await contradictions(expected.sessions):
                         findings.add(contradiction)
                     if closer_look is not None:
                         await _look_closer(closer_look, layout, expected, sealer, findings)
-            wrong = wrong_sums(databases)
+            wrong = wrong_sums(databases, dropped)
     except SchemaRefused:
         raise
     except UNREADABLE as error:
@@ -164,7 +165,9 @@ async def _compare(
 ) -> None:
     """Project what the databases have seen into new ones, and compare the two."""
     trusted = ledger_facts(databases, "ledger")
-    await copy_facts(reading_database(databases, SESSIONS_SCHEMA), expected.sessions, with_secrets=False)
+    await copy_facts(
+        reading_database(databases, SESSIONS_SCHEMA), expected.sessions, expected.dropped, with_secrets=False
+    )
     await copy_ledger_times(expected.ledger, trusted)
     await expected.project_seen(positions(databases, "main"), positions(databases, "ledger"))
     await restore_trust(expected.ledger, trusted)
@@ -201,6 +204,6 @@ async def _staying_wrong(
         with snapshot(layout, findings) as databases:
             if databases is None:
                 break
-            current = wrong_sums(databases)
+            current = wrong_sums(databases, StoredJournal.of(layout, JournalName.REFUSED).dropped())
         wrong = {key: current[key] for key in wrong if key in current}
     return list(wrong.values())

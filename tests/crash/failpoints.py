@@ -184,6 +184,11 @@ class FailingFileSystem(OsFileSystem):
         """Open a file for reading."""
         return FailingFile(super().open_read_only(path), self._death, self._where(path))
 
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        with self._death.around("remove file in", self._where(path)):
+            super().remove(path)
+
     def sync_directory(self, path: Path) -> None:
         """Sync a folder."""
         where = self._where(path)

@@ -38,7 +38,8 @@ CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
-    r"sessions\.db|ledger\.db|keys/master\.key|(?:envelopes|refused|trajectories)/\d{4}-\d\d-\d\d\.jsonl"
+    r"sessions\.db|ledger\.db|keys/master\.key|refused/dropped\.jsonl"
+    r"|(?:envelopes|refused|trajectories)/\d{4}-\d\d-\d\d\.jsonl"
 )
 
 
@@ -147,11 +148,20 @@ def _with_more_received(text: bytes, day: str, offset: int) -> Line | None:
     )
 
 
+def read_dropped(folder: Path) -> dict[str, Any]:
+    """What was dropped of a journal: the last good line of `dropped.jsonl`."""
+    path = folder / "dropped.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-1] if folder.name == "refused" and path.exists() else []
+    good = [line for text in lines if (line := read_line(text)) is not None]
+    return good[-1].members["dropped"] if good else {"n": 0, "day": "", "files": 0, "size_bytes": 0}
+
+
 def _texts(folder: Path, first_day: str = "", first_offset: int = 0) -> Iterator[tuple[str, int, bytes, bool]]:
     """Day, offset, text and whether there was an LF, of everything in a journal's files from a place on."""
+    dropped_day = read_dropped(folder)["day"]
     for path in sorted(path for path in folder.iterdir() if DAY_FILE.fullmatch(path.name)):
         day = path.name.removesuffix(".jsonl")
-        if day < first_day:
+        if day < first_day or day <= dropped_day:
             continue
         content = path.read_bytes()
         offset = first_offset if day == first_day else 0
@@ -164,9 +174,10 @@ def _texts(folder: Path, first_day: str = "", first_offset: int = 0) -> Iterator
 def read_journal(folder: Path) -> tuple[list[Line], TornEnd | None]:
     """All good lines of a journal, and its torn end if it has one; raises Damage."""
     lines: list[Line] = []
+    dropped = read_dropped(folder)["n"]
     for day, offset, text, is_whole in _texts(folder):
         line = read_line(text, day, offset) if is_whole else None
-        expected = len(lines) + 1
+        expected = dropped + len(lines) + 1
         if line is None or line.n != expected:
             what = "no LF" if not is_whole else "a wrong checksum" if line is None else f"number {line.n}"
             _check_torn(folder, day, offset, expected)
@@ -276,9 +287,25 @@ def envelope_is_signed(line: Line, secret: bytes) -> bool:
     return is_signed(secret, attestation["sequence"], attestation["session_hmac"], list(signed_texts(line)))
 
 
+def refused_body(line: Line) -> bytes | None:
+    """What was received; None where only its length and checksum are kept."""
+    members = line.members
+    ways = [name for name in ("body", "body_deflate", "body_sha256") if name in members]
+    if len(ways) != 1:
+        raise UnknownFormat(f"line {line.n} of refused/ holds its body in these ways: {ways}")
+    if ways == ["body_sha256"]:
+        return None
+    if ways == ["body"]:
+        text: str = members["body"]
+        return text.encode("utf-8", "surrogatepass")
+    return zlib.decompress(base64.b64decode(members["body_deflate"], validate=True))
+
+
 def refused_is_signed(line: Line, secret: bytes) -> bool:
     """Whether what a line of `refused/` holds verifies."""
-    body = line.members["body"].encode("utf-8", "surrogatepass")
+    body = refused_body(line)
+    if body is None:
+        return True  # there is nothing to sign
     attestation = decoded(body)["attestation"]
     return is_signed(secret, attestation["sequence"], attestation["session_hmac"], [without(body, "attestation")])
 

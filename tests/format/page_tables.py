@@ -57,6 +57,8 @@ class SessionsDatabase:
             "sessions_closed": sum(row["status"] == "closed" for row in sessions),
             "sessions_with_chunks": sum(row["chunk_count"] > 0 for row in sessions),
             "points": self.points,
+            "refused_without_body": sum(not row["with_body"] for row in self.refused),
+            "sessions_unused": sum(row["status"] == "active" and not row["envelope_count"] for row in sessions),
         }
         return {
             "sessions": sessions,
@@ -142,6 +144,7 @@ class SessionsDatabase:
             "code": members["refused"]["code"],
             "reason": members["refused"]["reason"],
             **place_of(line),
+            "with_body": int("body_sha256" not in members),
         }
         self.refused.append(row)
         self._count(self.sessions[members["session_id"]], row, line, counts=True)

@@ -9,7 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.stored import StoredJournal
 from tests.format.page_reader import (
     JOURNALS,
     Damage,
@@ -17,12 +21,14 @@ from tests.format.page_reader import (
     envelope_is_signed,
     key_id,
     kind_of,
+    read_journal,
+    read_line,
     read_master_key,
     refused_is_signed,
     unsealed,
 )
 from tests.format.page_tables import SessionsDatabase, ledger_tables
-from tests.format.written_data import DATABASES, Written, journals_of, newest, rows_of, sessions_of
+from tests.format.written_data import DATABASES, Written, framed, journals_of, newest, rows_of, sessions_of
 from tests.server_process import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "format.md").read_text()
@@ -218,9 +224,50 @@ def test_the_members_of_a_servers_own_line_are_listed_in_their_order(written: Wr
         listed = re.findall(r"^\| `(\w+)[`.]", PAGE.split(f"\n## {name}/\n", 1)[1].split("\n## ", 1)[0], re.MULTILINE)
         for line in journals_of(written.data)[name]:
             members = [*line.members][:-2]
+            if name == "refused":
+                ways = listed[listed.index("body") : listed.index("body") + 3]
+                assert ways == ["body", "body_deflate", "body_bytes"]
+                assert members[-1] in ways[:2]
+                members[-1] = "body"  # one of those that stand for each other
             assert members == listed[: len(members)], name
             if name == "trajectories":
                 assert [*line.members["score"]] == re.findall(r"`(\w+)`", " ".join(score_rows()))
+
+
+def test_the_pages_word_of_dropped_days_is_a_good_line_with_the_members_listed() -> None:
+    (text,) = re.findall(r'^    (\{"dropped":.*)$', PAGE, re.MULTILINE)
+    line = read_line(text.encode())
+    assert line is not None
+    listed = re.findall(r"`dropped\.(\w+)`", PAGE)
+    assert [*line.members["dropped"]] == listed
+
+
+def test_what_was_dropped_is_read_as_the_page_says(tmp_path: Path) -> None:
+    """By the page's reader as by the server's: leftovers count for nothing, and so does what is torn."""
+    folder = tmp_path / "refused"
+    folder.mkdir()
+    letters = [framed(b'"x":%d' % n, n=n).text + b"\n" for n in range(1, 7)]
+    for day, lines in (("2026-11-20", letters[:2]), ("2026-11-21", letters[2:4]), ("2026-11-22", letters[4:])):
+        (folder / f"{day}.jsonl").write_bytes(b"".join(lines))
+    said = b'"dropped":{"n":%d,"day":"%b","files":%d,"size_bytes":9}'
+    words = [framed(said % (2, b"2026-11-20", 1), n=1), framed(said % (4, b"2026-11-21", 2), n=2)]
+    for text, first in (
+        (b"", 1),
+        (words[0].text[:20], 1),
+        (words[0].text + b"\n" + words[1].text[:30], 3),
+        (words[0].text + b"\n" + words[1].text + b"\n", 5),
+    ):
+        (folder / "dropped.jsonl").write_bytes(text)
+        lines, torn = read_journal(folder)
+        assert torn is None
+        assert [line.n for line in lines] == list(range(first, 7))
+        journal = StoredJournal.of(DataLayout(tmp_path), JournalName.REFUSED)
+        assert journal.dropped().n == first - 1
+        assert trio.run(_numbers, journal) == [line.n for line in lines]
+
+
+async def _numbers(journal: StoredJournal) -> list[int]:
+    return [line.position.n async for lines in journal.scan() for line in lines]
 
 
 def score_rows() -> list[str]:

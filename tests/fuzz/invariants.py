@@ -17,6 +17,7 @@ from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.schema import ChunkReader, check
 from actors.envelopes.settings import SchemaSettings
+from tests.dead_letters import body_of
 
 NESTING_MAX = 64
 MEMBERS_MAX = 64
@@ -153,7 +154,7 @@ def _check_beyond_reading(envelope: Envelope, expected: Members) -> None:
         assert attestation.verify(_SECRET, msgspec.structs.replace(envelope, attestation=signed))
         refusal = Refusal(RefusalCode.SCHEMA, "Text.")
         letter = b"{%s}" % journal_lines.refusal_members(ENVELOPE_ID, envelope, 0, refusal)
-        assert dict(python_reads(letter))["body"] == envelope.body.decode()
+        assert body_of(dict(python_reads(letter))) == envelope.body
     outcome = check(envelope, _SCHEMA, NOW_S)
     if isinstance(outcome, Refusal):
         assert outcome.code in _SCHEMA_CODES, outcome

@@ -193,6 +193,12 @@ class SimulatedDisk:
         """Open an existing file."""
         return self.open(path)
 
+    def remove(self, path: Path) -> None:
+        """Remove an existing file; a power failure may bring it back until the folder is synced."""
+        if path.name not in self._folder(path.parent):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+        self.pass_gate("remove", path, lambda: self._folder(path.parent).__delitem__(path.name))
+
     def sync_directory(self, path: Path) -> None:
         """Make the folder's names durable."""
         self.pass_gate("sync_directory", path, lambda: self._sync_directory(path))
@@ -227,6 +233,10 @@ class SimulatedDisk:
         outcomes: list[str] = []
         for folder in sorted(self.folders):
             names, durable = self.folders[folder], self.durable_folders[folder]
+            for name in sorted(durable.keys() - names.keys()):
+                if chance.one_in(2):
+                    outcomes.append(f"{folder.name}/{name} is back")
+                    names[name] = durable[name]
             for name in sorted(names):
                 if durable.get(name) is not names[name] and chance.one_in(2):
                     outcomes.append(f"{folder.name}/{name} name lost")

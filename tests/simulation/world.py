@@ -38,7 +38,7 @@ class Durable:
 
     def file(self, path: Path, content: bytes, now: int) -> None:
         """A journal's file is durable with this content."""
-        if path.suffix != ".jsonl":
+        if path.suffix != ".jsonl" or path.name == "dropped.jsonl":
             return
         seen = self._seen.setdefault(path, [])
         while seen and seen[-1][0] > len(content):

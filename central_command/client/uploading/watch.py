@@ -193,7 +193,7 @@ class Watcher:
                 raise NotSentError(problem, final=True)
             left = marks_of(settled, before).count(0)
             now = trio.current_time()
-            followed.steps_waiting = len(left)
+            followed.steps_waiting = left
             if left and followed.waiting_since is None:
                 followed.waiting_since, followed.is_open = now, True
             is_full = left >= CHUNK_STEPS_MAX

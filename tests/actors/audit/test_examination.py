@@ -12,6 +12,7 @@ from actors.trajectories.settings import ScoringSettings
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.rebuilding import rebuild
 from persistence.upkeep.verification import verify
+from tests.dead_letters import with_body_changed
 from tests.persistence.upkeep.harms import change, execute, line_with, lines_of
 from tests.running_service import running
 from tests.signing_client import CONTRIBUTOR
@@ -53,6 +54,11 @@ def leave_feedback_out(root: Path) -> None:
     change(root, "trajectories", TOLD, feedback, b'"feedback":[]')
 
 
+def give_a_refusal_another_body(root: Path) -> None:
+    line = line_with(root, "refused", TOLD)
+    change(root, "refused", TOLD, line, with_body_changed(line, b'"step":6', b'"step":7'))
+
+
 def give(**parts: float) -> Harm:
     """Change parts of a score; those that the others add up to are as they were."""
 
@@ -84,7 +90,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
         NOT_SIGNED,
     ),
     "another session in a chunk": (give_a_chunk_to_another_session, NOT_SIGNED),
-    "another body of a refusal": (alter("refused", TOLD, b'\\"step\\":6', b'\\"step\\":7'), NOT_SIGNED),
+    "another body of a refusal": (give_a_refusal_another_body, NOT_SIGNED),
     "a refusal that is not of its body": (
         alter("refused", TOLD, b'"type":"CHUNK"', b'"type":"CHONK"'),
         "it says something else of its body than stands there",

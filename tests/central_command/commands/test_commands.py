@@ -53,6 +53,11 @@ SUMMARY = Summary(
     unique_contributors=5,
     storage_size_mb=6.0,
     total_points_awarded=7.0,
+    unused_sessions=1,
+    refused_size_mb=0.5,
+    refused_quota_mb=4768.37,
+    refused_without_body=2,
+    refused_days_dropped=3,
 )
 
 Stub = Callable[..., Any]

@@ -72,6 +72,11 @@ class FakeGateway:
             unique_contributors=5,
             storage_size_mb=0.25,
             total_points_awarded=6.5,
+            unused_sessions=1,
+            refused_size_mb=0.5,
+            refused_quota_mb=4768.37,
+            refused_without_body=2,
+            refused_days_dropped=3,
         )
 
     async def daily(self, days: int) -> list[DayReport]:

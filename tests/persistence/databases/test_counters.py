@@ -9,6 +9,7 @@ from persistence.databases.database import Database, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.databases.reports import DayReport, ModelReport, ProviderReport, Summary
+from persistence.journals.dropping import RefusedStatistics
 from persistence.settings.storage import StorageSettings
 
 
@@ -25,11 +26,18 @@ async def run(database: Database, sql: str, *rows: tuple[str | int | float, ...]
     await database.write([Statement(sql, rows or [()])], durable=False)
 
 
+REFUSED = RefusedStatistics(stored_bytes=1_000_000, quota_bytes=5_000_000, days_dropped=6, dropped_bytes=10)
+
+
 async def test_the_summary_takes_each_total_from_its_database() -> None:
     async with databases() as (sessions, ledger):
-        await run(sessions, "UPDATE totals SET envelopes = 7, steps = 90, sessions = 5, sessions_closed = 2")
+        await run(
+            sessions,
+            "UPDATE totals SET envelopes = 7, steps = 90, sessions = 5, sessions_closed = 2, sessions_unused = 1, "
+            "refused_without_body = 4",
+        )
         await run(ledger, "UPDATE totals SET contributors = 3, points = 33.5")
-        assert await Counters(sessions, ledger).summary(3_000_000) == Summary(
+        assert await Counters(sessions, ledger).summary(2_000_000, REFUSED) == Summary(
             total_envelopes=7,
             total_steps=90,
             total_sessions=5,
@@ -37,6 +45,11 @@ async def test_the_summary_takes_each_total_from_its_database() -> None:
             unique_contributors=3,
             storage_size_mb=2.86,
             total_points_awarded=33.5,
+            unused_sessions=1,
+            refused_size_mb=0.95,
+            refused_quota_mb=4.77,
+            refused_without_body=4,
+            refused_days_dropped=6,
         )
 
 

@@ -293,7 +293,7 @@ async def test_a_session_comes_back_with_its_lines_in_order() -> None:
             AcceptedEnvelope("env_f", EnvelopeKind.USER_FEEDBACK, None, "hmac f"),
             AcceptedEnvelope("env_s_end", EnvelopeKind.SERVER_CLOSE, None, ""),
         )
-        assert stored.refused == (RefusedEnvelope("env_r", "CHUNK", 4, "hmac r", "schema", "why"),)
+        assert stored.refused == (RefusedEnvelope("env_r", "CHUNK", 4, "hmac r", "schema", "why", 100),)
         assert stored.gaps == (SequenceGap(3, 2),)
         assert (stored.expected_sequence, stored.envelope_count, stored.chunk_count, stored.bytes_total) == (
             5,

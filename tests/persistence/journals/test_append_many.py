@@ -76,7 +76,7 @@ async def test_without_room_none_of_them_is_kept() -> None:
         nursery.start_soon(journal.run)
         assert isinstance(await journal.append_many(lines(2)), list)
         # More than the bytes that are left by the last look at them, so that the write itself fails.
-        journal._space._free_bytes = 10**9
+        journal._space.disk.free_bytes = 10**9
         assert await journal.append_many(lines(9)) is AppendRefused.DISK_FULL
         assert len(disk.received()) == 2
         positions = await journal.append_many(lines(1))

@@ -185,9 +185,40 @@ async def test_a_rebuild_gives_the_same_rows(stored: Path) -> None:
     assert not (stored / "rebuild").exists()
 
 
+UNDO_VERSION_3 = """
+DROP TRIGGER refused_without_body;
+DROP TRIGGER sessions_opened_unused;
+DROP TRIGGER sessions_used;
+DROP TRIGGER sessions_forgotten;
+DROP TRIGGER sessions_kept;
+DROP INDEX sessions_unused;
+ALTER TABLE refused_envelopes DROP COLUMN with_body;
+ALTER TABLE totals DROP COLUMN refused_without_body;
+ALTER TABLE totals DROP COLUMN sessions_unused;
+DELETE FROM schema_migrations WHERE version = 3;
+"""
+
+
+async def test_databases_of_version_2_count_what_version_3_counts_after_a_start(stored: Path) -> None:
+    before = dump(stored)
+    for statement in UNDO_VERSION_3.strip().splitlines():
+        change(stored, "sessions.db", statement)
+    with pytest.raises(SchemaRefused, match=r"sessions\.db has schema version 2, .* start the server once"):
+        await findings(stored)
+    async with running(stored, settings=settings_with(sessions={"sequence_gaps": "accept"})):
+        pass
+    after = dump(stored)
+    assert {name: after[name] for name in after if name != "sessions.db schema_migrations"} == {
+        name: before[name] for name in before if name != "sessions.db schema_migrations"
+    }
+    assert await findings(stored) == []
+
+
 async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(stored: Path) -> None:
     """They counted a session for the first of its chunks to come; the start that migrates projects all lines anew."""
     before = dump(stored)
+    for statement in UNDO_VERSION_3.strip().splitlines():
+        change(stored, "sessions.db", statement)
     change(stored, "sessions.db", "DROP TABLE first_chunks")
     for column in ("copied_steps", "copied_from"):
         change(stored, "sessions.db", f"ALTER TABLE trajectories DROP COLUMN {column}")
