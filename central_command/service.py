@@ -25,7 +25,18 @@ from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
 from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession
-from actors.sessions.outcomes import ActorFailed, Busy, Closed, CloseOutcome, IngestOutcome, OpenOutcome, StillActive
+from actors.sessions.outcomes import (
+    ActorFailed,
+    Busy,
+    Closed,
+    CloseOutcome,
+    Forgotten,
+    FullReason,
+    IngestOutcome,
+    OpenOutcome,
+    StillActive,
+    StorageFull,
+)
 from actors.sessions.session import SessionActor
 from central_command.http.app import create_app
 from central_command.http.connections.descriptors import fitting
@@ -52,6 +63,9 @@ SECONDS_PER_HOUR = 3_600
 
 NOT_NEEDED = frozenset({"lines", "embedding"})
 """Checks that say what is wrong without which envelopes are taken in all the same."""
+
+UNUSED_FORGOTTEN_AT_ONCE = 8
+"""Overdue sessions that one opening makes go: it waits for them."""
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +108,10 @@ class Service:
     async def open_session(self, message: OpenSession) -> OpenOutcome:
         """Open a session, or answer a resend of the same opening."""
         self._jumps.observe()  # the time of an opening is judged by the steps after it
-        return await self._directory.ask(message.session_id, message)
+        outcome = await self._directory.ask(message.session_id, message)
+        if outcome == StorageFull(FullReason.UNUSED_SESSIONS) and await self._forget_oldest_unused():
+            outcome = await self._directory.ask(message.session_id, message)
+        return outcome
 
     async def is_open(self, session_id: str) -> bool:
         """Whether a session takes envelopes, as its row says: no actor is activated for the question."""
@@ -114,7 +131,7 @@ class Service:
     async def close_session(self, session_id: str) -> CloseOutcome:
         """Close a session without the client's own SESSION_CLOSE."""
         outcome = await self._directory.ask(session_id, CloseSession(ClosedBy.HTTP_CLOSE))
-        assert not isinstance(outcome, StillActive)
+        assert not isinstance(outcome, StillActive | Forgotten), "that is what becomes of abandoned ones"
         return outcome
 
     # Statistics
@@ -203,25 +220,41 @@ class Service:
         return self._storage.closing.begun_often(self._settings.sessions.close_attempts_max)
 
     async def close_abandoned(self) -> int:
-        """Close the sessions that nothing came from for `abandon_after_h`; return how many.
+        """End the sessions that nothing came from for `abandon_after_h`; return how many.
 
-        Hours that the wall clock was set forward by do not count.
+        They are closed, or forgotten where nothing ever came.
         """
         limit = self._settings.sessions.abandon_batch_max
-        closed = 0
+        ended = 0
         while True:
-            idle_s = self._settings.sessions.abandon_after_h * SECONDS_PER_HOUR
-            cutoff = self._clock() - self._jumps.forward_s() - idle_s
+            cutoff = self._abandoned_before()
             page = await self._storage.registry.idle_since(cutoff, limit)
-            closed_before = closed
-            for session_id in page:
-                message = CloseSession(ClosedBy.ABANDONED, unless_active_since=cutoff)
-                outcome = await self._directory.ask(session_id, message)
-                closed += isinstance(outcome, Closed)
-                if isinstance(outcome, Busy | ActorFailed):
-                    log.warning("abandoned session %s could not be closed: %r", session_id, outcome)
-            if len(page) < limit or closed == closed_before:
-                return closed
+            ended_now = await self._end_abandoned(page, cutoff)
+            ended += ended_now
+            if len(page) < limit or not ended_now:
+                return ended
+
+    def _abandoned_before(self) -> float:
+        """Since when nothing may have come; hours that the wall clock was set forward by do not count."""
+        idle_s = self._settings.sessions.abandon_after_h * SECONDS_PER_HOUR
+        return self._clock() - self._jumps.forward_s() - idle_s
+
+    async def _end_abandoned(self, session_ids: list[str], cutoff: float) -> int:
+        ended = 0
+        for session_id in session_ids:
+            message = CloseSession(ClosedBy.ABANDONED, unless_active_since=cutoff)
+            outcome = await self._directory.ask(session_id, message)
+            ended += isinstance(outcome, Closed | Forgotten)
+            if isinstance(outcome, Busy | ActorFailed):
+                log.warning("abandoned session %s could not be closed: %r", session_id, outcome)
+        return ended
+
+    async def _forget_oldest_unused(self) -> int:
+        """Make room for an opening, without waiting for the next sweep; return for how many."""
+        cutoff = self._abandoned_before()
+        return await self._end_abandoned(
+            await self._storage.registry.unused_since(cutoff, UNUSED_FORGOTTEN_AT_ONCE), cutoff
+        )
 
     async def sweep(self) -> None:
         """Do both every `abandon_sweep_s`, for as long as the service runs."""
@@ -229,7 +262,7 @@ class Service:
             await trio.sleep(self._settings.sessions.abandon_sweep_s)
             closed = await self.close_abandoned()
             if closed:
-                log.info("%d abandoned sessions were closed", closed)
+                log.info("%d abandoned sessions were closed, or forgotten where nothing ever came", closed)
             await self.finish_interrupted()
 
 
@@ -245,7 +278,11 @@ async def open_service(
     """Open the storage and the sessions; on leaving, drain and close them."""
     sessions = settings.sessions
     async with open_storage(
-        data_directory, settings.storage, platform, opens_per_machine_per_h=sessions.opens_per_machine_per_h
+        data_directory,
+        settings.storage,
+        platform,
+        opens_per_machine_per_h=sessions.opens_per_machine_per_h,
+        unused_sessions_max=sessions.unused_sessions_max,
     ) as storage:
         budget = BufferBudget(sessions.chunk_buffers_total_bytes_max)
         environment = Environment(

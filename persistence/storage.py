@@ -128,7 +128,12 @@ class Storage:
 
 @asynccontextmanager
 async def open_storage(
-    data_directory: Path, settings: StorageSettings, platform: Platform, *, opens_per_machine_per_h: int
+    data_directory: Path,
+    settings: StorageSettings,
+    platform: Platform,
+    *,
+    opens_per_machine_per_h: int,
+    unused_sessions_max: int,
 ) -> AsyncIterator[Storage]:
     """Open a data directory for serving.
 
@@ -152,7 +157,13 @@ async def open_storage(
         await check_key(sealer, sessions)
         projector = Projector(sessions, ledger, settings)
         await projector.load()
-        registry = Registry(sessions, sealer, settings, opens_per_machine_per_h=opens_per_machine_per_h)
+        registry = Registry(
+            sessions,
+            sealer,
+            settings,
+            opens_per_machine_per_h=opens_per_machine_per_h,
+            unused_sessions_max=unused_sessions_max,
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(projector.run, name="projector")
             nursery.start_soon(registry.run, name="registry")

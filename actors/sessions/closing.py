@@ -29,6 +29,7 @@ from actors.sessions.outcomes import (
     BusyReason,
     Closed,
     CloseOutcome,
+    Forgotten,
     StillActive,
     UnknownSession,
     unavailable,
@@ -42,6 +43,7 @@ from actors.trajectories.scoring import score
 from actors.trajectories.settings import ScoringSettings
 from actors.trajectories.stitching import Trajectory, stitch
 from actors.trajectories.writing import TrajectoryText
+from persistence.databases.database import DatabaseUnavailable
 from persistence.databases.fingerprints import FirstSeen
 from persistence.format.records import (
     ClosedBy,
@@ -61,7 +63,10 @@ TEXT_BYTES_MAX: Final = 4_194_304
 
 
 async def close_session(message: CloseSession, state: SessionState, environment: Environment) -> AbandonOutcome:
-    """End a session without the client's own SESSION_CLOSE, or say that it has ended already."""
+    """End a session without the client's own SESSION_CLOSE, or say that it has ended already.
+
+    After `Forgotten`, `state` is that of a session that is no more.
+    """
     match state.lifecycle:
         case State.ABSENT:
             return UnknownSession()
@@ -73,8 +78,21 @@ async def close_session(message: CloseSession, state: SessionState, environment:
             assert_never(unreachable)
     if message.unless_active_since is not None and state.last_activity_at > message.unless_active_since:
         return StillActive()
+    if message.closed_by is ClosedBy.ABANDONED and state.is_unused:
+        return await _forget(state, environment)
     refused = await _record_server_close(message.closed_by, state, environment)
     return unavailable(refused) if refused is not None else await finish(state, environment, already_closed=False)
+
+
+async def _forget(state: SessionState, environment: Environment) -> Forgotten | Busy:
+    """Let go of a session that was opened and never used: it holds nothing that could be closed or credited."""
+    try:
+        forgotten = await environment.storage.registry.forget(state.session_id)
+    except DatabaseUnavailable as unavailable:
+        log.warning("%s; unused session %s stays for now", unavailable, state.session_id)
+        return Busy(BusyReason.JOURNAL_FULL)
+    assert forgotten, "the row is as this actor knows it"
+    return Forgotten()
 
 
 async def _record_server_close(

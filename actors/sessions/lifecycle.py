@@ -5,7 +5,7 @@ ABSENT ────────► ACTIVE ────────────�
                                            └── nothing to stitch ────────► CLOSED
 
 - ABSENT: no such session. Opening is the only thing that can happen to it.
-- ACTIVE: takes every kind of envelope.
+- ACTIVE: takes every kind of envelope. If none ever came, all of it is forgotten when it is abandoned.
 - CLOSING: the fact that it ended is on disk (the client's SESSION_CLOSE, or the server's own line for a close by HTTP
   or an abandonment); its trajectory is not yet. A crash here leaves work that the restart finishes.
 - CLOSED: its trajectory is on disk, or it never held a chunk. Only feedback is still taken.

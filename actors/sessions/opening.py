@@ -25,10 +25,12 @@ from actors.sessions.state import SessionState
 from persistence.databases.registry import (
     MachineRateLimited,
     NewSession,
+    OpenResult,
     RegistryBusy,
     RegistryFull,
     SessionCreated,
     SessionExists,
+    TooManyUnused,
 )
 from persistence.files.space import Room
 from persistence.format import times
@@ -61,15 +63,25 @@ async def open_session(message: OpenSession, state: SessionState, environment: E
         groove_version=message.groove_version,
         created_at=times.to_microseconds_precision(environment.clock()),
     )
-    match await environment.storage.registry.open(session):
+    refused = _refusal(await environment.storage.registry.open(session), message.session_id)
+    if refused is not None:
+        return refused
+    state.record_opened(session, secret)
+    return Opened(session.server_public_key)
+
+
+def _refusal(result: OpenResult, session_id: str) -> MachineLimit | StorageFull | Busy | None:
+    """Say why the session's row was not written; None when it is on disk."""
+    match result:
         case SessionCreated():
-            state.record_opened(session, secret)
-            return Opened(session.server_public_key)
+            return None
         case SessionExists():
             # Only this actor opens this session, and it had found no row.
-            raise AssertionError(f"session {message.session_id} was opened by someone else")
+            raise AssertionError(f"session {session_id} was opened by someone else")
         case MachineRateLimited(retry_after_s):
             return MachineLimit(retry_after_s)
+        case TooManyUnused():
+            return StorageFull(FullReason.UNUSED_SESSIONS)
         case RegistryFull():
             return StorageFull(FullReason.DISK_FULL)
         case RegistryBusy():

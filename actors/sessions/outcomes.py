@@ -65,6 +65,10 @@ class StillActive(msgspec.Struct, frozen=True):
     """The session was to be closed as abandoned, but something came from it meanwhile."""
 
 
+class Forgotten(msgspec.Struct, frozen=True):
+    """The session was to be closed as abandoned, and nothing ever came from it: it is gone without a trace."""
+
+
 class BusyReason(StrEnum):
     """Why the server cannot take something now; a retry will help."""
 
@@ -87,10 +91,11 @@ class FullReason(StrEnum):
 
     QUOTA = "quota"
     DISK_FULL = "disk_full"
+    UNUSED_SESSIONS = "unused_sessions"
 
 
 class StorageFull(msgspec.Struct, frozen=True):
-    """The quota is reached or the disk is full: nothing was stored."""
+    """The quota is reached, the disk is full, or there are too many unused sessions: nothing was stored."""
 
     reason: FullReason
 
@@ -101,7 +106,7 @@ class ActorFailed(msgspec.Struct, frozen=True):
 
 OpenOutcome = Opened | KeyConflict | InvalidPublicKey | MachineLimit | Busy | StorageFull | ActorFailed
 CloseOutcome = Closed | UnknownSession | Busy | StorageFull | ActorFailed
-AbandonOutcome = CloseOutcome | StillActive
+AbandonOutcome = CloseOutcome | StillActive | Forgotten
 IngestOutcome = Accepted | Refusal | Busy | StorageFull | ActorFailed
 IngestOutcomes = tuple[IngestOutcome, ...] | Busy | ActorFailed
 """An outcome for each envelope in order, or one for all of them."""

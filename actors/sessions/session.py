@@ -23,7 +23,15 @@ from actors.sessions.deciding import Answer, Decision, Found, Inquiry, Keep, Kee
 from actors.sessions.environment import Environment
 from actors.sessions.lifecycle import State
 from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession, Request
-from actors.sessions.outcomes import Accepted, ActorFailed, Busy, IngestOutcome, StorageFull, unavailable
+from actors.sessions.outcomes import (
+    Accepted,
+    ActorFailed,
+    Busy,
+    Forgotten,
+    IngestOutcome,
+    StorageFull,
+    unavailable,
+)
 from actors.sessions.prospect import Prospect
 from actors.sessions.state import SessionState, empty_buffer
 from persistence.files.file_system import inline
@@ -93,7 +101,10 @@ class SessionActor:
                 case OpenSession() as message:
                     request.fill(await opening.open_session(message, state, environment))
                 case CloseSession() as message:
-                    request.fill(await closing.close_session(message, state, environment))
+                    outcome = await closing.close_session(message, state, environment)
+                    if isinstance(outcome, Forgotten):
+                        self._state = SessionState.restored(state.session_id, None, environment)
+                    request.fill(outcome)
                 case Finish():
                     request.fill(await closing.finish(state, environment))
                 case unreachable:

@@ -116,6 +116,11 @@ class SessionState:
         self.server_public_key = session.server_public_key
         self.last_activity_at = session.created_at
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether it is open, and nothing ever came from it."""
+        return self.lifecycle is State.ACTIVE and self.has_keys and not self.envelope_count
+
     def record_accepted(self, record: EnvelopeRecord, position: Position, text: bytes) -> None:
         """A line of the envelopes journal is on disk."""
         self.appended[JournalName.ENVELOPES] = position.n

@@ -82,6 +82,10 @@ class MachineRateLimited(msgspec.Struct, frozen=True):
     retry_after_s: int
 
 
+class TooManyUnused(msgspec.Struct, frozen=True):
+    """There are `unused_sessions_max` sessions that nothing came from yet: nothing was written."""
+
+
 class RegistryBusy(msgspec.Struct, frozen=True):
     """`open_queue_max` openings wait already, or another program holds the database: nothing was written."""
 
@@ -90,7 +94,7 @@ class RegistryFull(msgspec.Struct, frozen=True):
     """The disk has no room for the session's row: nothing was written."""
 
 
-OpenResult = SessionCreated | SessionExists | MachineRateLimited | RegistryBusy | RegistryFull
+OpenResult = SessionCreated | SessionExists | MachineRateLimited | TooManyUnused | RegistryBusy | RegistryFull
 
 
 class AcceptedEnvelope(msgspec.Struct, frozen=True):
@@ -159,6 +163,7 @@ INSERT INTO sessions (session_id, server_private_key, server_public_key, shared_
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11
 WHERE (SELECT count(*) FROM sessions
     WHERE machine_fingerprint = ?8 AND created_at > ?12 AND created_at < ?14) < ?13
+    AND ((SELECT sessions_unused FROM totals) < ?15 OR EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1))
 ON CONFLICT (session_id) DO NOTHING
 """
 # What became of a batch: which rows there are now, and with whose key.
@@ -169,6 +174,9 @@ SELECT session_id, server_public_key FROM sessions WHERE session_id IN (SELECT v
 SELECT_LIMITING_OPEN: Final = """
 SELECT created_at FROM sessions WHERE machine_fingerprint = ? AND created_at > ? AND created_at < ?
 ORDER BY created_at DESC LIMIT 1 OFFSET ?
+"""
+DELETE_UNUSED: Final = """
+DELETE FROM sessions WHERE session_id = ? AND envelope_count = 0 AND status = 'active' AND placeholder = 0
 """
 SELECT_SESSION: Final = """
 SELECT server_private_key, server_public_key, shared_secret, client_public_key, provider, model, machine_fingerprint,
@@ -212,12 +220,19 @@ class Registry(SessionIndex):
     """Sessions in sessions.db. `run` must run in a nursery for openings to be answered."""
 
     def __init__(
-        self, database: Database, sealer: Sealer, settings: StorageSettings, *, opens_per_machine_per_h: int
+        self,
+        database: Database,
+        sealer: Sealer,
+        settings: StorageSettings,
+        *,
+        opens_per_machine_per_h: int,
+        unused_sessions_max: int,
     ) -> None:
         super().__init__(database)
         self._sealer = sealer
         self._settings = settings
         self._opens_per_machine_per_h = opens_per_machine_per_h
+        self._unused_sessions_max = unused_sessions_max
         self._waiting: deque[_Opening] = deque()
         self._arrived = trio.Event()
         self._failure: DatabaseFailure | None = None
@@ -280,7 +295,8 @@ class Registry(SessionIndex):
             key = keys.get(opening.session.session_id)
             self._waiting.popleft()
             if key is None:
-                opening.answer(MachineRateLimited(retry_after_s[opening.session.machine_fingerprint]))
+                wait_s = retry_after_s[opening.session.machine_fingerprint]
+                opening.answer(TooManyUnused() if wait_s is None else MachineRateLimited(wait_s))
             else:
                 # The server's key was made for this opening alone.
                 opening.answer(SessionCreated() if key == opening.session.server_public_key else SessionExists())
@@ -305,10 +321,11 @@ class Registry(SessionIndex):
             times.to_text(session.created_at - MACHINE_WINDOW_S),
             self._opens_per_machine_per_h,
             times.to_text(session.created_at + MACHINE_WINDOW_S),
+            self._unused_sessions_max,
         )
 
-    async def _retry_after_s(self, sessions: Sequence[NewSession]) -> dict[str, int]:
-        """For each machine that was refused, in how many whole seconds it may open again."""
+    async def _retry_after_s(self, sessions: Sequence[NewSession]) -> dict[str, int | None]:
+        """For each machine that was refused, in how many whole seconds it may open again; None when it may already."""
         by_machine = {session.machine_fingerprint: session.created_at for session in sessions}
         if not by_machine:
             return {}
@@ -326,11 +343,20 @@ class Registry(SessionIndex):
                 for machine, now_s in by_machine.items()
             ]
         )
-        waits: dict[str, int] = {}
+        waits: dict[str, int | None] = {}
         for (machine, now_s), rows in zip(by_machine.items(), answers, strict=True):
-            opened_at = times.from_text(rows[0][0]) if rows else now_s - MACHINE_WINDOW_S
-            waits[machine] = max(1, math.ceil(opened_at + MACHINE_WINDOW_S - now_s))
+            opened_at = times.from_text(rows[0][0]) if rows else None
+            waits[machine] = None if opened_at is None else max(1, math.ceil(opened_at + MACHINE_WINDOW_S - now_s))
         return waits
+
+    async def forget(self, session_id: str) -> bool:
+        """Delete a session that nothing ever came from, keys and all; False for any other.
+
+        Only its actor may ask, which knows that nothing is on its way. Raises `DatabaseUnavailable` when that is not
+        possible now. A crash of the machine may undo it.
+        """
+        (deleted,) = await self._database.write([Statement(DELETE_UNUSED, [(session_id,)])], durable=False)
+        return deleted == 1
 
     async def load(self, session_id: str) -> StoredSession | None:
         """Everything that an actor needs to come back, from one snapshot; None if there is no such session.

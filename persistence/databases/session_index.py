@@ -67,6 +67,11 @@ SELECT_IDLE: Final = """
 SELECT session_id FROM sessions WHERE status = 'active' AND last_activity_at < ?
 ORDER BY last_activity_at, session_id LIMIT ?
 """
+SELECT_UNUSED: Final = """
+SELECT session_id FROM sessions
+WHERE envelope_count = 0 AND status = 'active' AND placeholder = 0 AND created_at < ?
+ORDER BY created_at, session_id LIMIT ?
+"""
 SELECT_UNFINISHED: Final = """
 SELECT session_id FROM sessions
 WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND session_id > ?
@@ -117,6 +122,12 @@ class SessionIndex:
         """Active sessions without activity since `before_s`, longest idle first, at most `limit`."""
         return [
             session_id for (session_id,) in await self._database.read(SELECT_IDLE, (times.to_text(before_s), limit))
+        ]
+
+    async def unused_since(self, before_s: float, limit: int) -> list[str]:
+        """Sessions that were opened before `before_s` and never used, oldest first, at most `limit`."""
+        return [
+            session_id for (session_id,) in await self._database.read(SELECT_UNUSED, (times.to_text(before_s), limit))
         ]
 
     async def unfinished(self, limit: int, *, after: str = "") -> list[str]:

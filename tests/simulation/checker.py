@@ -1,5 +1,6 @@
 """What must hold of everything that is stored, judged against what the clients sent and believe."""
 
+import hashlib
 import json
 import sqlite3
 import zlib
@@ -7,30 +8,44 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from persistence.format import times
 from persistence.format.records import JournalName
+from tests.dead_letters import body_of
 from tests.simulation.model import Belief, Model, Sent, SessionModel
 from tests.simulation.scoring_model import points_of
 
 Line = dict[str, Any]
 ROUNDING = 1e-6
+NOTHING: Mapping[Path, bytes] = MappingProxyType({})
 
 
 class Checker:
     """Compares journals, and databases below `root`, with the model; each difference is one sentence in `found`."""
 
-    def __init__(self, model: Model, root: Path, journals: Mapping[Path, bytes]) -> None:
+    def __init__(
+        self, model: Model, root: Path, journals: Mapping[Path, bytes], removed: Mapping[Path, bytes] = NOTHING
+    ) -> None:
         self._model = model
         self._root = root
-        self._journals = journals
         self.found: list[str] = []
+        self._dropped = _dropped_of(journals.get(root / JournalName.REFUSED / "dropped.jsonl", b""))
+        self._journals = {path: text for path, text in journals.items() if not self._is_dropped(path)}
+        gone = [text for path, text in {**removed, **journals}.items() if self._is_dropped(path, of_days=True)]
+        self._dropped_letters = [json.loads(line) for text in gone for line in text.splitlines()]
         self._raw: dict[JournalName, list[bytes]] = {name: self._lines_of(name) for name in JournalName}
         self._lines: dict[JournalName, list[Line]] = {
             name: [line for number, raw in enumerate(raws, start=1) if (line := self._parsed(name, number, raw))]
             for name, raws in self._raw.items()
         }
+
+    def _is_dropped(self, path: Path, *, of_days: bool = False) -> bool:
+        """Whether a file is no part of a journal: one of a dropped day, or what says which those are."""
+        if path.parent != self._root / JournalName.REFUSED:
+            return False
+        return not of_days if path.name == "dropped.jsonl" else path.stem <= self._dropped["day"]
 
     def _lines_of(self, name: JournalName) -> list[bytes]:
         texts = [self._journals[path] for path in sorted(self._journals) if path.parent == self._root / name]
@@ -46,6 +61,8 @@ class Checker:
             self.found.append(f"line {number} of {name} fails its checksum")
             return None
         line: Line = json.loads(raw)
+        if name is JournalName.REFUSED:
+            number += self._dropped["n"]
         if line["received"]["n"] != number:
             self.found.append(f"line {number} of {name} has the number {line['received']['n']}")
         return line
@@ -53,7 +70,7 @@ class Checker:
     def check(self, *, complete: bool) -> None:
         """Check everything; `complete` says that all is closed and projected, and nothing runs."""
         accepted = self._check_envelopes()
-        self._check_refused()
+        self._check_refused(complete=complete)
         for session in self._model.sessions.values():
             self._check_session(session, accepted.get(session.session_id, []), complete=complete)
         self._check_trajectories(accepted)
@@ -109,12 +126,12 @@ class Checker:
         if line["closed_by"] == "abandoned" and not (is_due or self._model.may_be_abandoned):
             self.found.append(f"{line['session_id']} was closed as abandoned too early")
 
-    def _check_refused(self) -> None:
+    def _check_refused(self, *, complete: bool) -> None:
         by_signature = {sent.signature: sent for each in self._model.sessions.values() for sent in each.sent}
         seen: set[str] = set()
-        for line in self._lines[JournalName.REFUSED]:
+        for line in (*self._dropped_letters, *self._lines[JournalName.REFUSED]):
             sent = by_signature.get(line["session_hmac"])
-            if sent is None or sent.is_acceptable or line["body"].encode() != sent.body:
+            if sent is None or sent.is_acceptable or not _is_of(line, sent.body):
                 self.found.append(f"a dead letter of {line['session_id']} was never sent, or is not refusable")
             if line["session_hmac"] in seen:
                 self.found.append(f"a dead letter of {line['session_id']} is there twice")
@@ -122,13 +139,18 @@ class Checker:
         for signature, sent in by_signature.items():
             if sent.code == "schema" and signature not in seen:
                 self.found.append(f"{sent.kind} {sent.sequence} was refused for its schema and is lost")
+        self._model.world.counts["letters dropped"] += len(self._dropped_letters) * complete
+        if complete and self._dropped["n"]:
+            known = self._rows("sessions.db", f"SELECT n FROM refused_envelopes WHERE n <= {self._dropped['n']}")
+            if len(known) != self._dropped["n"]:
+                self.found.append(f"the databases know {len(known)} of {self._dropped['n']} dropped letters")
 
     # Sessions
 
     def _check_session(self, session: SessionModel, accepted: list[Sent], *, complete: bool) -> None:
         refused = {
             line["session_hmac"]: line["sequence"]
-            for line in self._lines[JournalName.REFUSED]
+            for line in (*self._dropped_letters, *self._lines[JournalName.REFUSED])
             if line["session_id"] == session.session_id and line["sequence"] is not None
         }
         numbers = sorted([sent.sequence for sent in accepted if sent.sequence is not None] + list(refused.values()))
@@ -195,6 +217,23 @@ class Checker:
     def _rows(self, database: str, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self._root / database)) as connection:
             return connection.execute(sql).fetchall()
+
+
+def _dropped_of(text: bytes) -> dict[str, Any]:
+    """What was dropped of the refused envelopes: the last good line says it."""
+    for raw in reversed(text.split(b"\n")[:-1]):
+        end = raw.rfind(b',"crc32":"')
+        if end >= 0 and raw[end + 10 : end + 18] == b"%08x" % zlib.crc32(raw[:end]):
+            dropped: dict[str, Any] = json.loads(raw)["dropped"]
+            return dropped
+    return {"n": 0, "day": ""}
+
+
+def _is_of(letter: Line, body: bytes) -> bool:
+    """Whether a dead letter holds this envelope, or says that it was this one."""
+    if "body_sha256" in letter:
+        return (letter["body_bytes"], letter["body_sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
+    return body_of(letter) == body
 
 
 def _name(session: SessionModel, sent: Sent) -> str:

@@ -289,6 +289,7 @@ def simulated_settings(world: World) -> Settings:
         "schema": {"timestamp_age_s_max": 1e10, "timestamp_ahead_s_max": 1e10},
         "storage": {
             "free_bytes_min": 0,
+            "refused_quota_bytes": world.stream("refused quota").any_of((1, 1_200, 2_500, 5_000_000_000)),
             "projection_interval_s": chance.any_of((0.001, 0.05, 0.5)),
             "projection_batch_lines_max": chance.any_of((1, 5, 1_000)),
             "wal_checkpoint_pages": chance.any_of((5, 40, 4_000)),

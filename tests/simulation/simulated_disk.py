@@ -154,6 +154,8 @@ class SimulatedDisk:
         self._on_durable = synced
         self.folders: dict[Path, dict[str, Node]] = {}
         self.durable_folders: dict[Path, dict[str, Node]] = {}
+        self.removed: dict[Path, bytes] = {}
+        """What was in files when they were removed; some may be back."""
 
     # The file layer
 
@@ -197,7 +199,10 @@ class SimulatedDisk:
         """Remove an existing file; a power failure may bring it back until the folder is synced."""
         if path.name not in self._folder(path.parent):
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
-        self.pass_gate("remove", path, lambda: self._folder(path.parent).__delitem__(path.name))
+        self.pass_gate("remove", path, lambda: self._remove(path))
+
+    def _remove(self, path: Path) -> None:
+        self.removed[path] = bytes(self._folder(path.parent).pop(path.name).data)
 
     def sync_directory(self, path: Path) -> None:
         """Make the folder's names durable."""

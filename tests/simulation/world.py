@@ -58,7 +58,8 @@ class Durable:
         ]
         if synced:
             for session_id, key in self._keys_waiting:
-                self.keys.setdefault(session_id, (key, now))
+                if self.keys.get(session_id, ("", 0))[0] != key:  # one that was forgotten may be opened anew
+                    self.keys[session_id] = (key, now)
             self._keys_waiting.clear()
 
     def crashed(self) -> None:

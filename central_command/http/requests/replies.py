@@ -299,6 +299,8 @@ def _full_sentence(reason: FullReason) -> str:
     match reason:
         case FullReason.QUOTA:
             return "The storage quota is reached; nothing more can be stored."
+        case FullReason.UNUSED_SESSIONS:
+            return "Too many sessions are open that nothing came from yet; try again later."
         case FullReason.DISK_FULL:
             return "The disk is full; nothing more can be stored."
         case _:

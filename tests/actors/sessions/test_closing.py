@@ -300,6 +300,7 @@ async def test_only_sessions_without_traffic_are_abandoned(tmp_path: Path) -> No
     async with running(tmp_path) as run:
         silent, busy, empty = await run.open("sess_1"), await run.open("sess_2"), await run.open("sess_3")
         await run.send(silent.chunk())
+        assert isinstance(await run.send(empty.chunk(team_size=0)), Refusal)  # used, though without a chunk
         run.clock.now += 23 * 3_600
         await run.send(busy.chunk())
         await run.projected()

@@ -72,7 +72,7 @@ def new(session_id: str, *, at: float = NOW, machine: str = "machine", secret: s
 
 @asynccontextmanager
 async def running(database: Database, *, opens_max: int = 20) -> AsyncIterator[Registry]:
-    registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=opens_max)
+    registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=opens_max, unused_sessions_max=1_000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(registry.run)
         yield registry
@@ -166,7 +166,7 @@ async def test_secrets_are_sealed_in_the_file_and_absent_from_reprs(tmp_path: Pa
 
 async def test_openings_at_once_share_a_durable_transaction(open_any: OpenDatabase, tmp_path: Path) -> None:
     async with open_any(tmp_path / "sessions.db", SESSIONS_SCHEMA) as database:
-        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=20)
+        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=20, unused_sessions_max=1_000)
         results: list[OpenResult] = []
 
         async def open_one(index: int) -> None:
@@ -187,7 +187,7 @@ async def test_openings_at_once_share_a_durable_transaction(open_any: OpenDataba
 
 async def test_a_full_queue_is_busy_and_nothing_is_written() -> None:
     async with in_memory() as database, trio.open_nursery() as nursery:
-        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=20)
+        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=20, unused_sessions_max=1_000)
         for index in range(6):
             nursery.start_soon(registry.open, new(f"s{index}"))
         await trio.testing.wait_all_tasks_blocked()
@@ -213,7 +213,7 @@ async def test_a_machine_opens_so_many_an_hour_and_hears_when_it_may_again() -> 
 
 async def test_the_machine_limit_holds_within_one_transaction() -> None:
     async with in_memory() as database, trio.open_nursery() as nursery:
-        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=2)
+        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=2, unused_sessions_max=1_000)
         results: list[OpenResult] = []
 
         async def open_one(index: int) -> None:
@@ -239,7 +239,7 @@ async def test_an_existing_session_is_not_overwritten() -> None:
 
 async def test_a_database_s_failure_reaches_everyone_who_waits() -> None:
     async with in_memory() as database:
-        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=20)
+        registry = Registry(database, SEALER, SETTINGS, opens_per_machine_per_h=20, unused_sessions_max=1_000)
         failures: list[DatabaseFailure] = []
 
         async def open_one(index: int) -> None:
@@ -330,7 +330,9 @@ async def test_another_key_opens_no_session(caplog: pytest.LogCaptureFixture) ->
     """The session is there without its secrets, and the log says why."""
     async with in_memory() as database, running(database) as registry:
         await registry.open(new("s"))
-        other = Registry(database, Sealer(bytes([1]) * 32), SETTINGS, opens_per_machine_per_h=20)
+        other = Registry(
+            database, Sealer(bytes([1]) * 32), SETTINGS, opens_per_machine_per_h=20, unused_sessions_max=1_000
+        )
         stored = await other.load("s")
         assert stored is not None
         assert (stored.shared_secret, stored.server_private_key) == ("", "")
