@@ -42,8 +42,10 @@ CONTINUATION: Final = bytes(range(0x80, 0xC0))
 
 SEPARATOR: Final = "\0"
 TOGETHER_BYTES: Final = 32_768
-"""Contents that are decoded together: no more than so much, and the last of them. More is memory that the allocator fetches
-from the kernel and gives back, which takes longer than all else."""
+"""Contents that are decoded together: no more than so much, and the last of them.
+
+More is memory that the allocator fetches from the kernel and gives back, which takes longer than all else.
+"""
 
 _CONTENTS = msgspec.json.Decoder(list[str | None])
 _TEXT = msgspec.json.Decoder(str)
@@ -54,8 +56,8 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 class StepTexts(msgspec.Struct, frozen=True, gc=False):
     """What of a step's JSON text is compared. The raw members are empty where they are missing.
 
-    `tool` and `arguments` may be any value, also one that cannot be decoded, such as the number 1e400. `content` is a text
-    or null; it is decoded one at a time, because all of a chunk's may take four times the chunk's own bytes.
+    `tool` and `arguments` may be any value, also one that cannot be decoded, such as the number 1e400. `content` is a
+    text or null; it is decoded one at a time, because all of a chunk's may take four times the chunk's own bytes.
     """
 
     type: str = ""
