@@ -8,6 +8,7 @@ MUTANTS ?= 300
 MINUTES ?= 60
 HOSTILE_DURATION_S ?= 60
 BENCHMARKS := ingest batch requests pauses scaling memory connections embed_served upload
+MEASURED := tests/hostile tests/security
 VENV := .venv
 MODEL := $(VENV)/share/central-command/model
 BIN := $(VENV)/bin
@@ -24,8 +25,10 @@ help: ## this list
 serve: $(VENV)/.runtime ## run the server with its embedded defaults
 	$(BIN)/central-command serve
 
+# What is measured in seconds, shares and bytes of memory runs alone: beside others it would measure them.
 test: check ## every check and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(MEASURED:%=--ignore=%)
+	$(BIN)/python -m pytest $(MEASURED)
 
 check: $(VENV)/.dev ## style, types, layers
 	$(BIN)/ruff check .

@@ -1,16 +1,20 @@
 """The server as its users run it: `central-command serve` in a process of its own, over a real socket."""
 
+import atexit
 import http.client
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -60,7 +64,17 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("CENTRAL_COMMAND", "GROOVE_"))
     }
+    if inherited.pop("PYTHONDONTWRITEBYTECODE", None):
+        inherited["PYTHONPYCACHEPREFIX"] = _bytecode()
     return {**inherited, "PYTHONPATH": str(REPOSITORY), **settings}
+
+
+@cache
+def _bytecode() -> str:
+    """A folder for compiled modules where none may be written beside them: else each start compiles all of them."""
+    folder = tempfile.mkdtemp(prefix="central-command-bytecode-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def run_command(

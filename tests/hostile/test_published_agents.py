@@ -9,7 +9,7 @@ STORED_SHARE_MIN = 0.99
 
 def test_agents_behind_one_address_lose_nothing_to_a_restart_an_outage_and_a_full_disk(tmp_path: Path) -> None:
     """A smaller version of `python -m tests.hostile.outages`, under the limits as they are by default."""
-    plan = Plan(agents=40, start_s=6.0, rest_s=3.0, outage_s=5.0, full_s=4.0, chunks=8, steps=10, pause_s=2.5)
+    plan = Plan(agents=30, start_s=2.0, rest_s=2.0, outage_s=4.0, full_s=3.0, chunks=7, steps=10, pause_s=2.0)
     endured = run(tmp_path, plan, seed=1)
     assert endured.not_opened == 0, endured
     assert endured.stored_share >= STORED_SHARE_MIN, endured

@@ -14,7 +14,8 @@ from tests.simulation.report import Report, repeat_command, run_in_processes
 from tests.simulation.sabotage import HARMLESS, SABOTAGES
 from tests.simulation.simulate import simulate
 
-SEEDS = 2_000
+SEEDS = 500
+"""`make simulate` runs as many more as it is told."""
 PROCESSES = 2
 SABOTAGE_SEEDS = 200
 EVENTS_SHOWN = 40
