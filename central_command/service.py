@@ -222,17 +222,16 @@ class Service:
     async def close_abandoned(self) -> int:
         """End the sessions that nothing came from for `abandon_after_h`; return how many.
 
-        They are closed, or forgotten where nothing ever came.
+        They are closed, or forgotten where nothing ever came. Each is asked once: the databases may not know of its end
+        yet when the next page is read, and one that cannot be closed now must not keep those behind it waiting.
         """
         limit = self._settings.sessions.abandon_batch_max
-        ended = 0
-        while True:
-            cutoff = self._abandoned_before()
-            page = await self._storage.registry.idle_since(cutoff, limit)
-            ended_now = await self._end_abandoned(page, cutoff)
-            ended += ended_now
-            if len(page) < limit or not ended_now:
-                return ended
+        cutoff = self._abandoned_before()
+        ended, after = 0, ("", "")
+        while page := await self._storage.registry.idle_since(cutoff, limit, after=after):
+            ended += await self._end_abandoned([session_id for _, session_id in page], cutoff)
+            after = page[-1]
+        return ended
 
     def _abandoned_before(self) -> float:
         """Since when nothing may have come; hours that the wall clock was set forward by do not count."""
@@ -244,7 +243,7 @@ class Service:
         for session_id in session_ids:
             message = CloseSession(ClosedBy.ABANDONED, unless_active_since=cutoff)
             outcome = await self._directory.ask(session_id, message)
-            ended += isinstance(outcome, Closed | Forgotten)
+            ended += isinstance(outcome, Forgotten) or (isinstance(outcome, Closed) and not outcome.already_closed)
             if isinstance(outcome, Busy | ActorFailed):
                 log.warning("abandoned session %s could not be closed: %r", session_id, outcome)
         return ended

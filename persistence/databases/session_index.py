@@ -64,7 +64,8 @@ SELECT kind, n, day, "offset", length, processed_at FROM processed_envelopes WHE
 """
 SELECT_GAPS: Final = "SELECT before, missing FROM sequence_gaps WHERE session_id = ? ORDER BY before"
 SELECT_IDLE: Final = """
-SELECT session_id FROM sessions WHERE status = 'active' AND last_activity_at < ?
+SELECT last_activity_at, session_id FROM sessions
+WHERE status = 'active' AND last_activity_at < ? AND (last_activity_at, session_id) > (?, ?)
 ORDER BY last_activity_at, session_id LIMIT ?
 """
 SELECT_UNUSED: Final = """
@@ -118,10 +119,18 @@ class SessionIndex:
         """The session's trajectory, if it has one."""
         return trajectory_of(await self._database.read(SELECT_TRAJECTORY, (session_id,)))
 
-    async def idle_since(self, before_s: float, limit: int) -> list[str]:
-        """Active sessions without activity since `before_s`, longest idle first, at most `limit`."""
+    async def idle_since(
+        self, before_s: float, limit: int, *, after: tuple[str, str] = ("", "")
+    ) -> list[tuple[str, str]]:
+        """Active sessions without activity since `before_s`, longest idle first: the last one's time, and the id.
+
+        At most `limit`, behind the item `after` of the page before.
+        """
         return [
-            session_id for (session_id,) in await self._database.read(SELECT_IDLE, (times.to_text(before_s), limit))
+            (last_activity_at, session_id)
+            for last_activity_at, session_id in await self._database.read(
+                SELECT_IDLE, (times.to_text(before_s), *after, limit)
+            )
         ]
 
     async def unused_since(self, before_s: float, limit: int) -> list[str]:

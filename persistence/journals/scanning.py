@@ -104,7 +104,10 @@ def read_part(files: DayFiles, place: Position, start: int, end: int) -> bytes:
 
 
 def good_line_of_a_later_batch(files: DayFiles, bad: BadLine) -> Position | None:
-    """Return where a good line stands that cannot belong to the commit that the bad line was part of."""
+    """Return where a good line stands that cannot belong to the commit that the bad line was part of.
+
+    A commit is in one file, so a good line in a later day's belongs to another one, whatever its number.
+    """
     for day in files.days():
         if day < bad.day:
             continue
@@ -112,7 +115,7 @@ def good_line_of_a_later_batch(files: DayFiles, bad: BadLine) -> Position | None
         for texts, is_whole in _texts(files, day, offset):
             for text in texts:
                 frame = parse_frame(text) if is_whole else None
-                if frame is not None and (frame.batch > bad.expected_n or frame.n < bad.expected_n):
+                if frame is not None and (day > bad.day or frame.batch > bad.expected_n or frame.n < bad.expected_n):
                     return Position(n=frame.n, day=day, offset=offset, length=len(text) + 1, at=frame.at)
                 offset += len(text) + 1
     return None

@@ -1,7 +1,8 @@
 """The end of a journal that is being written: framed lines at a tracked offset, synced. Blocking, one call at a time.
 
 What can fail, and what it means:
-- No room (ENOSPC, EDQUOT, EFBIG on the write): the file is cut back to the last synced offset, and nothing was kept.
+- No room (ENOSPC, EDQUOT, EFBIG on the write): the file is cut back to the last synced offset, durably, and nothing
+  was kept.
 - Anything else (EIO, any failed sync, a failed cut): what is on disk is unknown, and a second sync may report success
   for pages that the kernel has already dropped. That is a `StorageFailure`, which ends the process; a restart reads
   what is there.
@@ -95,8 +96,13 @@ class JournalEnd:
             self._file = None
 
     def _cut_back(self, file: File) -> None:
+        """Take away what a failed write has left, for good: the next lines may go to another day's file.
+
+        Bytes that came back behind the last synced line would make a start cut off what was written after them.
+        """
         try:
             file.truncate(self.tail.offset)
+            file.sync()
         except OSError as error:
             raise StorageFailure(f"cutting the {self.name} journal back failed: {error.strerror}") from error
 

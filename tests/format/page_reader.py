@@ -190,7 +190,7 @@ def read_journal(folder: Path) -> tuple[list[Line], TornEnd | None]:
 def _check_torn(folder: Path, day: str, offset: int, expected: int) -> None:
     for later_day, later_offset, text, is_whole in _texts(folder, day, offset):
         line = read_line(text) if is_whole else None
-        if line is not None and (line.batch > expected or line.n < expected):
+        if line is not None and (later_day > day or line.batch > expected or line.n < expected):
             raise Damage(
                 f"{folder.name}: {day} at {offset}: line {line.n} stands behind it ({later_day}, {later_offset})"
             )

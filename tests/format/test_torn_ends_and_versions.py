@@ -121,6 +121,14 @@ def test_what_stands_behind_the_bad_place_tells_a_torn_end_from_damage(
         assert end.offset == len(good_text(1, 1))
 
 
+def test_a_good_line_in_a_later_file_is_never_of_the_torn_batch(tmp_path: Path) -> None:
+    """Also where it has the number that is missing."""
+    (tmp_path / "2001-09-09.jsonl").write_bytes(good_text(1, 1) + good_text(2, 2)[:-9])
+    (tmp_path / "2001-09-10.jsonl").write_bytes(good_text(2, 2))
+    with pytest.raises(Damage, match="stands behind it"):
+        read_journal(tmp_path)
+
+
 def test_a_clock_that_goes_back_and_an_empty_day_are_no_damage(tmp_path: Path) -> None:
     """A line of an earlier day stands in a newer file; a file of 0 bytes stands between others."""
     for day, content in (("2001-09-09", good_text(1, 1)), ("2001-09-10", b""), ("2001-09-11", good_text(2, 2))):

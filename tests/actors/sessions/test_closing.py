@@ -318,6 +318,44 @@ async def test_only_sessions_without_traffic_are_abandoned(tmp_path: Path) -> No
     assert await findings(tmp_path) == []
 
 
+async def test_a_full_page_of_which_none_can_be_closed_keeps_nothing_behind_it_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each session is asked once a sweep, and those that cannot be closed again at the next one."""
+    asked: list[str] = []
+    async with running(tmp_path, settings=settings_with(sessions={"abandon_batch_max": 2})) as run:
+        ask = run.service._directory.ask
+
+        async def fail(session_id: str, message: Any) -> Any:
+            assert session_id not in asked, "asked again in the same sweep"
+            asked.append(session_id)
+            return await ask(session_id, message) if session_id == "sess_2" else ActorFailed()
+
+        for number in range(3):
+            await run.open(f"sess_{number}")
+            run.clock.now += 1
+        await run.projected()
+        run.clock.now += DAY_S
+        with monkeypatch.context() as patched:
+            patched.setattr(run.service._directory, "ask", fail)
+            assert await run.service.close_abandoned() == 1
+        assert asked == ["sess_0", "sess_1", "sess_2"]
+        await run.projected()
+        assert await run.service.close_abandoned() == 2
+
+
+async def test_sessions_are_abandoned_once_also_while_the_databases_know_nothing_of_it(tmp_path: Path) -> None:
+    """A close is known to the databases only once it is projected, which may take longer than the next page."""
+    chosen = settings_with(sessions={"abandon_batch_max": 2}, storage={"projection_interval_s": 3_600.0})
+    async with running(tmp_path, settings=chosen) as run:
+        for number in range(5):
+            await run.open(f"sess_{number}")
+        run.clock.now += DAY_S
+        assert await run.service.close_abandoned() == 5
+        assert await run.service.close_abandoned() == 0
+        assert len(run.lines(JournalName.ENVELOPES)) == 5
+
+
 async def test_the_sweep_abandons_in_its_own_time_however_many_there_are(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -344,9 +344,12 @@ async def test_idle_sessions_are_the_active_ones_without_activity_longest_first(
         for index, session_id in enumerate(["b", "a", "closed", "busy"]):
             await registry.open(new(session_id, at=NOW + index))
         await project(database, JournalName.ENVELOPES, [server_close("closed"), chunk("busy", 0)], start=NOW + 100)
-        assert await registry.idle_since(NOW + 50, 10) == ["b", "a"]
-        assert await registry.idle_since(NOW + 50, 1) == ["b"]
-        assert await registry.idle_since(NOW + 1, 10) == ["b"]
+        found = await registry.idle_since(NOW + 50, 10)
+        assert [session_id for _, session_id in found] == ["b", "a"]
+        assert await registry.idle_since(NOW + 50, 1) == found[:1]
+        assert await registry.idle_since(NOW + 50, 1, after=found[0]) == found[1:]
+        assert await registry.idle_since(NOW + 50, 1, after=found[1]) == []
+        assert await registry.idle_since(NOW + 1, 10) == found[:1]
 
 
 async def test_unfinished_sessions_are_closed_with_chunks_and_without_trajectory_page_by_page() -> None:

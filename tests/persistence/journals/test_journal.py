@@ -11,10 +11,11 @@ import trio
 import trio.testing
 
 from persistence.files.failures import StorageFailure
-from persistence.format.records import EnvelopeKind, EnvelopeRecord, Mark, Position
+from persistence.format.records import EnvelopeKind, EnvelopeRecord, JournalName, Mark, Position
 from persistence.journals.framing import parse_frame
 from persistence.journals.journal import AppendRefused, Line
 from persistence.journals.lines import parse_envelope_line
+from persistence.journals.recovery import Recovery
 from tests.persistence.journals.journal_disk import FOLDER, NOON, Disk
 
 DAY_S = 86_400.0
@@ -209,6 +210,37 @@ async def test_no_room_refuses_the_batch_and_leaves_nothing() -> None:
         journal.close()
 
 
+async def test_what_was_cut_back_does_not_come_back_behind_the_next_days_lines() -> None:
+    """The kernel may have put half a line on the disk before it is cut off; power fails after the next day's line."""
+    disk = Disk(capacity_bytes=400)
+    big = members(2) + b',"x":"%s"' % (b"x" * 300)
+
+    def written_back(operation: str, path: Path) -> None:
+        if operation == "truncate":
+            disk.files.open(path)._node.durable = bytes(disk.text())
+
+    disk.files.before = written_back
+    async with trio.open_nursery() as nursery:
+        journal = disk.journal()
+        nursery.start_soon(journal.run)
+        assert isinstance(await journal.append(record(1), members(1)), Position)
+        assert await journal.append(record(2), big, essential=True) is AppendRefused.DISK_FULL
+        disk.files.capacity_bytes = 2**20
+        disk.now += DAY_S
+        assert isinstance(await journal.append(record(2), members(2)), Position)
+        journal.close()
+    disk.files.crash()
+    recovery = Recovery(
+        JournalName.ENVELOPES,
+        FOLDER,
+        Mark(),
+        files=disk.files,
+        torn_directory=FOLDER.with_name("torn"),
+        batch_bytes_max=2**20,
+    )
+    assert [each.position.n for batch in recovery.batches() for each in batch] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("operation", "number"),
     [("write", errno.EIO), ("sync", errno.EIO), ("sync", errno.ENOSPC), ("open", errno.EACCES), ("read", errno.EIO)],
@@ -230,15 +262,23 @@ async def test_a_disk_that_cannot_be_relied_on_ends_the_journal(operation: str, 
     assert disk.committed == []
 
 
-async def test_a_cut_that_fails_ends_the_journal() -> None:
-    """When not even the half-written line can be taken away, a restart has to."""
+@pytest.mark.parametrize("operation", ["truncate", "sync"])
+async def test_a_cut_that_fails_ends_the_journal(operation: str) -> None:
+    """When not even the half-written line can be taken away for good, a restart has to."""
     disk = Disk(capacity_bytes=100)
-    disk.fail["truncate"] = OSError(errno.EIO, "failed")
+
+    def fail_at_the_cut(done: str, _path: Path) -> None:
+        if done == operation and (operation == "truncate" or "truncate" in disk.operations):
+            raise OSError(errno.EIO, "failed")
+        disk.operations.append(done)
+
+    disk.files.before = fail_at_the_cut
     with pytest.RaisesGroup(StorageFailure):
         async with trio.open_nursery() as nursery:
             journal = disk.journal()
             nursery.start_soon(journal.run)
             await journal.append(record(1), members(1), essential=True)
+            journal.close()
 
 
 async def test_bounds_refuse_at_once_and_essential_lines_pass() -> None:
@@ -260,6 +300,35 @@ async def test_bounds_refuse_at_once_and_essential_lines_pass() -> None:
     assert await small.journal().append(record(1), members(1)) is AppendRefused.QUEUE_FULL
     full = Disk(quota_bytes=100, quota_warning_bytes=100)
     assert await full.journal().append(record(1), members(1)) is AppendRefused.QUOTA_REACHED
+
+
+ONE_AND_A_HALF = Line(record(1), members(1)).size_bytes * 3 // 2
+
+
+@pytest.mark.parametrize(
+    ("disk", "refused"),
+    [
+        (Disk(quota_bytes=ONE_AND_A_HALF, quota_warning_bytes=ONE_AND_A_HALF), AppendRefused.QUOTA_REACHED),
+        (Disk(capacity_bytes=ONE_AND_A_HALF), AppendRefused.DISK_FULL),
+    ],
+    ids=["quota", "disk"],
+)
+async def test_what_waits_to_be_written_takes_up_room(disk: Disk, refused: AppendRefused) -> None:
+    """Else all that arrives while the disk is slow is promised the same room."""
+    journal = disk.journal()
+    answers: list[object] = []
+
+    async def append(number: int) -> None:
+        answers.append(await journal.append(record(number), members(number)))
+
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2, 3):
+            nursery.start_soon(append, number)
+            await trio.testing.wait_all_tasks_blocked()
+        assert answers == [refused, refused]
+        nursery.start_soon(journal.run)
+        journal.close()
+    assert len(disk.committed) == 1
 
 
 async def test_closing_answers_what_waits() -> None:

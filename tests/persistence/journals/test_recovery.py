@@ -159,6 +159,29 @@ def test_damage_is_seen_across_days() -> None:
     assert tail == Mark(n=1, day="2026-11-21", offset=0)
 
 
+def test_what_is_torn_in_a_later_day_is_cut_off_with_what_is_torn_before_it() -> None:
+    """The journal goes on in the last day's file: what is left there would stand behind new lines."""
+    folder = Folder(d2026_11_20=line(1) + line(2)[:-9], d2026_11_21=line(3)[:-9])
+    expected = [1], Mark(n=1, day="2026-11-21", offset=0)
+    for _ in range(2):
+        committed, tail = folder.recover()
+        assert (numbers(committed), tail) == expected
+        assert (folder.text("2026-11-20"), folder.text("2026-11-21")) == (line(1), b"")
+        assert folder.torn() == {
+            f"envelopes-2026-11-20-{len(line(1))}.part": line(2)[:-9],
+            "envelopes-2026-11-21-0.part": line(3)[:-9],
+        }
+
+
+def test_a_good_line_of_a_later_day_is_never_cut_off() -> None:
+    """A commit is in one file: what stands in a later one was written after it, also under the number that is torn."""
+    folder = Folder(d2026_11_20=line(1) + line(2)[:-9], d2026_11_21=line(2))
+    with pytest.raises(StorageDamage, match=r"good lines follow \(line 2 at byte 0 of 2026-11-21.jsonl\)"):
+        folder.recover()
+    assert folder.text("2026-11-21") == line(2)
+    assert folder.torn() == {}
+
+
 @pytest.mark.parametrize("numbers_on_disk", [(1, 3), (1, 2, 2), (1, 2, 1), (2,)])
 def test_numbers_that_do_not_follow_are_damage(numbers_on_disk: tuple[int, ...]) -> None:
     """A line that is missing, or there twice, is noticed though every checksum is right."""
