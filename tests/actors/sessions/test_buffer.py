@@ -42,6 +42,12 @@ def test_past_the_budget_of_all_only_the_one_that_asks_lets_go() -> None:
     assert budget.bytes_taken == 6
 
 
+def test_the_budget_of_all_may_be_used_up_exactly() -> None:
+    buffer = SessionBuffer(BufferBudget(10), bytes_max=100, is_complete=True)
+    buffer.add(text(10))
+    assert buffer.is_complete
+
+
 def test_one_that_did_not_see_the_beginning_keeps_nothing() -> None:
     budget = BufferBudget(10)
     buffer = SessionBuffer(budget, bytes_max=10, is_complete=False)

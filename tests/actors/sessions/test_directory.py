@@ -174,6 +174,22 @@ async def test_without_room_in_time_the_answer_is_busy(autojump_clock: MockClock
         assert await world.ask("sess_2") == DONE
 
 
+async def test_one_whose_mailbox_is_full_is_not_asked_to_end(autojump_clock: MockClock) -> None:
+    """It could not take the question; whoever needs its place waits, and the busiest is not the one that goes."""
+    async with directory_of(active_actors_max=2, mailbox_messages_max=2, activation_wait_s=2.0) as world:
+        world.gate = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for session_id in ("sess_1", "sess_2"):
+                for _ in range(3):
+                    nursery.start_soon(world.ask, session_id)
+                    await wait_all_tasks_blocked()
+            assert await world.ask("sess_3") == Busy(BusyReason.SESSIONS_FULL)
+            assert world.directory._ending == 0
+            world.gate.set()
+        assert await world.ask("sess_3") == DONE
+        assert world.activations == ["sess_1", "sess_2", "sess_3"]
+
+
 @pytest.mark.parametrize("room", [1, 2, 3])
 async def test_all_who_wait_for_room_get_it_in_turn(autojump_clock: MockClock, room: int) -> None:
     """Ten requests for each of ten sessions: no wake-up is lost, and no time passes."""

@@ -56,3 +56,40 @@ async def test_an_actor_ends_at_the_very_time_that_was_slept_until(autojump_cloc
             await trio.lowlevel.checkpoint()
         assert directory.statistics().active == 0
         await directory.drain()
+
+
+async def test_what_ends_for_being_idle_is_not_counted_as_evicted(autojump_clock: MockClock) -> None:
+    """Evictions say that `active_actors_max` is too small; idleness says nothing."""
+    async with trio.open_nursery() as nursery:
+        directory = Directory(nursery, lambda _session_id: QuickActor(), SessionSettings(passivate_after_s=1.0))
+        await directory.ask("sess_1", Finish())
+        await trio.sleep(5)
+        found = directory.statistics()
+        assert (found.active, found.passivated, found.evicted) == (0, 1, 0)
+        await directory.drain()
+
+
+class BusyActor(QuickActor):
+    """Takes three seconds for its first request."""
+
+    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+        await trio.sleep(3)
+        await super().run(mailbox, retire)
+
+
+async def test_one_that_is_at_work_when_it_is_due_keeps_no_other_from_ending_in_time(autojump_clock: MockClock) -> None:
+    """It is looked at again later; those asked after it are due before that."""
+    async with trio.open_nursery() as nursery:
+        directory = Directory(
+            nursery,
+            lambda session_id: BusyActor() if session_id == "sess_busy" else QuickActor(),
+            SessionSettings(passivate_after_s=2.0),
+        )
+        nursery.start_soon(directory.ask, "sess_busy", Finish())
+        await trio.sleep(0.5)
+        await directory.ask("sess_1", Finish())
+        await trio.sleep(2.1)  # 2.6: the first was looked at at 2.0, and this one is due at 2.5
+        assert list(directory._entries) == ["sess_busy"]
+        await trio.sleep(5)
+        assert directory.statistics().active == 0
+        await directory.drain()

@@ -96,6 +96,36 @@ async def test_a_restored_backup_holds_every_row_and_line(tmp_path: Path) -> Non
     assert await findings(tmp_path / "again") == []
 
 
+async def test_all_of_a_backup_is_on_disk_before_it_has_its_name_and_then_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees the name after a power failure finds every file, whole; and it is seen once `back_up` returns."""
+    async with running(tmp_path / "data") as run:
+        await fill(run)
+    rename = Path.rename
+    written: dict[Path, int] = {}
+    synced: list[tuple[Path, int]] = []
+    before_its_name: list[tuple[Path, int]] = []
+
+    def noted(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), os.fstat(descriptor).st_size))
+
+    def renamed(path: Path, target: Path) -> None:
+        for each in (path, *path.rglob("*")):
+            written[each] = each.stat().st_size
+        before_its_name.extend(synced)
+        synced.clear()
+        rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "fdatasync", noted)
+    monkeypatch.setattr(Path, "rename", renamed)
+    make(tmp_path / "data", tmp_path / "backup", with_key=True)
+    assert len(written) > 8
+    assert written.items() - set(before_its_name) == set()
+    assert [path for path, _ in synced] == [tmp_path]
+
+
 async def test_with_the_key_an_open_session_goes_on(tmp_path: Path) -> None:
     """What was acknowledged is a duplicate, what comes next is taken, and the close is credited."""
     async with running(tmp_path / "data") as run:

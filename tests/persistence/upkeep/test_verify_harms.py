@@ -162,6 +162,26 @@ HARMS: dict[str, tuple[Harm, str]] = {
         run("sessions.db", "UPDATE trajectories SET model = 'o4-mini' WHERE session_id = 'sess_told'"),
         "a session is credited under the model and the agent that it is counted for",
     ),
+    "other points in a trajectory than were credited": (
+        run("sessions.db", "UPDATE trajectories SET points = points + 1 WHERE session_id = 'sess_told'"),
+        "credits are what trajectories were scored: ('sess_told'",
+    ),
+    "another contributor of a trajectory than was credited": (
+        run("sessions.db", "UPDATE trajectories SET contributor_id = 'x' WHERE session_id = 'sess_told'"),
+        "credits are what trajectories were scored: ('sess_told'",
+    ),
+    "points in a balance that nobody was credited": (
+        run("ledger.db", "UPDATE balances SET total_points = total_points + 1"),
+        "balances are the sums of credits",
+    ),
+    "a session in a balance that nobody was credited for": (
+        run("ledger.db", "UPDATE balances SET total_sessions = total_sessions + 1"),
+        "balances are the sums of credits",
+    ),
+    "points in a day that no trajectory has": (
+        run("sessions.db", "UPDATE daily SET points = points + 1"),
+        "days, models, providers and totals agree",
+    ),
     "a file that is none of the journal's": (
         lambda root: (root / "refused" / "notes.jsonl").touch(),
         "'notes.jsonl' in its folder",

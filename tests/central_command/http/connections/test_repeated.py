@@ -219,6 +219,8 @@ SCOPE: Any = {"method": "POST", "path": INGEST}
         b"X: a\nContent-Length: 2\r\n",
         b"Content-Length: 2, 2\r\n",
         b"X-Other: a\r\n Content-Length: 3\r\nContent-Length:\r\n 2\r\n",
+        # A lone line feed takes a line away, and a folded field adds one: there are as many as there are fields.
+        b"X-One: a\nX-Other: b\r\n folded\r\nContent-Length: 2\r\n",
     ],
 )
 def test_an_unusual_head_is_never_compared_with(lines: bytes) -> None:
