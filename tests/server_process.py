@@ -64,6 +64,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("CENTRAL_COMMAND", "GROOVE_"))
     }
+    inherited.pop("COLUMNS", None)  # of whoever runs the tests, or of pytest-xdist
     if inherited.pop("PYTHONDONTWRITEBYTECODE", None):
         inherited["PYTHONPYCACHEPREFIX"] = _bytecode()
     return {**inherited, "PYTHONPATH": str(REPOSITORY), **settings}

@@ -136,7 +136,9 @@ def test_every_answer_to_an_envelope_is_described(outcome: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [Opened(KEY), KeyConflict(), InvalidPublicKey("No."), MachineLimit(7), *UNABLE], ids=repr
+    "outcome",
+    [Opened(KEY), KeyConflict(), InvalidPublicKey("No."), MachineLimit(7), *UNABLE],
+    ids=lambda outcome: repr(outcome).replace(KEY, "key"),
 )
 def test_every_answer_to_an_opening_is_described(outcome: Any) -> None:
     """Each outcome's status and body."""
