@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from central_command.client.contract.steps import JsonObject
-from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.claude_code_events import (
     blocks_of,
     is_call,
@@ -32,7 +31,7 @@ from central_command.client.transcripts.claude_code_events import (
     kind_of,
     session_of,
 )
-from central_command.client.transcripts.json_values import name_of, text_of
+from central_command.client.transcripts.json_values import text_of
 from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.reader import LINE_BYTES_MAX
 
@@ -42,6 +41,8 @@ _NAMED_FOR = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.jsonl(?
 _MESSAGE_OF = re.compile(rb'"type"\s*:\s*"(?:user|assistant)"')
 _SESSION_ID = re.compile(rb'"sessionId"\s*:\s*"([^"\\]*)"')
 
+COPIED = "copied"
+"""The type of what is handed on in place of a copied event: the ids of its calls and results, and tools' names."""
 COPIES = "events copied from another session"
 TWICE = "events that occur twice"
 
@@ -75,9 +76,8 @@ class Lineage:
     for a file that holds no such.
     """
 
-    def __init__(self, events: Iterable[JsonObject], calls: Calls, *, window: int, own_session: str = "") -> None:
+    def __init__(self, events: Iterable[JsonObject], *, window: int, own_session: str = "") -> None:
         self._source = events
-        self._calls = calls
         self._window = window
         self._own_session = own_session
         self._is_own = not own_session
@@ -97,6 +97,9 @@ class Lineage:
         first: list[JsonObject] = []
         messages: list[JsonObject] = []
         for event in self._each_once():
+            if event.get("type") == COPIED:
+                yield event
+                continue
             if self.is_decided:
                 yield from self._of_own_agent([event])
                 continue
@@ -132,8 +135,8 @@ class Lineage:
                 continue
             self._seen.add(uuid)
             if is_copied(event) or self._is_of_older(event, kind):
-                self._know(event)
                 self.left_out.count(COPIES)
+                yield _calls_in(event)
             else:
                 event.pop("toolUseResult", None)  # what `message` says, once more and larger
                 yield event
@@ -145,9 +148,12 @@ class Lineage:
             return is_other
         return False
 
-    def _know(self, event: JsonObject) -> None:
-        for block in blocks_of(event):
-            if is_call(block):
-                self._calls.know(name_of(block.get("id")), name_of(block.get("name")))
-            elif is_result(block):
-                self._calls.know_answered(name_of(block.get("tool_use_id")))
+
+def _calls_in(event: JsonObject) -> JsonObject:
+    """What is to be known of a copied event: which calls and results it holds."""
+    kept = ("type", "id", "name", "tool_use_id")
+    blocks = [block for block in blocks_of(event) if is_call(block) or is_result(block)]
+    return {
+        "type": COPIED,
+        "message": {"content": [{name: block.get(name) for name in kept} for block in blocks]},
+    }

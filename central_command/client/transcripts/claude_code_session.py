@@ -16,7 +16,7 @@ from central_command.client.transcripts.claude_code_events import (
     is_result,
     kind_of,
 )
-from central_command.client.transcripts.claude_code_lineage import Lineage
+from central_command.client.transcripts.claude_code_lineage import COPIED, Lineage
 from central_command.client.transcripts.claude_code_queue import TAKEN_BACK, Queue
 from central_command.client.transcripts.claude_code_texts import (
     LOCAL_COMMANDS,
@@ -51,7 +51,7 @@ class Session:
         self.list = StepList()
         self._calls = Calls(self.list)
         self._window = window
-        self._events = Lineage(events, self._calls, window=window, own_session=own_session)
+        self._events = Lineage(events, window=window, own_session=own_session)
         self._is_undecided = is_undecided
         self._ahead: deque[JsonObject] = deque()
         self._place = self._last_place = -1
@@ -99,6 +99,8 @@ class Session:
 
     def _survey(self, place: int, event: JsonObject) -> None:
         """Note where calls, the output of local commands and the delivery of queued text stand."""
+        if event.get("type") == COPIED:
+            return
         is_given = event.get("type") in {"user", "attachment"}
         for count, block in enumerate(blocks_of(event)):
             if is_call(block):
@@ -131,6 +133,8 @@ class Session:
                 self._take_user(event)
             case "attachment":
                 self._take_attachment(event)
+            case "copied":
+                self._know(event)
             case "queue-operation":
                 text, is_open = self._queue.absorb(event, self._place)
                 if is_open:
@@ -190,6 +194,13 @@ class Session:
         is_new = self._calls.act(self.list.at, name_of(block.get("name")), block.get("input") or {}, call_id)
         if is_new and (early := self._early_results.pop(call_id, None)):
             self._take_result(early)
+
+    def _know(self, copied: JsonObject) -> None:
+        for block in blocks_of(copied):
+            if is_call(block):
+                self._calls.know(name_of(block.get("id")), name_of(block.get("name")))
+            else:
+                self._calls.know_answered(name_of(block.get("tool_use_id")))
 
     def _take_result(self, block: JsonObject) -> None:
         call_id = name_of(block.get("tool_use_id"))
