@@ -42,7 +42,7 @@ def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def steps_in(done: "subprocess.CompletedProcess[str]") -> int:
     """How many steps a dry run would send."""
-    (total,) = re.findall(r"^ +\d+ file\(s\)(?: +[\d,]+){3} +([\d,]+) *$", done.stdout, re.MULTILINE)
+    (total,) = re.findall(r"^\d+ file\(s\)(?:\t\d+){3}\t(\d+)\t", done.stdout, re.MULTILINE)
     return int(total.replace(",", ""))
 
 
