@@ -38,14 +38,18 @@ from actors.sessions.outcomes import (
     StorageFull,
 )
 from actors.sessions.session import SessionActor
-from central_command.http.app import create_app
+from central_command.http.app import Application, create_app
 from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
-from central_command.http.connections.server_config import hypercorn_config
+from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.gateway import Readiness
+from central_command.http.requests.addresses import parse_networks
+from central_command.http.settings import HttpSettingsError
 from central_command.process.clock_jumps import ClockJumps
 from central_command.process.collector import Collector
-from central_command.settings.configuration import Settings
+from central_command.process.logs import set_levels
+from central_command.settings.configuration import Settings, SettingsError
+from central_command.settings.run_time import change
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 from persistence.files.space import Room
 from persistence.files.writer_thread import writer_thread
@@ -92,8 +96,10 @@ class Service:
         clock: Callable[[], float],
         jumps: ClockJumps,
         check: BackgroundCheck,
+        environment: Environment,
     ) -> None:
         self._settings = settings
+        self._environment = environment
         self._storage = storage
         self._directory = directory
         self._budget = budget
@@ -197,7 +203,21 @@ class Service:
             check=self.check.statistics(),
         )
 
+    def reconfigure(self, settings: Settings) -> None:
+        """Go on with other settings, as far as they can change at run time (`settings.run_time`)."""
+        self._settings = settings
+        self._environment.sessions = settings.sessions
+        self._environment.schema = settings.schema
+        self._environment.scoring = settings.scoring
+        self._storage.registry.opens_per_machine_per_h = settings.sessions.opens_per_machine_per_h
+        self._storage.space.reconfigure(settings.storage)
+        self.check.reconfigure(settings.storage)
+
     # Work that nobody asks for
+
+    async def watch_space(self) -> None:
+        """Say when the disk's bound is reached and left, also while nobody asks for room."""
+        await self._storage.space.disk.watch()
 
     async def finish_interrupted(self) -> None:
         """Complete every close that has no trajectory yet: a crash, or a disk without room, came between.
@@ -307,7 +327,9 @@ async def open_service(
                 clock=platform.clock,
                 is_busy=lambda: any(journal.has_waiting_lines for journal in storage.journals.values()),
             )
-            service = Service(settings, storage, directory, budget, embeddings, platform.clock, jumps, check)
+            service = Service(
+                settings, storage, directory, budget, embeddings, platform.clock, jumps, check, environment
+            )
             if set_aside := service.set_aside():
                 log.warning(
                     "closing %d session(s) has ended this process before, so they are left as they are: "
@@ -331,14 +353,17 @@ async def _embeddings(settings: Settings, layout: DataLayout) -> AsyncIterator[E
         yield embeddings
 
 
-async def run_service(settings: Settings, data_directory: Path) -> None:
-    """Serve until SIGTERM or SIGINT, then stop within `service.shutdown_timeout_s`."""
+async def run_service(settings: Settings, data_directory: Path, reread: Callable[[], Settings] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then stop within `service.shutdown_timeout_s`.
+
+    At SIGHUP the settings are read again by `reread`, which raises SettingsError for wrong ones.
+    """
     http_settings = fitting(settings.http)
     platform = Platform(clock=time.time, environ=os.environ, writer=writer_thread)
     collector = Collector(settings.collector)
     async with trio.open_nursery() as nursery:
-        stopping = trio.Event()
-        await nursery.start(_watch_signals, stopping, settings.service.shutdown_timeout_s)
+        stopping, rereading = trio.Event(), trio.Semaphore(0, max_value=1)
+        await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
         nursery.start_soon(collector.run, name="collector")
         async with open_service(settings, data_directory, platform) as service:
             app = create_app(
@@ -349,24 +374,68 @@ async def run_service(settings: Settings, data_directory: Path) -> None:
                 embedder=service.embeddings,
             )
             collector.settle()
-            serving = partial(serve, app, hypercorn_config(http_settings), shutdown_trigger=stopping.wait)
+            config = hypercorn_config(http_settings)
+            serving = partial(serve, app, config, shutdown_trigger=stopping.wait)
             async with trio.open_nursery() as background:
                 async with trio.open_nursery() as http:
                     urls: list[str] = await http.start(serving)
                     log.info("serving %s, data in %s", ", ".join(urls), data_directory)
                     background.start_soon(service.check.run, name="background check")
+                    background.start_soon(service.watch_space, name="free space")
+                    if reread is not None:
+                        background.start_soon(_reread_settings, rereading, reread, settings, service, app, config)
                 background.cancel_scope.cancel()
         log.info("stopped")
         nursery.cancel_scope.cancel()
 
 
-async def _watch_signals(
-    stopping: trio.Event, timeout_s: float, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+async def _reread_settings(
+    rereading: trio.Semaphore,
+    reread: Callable[[], Settings],
+    settings: Settings,
+    service: Service,
+    app: Application,
+    config: ServerConfig,
 ) -> None:
-    """Set `stopping` at the first signal, and end the process when stopping then takes too long."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    """Each time it is asked for, read the settings and the TLS files again; what is wrong changes nothing."""
+    while True:
+        await rereading.acquire()
+        try:
+            found = change(settings, await trio.to_thread.run_sync(reread))
+            parse_networks(found.settings.http.trusted_proxies)
+            has_tls = reread_tls(config, found.settings.http)
+        except (SettingsError, HttpSettingsError) as error:
+            log.error("SIGHUP: nothing was changed: %s", error)  # noqa: TRY400 (the sentence says it all)
+            continue
+        settings = found.settings
+        set_levels(settings.log)
+        service.reconfigure(settings)
+        app.reconfigure(settings.http, settings.schema)
+        log.warning(
+            "SIGHUP: the settings were read again%s; changed: %s; only a restart changes: %s",
+            ", and the TLS certificate" if has_tls else "",
+            ", ".join(found.taken) or "nothing",
+            ", ".join(found.need_restart) or "nothing else",
+        )
+
+
+async def _watch_signals(
+    stopping: trio.Event,
+    rereading: trio.Semaphore,
+    timeout_s: float,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Set `stopping` at the first signal, and end the process when stopping then takes too long.
+
+    SIGHUP asks for `rereading`, once however often it comes meanwhile.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGHUP:
+                if not rereading.value:
+                    rereading.release()
+                continue
             log.info("%s: stopping", signal.Signals(number).name)
             break
         stopping.set()

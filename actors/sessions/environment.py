@@ -57,8 +57,11 @@ class RandomIdentifiers:
         return f"traj_{_uuid7()}"
 
 
-class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Shared by all actors of a process. `clock` gives seconds since the epoch; `random_bytes` is for keys."""
+class Environment(msgspec.Struct, kw_only=True):
+    """Shared by all actors of a process. `clock` gives seconds since the epoch; `random_bytes` is for keys.
+
+    The three settings may be replaced at any time; an actor looks at them anew with each message.
+    """
 
     storage: Storage
     sessions: SessionSettings

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from central_command.commands import inspecting, serving, upkeep
+from central_command.commands import configuring, inspecting, serving, upkeep
 from central_command.commands.endings import EXIT_REFUSED, leave
 from central_command.process.steering import STEERING_IN_BLOCKS, escaped
 from central_command.settings.variables import unknown_variables
@@ -56,6 +56,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "backup": upkeep.backup,
     "restore": upkeep.restore,
     "rebuild": upkeep.rebuild,
+    "config": configuring.config,
 }
 """All commands, in the order in which one meets them."""
 
@@ -118,5 +119,5 @@ def main() -> None:
 
     `serve` runs the server; `upload` and `watch` send sessions to one, `mine` and `whoami` say what of it is yours. The
     other commands work on the data directory of a server on this machine, and all but `restore` and `rebuild` may be
-    used while it runs.
+    used while it runs. `config` checks settings.
     """

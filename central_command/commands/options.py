@@ -4,6 +4,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,12 +40,19 @@ def data_options(*, must_exist: bool) -> Callable[[F], F]:
     return lambda command: config(data_dir(command))
 
 
-def settings_from(config: Path | None, overrides: dict[str, object]) -> "Settings":
-    """The settings, or one sentence and exit status 2."""
-    from central_command.settings.configuration import SettingsError, load_settings
+def settings_reader(config: Path | None, overrides: dict[str, object]) -> "Callable[[], Settings]":
+    """What reads the settings, from the same sources whenever it is called; it raises SettingsError."""
+    from central_command.settings.configuration import load_settings
 
     path = config if config is not None else DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+    return partial(load_settings, path, os.environ, overrides)
+
+
+def settings_from(config: Path | None, overrides: dict[str, object]) -> "Settings":
+    """The settings, or one sentence and exit status 2."""
+    from central_command.settings.configuration import SettingsError
+
     try:
-        return load_settings(path, os.environ, overrides)
+        return settings_reader(config, overrides)()
     except SettingsError as error:
         leave(str(error), EXIT_REFUSED)

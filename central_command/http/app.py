@@ -49,6 +49,14 @@ class Application(QuartTrio):
     """Quart on trio, with groups of exceptions brought down to what its error handlers know."""
 
     request_class = AdmittedRequest
+    edge: Edge
+    envelopes: EnvelopeReader
+
+    def reconfigure(self, settings: HttpSettings, schema: SchemaSettings) -> None:
+        """Go on with other limits, trusted proxies and bounds of envelopes; raises as `create_app`."""
+        self.edge.addresses.reconfigure(settings)
+        self.edge.limits.reconfigure(settings)
+        self.envelopes.reconfigure(schema)
 
     async def handle_user_exception(self, error: BaseException) -> object:  # type: ignore[override] # Quart's union
         """Handle a group of one as that one, and a group of several as a failure; cancellation goes on as it is."""
@@ -76,7 +84,7 @@ def create_app(
     schema: SchemaSettings,
     clock: Callable[[], float],
     embedder: Embedder | None = None,
-) -> QuartTrio:
+) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
     Raises HttpSettingsError when `trusted_proxies` holds something that is no network.
@@ -90,7 +98,8 @@ def create_app(
     replies = Replies(settings)
     reader = Reader(settings, replies)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS)
-    read = EnvelopeIntake(gateway, EnvelopeReader(schema, clock), inline_bytes_max=settings.body_bytes_max)
+    app.envelopes = EnvelopeReader(schema, clock)
+    read = EnvelopeIntake(gateway, app.envelopes, inline_bytes_max=settings.body_bytes_max)
     direct: dict[str, DirectEndpoint] = {
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
         **embedding_endpoints(embedder, reader, replies, settings),
@@ -108,8 +117,8 @@ def create_app(
     _answer_preflights(app, settings)
     _match_exactly(app)
     _answer_errors(app)
-    edge = Edge(app.asgi_app, gateway, settings, RequestLog(clock), direct, limits, streaming)
-    app.asgi_app = edge  # type: ignore[method-assign] # as Quart documents
+    app.edge = Edge(app.asgi_app, gateway, settings, RequestLog(clock), direct, limits, streaming)
+    app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
     return app
 
 

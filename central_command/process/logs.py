@@ -160,18 +160,27 @@ class LineWriter:
             self._stream.flush()
 
 
+def set_levels(settings: LogSettings) -> None:
+    """Say as much from now on as the settings want."""
+    for name, value in _levels(settings).items():
+        logging.getLogger(name).setLevel(value)
+
+
+def _levels(settings: LogSettings) -> dict[str, int]:
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    levels = {"": max(level, logging.WARNING), **dict.fromkeys(OWN_LOGGERS, level)}
+    levels[ACCESS_LOGGER] = logging.INFO if settings.access else logging.CRITICAL + 1
+    return levels
+
+
 @contextmanager
 def logging_to(settings: LogSettings, stream: TextIO | None = None) -> Iterator[None]:
     """Send all logging to `stream` (stderr by default) until the block ends, then write what still waits."""
     handler = DroppingHandler(settings.queue_lines_max)
     writer = LineWriter(handler, stream if stream is not None else sys.stderr)
-    level = logging.getLevelNamesMapping()[settings.level.upper()]
-    levels = {"": max(level, logging.WARNING), **dict.fromkeys(OWN_LOGGERS, level)}
-    levels[ACCESS_LOGGER] = logging.INFO if settings.access else logging.CRITICAL + 1
-    before = {name: logging.getLogger(name).level for name in levels}
+    before = {name: logging.getLogger(name).level for name in _levels(settings)}
     root = logging.getLogger()
-    for name, value in levels.items():
-        logging.getLogger(name).setLevel(value)
+    set_levels(settings)
     root.addHandler(handler)
     writer.start()
     try:

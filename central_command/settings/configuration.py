@@ -89,20 +89,59 @@ def load_settings(path: Path | None, environ: Mapping[str, str], overrides: Mapp
     Every value is checked, also one that a later source replaces. A table (`scoring.model_tiers`) or list replaces its
     default as a whole. Raises SettingsError for the first thing that is wrong.
     """
-    entries = [
-        *(_file_entries(path) if path is not None else ()),
-        *_environment_entries(environ),
-        *_option_entries(overrides),
-    ]
+    for found in _read(path, environ, overrides):
+        if isinstance(found, SettingsError):
+            raise found
+        return found
+    raise AssertionError("either something is wrong, or there are settings")
+
+
+def check_settings(path: Path, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
+    """Read a file of settings as `load_settings` does; return everything that is wrong, a sentence each.
+
+    The settings are None where anything is wrong with one of them by itself.
+    """
+    settings, wrong = None, []
+    for found in _read(path, environ, {}):
+        if isinstance(found, Settings):
+            settings = found
+        else:
+            wrong.append(str(found))
+    return settings, wrong
+
+
+def _read(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Iterator[SettingsError | Settings]:
+    """Yield what is wrong, and the settings last, unless one of them is wrong by itself."""
     values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     sources: dict[str, str] = {}
-    for entry in entries:
-        values[entry.section][entry.key] = _checked(entry)
-        sources[entry.name] = entry.source
-    sections: dict[str, Any] = {name: kind(**values[name]) for name, kind in SECTIONS.items()}
-    settings = Settings(**sections)
-    _check_together(settings, sources)
-    return settings
+    is_right = True
+    for entry in _entries(path, environ, overrides):
+        try:
+            if isinstance(entry, SettingsError):
+                raise entry
+            values[entry.section][entry.key] = _checked(entry)
+            sources[entry.name] = entry.source
+        except SettingsError as error:
+            is_right = False
+            yield error
+    if is_right:
+        sections: dict[str, Any] = {name: kind(**values[name]) for name, kind in SECTIONS.items()}
+        settings = Settings(**sections)
+        yield from _wrong_together(settings, sources)
+        yield settings
+
+
+def _entries(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]
+) -> Iterator[Entry | SettingsError]:
+    try:
+        yield from _file_entries(path) if path is not None else ()
+    except SettingsError as error:
+        yield error
+    yield from _environment_entries(environ)
+    yield from _option_entries(overrides)
 
 
 def setting_types(section: type[msgspec.Struct]) -> dict[str, Any]:
@@ -121,8 +160,8 @@ def check_names(environ: Mapping[str, str]) -> None:
         raise SettingsError(say_unknown(unknown[0], names))
 
 
-def _file_entries(path: Path) -> Iterator[Entry]:
-    """The entries of a TOML file; what is wrong with the file itself is said with its line."""
+def _file_entries(path: Path) -> Iterator[Entry | SettingsError]:
+    """The entries of a TOML file; what is wrong with the file itself is raised, and said with its line."""
     try:
         with os.fdopen(open_file(path, follows_links=True), "rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
@@ -142,14 +181,16 @@ def _file_entries(path: Path) -> Iterator[Entry]:
         raise SettingsError(f"{path}: this is not valid TOML: {reason.replace('at end of document', end)}.") from error
     for section, members in tables.items():
         if section not in SECTIONS:
-            raise SettingsError(f"{path}: {_unknown_section(section, is_table=isinstance(members, dict))}")
+            yield SettingsError(f"{path}: {_unknown_section(section, is_table=isinstance(members, dict))}")
+            continue
         if not isinstance(members, dict):
-            raise SettingsError(f"{path}: {section} is {_shown(members)}, but must be a section, written [{section}].")
+            yield SettingsError(f"{path}: {section} is {_shown(members)}, but must be a section, written [{section}].")
+            continue
         for key, value in members.items():
             yield Entry(str(path), section, key, value)
 
 
-def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry]:
+def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry | SettingsError]:
     """The entries of the environment, in the order of their names; the port's own variables come last."""
     check_names(environ)
     for variable in sorted(environ):
@@ -158,11 +199,13 @@ def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry]:
         source = f"environment variable {variable}"
         section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
         if section not in SECTIONS:
-            raise SettingsError(f"{source}: {_unknown_section(section, is_table=True)}")
+            yield SettingsError(f"{source}: {_unknown_section(section, is_table=True)}")
+            continue
         if not key:
-            raise SettingsError(
+            yield SettingsError(
                 f"{source}: this names a section, but no setting; write {ENVIRONMENT_PREFIX}{section.upper()}__KEY."
             )
+            continue
         yield Entry(source, section, key, environ[variable], is_text=True)
     for variable in PORT_VARIABLES:
         if (port := environ.get(variable)) and not is_kubernetes_link(variable, port):
@@ -297,15 +340,15 @@ def _unknown_key(section: str, key: str) -> str:
     return f"there is no setting {section}.{_shown(key)[1:-1]}; {hint}"
 
 
-def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
-    """Refuse values that are right each for itself, but not together."""
+def _wrong_together(settings: Settings, sources: Mapping[str, str]) -> Iterator[SettingsError]:
+    """Find values that are right each for itself, but not together."""
     http = settings.http
     if (http.tls_certificate is None) != (http.tls_key is None):
         given, missing = (
             ("tls_key", "tls_certificate") if http.tls_certificate is None else ("tls_certificate", "tls_key")
         )
         place = sources.get(f"http.{given}", BUILT_IN)
-        raise SettingsError(f"{place}: http.{given} is set, but http.{missing} is not: TLS needs both, or neither.")
+        yield SettingsError(f"{place}: http.{given} is set, but http.{missing} is not: TLS needs both, or neither.")
     ordered = (
         ("http.body_bytes_max", "http.bodies_bytes_max"),
         ("http.body_bytes_max", "storage.journal_queue_bytes_max"),
@@ -324,7 +367,7 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
         small, large = _value(settings, low), _value(settings, high)
         if small > large:
             place = sources.get(low) or sources.get(high) or BUILT_IN
-            raise SettingsError(f"{place}: {low} is {small}, but must be at most {high}, which is {large}.")
+            yield SettingsError(f"{place}: {low} is {small}, but must be at most {high}, which is {large}.")
 
 
 def _value(settings: Settings, name: str) -> Any:  # noqa: ANN401 settings are of many types

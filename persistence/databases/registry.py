@@ -231,7 +231,8 @@ class Registry(SessionIndex):
         super().__init__(database)
         self._sealer = sealer
         self._settings = settings
-        self._opens_per_machine_per_h = opens_per_machine_per_h
+        self.opens_per_machine_per_h = opens_per_machine_per_h
+        """How many sessions one machine may open in an hour; may be set at any time."""
         self._unused_sessions_max = unused_sessions_max
         self._waiting: deque[_Opening] = deque()
         self._arrived = trio.Event()
@@ -319,7 +320,7 @@ class Registry(SessionIndex):
             session.groove_version,
             times.to_text(session.created_at),
             times.to_text(session.created_at - MACHINE_WINDOW_S),
-            self._opens_per_machine_per_h,
+            self.opens_per_machine_per_h,
             times.to_text(session.created_at + MACHINE_WINDOW_S),
             self._unused_sessions_max,
         )
@@ -337,7 +338,7 @@ class Registry(SessionIndex):
                         machine,
                         times.to_text(now_s - MACHINE_WINDOW_S),
                         times.to_text(now_s + MACHINE_WINDOW_S),
-                        self._opens_per_machine_per_h - 1,
+                        self.opens_per_machine_per_h - 1,
                     ),
                 )
                 for machine, now_s in by_machine.items()

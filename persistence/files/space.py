@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import trio
 
 from persistence.files.file_system import FileSystem
 from persistence.settings.storage import StorageSettings
@@ -56,13 +57,41 @@ class FreeSpace:
         self.free_bytes = files.free_bytes(path)
         """As last asked, less what was stored since."""
         self._asked_at = clock()
+        self._short_of_bytes = 0
+
+    def reconfigure(self, settings: StorageSettings) -> None:
+        """Go on with another bound; the next question is answered by it."""
+        self._settings = settings
+
+    async def watch(self) -> None:
+        """Look at the free space until cancelled, so that reaching and leaving its bound is said when nobody asks."""
+        while True:
+            await trio.sleep(self._settings.free_space_check_s)
+            self.room_for(0)
 
     def room_for(self, size_bytes: int) -> Room:
         """Say whether `size_bytes` more may be stored."""
         if abs(self._clock() - self._asked_at) >= self._settings.free_space_check_s:
             self._asked_at = self._clock()
             self.free_bytes = self._files.free_bytes(self._path)
-        return Room.DISK_FULL if self.free_bytes - size_bytes < self._settings.free_bytes_min else Room.YES
+        needed_bytes = self._settings.free_bytes_min + size_bytes
+        if self.free_bytes < needed_bytes:
+            self._say_short(needed_bytes)
+            return Room.DISK_FULL
+        if self.free_bytes >= self._short_of_bytes > 0:
+            self._short_of_bytes = 0
+            log.warning("the disk has room again, %d bytes are free: envelopes are taken in", self.free_bytes)
+        return Room.YES
+
+    def _say_short(self, needed_bytes: int) -> None:
+        """Warn once that the bound is reached; it is left when there is room for what was refused."""
+        if not self._short_of_bytes:
+            log.warning(
+                "the disk has %d bytes free, and storage.free_bytes_min (%d) stay free: envelopes are refused",
+                self.free_bytes,
+                self._settings.free_bytes_min,
+            )
+        self._short_of_bytes = max(self._short_of_bytes, needed_bytes)
 
     def add(self, size_bytes: int) -> None:
         """Count bytes that are now stored."""
@@ -82,6 +111,13 @@ class Space:
         self._settings = settings
         self._stored_bytes = stored_bytes
         self._warned = False
+
+    def reconfigure(self, settings: StorageSettings) -> None:
+        """Go on with other bounds; the next question is answered by them."""
+        self._settings = settings
+        self.disk.reconfigure(settings)
+        self._warned = self._warned and self._stored_bytes >= settings.quota_warning_bytes
+        self.add(0)
 
     def room_for(self, size_bytes: int) -> Room:
         """Say whether `size_bytes` more may be stored."""

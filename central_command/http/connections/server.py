@@ -90,10 +90,9 @@ async def _listen(config: ServerConfig) -> list[Listener]:
     except OSError as problem:
         place = f"{config.listen_host}, port {config.listen_port}"
         raise CannotListenError(f"Cannot listen on {place}: {problem.strerror or problem}.") from problem
-    context = config.create_ssl_context()
-    if context is None:
+    if config.tls is None:
         return list(listeners)
-    return [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
+    return [trio.SSLListener(listener, config.tls, https_compatible=True) for listener in listeners]
 
 
 def _url(listener: Listener) -> str:

@@ -24,6 +24,8 @@ class ServerConfig(Config):
     connections_max: int
     write_timeout_s: float
     answer_heads: AnswerHeads
+    tls: ssl.SSLContext | None = None
+    """What TLS is spoken with; `reread_tls` gives it other files, which the next connections see."""
 
 
 def hypercorn_config(settings: HttpSettings) -> ServerConfig:
@@ -51,6 +53,18 @@ def hypercorn_config(settings: HttpSettings) -> ServerConfig:
     return config
 
 
+def reread_tls(config: ServerConfig, settings: HttpSettings) -> bool:
+    """Read certificate and key again, from the files of these settings; False where there is no TLS.
+
+    Raises HttpSettingsError when they do not work, and then the old ones stay.
+    """
+    if config.tls is None or settings.tls_certificate is None:
+        return False
+    _set_tls(ServerConfig(), settings)  # in a context of its own first: a half-read pair would end all handshakes
+    config.tls.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    return True
+
+
 def _set_tls(config: ServerConfig, settings: HttpSettings) -> None:
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None and key is None:
@@ -66,7 +80,7 @@ def _set_tls(config: ServerConfig, settings: HttpSettings) -> None:
     config.certfile, config.keyfile = certificate, key
     config.keyfile_password = ""  # an encrypted key is refused below instead of asking at the terminal
     try:
-        config.create_ssl_context()
+        config.tls = config.create_ssl_context()
     except (ssl.SSLError, OSError, ValueError) as problem:
         sentence = f"{certificate} and {key} are no PEM certificate with its own unencrypted private key."
         raise HttpSettingsError(f"http.tls_certificate, http.tls_key: {sentence}") from problem

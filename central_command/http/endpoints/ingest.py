@@ -26,8 +26,13 @@ class EnvelopeReader:
     """Reads one envelope's text; `schema` bounds how deep and how wide it may be, `clock` is for its steps' age."""
 
     def __init__(self, schema: SchemaSettings, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.reconfigure(schema)
+
+    def reconfigure(self, schema: SchemaSettings) -> None:
+        """Read what comes from now on within other bounds."""
         self._schema = schema
-        self._known = ChunkReader(schema, clock)
+        self._known = ChunkReader(schema, self._clock)
 
     def __call__(self, text: bytes, permit: BodyPermit | None = None, *, deep: bool = False) -> Envelope | Refusal:
         """The envelope, or why it is none that a session could take; it carries the permit of its memory.

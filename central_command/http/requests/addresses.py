@@ -41,6 +41,10 @@ class ClientKeys:
     """
 
     def __init__(self, settings: HttpSettings) -> None:
+        self.reconfigure(settings)
+
+    def reconfigure(self, settings: HttpSettings) -> None:
+        """Believe other proxies from now on; connections that are open stay counted as they are."""
         self._trusted = parse_networks(settings.trusted_proxies)
         self._trusted_ipv4 = [
             (int(network.netmask), int(network.network_address)) for network in self._trusted if network.version == 4

@@ -50,8 +50,7 @@ class TokenBuckets:
     """
 
     def __init__(self, rates: Sequence[Rate], *, keys_max: int, clock: Clock) -> None:
-        self._counts = [float(rate.count) for rate in rates]
-        self._per_s = [rate.per_s for rate in rates]
+        self.set_rates(rates)
         self._keys_max = keys_max
         self._clock = clock
         self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
@@ -64,6 +63,11 @@ class TokenBuckets:
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._buckets
+
+    def set_rates(self, rates: Sequence[Rate]) -> None:
+        """Go on with other rates, as many as before: what is left stays, up to the new count, and comes back so."""
+        self._counts = [float(rate.count) for rate in rates]
+        self._per_s = [rate.per_s for rate in rates]
 
     def add(self, key: Hashable) -> Hashable | None:
         """Give a key that is not known a full bucket; returns the key that was forgotten for it, if any."""

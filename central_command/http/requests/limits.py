@@ -13,6 +13,7 @@ What one address can send without anything being accepted is bounded all the sam
 that it opened, which took a token, `session_requests_per_hour` more.
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -82,20 +83,24 @@ class AddressLimits:
     def __init__(
         self, settings: HttpSettings, *, embed_paths: frozenset[str], clock: Clock = trio.current_time
     ) -> None:
-        def by_address(per_minute: int, per_hour: int) -> TokenBuckets:
-            rates = (Rate(per_minute, _MINUTE_S), Rate(per_hour, _HOUR_S))
-            return TokenBuckets(rates, keys_max=settings.addresses_max, clock=clock)
+        def buckets(rates: Sequence[Rate], keys_max: int) -> TokenBuckets:
+            return TokenBuckets(rates, keys_max=keys_max, clock=clock)
 
+        general, embed, own = _rates(settings)
         self._is_enabled = settings.limits_enabled
         self._embed_paths = embed_paths
-        self._general = by_address(settings.requests_per_minute, settings.requests_per_hour)
-        self._embed = by_address(settings.embed_requests_per_minute, settings.embed_requests_per_hour)
-        own = (Rate(settings.session_requests_per_hour, _HOUR_S),)
-        self.sessions = TokenBuckets(own, keys_max=settings.known_sessions_max, clock=clock)
+        self._general = buckets(general, settings.addresses_max)
+        self._embed = buckets(embed, settings.addresses_max)
+        self.sessions = buckets(own, settings.known_sessions_max)
         self._sessions_at: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<AddressLimits {len(self._general)} addresses, {len(self.sessions)} sessions>"
+
+    def reconfigure(self, settings: HttpSettings) -> None:
+        """Go on with other rates; who has used up what there was finds what comes back at the new rate."""
+        for buckets, rates in zip((self._general, self._embed, self.sessions), _rates(settings), strict=True):
+            buckets.set_rates(rates)
 
     def take(self, address: str, path: str) -> Charge | HttpProblem:
         """Take one request of an address, or return the 429 for one too many."""
@@ -130,6 +135,19 @@ class AddressLimits:
             left = self._sessions_at.pop(forgotten[0]) - 1
             if left:
                 self._sessions_at[forgotten[0]] = left
+
+
+def _rates(settings: HttpSettings) -> tuple[Sequence[Rate], Sequence[Rate], Sequence[Rate]]:
+    """The rates of everything, of embeddings, and of one session."""
+
+    def by_address(per_minute: int, per_hour: int) -> Sequence[Rate]:
+        return (Rate(per_minute, _MINUTE_S), Rate(per_hour, _HOUR_S))
+
+    return (
+        by_address(settings.requests_per_minute, settings.requests_per_hour),
+        by_address(settings.embed_requests_per_minute, settings.embed_requests_per_hour),
+        (Rate(settings.session_requests_per_hour, _HOUR_S),),
+    )
 
 
 def _too_many(retry_after_s: int) -> HttpProblem:

@@ -27,7 +27,7 @@ from persistence.keys.sealing import MasterKeyError
 
 COMMANDS = (
     *("serve", "upload", "watch", "mine", "whoami", "sessions", "show", "stats", "verify", "backup", "restore"),
-    "rebuild",
+    *("rebuild", "config"),
 )
 LINE = (
     b'{"trajectory_id":"traj_1","session_id":"sess_1","trajectory_log":[{"step":1,"type":"thought"}],"closed_by":"x"}\n'
@@ -412,3 +412,22 @@ def test_rebuild_says_what_it_did(replace: Replace) -> None:
     locked, _ = answering(DataDirectoryLocked("in use"))
     replace("persistence.upkeep.rebuilding", rebuild=locked)
     assert run("rebuild").exit_code == 2
+
+
+def test_config_check_says_ok_or_everything_that_is_wrong(tmp_path: Path) -> None:
+    """With exit status 1, on stdout, as `verify` does; also what only shows where the settings are used."""
+    path = tmp_path / "settings.toml"
+    path.write_text("[http]\nport = 1\n")
+    result = run("config", "check", str(path))
+    assert (result.exit_code, result.stdout) == (0, "ok\n")
+    path.write_text("[http]\nprot = 1\nport = 'x'\n")
+    result = run("config", "check", str(path))
+    assert result.exit_code == 1
+    assert [line.startswith(f"{path}: ") for line in result.stdout.splitlines()] == [True, True]
+    path.write_text("[http]\ntrusted_proxies = ['1.2.3.4/99']\ntls_key = 'none.key'\ntls_certificate = 'none.pem'\n")
+    result = run("config", "check", str(path))
+    assert result.exit_code == 1
+    tls, network = result.stdout.splitlines()
+    assert "none.pem cannot be read" in tls
+    assert "1.2.3.4/99" in network
+    assert run("config", "check", str(tmp_path / "absent.toml")).exit_code == 2

@@ -3,6 +3,7 @@
 import logging
 import re
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import trio
 import trio.testing
 
 from central_command.http.connections.server import serve
-from central_command.http.connections.server_config import hypercorn_config
+from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.settings import CannotListenError, HttpSettings, HttpSettingsError
 from tests.central_command.http.connections.certificates import write_certificate
 
@@ -386,3 +387,42 @@ async def test_an_address_in_use_is_said_in_one_sentence(served: Any, make_app: 
         config = hypercorn_config(HttpSettings(host="127.0.0.1", port=server.port))
         with pytest.raises(CannotListenError, match=rf"^Cannot listen on 127\.0\.0\.1, port {server.port}: .*in use"):
             await serve(make_app(), config, shutdown_trigger=trio.sleep_forever)
+
+
+def presented(config: ServerConfig) -> bytes:
+    """The certificate that a client of this configuration is shown now."""
+    assert config.tls is not None
+    client_context = ssl.create_default_context()
+    client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = config.tls.wrap_bio(to_server, to_client, server_side=True)
+    client = client_context.wrap_bio(to_client, to_server)
+    for _ in range(4):
+        for side in (client, server):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    shown = client.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+def test_a_renewed_certificate_is_shown_once_it_is_read_again(tmp_path: Path) -> None:
+    """Also from other files; what does not work is refused, and the old one goes on."""
+    certificate, key = write_certificate(tmp_path)
+    settings = HttpSettings(tls_certificate=certificate, tls_key=key)
+    config = hypercorn_config(settings)
+    first = presented(config)
+    write_certificate(tmp_path)
+    assert presented(config) == first
+    assert reread_tls(config, settings)
+    second = presented(config)
+    assert second != first
+    (tmp_path / "other").mkdir()
+    elsewhere = write_certificate(tmp_path / "other")
+    for wrong in ((certificate, elsewhere[1]), (str(tmp_path / "absent"), key)):
+        with pytest.raises(HttpSettingsError):
+            reread_tls(config, HttpSettings(tls_certificate=wrong[0], tls_key=wrong[1]))
+        assert presented(config) == second
+    assert reread_tls(config, HttpSettings(tls_certificate=elsewhere[0], tls_key=elsewhere[1]))
+    assert presented(config) not in (first, second)
+    assert not reread_tls(hypercorn_config(HttpSettings()), HttpSettings())
