@@ -66,6 +66,7 @@ def test_a_compressed_file_is_read_like_a_plain_one(name: str, tmp_path: Path) -
         (CHECKED[:12] + bytes(8) + CHECKED[20:], "are damaged"),
         (PACKED["zst"] + b"something else", "other data follow them"),
     ],
+    ids=["gzip cut", "zstd cut", "gzip head cut", "gzip changed", "zstd changed", "followed"],
 )
 def test_damage_is_told(data: bytes, why: str) -> None:
     """Of what stands before it nothing can be relied on."""
