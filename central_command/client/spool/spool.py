@@ -132,6 +132,15 @@ class Spool:
             )
             return {source for (source,) in rows}
 
+    def sources_like(self, start: str, end: str) -> set[str]:
+        """The sources whose names begin with `start` and end with `end`."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT source FROM sessions WHERE source >= ? AND source < ? AND substr(source, -?) = ?",
+                (start, f"{start[:-1]}{chr(ord(start[-1]) + 1)}", len(end), end),
+            )
+            return {source for (source,) in rows}
+
     def sessions_with_source(self, url: str) -> list[StoredSession]:
         """All sessions for `url` that have a source, oldest first."""
         return self._select("source IS NOT NULL AND url = ?", url)

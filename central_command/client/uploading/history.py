@@ -23,7 +23,14 @@ import msgspec
 from central_command.client.spool.records import SessionState, SpoolError, StoredSession
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.names import kept_path
-from central_command.client.uploading.recognition import DIGEST_BYTES, RECORD_BYTES, Sent, likeness, marked
+from central_command.client.uploading.recognition import (
+    DIGEST_BYTES,
+    RECORD_BYTES,
+    Sent,
+    copied_steps,
+    likeness,
+    marked,
+)
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
 
@@ -77,9 +84,12 @@ def sent_of(session: StoredSession) -> Sent:
 def marks_of(survey: Survey, sessions: Sequence[StoredSession]) -> "array[int]":
     """For each step of a file 0 when none of `sessions` took it, else the place of the one that did, from 1.
 
-    Raises FileError.
+    One past them marks what another source's sessions took. Raises FileError.
     """
-    return marked(survey.known_by, [sent_of(each) for each in sessions])
+    marks = marked(survey.known_by, [sent_of(each) for each in sessions])
+    for place in range(min(survey.copied_steps, len(marks))):
+        marks[place] = marks[place] or len(sessions) + 1
+    return marks
 
 
 def without_undelivered(source_state: bytes, chunks: Sequence[tuple[int, bool]]) -> bytes:
@@ -153,6 +163,15 @@ class History:
         if fresh in names:  # another session that begins with the same words
             fresh = f"{survey.family}:{hashlib.sha256(survey.digests + path.encode()).digest()[:DIGEST_BYTES].hex()}"
         return fresh
+
+    def without_copies(self, survey: Survey, source: str) -> Survey:
+        """The same, knowing how many of its first steps are a copy of what was sent of another source."""
+        if survey.transcript.started_s is None:
+            return survey
+        first = survey.digests[:DIGEST_BYTES].hex()
+        others = self.spool.sources_like(f"{survey.transcript.provider}:", f":{first}") - {source}
+        sent = [[sent_of(each) for each in self.sessions(name)] for name in sorted(others)]
+        return msgspec.structs.replace(survey, copied_steps=copied_steps(survey.known_by, sent))
 
     def _likeliest(self, survey: Survey, path: str, names: set[str], *, has_same_id: bool) -> str | None:
         found = {

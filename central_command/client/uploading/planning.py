@@ -18,7 +18,6 @@ from central_command.client.spool.spool import Spool
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting
 from central_command.client.uploading.history import History, is_unfinished, state_of
-from central_command.client.uploading.recognition import RECORD_BYTES
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
 
@@ -40,8 +39,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How the first session's times would be moved; None when no step is left, or the file holds no times."""
     adjusted: int = 0
     """Steps of the file whose times are wrong and would be put between their neighbours."""
-    sent_before: int = 0
-    """Steps of the file that were sent before."""
     is_further: bool = False
     """Whether a session of the file has ended already."""
 
@@ -74,7 +71,6 @@ def plan(history: History, work: Work, survey: Survey, *, now_s: float) -> Plan:
         continues=open_one is not None,
         placing=placing if survey.transcript.started_s is not None else None,
         adjusted=bodies.cutting.adjusted,
-        sent_before=len(survey.times) - len(bodies.records) // RECORD_BYTES,
         is_further=any(not is_unfinished(session) for session in before),
     )
 

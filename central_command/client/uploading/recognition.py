@@ -33,6 +33,8 @@ RECORD_BYTES = DIGEST_BYTES + 4
 
 Six kilobytes for a session of 500 steps.
 """
+COPIED_STEPS_MIN = 3
+"""As few steps in a row may be a copy; a server looks for as many."""
 _PACKED_SUFFIXES = (".zst", ".gz")
 _OLD_MEMBERS = frozenset(
     {
@@ -163,6 +165,28 @@ def _holds_end_of(keys: Sequence[bytes], sent: Sequence[bytes], size: int) -> bo
     return any(each[-size:] in held for each in sent) or held <= Counter(
         key for each in sent for key in pieces_of(each, size)
     )
+
+
+def copied_steps(steps: Steps, others: Sequence[Sequence[Sent]]) -> int:
+    """How many of a file's first steps are those that other sessions began with, at the same times.
+
+    Agents that branch or resume a session may copy its history without a word, and that may be a copy in part, too.
+    Fewer than `COPIED_STEPS_MIN` are none.
+    """
+    keys = steps.records()
+    records = [list(pieces_of(b"".join(each.records for each in sent), RECORD_BYTES)) for sent in others]
+    count = 0
+    while more := max((_in_common(keys[count:], each) for each in records), default=0):
+        count += more
+        if count < COPIED_STEPS_MIN:
+            return 0
+    return count
+
+
+def _in_common(one: Sequence[bytes], other: Sequence[bytes]) -> int:
+    """How many of the first of both are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (mine, its) in pairs if mine != its), min(len(one), len(other)))
 
 
 def plain_path(path: str) -> str:

@@ -24,6 +24,7 @@ from central_command.client.uploading.duration import (
 from central_command.client.uploading.history import ENDED_BY_SERVER, failure_of, state_of
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
+from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
@@ -76,9 +77,11 @@ def describe_adjusted(count: int) -> Iterator[str]:
         yield f"{count} step(s) have a wrong time, which is put between those of their neighbours, and marked"
 
 
-def describe_rest(*, sent_before: int, left: int, is_further: bool) -> Iterator[str]:
+def describe_rest(known: Survey, *, left: int, is_further: bool) -> Iterator[str]:
     """What of a file's steps is left to send."""
-    if sent_before:
+    if known.copied_steps:
+        yield f"{known.copied_steps} of its steps are a copy of another session, and were sent with that one: left out"
+    if sent_before := len(known.times) - known.copied_steps - left:
         yield f"{sent_before} of its steps were sent before"
     if is_further and left:
         yield "its session on the server has ended: the new steps become a further session"
@@ -165,8 +168,15 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
                 _result(report, session),
             )
         if not report.sessions:
-            listing.add(report.path.name, "", 0, 0, None, "not delivered" if report.problem else "")
+            listing.add(report.path.name, "", 0, 0, None, _result_without(report))
     return listing
+
+
+def _result_without(report: FileReport) -> str:
+    """What became of a file that has no session."""
+    if report.problem is not None:
+        return "not delivered"
+    return "a copy of another session" if report.already_there else ""
 
 
 def _result(report: FileReport, session: StoredSession) -> Cell:
@@ -180,11 +190,11 @@ def _result(report: FileReport, session: StoredSession) -> Cell:
     return Cell(f"{word}, continues the one before", f"{word} (goes on)") if continued else Cell(word)
 
 
-def lines_of_plan(path: Path, notes: Sequence[str], plan: Plan) -> Iterable[str]:
+def lines_of_plan(known: Survey, notes: Sequence[str], plan: Plan) -> Iterable[str]:
     """What is said of a file that would be sent."""
-    yield f"{shown_path(path)}:"
+    yield f"{shown_path(known.path)}:"
     left = sum(plan.steps.values())
-    rest = describe_rest(sent_before=plan.sent_before, left=left, is_further=plan.is_further) if left else ()
+    rest = describe_rest(known, left=left, is_further=plan.is_further) if left else ()
     for note in (*notes, *describe_adjusted(plan.adjusted), *rest, *describe_shift(plan.placing or Placing())):
         yield f"  {note}"
 

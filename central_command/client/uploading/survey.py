@@ -20,13 +20,17 @@ from central_command.client.uploading.sources import NoStepsError, reader_of, un
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file holds: `digests` and `times` of all its steps (or of the first so many), in order."""
+    """What a file holds: `digests` and `times` of all its steps (or of the first so many), in order.
+
+    The first `copied_steps` are those of another session, which was sent already (`History.without_copies`).
+    """
 
     path: Path
     reader: TranscriptReader
     transcript: Transcript
     digests: bytes
     times: "array[float]"
+    copied_steps: int = 0
 
     @property
     def family(self) -> str:

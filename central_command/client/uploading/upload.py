@@ -37,6 +37,7 @@ from central_command.client.uploading.options import (
 )
 from central_command.client.uploading.planning import Plan, copied_history, plan
 from central_command.client.uploading.progress import Display, FileBar
+from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
     FileReport,
     describe,
@@ -107,7 +108,7 @@ class Uploader:
     @property
     def is_any_session(self) -> bool:
         """Whether any file held one."""
-        return any(report.sessions for report in self.reports)
+        return any(report.sessions or report.already_there for report in self.reports)
 
     async def upload(self, files: Sequence[Found]) -> int:
         """Upload `files`; gives how many were not delivered whole. A server out of reach ends it early.
@@ -144,7 +145,8 @@ class Uploader:
                 with display.file(path.name, size=size) as bar:
                     known = await self._threads.read(partial(survey, path, self._options.provider, on_read=bar.read))
                     # A copy of a file that is being sent waits, and finds everything there.
-                    async with self._one_at_a_time[known.family]:
+                    first = known.digests[:DIGEST_BYTES].hex()
+                    async with self._one_at_a_time[known.family], self._one_at_a_time[first]:
                         return await self._upload_session(known, bar, display)
         except NoStepsError as error:
             if found.named:
@@ -160,7 +162,9 @@ class Uploader:
         with self._history.claimed(known.family) as is_claimed:
             if not is_claimed:
                 return FileReport(path=path, problem="another program is sending this session.")
-            work = work_of(known, await self._threads.read(partial(self._history.source_of, known)), self._options)
+            source = await self._threads.read(partial(self._history.source_of, known))
+            known = await self._threads.read(partial(self._history.without_copies, known, source))
+            work = work_of(known, source, self._options)
             notes = describe(known.transcript, work.model)
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
@@ -172,9 +176,10 @@ class Uploader:
             left = [at for at, mark in zip(timeline.times, marks, strict=True) if not mark]
             report = FileReport(path=path, sessions=sessions, earlier=earlier)
             if not left and len(earlier) == len(sessions) and failure_of(sessions) is None:
+                notes += describe_rest(known, left=0, is_further=False) if known.copied_steps else ()
                 return msgspec.structs.replace(report, notes=tuple(notes), already_there=True)
             notes += describe_adjusted(len(timeline.adjusted))
-            notes += describe_rest(sent_before=len(known.times) - len(left), left=len(left), is_further=bool(earlier))
+            notes += describe_rest(known, left=len(left), is_further=bool(earlier))
             if left and known.transcript.started_s is not None:
                 notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
@@ -237,7 +242,9 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
         for found in files:
             try:
                 surveyed = survey(found.checked(), options.provider)
-                work = work_of(surveyed, history.source_of(surveyed), options)
+                source = history.source_of(surveyed)
+                surveyed = history.without_copies(surveyed, source)
+                work = work_of(surveyed, source, options)
                 planned = plan(history, work, surveyed, now_s=time.time())
             except FileError as error:
                 is_empty = isinstance(error, NoStepsError) and not found.named
@@ -246,7 +253,7 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
                 click.echo(f"{shown_path(found.path)}:\n  {say}: {error}", err=not is_empty)
                 continue
             notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
-            for line in lines_of_plan(found.path, notes, planned):
+            for line in lines_of_plan(surveyed, notes, planned):
                 click.echo(line)
             plans.append((found.path, planned))
     if plans:

@@ -187,7 +187,9 @@ class Watcher:
         with self._history.claimed(settled.family) as is_claimed:
             if not is_claimed:
                 return
-            work = work_of(settled, self._history.source_of(settled), self._options)
+            source = self._history.source_of(settled)
+            settled = self._history.without_copies(settled, source)
+            work = work_of(settled, source, self._options)
             before = self._history.sessions(work.source)
             if problem := failure_of(before):
                 raise NotSentError(problem, final=True)

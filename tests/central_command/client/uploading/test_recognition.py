@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from central_command.client.contract.steps import Step
-from central_command.client.uploading.recognition import Sent, Steps, digest, likeness, marked, old_digest
+from central_command.client.uploading.recognition import Sent, Steps, copied_steps, digest, likeness, marked, old_digest
 
 ACTION = Step(
     step=1, type="action", timestamp=5.0, tool="Bash", arguments={"b": 1, "a": [2]}, content="x", token_count=1
@@ -125,3 +125,19 @@ def test_sub_agents_of_one_session_are_told_apart_by_their_files() -> None:
     assert not like(PARENT, known, path="/s/agent-2.jsonl", is_subagent=True)
     assert not like(PARENT, known, path="/s/agent-1.jsonl")
     assert like(PARENT, known, path="/copy/agent-1.jsonl.gz", is_subagent=True)
+
+
+@pytest.mark.parametrize(
+    ("others", "count"),
+    [
+        ([], 0),
+        ([PARENT], 4),
+        ([held("a", "b", "c", "x")], 3),
+        ([held("a", "b", "x")], 0),
+        ([held("a", "b", "c", "d", start=100)], 0),
+        ([held("a", "b", "c"), held("d", "e", start=3)], 5),
+    ],
+)
+def test_history_that_was_copied_without_a_word_is_known(others: list[Steps], count: int) -> None:
+    """Three steps at least of the same words and times; also a copy of a copy."""
+    assert copied_steps(held("a", "b", "c", "d", "e", "new"), [[sent(each)] for each in others]) == count

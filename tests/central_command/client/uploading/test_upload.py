@@ -480,3 +480,25 @@ def test_a_run_in_which_nothing_is_found_fails(command: Command, tmp_path: Path)
         assert (result.exit_code, "the folder holds no session file" in result.output) == (1, True)
         result = command.run(tmp_path / "blank", *more)
         assert (result.exit_code, "no file that was found holds a session" in result.stderr) == (1, True)
+
+
+def test_a_fork_that_copied_its_history_sends_its_own_part(command: Command, transcripts: Path, tmp_path: Path) -> None:
+    """Under an id of its own, in any order, as a session of its own; its parent's part is sent with the parent."""
+    lines = (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
+    key = json.loads(next(line for line in lines if b'"sessionId"' in line))["sessionId"].encode()
+    own = {"type": "user", "uuid": "own", "sessionId": "fork", "timestamp": "2027-01-01T00:00:00Z"}
+    own["message"] = {"role": "user", "content": "another way"}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(b"".join(lines))
+    (tmp_path / "in" / "b.jsonl").write_bytes(b"".join(lines).replace(key, b"fork") + json.dumps(own).encode())
+    planned = command.run(tmp_path / "in", "--dry-run").stdout
+    result = command.run(tmp_path / "in", "--at-once", "1")
+    for said in (planned, result.stdout):
+        assert "18 of its steps are a copy of another session, and were sent with that one: left out" in said
+    logs = [each.get("trajectory_log", ()) for each in command.server.envelopes]
+    assert sorted(map(len, logs)) == [0, 0, 1, 18]
+    assert "skipped" in command.run(tmp_path / "in").stdout
+    assert len({each["session_id"] for each in command.server.envelopes}) == 2
+    (tmp_path / "c.jsonl").write_bytes(b"".join(lines).replace(key, b"whole"))
+    whole = command.run(tmp_path / "c.jsonl")
+    assert (whole.exit_code, "a copy of another session" in whole.stdout) == (0, True)
