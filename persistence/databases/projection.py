@@ -100,7 +100,9 @@ INSERT_CREDIT = """
 INSERT INTO credits (contributor_id, session_id, points, base_points, multiplier_breakdown, created_at)
 VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (session_id) DO NOTHING
 """
-INSERT_FINGERPRINTED = "INSERT INTO fingerprinted (n, session_id, trajectory_id) VALUES (?, ?, ?)"
+INSERT_FINGERPRINTED = """
+INSERT INTO fingerprinted (n, session_id, trajectory_id) VALUES (?, ?, ?) ON CONFLICT (n) DO NOTHING
+"""
 # A run belongs to the trajectory that it was first seen in.
 INSERT_FINGERPRINT = """
 INSERT INTO fingerprints (fingerprint, n, step) VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING

@@ -57,7 +57,7 @@ class StepTexts(msgspec.Struct, frozen=True, gc=False):
     """What of a step's JSON text is compared. The raw members are empty where they are missing.
 
     `tool` and `arguments` may be any value, also one that cannot be decoded, such as the number 1e400. `content` is a
-    text or null; it is decoded one at a time, because all of a chunk's may take four times the chunk's own bytes.
+    text or null; it is decoded some at a time, because all of a chunk's may take four times the chunk's own bytes.
     """
 
     type: str = ""

@@ -15,7 +15,7 @@ from persistence.format import times
 from persistence.format.records import JournalName
 from tests.dead_letters import body_of
 from tests.simulation.model import Belief, Model, Sent, SessionModel
-from tests.simulation.scoring_model import points_of
+from tests.simulation.scoring_model import Copies, points_of
 
 Line = dict[str, Any]
 ROUNDING = 1e-6
@@ -35,6 +35,7 @@ class Checker:
         self._journals = {path: text for path, text in journals.items() if not self._is_dropped(path)}
         gone = [text for path, text in {**removed, **journals}.items() if self._is_dropped(path, of_days=True)]
         self._dropped_letters = [json.loads(line) for text in gone for line in text.splitlines()]
+        self._copied: dict[str, dict[int, str]] = {}
         self._raw: dict[JournalName, list[bytes]] = {name: self._lines_of(name) for name in JournalName}
         self._lines: dict[JournalName, list[Line]] = {
             name: [line for number, raw in enumerate(raws, start=1) if (line := self._parsed(name, number, raw))]
@@ -70,6 +71,7 @@ class Checker:
     def check(self, *, complete: bool) -> None:
         """Check everything; `complete` says that all is closed and projected, and nothing runs."""
         accepted = self._check_envelopes()
+        self._copied = self._copies(accepted)
         self._check_refused(complete=complete)
         for session in self._model.sessions.values():
             self._check_session(session, accepted.get(session.session_id, []), complete=complete)
@@ -159,10 +161,13 @@ class Checker:
             self.found.append(f"{session.session_id} has used the sequence numbers {numbers}")
         if not complete:
             return
-        expected = self._expected_points(accepted)
+        expected = self._expected_points(session.session_id, accepted)
+        copied = len(self._copied.get(session.session_id, {}))
         for reply in session.close_replies:
             if "points" in reply.body and (expected is None or abs(reply.body["points"] - expected) > ROUNDING):
                 self.found.append(f"{session.session_id} was told {reply.body['points']} points, not {expected}")
+            if "points" in reply.body and reply.body.get("copied_steps", 0) != copied:
+                self.found.append(f"{session.session_id} was not told that {copied} of its steps are copies")
 
     @staticmethod
     def _chunks(accepted: list[Sent]) -> list[Sent]:
@@ -172,12 +177,21 @@ class Checker:
         steps = [step for chunk in self._chunks(accepted) for step in chunk.steps]
         return sorted(steps, key=lambda step: int(step["step"]))
 
-    def _expected_points(self, accepted: list[Sent]) -> float | None:
+    def _copies(self, accepted: dict[str, list[Sent]]) -> dict[str, dict[int, str]]:
+        """The copies in each session, which follow from the order of the trajectories' lines alone."""
+        copies = Copies()
+        return {
+            line["session_id"]: copies.next(line["session_id"], self._steps(accepted.get(line["session_id"], [])))
+            for line in self._lines[JournalName.TRAJECTORIES]
+        }
+
+    def _expected_points(self, session_id: str, accepted: list[Sent]) -> float | None:
         chunks = self._chunks(accepted)
         if not chunks:
             return None
-        first = chunks[0].metadata
-        return points_of(self._steps(accepted), first["model_engine"], first["task_complexity"])
+        first, copied = chunks[0].metadata, self._copied.get(session_id, {})
+        new = [step for place, step in enumerate(self._steps(accepted)) if place not in copied]
+        return points_of(new, first["model_engine"], first["task_complexity"])
 
     # Trajectories and credits
 
@@ -191,14 +205,22 @@ class Checker:
             expected = accepted.get(session_id, [])
             if line["trajectory_log"] != self._steps(expected):
                 self.found.append(f"the trajectory of {session_id} does not hold exactly its accepted steps")
-            if line["score"]["totalPoints"] != self._expected_points(expected):
+            if line["score"]["totalPoints"] != self._expected_points(session_id, expected):
                 self.found.append(f"the trajectory of {session_id} has {line['score']['totalPoints']} points")
+            marked = {
+                place: run["session_id"]
+                for run in line["copied_from"]
+                for place in range(run["from_step"] - 1, run["to_step"])
+            }
+            self._model.world.counts["copies marked"] += len(marked)
+            if marked != self._copied[session_id]:
+                self.found.append(f"the trajectory of {session_id} marks the copies {marked}")
 
     def _check_ledger(self, accepted: dict[str, list[Sent]]) -> None:
         expected = [
             (session.contributor_id, session.session_id, points)
             for session in self._model.sessions.values()
-            if (points := self._expected_points(accepted.get(session.session_id, []))) is not None
+            if (points := self._expected_points(session.session_id, accepted.get(session.session_id, []))) is not None
         ]
         self._model.world.counts["sessions credited"] += len(expected)
         rows = self._rows("ledger.db", "SELECT contributor_id, session_id, points FROM credits")

@@ -99,6 +99,8 @@ class Model:
         self.world = world
         self.blind = blind
         self.sessions: dict[str, SessionModel] = {}
+        self.said: list[list[tuple[str, str]]] = []
+        """Types and contents of the steps of each chunk so far, for whoever copies them."""
         self.abandons_from_s = math.inf
         """When the last client had finished, by the wall clock: whatever is still active then is abandoned."""
 

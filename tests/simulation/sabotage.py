@@ -13,9 +13,11 @@ from unittest import mock
 import msgspec
 import trio
 
+from actors.sessions.recent_runs import RecentRuns
 from actors.sessions.session import SessionActor
 from actors.sessions.state import SessionState
 from persistence.databases.database import Row, Statement, Value
+from persistence.databases.fingerprints import FirstSeen
 from persistence.databases.migrations import LEDGER_SCHEMA, Schema
 from persistence.files.file_system import Buffer, File, FileSystem
 from persistence.journals import recovery
@@ -138,6 +140,11 @@ class SabotagedDatabase:
         return rows
 
 
+async def _nothing_seen(*_arguments: object) -> dict[int, FirstSeen]:
+    await trio.lowlevel.checkpoint()
+    return {}
+
+
 async def _settled_at_once(_actor: SessionActor) -> None:
     await trio.lowlevel.checkpoint()
 
@@ -186,6 +193,12 @@ SABOTAGES: dict[str, Sabotage] = {
     "the sequence is forgotten": Sabotage(
         noticed="was refused|sequence numbers|holds something else",
         patches=((SessionState, "restored", staticmethod(_forgetting_the_sequence(SessionState.restored))),),
+    ),
+    "a close does not look at what is there": Sabotage(
+        noticed="marks the copies", patches=((RecentRuns, "first_seen", _nothing_seen),)
+    ),
+    "a close does not see lines that have no rows yet": Sabotage(
+        noticed="marks the copies", patches=((RecentRuns, "note", lambda _recent, _record, _position: None),)
     ),
     "keys are not synced": Sabotage(noticed="the key of .* before it was durable", keys_unsynced=True),
     "recovery reads before it syncs": Sabotage(

@@ -31,6 +31,7 @@ MET_OFTEN = (
     "ENOSPC on",
     "SQLite commits undone",
     "changed bytes",
+    "copies marked",
     "client time-outs",
     "clock jumps ahead",
     "clock jumps back",

@@ -77,7 +77,13 @@ class Stored:
                 )
             ],
             "trajectories": [
-                members(trajectory_id="traj_1", session_id=SESSION, trajectory_log=all_steps, score={"totalPoints": 39})
+                members(
+                    trajectory_id="traj_1",
+                    session_id=SESSION,
+                    trajectory_log=all_steps,
+                    copied_from=[],
+                    score={"totalPoints": 39},
+                )
             ],
         }
         self.credits = [(CONTRIBUTOR, SESSION, 39.0)]

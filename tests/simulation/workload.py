@@ -127,10 +127,17 @@ class SessionScript:
 
     def _chunk(self, *, acceptable: bool = True) -> Sent:
         chance, client = self.chance, self.client
-        steps = [
-            client.step(chance.any_of(STEP_TYPES), content="x" * chance.any_of((1, 30, 700)))
-            for _ in range(chance.randint(1, 7))
-        ]
+        said = self._model.said
+        if said and chance.one_in(3):  # history that was copied from wherever it stands, or some of it
+            old = chance.any_of(said)
+            first = chance.randint(0, len(old) - 1) if chance.one_in(3) else 0
+            steps = [client.step(kind, content=content) for kind, content in old[first:]]
+            self.world.counts["copied steps"] += len(steps)
+        else:
+            own = f"{self.session.session_id} {client.chunks} "
+            contents = [f"{own}{number} {'x' * chance.any_of((1, 30, 700))}" for number in range(chance.randint(1, 7))]
+            steps = [client.step(chance.any_of(STEP_TYPES), content=content) for content in contents]
+            said.append([(step["type"], step["content"]) for step in steps])
         if not acceptable:
             steps[0]["type"] = "no such type"
         changes: dict[str, Any] = {

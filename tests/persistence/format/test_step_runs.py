@@ -71,8 +71,8 @@ def test_composed_and_decomposed_letters_are_the_same() -> None:
 def test_all_that_unicode_calls_white_space_is_left_out(texts: Sequence[str]) -> None:
     """In each text alone, however many are looked at together."""
     bare = ["".join(text.split()) for text in texts]
-    of_texts, of_bare = ([{**STEP, "content": text} for text in each] for each in (texts, bare))
-    assert prints(*of_texts) == prints(*of_bare)
+    said, left = [prints(*({**STEP, "content": text} for text in each)) for each in (texts, bare)]
+    assert said == left
     steps = [msgspec.Raw(json.dumps(text).encode()) for text in texts]
     digests = StepDigests()
     digests.add([StepTexts(type="thought", content=step) for step in steps])

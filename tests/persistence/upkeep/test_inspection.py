@@ -1,12 +1,18 @@
 """Looking into a data directory that a real service wrote."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from actors.sessions.outcomes import Closed
 from persistence.files.failures import StorageDamage
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep import inspection
+from persistence.upkeep.rebuilding import rebuild
+from tests.running_service import running, settings_with
+from tests.stored_state import findings, finished
 
 SETTINGS = StorageSettings()
 
@@ -32,6 +38,62 @@ async def test_a_session_is_found_by_any_beginning_that_no_other_has(stored: Pat
     several = await inspection.trajectory_line(stored, SETTINGS, "sess_")
     assert several == ("More than one session begins with 'sess_': sess_http, sess_open, sess_told, sess_unused.")
     assert await inspection.trajectory_line(stored, SETTINGS, "") == f"There is no session '' in {stored}."
+
+
+async def test_a_session_is_shown_as_soon_as_its_close_is_answered(tmp_path: Path) -> None:
+    """Whatever the databases hold of it by then: the journals are read where those end."""
+    settings = settings_with(storage={"projection_interval_s": 3_600.0})
+    async with running(tmp_path, settings=settings) as run:
+        for name in ("sess_a", "sess_b"):
+            client = await run.open(name)
+            await run.send(client.chunk(2))
+            assert isinstance(await run.service.close_session(name), Closed)
+        await run.send(client.feedback("rejected"))
+        assert run.rows("sessions.db", "SELECT count(*) FROM trajectories") == [(0,)]
+        for name, given in (("sess_a", []), ("sess_b", ["rejected"])):
+            line = await inspection.trajectory_line(tmp_path, SETTINGS, name)
+            assert isinstance(line, bytes)
+            told = json.loads(line)
+            assert (told["session_id"], told["total_steps"]) == (name, 2)
+            assert [each["signal"] for each in told["feedback"]] == given
+        await run.open("sess_c")
+        reason = await inspection.trajectory_line(tmp_path, SETTINGS, "sess_c")
+        assert reason == "Session sess_c is still open; its trajectory is written when it closes."
+
+
+@pytest.mark.parametrize("ends", ["well", "killed"])
+async def test_feedback_that_came_after_the_close_is_shown_with_the_rest(tmp_path: Path, ends: str) -> None:
+    """After a restart, a death before its rows were written, and a rebuild; the journal's line stays as it was."""
+    served, killed = tmp_path / "served", tmp_path / "killed"
+    async with running(served) as run:
+        client = await run.open()
+        await run.send(client.chunk(2))
+        await run.send(client.feedback("modified", sequence=7))
+        await run.send(client.close())
+        await finished(run)
+        await run.projected()
+        (stored,) = (served / "trajectories").iterdir()
+        before = stored.read_bytes()
+        shutil.copytree(served, killed)
+        for number, signal in enumerate(("rejected", "iterated"), start=8):
+            await run.send(client.feedback(signal, sequence=number))
+        shutil.copytree(served / "envelopes", killed / "envelopes", dirs_exist_ok=True)
+    root = killed if ends == "killed" else served
+
+    async def shown() -> tuple[list[str], bool]:
+        line = await inspection.trajectory_line(root, SETTINGS, "sess_1")
+        assert isinstance(line, bytes)
+        told = json.loads(line)
+        return [each["signal"] for each in told["feedback"]], "crc32" in told
+
+    assert await shown() == (["modified", "rejected", "iterated"], False)
+    async with running(root):
+        pass
+    assert await shown() == (["modified", "rejected", "iterated"], False)
+    await rebuild(root, SETTINGS, applied_at="2026-11-20T10:00:00.000000Z")
+    assert await shown() == (["modified", "rejected", "iterated"], False)
+    assert (root / "trajectories" / stored.name).read_bytes() == before
+    assert await findings(root) == []
 
 
 async def test_a_trajectory_that_was_changed_is_not_shown(stored: Path) -> None:
