@@ -78,10 +78,7 @@ def compare(
         return Compared([f"its session's envelopes cannot be stitched: {error}"])
     if trajectory is None:
         return Compared([f"its session {record.session_id!r} has no chunk"])
-    try:
-        copies = _copies_said(stored)
-    except msgspec.DecodeError as error:
-        return Compared([f"its copied_from cannot be read: {error}"])
+    copies = _copies_said(stored)
     found = copied_runs(trajectory.step_digests, record.fingerprints, session.seen, settings)
     new = trajectory.step_kinds.counts(without=copies or ())
     now = score(

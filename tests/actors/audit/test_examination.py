@@ -139,6 +139,24 @@ HARMS: dict[str, tuple[Harm, str]] = {
         alter("trajectories", TOLD, b'"model_verified":"pending"', b'"model_verified":"yes"'),
         "its enrichment is not what",
     ),
+    "copies of what no line before it holds": (
+        alter(
+            "trajectories",
+            TOLD,
+            b'"copied_steps":0,"copied_from":[]',
+            b'"copied_steps":3,"copied_from":'
+            b'[{"from_step":2,"to_step":4,"session_id":"sess_http","trajectory_id":"traj_1"}]',
+        ),
+        "its steps 2 to 4 are said to stand in session 'sess_http', and no line before it of that session holds them",
+    ),
+    "copies that it does not name": (
+        alter("trajectories", TOLD, b'"copied_steps":0', b'"copied_steps":3'),
+        "its copied_steps is 3, and its session's envelopes give 0",
+    ),
+    "another time": (
+        alter("trajectories", TOLD, b'"time_shift_s":null', b'"time_shift_s":9'),
+        "its time_shift_s is 9, and its session's envelopes give null",
+    ),
     "9,999 points": (give(totalPoints=9_999), "its totalPoints are 9999.0, and its parts add up to 35.0"),
     "9,999 points by a multiplier that no setting gives": (
         give(modelMultiplier=9_999 / 7, totalPoints=9_999),

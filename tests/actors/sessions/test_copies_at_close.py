@@ -15,6 +15,7 @@ from persistence.format.records import JournalName
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.rebuilding import rebuild
 from persistence.upkeep.verification import verify
+from tests.persistence.upkeep.harms import change
 from tests.running_service import Running, running, settings_with
 from tests.signing_client import SigningClient
 from tests.stored_state import at_once, finished, stored_state
@@ -195,6 +196,32 @@ async def test_a_line_that_found_no_room_takes_no_credit_from_others(
         assert credit_of(await run.service.close_session("sess_b")).total_points == 30
         assert credit_of(await run.service.close_session("sess_a")).copied_from == "sess_b"
     assert (await deep_findings(tmp_path))[0] == []
+
+
+async def test_what_other_settings_took_for_new_is_told_and_no_fault(tmp_path: Path) -> None:
+    """The line says what was decided; `verify --deep` says what would be now."""
+    settings = settings_with(scoring={"copied_chars_min": 10**9, "copied_start_chars_min": 10**9})
+    async with running(tmp_path, settings=settings) as run:
+        for name in ("sess_a", "sess_b"):
+            assert (await credited(run, name, texts("a", 6))).total_points == 30
+    found, notes = await deep_findings(tmp_path)
+    assert found == []
+    assert any("1 trajectories of model 'gpt-5.5' would be scored otherwise" in note for note in notes)
+    assert any("(copied_from, basePoints; the first is line 2)" in note for note in notes)
+
+
+async def test_lines_of_a_version_that_did_not_look_are_whole_and_count_for_those_after_them(tmp_path: Path) -> None:
+    """They say nothing of copies, earned their points, and whoever copies them earns none."""
+    said = texts("a", 6)
+    async with running(tmp_path) as run:
+        await credited(run, "sess_a", said)
+    change(tmp_path, "trajectories", b"sess_a", b'"copied_steps":0,"copied_from":[],', b"")
+    await rebuild(tmp_path, StorageSettings(), applied_at=AT)
+    async with running(tmp_path) as run:
+        assert (await credited(run, "sess_b", said)).copied_from == "sess_a"
+    found, notes = await deep_findings(tmp_path)
+    assert found == []
+    assert not any("otherwise" in note for note in notes)
 
 
 async def test_what_waits_for_its_rows_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,30 @@ def test_the_line_has_the_members_in_their_order() -> None:
     )
 
 
+def test_the_real_times_are_said_whatever_they_were_moved_by() -> None:
+    """Steps stay as they were signed; each chunk's own shift counts for its steps, the first chunk's is kept."""
+    moved = [
+        _chunk(1, _step(2, timestamp=1_795_168_186_500), metadata=METADATA | {"time_shift_s": 86_400}),
+        _chunk(0, _step(1), _step(3, timestamp=1_795_168_190.25), metadata=METADATA | {"time_shift_s": 0.5}),
+    ]
+    found = json.loads(_stitch(*moved).line)
+    assert (found["started_at"], found["ended_at"]) == ("2026-11-19T09:49:46.500000Z", "2026-11-20T09:49:49.750000Z")
+    assert found["time_shift_s"] == 0.5
+    assert found["metadata"]["time_shift_s"] == 0.5
+    assert [step["timestamp"] for step in found["trajectory_log"]][1] == 1_795_168_186_500
+
+
+@pytest.mark.parametrize("shift", ["a day", None, [], 1e11, True])
+def test_a_shift_that_earlier_versions_took_as_it_was_is_none(shift: object) -> None:
+    found = json.loads(_stitch(_chunk(0, _step(1), metadata=METADATA | {"time_shift_s": shift})).line)
+    assert (found["started_at"], found["time_shift_s"]) == ("2026-11-20T09:49:46.500000Z", None)
+
+
+def test_a_trajectory_without_a_step_has_no_times() -> None:
+    found = json.loads(_stitch(_chunk(0)).line)
+    assert (found["started_at"], found["ended_at"], found["time_shift_s"]) == (None, None, None)
+
+
 def test_without_a_close_of_the_client_there_is_no_outcome() -> None:
     """Null, as the contract's readers expect, and who closed it instead."""
     found = json.loads(_stitch(_chunk(0, _step(1)), closed_by=ClosedBy.ABANDONED).line)

@@ -150,6 +150,10 @@ def test_every_answer_to_an_opening_is_described(outcome: Any) -> None:
     [
         Closed(already_closed=False, credit=None),
         Closed(already_closed=True, credit=Credit(total_points=1.5, total_steps=2)),
+        Closed(
+            already_closed=True,
+            credit=Credit(total_points=0, total_steps=2, copied_steps=2, copied_from="sess_1", has_model_tier=False),
+        ),
         UnknownSession(),
         *UNABLE,
     ],

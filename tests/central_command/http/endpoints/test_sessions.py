@@ -85,6 +85,17 @@ async def test_text_that_is_not_safe_is_refused_by_name(field: str, value: str, 
     assert gateway.asked == []
 
 
+@pytest.mark.parametrize("provider", ["cursor", "Codex", "codex ", "unheard-of"])
+async def test_a_provider_that_the_server_does_not_take_is_refused_at_the_opening(
+    provider: str, client: Any, gateway: Any
+) -> None:
+    """Otherwise every envelope of the session would be refused, one by one."""
+    answer = await client.post("/v1/sessions/open", json=OPENING | {"provider": provider})
+    assert answer.status_code == 400
+    assert await answer.get_json() == {"error": "provider must be one of claude-code, codex, gemini."}
+    assert gateway.asked == []
+
+
 async def test_a_model_s_name_may_have_spaces(client: Any) -> None:
     """Names are for people."""
     answer = await client.post("/v1/sessions/open", json=OPENING | {"model": "Claude Opus 4.6 (1M)"})
@@ -136,6 +147,14 @@ async def test_a_body_that_is_no_json_object_is_400(path: str, body: bytes, clie
         (
             Closed(already_closed=True, credit=Credit(total_points=7.5, total_steps=3)),
             {"closed": True, "already_closed": True, "points": 7.5, "steps": 3},
+        ),
+        (
+            Closed(already_closed=False, credit=Credit(total_points=5, total_steps=9, copied_steps=8, copied_from="s")),
+            {"closed": True, "points": 5, "steps": 9, "copied_steps": 8, "copied_from": "s"},
+        ),
+        (
+            Closed(already_closed=False, credit=Credit(total_points=3, total_steps=3, has_model_tier=False)),
+            {"closed": True, "points": 3, "steps": 3, "model_tier": None},
         ),
     ],
 )
