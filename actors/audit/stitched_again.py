@@ -149,6 +149,8 @@ def _stitched(places: Sequence[LinePosition], feedback: int) -> list[LinePositio
 def _differing(stored: Envelope, expected: TrajectoryText, name: str) -> Iterator[str]:
     """Compare one member, piece by piece."""
     place = next((each for each in stored.members if each.name == name), None)
+    if place is None and name == "repeated_members":
+        return  # lines of earlier versions do not have it
     if place is None:
         yield f"it has no {name}"
         return

@@ -16,12 +16,14 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Annotated
 
 import msgspec
 
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal
+from actors.envelopes.repeated_names import has_repeated_name
 from actors.envelopes.schema import TIME_SHIFT_S_MAX, seconds_of
 from actors.trajectories.coordination import COORDINATION_TYPES, CoordinationLink, answered, link
 from actors.trajectories.lines import SessionLines, Span
@@ -92,6 +94,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     `outcome` are SESSION_CLOSE's, None when the server closed the session. `tools` is sorted and holds each once.
     `started_at` and `ended_at` are the real times of the first and the last of its steps by time, in seconds since the
     epoch, whatever `time_shift_s` its clients' times were moved by (None when they do not say).
+    `repeated_members` counts the session's envelopes in which an object has a name twice.
     """
 
     session_id: str
@@ -113,6 +116,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     time_shift_s: float | None
     total_chunks: int
     gaps: tuple[SequenceGap, ...]
+    repeated_members: int
     feedback: tuple[Span, ...]
     closed_by: ClosedBy
 
@@ -142,6 +146,12 @@ def stitch(
     order = session.order()
     close = of_kind[EnvelopeKind.SESSION_CLOSE][:1]
     closing = _read(lines.text(close[0])) if close else None
+    repeated_members = session.repeated_members + (closing is not None and has_repeated_name(_values(closing)))
+    feedback: list[Span] = []
+    for index in of_kind[EnvelopeKind.USER_FEEDBACK]:
+        told = _read(lines.text(index))
+        feedback.append(_present(index, told, "feedback"))
+        repeated_members += has_repeated_name(_values(told))
     return Trajectory(
         session_id=session_id,
         contributor_id=session.first.contributor_id,
@@ -162,9 +172,8 @@ def stitch(
         time_shift_s=session.first.time_shift_s,
         total_chunks=len(of_kind[EnvelopeKind.CHUNK]),
         gaps=tuple(gaps),
-        feedback=tuple(
-            _present(index, _read(lines.text(index)), "feedback") for index in of_kind[EnvelopeKind.USER_FEEDBACK]
-        ),
+        repeated_members=repeated_members,
+        feedback=tuple(feedback),
         closed_by=closed_by,
     )
 
@@ -192,6 +201,7 @@ class _Chunks:
         self.started_at: float | None = None
         self.ended_at: float | None = None
         self.tools: set[str] = set()
+        self.repeated_members = 0
         self._sequences: dict[int, int] = {}
         self._numbers = array("q")
         self._lines = array("l")
@@ -211,6 +221,7 @@ class _Chunks:
         self.kinds.add(step.type for step in facts.trajectory_log)
         self.digests.add(facts.trajectory_log)
         log = _present(index, envelope, "trajectory_log")
+        first_step = len(self._starts)
         for step, (start, end) in zip(facts.trajectory_log, _items(text[log.start : log.end]), strict=True):
             if step.type in COORDINATION_TYPES:
                 found = link(text[log.start + start : log.start + end])
@@ -224,6 +235,8 @@ class _Chunks:
             tool = _tool_name(bytes(step.tool))
             if tool and len(tool) <= TOOL_CHARS_MAX:
                 self.tools.add(tool)
+        steps = (text[start:end] for start, end in zip(self._starts[first_step:], self._ends[first_step:], strict=True))
+        self.repeated_members += has_repeated_name(chain(steps, _values(envelope, but="trajectory_log")))
 
     def _note_times(self, facts: "_ChunkFacts", shift_s: float) -> None:
         """Note the real times of a chunk's steps: those that its client gave them, without its shift."""
@@ -327,6 +340,13 @@ def _present(index: int, envelope: Envelope, name: str) -> Span:
     if span is None:
         raise ValueError(f"A stored envelope has no {name}.")
     return span
+
+
+def _values(envelope: Envelope, *, but: str = "") -> Iterator[bytes]:
+    """The texts of a stored envelope's members, one after the other; of their names none stands twice."""
+    for member in envelope.members:
+        if member.name != but:
+            yield envelope.body[member.value_start : member.value_end]
 
 
 def _items(text: bytes) -> Iterator[tuple[int, int]]:

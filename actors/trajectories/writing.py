@@ -135,6 +135,8 @@ def _members(
     yield "step_type_distribution", _encode(trajectory.step_type_counts)
     yield "total_chunks", _encode(trajectory.total_chunks)
     yield "sequence_gaps", _encode(trajectory.gaps)
+    if trajectory.repeated_members:
+        yield "repeated_members", _encode(trajectory.repeated_members)
     yield "coordination_links", _encode(trajectory.links)
     yield "feedback", trajectory.feedback
     yield "closed_by", _encode(trajectory.closed_by)

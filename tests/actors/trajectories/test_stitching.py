@@ -345,3 +345,19 @@ def test_the_line_is_written_in_pieces_of_bounded_length() -> None:
     pieces = _stitch(*chunks).pieces
     assert len(pieces) > 6
     assert max(map(len, pieces)) < PIECE_BYTES + 6_000
+
+
+def test_a_trajectory_says_in_how_many_envelopes_an_object_has_a_name_twice() -> None:
+    """In a step, in metadata, in an outcome, in feedback; nothing is said where there is none."""
+    twice = b'"n":{"a":1,"a":2}'
+    plain = _chunk(0, _step(1))
+    in_a_step = _chunk(1, _step(2, n=0), _step(3, n=0)).replace(b'"n":0', twice)
+    in_metadata = _chunk(2, _step(4)).replace(b'"agent_role":"backend"', twice)
+    close = CLOSE.replace(b'"x":1e2', twice)
+    feedback = b'{"session_id":"s","type":"USER_FEEDBACK","feedback":{"signal":"accepted",%s}}' % twice
+    stitched = Stitched((plain, in_a_step, in_metadata), close=close, feedback=(feedback, feedback))
+    assert stitched.trajectory.repeated_members == 5
+    assert json.loads(b"{%s}" % b"".join(stitched.pieces))["repeated_members"] == 5
+    none = Stitched((plain,), close=CLOSE)
+    assert none.trajectory.repeated_members == 0
+    assert b"repeated_members" not in b"".join(none.pieces)
