@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.envelopes.refusals import Refusal, RefusalCode
-from actors.sessions.outcomes import Accepted, Closed
+from actors.sessions.outcomes import Accepted, Closed, UnknownSession
 from persistence.format.records import JournalName, Position, Record
 from persistence.journals.journal import AppendRefused
 from tests.running_service import Running, running, settings_with
@@ -145,3 +145,12 @@ async def test_what_is_read_back_at_the_close_is_waited_for(tmp_path: Path, monk
         assert trajectory["outcome"] is not None
         assert run.service.statistics().sessions.failed == 0
     assert await findings(tmp_path) == []
+
+
+async def test_nothing_is_kept_of_a_session_that_does_not_exist(tmp_path: Path) -> None:
+    """Whoever asks for names that never were takes nobody's place: such an actor ends at once, not when it is idle."""
+    async with running(tmp_path) as run:
+        assert isinstance(await run.service.close_session("sess_nowhere"), UnknownSession)
+        await wait_all_tasks_blocked()
+        found = run.service.statistics().sessions
+        assert (found.activated, found.active) == (1, 0)

@@ -339,6 +339,21 @@ def test_steps_that_alternate_between_chunks_are_read_one_by_one() -> None:
     assert (lines.whole_lines, lines.parts) == (2, 101)
 
 
+@pytest.mark.parametrize(("last_end", "reads"), [(1_200, 1), (1_201, 2)])
+def test_steps_are_read_at_once_where_they_are_a_quarter_of_what_that_reads(last_end: int, reads: int) -> None:
+    """Wherever in the line: 100 bytes of 400, or of 401."""
+    chunk = _chunk(0, _step(0, content="x" * 1_500))
+    lines = CountedLines([EnvelopeKind.CHUNK], [chunk])
+    trajectory = stitch("sess_1", lines, gaps=[], closed_by=ClosedBy.HTTP_CLOSE)
+    assert trajectory is not None
+    spans = (Span(0, 800, 850), Span(0, last_end - 50, last_end))
+    points = score(trajectory.step_type_counts, trajectory.model, None, ScoringSettings())
+    written = TrajectoryText("traj_1", msgspec.structs.replace(trajectory, steps=spans), points, enrich(), lines)
+    lines.parts = 0
+    assert b"".join(written.value("trajectory_log")) == b"[%b,%b]" % (chunk[800:850], chunk[last_end - 50 : last_end])
+    assert lines.parts == reads
+
+
 def test_the_line_is_written_in_pieces_of_bounded_length() -> None:
     """A step is never cut, so a piece is longer by one step at most."""
     chunks = [_chunk(n, *[_step(n * 100 + m, content="x" * 5_000) for m in range(100)]) for n in range(4)]
