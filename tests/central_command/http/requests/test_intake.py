@@ -3,15 +3,17 @@
 import gc
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, cast
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from actors.envelopes.reading import Envelope
 from actors.sessions.outcomes import Accepted
 from central_command.http.requests.admission import AdmissionStatistics
-from central_command.http.requests.exchange import EXCHANGE_KEY, Edge, Exchange
+from central_command.http.requests.exchange import BODY_FAILED, EXCHANGE_KEY, Edge, Exchange
 from central_command.http.requests.replies import BATCH_PATH, CLOSE_PATH, INGEST_PATH
 
 OPEN_PATH = "/v1/sessions/open"
@@ -47,7 +49,7 @@ class Conversation:
                 "state": {},
             },
         )
-        self._messages: Iterator[Any] = iter(
+        self.messages: Iterator[Any] = iter(
             [
                 {"type": "http.request", "body": part, "more_body": more or index + 1 < len(parts)}
                 for index, part in enumerate(parts)
@@ -58,7 +60,7 @@ class Conversation:
 
     async def receive(self) -> Any:
         await trio.lowlevel.checkpoint()
-        message = next(self._messages, None)
+        message = next(self.messages, None)
         if message is None:
             await self.gone.wait()
             return {"type": "http.disconnect"}
@@ -170,6 +172,18 @@ async def test_what_was_read_of_a_body_is_given_back_when_the_client_goes_whoeve
     assert await conversation.had_with(edge) == []
     assert len(kept) == 1
     assert held(edge) == NOTHING_HELD
+
+
+async def test_a_refusal_does_not_wait_for_the_rest_of_a_body_that_has_failed(
+    edge: Edge, autojump_clock: MockClock
+) -> None:
+    """Nothing more can come of it."""
+    conversation = Conversation(INGEST_PATH, [b"{"], more=True)
+    conversation.scope["headers"].append((b"content-encoding", b"gzip"))
+    conversation.messages = chain(conversation.messages, [{"type": BODY_FAILED}])
+    began_at = trio.current_time()
+    assert await conversation.had_with(edge) == [415]
+    assert trio.current_time() == began_at
 
 
 async def test_a_visit_gives_back_what_it_holds_when_it_leaves(edge: Edge) -> None:
