@@ -9,6 +9,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +148,9 @@ def test_real_sessions_are_held_as_they_are(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         check_held_once(server.data_directory, CLAUDE_CODE)
         points = server.get("/v1/stats/summary").members["totalPointsAwarded"]
-        rows = re.findall(r"(\w+\.jsonl) +(sess_\S+) +(\d+) +(\d+) +([\d,.]+) +delivered", done.stdout)
+        rows = re.findall(r"(\w+\.jsonl)\t(sess_\S+)\t(\d+)\t(\d+)\t([\d.]+)\tdelivered", done.stdout)
         assert len(rows) == len(CLAUDE_CODE)
-        assert sum(float(row[4].replace(",", "")) for row in rows) == points
+        assert sum(float(row[4]) for row in rows) == points
 
 
 class Proxy:
@@ -274,17 +277,47 @@ def test_two_uploads_of_the_same_files_at_once_send_each_once(tmp_path: Path) ->
         check_held_once(server.data_directory, CLAUDE_CODE)
 
 
+class Busy(BaseHTTPRequestHandler):
+    """A Central Command that has no time."""
+
+    def do_POST(self) -> None:
+        """Ask to wait."""
+        body = b'{"error":"Busy."}'
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After", "60")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def busy_on(port: int) -> Iterator[None]:
+    """A server on `port` that asks everybody to wait."""
+    with ThreadingHTTPServer(("127.0.0.1", port), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path, kind: signal.Signals) -> None:
-    """Exit status 130 and no traceback, while it waits for a server that is not there; the next run delivers."""
+    """Exit status 130 and no traceback, while it waits for a server that has no time; the next run delivers."""
     with server_on(tmp_path) as server:
         server.kill()
-        process = start(tmp_path, server, "upload", CLAUDE_CODE[0])
-        assert process.stdout is not None
-        while "waiting" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(kind)
-        output, _ = process.communicate(timeout=END_S_MAX)
+        with busy_on(int(server.url.rpartition(":")[2])):
+            process = start(tmp_path, server, "upload", CLAUDE_CODE[0])
+            assert process.stdout is not None
+            while "waiting" not in process.stdout.readline():
+                assert process.poll() is None
+            process.send_signal(kind)
+            output, _ = process.communicate(timeout=END_S_MAX)
         assert process.returncode == 130
         assert "Interrupted. Run it again to go on" in output
         assert "Traceback" not in output
