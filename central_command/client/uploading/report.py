@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX
 from central_command.client.delivering.unreachable import printable
@@ -67,7 +68,7 @@ def describe(transcript: Transcript, model: str) -> list[str]:
 
 def describe_model(model: str) -> Iterator[str]:
     """That a model has no factor, where the server's settings are the usual ones."""
-    if model not in ScoringSettings().model_tiers:
+    if tier_of(model, ScoringSettings().model_tiers) is None:
         yield f"the model {printable(model)} has no factor: its steps count 1 point each"
 
 

@@ -406,7 +406,7 @@ def test_a_compressed_twin_is_not_sent_twice(command: Command, transcripts: Path
     (tmp_path / "in" / "s.jsonl").write_bytes(text)
     (tmp_path / "in" / "s.jsonl.zst").write_bytes(zstandard.compress(text))
     planned = command.run(tmp_path / "in", "--dry-run").stdout
-    assert (planned.count("already uploaded completely"), "2 file(s) " in planned) == (1, True)
+    assert (planned.count("already uploaded completely"), "2 file(s)" in planned) == (1, True)
     for arguments, sessions in (((), 1), ((), 1), (("--no-resume",), 2)):
         assert command.run(tmp_path / "in", *arguments).exit_code == 0
         assert len({each["session_id"] for each in command.server.envelopes}) == sessions
@@ -454,6 +454,8 @@ def test_a_dry_run_says_what_an_upload_says(command: Command, tmp_path: Path) ->
     ):
         assert (text in planned, text in uploaded) == (True, True), text
     assert "the model some-model has no factor: its steps count 1 point each" in planned
+    spelled = command.run(tmp_path / "s.jsonl", "--model", "anthropic/claude-opus-4.6", "--dry-run").stdout
+    assert "has no factor" not in spelled
     assert "(20 new sessions an hour, 100 requests a minute), sending takes less than a minute at least" in planned
     log = command.server.envelopes[0]["trajectory_log"]
     assert [step["timestamp"] - log[0]["timestamp"] for step in log] == pytest.approx([0, 60, 120, 180], abs=0.01)
