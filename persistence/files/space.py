@@ -62,6 +62,7 @@ class FreeSpace:
     def reconfigure(self, settings: StorageSettings) -> None:
         """Go on with another bound; the next question is answered by it."""
         self._settings = settings
+        self._short_of_bytes = min(self._short_of_bytes, 1)  # what was refused is judged anew
 
     async def watch(self) -> None:
         """Look at the free space until cancelled, so that reaching and leaving its bound is said when nobody asks."""

@@ -61,7 +61,10 @@ def reread_tls(config: ServerConfig, settings: HttpSettings) -> bool:
     if config.tls is None or settings.tls_certificate is None:
         return False
     _set_tls(ServerConfig(), settings)  # in a context of its own first: a half-read pair would end all handshakes
-    config.tls.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    try:
+        config.tls.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    except (ssl.SSLError, OSError, ValueError) as problem:
+        raise HttpSettingsError(f"{settings.tls_certificate} changed while it was read: {problem}.") from problem
     return True
 
 

@@ -103,3 +103,6 @@ def test_other_bounds_hold_at_once(disk: Disk, caplog: pytest.LogCaptureFixture)
     assert len(warnings(caplog)) == 2
     space.reconfigure(StorageSettings(free_bytes_min=10_000))
     assert space.room_for(0) is Room.DISK_FULL
+    space.reconfigure(StorageSettings(free_bytes_min=500))
+    assert space.room_for(0) is Room.YES
+    assert warnings(caplog)[2:] == ["the disk has 940 bytes", "the disk has room agai"]
