@@ -96,6 +96,17 @@ async def test_a_snapshot_answers_every_query(open_any: OpenDatabase, tmp_path: 
         assert await numbers(database) == [1, 2, 3]
 
 
+async def test_each_read_and_each_checkpoint_is_counted_once(open_one: OpenDatabase, tmp_path: Path) -> None:
+    """A snapshot is one read, however many queries it answers."""
+    async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
+        before = database.statistics()
+        await database.read(NUMBERS)
+        await database.read_snapshot([(NUMBERS, ()), (NUMBERS, ())])
+        await database.checkpoint()
+        after = database.statistics()
+        assert (after.reads - before.reads, after.checkpoints - before.checkpoints) == (2, 1)
+
+
 async def test_the_reading_connection_cannot_write(open_one: OpenDatabase, tmp_path: Path) -> None:
     async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
         with pytest.raises(DatabaseFailure, match="cannot be written"):

@@ -9,8 +9,12 @@ import pytest
 
 from persistence.files.failures import StorageDamage
 from persistence.files.memory import MemoryFileSystem
-from persistence.format.records import Committed, JournalName, Mark
+from persistence.format import times
+from persistence.format.records import Committed, JournalName, Mark, Position
+from persistence.journals.day_files import DayFiles
+from persistence.journals.reading import BadLine
 from persistence.journals.recovery import Recovery
+from persistence.journals.scanning import good_line_of_a_later_batch
 from persistence.journals.stored import StoredJournal
 
 FOLDER, TORN = Path("/data/envelopes"), Path("/data/torn")
@@ -180,6 +184,22 @@ def test_a_good_line_of_a_later_day_is_never_cut_off() -> None:
         folder.recover()
     assert folder.text("2026-11-21") == line(2)
     assert folder.torn() == {}
+
+
+def test_the_line_that_shows_the_damage_is_found_where_it_stands() -> None:
+    """Behind the bad one, with its own length."""
+    bad = line(2).replace(b"abandoned", b"abandonee")
+    folder = Folder(d2026_11_20=line(1) + bad + line(3, filler=9))
+    found = good_line_of_a_later_batch(
+        DayFiles(folder.files, FOLDER), BadLine("2026-11-20", len(line(1)), 2, "a line that fails its checksum")
+    )
+    assert found == Position(
+        n=3,
+        day="2026-11-20",
+        offset=len(line(1) + bad),
+        length=len(line(3, filler=9)),
+        at=times.from_text("2026-11-20T12:00:00.000000Z"),
+    )
 
 
 @pytest.mark.parametrize("numbers_on_disk", [(1, 3), (1, 2, 2), (1, 2, 1), (2,)])
