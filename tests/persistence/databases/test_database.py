@@ -107,6 +107,11 @@ async def test_each_read_and_each_checkpoint_is_counted_once(open_one: OpenDatab
         assert (after.reads - before.reads, after.checkpoints - before.checkpoints) == (2, 1)
 
 
+async def test_the_folders_above_a_new_database_are_made(open_one: OpenDatabase, tmp_path: Path) -> None:
+    async with open_one(tmp_path / "data" / "here" / "numbers.db", SCHEMA) as database:
+        assert await numbers(database) == []
+
+
 async def test_the_reading_connection_cannot_write(open_one: OpenDatabase, tmp_path: Path) -> None:
     async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
         with pytest.raises(DatabaseFailure, match="cannot be written"):

@@ -127,3 +127,15 @@ async def test_offloaded_work_answers_and_raises(offload: Callable[..., object])
     assert await offload(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         await offload(divmod, 7, 0)
+
+
+def test_a_file_in_memory_needs_no_room_for_what_it_has_already() -> None:
+    """As on a disk: what is written over takes none, and of what is longer the part that fits is written."""
+    files = MemoryFileSystem(capacity_bytes=4)
+    files.make_directory(Path("/data"))
+    file = files.create(Path("/data/file"))
+    file.write_at([b"abcd"], 0)
+    file.write_at([b"xy"], 2)
+    with pytest.raises(OSError, match="No space"):
+        file.write_at([b"123"], 2)
+    assert file.read_at(0, 9) == b"ab12"

@@ -14,7 +14,7 @@ from persistence.format.records import Committed, JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
 from persistence.journals.reading import BadLine
 from persistence.journals.recovery import Recovery
-from persistence.journals.scanning import good_line_of_a_later_batch
+from persistence.journals.scanning import find, good_line_of_a_later_batch
 from persistence.journals.stored import StoredJournal
 
 FOLDER, TORN = Path("/data/envelopes"), Path("/data/torn")
@@ -200,6 +200,18 @@ def test_the_line_that_shows_the_damage_is_found_where_it_stands() -> None:
         length=len(line(3, filler=9)),
         at=times.from_text("2026-11-20T12:00:00.000000Z"),
     )
+
+
+def test_a_line_is_looked_for_in_the_day_that_it_can_be_in() -> None:
+    """No more is read before it than what stands in its own day's file."""
+    folder = Folder(d2026_11_20=line(1), d2026_11_21=line(2), d2026_11_22=line(3) + line(4), d2026_11_23=line(5))
+    files = DayFiles(folder.files, FOLDER)
+    assert [find(files, n) for n in range(1, 7)] == [
+        Mark(),
+        Mark(n=1, day="2026-11-21", offset=0),
+        *([Mark(n=2, day="2026-11-22", offset=0)] * 2),
+        *([Mark(n=4, day="2026-11-23", offset=0)] * 2),
+    ]
 
 
 @pytest.mark.parametrize("numbers_on_disk", [(1, 3), (1, 2, 2), (1, 2, 1), (2,)])
