@@ -151,3 +151,17 @@ def test_a_damaged_key_file_is_refused_and_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(MasterKeyError, match=r"master\.key must hold the base64 of 32 bytes"):
         load_master_key(tmp_path, {})
     assert (tmp_path / "master.key").read_bytes() == b"half a key\n"
+
+
+def test_all_of_a_new_key_is_written_when_it_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still in the process then would be lost with a power failure, and every session's key with it."""
+    sizes: list[int] = []
+
+    def noted(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    load_master_key(tmp_path / "keys", {})
+    (path,) = (tmp_path / "keys").iterdir()
+    assert sizes == [path.stat().st_size]

@@ -186,6 +186,17 @@ async def test_a_refusal_does_not_wait_for_the_rest_of_a_body_that_has_failed(
     assert trio.current_time() == began_at
 
 
+async def test_the_first_bytes_of_a_body_are_those_that_there_are(
+    edge: Edge, sessions: Sessions, autojump_clock: MockClock
+) -> None:
+    """A body that has ended before its first bytes are complete is not waited for."""
+    sessions.go_on.set()
+    _prepare(edge, is_spent=True)
+    began_at = trio.current_time()
+    assert await Conversation(INGEST_PATH, [body_of(40)]).had_with(edge) == [200]
+    assert trio.current_time() == began_at
+
+
 async def test_a_visit_gives_back_what_it_holds_when_it_leaves(edge: Edge) -> None:
     """Not only when it is forgotten: its connection may keep it until the next request."""
     visit = edge.enter_in_place(Conversation(INGEST_PATH, []).scope, 100)
