@@ -6,10 +6,8 @@ from actors.sessions.settings import SessionSettings
 
 OPENS_PER_H = SessionSettings().opens_per_machine_per_h
 """New sessions of one machine that a server takes in an hour."""
-OPENS_PER_H_REGISTERED = 1_000
-"""The same of a contributor with a registered key."""
 REQUESTS_PER_MINUTE = 100
-"""Requests of one address that a server takes in a minute (contract, "Rate limits")."""
+"""Requests of one address that a server takes in a minute (contract, "Rate limiting")."""
 _REQUESTS_PER_SESSION = 2
 """Opening and closing it."""
 

@@ -17,7 +17,6 @@ from central_command.client.transcripts.json_values import count_of, text_of
 from central_command.client.transcripts.reader import Transcript
 from central_command.client.uploading.duration import (
     OPENS_PER_H,
-    OPENS_PER_H_REGISTERED,
     REQUESTS_PER_MINUTE,
     duration_s,
     in_words,
@@ -206,11 +205,7 @@ def describe_duration(plans: Sequence[Plan]) -> str:
     batches = sum(math.ceil(each.envelopes / BATCH_ENVELOPES_MAX) for each in plans)
     takes = in_words(duration_s(sessions=opened, batches=batches))
     limits = f"{OPENS_PER_H} new sessions an hour, {REQUESTS_PER_MINUTE} requests a minute"
-    text = f"Under the limits that a server has by default ({limits}), sending takes {takes} at least"
-    if opened > OPENS_PER_H:
-        faster = in_words(duration_s(sessions=opened, batches=batches, opens_per_h=OPENS_PER_H_REGISTERED))
-        text += f"; {faster} for a contributor with a registered key ({OPENS_PER_H_REGISTERED:,} an hour)"
-    return f"{text}."
+    return f"Under the limits that a server has by default ({limits}), sending takes {takes} at least."
 
 
 def plans_listing(plans: Sequence[tuple[Path, Plan]]) -> Listing:

@@ -44,7 +44,7 @@ def sessions_listing(rows: Sequence[SessionRow]) -> Listing:
             row.points,
             row.closed_by.replace("_", " ") if row.closed_by else None,
             row.contributor_id,
-            row.copied_steps,
+            row.copied_steps or None,
             row.copied_from,
         )
     return found

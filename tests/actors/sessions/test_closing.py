@@ -349,11 +349,12 @@ async def test_sessions_are_abandoned_once_also_while_the_databases_know_nothing
     chosen = settings_with(sessions={"abandon_batch_max": 2}, storage={"projection_interval_s": 3_600.0})
     async with running(tmp_path, settings=chosen) as run:
         for number in range(5):
-            await run.open(f"sess_{number}")
+            client = await run.open(f"sess_{number}")
+            await run.send(client.chunk())
         run.clock.now += DAY_S
         assert await run.service.close_abandoned() == 5
         assert await run.service.close_abandoned() == 0
-        assert len(run.lines(JournalName.ENVELOPES)) == 5
+        assert len(run.lines(JournalName.ENVELOPES)) == 10
 
 
 async def test_the_sweep_abandons_in_its_own_time_however_many_there_are(

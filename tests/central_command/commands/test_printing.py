@@ -256,7 +256,7 @@ def test_a_pipe_gets_every_column_whole_and_unpadded() -> None:
     assert heading.split("\t")[:3] == ["session", "status", "model"]
     assert line == (
         f"{ROW.session_id}\tclosed\tgpt\\x095\tcodex\t2023-11-14 22:13:20\t2023-11-14 22:14:20\t1200\t45\t99.5\t"
-        f"http close\t{row.contributor_id}"
+        f"http close\t{row.contributor_id}\t\t"
     )
 
 

@@ -195,6 +195,8 @@ DROP INDEX sessions_unused;
 ALTER TABLE refused_envelopes DROP COLUMN with_body;
 ALTER TABLE totals DROP COLUMN refused_without_body;
 ALTER TABLE totals DROP COLUMN sessions_unused;
+ALTER TABLE trajectories DROP COLUMN copied_steps;
+ALTER TABLE trajectories DROP COLUMN copied_from;
 DELETE FROM schema_migrations WHERE version = 3;
 """
 
@@ -220,8 +222,6 @@ async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(
     for statement in UNDO_VERSION_3.strip().splitlines():
         change(stored, "sessions.db", statement)
     change(stored, "sessions.db", "DROP TABLE first_chunks")
-    for column in ("copied_steps", "copied_from"):
-        change(stored, "sessions.db", f"ALTER TABLE trajectories DROP COLUMN {column}")
     change(stored, "sessions.db", "DELETE FROM schema_migrations WHERE version >= 2")
     change(stored, "sessions.db", "UPDATE models SET sessions = 7")
     with pytest.raises(SchemaRefused, match=r"sessions\.db has schema version 1, .* start the server once"):
