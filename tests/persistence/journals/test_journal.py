@@ -5,12 +5,14 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
 from persistence.files.failures import StorageFailure
+from persistence.files.memory import MemoryFile
 from persistence.format.records import EnvelopeKind, EnvelopeRecord, JournalName, Mark, Position
 from persistence.journals.framing import parse_frame
 from persistence.journals.journal import AppendRefused, Line
@@ -300,6 +302,48 @@ async def test_bounds_refuse_at_once_and_essential_lines_pass() -> None:
     assert await small.journal().append(record(1), members(1)) is AppendRefused.QUEUE_FULL
     full = Disk(quota_bytes=100, quota_warning_bytes=100)
     assert await full.journal().append(record(1), members(1)) is AppendRefused.QUOTA_REACHED
+
+
+async def test_lines_that_are_being_written_count_as_waiting() -> None:
+    """The bound is on what is in memory."""
+    disk = Disk(journal_queue_lines_max=2)
+    journal = disk.journal()
+    offload, released = journal._offload, trio.Event()
+    answers: list[object] = []
+
+    async def held_back(function: Any, *arguments: Any) -> Any:
+        await released.wait()
+        return await offload(function, *arguments)
+
+    async def append(number: int) -> None:
+        answers.append(await journal.append(record(number), members(number)))
+
+    journal._offload = held_back
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        for number in (1, 2, 3):
+            nursery.start_soon(append, number)
+            await trio.testing.wait_all_tasks_blocked()
+        assert answers == [AppendRefused.QUEUE_FULL]
+        released.set()
+        journal.close()
+    assert len(disk.committed) == 2
+
+
+async def test_each_days_file_is_closed_when_it_is_done_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that runs for a year keeps one open, not 365."""
+    closed: list[MemoryFile] = []
+    monkeypatch.setattr(MemoryFile, "close", lambda file: closed.append(file))  # noqa: PLW0108 a method, not a builtin
+    disk = Disk()
+    journal = disk.journal()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        for day in (1, 2, 3):
+            await journal.append(record(day), members(day))
+            assert len(closed) == day - 1
+            disk.now += DAY_S
+        journal.close()
+    assert len(closed) == 3
 
 
 ONE_AND_A_HALF = Line(record(1), members(1)).size_bytes * 3 // 2
