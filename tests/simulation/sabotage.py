@@ -197,9 +197,6 @@ SABOTAGES: dict[str, Sabotage] = {
     "a close does not look at what is there": Sabotage(
         noticed="marks the copies", patches=((RecentRuns, "first_seen", _nothing_seen),)
     ),
-    "a close does not see lines that have no rows yet": Sabotage(
-        noticed="marks the copies", patches=((RecentRuns, "note", lambda _recent, _record, _position: None),)
-    ),
     "keys are not synced": Sabotage(noticed="the key of .* before it was durable", keys_unsynced=True),
     "recovery reads before it syncs": Sabotage(
         noticed="before .* durable", patches=((recovery, "_sync", lambda _files, _first_day: None),)
