@@ -88,6 +88,9 @@ class Stored:
         }
         self.credits = [(CONTRIBUTOR, SESSION, 39.0)]
         self.status = "closed"
+        self.refused_known: list[int] = []
+        """The dead letters that sessions.db knows, where that is asked for."""
+        self.dropped = b""
 
     def findings(self) -> list[str]:
         """Write it all and check it."""
@@ -95,6 +98,7 @@ class Stored:
             (self.root / journal).mkdir(exist_ok=True)
             text = b"".join(framed(number, line) for number, line in enumerate(lines, start=1))
             (self.root / journal / "2026-11-20.jsonl").write_bytes(text)
+        (self.root / "refused" / "dropped.jsonl").write_bytes(self.dropped)
         with closing(sqlite3.connect(self.root / "ledger.db", isolation_level=None)) as ledger:
             ledger.execute("CREATE TABLE credits (contributor_id, session_id, points)")
             ledger.execute("CREATE TABLE balances (contributor_id, total_points)")
@@ -103,6 +107,8 @@ class Stored:
         with closing(sqlite3.connect(self.root / "sessions.db", isolation_level=None)) as sessions:
             sessions.execute("CREATE TABLE sessions (session_id, status)")
             sessions.execute("INSERT INTO sessions VALUES (?, ?)", (SESSION, self.status))
+            sessions.execute("CREATE TABLE refused_envelopes (n)")
+            sessions.executemany("INSERT INTO refused_envelopes VALUES (?)", [(n,) for n in self.refused_known])
         checker = self.checker()
         checker.check(complete=True)
         return checker.found
@@ -175,6 +181,14 @@ def lose_a_step(stored: Stored) -> None:
     stored.lines["trajectories"][0] = members(**line)
 
 
+def drop_the_letters_day(stored: Stored) -> None:
+    stored.dropped = framed(1, members(dropped={"n": 1, "day": "2026-11-20", "files": 1, "size_bytes": 1}))
+
+
+def change_a_letter(stored: Stored) -> None:
+    stored.lines["refused"][0] = stored.lines["refused"][0].replace(b"no such type", b"no such TYPE")
+
+
 def forget_a_dead_letter(stored: Stored) -> None:
     stored.lines["refused"].clear()
 
@@ -193,6 +207,8 @@ PLANTED: dict[str, tuple[Callable[[Stored], object], str]] = {
     "a session is closed without being asked": (close_unasked, "nobody asked for"),
     "a session is abandoned too early": (abandon_early, "abandoned too early"),
     "a dead letter is lost": (forget_a_dead_letter, "refused for its schema and is lost"),
+    "a dead letter is of something else": (change_a_letter, "was never sent"),
+    "a dropped letter is not known": (drop_the_letters_day, "know 0 of 1 dropped letters"),
     "a dead letter is there twice": (lambda s: s.lines["refused"].append(s.lines["refused"][0]), "is there twice"),
     "a dead letter is of nothing refusable": (
         lambda s: setattr(s.refused, "is_acceptable", True),
