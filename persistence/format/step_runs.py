@@ -47,6 +47,9 @@ TOGETHER_BYTES: Final = 32_768
 More is memory that the allocator fetches from the kernel and gives back, which takes longer than all else.
 """
 
+HASHED_BYTES: Final = 2_047
+"""Bytes that are hashed at a time: with more, `hashlib` lets other threads run, and then waits for its turn again."""
+
 _CONTENTS = msgspec.json.Decoder(list[str | None])
 _TEXT = msgspec.json.Decoder(str)
 _VALUE = msgspec.json.Decoder(Any)
@@ -97,7 +100,10 @@ class StepDigests:
             asked, asked_chars = _arguments(bytes(step.arguments))
             # None of them holds an LF, because none holds white space.
             text = b"%s\n%s\n%s\n%s" % (step.type.encode(), _name(bytes(step.tool)), said, asked)
-            digest += blake2b(text, digest_size=DIGEST_BYTES).digest()
+            hashed = blake2b(text[:HASHED_BYTES], digest_size=DIGEST_BYTES)
+            for start in range(HASHED_BYTES, len(text), HASHED_BYTES):
+                hashed.update(text[start : start + HASHED_BYTES])
+            digest += hashed.digest()
             chars.append(said_chars + asked_chars)
 
     def in_order(self, places: Sequence[int]) -> "StepDigests":
