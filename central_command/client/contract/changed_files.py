@@ -5,7 +5,15 @@
 | Claude Code | `Edit`, `MultiEdit`, `Write`, `NotebookEdit` | `file_path`, `notebook_path` |
 | Codex | `apply_patch`, and a shell or program that calls it | those of the patch: added, updated, deleted |
 | Codex | `file_change` of `exec --json` | those of its `changes` |
-| Gemini CLI | `replace`, `write_file` | `file_path` |
+| Gemini CLI, Qwen Code, iFlow | `replace`, `edit`, `write_file` | `file_path` |
+| Cursor | `edit`, `write`, `delete` | `path` |
+| OpenCode | `edit`, `write` | `filePath` |
+| GitHub Copilot | `edit`, `create`; `str_replace_editor` but to view | `path` |
+| Kimi | `WriteFile`, `StrReplaceFile`, `Edit`, `Write` | `path` |
+| goose | `developer__text_editor` but to view | `path` |
+| Droid | `Edit`, `Create`, `MultiEdit` | `file_path` |
+| Amp | `edit_file`, `create_file` | `path` |
+| Cline | `write_to_file`, `replace_in_file` | `path` |
 
 What a shell does to files in other ways cannot be told from its command. A moved file is the one it was.
 """
@@ -17,8 +25,16 @@ from collections.abc import Set as AbstractSet
 
 from central_command.client.contract.steps import JsonObject
 
-_EDITORS = frozenset({"Edit", "MultiEdit", "Write", "NotebookEdit", "replace", "write_file", "edit"})
-_PATH_MEMBERS = ("file_path", "notebook_path", "absolute_path", "path")
+_EDITORS = frozenset(
+    {
+        *("Edit", "MultiEdit", "Write", "NotebookEdit", "Create", "replace", "write_file", "edit", "write", "delete"),
+        *("create", "WriteFile", "StrReplaceFile", "edit_file", "create_file", "write_to_file", "replace_in_file"),
+    }
+)
+_COMMANDED_EDITORS = frozenset({"developer__text_editor", "str_replace_editor"})
+"""Editors whose `command` says what they do."""
+_READING_COMMANDS = frozenset({"view", "undo_edit"})
+_PATH_MEMBERS = ("file_path", "notebook_path", "absolute_path", "filePath", "path")
 _PATCHERS = frozenset({"apply_patch", "file_change"})
 _SHELLS = frozenset(
     {
@@ -39,7 +55,8 @@ def changed_files(tool: str, arguments: JsonObject) -> frozenset[str]:
     """The files that a call changes when it goes well; none for a call that changes none, or does not say which."""
     name = tool.rsplit(".", 1)[-1] if tool.startswith("functions.") else tool
     found: Iterator[str] = iter(())
-    if name in _EDITORS:
+    is_commanded = name in _COMMANDED_EDITORS and arguments.get("command") not in _READING_COMMANDS
+    if name in _EDITORS or is_commanded:
         paths = (arguments.get(member) for member in _PATH_MEMBERS)
         found = iter([next((path for path in paths if isinstance(path, str) and path), "")])
     elif name in _PATCHERS:

@@ -3,7 +3,7 @@
 from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.arrays import first_objects
 from central_command.client.transcripts.json_values import media_text, object_of, text_of
-from central_command.client.transcripts.other_agents import EVENTS_MAX, other_agent
+from central_command.client.transcripts.other_agents import EVENTS_MAX, refused_file
 from central_command.client.transcripts.reader import Head
 
 _KINDS = frozenset(
@@ -84,9 +84,9 @@ def kind_of(event: JsonObject) -> str:
 
 
 def is_of_claude_code(head: Head) -> bool:
-    """Whether a file begins with events of Claude Code, on lines or in one array, and of no agent that resembles it."""
+    """Whether a file begins with events of Claude Code, on lines or in one array, and of none that is refused."""
     events = head.events or first_objects(head.text, EVENTS_MAX)
-    return any(_is_event(event) for event in events) and other_agent(head) is None
+    return any(_is_event(event) for event in events) and refused_file(head) is None
 
 
 def _is_event(event: JsonObject) -> bool:

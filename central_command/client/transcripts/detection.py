@@ -6,13 +6,15 @@ from pathlib import Path
 from central_command.client.transcripts import providers
 from central_command.client.transcripts.json_values import text_of
 from central_command.client.transcripts.opening import open_transcript
-from central_command.client.transcripts.other_agents import other_agent
+from central_command.client.transcripts.other_agents import refused_file
 from central_command.client.transcripts.reader import LINE_BYTES_MAX, Head, JsonLines, TranscriptReader
 
 HEAD_BYTES_MAX = 1024 * 1024
 """As much of a file's beginning as is looked at, but for a first line that is longer: it can hold a whole prompt."""
 HEAD_LINES_MAX = 200
 _SKIPPED_BYTES = 65_536
+_RESEMBLED = frozenset({"claude-code", "codex", "gemini"})
+"""Agents whose formats others have taken over: theirs are recognised last."""
 HEAD_READ_BYTES_MAX = 64 * 1024 * 1024
 """Most that is read to find `HEAD_BYTES_MAX` of lines that are not too long."""
 
@@ -31,9 +33,18 @@ def detect(path: Path) -> TranscriptReader | None:
 
 def reader_for(head: Head) -> TranscriptReader | None:
     """The reader of a file that begins like this; None when it is another agent's, or nobody's."""
-    if other_agent(head) is not None:
+    if refused_file(head) is not None:
         return None
-    return next((reader for reader in providers.READERS.values() if reader.recognises(head)), None)
+    known = sorted(providers.READERS.values(), key=lambda reader: reader.provider in _RESEMBLED)
+    return next((reader for reader in known if reader.recognises(head)), None)
+
+
+def bears_anothers_sign(head: Head, provider: str) -> bool:
+    """Whether a file that begins like this has what only another agent than `provider` writes."""
+    if refused_file(head) is not None:
+        return True
+    found = reader_for(head)
+    return found is not None and found.provider != provider and found.provider not in _RESEMBLED
 
 
 def describe_unknown(path: Path) -> str:
@@ -50,8 +61,10 @@ def describe_unknown(path: Path) -> str:
 def describe_head(head: Head) -> str:
     """One sentence that says why a file that begins like this is no session of an agent that is read."""
     agents = ", ".join(sorted(providers.READERS))
-    if (other := other_agent(head)) is not None:
-        return f"The file is another agent's: {other} wrote it, and what is read is {agents}."
+    if (refused := refused_file(head)) is not None and refused.reason:
+        return f"The file is {refused.agent}'s, in a form that is not read: {refused.reason}."
+    if refused is not None:
+        return f"The file is another agent's: {refused.agent} wrote it, and what is read is {agents}."
     if not head.text.strip():
         return "The file is empty: the agent has not written to it yet."
     if not head.events and head.text.lstrip()[:1] not in {"{", "["}:

@@ -50,6 +50,7 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.left_out import LeftOut
+from central_command.client.transcripts.parts import result_of
 from central_command.client.transcripts.reader import Usage
 
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
@@ -246,7 +247,7 @@ class ChatSession:
         result = call.get("result")
         if result is None and status not in _ENDED:
             return
-        text, failed = _result_of(result)
+        text, failed = result_of(result)
         at = seconds_of(call.get("timestamp")) or self.list.at
         text = text or (status if failed or status == _CANCELLED else visible_text(call.get("resultDisplay")))
         self._calls.answer(at, call_id, text, failed=failed or status in {"error", _CANCELLED})
@@ -286,7 +287,7 @@ class ChatSession:
             if response := object_of(part.get("functionResponse")):
                 waiting = self._waiting[name_of(response.get("name"))]
                 call_id = name_of(response.get("id")) or (waiting.popleft() if waiting else "")
-                text, failed = _result_of([part])
+                text, failed = result_of([part])
                 if call_id:
                     self._calls.answer(self.list.at, call_id, text, failed=failed)
         text = "\n".join(content_text([part]) for part in parts if "functionResponse" not in part)
@@ -333,20 +334,3 @@ class ChatSession:
             if step.type == "action" and not self._calls.is_answered(step.call_id or ""):
                 self._unsettled_from = place
                 return
-
-
-def _result_of(result: object) -> tuple[str, bool]:
-    """The text of a tool's result and whether it failed: what its responses hold, and the parts beside them."""
-    if not isinstance(result, list):
-        return content_text(result), False
-    texts: list[str] = []
-    failed = False
-    for part in result:
-        response = object_of(object_of(part).get("functionResponse")).get("response")
-        if isinstance(response, dict):
-            failed = failed or ("error" in response and bool(response.get("error")))
-            known = response.get("error") or response.get("output", response)
-            texts.append(content_text(known))
-        else:
-            texts.append(content_text([part]))
-    return "\n".join(text for text in texts if text), failed

@@ -35,7 +35,7 @@ def is_stream_event(event: JsonObject) -> bool:
         case "init":
             return "session_id" in event and "model" in event
         case "message":
-            return event.get("role") in {"user", "assistant"} and isinstance(event.get("timestamp"), str)
+            return text_of(event.get("role")) in {"user", "assistant"} and isinstance(event.get("timestamp"), str)
         case "tool_use":
             return "tool_id" in event
         case "tool_result":

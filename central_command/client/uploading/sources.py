@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.transcripts import archives, providers
-from central_command.client.transcripts.detection import describe_head, read_head, reader_for
+from central_command.client.transcripts.detection import bears_anothers_sign, describe_head, read_head, reader_for
 from central_command.client.transcripts.opening import size_of
-from central_command.client.transcripts.other_agents import is_beside_sessions, other_agent
+from central_command.client.transcripts.other_agents import is_beside_sessions, refused_file
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, TranscriptReader
 from central_command.client.uploading.searching import Unsearchable, expand, is_glob, walk
 from central_command.process.steering import escaped
@@ -173,13 +173,15 @@ def reader_of(path: Path, provider: str | None) -> TranscriptReader:
         head = read_head(path)
     except OSError as error:
         raise unreadable(error) from error
-    is_others = other_agent(head) is not None
-    if provider is not None and not is_others:
+    is_refused = refused_file(head) is not None
+    if provider is not None and not bears_anothers_sign(head, provider):
         return providers.READERS[provider]
     found = reader_for(head)
+    if provider is not None and found is not None:
+        raise NoSessionError(f"no steps to upload: the file is of {found.provider}, whatever --provider says.")
     if found is None:
         why = describe_head(head).rstrip(".")
-        hint = "." if is_others or not head.text.strip() else "; --provider says whose file it is."
+        hint = "." if is_refused or not head.text.strip() else "; --provider says whose file it is."
         raise NoSessionError(f"no steps to upload: {why[:1].lower()}{why[1:]}{hint}")
     return found
 

@@ -22,7 +22,7 @@ SMALL_WINDOW = 4
 FIXTURES = Path(__file__).parents[3] / "transcripts"
 GROWING = [
     path
-    for folder in ("claude_code", "codex", "gemini", ".")
+    for folder in (*(each.name for each in sorted(FIXTURES.iterdir()) if each.is_dir()), ".")
     for path in sorted((FIXTURES / folder).glob("*.jsonl"))
     if path.name != "long.jsonl"
 ]

@@ -9,7 +9,7 @@ import pytest
 
 from central_command.client.transcripts.claude_code import ClaudeCodeReader
 from central_command.client.transcripts.detection import describe_unknown, detect, read_head
-from central_command.client.transcripts.other_agents import other_agent
+from central_command.client.transcripts.other_agents import refused_file
 from tests.central_command.client.transcripts.claude_code_events import called, lines, said, user
 from tests.central_command.client.transcripts.whole import whole
 
@@ -18,133 +18,6 @@ TEXT = {"role": "assistant", "content": [{"type": "text", "text": "I read it."}]
 RECORD = {"uuid": "u1", "parentUuid": None, "timestamp": "2026-11-27T09:00:00.000Z", "isSidechain": False}
 
 OTHERS: list[tuple[str, str, list[dict[str, Any]]]] = [
-    (
-        "Cursor",
-        "init",
-        [
-            {
-                "type": "system",
-                "subtype": "init",
-                "apiKeySource": "login",
-                "cwd": "/w",
-                "session_id": ID,
-                "model": "Claude 4 Sonnet",
-                "permissionMode": "default",
-            },
-            {"type": "assistant", "message": TEXT, "session_id": ID},
-        ],
-    ),
-    (
-        "Cursor",
-        "tool",
-        [
-            {"type": "assistant", "message": TEXT, "session_id": ID},
-            {
-                "type": "tool_call",
-                "subtype": "started",
-                "call_id": "t",
-                "tool_call": {"readToolCall": {"args": {"path": "a"}}},
-                "session_id": ID,
-            },
-        ],
-    ),
-    (
-        "Cursor",
-        "result",
-        [
-            {"type": "user", "message": TEXT, "session_id": ID},
-            {
-                "type": "result",
-                "subtype": "success",
-                "duration_ms": 5,
-                "is_error": False,
-                "result": "ok",
-                "session_id": ID,
-                "request_id": "r",
-            },
-        ],
-    ),
-    (
-        "Cursor",
-        "thinking",
-        [
-            {"type": "thinking", "subtype": "delta", "text": "hm", "session_id": ID},
-            {"type": "assistant", "message": TEXT, "session_id": ID},
-        ],
-    ),
-    (
-        "Qwen Code",
-        "stream",
-        [
-            {
-                "type": "system",
-                "subtype": "init",
-                "uuid": "s0",
-                "session_id": ID,
-                "cwd": "/w",
-                "tools": ["read_file"],
-                "model": "coder-model",
-                "permission_mode": "yolo",
-            },
-            {
-                "type": "assistant",
-                "uuid": "s1",
-                "session_id": ID,
-                "parent_tool_use_id": None,
-                "message": {**TEXT, "id": "m1", "usage": {}},
-            },
-        ],
-    ),
-    (
-        "Qwen Code",
-        "chat",
-        [
-            {
-                **RECORD,
-                "sessionId": ID,
-                "type": "user",
-                "cwd": "/w",
-                "version": "0.15.6",
-                "message": {"role": "user", "parts": [{"text": "hi"}]},
-            }
-        ],
-    ),
-    (
-        "Qwen Code",
-        "telemetry",
-        [{**RECORD, "sessionId": ID, "type": "system", "subtype": "ui_telemetry", "systemPayload": {"uiEvent": {}}}],
-    ),
-    (
-        "iFlow",
-        "session",
-        [
-            {
-                **RECORD,
-                "sessionId": f"session-{ID}",
-                "type": "user",
-                "userType": "external",
-                "version": "1.0.0",
-                "message": {"role": "user", "content": "hi"},
-            }
-        ],
-    ),
-    (
-        "iFlow",
-        "result",
-        [
-            {
-                **RECORD,
-                "sessionId": ID,
-                "type": "user",
-                "message": {
-                    "role": "user",
-                    "content": [
-                        {"type": "tool_result", "tool_use_id": "t", "content": {"callId": "t", "responseParts": {}}}
-                    ],
-                },
-            }
-        ],
-    ),
     (
         "TRAE",
         "session",
@@ -163,21 +36,6 @@ OTHERS: list[tuple[str, str, list[dict[str, Any]]]] = [
             {"type": "system", "subtype": "init", "session_id": ID},
             {"type": "stream_event", "session_id": ID, "delta": {"role": "assistant", "content": "2"}},
             {"type": "assistant", "session_id": ID, "message": TEXT},
-        ],
-    ),
-    (
-        "Amp",
-        "stream",
-        [
-            {
-                "type": "system",
-                "subtype": "init",
-                "cwd": "/w",
-                "session_id": f"T-{ID}",
-                "tools": ["Bash"],
-                "mcp_servers": [],
-            },
-            {"type": "assistant", "message": TEXT, "parent_tool_use_id": None, "session_id": f"T-{ID}"},
         ],
     ),
     (
@@ -207,8 +65,153 @@ OTHERS: list[tuple[str, str, list[dict[str, Any]]]] = [
             }
         ],
     ),
+]
+
+RESEMBLING: list[tuple[str, str, list[dict[str, Any]]]] = [
     (
-        "Factory Droid",
+        "cursor",
+        "init",
+        [
+            {
+                "type": "system",
+                "subtype": "init",
+                "apiKeySource": "login",
+                "cwd": "/w",
+                "session_id": ID,
+                "model": "Claude 4 Sonnet",
+                "permissionMode": "default",
+            },
+            {"type": "assistant", "message": TEXT, "session_id": ID},
+        ],
+    ),
+    (
+        "cursor",
+        "tool",
+        [
+            {"type": "assistant", "message": TEXT, "session_id": ID},
+            {
+                "type": "tool_call",
+                "subtype": "started",
+                "call_id": "t",
+                "tool_call": {"readToolCall": {"args": {"path": "a"}}},
+                "session_id": ID,
+            },
+        ],
+    ),
+    (
+        "cursor",
+        "result",
+        [
+            {"type": "user", "message": TEXT, "session_id": ID},
+            {
+                "type": "result",
+                "subtype": "success",
+                "duration_ms": 5,
+                "is_error": False,
+                "result": "ok",
+                "session_id": ID,
+                "request_id": "r",
+            },
+        ],
+    ),
+    (
+        "cursor",
+        "thinking",
+        [
+            {"type": "thinking", "subtype": "delta", "text": "hm", "session_id": ID},
+            {"type": "assistant", "message": TEXT, "session_id": ID},
+        ],
+    ),
+    (
+        "qwen-code",
+        "stream",
+        [
+            {
+                "type": "system",
+                "subtype": "init",
+                "uuid": "s0",
+                "session_id": ID,
+                "cwd": "/w",
+                "tools": ["read_file"],
+                "model": "coder-model",
+                "permission_mode": "yolo",
+            },
+            {
+                "type": "assistant",
+                "uuid": "s1",
+                "session_id": ID,
+                "parent_tool_use_id": None,
+                "message": {**TEXT, "id": "m1", "usage": {}},
+            },
+        ],
+    ),
+    (
+        "qwen-code",
+        "chat",
+        [
+            {
+                **RECORD,
+                "sessionId": ID,
+                "type": "user",
+                "cwd": "/w",
+                "version": "0.15.6",
+                "message": {"role": "user", "parts": [{"text": "hi"}]},
+            }
+        ],
+    ),
+    (
+        "qwen-code",
+        "telemetry",
+        [{**RECORD, "sessionId": ID, "type": "system", "subtype": "ui_telemetry", "systemPayload": {"uiEvent": {}}}],
+    ),
+    (
+        "iflow",
+        "session",
+        [
+            {
+                **RECORD,
+                "sessionId": f"session-{ID}",
+                "type": "user",
+                "userType": "external",
+                "version": "1.0.0",
+                "message": {"role": "user", "content": "hi"},
+            }
+        ],
+    ),
+    (
+        "iflow",
+        "result",
+        [
+            {
+                **RECORD,
+                "sessionId": ID,
+                "type": "user",
+                "message": {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "t", "content": {"callId": "t", "responseParts": {}}}
+                    ],
+                },
+            }
+        ],
+    ),
+    (
+        "amp",
+        "stream",
+        [
+            {
+                "type": "system",
+                "subtype": "init",
+                "cwd": "/w",
+                "session_id": f"T-{ID}",
+                "tools": ["Bash"],
+                "mcp_servers": [],
+            },
+            {"type": "assistant", "message": TEXT, "parent_tool_use_id": None, "session_id": f"T-{ID}"},
+        ],
+    ),
+    (
+        "droid",
         "stream",
         [
             {
@@ -238,11 +241,25 @@ def test_another_agents_file_is_refused_by_name(
     assert describe_unknown(path).startswith(f"The file is another agent's: {name}")
 
 
+@pytest.mark.parametrize(
+    ("provider", "kind", "events"), RESEMBLING, ids=[f"{provider}-{kind}" for provider, kind, _ in RESEMBLING]
+)
+def test_a_file_that_resembles_claude_codes_is_read_as_its_own_agents(
+    provider: str, kind: str, events: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """By whatever sign of it is there."""
+    path = tmp_path / f"{kind}.jsonl"
+    path.write_bytes(lines(*events))
+    reader = detect(path)
+    assert reader is not None
+    assert reader.provider == provider
+
+
 def test_no_session_of_an_agent_that_is_read_bears_a_sign_of_another(transcripts: Path) -> None:
     """Every fixture, and what a session says of those agents."""
     files = [path for path in transcripts.rglob("*.json*") if path.is_file()]
     assert len(files) > 12
-    assert [path.name for path in files if other_agent(read_head(path)) is not None] == []
+    assert [path.name for path in files if refused_file(read_head(path)) is not None] == []
 
 
 def test_a_session_that_speaks_of_other_agents_is_claude_codes(tmp_path: Path) -> None:

@@ -180,9 +180,18 @@ def test_what_agents_keep_beside_sessions_is_no_failure_of_a_folder(tree: Path) 
 def test_another_agents_file_is_refused_whatever_is_said_of_it(tmp_path: Path) -> None:
     """`--provider` does not make it Claude Code's."""
     path = tmp_path / "s.jsonl"
+    path.write_text('{"type":"runtime-config","reasoningEffort":"high"}\n')
+    for provider in (None, "claude-code", "qwen-code"):
+        with pytest.raises(NoSessionError, match=r"Qoder wrote it, and what is read is .*qwen-code\.$"):
+            survey(path, provider)
+
+
+def test_a_file_of_an_agent_that_is_read_is_no_others(tmp_path: Path) -> None:
+    """`--provider` does not make Qwen Code's stream Claude Code's."""
+    path = tmp_path / "s.jsonl"
     path.write_text('{"type":"system","subtype":"init","qwen_code_version":"1"}\n')
-    for provider in (None, "claude-code"):
-        with pytest.raises(NoSessionError, match=r"Qwen Code wrote it, and what is read is .*gemini\.$"):
+    for provider in ("claude-code", "cursor"):
+        with pytest.raises(NoSessionError, match=r"the file is of qwen-code, whatever --provider says\.$"):
             survey(path, provider)
 
 
