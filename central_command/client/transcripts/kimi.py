@@ -7,13 +7,13 @@
 | `ContentPart` `think` | `content.part` `think` | thought, `source: thinking` |
 | `ToolCall` | `tool.call` | action with `tool`, `arguments` and `call_id` |
 | `ToolResult` | `tool.result` | observation, or error when it failed; same `call_id` |
-| `StepInterrupted` | | instruction, `source: user`, `intent: interruption` |
 
 Of Kimi Code these are the events of `context.append_loop_event`. Left out and counted: what sub-agents did
-(`SubagentEvent`), and every other record under its own name. Usage is that of each step. Kimi CLI's log names neither
-session nor model. `context.jsonl`, which lies beside it, holds the same session without times, and is refused.
+(`SubagentEvent`), and every other record under its own name, also `StepInterrupted`, which an error causes, too. Usage
+is that of each step. Kimi CLI's log names neither session nor model. `context.jsonl`, which lies beside it, holds the
+same session without times, and is refused.
 
-Source: `src/kimi_cli/wire/` of MoonshotAI/kimi-cli.
+Source: `src/kimi_cli/wire/` of MoonshotAI/kimi-cli; for Kimi Code the files themselves as several viewers read them.
 """
 
 from central_command.client.contract.steps import JsonObject
@@ -38,13 +38,8 @@ def is_kimi(record: JsonObject) -> bool:
     """Whether an object is a record of such a log."""
     message = object_of(record.get("message"))
     is_message = text_of(message.get("type")) in _MESSAGES and isinstance(message.get("payload"), dict)
-    return (
-        is_message or text_of(record.get("type")) in _RECORDS or ("protocol_version" in record and _is_metadata(record))
-    )
-
-
-def _is_metadata(record: JsonObject) -> bool:
-    return record.get("type") == "metadata"
+    is_first = record.get("type") == "metadata" and "protocol_version" in record
+    return is_message or is_first or text_of(record.get("type")) in _RECORDS
 
 
 class KimiSession(RecordedSession):
@@ -80,8 +75,6 @@ class KimiSession(RecordedSession):
             case "ToolResult":
                 result = object_of(payload.get("return_value"))
                 self._answer(payload.get("tool_call_id"), result, failed=result.get("is_error") is True)
-            case "StepInterrupted":
-                self.list.add("instruction", self.list.at, kind, source="user", intent="interruption")
             case "SubagentEvent":
                 self.left_out.count(SUBAGENT_EVENTS)
             case _:

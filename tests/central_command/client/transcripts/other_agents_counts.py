@@ -118,7 +118,7 @@ def kimi(event: Event) -> Counter[str]:
     inner = event.get("message", {"type": event.get("type"), "payload": event.get("event", {})})
     kind = inner["payload"]["type"] if event.get("type") == "context.append_loop_event" else inner["type"]
     match kind:
-        case "TurnBegin" | "StepInterrupted" | "turn.prompt":
+        case "TurnBegin" | "turn.prompt":
             return Counter({"instruction": 1})
         case "ContentPart" | "content.part":
             return Counter({"thought": 1})
