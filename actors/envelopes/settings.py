@@ -10,10 +10,7 @@ from persistence.settings.bounds import PositiveInt, PositiveSeconds
 class SchemaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of what an envelope may hold (contract, "shared/envelope-schema.js"; decisions, "Schema")."""
 
-    providers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = (
-        *("claude-code", "codex", "gemini"),
-        *("amp", "cline", "copilot", "cursor", "droid", "goose", "iflow", "kimi", "opencode", "qwen-code"),
-    )
+    providers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("claude-code", "codex", "gemini")
     steps_max: PositiveInt = 500
     step_content_chars_max: PositiveInt = 100_000
     token_count_max: PositiveInt = 100_000

@@ -17,14 +17,18 @@ from typing import Any
 
 import pytest
 
+from central_command.client.transcripts.providers import READERS
 from tests.crash.acknowledged import lines_of
 from tests.crash.consistency import check_stored, wait_until_projected
 from tests.server_process import REPOSITORY, ServerProcess, environment, free_port, run_command
 
 TRANSCRIPTS = REPOSITORY / "tests" / "transcripts"
 CLAUDE_CODE = sorted(TRANSCRIPTS.glob("*.jsonl"))
-SETTINGS = {"CENTRAL_COMMAND__SESSIONS__OPENS_PER_MACHINE_PER_H": "1000"}
-"""All files come from this one machine."""
+SETTINGS = {
+    "CENTRAL_COMMAND__SESSIONS__OPENS_PER_MACHINE_PER_H": "1000",
+    "CENTRAL_COMMAND__SCHEMA__PROVIDERS": json.dumps(sorted(READERS)),
+}
+"""All files come from this one machine, and are of all agents that are read."""
 END_S_MAX = 60.0
 
 

@@ -1,6 +1,7 @@
 """Whose session file a file is: every fixture by exactly one reader, everything else by none and with a reason."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from actors.envelopes.settings import SchemaSettings
 from central_command.client.transcripts.detection import HEAD_BYTES_MAX, describe_unknown, detect, read_head
 from central_command.client.transcripts.providers import READERS
 from central_command.client.transcripts.reader import LINE_BYTES_MAX
+from tests.server_process import REPOSITORY
 
 FOLDERS = {"claude_code": "claude-code", "codex": "codex", "gemini": "gemini", ".": "claude-code"}
 
@@ -44,10 +46,12 @@ def test_the_name_of_a_file_is_not_needed(transcripts: Path, tmp_path: Path) -> 
                 assert reader.provider == provider
 
 
-def test_the_registry_holds_the_agents_that_the_server_takes() -> None:
-    """Found by themselves, under the contract's names."""
-    assert sorted(READERS) == sorted(SchemaSettings().providers)
-    assert SchemaSettings().providers[:3] == ("claude-code", "codex", "gemini")
+def test_the_registry_holds_the_agents_that_the_server_takes_and_those_that_it_can_be_told_to_take() -> None:
+    """Found by themselves, under the contract's names; config.toml names the others."""
+    assert SchemaSettings().providers == ("claude-code", "codex", "gemini")
+    others = READERS.keys() - set(SchemaSettings().providers)
+    (comment,) = re.findall(r"also reads session files of ((?:.|\n)*?): add", (REPOSITORY / "config.toml").read_text())
+    assert others == set(re.findall(r"[a-z-]+", comment.replace(" and ", " ")))
     assert all(reader.provider == name for name, reader in READERS.items())
 
 
