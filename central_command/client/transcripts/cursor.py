@@ -7,7 +7,7 @@
 | `assistant` | thought; with `--stream-partial-output` its pieces are one, and what repeats them is none |
 | `tool_call` | action with `tool`, `arguments` and `call_id`, when it is `started` |
 | `tool_call` `completed` | observation, or error when its result is not `success`; same `call_id` |
-| `result` | resolution: the last text since the user's message; error when the run failed |
+| `result` | resolution: the last text of the turn where it repeats all of them; error when the run failed |
 
 A tool is named by the member that holds its call (`readToolCall` is `read`); one of an MCP server by its own name. A
 piece of a message is an event with `timestamp_ms` and without `model_call_id`; the whole message comes once more before
@@ -141,7 +141,8 @@ class CursorSession(RecordedSession):
         if event.get("is_error") is True:
             self.fail(event.get("result") or event.get("subtype"))
         else:
-            self.resolve(self.answer or event.get("result"))
+            result = text_of(event.get("result"))
+            self.resolve(self.answer if self._is_repeated(result) else result)
 
 
 def _result_of(result: object) -> tuple[str, bool]:

@@ -215,6 +215,18 @@ def test_the_pieces_of_a_cursor_message_are_one_thought_and_may_still_grow() -> 
         assert transcript.step_count - transcript.settled_steps == open_steps
 
 
+@pytest.mark.parametrize(
+    ("result", "resolution"),
+    [("I read it.It is short.", "It is short."), ("It is short.", "It is short."), ("Ok", "Ok")],
+)
+def test_the_final_word_of_cursor_is_its_last_text_or_what_is_new(result: str, resolution: str) -> None:
+    """Its `result` repeats all that was said, but need not."""
+    texts = ("I read it.", "It is short.")
+    said = [{"type": "assistant", "message": {"content": [{"type": "text", "text": text}]}} for text in texts]
+    end = {"type": "result", "is_error": False, "result": result, "request_id": "r"}
+    assert of_type(read("cursor", lines(*said, end)), "resolution") == [resolution]
+
+
 def test_a_cursor_tool_of_a_server_has_its_own_name() -> None:
     """And a call in the form of a function has its arguments parsed."""
     calls: list[dict[str, Any]] = [
