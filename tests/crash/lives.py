@@ -50,7 +50,9 @@ class Known:
         self.acknowledged = Acknowledged()
         self.unanswered: dict[tuple[str, str], None] = {}
         self.operations: Counter[str] = Counter()
-        for line in events.read_text().splitlines():
+        # A death in another thread can cut the note of a request that is about to be sent.
+        whole, _, _ = events.read_text().rpartition("\n")
+        for line in whole.splitlines():
             event = json.loads(line)
             if "operations" in event:
                 self.operations = Counter(event["operations"])
