@@ -85,7 +85,7 @@ async def test_text_that_is_not_safe_is_refused_by_name(field: str, value: str, 
     assert gateway.asked == []
 
 
-@pytest.mark.parametrize("provider", ["cursor", "Codex", "codex ", "unheard-of"])
+@pytest.mark.parametrize("provider", ["windsurf", "Codex", "codex ", "unheard-of"])
 async def test_a_provider_that_the_server_does_not_take_is_refused_at_the_opening(
     provider: str, client: Any, gateway: Any
 ) -> None:
