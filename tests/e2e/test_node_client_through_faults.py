@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from tests.actors.envelopes.node_json import NODE, needs_node
 from tests.crash.acknowledged import lines_of, points_of, rows
 from tests.crash.consistency import check_stored, wait_until_projected
+from tests.dead_letters import body_of
 from tests.e2e.lossy_proxy import Fault, LossyProxy
 from tests.server_process import INGEST, ServerProcess, run_command
 
@@ -107,7 +108,7 @@ def check_stored_once(sent: list[Sent], root: Path) -> None:
         _, _, members = each.body.partition(b",")  # the client's own envelope_id comes first
         envelope_id = each.answer["envelope_id"].encode()
         assert line.startswith(b'{"envelope_id":"%s",%s,"received":{' % (envelope_id, members[:-1]))
-    refused = [json.loads(line)["body"].encode() for line in lines_of(root, "refused")]
+    refused = [body_of(json.loads(line)) for line in lines_of(root, "refused")]
     assert Counter(refused) == Counter(each.body for each in sent if each.expected in AUTHENTIC_REFUSALS)
 
 
