@@ -168,7 +168,7 @@ async function deliverSession(queue, chunks, pauseMs) {
   session.opened(opened.server_public_key);
   let step = 0;
   const steps = (types) => types.map((type) => ({
-    step: ++step, type, timestamp: Date.now() / 1000, content: `${type} é 🚀 \ud83d`, token_count: 7, tool: 'b\ud83d',
+    step: ++step, type, timestamp: Date.now() / 1000, content: `${type} é 🚀 \ud83d ${session.id}`, token_count: 7, tool: 'b\ud83d',
   }));
   const ingest = (body, expected = 'accepted') => queue.push('/v1/training/ingest', body, expected);
   const widest = Object.fromEntries(Array.from({ length: 64 - 7 }, (_, n) => [`more_${n}`, -0.5]));

@@ -92,8 +92,7 @@ async def test_a_provider_that_the_server_does_not_take_is_refused_at_the_openin
     """Otherwise every envelope of the session would be refused, one by one."""
     answer = await client.post("/v1/sessions/open", json=OPENING | {"provider": provider})
     assert answer.status_code == 400
-    taken = "claude-code, codex, gemini, amp, cline, copilot, cursor, droid, goose, iflow, kimi, opencode, qwen-code"
-    assert await answer.get_json() == {"error": f"provider must be one of {taken}."}
+    assert await answer.get_json() == {"error": "provider must be one of claude-code, codex, gemini."}
     assert gateway.asked == []
 
 
