@@ -30,6 +30,7 @@ from central_command.client.uploading.recognition import (
     copied_steps,
     likeness,
     marked,
+    plain_path,
 )
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
@@ -155,13 +156,19 @@ class History:
         path = kept_path(survey.path.resolve())
         names = {each for each in self.spool.sources_of(survey.family) if family_of(each) == survey.family}
         has_id = bool(survey.transcript.session_key)
-        if known := self._likeliest(survey, path, names, has_same_id=has_id):
+        has_times = survey.transcript.started_s is not None
+        if known := self._likeliest(survey, path, names, has_same_id=has_id, needs_time=has_times and not has_id):
             return known
-        if known := self._likeliest(survey, path, self._sources_at(path, survey) - names, has_same_id=False):
+        others = self._sources_at(path, survey) - names
+        if not has_times and has_id:  # nothing tells another session from this one but its id
+            nameless = f"{survey.transcript.provider}:{plain_path(path)}"
+            others = {each for each in others if family_of(each) == nameless}
+        if known := self._likeliest(survey, path, others, has_same_id=False, needs_time=has_times):
             return known
         fresh = f"{survey.family}:{survey.digests[:DIGEST_BYTES].hex()}"
-        if fresh in names:  # another session that begins with the same words
-            fresh = f"{survey.family}:{hashlib.sha256(survey.digests + path.encode()).digest()[:DIGEST_BYTES].hex()}"
+        if fresh in names:  # another session that begins with the same words, and may say all the same at another time
+            whole = survey.digests + survey.times.tobytes() + path.encode()
+            fresh = f"{survey.family}:{hashlib.sha256(whole).digest()[:DIGEST_BYTES].hex()}"
         return fresh
 
     def without_copies(self, survey: Survey, source: str) -> Survey:
@@ -173,7 +180,9 @@ class History:
         sent = [[sent_of(each) for each in self.sessions(name)] for name in sorted(others)]
         return msgspec.structs.replace(survey, copied_steps=copied_steps(survey.known_by, sent))
 
-    def _likeliest(self, survey: Survey, path: str, names: set[str], *, has_same_id: bool) -> str | None:
+    def _likeliest(
+        self, survey: Survey, path: str, names: set[str], *, has_same_id: bool, needs_time: bool
+    ) -> str | None:
         found = {
             name: likeness(
                 path,
@@ -181,6 +190,7 @@ class History:
                 steps=survey.known_by,
                 sent=[sent_of(each) for each in self.sessions(name)],
                 has_same_id=has_same_id,
+                needs_time=needs_time,
             )
             for name in sorted(names)
         }

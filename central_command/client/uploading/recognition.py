@@ -12,7 +12,12 @@ its time as well: the same command run again is new, also where the file's begin
 forks may, and a file can be copied, moved, compressed, or begin anew after the agent has shortened it. A file is a
 session that was sent before when it lies where that one lay; elsewhere, when all its steps are that one's, or when it
 holds the last step that was sent of it. A fork holds steps before that one, and then others; it is a session of its
-own. Of sub-agents, the file's name must be the same, too.
+own. Of sub-agents, the file's name must be the same, too. A path may be used again, by the same job and with the same
+words: of a file there whose id is another one, or that has none, a step must be known by its time as well.
+
+*Without times* equal texts are no evidence: a thread that is resumed says the same again. Such a file holds what was
+sent only as its beginning, all of it and in order: a file that grew, or a copy. What is in doubt is sent: the server
+credits it once.
 """
 
 import hashlib
@@ -84,11 +89,15 @@ def pieces_of(text: bytes, size: int) -> Iterator[bytes]:
 
 
 class Steps(msgspec.Struct, frozen=True):
-    """The steps of a file: `digests` and `times`, in order; `old_digests` reads the file for those."""
+    """The steps of a file: `digests` and `times`, in order; `old_digests` reads the file for those.
+
+    Without `has_times` all times are 0.
+    """
 
     digests: bytes
     times: "array[float]"
     old_digests: Callable[[], bytes]
+    has_times: bool = True
 
     def records(self) -> list[bytes]:
         """What would be noted of them."""
@@ -100,11 +109,12 @@ def marked(steps: Steps, sent: Sequence[Sent]) -> "array[int]":
     marks = array("L", bytes(array("L").itemsize * len(steps.times)))
     if not any(each.records or each.old_digests for each in sent):
         return marks
+    if not steps.has_times:
+        owners = _owners_of_beginning(steps, sent)
+        marks[: len(owners)] = owners
+        return marks
     keys = steps.records()
-    left = _match(marks, keys, [pieces_of(each.records, RECORD_BYTES) for each in sent])
-    if any(each.old_digests for each in sent):
-        old = list(pieces_of(steps.old_digests(), DIGEST_BYTES))
-        _match(marks, old, [pieces_of(each.old_digests, DIGEST_BYTES) for each in sent])
+    left = _mark_timed(marks, steps, keys, sent)
     by_text: dict[bytes, array[int]] = {}
     for key, owners in left.items():
         by_text.setdefault(key[:DIGEST_BYTES], array("L")).extend(owners)
@@ -121,6 +131,36 @@ def marked(steps: Steps, sent: Sequence[Sent]) -> "array[int]":
     return marks
 
 
+def _mark_timed(
+    marks: "array[int]", steps: Steps, keys: Sequence[bytes], sent: Sequence[Sent]
+) -> "dict[bytes, array[int]]":
+    """Mark the steps of which one of the same text and time was sent; the records that none was found for."""
+    left = _match(marks, keys, [pieces_of(each.records, RECORD_BYTES) for each in sent])
+    if any(each.old_digests for each in sent):
+        old = list(pieces_of(steps.old_digests(), DIGEST_BYTES))
+        _match(marks, old, [pieces_of(each.old_digests, DIGEST_BYTES) for each in sent])
+    return left
+
+
+def _owners_of_beginning(steps: Steps, sent: Sequence[Sent]) -> "array[int]":
+    """For each step that was sent its place in `sent`, from 1, if a file begins with all of them; else nothing."""
+    records = b"".join(steps.records())
+    old = steps.old_digests() if any(each.old_digests for each in sent) else b""
+    owners = array("L")
+    for owner, each in enumerate(sent, start=1):
+        at = len(owners)
+        middle = at + len(each.old_digests) // DIGEST_BYTES
+        end = middle + len(each.records) // RECORD_BYTES
+        is_next = (
+            old[at * DIGEST_BYTES : middle * DIGEST_BYTES] == each.old_digests
+            and records[middle * RECORD_BYTES : end * RECORD_BYTES] == each.records
+        )
+        if not is_next:
+            return array("L")
+        owners.extend([owner] * (end - at))
+    return owners
+
+
 def _match(marks: "array[int]", keys: Sequence[bytes], owned: Sequence[Iterator[bytes]]) -> "dict[bytes, array[int]]":
     """Mark the steps whose keys are owned, of several owners the first; what no step was found for is returned."""
     left: dict[bytes, array[int]] = {}
@@ -133,24 +173,45 @@ def _match(marks: "array[int]", keys: Sequence[bytes], owned: Sequence[Iterator[
     return left
 
 
-def likeness(path: str, *, is_subagent: bool, steps: Steps, sent: Sequence[Sent], has_same_id: bool) -> int:
+def likeness(
+    path: str, *, is_subagent: bool, steps: Steps, sent: Sequence[Sent], has_same_id: bool, needs_time: bool = False
+) -> int:
     """How much a file is the session of which `sent` was sent, more for the likelier; 0 when it is another one.
 
-    `has_same_id` says that the agent calls both by the same id.
+    `has_same_id` says that the agent calls both by the same id, `needs_time` that a step of the same text and time must
+    be in both, wherever they lie.
     """
     if any(each.is_subagent != is_subagent for each in sent):
         return 0
     is_there = any(plain_path(each.path) == plain_path(path) for each in sent)
     if is_subagent and not any(_name(each.path) == _name(path) for each in sent):
         return 0
+    if needs_time and not _shares_timed_step(steps, sent):
+        return 0
     known = len(steps.times) - marked(steps, sent).count(0)
     if is_there:
-        return known + len(steps.times) + 1 if known or has_same_id else 0
+        # Without times, one of which nothing was taken yet goes on as well.
+        goes_on = has_same_id and (steps.has_times or not any(each.records or each.old_digests for each in sent))
+        return known + len(steps.times) + 1 if known or goes_on else 0
     return known if has_same_id and _is_copy(steps, sent) else 0
 
 
+def _shares_timed_step(steps: Steps, sent: Sequence[Sent]) -> bool:
+    if not steps.has_times:
+        return False
+    marks = array("L", [0] * len(steps.times))
+    _mark_timed(marks, steps, steps.records(), sent)
+    return any(marks)
+
+
 def _is_copy(steps: Steps, sent: Sequence[Sent]) -> bool:
-    """Whether the file, which lies elsewhere, holds nothing but what was sent, or the last step of that."""
+    """Whether the file, which lies elsewhere, holds nothing but what was sent, or the last step of that.
+
+    Without times it must be the same as what was sent, or go on from `COPIED_STEPS_MIN` steps of it at least.
+    """
+    if not steps.has_times:
+        count = len(_owners_of_beginning(steps, sent))
+        return count == len(steps.times) or count >= COPIED_STEPS_MIN
     records = [each.records for each in sent if each.records]
     if records and _holds_end_of(steps.records(), records, RECORD_BYTES):
         return True

@@ -44,7 +44,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def known_by(self) -> Steps:
         """What the steps are recognised by."""
-        return Steps(self.digests, self.times, self._old_digests)
+        return Steps(self.digests, self.times, self._old_digests, self.transcript.started_s is not None)
 
     def first(self, count: int) -> "Survey":
         """The same of the first `count` steps alone."""

@@ -119,6 +119,60 @@ def test_a_file_in_the_same_place_is_the_same_session_whatever_is_left_of_it(pat
     assert like(held("x", "d"), sent(PARENT), path=path, same=False)
 
 
+@pytest.mark.parametrize(("start", "is_same"), [(0, True), (100, False)])
+def test_a_place_that_is_used_again_is_told_by_the_times(start: int, *, is_same: bool) -> None:
+    """The same words at another time are another session, where the id does not say that it is the same."""
+    steps = held("a", "b", "new", start=start)
+    found = likeness(
+        "/a.jsonl", is_subagent=False, steps=steps, sent=[sent(PARENT)], has_same_id=False, needs_time=True
+    )
+    assert (found > 0) is is_same
+
+
+def untimed(*texts: str) -> Steps:
+    """A file's steps of these texts, without times."""
+    made = [Step(step=n, type="thought", timestamp=0.0, content=text, token_count=1) for n, text in enumerate(texts)]
+    old = b"".join(map(old_digest, made))
+    return Steps(b"".join(map(digest, made)), array("d", [0.0] * len(made)), lambda: old, has_times=False)
+
+
+@pytest.mark.parametrize(
+    ("texts", "marks"),
+    [
+        ("abcd", [1, 1, 2, 2]),
+        ("abcde", [1, 1, 2, 2, 0]),
+        ("bacd", [0, 0, 0, 0]),
+        ("bcd", [0, 0, 0]),
+        ("xabcd", [0, 0, 0, 0, 0]),
+        ("abc", [0, 0, 0]),
+    ],
+)
+def test_without_times_what_was_sent_is_known_as_the_beginning_alone(texts: str, marks: list[int]) -> None:
+    """All of it and in order, also where an earlier version sent a part; equal texts may be a second run."""
+    first, then = untimed("a", "b"), untimed("c", "d")
+    assert list(marked(untimed(*texts), [sent(first), sent(then)])) == marks
+    earlier = Sent(path="/a.jsonl", is_subagent=False, records=b"", old_digests=first.old_digests())
+    assert list(marked(untimed(*texts), [earlier, sent(then)])) == marks
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_same"), [("abc", True), ("abcd", True), ("c", False), ("xc", False), ("ab", False), ("acb", False)]
+)
+def test_without_times_the_last_step_makes_no_file_the_same(texts: str, *, is_same: bool) -> None:
+    """A copy, or one that grew, is the same; a resumed thread that ends with the same words is not."""
+    known = sent(untimed("a", "b", "c"))
+    assert like(untimed(*texts), known) is is_same
+    assert like(untimed(*texts), known, path="/a.jsonl") is is_same
+    assert not like(untimed("a", "b", "new"), sent(untimed("a", "b"))), "too few to tell"
+
+
+def test_without_times_a_session_of_which_nothing_was_taken_goes_on_in_its_place() -> None:
+    """It was interrupted before its first chunk, or refused: no second one is begun."""
+    begun = Sent(path="/a.jsonl", is_subagent=False, records=b"", old_digests=b"")
+    assert like(untimed("a"), begun, path="/a.jsonl")
+    assert not like(untimed("a"), begun)
+
+
 def test_sub_agents_of_one_session_are_told_apart_by_their_files() -> None:
     """They share its id, and may have the same task and the same answer; a copy is still one."""
     known = sent(PARENT, path="/s/agent-1.jsonl", is_subagent=True)

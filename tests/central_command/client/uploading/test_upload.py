@@ -488,7 +488,7 @@ def test_a_fork_that_copied_its_history_sends_its_own_part(command: Command, tra
     """Under an id of its own, in any order, as a session of its own; its parent's part is sent with the parent."""
     lines = (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
     key = json.loads(next(line for line in lines if b'"sessionId"' in line))["sessionId"].encode()
-    own = {"type": "user", "uuid": "own", "sessionId": "fork", "timestamp": "2027-01-01T00:00:00Z"}
+    own: dict[str, Any] = {"type": "user", "uuid": "own", "sessionId": "fork", "timestamp": "2027-01-01T00:00:00Z"}
     own["message"] = {"role": "user", "content": "another way"}
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jsonl").write_bytes(b"".join(lines))
@@ -504,3 +504,74 @@ def test_a_fork_that_copied_its_history_sends_its_own_part(command: Command, tra
     (tmp_path / "c.jsonl").write_bytes(b"".join(lines).replace(key, b"whole"))
     whole = command.run(tmp_path / "c.jsonl")
     assert (whole.exit_code, "a copy of another session" in whole.stdout) == (0, True)
+
+
+def logged(command: Command, since: int = 0) -> list[str]:
+    """The texts of all steps that were sent, but for the first so many."""
+    logs = (each.get("trajectory_log", ()) for each in command.server.envelopes)
+    return [step["content"] for log in logs for step in log][since:]
+
+
+def printed(key: str, day: int, *texts: str) -> str:
+    """What a run of Claude Code printed on a day, under an id; of no day, without times; of no id, without."""
+    lines = []
+    for number, text in enumerate(texts):
+        event: dict[str, Any] = {"type": "user", "uuid": f"{key}{number}", "message": {"role": "user", "content": text}}
+        event |= {"sessionId": key} if key else {}
+        event |= {"timestamp": f"2026-11-{day:02}T00:0{number}:00Z"} if day else {}
+        lines.append(f"{json.dumps(event)}\n")
+    return "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("key", "day", "texts"),
+    [
+        ("two", 21, ("task", "work", "done")),
+        ("two", 21, ("task", "work", "other end")),
+        ("two", 0, ("task", "work", "done")),
+        ("", 21, ("task", "work", "done")),
+    ],
+)
+def test_another_session_at_a_path_that_is_used_again_is_sent_whole(
+    command: Command, tmp_path: Path, key: str, day: int, texts: tuple[str, ...]
+) -> None:
+    """A job that writes to the same file every night, and may say the same; each is sent once."""
+    path = tmp_path / "stream.jsonl"
+    options = ("--provider", "claude-code", "--model", "claude-opus-4-6")
+    path.write_text(printed("one" if key else "", 20 if day else 0, "task", "work", "done"))
+    assert command.run(path, *options).exit_code == 0
+    for later in (0, 1):
+        before = len(logged(command))
+        path.write_text(printed(key and f"{key}{later}", day and day + later, *texts))
+        assert command.run(path, *options).exit_code == 0
+        assert logged(command, before) == list(texts)
+        assert "already uploaded completely" in command.run(path, *options).stdout
+
+
+def ran(*texts: str) -> str:
+    """What `codex exec --json` printed of one thread: it has an id and no times."""
+    items = [{"id": f"item_{n}", "type": "agent_message", "text": text} for n, text in enumerate(texts)]
+    events: list[dict[str, Any]] = [{"type": "thread.started", "thread_id": "thread"}, {"type": "turn.started"}]
+    events += [{"type": "item.completed", "item": item} for item in items]
+    return "".join(f"{json.dumps(event)}\n" for event in events)
+
+
+def test_a_resumed_thread_without_times_loses_no_step(command: Command, tmp_path: Path) -> None:
+    """Its second run says the same in another order; what grew sends its new steps, a copy none."""
+    options = ("--model", "gpt-5-codex")
+    first, second, copy = (tmp_path / name for name in ("first.jsonl", "second.jsonl", "copy.jsonl"))
+
+    def newly(path: Path, *texts: str) -> list[str]:
+        before = len(logged(command))
+        path.write_text(ran(*texts))
+        result = command.run(path, *options)
+        assert result.exit_code == 0, result.output
+        return logged(command, before)
+
+    assert newly(first, "look", "fix", "done") == ["look", "fix", "done"]
+    assert newly(second, "fix", "done") == ["fix", "done"]
+    assert newly(second, "fix", "done") == []
+    assert newly(first, "look", "fix", "done", "look") == ["look"]
+    assert newly(copy, "look", "fix", "done", "look") == []
+    assert newly(first, "done", "fix") == ["done", "fix"]
+    assert newly(first, "done", "fix", "look") == ["look"]
