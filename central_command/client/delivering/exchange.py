@@ -90,10 +90,16 @@ class SessionDelivery:
         self._batching = batching or Batching()
         self._refusals = refusals or Moving(spool)
         self._openings_from = 0.0
+        self._are_openings_limited = False
+        self._opening_turn = trio.Lock()
 
     def hold_openings(self, until: float) -> None:
-        """Open no session before `until` (`trio.current_time`): the server limits openings by machine."""
+        """Open no session before `until` (`trio.current_time`): the server limits openings by machine.
+
+        From then on one opening is asked for at a time, until one is taken: asked for together, most would lose again.
+        """
         self._openings_from = max(self._openings_from, until)
+        self._are_openings_limited = True
 
     async def proceed(self, session_id: str) -> Progress:
         """Send at most one request for the session. Raises SpoolError when the spool is out of order."""
@@ -159,6 +165,14 @@ class SessionDelivery:
         return await self._offload(lambda: self._refusals.refused(session_id, envelope, answer))
 
     async def _open(self, session: StoredSession) -> Progress:
+        if not self._are_openings_limited:
+            return await self._ask_to_open(session)
+        if self._openings_from > trio.current_time():
+            return Held(self._openings_from)
+        async with self._opening_turn:
+            return await self._ask_to_open(session)
+
+    async def _ask_to_open(self, session: StoredSession) -> Progress:
         if self._openings_from > trio.current_time():
             return Held(self._openings_from)
         opening = session.opening
@@ -176,10 +190,13 @@ class SessionDelivery:
         if isinstance(answer, Answer) and answer.status != httpx.codes.OK and not answer.is_known:
             unknown = stranger(answer.status, answer.location, httpx.URL(session.url))
         if later := _later(answer, is_opening=True):
+            self._are_openings_limited &= later.opening
             return later if unknown is None else msgspec.structs.replace(later, unreached=unknown)
         assert isinstance(answer, Answer)
+        self._are_openings_limited &= trio.current_time() < self._openings_from  # it was under way before the limit
         if unknown is not None:
-            return Resting(NOT_OPENED, f"{unknown.reason}; {unknown.advice}", unreachable=True)
+            reason = f"{unknown.reason}; {unknown.advice}"
+            return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
         if answer.status != httpx.codes.OK:
             return await self._offload(lambda: self._refusals.not_opened(session, answer))
         server_public_key = answer.members.get("server_public_key")
@@ -190,9 +207,8 @@ class SessionDelivery:
                 pass
             else:
                 return Sent(session.session_id)
-        return Resting(
-            NOT_OPENED, "the answer holds no valid public key, as a Central Command's does", unreachable=True
-        )
+        reason = "the answer holds no valid public key, as a Central Command's does"
+        return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
 
     async def _close(self, session: StoredSession) -> Progress:
         body = encode_json({"session_id": session.session_id})
@@ -225,7 +241,14 @@ def _later(answer: Answer | Undelivered, *, is_opening: bool = False) -> Later |
         return None
     is_limit = answer.status == httpx.codes.TOO_MANY_REQUESTS
     own = is_limit and answer.retry_after_s is None
-    return Later(answer.reason, answer.retry_after_s, opening=is_opening and is_limit, own=own)
+    return Later(
+        answer.reason,
+        answer.retry_after_s,
+        opening=is_opening and is_limit,
+        own=own,
+        status=answer.status,
+        asks_for_time=answer.asks_for_time,
+    )
 
 
 def _is_accepted(answer: Answer) -> bool:

@@ -31,13 +31,15 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often and how long: capped exponential backoff with jitter, never shorter than the server asks for."""
 
     attempts_max: int = 6
-    """Tries in a row after which whoever gives up at all does."""
+    """Tries in a row after which whoever gives up at all does; one that was answered by asking for time is none."""
     first_attempts_max: int = 6
     """The same as long as the server never answered: a wrong address is no outage."""
     delay_s: float = 1.0
     delay_s_max: float = 60.0
     retry_after_s_max: float = 3_600.0
     """The longest wait that a server may ask for; whoever gives up at all does so past it."""
+    asking_s_max: float = 3_600.0
+    """How long a server may ask for time again and again while nothing at all is delivered; the same past it."""
 
     def wait_s(self, attempt: int, retry_after_s: float | None, jitter: float) -> float:
         """Seconds to wait after the `attempt`-th try (from 1); `jitter` is from 0 up to 1.
@@ -84,6 +86,13 @@ class Answer(msgspec.Struct, frozen=True):
         if self.status == httpx.codes.TOO_MANY_REQUESTS:
             return self.members.get("code") != "envelope_limit"
         return self.status == httpx.codes.REQUEST_TIMEOUT or self.status >= httpx.codes.INTERNAL_SERVER_ERROR
+
+    @property
+    def asks_for_time(self) -> bool:
+        """Whether nothing is wrong but that it is too soon: a 429 that is temporary, or a 503 that says when."""
+        if self.status == httpx.codes.TOO_MANY_REQUESTS:
+            return self.is_temporary
+        return self.status == httpx.codes.SERVICE_UNAVAILABLE and self.retry_after_s is not None
 
 
 class Results(msgspec.Struct, frozen=True):

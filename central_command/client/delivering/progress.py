@@ -30,7 +30,8 @@ class Later(msgspec.Struct, frozen=True):
     """The same again later: why, and after how many seconds at least if the server said.
 
     `opening` says that only openings need wait, because the server limits them by machine; `own` that it may be about
-    this session alone; `unreached` that it was no Central Command that answered, if anything did.
+    this session alone; `unreached` that it was no Central Command that answered, if anything did. `status` is that of
+    the answer, None where there was none; `asks_for_time` that the server is well and only wants to be asked later.
     """
 
     reason: str
@@ -38,6 +39,8 @@ class Later(msgspec.Struct, frozen=True):
     opening: bool = False
     own: bool = False
     unreached: Undelivered | None = None
+    status: int | None = None
+    asks_for_time: bool = False
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -49,12 +52,14 @@ class Held(msgspec.Struct, frozen=True):
 class Resting(msgspec.Struct, frozen=True):
     """Nothing that a retry soon could mend: the session stays in the spool as it is.
 
-    `what` failed for `reason`. `unreachable` says that others will hardly fare better with this server.
+    `what` failed for `reason`. `unreachable` says that others will hardly fare better with this server, and `status`
+    what it answered last, None where no answer came.
     """
 
     what: str
     reason: str
     unreachable: bool = False
+    status: int | None = None
 
 
 class Several(msgspec.Struct, frozen=True):

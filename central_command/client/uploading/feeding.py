@@ -66,13 +66,16 @@ class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
 class NotSentError(Exception):
     """Not everything was delivered; the text is one sentence.
 
-    `unreachable` says that the server could not be had any more, so that there is no use in going on with others,
-    `final` that trying again is of no use either.
+    `unreachable` says that the server could not be had any more, so that there is no use in going on with others, and
+    `status` what it answered last, None where no answer came; `final` that trying again is of no use either.
     """
 
-    def __init__(self, problem: str, *, unreachable: bool = False, final: bool = False) -> None:
+    def __init__(
+        self, problem: str, *, unreachable: bool = False, status: int | None = None, final: bool = False
+    ) -> None:
         super().__init__(problem)
         self.unreachable = unreachable
+        self.status = status
         self.final = final
 
 
@@ -341,7 +344,8 @@ class Feed:
         what = NOT_CLOSED if session.opened else NOT_OPENED
         if first is not None:
             what = f"{name_of(first.kind, first.position)} was not delivered"
-        return NotSentError(f"{before}{what}: {rested.reason.rstrip('.')}.", unreachable=rested.unreachable)
+        problem = f"{before}{what}: {rested.reason.rstrip('.')}."
+        return NotSentError(problem, unreachable=rested.unreachable, status=rested.status)
 
     def _begin(self, cutting: Cutting, sessions: list[StoredSession]) -> StoredSession:
         identity = self._feeder.identity

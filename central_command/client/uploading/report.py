@@ -29,11 +29,14 @@ from central_command.client.uploading.timing import Placing
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
+_ASKS_FOR_TIME = frozenset({429, 503})
+
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one file: what was said of it, the sessions it has on the server, and a problem, one sentence.
 
-    `already_there` says that nothing was left to send; `unreachable` that the server could not be had any more.
+    `already_there` says that nothing was left to send; `unreachable` that the server could not be had any more,
+    and `status` what it answered last, None where no answer came.
     `nothing_in_it` says why there is nothing to send of a file of a folder, which is no failure.
     """
 
@@ -45,6 +48,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     nothing_in_it: str | None = None
     already_there: bool = False
     unreachable: bool = False
+    status: int | None = None
 
 
 def describe(transcript: Transcript, model: str) -> list[str]:
@@ -116,6 +120,17 @@ def lines_of(report: FileReport) -> Iterable[str]:
         yield f"  not delivered: {report.problem}"
         if failure_of(report.sessions):
             yield "  trying again will not help; --no-resume sends the file anew"
+
+
+def describe_untried(count: int, status: int | None) -> str:
+    """How many files were not tried, and why: what the server answered last, None where no answer came."""
+    if status is None:
+        why = "the server cannot be reached."
+    elif status in _ASKS_FOR_TIME:
+        why = f"the server asks for time ({status}): run it again to go on."
+    else:
+        why = f"the server answers with status {status}."
+    return f"{count} more file(s) were not tried, because {why}"
 
 
 def _lines_of_session(session: StoredSession) -> Iterator[str]:

@@ -46,6 +46,7 @@ from central_command.client.uploading.report import (
     describe_model,
     describe_rest,
     describe_shift,
+    describe_untried,
     lines_of,
     lines_of_plan,
     plans_listing,
@@ -94,6 +95,8 @@ class Uploader:
         self._now_s, self._threads = surroundings.now_s, surroundings.threads
         self._feeder = Feeder(client, history, identity, at_once=options.at_once, surroundings=surroundings)
         self._budget = ByteBudget(FILE_BYTES_MAX)
+        self.last_status: int | None = None
+        """What the server answered last when it was given up; None where no answer came."""
         self._is_unreachable = False
         self._files_left = 0
         self._told_at = -math.inf
@@ -134,6 +137,7 @@ class Uploader:
             self.reports.append(report)
             if report.unreachable:
                 self._is_unreachable = True
+                self.last_status = report.status
             display.say(lines_of(report))
 
     async def _upload_file(self, found: Found, display: Display) -> FileReport:
@@ -195,6 +199,7 @@ class Uploader:
                 sessions=tuple(self._history.sessions(work.source)),
                 problem=None if failure is None else str(failure),
                 unreachable=failure is not None and failure.unreachable,
+                status=None if failure is None else failure.status,
             )
 
     def _say_waiting(self, bar: FileBar, display: Display, waiting: Waiting) -> None:
@@ -218,7 +223,7 @@ async def _run(files: Sequence[Found], history: History, identity: Identity, opt
 
         was_interrupted = await interruptible(upload)
     if uploader.untried:
-        click.echo(f"{uploader.untried} more file(s) were not tried, because the server cannot be reached.")
+        click.echo(describe_untried(uploader.untried, uploader.last_status))
     if any(report.nothing_in_it is None for report in uploader.reports):
         print_listing(reports_listing(uploader.reports), wide=wide)
     if was_interrupted:

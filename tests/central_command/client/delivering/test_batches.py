@@ -136,7 +136,9 @@ async def test_what_is_temporary_is_sent_again_with_all_that_follows(spool: Spoo
     put(spool, 4)
     script = Script(Results((ACCEPTED, FULL, FULL, FULL)), Results((ACCEPTED,) * 3))
     sessions = SessionDelivery(spool, script, offload=inline)
-    assert await sessions.proceed("sess_1") == Several((Sent("sess_1", steps=2), Later("Too much.", 7.0)))
+    assert await sessions.proceed("sess_1") == Several(
+        (Sent("sess_1", steps=2), Later("Too much.", 7.0, status=503, asks_for_time=True))
+    )
     await sessions.proceed("sess_1")
     assert [sequences(batch) for batch in script.batches] == [[0, 1, 2, 3], [1, 2, 3]]
     assert script.batches[0][1:] == script.batches[1]

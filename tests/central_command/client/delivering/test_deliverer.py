@@ -57,12 +57,18 @@ class Delivering:
             head = {"envelope_id": "env_1", "session_id": session_id}
             self.spool.put(session_id, "CHUNK", draft_envelope(head, {"trajectory_log": []}), steps=1)
 
-    def deliverer(self, client: httpx.AsyncClient, *, gives_up: bool = True) -> Deliverer:
+    def deliverer(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        gives_up: bool = True,
+        on_progress: Callable[[str, One], None] | None = None,
+    ) -> Deliverer:
         return Deliverer(
             SessionDelivery(self.spool, Delivery(client), offload=inline),
             policy=self.policy,
             random=lambda: 0.0,
-            on_progress=self._note,
+            on_progress=on_progress or self._note,
             on_wait=lambda _session_id, waiting: self.waits.append(waiting),
             at_once=4,
             gives_up=gives_up,
@@ -81,6 +87,16 @@ class Delivering:
             await self.ended.wait()
             nursery.cancel_scope.cancel()
         return self.progress[0] if isinstance(self.progress[-1], Nothing) else self.progress[-1]
+
+    async def run_four(self, *, for_s: float) -> None:
+        """Deliver four sessions, which are there, at once for so long."""
+        async with self.client() as client, trio.open_nursery() as nursery:
+            deliverer = self.deliverer(client)
+            nursery.start_soon(deliverer.run)
+            for number in range(4):
+                deliverer.add(f"sess_{number}")
+            await trio.sleep(for_s)
+            nursery.cancel_scope.cancel()
 
     def _note(self, _session_id: str, progress: One) -> None:
         self.progress.append(progress)
@@ -107,6 +123,11 @@ def answering(status: int, body: dict[str, Any] | None = None, **headers: str) -
         return httpx.Response(status, json=body or {}, headers=headers)
 
     return fault
+
+
+async def passing(_request: httpx.Request) -> httpx.Response:
+    """A server's usual answer."""
+    return httpx.Response(200, json={"accepted": True})
 
 
 # One session
@@ -162,7 +183,7 @@ async def test_tries_are_bounded(delivering: Delivering, autojump_clock: MockClo
     delivering.faults.extend([answering(503)] * 9)
     delivering.policy = RetryPolicy(attempts_max=4)
     outcome = await delivering.run()
-    assert outcome == Resting("", "the server answered with status 503 (4 tries)", unreachable=True)
+    assert outcome == Resting("", "the server answered with status 503 (4 tries)", unreachable=True, status=503)
     assert len(delivering.bodies) == 4
 
 
@@ -205,9 +226,52 @@ async def test_a_wait_that_is_too_long_is_reported_instead(delivering: Deliverin
     """Nobody waits for a day."""
     delivering.faults.append(answering(429, {"error": "Too many sessions."}, **{"Retry-After": "86400"}))
     outcome = await delivering.run()
-    assert outcome == Resting("", "Too many sessions., and asks to wait 86400 s", unreachable=True)
+    assert outcome == Resting("", "Too many sessions., and asks to wait 86400 s", unreachable=True, status=429)
     assert delivering.waits == []
     assert len(delivering.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after"), [(429, {"Retry-After": "7"}), (503, {"Retry-After": "7"}), (429, {})]
+)
+async def test_being_asked_for_time_is_no_failed_try(
+    delivering: Delivering, autojump_clock: MockClock, status: int, retry_after: dict[str, str]
+) -> None:
+    """However often; what does fail is counted as if it had not been asked in between."""
+    asks = answering(status, {"error": "Slow down."}, **retry_after)
+    delivering.faults.extend([asks, answering(500), asks, asks, asks, answering(500), asks, answering(500)])
+    delivering.policy = RetryPolicy(attempts_max=3)
+    outcome = await delivering.run()
+    assert outcome == Resting("", "the server answered with status 500 (3 tries)", unreachable=True, status=500)
+    assert not delivering.faults
+
+
+async def test_a_server_that_only_ever_asks_for_time_is_given_up(
+    delivering: Delivering, autojump_clock: MockClock
+) -> None:
+    """Once it did so for as long as one is ready to wait in all, and no later."""
+    delivering.faults.extend([answering(429, {"error": "Slow down."}, **{"Retry-After": "600"})] * 9)
+    outcome = await delivering.run()
+    reason = "Slow down. (the server has asked for time for 3600 s, and nothing was delivered)"
+    assert outcome == Resting("", reason, unreachable=True, status=429)
+    assert [at - delivering.asked[0][1] for _, at in delivering.asked] == [pytest.approx(600.0 * n) for n in range(7)]
+
+
+async def test_whatever_is_delivered_renews_patience(delivering: Delivering, autojump_clock: MockClock) -> None:
+    """Also of another session: the server gives everybody their turn."""
+    asks = answering(429, **{"Retry-After": "3000"})
+    delivering.faults.extend([asks, passing, asks, passing])
+    for number in range(2):
+        delivering.session(f"sess_{number}")
+    async with delivering.client() as client, trio.open_nursery() as nursery:
+        deliverer = delivering.deliverer(client)
+        deliverer.add("sess_0")
+        nursery.start_soon(deliverer.run)
+        await delivering.ended.wait()
+        deliverer.add("sess_1")
+        await trio.sleep(4_000)
+        nursery.cancel_scope.cancel()
+    assert [delivering.spool.session(f"sess_{number}").envelopes_accepted for number in range(2)] == [1, 1]
 
 
 async def test_what_is_given_up_may_be_added_again(delivering: Delivering, autojump_clock: MockClock) -> None:
@@ -305,16 +369,107 @@ async def test_a_pause_may_become_longer_while_one_waits(delivering: Delivering,
         return fault
 
     delivering.faults.extend([slow("5"), slow("10"), slow("20"), slow("7")])
-    async with delivering.client() as client, trio.open_nursery() as nursery:
-        deliverer = delivering.deliverer(client)
-        nursery.start_soon(deliverer.run)
-        for number in range(4):
-            deliverer.add(f"sess_{number}")
-        await trio.sleep(30)
-        nursery.cancel_scope.cancel()
+    await delivering.run_four(for_s=30)
     later = [at for _, at in delivering.asked[4:]]
     assert len(later) == 4
     assert later == [pytest.approx(20.02)] * 4
+
+
+@pytest.mark.parametrize("limited", [OPEN_PATH, INGEST_PATH])
+async def test_after_a_pause_one_request_goes_first(
+    delivering: Delivering, autojump_clock: MockClock, limited: str
+) -> None:
+    """The others follow once it was taken, and wait again unasked where it was not."""
+    under_way, together = 0, [0]
+
+    def slow(answer: Fault) -> Fault:
+        async def fault(request: httpx.Request) -> httpx.Response:
+            nonlocal under_way
+            under_way += 1
+            together.append(under_way)
+            await trio.sleep(0.01)
+            under_way -= 1
+            return await answer(request)
+
+        return fault
+
+    async def taken(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"accepted": True, "server_public_key": SERVER_KEY})
+
+    asks = answering(429, **{"Retry-After": "5"})
+    for number in range(4):
+        delivering.session(f"sess_{number}", limited)
+    delivering.faults.extend([slow(asks)] * 6 + [slow(taken)] * 20)
+    await delivering.run_four(for_s=60)
+    assert together[:8] == [0, 1, 2, 3, 4, 1, 1, 1]
+    assert [delivering.spool.session(f"sess_{number}").envelopes_accepted for number in range(4)] == [1] * 4
+
+
+@pytest.mark.parametrize("limited", [OPEN_PATH, INGEST_PATH])
+async def test_what_was_under_way_before_a_pause_does_not_end_its_turns(
+    delivering: Delivering, autojump_clock: MockClock, limited: str
+) -> None:
+    """It was asked for before the limit was reached, so that the first afterwards still goes alone."""
+
+    def after(seconds: float, status: int) -> Fault:
+        async def fault(_request: httpx.Request) -> httpx.Response:
+            await trio.sleep(seconds)
+            body = {"accepted": True, "server_public_key": SERVER_KEY}
+            return httpx.Response(status, json=body if status == 200 else {}, headers={"Retry-After": "5"})
+
+        return fault
+
+    for number in range(4):
+        delivering.session(f"sess_{number}", limited)
+    delivering.faults.extend([after(0.1, 429), after(0.1, 429), after(0.1, 429), after(0.2, 200)])
+    delivering.faults.extend([after(1.0, 200)] * 9)
+    await delivering.run_four(for_s=60)
+    later = [at for path, at in delivering.asked[4:] if path == limited]
+    assert later[:2] == [pytest.approx(5.1, abs=0.01), pytest.approx(6.1, abs=0.01)]
+
+
+async def test_a_limit_that_lets_few_through_is_kept_to_until_all_is_delivered(
+    delivering: Delivering, autojump_clock: MockClock
+) -> None:
+    """300 sessions, four at once, at a server that takes 100 requests and then 100 a minute."""
+    tokens, counted_at = 100.0, trio.current_time()
+
+    async def limit(request: httpx.Request) -> httpx.Response:
+        nonlocal tokens, counted_at
+        await trio.sleep(0.003)
+        now = trio.current_time()
+        tokens, counted_at = min(100.0, tokens + (now - counted_at) * 100 / 60), now
+        if tokens < 1:
+            return httpx.Response(429, json={"error": "Too many requests."}, headers={"Retry-After": "1"})
+        tokens -= 1
+        return httpx.Response(200, json={"accepted": True, "server_public_key": SERVER_KEY})
+
+    delivering.faults.extend([limit] * 2_000)
+    names = [f"sess_{number}" for number in range(300)]
+    for name in names:
+        delivering.session(name, OPEN_PATH)
+    left = iter(names)
+    given_up: list[Resting] = []
+
+    def note(_session_id: str, progress: One) -> None:
+        if isinstance(progress, Resting):
+            given_up.append(progress)
+        if isinstance(progress, Resting | Nothing):  # all that waited of it is delivered
+            if (name := next(left, None)) is None:
+                delivering.ended.set()
+            else:
+                deliverer.add(name)
+
+    async with delivering.client() as client, trio.open_nursery() as nursery:
+        deliverer = delivering.deliverer(client, on_progress=note)
+        for _ in range(4):
+            deliverer.add(next(left))
+        nursery.start_soon(deliverer.run)
+        await delivering.ended.wait()
+        await trio.sleep(10)  # for the last of the four
+        nursery.cancel_scope.cancel()
+    assert given_up == []
+    assert deliverer.steps_accepted == 300
 
 
 async def test_a_recording_never_gives_up(delivering: Delivering, autojump_clock: MockClock) -> None:

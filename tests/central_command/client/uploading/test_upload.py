@@ -103,9 +103,34 @@ def test_a_server_out_of_reach_ends_the_whole_upload(command: Command, transcrip
     result = command.run(*files, "--at-once", "1")
     assert result.exit_code == 1
     assert "the server's certificate is not trusted" in result.stdout
-    assert "2 more file(s) were not tried" in result.stdout
+    assert "2 more file(s) were not tried, because the server cannot be reached." in result.stdout
     assert len(command.server.requests) == 1
     assert "3 of 3 file(s)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            httpx.Response(429, json={"error": "Too many."}, headers={"Retry-After": "86400"}),
+            "the server asks for time (429): run it again to go on.",
+        ),
+        (httpx.Response(404, text="<html>"), "the server answers with status 404."),
+    ],
+)
+def test_a_server_that_answers_is_not_said_to_be_out_of_reach(
+    command: Command, transcripts: Path, answer: httpx.Response, why: str
+) -> None:
+    """What was not tried, was not because of what it answered last."""
+
+    async def fault(_request: httpx.Request) -> httpx.Response:
+        return answer
+
+    command.server.faults.append(fault)
+    files = [transcripts / f"{name}.jsonl" for name in ("short", "long", "subagent")]
+    result = command.run(*files, "--at-once", "1")
+    assert result.exit_code == 1
+    assert f"2 more file(s) were not tried, because {why}" in result.stdout
 
 
 @pytest.mark.parametrize(
