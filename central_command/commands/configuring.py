@@ -3,13 +3,18 @@
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no server)
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from central_command.commands.endings import EXIT_FAILED
+from central_command.commands.endings import EXIT_FAILED, one_sentence_for_failures
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
+
+if TYPE_CHECKING:
+    from central_command.http.settings import HttpSettings
 
 
 @click.group()
@@ -34,22 +39,46 @@ def check(file: Path) -> None:
     Example:
       central-command config check /etc/central-command/config.toml && systemctl reload central-command
 
-    Exit status: 0 nothing is wrong, 1 something is, 2 there is no such file.
+    Exit status: 0 nothing is wrong, 1 something is, 2 there is no such file, or it names files for TLS, which only an
+    installation with the extra 'server' can check.
     """
-    from central_command.http.connections.server_config import hypercorn_config
     from central_command.http.requests.addresses import parse_networks
-    from central_command.http.settings import HttpSettingsError
     from central_command.settings.configuration import check_settings
 
     settings, wrong = check_settings(file, os.environ)
+    without_extra: ModuleNotFoundError | None = None
     if settings is not None:
-        for look in (lambda: hypercorn_config(settings.http), lambda: parse_networks(settings.http.trusted_proxies)):
-            try:
-                look()
-            except HttpSettingsError as error:
-                wrong.append(str(error))
+        http = settings.http
+        try:
+            wrong += _tls_objections(http)
+        except ModuleNotFoundError as error:
+            without_extra = error
+        wrong += _objections(lambda: parse_networks(http.trusted_proxies))
     for sentence in wrong:
         click.echo(escaped(sentence))
+    if without_extra is not None:
+        with one_sentence_for_failures():
+            raise without_extra
     if wrong:
         raise SystemExit(EXIT_FAILED)
     click.echo("ok")
+
+
+def _tls_objections(http: "HttpSettings") -> list[str]:
+    """What is wrong with the files for TLS, if there are any; raises ModuleNotFoundError without the extra for it."""
+    if http.tls_certificate is None and http.tls_key is None:
+        return []
+    from central_command.http.connections.server_config import hypercorn_config
+
+    return _objections(lambda: hypercorn_config(http))
+
+
+def _objections(look: Callable[[], object]) -> list[str]:
+    """Return the sentence that `look` refuses a setting with, if it does."""
+    from central_command.http.settings import HttpSettingsError
+
+    try:
+        look()
+    except HttpSettingsError as error:
+        return [str(error)]
+    return []

@@ -62,6 +62,29 @@ def test_client_and_commands_need_no_extra(tmp_path: Path, command: str) -> None
     assert "extra" not in done.stderr
 
 
+def test_settings_are_checked_without_an_extra(tmp_path: Path) -> None:
+    """All but the files for TLS, which only a server reads: that one sentence says, after what else is wrong."""
+    (tmp_path / "config.toml").write_text('[http]\ntrusted_proxies = ["10.0.0.0/8"]\n')
+    done = run("config", "check", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+    (tmp_path / "config.toml").write_text('[http]\nport = 0.5\ntrusted_proxies = ["nowhere"]\n')
+    done = run("config", "check", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "port" in done.stdout
+    (tmp_path / "config.toml").write_text(
+        '[http]\ntls_key = "k.pem"\ntls_certificate = "c.pem"\ntrusted_proxies = ["1.2.3.4/99"]\n'
+    )
+    done = run("config", "check", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        2,
+        "http.trusted_proxies holds '1.2.3.4/99', which is no network (CIDR).\n",
+    )
+    assert done.stderr == (
+        "central-command: this needs hypercorn, which comes with the extra 'server': "
+        "pip install 'central-command[server]'.\n"
+    )
+
+
 def test_a_server_without_its_extra_says_which(tmp_path: Path) -> None:
     """In one sentence, with what to type; nothing is created."""
     done = run("serve", cwd=tmp_path)

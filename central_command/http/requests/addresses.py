@@ -9,10 +9,12 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from socket import AF_INET, inet_ntop, inet_pton
-
-from hypercorn.typing import HTTPScope
+from typing import TYPE_CHECKING
 
 from central_command.http.settings import HttpSettings, HttpSettingsError
+
+if TYPE_CHECKING:
+    from hypercorn.typing import HTTPScope  # which comes with an extra, and `config check` needs none
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -52,7 +54,7 @@ class ClientKeys:
         self._remembered = lru_cache(_KEYS_REMEMBERED_MAX)(self._key_of)
         self._is_proxy = lru_cache(_KEYS_REMEMBERED_MAX)(self._is_trusted_peer)
 
-    def of(self, scope: HTTPScope) -> str:
+    def of(self, scope: "HTTPScope") -> str:
         """The key to count a request by (`client_key`)."""
         peer = scope.get("client")
         forwarded = ""
