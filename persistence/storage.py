@@ -154,7 +154,7 @@ async def open_storage(
         sealed = await sealed_check(sessions)
         needed = None if sealed is None else sealed_with(sealed)
         sealer = Sealer(load_master_key(layout.keys, platform.environ, needed=needed))
-        await check_key(sealer, sessions)
+        await check_key(sealer, sessions, keys_folder=layout.keys)
         projector = Projector(sessions, ledger, settings)
         await projector.load()
         registry = Registry(

@@ -1,5 +1,6 @@
 """Which master key sealed sessions.db: a text that only that key opens, so that another one is noticed at the start."""
 
+from pathlib import Path
 from typing import Final
 
 from persistence.databases.database import Database, Statement
@@ -28,12 +29,15 @@ def sealed_with(sealed: str) -> str:
     return key_id
 
 
-def open_check(sealer: Sealer, sealed: str) -> None:
-    """Refuse a key that does not open a check: MasterKeyError for another one, StorageDamage where it should."""
+def open_check(sealer: Sealer, sealed: str, *, keys_folder: Path) -> None:
+    """Refuse a key that does not open a check: MasterKeyError for another one, StorageDamage where it should.
+
+    `keys_folder` is where a key file of this data directory would be, which the sentence names.
+    """
     if sealed_with(sealed) != sealer.key_id:
         raise MasterKeyError(
             f"the master key (id {sealer.key_id}) is not the one that sealed this data directory's sessions: "
-            f"put back data/keys/{KEY_FILE} or {ENVIRONMENT_VARIABLE} as it was when the data was written"
+            f"put back {keys_folder / KEY_FILE} or {ENVIRONMENT_VARIABLE} as it was when the data was written"
         )
     try:
         sealer.unseal(sealed, column=CHECK_COLUMN, session_id="")
@@ -44,7 +48,7 @@ def open_check(sealer: Sealer, sealed: str) -> None:
         ) from None
 
 
-async def check_key(sealer: Sealer, database: Database) -> None:
+async def check_key(sealer: Sealer, database: Database, *, keys_folder: Path) -> None:
     """Refuse a key other than the one that sealed sessions.db, as `open_check` does; a new database takes this one."""
     sealed = await sealed_check(database)
     if sealed is None:
@@ -52,4 +56,4 @@ async def check_key(sealer: Sealer, database: Database) -> None:
         insert = Statement("INSERT INTO key_check (id, sealed) VALUES (1, ?)", [(sealed,)])
         await database.write([insert], durable=True)
         return
-    open_check(sealer, sealed)
+    open_check(sealer, sealed, keys_folder=keys_folder)

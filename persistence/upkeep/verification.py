@@ -102,7 +102,7 @@ async def verify(
         with snapshot(layout, findings) as databases:
             if databases is None or not is_intact(databases, findings) or not _has_its_tables(databases, findings):
                 return findings.lines
-            sealer = _fitting(sealer, databases, findings)
+            sealer = _fitting(sealer, layout, databases, findings)
             # 0700, and nothing that is sealed is copied there.
             with tempfile.TemporaryDirectory(prefix="central-command-verify-") as folder:
                 workplace = DataLayout(Path(folder))
@@ -147,13 +147,15 @@ def _sealer(layout: DataLayout, environment: Mapping[str, str], findings: Findin
     return None if key is None else Sealer(key)
 
 
-def _fitting(sealer: Sealer | None, databases: sqlite3.Connection, findings: Findings) -> Sealer | None:
+def _fitting(
+    sealer: Sealer | None, layout: DataLayout, databases: sqlite3.Connection, findings: Findings
+) -> Sealer | None:
     """Return what sealed the sessions; None, which is a finding, when it was another key."""
     for (sealed,) in databases.execute("SELECT sealed FROM main.key_check").fetchall():
         if sealer is None:
             return None
         try:
-            open_check(sealer, sealed)
+            open_check(sealer, sealed, keys_folder=layout.keys)
         except (MasterKeyError, StorageDamage) as error:
             findings.add(str(error))
             return None

@@ -302,7 +302,8 @@ def _empty_databases() -> tuple[bytes, bytes, bytes]:
         path = folder / schema.name
         async with open_inline_database(path, schema, Settings().storage, applied_at=applied_at) as database:
             if schema is SESSIONS_SCHEMA:
-                await check_key(Sealer(load_master_key(folder, ENVIRONMENT), random_bytes=bytes), database)
+                sealer = Sealer(load_master_key(folder, ENVIRONMENT), random_bytes=bytes)
+                await check_key(sealer, database, keys_folder=folder)
             await database.checkpoint()
         return path.read_bytes()
 

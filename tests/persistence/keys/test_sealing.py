@@ -73,10 +73,12 @@ def test_the_repr_shows_no_key() -> None:
 
 async def test_another_key_than_the_database_s_is_refused_at_the_start(open_any: OpenDatabase, tmp_path: Path) -> None:
     async with open_any(tmp_path / "sessions.db", SESSIONS_SCHEMA) as database:
-        await check_key(Sealer(KEY), database)
-        await check_key(Sealer(KEY), database)
+        await check_key(Sealer(KEY), database, keys_folder=tmp_path)
+        await check_key(Sealer(KEY), database, keys_folder=tmp_path)
         with pytest.raises(MasterKeyError, match="is not the one that sealed this data directory's sessions"):
-            await check_key(Sealer(bytes(32)), database)
+            await check_key(Sealer(bytes(32)), database, keys_folder=tmp_path)
+        with pytest.raises(MasterKeyError, match=f"put back {tmp_path}/master.key or CENTRAL_COMMAND_MASTER_KEY"):
+            await check_key(Sealer(bytes(32)), database, keys_folder=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +95,11 @@ async def test_a_check_that_no_key_opens_is_not_said_to_be_another_key_s(
     open_any: OpenDatabase, tmp_path: Path, changed: Callable[[str], str], sentence: str
 ) -> None:
     async with open_any(tmp_path / "sessions.db", SESSIONS_SCHEMA) as database:
-        await check_key(Sealer(KEY), database)
+        await check_key(Sealer(KEY), database, keys_folder=tmp_path)
         sealed = changed(Sealer(KEY).seal(CHECK_TEXT, column=CHECK_COLUMN, session_id=""))
         await database.write([Statement("UPDATE key_check SET sealed = ?", [(sealed,)])], durable=False)
         with pytest.raises(StorageDamage, match=sentence):
-            await check_key(Sealer(KEY), database)
+            await check_key(Sealer(KEY), database, keys_folder=tmp_path)
 
 
 def test_the_environment_s_key_wins_and_writes_nothing(tmp_path: Path) -> None:
