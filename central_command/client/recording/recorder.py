@@ -308,7 +308,7 @@ async def open_recorder(
     agent_role: str = "agent",
     agent_id: str = "agent-1",
     contributor_id: str | None = None,
-    spool_path: Path | None = None,
+    spool_path: str | os.PathLike[str] | None = None,
     scrub: Scrub | None = None,
     settings: RecorderSettings | None = None,
     surroundings: Surroundings | None = None,
@@ -328,7 +328,8 @@ async def open_recorder(
     identity = surroundings.identity
     if identity is None:
         identity = await offload(lambda: _load_identity(contributor_id))
-    spool = await offload(lambda: Spool(spool_path or _default_spool_path(), settings=settings.spool))
+    path = _default_spool_path() if spool_path is None else Path(spool_path)
+    spool = await offload(lambda: Spool(path, settings=settings.spool))
     try:
         async with surroundings.client or new_client(url, settings.trust) as opened_client:
             recorder = TrioRecorder(

@@ -5,10 +5,10 @@ A program that was forked has no such thread: open a recorder in the child.
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,7 +36,7 @@ class Recorder:
         agent_role: str = "agent",
         agent_id: str = "agent-1",
         contributor_id: str | None = None,
-        spool_path: Path | None = None,
+        spool_path: str | os.PathLike[str] | None = None,
         scrub: Scrub | None = None,
         settings: RecorderSettings | None = None,
     ) -> None:

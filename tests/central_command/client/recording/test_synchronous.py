@@ -44,6 +44,13 @@ def test_the_ten_lines_of_the_documentation_work(tmp_path: Path) -> None:
     assert envelopes.count('"signal":"accepted"') == 1
 
 
+def test_the_spool_may_be_named_by_a_text(tmp_path: Path) -> None:
+    """As every path of Python's own library may."""
+    with Recorder(NOWHERE, provider="codex", model="o3", spool_path=str(tmp_path / "own" / "spool.db")) as recorder:
+        recorder.close(timeout_s=0)
+    assert (tmp_path / "own" / "spool.db").is_file()
+
+
 def test_threads_record_at_once(tmp_path: Path) -> None:
     """Into sessions of their own and a shared one; every step is counted once."""
     with Recorder(NOWHERE, provider="codex", model="o3") as recorder:
