@@ -20,6 +20,7 @@ _EXPIRED = 10
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 _ANOTHER_NAME = frozenset({62, 64})
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+_ENDED = frozenset({errno.ECONNRESET, errno.EPIPE})
 _NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL})
 
 
@@ -46,7 +47,7 @@ def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
     """What is said of a request to `url` that got no answer."""
     place = _place(url)
     causes = list(_causes(error))
-    text = printable(str(error)) or type(error).__name__
+    text = printable(str(error)).rstrip(".") or type(error).__name__
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_message:
             return _untrusted(cause, place)
@@ -59,7 +60,7 @@ def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
         return Undelivered("the server's certificate is not trusted", _trusting(place), permanent=True)
     if isinstance(error, httpx.ConnectError):
         return _unconnected(causes, text, place, url.host)
-    if isinstance(error, httpx.RemoteProtocolError) and url.scheme == "http":
+    if url.scheme == "http" and (isinstance(error, httpx.RemoteProtocolError) or _is_reset(causes)):
         advice = f"if the server at {place} speaks TLS, write https:// in {_NAMED_BY}"
         return Undelivered(f"the connection failed: {text}", advice)
     return Undelivered(f"the connection failed: {text}")
@@ -111,6 +112,11 @@ def _unconnected(causes: list[BaseException], text: str, place: str, host: str) 
         (said, *_) = (cause.strerror for cause in errors if cause.errno in _NO_WAY)
         return Undelivered(f"there is no way to {place} ({said})")
     return Undelivered(f"the connection failed: {text}")
+
+
+def _is_reset(causes: list[BaseException]) -> bool:
+    """Whether the other side ended the connection at once, as a server for TLS does to what it cannot read."""
+    return any(isinstance(cause, OSError) and cause.errno in _ENDED for cause in causes)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

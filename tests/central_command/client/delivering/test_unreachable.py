@@ -1,5 +1,6 @@
 """A server that cannot be had: what is said of it, over real sockets, and how soon."""
 
+import errno
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import trio
 
 from central_command.client.contract.connection import Trust, new_client, server_url
 from central_command.client.delivering.posting import Answer, Delivery
-from central_command.client.delivering.unreachable import Undelivered, stranger
+from central_command.client.delivering.unreachable import Undelivered, stranger, undelivered
 from tests.central_command.http.connections.certificates import write_certificate
 
 NAMED = "--url or GROOVE_CENTRAL_URL"
@@ -97,6 +98,18 @@ async def test_https_where_plain_http_is_spoken_and_the_other_way_round(tmp_path
         found = await greeting(f"http://127.0.0.1:{port}")
         assert found is not None
         assert found.advice == f"if the server at http://127.0.0.1:{port} speaks TLS, write https:// in {NAMED}"
+
+
+@pytest.mark.parametrize("number", [errno.ECONNRESET, errno.EPIPE])
+def test_a_connection_that_was_reset_names_the_scheme_to_write(number: int) -> None:
+    """A server for TLS may answer plain HTTP by that alone; where TLS was spoken, it says nothing of the scheme."""
+    error = httpx.ReadError("Ended.")
+    error.__cause__ = trio.BrokenResourceError()
+    error.__cause__.__cause__ = OSError(number, "ended")
+    assert undelivered(error, httpx.URL("http://a.test:1")) == Undelivered(
+        "the connection failed: Ended", f"if the server at http://a.test:1 speaks TLS, write https:// in {NAMED}"
+    )
+    assert undelivered(error, httpx.URL("https://a.test:1")) == Undelivered("the connection failed: Ended")
 
 
 async def test_another_program_is_no_central_command() -> None:
