@@ -14,6 +14,7 @@ an exception in one of them end them all. What differs from hypercorn's own `TCP
 - What the parser itself refuses (400, 431, 501) is JSON with the CORS header as well.
 """
 
+import errno
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -89,7 +90,10 @@ async def _listen(config: ServerConfig) -> list[Listener]:
         listeners = await trio.open_tcp_listeners(config.listen_port, host=config.listen_host, backlog=config.backlog)
     except OSError as problem:
         place = f"{config.listen_host}, port {config.listen_port}"
-        raise CannotListenError(f"Cannot listen on {place}: {problem.strerror or problem}.") from problem
+        sentence = f"Cannot listen on {place}: {problem.strerror or problem}"
+        if problem.errno == errno.EADDRINUSE:
+            sentence += "; end what uses it, or name another port with --port or http.port"
+        raise CannotListenError(f"{sentence}.") from problem
     if config.tls is None:
         return list(listeners)
     return [trio.SSLListener(listener, config.tls, https_compatible=True) for listener in listeners]
