@@ -411,11 +411,12 @@ async def _reread_settings(
         set_levels(settings.log)
         service.reconfigure(settings)
         app.reconfigure(settings.http, settings.schema)
-        log.warning(
-            "SIGHUP: the settings were read again%s; changed: %s; only a restart changes: %s",
+        log.log(
+            logging.WARNING if found.need_restart else logging.INFO,
+            "SIGHUP: the settings were read again%s; changed: %s%s",
             ", and the TLS certificate" if has_tls else "",
             ", ".join(found.taken) or "nothing",
-            ", ".join(found.need_restart) or "nothing else",
+            f"; only a restart changes: {', '.join(found.need_restart)}" if found.need_restart else "",
         )
 
 

@@ -83,14 +83,14 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
     """The exit status and the sentence for an error that is no bug; nothing for one that is."""
     from central_command.http.settings import CannotListenError, HttpSettingsError
     from persistence.databases.database import DatabaseFailure, SchemaRefused
-    from persistence.files.failures import DataDirectoryLocked, StorageDamage, StorageFailure
+    from persistence.files.failures import DataDirectoryLocked, NoDataDirectory, StorageDamage, StorageFailure
     from persistence.keys.sealing import MasterKeyError
     from persistence.upkeep.manifest import BackupRefused
 
     match error:
         case BackupRefused() | DataDirectoryLocked() | MasterKeyError() | HttpSettingsError() | CannotListenError():
             yield EXIT_REFUSED, str(error)
-        case SchemaRefused():
+        case SchemaRefused() | NoDataDirectory():
             yield EXIT_REFUSED, str(error)
         case ModuleNotFoundError(name=str() as name) if (module := name.partition(".")[0]) in EXTRAS:
             extra = EXTRAS[module]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("config.toml")
 
+_NO_DATA_DIRECTORY = "Name it with --data-dir; what you delivered to a server elsewhere: central-command mine."
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 wide_option = click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
@@ -32,7 +34,7 @@ def data_options(*, must_exist: bool) -> Callable[[F], F]:
     )
     data_dir = click.option(
         "--data-dir",
-        type=PathTo("folder", must_exist=must_exist),
+        type=PathTo("folder", must_exist=must_exist, advice=_NO_DATA_DIRECTORY),
         default=Path("data"),
         show_default=True,
         help="Folder with everything that the server keeps.",

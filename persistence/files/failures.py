@@ -9,5 +9,9 @@ class StorageDamage(Exception):  # noqa: N818
     """What is stored contradicts itself; the server must not start on it."""
 
 
+class NoDataDirectory(Exception):  # noqa: N818
+    """A folder that was named as a data directory is none: nothing of a server is in it."""
+
+
 class DataDirectoryLocked(Exception):  # noqa: N818
     """Another process serves this data directory."""

@@ -61,7 +61,7 @@ def appearing_whole(target: Path) -> Iterator[Path]:
 
 def _check_target(target: Path) -> None:
     if not target.parent.is_dir():
-        raise BackupRefused(f"the folder {target.parent} does not exist")
+        raise BackupRefused(f"the folder {target.parent} does not exist: make it first (mkdir -p)")
     if target.is_mount():
         raise BackupRefused(f"{target} is a mount point, which cannot be replaced as a whole: name a folder in it")
     if target.exists() and not target.is_dir():

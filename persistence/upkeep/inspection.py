@@ -17,7 +17,7 @@ from persistence.databases.reading import open_database_read_only
 from persistence.databases.reports import Statistics
 from persistence.databases.session_index import SessionIndex, SessionRow
 from persistence.files.attempts import Attempts
-from persistence.files.failures import StorageDamage
+from persistence.files.failures import NoDataDirectory, StorageDamage
 from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
 from persistence.format import json_text
@@ -35,9 +35,11 @@ _CANDIDATES_MAX = 5
 
 @asynccontextmanager
 async def _databases(layout: DataLayout) -> AsyncIterator[tuple[Database, Database]]:
-    for path in (layout.sessions_database, layout.ledger_database):
-        if not path.exists():
-            raise StorageDamage(f"{path} does not exist: is {layout.root} a server's data directory?")
+    missing = [path for path in (layout.sessions_database, layout.ledger_database) if not path.exists()]
+    if len(missing) > 1:
+        raise NoDataDirectory(f"{layout.root} is not a server's data directory: name that with --data-dir.")
+    if missing:
+        raise StorageDamage(f"{missing[0]} does not exist: run rebuild, or restore it from a backup.")
     async with (
         open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as sessions,
         open_database_read_only(layout.ledger_database, LEDGER_SCHEMA) as ledger,

@@ -255,6 +255,17 @@ def test_a_missing_data_directory_is_said(command: list[str]) -> None:
     result = run(*command, "--data-dir", "missing")
     assert result.exit_code == 2
     assert "'missing' does not exist" in result.stderr
+    assert "Name it with --data-dir" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["show", "x"], ["sessions"], ["stats"]])
+def test_an_empty_folder_is_no_damaged_data_directory(command: list[str], tmp_path: Path) -> None:
+    """Status 2: another folder is to be named, nothing is to be mended."""
+    result = run(*command, "--data-dir", str(tmp_path))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"central-command: {tmp_path} is not a server's data directory: name that with --data-dir.\n"
+    )
 
 
 def test_show_prints_header_and_steps(replace: Replace) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.sessions.outcomes import Closed
-from persistence.files.failures import StorageDamage
+from persistence.files.failures import NoDataDirectory, StorageDamage
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep import inspection
 from persistence.upkeep.rebuilding import rebuild
@@ -123,5 +123,5 @@ async def test_lists_and_figures_are_read_beside_the_server(stored: Path) -> Non
     figures = await inspection.read_statistics(stored, SETTINGS, days=2, leaders=1)
     assert (figures.summary.total_sessions, figures.summary.active_sessions) == (4, 1)
     assert len(figures.leaderboard) == 1
-    with pytest.raises(StorageDamage, match=r"is .* a server's data directory"):
+    with pytest.raises(NoDataDirectory, match=r"is .* a server's data directory"):
         await inspection.list_sessions(stored / "keys", SETTINGS, closed=None, limit=1)
