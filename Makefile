@@ -22,7 +22,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-anno
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
-serve: $(VENV)/.runtime ## run the server with its embedded defaults
+serve: $(VENV)/.runtime ## run the server with config.toml, data in ./data
 	$(BIN)/central-command serve
 
 # What is measured in seconds, shares and bytes of memory runs alone: beside others it would measure them.

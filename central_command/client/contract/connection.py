@@ -15,7 +15,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """Whose TLS certificates are accepted: those that the public authorities signed, unless this says otherwise."""
 
-    ca: Path | None = None
+    ca: Path | str | None = None
     """PEM file with the certificates to trust instead: the authority's, or a server's own self-signed one."""
     insecure: bool = False
     """Accept any certificate: who is in between can read and change everything."""
