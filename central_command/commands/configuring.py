@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from central_command.commands.endings import EXIT_FAILED, one_sentence_for_failures
+from central_command.commands.options import DEFAULT_CONFIG
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
 
@@ -28,8 +29,10 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", type=PathTo("file", must_exist=True), default=Path("config.toml"))
-def check(file: Path) -> None:
+@click.argument("file", type=PathTo("file", must_exist=True), required=False)
+@click.option("--config", "named", type=PathTo("file", must_exist=True), help="The file, as other commands name it.")
+@click.pass_context
+def check(ctx: click.Context, file: Path | None, named: Path | None) -> None:
     """Say what is wrong with a file of settings, a sentence each, or "ok".
 
     Settings of the environment (CENTRAL_COMMAND__SECTION__KEY) are checked with it, as `serve` would read them, and so
@@ -45,7 +48,10 @@ def check(file: Path) -> None:
     from central_command.http.requests.addresses import parse_networks
     from central_command.settings.configuration import check_settings
 
-    settings, wrong = check_settings(file, os.environ)
+    if file is not None and named is not None:
+        raise click.UsageError("The file is named twice: as FILE and with --config.")
+    path = file or named or PathTo("file", must_exist=True).convert(DEFAULT_CONFIG, None, ctx)
+    settings, wrong = check_settings(path, os.environ)
     without_extra: ModuleNotFoundError | None = None
     if settings is not None:
         http = settings.http

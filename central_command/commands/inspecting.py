@@ -68,8 +68,9 @@ def sessions(
         _look_after_set_aside(data_dir, retry, settings.sessions.close_attempts_max, as_json=as_json)
         return
     closed = None if status is None else status == "closed"
+    beginning = None if contributor is None else contributor.lower()  # ids are lower-case hexadecimal digits
     rows = run_to_end(
-        inspection.list_sessions, data_dir, settings.storage, closed=closed, limit=limit, contributor=contributor
+        inspection.list_sessions, data_dir, settings.storage, closed=closed, limit=limit, contributor=beginning
     )
     if as_json:
         for row in rows:

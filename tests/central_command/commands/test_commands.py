@@ -442,3 +442,7 @@ def test_config_check_says_ok_or_everything_that_is_wrong(tmp_path: Path) -> Non
     assert "none.pem cannot be read" in tls
     assert "1.2.3.4/99" in network
     assert run("config", "check", str(tmp_path / "absent.toml")).exit_code == 2
+    path.write_text("[http]\nport = 1\n")
+    assert run("config", "check", "--config", str(path)).stdout == "ok\n"
+    assert run("config", "check", "--config", str(path), str(path)).exit_code == 2
+    assert run("config", "check", "--config", str(tmp_path / "absent.toml")).exit_code == 2
