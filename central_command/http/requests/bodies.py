@@ -101,7 +101,10 @@ class Reader:
         """A body as a JSON object of the decoder's type."""
         try:
             return json_text.decode(decoder, body)
-        except msgspec.ValidationError:
+        except msgspec.ValidationError as error:
+            if "out of range" in str(error):  # msgspec's words, also for a whole number of too many digits
+                sentence = "The body holds a number that is too large."
+                raise ProblemError(HttpProblem(400, "number_too_large", sentence)) from None
             raise ProblemError(HttpProblem(400, "not_an_object", "The body must be a JSON object.")) from None
         except msgspec.DecodeError:
             raise ProblemError(HttpProblem(400, "invalid_json", "The body is not valid JSON.")) from None

@@ -108,6 +108,16 @@ async def test_a_sentence_is_where_the_path_s_clients_look_for_it(path: str, cli
     assert sentence_in(await answer.get_json(), path) == "The body is not valid JSON."
 
 
+@pytest.mark.parametrize("number", [b"1e400", b"9" * 5_000], ids=["beyond a double", "many digits"])
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_number_that_is_too_large_is_said_to_be_that(path: str, number: bytes, client: Any) -> None:
+    """Wherever it stands; the body is an object all the same."""
+    for body in (b'{"dimensions":%s}' % number, b'{"input":[%s]}' % number):
+        answer = await client.post(path, data=body)
+        assert answer.status_code == 400
+        assert sentence_in(await answer.get_json(), path) == "The body holds a number that is too large."
+
+
 @pytest.mark.parametrize("reason", UnavailableReason)
 async def test_each_reason_for_having_no_embedding_is_503(
     reason: UnavailableReason, embedding_client: Any, embedder: FakeEmbedder
