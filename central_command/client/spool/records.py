@@ -232,10 +232,10 @@ def connect(path: Path) -> sqlite3.Connection:
         if version == 0:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         for before in range(version or _SCHEMA_VERSION, _SCHEMA_VERSION):
             connection.execute(_CHANGES[before])
-            connection.execute(f"PRAGMA user_version = {before + 1}")
+        if version < _SCHEMA_VERSION:
+            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection is not None:
