@@ -6,7 +6,7 @@ import re
 from central_command.client.contract.steps import JsonObject
 
 _BEGINNING = re.compile(r"\s*\[\s*(?=\{)")
-_OBJECT = re.compile(r"\s*(?=\{)")
+_OBJECT = re.compile(r"\A\s*+(?=\{)")
 _BETWEEN = re.compile(r"\s*,\s*(?=\{)")
 _DECODER = json.JSONDecoder()
 
