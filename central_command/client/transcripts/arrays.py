@@ -5,9 +5,9 @@ import re
 
 from central_command.client.contract.steps import JsonObject
 
-_BEGINNING = re.compile(r"\s*\[\s*(?=\{)")
+_BEGINNING = re.compile(r"\A\s*+\[\s*+(?=\{)")
 _OBJECT = re.compile(r"\A\s*+(?=\{)")
-_BETWEEN = re.compile(r"\s*,\s*(?=\{)")
+_BETWEEN = re.compile(r"(?<!\s)\s*+,\s*+(?=\{)")
 _DECODER = json.JSONDecoder()
 
 

@@ -18,7 +18,7 @@ from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.json_values import content_text, name_of, objects_of, text_of
 from central_command.client.transcripts.recorded import RecordedSession
 
-_BY_PROGRAM = re.compile(r"\s*<([a-z][a-z_-]*(?:reminder|context|details|notice|notification|snapshot))\b")
+_BY_PROGRAM = re.compile(r"\A\s*+<([a-z][a-z_-]*(?:reminder|context|details|notice|notification|snapshot))\b")
 _MEDIA = frozenset({"image", "document", "audio"})
 
 
