@@ -40,7 +40,7 @@ _MARKED = (
     "system-reminder|ide_opened_file|ide_selection|ide_diagnostics|user-prompt-submit-hook|session-start-hook"
     "|teammate-message"
 )
-_MARKED_FIRST = re.compile(rf"\s*<({_MARKED})(?:\s[^>]*)?>(.*?)</\1>\s*", re.DOTALL)
+_MARKED_FIRST = re.compile(rf"\A\s*+<({_MARKED})(?:\s[^>]*)?>(.*?)</\1>\s*", re.DOTALL)
 _REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
 _BY_USER = frozenset({"", "human", "sdk", "system"})
 _BY_AGENT = frozenset({"peer", "coordinator", "agent", "teammate"})
