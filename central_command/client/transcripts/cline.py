@@ -19,7 +19,7 @@ from central_command.client.transcripts.json_values import count_of, object_of, 
 from central_command.client.transcripts.recorded import RecordReader
 
 _MESSAGES = re.compile(r'\{\s*"version"\s*:\s*\d+\s*,\s*"updated_at"\s*:')
-_TYPED = re.compile(r"\s*<user_input(?:\s[^>]*)?>(.*)</user_input>\s*", re.DOTALL)
+_TYPED = re.compile(r"\A\s*+<user_input(?:\s[^>]*)?>(.*)</user_input>\s*", re.DOTALL)
 _INPUTS = ("inputTokens", "cacheReadTokens", "cacheWriteTokens")
 
 

@@ -21,7 +21,7 @@ from central_command.client.transcripts.codex_rollout import (
 from central_command.client.transcripts.one_text import beginning_of, read_one_text
 from central_command.client.transcripts.reader import Head, JsonLines, Steps, transcript_of
 
-_WHOLE_BEGINS = re.compile(r'\s*\{\s*"session"\s*:\s*\{\s*"(?:timestamp|id|instructions)"\s*:')
+_WHOLE_BEGINS = re.compile(r'\A\s*+\{\s*+"session"\s*+:\s*+\{\s*+"(?:timestamp|id|instructions)"\s*:')
 _ITEMS = re.compile(r'"items"\s*:\s*\[')
 
 _Session = ExecSession | ExecEventsSession | RolloutSession

@@ -14,7 +14,7 @@ from central_command.client.transcripts.json_values import object_of, objects_of
 from central_command.client.transcripts.reader import decode_json
 
 _HEADER = re.compile(
-    r"\s*Message Type: (?P<type>[A-Z_]{1,40})\n"
+    r"\A\s*+Message Type: (?P<type>[A-Z_]{1,40})\n"
     r"(?:Task name: (?P<to>[^\n]*)\n)?(?:Sender: (?P<from>[^\n]*)\n)?Payload:(?:\n|\Z)"
 )
 _TASK = "NEW_TASK"

@@ -23,8 +23,9 @@ _TAGS = (
     *("context_window", "context_window_guidance", "rollout_budget", "token_budget"),
     r"external_[\w-]{1,80}",
 )
-_OPENED = re.compile(rf"\s*<({'|'.join(_TAGS)})(?:\s[^<>]*)?>", re.IGNORECASE)
-_PROJECT = re.compile(r"\s*# AGENTS\.md instructions\b", re.IGNORECASE)
+# Sought where a block may begin: nothing, or the end of another block, stands before.
+_OPENED = re.compile(rf"(?<!\s)\s*+<({'|'.join(_TAGS)})(?:\s[^<>]*)?>", re.IGNORECASE)
+_PROJECT = re.compile(r"(?<!\s)\s*+# AGENTS\.md instructions\b", re.IGNORECASE)
 _PROJECT_END = "</instructions>"
 _PROJECT_KIND = "AGENTS.md instructions"
 _NOTICES = (

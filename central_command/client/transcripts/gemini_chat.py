@@ -54,7 +54,7 @@ from central_command.client.transcripts.parts import result_of
 from central_command.client.transcripts.reader import Usage
 
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
-_BY_PROGRAM = re.compile(r"\s*<(session_context|hook_context|state_snapshot)>")
+_BY_PROGRAM = re.compile(r"\A\s*+<(session_context|hook_context|state_snapshot)>")
 _COMMAND = re.compile(r"\A\s*+(?:/[A-Za-z][\w:-]*(?:[ \t][^\r\n]*)?|\?)\s*")
 _SAID_FOR_MODEL = "Binary content received. Proceeding with analysis."
 """What the program answers in the model's place when a tool gave it an image or the like."""

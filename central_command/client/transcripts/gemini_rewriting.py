@@ -25,7 +25,7 @@ from central_command.client.transcripts.reader import LINE_BYTES_MAX, JsonLines
 
 _ANSWER = re.compile(rb'"type"\s*:\s*"gemini"')
 _MODEL = re.compile(rb'"model"\s*:\s*"')
-_CHANGE = re.compile(rb'\s*\{\s*"\$set"')
+_CHANGE = re.compile(rb'\A\s*+\{\s*+"\$set"')
 
 
 class _Record(msgspec.Struct, frozen=True):
