@@ -43,7 +43,7 @@ from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.gateway import Readiness
-from central_command.http.requests.addresses import parse_networks
+from central_command.http.requests.networks import parse_networks
 from central_command.http.settings import HttpSettingsError
 from central_command.process.clock_jumps import ClockJumps
 from central_command.process.collector import Collector

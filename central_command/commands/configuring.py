@@ -45,7 +45,7 @@ def check(ctx: click.Context, file: Path | None, named: Path | None) -> None:
     Exit status: 0 nothing is wrong, 1 something is, 2 there is no such file, or it names files for TLS, which only an
     installation with the extra 'server' can check.
     """
-    from central_command.http.requests.addresses import parse_networks
+    from central_command.http.requests.networks import parse_networks
     from central_command.settings.configuration import check_settings
 
     if file is not None and named is not None:

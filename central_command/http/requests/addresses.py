@@ -6,34 +6,21 @@ client and may say anything (decisions, "Addresses and limits").
 """
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from socket import AF_INET, inet_ntop, inet_pton
-from typing import TYPE_CHECKING
+from socket import AF_INET, inet_ntoa, inet_pton
 
-from central_command.http.settings import HttpSettings, HttpSettingsError
+from hypercorn.typing import HTTPScope
 
-if TYPE_CHECKING:
-    from hypercorn.typing import HTTPScope  # which comes with an extra, and `config check` needs none
+from central_command.http.requests.direct import header_values
+from central_command.http.requests.networks import Address, Network, parse_networks
+from central_command.http.settings import HttpSettings
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
+_IPV4 = 4
+_IPV4_BYTES = 4
 _IPV6_HOST_BITS = 64  # one subscriber has at least a /64, so a longer prefix would count one client as many
-_FORWARDED = b"x-forwarded-for"
 _KEYS_REMEMBERED_MAX = 4_096
 _FORWARDED_CHARS_REMEMBERED_MAX = 128
-
-
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """The networks of `trusted_proxies`; raises HttpSettingsError for the first that is none."""
-    networks: list[Network] = []
-    for text in texts:
-        try:
-            networks.append(ipaddress.ip_network(text, strict=False))
-        except ValueError as error:
-            raise HttpSettingsError(f"http.trusted_proxies holds {text!r}, which is no network (CIDR).") from error
-    return tuple(networks)
 
 
 class ClientKeys:
@@ -48,19 +35,13 @@ class ClientKeys:
     def reconfigure(self, settings: HttpSettings) -> None:
         """Believe other proxies from now on; connections that are open stay counted as they are."""
         self._trusted = parse_networks(settings.trusted_proxies)
-        self._trusted_ipv4 = [
-            (int(network.netmask), int(network.network_address)) for network in self._trusted if network.version == 4
-        ]
         self._remembered = lru_cache(_KEYS_REMEMBERED_MAX)(self._key_of)
         self._is_proxy = lru_cache(_KEYS_REMEMBERED_MAX)(self._is_trusted_peer)
 
-    def of(self, scope: "HTTPScope") -> str:
+    def of(self, scope: HTTPScope) -> str:
         """The key to count a request by (`client_key`)."""
         peer = scope.get("client")
-        forwarded = ""
-        for name, value in scope["headers"]:
-            if name == _FORWARDED:
-                forwarded = f"{forwarded},{value.decode('latin-1')}" if forwarded else value.decode("latin-1")
+        forwarded = ",".join(header_values(scope, b"x-forwarded-for"))
         find = self._remembered if len(forwarded) <= _FORWARDED_CHARS_REMEMBERED_MAX else self._key_of
         return find(peer[0] if peer else None, forwarded)
 
@@ -73,24 +54,7 @@ class ClientKeys:
         return address is not None and _is_trusted(address, self._trusted)
 
     def _key_of(self, peer: str | None, forwarded: str) -> str:
-        if peer is not None and self._is_proxy(peer):
-            # One proxy and a bare IPv4 address are the usual case: read in a fifth of the time.
-            last = forwarded.rpartition(",")[2].strip()
-            if self._is_strangers_ipv4(last):
-                return last
         return client_key(peer, [forwarded], self._trusted)
-
-    def _is_strangers_ipv4(self, text: str) -> bool:
-        """Whether a text is an IPv4 address as it is always written, and no trusted proxy's."""
-        try:
-            packed = inet_pton(AF_INET, text)
-        except (OSError, ValueError):
-            return False
-        number = int.from_bytes(packed, "big")
-        for mask, network in self._trusted_ipv4:
-            if number & mask == network:
-                return False
-        return inet_ntop(AF_INET, packed) == text
 
 
 def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
@@ -118,7 +82,7 @@ def _parse(text: str) -> Address | None:
     text = text.strip()
     try:
         # Most are IPv4 alone, which this reads in a tenth of the time and no other text.
-        return ipaddress.IPv4Address(inet_pton(AF_INET, text))
+        return Address(_IPV4, int.from_bytes(inet_pton(AF_INET, text), "big"))
     except (OSError, ValueError):
         pass
     if text.startswith("["):
@@ -130,16 +94,17 @@ def _parse(text: str) -> Address | None:
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+        address = address.ipv4_mapped
+    return Address(address.version, int(address))
 
 
 def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
-    return any(address in network for network in trusted)
+    version, number = address
+    return any(network.version == version and number & network.mask == network.number for network in trusted)
 
 
 def _key(address: Address) -> str:
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    prefix = int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
+    if address.version == _IPV4:
+        return inet_ntoa(address.number.to_bytes(_IPV4_BYTES, "big"))
+    prefix = address.number >> _IPV6_HOST_BITS << _IPV6_HOST_BITS
     return f"{ipaddress.IPv6Address(prefix)}/64"

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from central_command.http.requests.addresses import client_key, parse_networks
+from central_command.http.requests.addresses import client_key
 from central_command.http.requests.limits import AddressLimits, Charge
+from central_command.http.requests.networks import parse_networks
 from central_command.http.requests.replies import INGEST_PATH, HttpProblem
 from central_command.http.settings import HttpSettings
 
