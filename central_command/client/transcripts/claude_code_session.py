@@ -37,7 +37,7 @@ from central_command.client.transcripts.json_values import (
     text_of,
     visible_text,
 )
-from central_command.client.transcripts.reader import Usage
+from central_command.client.transcripts.reader import Usage, most_named
 
 _NO_MODEL = "<synthetic>"
 
@@ -148,8 +148,7 @@ class Session:
 
     def model(self) -> str:
         """The model of most messages, the first of them when two have as many; empty when none is named."""
-        counted = Counter(self._model_of.values())
-        return counted.most_common(1)[0][0] if counted else ""
+        return most_named(Counter(self._model_of.values()))
 
     def usage(self) -> Usage:
         """Tokens of all messages, each counted once."""

@@ -55,7 +55,7 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.left_out import LeftOut
-from central_command.client.transcripts.reader import Usage
+from central_command.client.transcripts.reader import Usage, most_named
 
 _LINES = frozenset(
     {"session_meta", "response_item", "event_msg", "turn_context", "compacted", "world_state", "token_usage_record"}
@@ -129,7 +129,7 @@ class RolloutSession:
 
     def model(self) -> str:
         """The model of most turns, the first of them when two have as many; empty when none is named."""
-        return self._models.most_common(1)[0][0] if self._models else self._copied_model
+        return most_named(self._models) or self._copied_model
 
     def take(self, line: JsonObject) -> None:
         """Add the steps of one line."""

@@ -51,7 +51,7 @@ from central_command.client.transcripts.json_values import (
 )
 from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.parts import result_of
-from central_command.client.transcripts.reader import Usage
+from central_command.client.transcripts.reader import Usage, most_named
 
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
 _BY_PROGRAM = re.compile(r"\A\s*+<(session_context|hook_context|state_snapshot)>")
@@ -102,8 +102,7 @@ class ChatSession:
 
     def model(self) -> str:
         """The model of most messages, the first of them when two have as many; empty when none is named."""
-        counted = Counter(self._model_of.values())
-        return counted.most_common(1)[0][0] if counted else ""
+        return most_named(Counter(self._model_of.values()))
 
     def usage(self) -> Usage:
         """Tokens of all messages, each counted once; what the model thought counts as written."""

@@ -26,7 +26,7 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.left_out import LeftOut
-from central_command.client.transcripts.reader import Usage
+from central_command.client.transcripts.reader import Usage, most_named
 
 
 def is_stream_event(event: JsonObject) -> bool:
@@ -63,7 +63,7 @@ class StreamSession:
 
     def model(self) -> str:
         """The model of most runs, the first of them when two have as many; empty when none is named."""
-        return self._models.most_common(1)[0][0] if self._models else ""
+        return most_named(self._models)
 
     def usage(self) -> Usage:
         """Tokens of all runs."""

@@ -14,6 +14,7 @@ half written: it is no damage, `is_incomplete` tells of it, and a later reading 
 
 import json
 import math
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from typing import BinaryIO, Protocol
 
@@ -227,6 +228,11 @@ class Session(Protocol):
     def model(self) -> str:
         """The model, empty when none is named."""
         ...
+
+
+def most_named(models: Counter[str]) -> str:
+    """The model of most messages, the first of them when two have as many; empty when none is named."""
+    return models.most_common(1)[0][0] if models else ""
 
 
 def transcript_of(

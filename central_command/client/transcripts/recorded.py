@@ -15,7 +15,16 @@ from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.json_values import name_of, visible_text
 from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.one_text import beginning_of, read_one_text
-from central_command.client.transcripts.reader import Head, JsonLines, Steps, Usage, decode_json, transcript_of
+from central_command.client.transcripts.reader import (
+    LINE_BYTES_MAX,
+    Head,
+    JsonLines,
+    Steps,
+    Usage,
+    decode_json,
+    most_named,
+    transcript_of,
+)
 
 SUBAGENT_EVENTS = "events of sub-agents"
 
@@ -49,7 +58,7 @@ class RecordedSession:
 
     def model(self) -> str:
         """The model that was named most often, the first of them when two were as often; empty when none was."""
-        return self._models.most_common(1)[0][0] if self._models else ""
+        return most_named(self._models)
 
     def usage(self) -> Usage:
         """Tokens of all messages."""
@@ -164,7 +173,4 @@ class RecordReader:
 def _begins_with_an_object(file: BinaryIO) -> bool:
     """Whether the first line of a file is an object."""
     file.seek(0)
-    return isinstance(decode_json(file.readline(_FIRST_LINE_BYTES_MAX)), dict)
-
-
-_FIRST_LINE_BYTES_MAX = 16 * 1024 * 1024
+    return isinstance(decode_json(file.readline(LINE_BYTES_MAX)), dict)
