@@ -192,7 +192,10 @@ def _file_entries(path: Path) -> Iterator[Entry | SettingsError]:
 
 def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry | SettingsError]:
     """The entries of the environment, in the order of their names; the port's own variables come last."""
-    check_names(environ)
+    try:
+        check_names(environ)
+    except SettingsError as error:
+        yield error
     for variable in sorted(environ):
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
