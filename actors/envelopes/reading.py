@@ -137,7 +137,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
                 stored = self.attestation.stored_text()
                 if self.body[member.value_start : member.value_end] != stored:
                     cuts.append((member.value_start, member.value_end, stored))
-        text = self._members_text(sorted(cuts) if len(cuts) > 1 else cuts)
+        text = self._members_text(sorted(cuts))
         if b"\n" in text or b"\r" in text:
             text = text.translate(_LINE_BREAKS_AS_SPACES)
         return text

@@ -74,7 +74,7 @@ class Prospect:
     def add(self, line: Line) -> bool:
         """Let the line of the next envelope wait, or return False if it has no room beside those that do."""
         size_bytes = self._bytes + line.size_bytes
-        if self._lines and not self._fits_one_commit(len(self._lines) + 1, size_bytes):
+        if not self._fits_one_commit(len(self._lines) + 1, size_bytes):
             return False
         self._lines.append(line)
         self._bytes = size_bytes
