@@ -1,0 +1,53 @@
+"""Hexadecimal strings of 40 digits and more: keys, unless their surroundings say that they name a version of code."""
+
+import re
+from collections.abc import Iterator
+
+from actors.curation.scrubbing.spans import API_KEY, WORD_EDGE, Span
+from actors.curation.scrubbing.text import Text
+
+_HEX = re.compile(WORD_EDGE + r"(?<!_)(?:0x)?[0-9A-Fa-f]{40,}+(?![0-9A-Za-z_])")
+_DIGESTS = frozenset({40, 64, 96, 128})  # SHA-1, SHA-256, SHA-384, SHA-512
+_KEPT_DIGITS = 12
+_BEFORE_CHARS, _AFTER_CHARS = 120, 40
+_BEFORE = re.compile(
+    r"""(?:\b(?:commit|tree|parent|blob|object|tag|merge|from|head|gitHead|rev|revision|checksum|digest|base|onto|
+        Merge:|cherry\ picked\ from\ commit|reverts\ commit|checked\ out|sha-?(?:1|256|384|512)(?:sum)?|oid|
+        HEAD\ is\ now\ at|now\ at|commit_?(?:sha|id|hash)|(?:head|base|merge|git)_?(?:sha|commit|rev)|
+        GITHUB_SHA|integrity|
+        resolved|narHash)
+        \b["'\]]?\s{0,4}[:=\-(]{0,2}\s{0,4}["'(]?
+      |\bgit\s[^\n]{0,100}\s["'^]?
+      |/(?:commits?|blob|tree|raw|blame|archive|compare|objects|pull/\d{1,9}/commits)/
+      |(?:githubusercontent\.com|jsdelivr\.net)/\S{1,80}/|\.(?:tgz|git|gz|zip)[#@]|[\w-]/[\w.-]+@|\.\.\.?|^\^?|\n\^?
+      |[0-9a-f]{12}\s|0{40}\s|\bindex\s)$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_AFTER = re.compile(
+    r"""(?:\s{1,4}(?:refs/|HEAD\b|\(|\d{1,6}\)|\d{1,6}\s\d{1,6}(?:\s\d{1,6})?\n
+        |[ *]?[\w./-]*\.\w{1,5}(?:\n|$)|(?:commit|tree|blob|tag)\b)
+      |\.\.|\^)""",
+    re.VERBOSE,
+)
+
+
+def hex_strings(text: Text) -> Iterator[Span]:
+    """Hexadecimal strings of 40 digits and more; by the profile for trajectories, hashes in a clear context are cut."""
+    for each in _HEX.finditer(text.text):
+        if text.literal or not _is_hash(text.text, each):
+            yield Span(each.start(), each.end(), API_KEY)
+        elif each.group().strip("0"):
+            yield Span(each.start() + _KEPT_DIGITS, each.end(), "")
+
+
+def _is_hash(text: str, found: re.Match[str]) -> bool:
+    if len(found.group()) not in _DIGESTS:
+        return False
+    if not found.group().strip("0"):
+        return True
+    after = _AFTER.match(text[found.end() : found.end() + _AFTER_CHARS])
+    before = text[max(0, found.start() - _BEFORE_CHARS) : found.start()]
+    preceding = _BEFORE.search(before)
+    if preceding is None:
+        return after is not None
+    return bool(preceding.group().strip("^\n")) or after is not None
