@@ -18,7 +18,7 @@ _AUTHORIZATION = re.compile(
 )
 _VALUE = re.compile(r"[A-Za-z0-9._~+/-]{8,8192}+={0,2}")
 _COOKIE = re.compile(r"(?i)(?:set-)?cookie2?[\\\"']{0,6}[ \t]{0,4}[:=,][ \t]{0,4}[\\\"'`]{0,6}")
-_COOKIE_PAIR = re.compile(r"([\w.$!~%-]{1,128}+)=([^;\s\"'\\,]{0,4096}+)(?:;[ ]?)?")
+_COOKIE_PAIR = re.compile(r"([\w.$!~%-]{1,128}+)=([^;\s\"'\\,\x00]{0,4096}+)(?:;[ ]?)?")
 _COOKIE_PAIRS_MAX = 64
 _COOKIE_ATTRIBUTES = frozenset({"expires", "path", "domain", "max-age", "samesite", "version", "theme", "lang"})
 

@@ -27,8 +27,8 @@ _TAIL = re.compile(
     r"(?:(?:\\{0,4}/|%2[Ff])(?:[\w.@+~,=%#$-]|\\{1,4}[ ]|[\[(][\w.-]{1,64}[\])](?=[/.\\]|$)){0,255}+){0,128}+"
 )
 _WINDOWS_TAIL = re.compile(r"(?:(?:\\{1,8}|/)[\w.@+~,=%#$(){}-]{0,255}+){0,128}+")
-_QUOTED_NAME = re.compile(r"(?P<name>\w[^\\/\"'`\n:*?<>|]{0,62}[^\\/\"'`\n:*?<>| ])(?=[\\/\"'`])")
-_QUOTED_TAIL = re.compile(r"[\\/][^\"'`\n:*?<>|]{0,1024}+(?=[\"'`])")
+_QUOTED_NAME = re.compile(r"(?P<name>\w[^\\/\"'`\n:*?<>|\x00]{0,62}[^\\/\"'`\n:*?<>| \x00])(?=[\\/\"'`])")
+_QUOTED_TAIL = re.compile(r"[\\/][^\"'`\n:*?<>|\x00]{0,1024}+(?=[\"'`])")
 _MARK = re.compile(r"(?:[/\\]|%2[Ff])(?:Users|home|users|Documents and Settings)(?=[/\\%])")
 _WITH_SLASH = ((_WINDOWS, _WINDOWS_TAIL), (_POSIX, _TAIL))
 _WITH_BACKSLASH = ((_WINDOWS, _WINDOWS_TAIL), (_WSL, _WINDOWS_TAIL), (_POSIX, _TAIL))

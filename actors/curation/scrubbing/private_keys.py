@@ -20,7 +20,9 @@ _CARRIER = re.compile(
     r"""(?:\.{3}|…|\\{1,8}[rnt"']|[\s"'`,>|#*]|\d{1,6}(?:[→|:\t]|[ ]{2})"""
     r"""|[+-](?![-A-Za-z0-9+/])|(?<=[\n])[+-](?!-)|[ ]\+)*+"""
 )
-_ARMOUR_HEADER = re.compile(r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID|Subject): ?[^\n\\\r]{0,200}")
+_ARMOUR_HEADER = re.compile(
+    r"(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID|Subject): ?[^\n\\\r\x00]{0,200}"
+)
 _LINE = re.compile(r"[A-Za-z0-9+/]{1,4096}+={0,2}")
 _CHECKSUM = re.compile(r"=[A-Za-z0-9+/]{4}(?![A-Za-z0-9+/])")
 _ENCODED = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/]{20,}+(?:(?:\r?\n|\\n)[ \t]{0,16}[A-Za-z0-9+/]{20,}+)*+={0,2}")
