@@ -50,7 +50,7 @@ _ALL_BRACES = bytes.maketrans(b"[]", b"{}")
 _LINE_BREAKS_AS_SPACES = bytes.maketrans(b"\n\r", b"  ")
 
 
-class Attestation(msgspec.Struct, frozen=True):
+class Attestation(msgspec.Struct, frozen=True, omit_defaults=True):
     """The top-level member `attestation`, as far as verification needs it; types are checked, values are not.
 
     `sequence` is between 0 and SEQUENCE_MAX. `app_version_hash` is None when it is absent or not text.
@@ -58,17 +58,14 @@ class Attestation(msgspec.Struct, frozen=True):
 
     session_hmac: str
     sequence: int
-    app_version_hash: str | None
+    app_version_hash: str | None = None
 
     def __repr__(self) -> str:
         return f"Attestation(sequence={self.sequence})"
 
     def stored_text(self) -> bytes:
         """Its JSON text with these members and no others, as published clients write it."""
-        members: dict[str, object] = {"session_hmac": self.session_hmac, "sequence": self.sequence}
-        if self.app_version_hash is not None:
-            members["app_version_hash"] = self.app_version_hash
-        return _encode(members)
+        return _encode(self)
 
 
 class Member(msgspec.Struct, frozen=True):

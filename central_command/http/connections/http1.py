@@ -108,8 +108,8 @@ class Http1Protocol(H11Protocol):
     async def _begin_request(self) -> bool:
         """Have the next requests answered in place, or begin one of them; False when there is none yet or any more."""
         try:
-            self._received.skip_empty_lines()
-            if self._repeated is not None and self._received and not await self._answer_in_place(self._repeated):
+            has_come = self._received.skip_empty_lines()
+            if has_come and self._repeated is not None and not await self._answer_in_place(self._repeated):
                 return False
             head = self._received.take_head()
             if head is None:
@@ -128,7 +128,7 @@ class Http1Protocol(H11Protocol):
         return True
 
     async def _answer_in_place(self, head: RepeatedHead) -> bool:
-        """Answer what repeats a head; False when the connection is closed then."""
+        """Answer what repeats a head; False when nothing is there behind it, or the connection is closed then."""
         # The last request of a connection goes the ordinary way, which says so and closes.
         requests_max = self.config.keep_alive_max_requests - self.keep_alive_requests - 1
         outcome = await self._in_place.answer(head, self._received.take(), requests_max)
@@ -138,8 +138,9 @@ class Http1Protocol(H11Protocol):
         if outcome.must_close:
             await self._close()
             return False
-        self._received.put(outcome.rest)
-        return True
+        if outcome.rest:
+            self._received.put(outcome.rest)
+        return bool(outcome.rest) or self._client_ended
 
     async def _begin_exchange(self, head: bytes, request: h11.Request) -> None:
         self._reads_body = True

@@ -46,13 +46,17 @@ class Received:
         """Nothing will be added any more."""
         self._has_ended = True
 
-    def skip_empty_lines(self) -> None:
-        """Pass over empty lines before a request; raises RemoteProtocolError (400) when there are too many."""
+    def skip_empty_lines(self) -> bool:
+        """Pass over empty lines before a request, and say whether anything follows.
+
+        Raises RemoteProtocolError (400) when there are too many.
+        """
         while self._bytes and self._bytes[0] in b"\r\n" and (line := _EMPTY_LINE.match(self._bytes)) is not None:
             self._bytes = self._bytes[line.end() :]
             self._empty_lines += 1
             if self._empty_lines > _EMPTY_LINES_MAX:
                 raise h11.RemoteProtocolError("Too many empty lines.")
+        return bool(self._bytes)
 
     def begin_request(self) -> None:
         """A request begins with what is taken next: the empty lines before it count no more."""
@@ -64,8 +68,7 @@ class Received:
         Raises RemoteProtocolError where there can be none any more: 431 when it is too large, 400 when it does not
         begin like one, or has ended within.
         """
-        self.skip_empty_lines()
-        if not self._bytes:
+        if not self.skip_empty_lines():
             return None
         if self._bytes[0] < _PRINTABLE_MIN and self._bytes != b"\r":
             raise h11.RemoteProtocolError("A request begins with its method.")

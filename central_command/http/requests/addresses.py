@@ -7,26 +7,32 @@ client and may say anything (decisions, "Addresses and limits").
 
 import ipaddress
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from socket import AF_INET, inet_ntoa, inet_pton
 
+import msgspec
 from hypercorn.typing import HTTPScope
 
-from central_command.http.requests.direct import header_values
 from central_command.http.requests.networks import Address, Network, parse_networks
 from central_command.http.settings import HttpSettings
 
 _IPV4 = 4
 _IPV4_BYTES = 4
 _IPV6_HOST_BITS = 64  # one subscriber has at least a /64, so a longer prefix would count one client as many
-_KEYS_REMEMBERED_MAX = 4_096
-_FORWARDED_CHARS_REMEMBERED_MAX = 128
+_PEERS_REMEMBERED_MAX = 4_096
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Who connected: the key to count it by, and whether it is a trusted proxy, whose requests are those of many."""
+
+    key: str
+    is_proxy: bool
 
 
 class ClientKeys:
     """Finds whose request it is; raises HttpSettingsError when `trusted_proxies` holds something that is no network.
 
-    What was found is remembered, because reading addresses takes longer than everything else that is counted by them.
+    A key is an IPv4 address, or the /64 of an IPv6 address.
     """
 
     def __init__(self, settings: HttpSettings) -> None:
@@ -34,47 +40,44 @@ class ClientKeys:
 
     def reconfigure(self, settings: HttpSettings) -> None:
         """Believe other proxies from now on; connections that are open stay counted as they are."""
-        self._trusted = parse_networks(settings.trusted_proxies)
-        self._remembered = lru_cache(_KEYS_REMEMBERED_MAX)(self._key_of)
-        self._is_proxy = lru_cache(_KEYS_REMEMBERED_MAX)(self._is_trusted_peer)
+        trusted = parse_networks(settings.trusted_proxies)
+        self._trusted = trusted
+        self._peer = lru_cache(_PEERS_REMEMBERED_MAX)(partial(_peer, trusted=trusted))
 
     def of(self, scope: HTTPScope) -> str:
-        """The key to count a request by (`client_key`)."""
-        peer = scope.get("client")
-        forwarded = ",".join(header_values(scope, b"x-forwarded-for"))
-        find = self._remembered if len(forwarded) <= _FORWARDED_CHARS_REMEMBERED_MAX else self._key_of
-        return find(peer[0] if peer else None, forwarded)
+        """The key to count a request by."""
+        client = scope.get("client")
+        peer = self._peer(client[0] if client else "")
+        if not peer.is_proxy:
+            return peer.key
+        forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
+        return (forwarded and _vouched_for(forwarded.decode("latin-1"), self._trusted)) or peer.key
 
     def of_stranger(self, peer: str) -> str | None:
         """The key of whoever connected; None for a trusted proxy, whose connections are those of many."""
-        return None if self._is_proxy(peer) else self._remembered(peer, "")
-
-    def _is_trusted_peer(self, peer: str) -> bool:
-        address = _parse(peer)
-        return address is not None and _is_trusted(address, self._trusted)
-
-    def _key_of(self, peer: str | None, forwarded: str) -> str:
-        return client_key(peer, [forwarded], self._trusted)
+        found = self._peer(peer)
+        return None if found.is_proxy else found.key
 
 
-def client_key(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """The key to count a request by: an IPv4 address, or the /64 of an IPv6 address.
-
-    `peer` is who connected, `forwarded` are the values of all `X-Forwarded-For` lines in their order. An entry that is
-    no address ends the search, because what stands left of it was not vouched for by anyone.
-    """
-    address = _parse(peer or "")
+def _peer(text: str, *, trusted: Sequence[Network]) -> Peer:
+    address = _parse(text)
     if address is None:
-        return "unknown"
-    if not _is_trusted(address, trusted):
-        return _key(address)
-    for entry in reversed(",".join(forwarded).split(",")):
-        candidate = _parse(entry)
-        if candidate is None:
-            break
-        if not _is_trusted(candidate, trusted):
-            return _key(candidate)
-    return _key(address)
+        return Peer("unknown", is_proxy=False)
+    return Peer(_key(address), _is_trusted(address, trusted))
+
+
+def _vouched_for(forwarded: str, trusted: Sequence[Network]) -> str | None:
+    """The right-most address that is no trusted proxy, in the values of all `X-Forwarded-For` lines in their order.
+
+    An entry that is no address ends the search, because what stands left of it was not vouched for by anyone.
+    """
+    for entry in reversed(forwarded.split(",")):
+        address = _parse(entry)
+        if address is None:
+            return None
+        if not _is_trusted(address, trusted):
+            return _key(address)
+    return None
 
 
 def _parse(text: str) -> Address | None:
@@ -99,8 +102,10 @@ def _parse(text: str) -> Address | None:
 
 
 def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
-    version, number = address
-    return any(network.version == version and number & network.mask == network.number for network in trusted)
+    for network in trusted:  # without a generator, which would take longer than the comparison
+        if network.version == address.version and address.number & network.mask == network.number:
+            return True
+    return False
 
 
 def _key(address: Address) -> str:

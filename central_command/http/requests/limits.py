@@ -57,8 +57,9 @@ class Charge:
 
     def accepted(self, session_id: str) -> None:
         """What the request brought was accepted: give back what it cost, and know the session from now on."""
-        self.give_back()
-        self.opened(session_id)
+        if self._limits is not None:
+            self.give_back()
+            self._limits.know(self._address, session_id)
 
     def another(self, session_id: str | None) -> "Charge | HttpProblem":
         """Take for one more envelope in the same request, of this session if it is one that could be."""

@@ -2,19 +2,20 @@
 
 import ipaddress
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from central_command.http.settings import HttpSettingsError
 
 
-class Address(NamedTuple):
+class Address(msgspec.Struct, frozen=True):
     """An IP address: 4 or 6, and its bits as a number."""
 
     version: int
     number: int
 
 
-class Network(NamedTuple):
+class Network(msgspec.Struct, frozen=True):
     """A network: an address is in it when it is of its version, and under `mask` is `number`."""
 
     version: int

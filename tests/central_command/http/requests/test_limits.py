@@ -1,16 +1,16 @@
 """Limits by address: whose request it is, how many are allowed, and how little memory that takes."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypercorn.typing import HTTPScope
 
-from central_command.http.requests.addresses import client_key
+from central_command.http.requests.addresses import ClientKeys
 from central_command.http.requests.limits import AddressLimits, Charge
-from central_command.http.requests.networks import parse_networks
 from central_command.http.requests.replies import INGEST_PATH, HttpProblem
 from central_command.http.settings import HttpSettings
 
-TRUSTED = parse_networks(["127.0.0.0/8", "::1/128", "10.0.0.0/8", "2001:db8:aaaa::/48"])
+KEYS = ClientKeys(HttpSettings(trusted_proxies=("127.0.0.0/8", "::1/128", "10.0.0.0/8", "2001:db8:aaaa::/48")))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,9 @@ def test_the_address_is_the_right_most_that_is_no_trusted_proxy(
     peer: str | None, forwarded: list[str], key: str
 ) -> None:
     """Decisions, "Limits and addresses"."""
-    assert client_key(peer, forwarded, TRUSTED) == key
+    headers = [(b"x-forwarded-for", value.encode()) for value in forwarded]
+    scope = cast("HTTPScope", {"client": None if peer is None else (peer, 40_000), "headers": headers})
+    assert KEYS.of(scope) == key
 
 
 class ManualClock:
