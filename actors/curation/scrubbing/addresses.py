@@ -13,7 +13,7 @@ _AT = re.compile(r"@|%40|\\{1,4}u0040")
 _LOCAL_CHARS_MAX = 64
 _LOCAL_REVERSED = re.compile(r"(?:[\w.+-]|B2%(?=[\w.+-]))*+")
 _DOMAIN = re.compile(r"[^\W_](?:[\w-]{0,62}+)(?:\.[^\W_][\w-]{0,62}+){1,16}+")
-_VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:$|[.x-](?![a-z]{3}))")
+_VERSION = re.compile(r"\Av?\d+(?:\.\d+)*(?:$|[.x-](?![a-z]{3}))")
 _LABELS = frozenset({"this", "super", "return", "break", "continue", "self"})
 _HOSTS_OF_CODE = frozenset(
     [

@@ -39,7 +39,7 @@ _NAME_CHARS = 200
 _NOBODY = frozenset({"shared", "public", "default", "all"})
 _MACHINES = frozenset({"runner", "node", "ubuntu", "vscode", "circleci", "jovyan", "user", "runneradmin", "linuxbrew"})
 _FILE = re.compile(
-    r"[\w-]+\.(?:html?|php|aspx?|jsp|jsx?|tsx?|vue|css|s[ac]ss|md|json|py|rb|go|svelte|astro|png|jpe?g|svg|xml|txt)$"
+    r"(?<=[\w-])\.(?:html?|php|aspx?|jsp|jsx?|tsx?|vue|css|s[ac]ss|md|json|py|rb|go|svelte|astro|png|jpe?g|svg|xml|txt)$"
 )
 
 
