@@ -14,6 +14,8 @@ _LOCAL_CHARS_MAX = 64
 _LOCAL_REVERSED = re.compile(r"(?:[\w.+-]|B2%(?=[\w.+-]))*+")
 _DOMAIN = re.compile(r"[^\W_](?:[\w-]{0,62}+)(?:\.[^\W_][\w-]{0,62}+){1,16}+")
 _VERSION = re.compile(r"\Av?\d+(?:\.\d+)*(?:$|[.x-](?![a-z]{3}))")
+# Letters of scripts that put no space between words: kana, Han, Hangul with its particles, Thai.
+_UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _LABELS = frozenset({"this", "super", "return", "break", "continue", "self"})
 _HOSTS_OF_CODE = frozenset(
     [
@@ -37,26 +39,35 @@ _HOSTS_OF_CODE = frozenset(
 _ALWAYS_MAIL = frozenset({"com", "org", "net", "edu", "gov", "io", "de", "uk", "fr"})
 
 _IPV6 = re.compile(
-    r"(?:(?<![\w:.])|(?<=\\[nrt])|(?<=@))(?:[0-9A-Fa-f]{1,4}+:|::)[0-9A-Fa-f:]{1,40}+"
-    r"(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3}|(?:\.\d{1,3}){3})?+(?![\w:])"
+    r"(?:(?<![A-Za-z0-9_:.])|(?<=\\[nrt])|(?<=@))(?:[0-9A-Fa-f]{1,4}+:|::)[0-9A-Fa-f:]{1,40}+"
+    r"(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3}|(?:\.\d{1,3}){3})?+(?![A-Za-z0-9_:])"
 )
 _GROUPS = re.compile(r"[0-9A-Fa-f]+")
 _IPV6_SHORT = re.compile(r"(?i)(?:fe[89ab][0-9a-f]|f[cd][0-9a-f]{2}|2[0-9a-f]{3}|ff0[0-9a-f])::[0-9a-f]{1,4}$")
 _IPV4 = re.compile(
-    r"(?:(?<![\w.])|(?<=\\[nrt])|(?<=\x1b\[\dm)|(?<=\x1b\[\d\dm))(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?!\w|\.\w|[-+~](?!\d+\.\d+\.)\w)"
+    r"(?a)(?:(?<![\w.])|(?<=\\[nrt])|(?<=\x1b\[\dm)|(?<=\x1b\[\d\dm))(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})"
+    r"(?!\w|\.\w|[-+~](?!\d+\.\d+\.)\w)"
 )
+# As tcpdump and the netstat of BSD write an address with its port.
+_IPV4_AND_PORT = re.compile(
+    r"(?a)(?<![\w.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?=\.(?:\d{1,5}|[a-z][a-z-]{1,15})(?![\w.]))"
+)
+_OF_PACKETS = re.compile(r"(?a)IP \Z|> \Z|\b(?:tcp|udp)4\d?\s[^\n]{0,80}\Z")
 _OIDS = ("2.5.4.", "2.5.29.", "1.3.6.", "1.2.84", "1.0.1", "2.16.")
 _VERSION_BEFORE = re.compile(
     r"""(?i)(?:version|versions|\bver\.?|\brev(?:ision)?|release[sd]?|section|chapter|\boid|build|firmware|driver|
         culture|update[sd]?(?:[ ]to)?|upgrad\w+(?:[ ](?:to|from))?|pip|nuget|
         assembly\w*)["']?[ \t]*[:=(]?[ \t]*["'(v]?$
-      |[=><~!]=[ ]?$|[~^][ ]?$|\b[A-Z][\w.]*/$|\b[A-Z]\w+(?:\.[A-Z]\w+)+[ ,:=]+$|[A-Za-z]-$""",
+      |\b(?:sections?|chapters?|versions?)[ ](?:\d[\d.]*+(?:,[ ](?:and[ ])?|[ ](?:and|or|to|through)[ ]))+$
+      |[=><~!]=[ ]?$|[~^][ ]?$|\b[A-Z][\w.]*/$|(?-i:\b[A-Z]\w+(?:\.[A-Z]\w+)+[ ,:=]+)$
+      |\.jar(?:!/)?:$|[A-Za-z]-$|(?:^|[^\d.])\d{1,3}-$""",
     re.VERBOSE,
 )
 _VERSION_AFTER = re.compile(r"(?i),[ ]?culture|[ ](?:released|release|is out)\b|[ ]?\((?:release|build)")
 _ADDRESS_BEFORE = re.compile(
     r"(?i)(?:ip|addr|address|host|server|from|client)\w*[ ]?==[ ]?$|\bIP/$|(?:TCP|UDP|HTTP|SSH)/$"
 )
+_PORT_AFTER = re.compile(r":\d{2,5}(?!\w)")  # as Java writes an address behind its name: broker/10.0.12.7:9092
 _BEFORE_CHARS = 40
 
 
@@ -89,6 +100,8 @@ def _start_of_local(text: str, at: int) -> int:
         start += 5
     elif start and text[start - 1] == "%" and re.match(r"[0-9A-F]{2}", text[start : start + 2]):
         start += 2
+    if text[at - 1].isascii() and (of_sentence := _UNSPACED.search(text[start:at][::-1])) is not None:
+        start = at - of_sentence.start()
     while start < at and text[start] in ".-+":
         start += 1
     return start if text[start - 1 : start] != "$" or not start else at
@@ -98,6 +111,8 @@ def _host(domain: str) -> str:
     """As much of it as ends in a TLD: a sentence may go on behind a dot without a space."""
     labels = domain.split(".")
     while len(labels) >= 2:
+        if not labels[-1].isascii() and _is_tld(of_host := _UNSPACED.split(labels[-1], maxsplit=1)[0]):
+            return ".".join([*labels[:-1], of_host])
         if _is_tld(labels[-1].rstrip("-_")):
             return ".".join(labels).rstrip("-_")
         if not labels[-1][:1].isupper():
@@ -161,9 +176,25 @@ def _is_slice(text: str, start: int, address: str) -> bool:
 
 def ipv4_addresses(text: Text) -> Iterator[Span]:
     """Four octets that are no version, section or object identifier."""
+    spans = [*_quads(text), *_quads_with_port(text.text)]
+    yield from sorted(spans)
+
+
+def _quads_with_port(text: str) -> Iterator[Span]:
+    for each in _IPV4_AND_PORT.finditer(text):
+        before = text[max(0, each.start() - _BEFORE_CHARS * 2) : each.start()]
+        if _are_octets(each.groups()) and _OF_PACKETS.search(before) is not None:
+            yield Span(each.start(), each.end(), IP)
+
+
+def _are_octets(parts: tuple[str, ...]) -> bool:
+    return all(int(each) <= 255 and (each[0] != "0" or each == "0") for each in parts)
+
+
+def _quads(text: Text) -> Iterator[Span]:
     for each in _IPV4.finditer(text.text):
         octets = each.groups()
-        if any(int(octet) > 255 or (octet[0] == "0" and octet != "0") for octet in octets):
+        if not _are_octets(octets):
             continue
         address = each.group()
         if not text.literal and (address.startswith(("127.", "255.")) or address == "0.0.0.0"):  # noqa: S104 - data
@@ -176,7 +207,7 @@ def _is_version(text: str, found: re.Match[str]) -> bool:
     if found.group().startswith(_OIDS):
         return True
     line = text[max(0, found.start() - _BEFORE_CHARS) : found.start()].rpartition("\n")[2]
-    if _ADDRESS_BEFORE.search(line):
+    if _ADDRESS_BEFORE.search(line) or (line.endswith("/") and _PORT_AFTER.match(text, found.end())):
         return False
     if _VERSION_BEFORE.search(line):
         return not (line.endswith("-") and line[:-1].strip() == "")

@@ -10,11 +10,20 @@ from actors.curation.scrubbing.text import Text
 
 # From a keyword to the value that is assigned: the rest of the name, quotes, brackets, the sign.
 _SIGN = re.compile(
-    r"""[\w-]{0,32}+[\\"'`\]]{0,6}+[ \t]{0,8}+
-        (?::[ ]?(?:str|String|string|&str|Optional\[str\])[ ]?=|=>|:=|===?|!==?|[=:])[ \t]{0,8}+
+    r"""[\w-]{0,32}+[\\"'`\]]{0,6}+
+        (?:[ \t]{0,8}+(?::[ ]?(?:str|&str|&'static[ ]str|Optional\[str\]|string)\??[ ]?=|=>|:=|===?|!==?|[=:])
+          |(?<=["']),?\s{0,40}\\{0,4}["']?value\\{0,4}["']?[ ]?[=:]
+          |(?<=\w)\r?\n[ ]{1,40}value:
+          |(?<=["'])[ ]?\{[^{}\x00]{0,240}?\bdefault[ ]{0,8}=)[ \t]{0,8}+
         (?:[rbfu](?=["']))?""",
-    re.VERBOSE,
+    re.VERBOSE | re.IGNORECASE,
 )
+# The name as the first argument of a call whose second is the value; as the name of an element of XML.
+_CALL = re.compile(r"\([ ]?\\{0,4}[\"'][\w.-]{0,40}\Z")
+_ARGUMENT = re.compile(r"[\w-]{0,32}+\\{0,4}[\"'],[ ]?(?=\\{0,4}[\"'])")
+_ELEMENT = re.compile(r"<(?:\w{1,16}:)?(?:[\w.-]{0,40}|\w{1,32} [\w.-]{1,32}=[\"'][\w.-]{0,60})\Z")
+_CONTENT = re.compile(r"[\w.-]{0,32}+[\"']?>(?:\s{0,40}<value>)?([^<>\s\"'\x00]{8,1024}+)</")
+_BEFORE_CHARS = 128
 _OPTION = re.compile(r"[\w-]{0,32}+[ =][ \t]{0,2}")
 _QUOTE = re.compile(r"""\\{0,8}+["'`]""")
 _BARE = re.compile(r"""[^\s"'`,;<>\\&|(){}\[\]\x00=]{1,1024}+={0,2}""")
@@ -33,6 +42,9 @@ _COMMANDS = (
     re.compile(r"(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n|;]{0,200}?[ ]-p" + _WORD),
     re.compile(r"redis-cli\b[^\n|;]{0,200}?[ ](?:-a|--pass)[ =]" + _WORD),
     re.compile(r"(?:mongosh|ldapsearch|docker login)\b[^\n|;]{0,200}?[ ](?:-p|-w|--password)[ =]" + _WORD),
+    re.compile(r"(?i)\bidentified[ ](?:with[ ]\S{1,40}[ ])?by[ ](?:password[ ])?'([^\s'\\\x00]{6,256}+)'"),
+    re.compile(r"(?i)\bpassword[ ]'([^\s'\\\x00]{6,256}+)'"),
+    re.compile(r"\blogin\s{1,8}\S{1,128}\s{1,8}password\s{1,8}" + _WORD),
     re.compile(r"htpasswd\b[^\n|;]{0,200}?[ ]-\w{0,4}b\w{0,4}[ ]\S{1,128}[ ]\S{1,64}[ ]" + _WORD),
 )  # fmt: skip
 
@@ -54,15 +66,23 @@ def _assigned_to(text: Text, keyword: str) -> Iterator[Span]:
     place = text.lower.find(keyword)
     while place >= 0:
         end = place + len(keyword)
+        if text.lower.startswith("publickeytoken", place - len("publickey")):
+            place = text.lower.find(keyword, end)  # of an assembly of .NET: names a key that is public
+            continue
         name = "" if keyword.endswith(("=", ":", '"')) else text.text[place : place + 48]
         if not _NOT_THESE.match(name):
             start = end - 1 if keyword.endswith(("=", ":", '"')) else end
             sign = _SIGN.match(text.text, start)
             if sign is None and text.text[max(0, place - 24) : place].rpartition(" ")[2].startswith("--"):
                 sign = _OPTION.match(text.text, start)
+            before = text.text[max(0, place - _BEFORE_CHARS) : place]
+            if sign is None and _CALL.search(before) is not None:
+                sign = _ARGUMENT.match(text.text, start)
             if sign is not None:
                 yield from _value(text.text, sign.end())
                 end = max(end, sign.start() + 1)
+            elif (content := _CONTENT.match(text.text, start)) is not None and _ELEMENT.search(before) is not None:
+                yield from _value(text.text, content.start(1))
         place = text.lower.find(keyword, end)
 
 

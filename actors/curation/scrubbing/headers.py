@@ -16,6 +16,7 @@ _AUTHORIZATION = re.compile(
         (?:(?:bearer|basic|token|apikey|digest)[ \t]{1,8}+)?""",
     re.VERBOSE,
 )
+_ARGUMENTS = re.compile(r"(?i)[\"']bearer[\"'], ?[\"']([A-Za-z0-9._~+/-]{6,8192}+={0,2})[\"']")
 _VALUE = re.compile(r"[A-Za-z0-9._~+/-]{8,8192}+={0,2}")
 _COOKIE = re.compile(r"(?i)(?:set-)?cookie2?[\\\"']{0,6}[ \t]{0,4}[:=,][ \t]{0,4}[\\\"'`]{0,6}")
 _COOKIE_PAIR = re.compile(r"([\w.$!~%-]{1,128}+)=([^;\s\"'\\,\x00]{0,4096}+)(?:;[ ]?)?")
@@ -40,6 +41,9 @@ def _credentials(text: str) -> Iterator[Span]:
             start = each.end()
             scheme = re.search(r"(?i)(?:bearer|basic|token|apikey|digest)[ \t]+$", each.group())
             yield Span(start - len(scheme.group()) if scheme else start, value.end(), API_KEY)
+    for each in _ARGUMENTS.finditer(text):
+        if _is_credential(each[1], ""):
+            yield Span(each.start(1), each.end(1), API_KEY)
     for each in _SCHEME.finditer(text):
         if each[1].lower() == "basic":
             is_credential = _is_basic(each[2])

@@ -19,11 +19,15 @@ ASSIGNED = frozenset({
     "signing_key", "signingkey", "credential", "account_key", "accountkey", "sharedaccesskey", "master_key", "app_key",
     "appkey", "_pass=", "_pass:", '_pass"',
 })  # fmt: skip
-COMMANDS = frozenset(
-    {"sshpass", "curl", "wget", "mysql", "redis-cli", "mongosh", "ldapsearch", "htpasswd", "docker login"}
-)
+COMMANDS = frozenset({
+    "sshpass", "curl", "wget", "mysql", "redis-cli", "mongosh", "ldapsearch", "htpasswd", "docker login",
+    "identified ", "password '", "machine ", "login ",
+})  # fmt: skip
 SSN = frozenset({"ssn", "social", "taxpayer"})
-PHONES = frozenset({"phone", "tel", "mobile", "cell", "fax", "whatsapp", "msisdn", "sms", "handy", "call", "dial"})
+PHONES = frozenset({
+    "phone", "tel", "mobil", "cell", "fax", "whatsapp", "msisdn", "sms", "handy", "call", "dial", "tél", "téléphone",
+    "teléfono", "móvil", "celular", "rufnummer", "tlf", "тел", "Тел", "電話", "电话", "手机", "携帯", "전화",
+})  # fmt: skip
 
 # The prefix of a provider's keys, and what follows it: a regular expression for `re.match` behind the prefix.
 PROVIDERS: dict[str, str] = {

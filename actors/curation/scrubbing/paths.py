@@ -7,12 +7,16 @@ from actors.curation.scrubbing.spans import FILE_PATH, Span
 from actors.curation.scrubbing.text import Text
 
 _NAME = r"\w[\w.@+~-]{0,63}+"
-_START = r"(?:(?<![\w.~/:\\-])|(?<=\\[nrt])|(?<=file://)|(?<=[A-Za-z]=)|(?<=:)(?<![a-z]:)|(?<=[a-z]:)(?!//))"
+_START = r"(?:(?<![A-Za-z0-9_.~/:\\-])|(?<=[\s\"',]-[A-Za-z])|(?<=--- a)|(?<=--git a)|(?<=\+\+\+ b)|(?<=\w b)|(?<=\\[nrt])|(?<=file://)|(?<=[A-Za-z]=)|(?<=:)(?<![a-z]:)|(?<=[a-z]:)(?!//))"
 _POSIX = re.compile(
     _START + r"(?:/(?:mnt|cygdrive)/[a-z]|/[a-zA-Z](?=/Users)|/(?:var|usr|export|System/Volumes/Data))?"
     rf"(?P<sep>\\{{0,4}}/|%2[Ff])(?:Users|home)(?P=sep)(?P<name>{_NAME})"
     r"(?P<spaced>(?:\\{1,4}[ ]|%20)[\w.-]{1,32}+)?"
 )
+# A URL whose path is one of a machine's files, up to that path.
+_REMOTE = re.compile(r"(?:vscode-remote|sftp|ssh|scp|rsync|smb|nfs|file)://[^\s/\"'<>]{1,128}\Z")
+_REMOTE_CHARS = 150
+_POSIX_OF_REMOTE = re.compile(rf"(?P<sep>/)(?:Users|home)/(?P<name>{_NAME})")
 _WINDOWS = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))(?:[A-Za-z]:(?P<sep>\\{1,8}+|/{1,2}+)(?:Users|Documents and Settings)(?P=sep)"
     rf"|(?<=[\w.$])(?P<wsl>\\{{1,8}}+)home(?P=wsl))(?P<name>{_NAME})",
@@ -29,6 +33,7 @@ _TAIL = re.compile(
 _WINDOWS_TAIL = re.compile(r"(?:(?:\\{1,8}|/)[\w.@+~,=%#$(){}-]{0,255}+){0,128}+")
 _QUOTED_NAME = re.compile(r"(?P<name>\w[^\\/\"'`\n:*?<>|\x00]{0,62}[^\\/\"'`\n:*?<>| \x00])(?=[\\/\"'`])")
 _QUOTED_TAIL = re.compile(r"[\\/][^\"'`\n:*?<>|\x00]{0,1024}+(?=[\"'`])")
+_LINE_NUMBER = re.compile(r"(?<!\()\(\d{1,6}(?:,\d{1,6}){0,3}\)\Z")  # as the compilers of .NET put it behind a path
 _MARK = re.compile(r"(?:[/\\]|%2[Ff])(?:Users|home|users|Documents and Settings)(?=[/\\%])")
 _WITH_SLASH = ((_WINDOWS, _WINDOWS_TAIL), (_POSIX, _TAIL))
 _WITH_BACKSLASH = ((_WINDOWS, _WINDOWS_TAIL), (_WSL, _WINDOWS_TAIL), (_POSIX, _TAIL))
@@ -53,6 +58,8 @@ def user_paths(text: Text) -> Iterator[Span]:
         patterns = _WITH_SLASH if mark.group()[0] in "/fF" else _WITH_BACKSLASH
         for pattern, tail in patterns:
             found = pattern.search(text.text, max(end, mark.start() - _PREFIX_CHARS), mark.end() + _NAME_CHARS)
+            if found is None and _REMOTE.search(text.text, max(end, mark.start() - _REMOTE_CHARS), mark.start()):
+                found = _POSIX_OF_REMOTE.match(text.text, mark.start())
             if found is not None and (span := _path(text, found, tail)) is not None:
                 spans.append(span)
                 end = span.end
@@ -91,6 +98,7 @@ def _path(text: Text, found: re.Match[str], tail: re.Pattern[str]) -> Span | Non
             rest if rest is not None and text.text[rest.end() : rest.end() + 1] == quote else tail.match(text.text, end)
         )
         if rest is not None and rest.group():
-            end = rest.start() + len(rest.group().rstrip(".,;:!?"))
+            kept = rest.group().rstrip(".,;:!?")
+            end = rest.start() + len(_LINE_NUMBER.sub("", kept) if windows else kept)
             end = end - 1 if text.text[end - 1] == "\\" and not windows else end
     return Span(found.start(), end, FILE_PATH)

@@ -9,10 +9,10 @@ from actors.curation.scrubbing.text import Text
 
 _GAP = r"[ .\u00a0\u202f\u2010\u2011\u2012\u2013-]"
 _INTERNATIONAL = re.compile(
-    r"(?:(?<![\w.+)\]-])|(?<=\\[nrt]))\+(?:\(?[1-9]\d{0,3}\)?)(?:" + _GAP + r"?\(?\d{1,8}\)?){1,6}+(?!\w|[.:-]\w)"
+    r"(?a)(?:(?<![\w.+)\]-])|(?<=\\[nrt]))\+(?:\(?[1-9]\d{0,3}\)?)(?:" + _GAP + r"?\(?\d{1,8}\)?){1,6}+(?!\w|[.:-]\w)"
 )
 _NORTH_AMERICAN = re.compile(
-    r"(?:(?<![\w.+-])|(?<=\\[nrt])|(?<=[^\w.]-)|(?<=^-))(?<!\d )(?:\+?1"
+    r"(?a)(?:(?<![\w.+-])|(?<=\\[nrt])|(?<=[^\w.]-)|(?<=^-))(?<!\d )(?:\+?1"
     + _GAP
     + r")?(?:\([2-9]\d{2}\)"
     + _GAP
@@ -22,12 +22,16 @@ _NORTH_AMERICAN = re.compile(
     + _GAP
     + r"\d{4}(?!\w|[.:/-]\w|[ -]\d)"
 )
-_WORD = r"(?:tele?phone|phone|tel|mobile|cell|fax|whatsapp|msisdn|sms|handy|telefon|téléphone|teléfono|móvil|rufnummer)"
+_WORD = (
+    r"(?:tele?phone|phone|tel|mobile?|cell|celular|fax|whatsapp|msisdn|sms|handy|telefon\w{0,8}|rufnummer|tlf"
+    r"|téléphone|tél|teléfono|móvil|телефон|тел|電話|电话|手机|携帯|전화)"
+)
 _NAMED = re.compile(
     r"(?i)(?<![a-z])"
     + _WORD
-    + r"(?:[_ -]?(?:number|no|nr|num|office|work|home|e164))?(?![a-z])[^\w\n+(]{0,6}(?:is|at|number)?[^\w\n+(]{0,4}"
-    r"(\(?\d(?:" + _GAP + r"?[()/]?\d){6,14}+)(?!\w|[.:-]\w)"
+    + r"(?:[_ -]?\(?(?:number|no|nr|num|office|work|home|e164|番号|号码|번호)\)?)?(?![a-z])"
+    + r"[^\w\n+(]{0,6}(?:is|at|number|是)?[^\w\n+(]{0,4}"
+    + rf"(\(?\d(?:\)?{_GAP}?(?:/[ ]|[()/])?\d){{6,14}}+)(?![A-Za-z0-9_]|[.:-][A-Za-z0-9_])"
 )
 _NEAR_CHARS = 48
 _NEAR = re.compile(

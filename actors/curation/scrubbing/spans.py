@@ -19,7 +19,8 @@ WITHHELD = "[WITHHELD]"
 PLACEHOLDERS = (EMAIL, PHONE, IP, SSN, CREDIT_CARD, AWS_KEY, PRIVATE_KEY, API_KEY, FILE_PATH, REDACTED_URL, WITHHELD)
 
 # Where a match may start: no letter or digit goes before it, but for that of an escape sequence (`\n`, two characters).
-WORD_EDGE = r"(?:(?<![^\W_])|(?<=\\[nrt]))"
+# Letters are those of ASCII, here and wherever an edge is asked for: Chinese and Japanese put no space before a number.
+WORD_EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 
 
 class Span(NamedTuple):
