@@ -58,7 +58,6 @@ WATCHED = (
 
 COPIED = ("actors", "central_command", "persistence", "tests", "bench", "docs", "pyproject.toml", "config.toml")
 FOLDER = REPOSITORY / "build" / "mutants"
-SEEDS = 20
 SIMULATION_TIMEOUT_S = 600.0
 TEST_TIMEOUT_S = 30
 """Longer than any chosen test takes: one that is not done by then hangs."""
@@ -76,9 +75,9 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def drawn(count: int, seed: int) -> list[Mutant]:
-    """So many mutants, as many of each room as its share of all, the same for the same seed and code."""
+    """So many mutants, the same for the same seed and code, in the order of the draw: its first ones are a draw too."""
     every = [mutant for path in core_files(REPOSITORY, tuple(ROOMS)) for mutant in mutants_of(path, REPOSITORY)]
-    return sorted(Random(seed).sample(every, min(count, len(every))))
+    return Random(seed).sample(every, min(count, len(every)))
 
 
 def known() -> dict[str, str]:
@@ -111,7 +110,7 @@ def watched_tests() -> dict[str, WatchedTest]:
     return msgspec.json.decode(noted.read_bytes(), type=dict[str, WatchedTest])
 
 
-def judge(mutant: Mutant, copy: Path, watched: Mapping[str, WatchedTest]) -> str | None:
+def judge(mutant: Mutant, copy: Path, watched: Mapping[str, WatchedTest], seeds: int) -> str | None:
     """What notices the mutant, on a copy of the tree that has it."""
     path = copy / mutant.path
     original = path.read_bytes()
@@ -125,7 +124,7 @@ def judge(mutant: Mutant, copy: Path, watched: Mapping[str, WatchedTest]) -> str
             said = _run(copy, [*PYTEST, "-x", f"--basetemp={copy}.tmp", *hang, *names], 60 + 10 * seconds)
             if said is not None:
                 return said
-        said = _run(copy, ["-m", "tests.simulation", "--seeds", str(SEEDS), "--jobs", "1"], SIMULATION_TIMEOUT_S)
+        said = _run(copy, ["-m", "tests.simulation", "--seeds", str(seeds), "--jobs", "1"], SIMULATION_TIMEOUT_S)
         return None if said is None else f"the simulation: {said}"
     finally:
         path.write_bytes(original)
@@ -178,7 +177,7 @@ def noticed_before(verdicts: Path) -> dict[tuple[Mutant, str], Verdict]:
     return {(verdict.mutant, verdict.file): verdict for verdict in found if verdict.noticed_by is not None}
 
 
-def run(mutants: Sequence[Mutant], jobs: int) -> list[Verdict]:
+def run(mutants: Sequence[Mutant], jobs: int, seeds: int) -> list[Verdict]:
     """Judge all, `jobs` at a time, each on a copy of its own."""
     watched = watched_tests()
     path = FOLDER / "verdicts.jsonl"
@@ -197,7 +196,7 @@ def run(mutants: Sequence[Mutant], jobs: int) -> list[Verdict]:
             copy = copies.get()
             began = time.monotonic()
             try:
-                verdict = Verdict(mutant, file, judge(mutant, copy, watched), time.monotonic() - began)
+                verdict = Verdict(mutant, file, judge(mutant, copy, watched, seeds), time.monotonic() - began)
             finally:
                 copies.put(copy)
             written.write(msgspec.json.encode(verdict) + b"\n")
@@ -216,11 +215,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=20, help="of the simulation, where no test noticed it (20)")
     parser.add_argument("--share-max", type=float, default=0.03)
     options = parser.parse_args()
     equivalent = known()
     mutants = [mutant for mutant in drawn(options.count, options.seed) if key_of(mutant) not in equivalent]
-    verdicts = run(mutants, options.jobs)
+    verdicts = run(mutants, options.jobs, options.seeds)
     alive = [verdict.mutant for verdict in verdicts if verdict.noticed_by is None]
     for mutant in alive:
         sys.stdout.write(f"alive: {key_of(mutant)}\n")

@@ -170,6 +170,14 @@ def test_no_path_can_forge_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     assert len(printable("/" + "é" * 10_000)) == 203
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"), [("/abcd", "/abcd"), ("/abcde", "/abcd..."), ("/ab\n", "/ab%0..."), ("/abcd\n", "/abcd...")]
+)
+def test_a_path_that_is_not_shown_as_a_whole_says_so(path: str, shown: str) -> None:
+    """Whether it was too long from the beginning, or only when it was escaped."""
+    assert printable(path, chars_max=5) == shown
+
+
 async def test_one_request_too_many_at_once_is_503_but_probes_are_answered(
     make_app: Any, gateway: Any, nursery: trio.Nursery
 ) -> None:

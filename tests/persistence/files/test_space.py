@@ -106,3 +106,14 @@ def test_other_bounds_hold_at_once(disk: Disk, caplog: pytest.LogCaptureFixture)
     space.reconfigure(StorageSettings(free_bytes_min=500))
     assert space.room_for(0) is Room.YES
     assert warnings(caplog)[2:] == ["the disk has 940 bytes", "the disk has room agai"]
+
+
+def test_the_warning_level_is_said_once_while_it_is_reached(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    """Exactly reached is reached, also for settings that are read again."""
+    space = space_on(disk, [0.0], quota_bytes=100, quota_warning_bytes=50)
+    space.add(49)
+    assert warnings(caplog) == []
+    space.add(1)
+    space.reconfigure(StorageSettings(free_bytes_min=500, quota_bytes=100, quota_warning_bytes=50))
+    space.add(1)
+    assert warnings(caplog) == ["the journals hold 50 b"]

@@ -107,6 +107,17 @@ def test_batches_are_bounded() -> None:
     assert sum(len(batch) for batch in folder.recovery(batch_bytes_max=500).batches()) == 20
 
 
+def test_every_batch_has_the_same_bound() -> None:
+    """It ends with the line with which it reaches the bound, be it the first or a later one."""
+    lines = [line(n) for n in range(100, 109)]
+    folder = Folder(d2026_11_20=b"".join(lines))
+    start = Mark(n=99, day="2026-11-20", offset=0)
+    size = len(lines[0])
+    for bound, expected in ((3 * size, [3, 3, 3]), (2 * size + 1, [3, 3, 3]), (3 * size + 1, [4, 4, 1])):
+        batches = folder.recovery(start, batch_bytes_max=bound).batches()
+        assert [len(batch) for batch in batches] == expected, bound
+
+
 def test_lines_longer_than_a_read_are_whole() -> None:
     """A line may span several blocks."""
     folder = Folder(d2026_11_20=line(1, filler=3_000_000) + line(2) + line(3, filler=1_048_576))
