@@ -425,6 +425,31 @@ async def test_a_trajectory_that_is_written_in_pieces_is_the_line_that_it_would_
     assert [step["step"] for step in lines[0]["trajectory_log"]] == [1, 2, 3, 4, 11, 12, 13]
 
 
+async def test_only_a_trajectory_longer_than_the_bound_is_written_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others are one text, made before their turn in the journal comes."""
+    drafts: list[closing._Draft] = []
+    scored = closing._scored
+
+    def noted(*arguments: Any) -> closing._Draft:
+        drafts.append(scored(*arguments))
+        return drafts[-1]
+
+    monkeypatch.setattr(closing, "_scored", noted)
+    for above in (None, 0, 1):
+        if above is not None:
+            monkeypatch.setattr(closing, "TEXT_BYTES_MAX", len(drafts[0].members) - above)
+        clock = Clock()
+        clock.now = 1_800_000_000.0
+        async with running(tmp_path / f"{above}", clock=clock) as run:
+            client = await run.open()
+            await run.send(client.chunk())
+            await close_by(ClosedBy.SESSION_CLOSE, run, client)
+    assert len({len(draft.members) for draft in drafts}) == 1
+    assert [isinstance(draft.members, bytes) for draft in drafts] == [True, True, False]
+
+
 GUARDED = {"guarded_close_bytes_min": 1, "close_attempts_max": 2}
 
 
