@@ -381,3 +381,30 @@ async def test_lines_gather_until_somebody_waits_for_them(autojump_clock: trio.t
         await projector.wait_projected(ENVELOPES, 3)
         assert trio.current_time() == now > began_at
         nursery.cancel_scope.cancel()
+
+
+async def test_lines_gather_again_when_the_hurry_is_over(autojump_clock: trio.testing.MockClock) -> None:
+    """Whether it was for a whole batch, or for somebody who waited for a line."""
+    async with databases() as (sessions, ledger), trio.open_nursery() as nursery:
+        projector = Projector(sessions, ledger, SETTINGS)
+        await projector.load()
+        nursery.start_soon(projector.run)
+
+        async def batches_of(numbers: Sequence[int]) -> int:
+            """How many batches lines become that come one after the other."""
+            before = projector.statistics().batches
+            for n in numbers:
+                projector.submit_nowait(ENVELOPES, [envelope(n)])
+                await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(SETTINGS.projection_interval_s * 1.5)
+            return projector.statistics().batches - before
+
+        projector.submit_nowait(ENVELOPES, [envelope(n) for n in (1, 2, 3)])
+        await trio.testing.wait_all_tasks_blocked()
+        assert projector.statistics().lines_projected == 3
+        assert await batches_of([4, 5]) == 1
+        projector.submit_nowait(ENVELOPES, [envelope(6)])
+        await projector.wait_projected(ENVELOPES, 6)
+        assert await batches_of([7]) == 1
+        assert await batches_of([8, 9]) == 1
+        nursery.cancel_scope.cancel()
