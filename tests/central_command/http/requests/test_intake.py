@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from actors.envelopes.reading import Envelope
@@ -184,6 +185,31 @@ async def test_a_refusal_does_not_wait_for_the_rest_of_a_body_that_has_failed(
     began_at = trio.current_time()
     assert await conversation.had_with(edge) == [415]
     assert trio.current_time() == began_at
+
+
+class FailingLate(Conversation):
+    """Its body stops coming, and fails while the answer to that is sent."""
+
+    is_whole = False
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        return {"type": BODY_FAILED} if message["type"] == "http.disconnect" else message
+
+    async def send(self, message: Any) -> None:
+        self.gone.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await super().send(message)
+        self.is_whole = message["type"] == "http.response.body" and not message["more_body"]
+
+
+@pytest.mark.parametrize("path", [OPEN_PATH, INGEST_PATH])
+async def test_a_body_that_fails_after_it_was_refused_takes_nothing_from_the_answer(
+    path: str, edge: Edge, autojump_clock: MockClock
+) -> None:
+    conversation = FailingLate(path, [b"{"], more=True)
+    assert await conversation.had_with(edge) == [408]
+    assert conversation.is_whole
 
 
 async def test_the_first_bytes_of_a_body_are_those_that_there_are(
