@@ -81,6 +81,20 @@ def tier_of(model: str, tiers: Mapping[str, float]) -> float | None:
     return None
 
 
+def base_name(model: str) -> str:
+    """A model's name in one spelling, without address and additions: what two names of one model have in common.
+
+    Also snapshots, contexts and how hard it thinks are taken off, so this tells apart less than tiers do.
+    """
+    name = _spelled(_without_address(model[:NAME_CHARS_MAX].strip().lower()))
+    for _ in range(ROUNDS_MAX):
+        shorter = _without_addition(name)
+        if shorter in {"", name}:
+            break
+        name = shorter
+    return _NUMBER_FIRST.sub(r"claude-\2-\1", name, count=1)
+
+
 def _without_address(name: str) -> str:
     """Take off what stands before a name."""
     for _ in range(ROUNDS_MAX):

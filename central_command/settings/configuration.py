@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import inspect
 
+from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.embedding.settings import EmbeddingSettings
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.settings import SessionSettings
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sessions: SessionSettings = msgspec.field(default_factory=SessionSettings)
     schema: SchemaSettings = msgspec.field(default_factory=SchemaSettings)
     scoring: ScoringSettings = msgspec.field(default_factory=ScoringSettings)
+    enrichment: EnrichmentSettings = msgspec.field(default_factory=EnrichmentSettings)
     embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
@@ -365,6 +367,7 @@ def _wrong_together(settings: Settings, sources: Mapping[str, str]) -> Iterator[
         ("storage.projection_batch_lines_max", "storage.projection_lag_lines_max"),
         ("sessions.chunk_buffer_bytes_max", "sessions.chunk_buffers_total_bytes_max"),
         ("scoring.quality_steps_min", "scoring.steps_max"),
+        ("enrichment.tier_b_points_min", "enrichment.tier_a_points_min"),
     )
     for low, high in ordered:
         small, large = _value(settings, low), _value(settings, high)

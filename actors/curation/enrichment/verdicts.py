@@ -22,6 +22,8 @@ CognitiveTarget = Literal[
     "operations",
     "research",
 ]
+Outcome = Literal["succeeded", "failed", "interrupted"]
+Feedback = Literal["accepted", "rejected", "iterated"]
 Consistency = Literal["consistent", "inconsistent", "unknown"]
 Tier = Literal["A", "B", "C"]
 ExclusionReason = Literal[
@@ -84,8 +86,8 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
     None means that nothing tells. `feedback` has the names of the contract's feedback signals.
     """
 
-    outcome: Literal["succeeded", "failed", "interrupted"] | None
-    feedback: Literal["accepted", "rejected", "iterated"] | None
+    outcome: Outcome | None
+    feedback: Feedback | None
     reasons: tuple[Reason, ...]
 
 
