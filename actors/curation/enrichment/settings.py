@@ -19,5 +19,5 @@ class EnrichmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     training_duration_s_min: Annotated[float, msgspec.Meta(ge=0)] = 10.0
     training_sequence_gaps_max: Count = 0
     training_cut_arguments_max: Count = 0
-    duplicate_similarity_min: Share = 0.6
+    duplicate_similarity_min: Share = 0.5
     field_confidence_min: Share = 0.05
