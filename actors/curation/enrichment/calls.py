@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from actors.curation.enrichment.commands import Command, command_line, command_of
+from actors.curation.enrichment.commands import PATCH_MARK, Command, command_line, command_of, written_file
 from actors.curation.enrichment.edits import Edit, edits_of, path_of
 from actors.curation.enrichment.tools import Activity, activity_of
 from actors.curation.stitched import StitchedStep, text_of
@@ -128,14 +128,16 @@ _OF_COMMANDS: Final = {
 def _edits(activity: Activity, command: Command | None, arguments: Mapping[str, object], line: str) -> Iterator[Edit]:
     if activity is not Activity.EDIT:
         return
-    yield from edits_of({"patch": line} if command is Command.EDIT else arguments)
+    if command is Command.EDIT:
+        arguments = {"patch": line} if PATCH_MARK in line else {"path": written_file(line)}
+    yield from edits_of(arguments)
 
 
 def _check_passed(command: Command, result: StitchedStep) -> bool | None:
-    """How a run of tests or a build ended; of any other command only that it failed."""
-    ending = result.said[-ENDING_CHARS:]
+    """How a run of tests or a build ended; None for any other command."""
     if command not in CHECKS:
         return None
+    ending = result.said[-ENDING_CHARS:]
     if result.has_failed or _WENT_WRONG.search(ending):
         return False
     return True if _WENT_WELL.search(ending) else None

@@ -93,6 +93,7 @@ _TABLE: Final[Mapping[tuple[str, ...], Command]] = {
 _EXACT: Final = {words: command for words, command in _TABLE.items() if not words[-1].endswith("*")}
 _OPEN: Final = {(*words[:-1], words[-1][:-1]): command for words, command in _TABLE.items() if words[-1].endswith("*")}
 _WORDS_MAX: Final = max(map(len, _TABLE))
+_OPEN_CHARS_MAX: Final = max(len(words[-1]) for words in _OPEN)
 
 _SHELL_WRAPPER = re.compile(r"\A\s{0,20}(?:/[a-z/]{0,40}/)?(?:ba|z|da)?sh\s+-l?i?c\s+")
 _SEPARATOR = re.compile(r"&&|\|\||[;|\n&]")
@@ -102,7 +103,7 @@ _PREFIXES: Final = frozenset(
     {"sudo", "time", "env", "nohup", "exec", "command", "nice", "xargs", "then", "do", "if", "!"}
 )
 _WITH_A_NUMBER: Final = frozenset({"timeout", "nice"})
-_REDIRECTION = re.compile(r"(?<![0-9&>-])>{1,2}\s{0,4}(?!/dev/null|&)[\w./~$-]")
+_REDIRECTION = re.compile(r"(?<![0-9&>=-])>{1,2}[ \t]{0,4}(?!/dev/|/tmp/|&)[\"']?([\w./~$-]{1,200})")
 PATCH_MARK: Final = "*** Begin Patch"
 
 
@@ -126,6 +127,15 @@ def command_of(line: str) -> Command:
     if found > Command.EDIT and _REDIRECTION.search(line):
         return Command.EDIT
     return found
+
+
+def written_file(line: str) -> str:
+    """The file that a line writes to: behind `>`, else its last word, as with `sed -i` and `tee`; empty without one."""
+    redirected = _REDIRECTION.search(line)
+    if redirected is not None:
+        return redirected[1]
+    words = _WORD.findall(line.partition("\n")[0])
+    return words[-1] if words else ""
 
 
 def _commands(line: str) -> Iterator[Sequence[str]]:
@@ -155,7 +165,7 @@ def _kind(words: Sequence[str]) -> Command:
         beginning = tuple(spelled[:count])
         if beginning in _EXACT:
             return _EXACT[beginning]
-        for length in range(len(beginning[-1]), 0, -1):
+        for length in range(min(len(beginning[-1]), _OPEN_CHARS_MAX), 0, -1):
             if (*beginning[:-1], beginning[-1][:length]) in _OPEN:
                 return _OPEN[*beginning[:-1], beginning[-1][:length]]
     return Command.RUN

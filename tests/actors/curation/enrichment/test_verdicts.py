@@ -133,6 +133,9 @@ def test_tools_are_known_in_every_spelling(tool: str, activity: Activity) -> Non
         ("sed -i s/a/b/ a.py", Command.EDIT),
         ("cat > a.py <<'EOF'\nprint(1)\nEOF", Command.EDIT),
         ("python a.py 2>&1 >/dev/null", Command.RUN),
+        ("python a.py > /tmp/out", Command.RUN),
+        ("node -e 'const f = x => x + 1'", Command.RUN),
+        ("x" * 4_000, Command.RUN),
         ("rg -n foo", Command.SEARCH),
         ("node server.js", Command.RUN),
         ("cd /w", Command.NOTHING),
@@ -165,6 +168,20 @@ def test_commands_are_told_by_what_they_run(line: object, command: Command) -> N
 )
 def test_files_are_told_by_their_paths(path: str, kind: FileKind) -> None:
     assert kind_of(path) is kind
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "kind"),
+    [
+        ("cat > docs/a.md <<'EOF'\n# A\nEOF", "docs/a.md", FileKind.DOCUMENT),
+        ("echo x >> 'tests/test_a.py'", "tests/test_a.py", FileKind.TEST),
+        ("sed -i s/a/b/ src/a.py", "src/a.py", FileKind.CODE),
+        ("helm-docs | tee k8s/out.yaml", "k8s/out.yaml", FileKind.OPERATION),
+    ],
+)
+def test_what_a_shell_writes_is_an_edit_of_that_file(line: str, path: str, kind: FileKind) -> None:
+    made = calls_of(trajectory(*call("Bash", command=line)).trajectory_log)[0]
+    assert [(edit.path, edit.kind) for edit in made.edits] == [(path, kind)]
 
 
 def test_a_patch_is_an_edit_of_each_of_its_files() -> None:
