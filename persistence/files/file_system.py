@@ -4,12 +4,12 @@ The operations are the few that the durability protocol is made of. They block; 
 Errors are `OSError` with the errno of the system call.
 """
 
+# ruff: noqa: PLC0415 (imports within functions: programs that only write files need no event loop)
+
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
-
-import trio
 
 from persistence.files.regular import open_file
 
@@ -99,11 +99,15 @@ class Offload(Protocol):
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:
     """Run `function(*args)` in a worker thread."""
+    import trio
+
     return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=False)
 
 
 async def inline(function: Callable[..., T], *args: object) -> T:
     """Run `function(*args)` at once, on the event loop: for commands, simulations and tests of time."""
+    import trio
+
     result = function(*args)
     await trio.lowlevel.cancel_shielded_checkpoint()
     return result

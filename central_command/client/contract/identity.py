@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from actors.envelopes.settings import SchemaSettings
+from persistence.files.kept_ids import keep_new_id
 from persistence.files.regular import open_file
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -67,7 +67,7 @@ def _client_version() -> str:
 def _kept_id(path: Path) -> str:
     try:
         if not path.exists():
-            _create(path)
+            keep_new_id(path)
         with os.fdopen(open_file(path, follows_links=True), encoding="ascii", errors="replace") as file:
             kept = file.read(_FILE_CHARS_MAX).strip()
     except OSError as error:
@@ -75,19 +75,3 @@ def _kept_id(path: Path) -> str:
     if not _ID.fullmatch(kept):
         raise IdentityError(f"{path} does not hold 32 lower-case hexadecimal digits; correct it or delete it.")
     return kept
-
-
-def _create(path: Path) -> None:
-    """Make a new id, whole or not at all: of two programs that start at once, both then read the same one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(16) + "\n")
-        try:
-            path.hardlink_to(draft)
-        except FileExistsError:
-            return
-    finally:
-        draft.unlink()

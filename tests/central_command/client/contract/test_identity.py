@@ -52,16 +52,6 @@ def test_a_damaged_or_unusable_file_is_named(tmp_path: Path) -> None:
         load_identity(tmp_path / "file", source_file=SOURCE)
 
 
-def test_the_one_that_comes_second_takes_the_firsts_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two programs that both find no file end with the same id."""
-    path = tmp_path / "contributor_id"
-    identity_module._create(path)
-    first = path.read_text()
-    identity_module._create(path)
-    assert path.read_text() == first
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_the_configuration_directory_is_the_users() -> None:
     """XDG_CONFIG_HOME where it is absolute, else ~/.config."""
     assert config_directory({"XDG_CONFIG_HOME": "/xdg"}) == Path("/xdg/central-command")
