@@ -7,8 +7,10 @@ from tests.server_process import REPOSITORY
 
 PACKAGES = ("persistence", "actors", "central_command", "bench")
 FILE_NAME = re.compile(r"\S*\.jsonl\S*")
-AT_HOME = re.compile(r"persistence/journals/|central_command/client/(transcripts|uploading)/")
-"""Whose file names end so: the journals' own room, and the readers of agents' session files."""
+AT_HOME = re.compile(
+    r"persistence/journals/|central_command/client/(transcripts|uploading)/|central_command/training/day_files"
+)
+"""Whose file names end so: the journals' own room, the readers of agents' session files, and the local corpus."""
 
 
 def test_nothing_but_its_room_names_a_journal_s_file() -> None:

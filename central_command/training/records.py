@@ -1,0 +1,94 @@
+"""A record of the corpus (training_pipeline.md, section 4), and what keeps one from being made."""
+
+import json
+import logging
+import re
+from typing import Any, Final
+
+import msgspec
+
+from persistence.format import json_text
+from persistence.format.consent_events import CURRENT_CONSENT_VERSION
+
+log = logging.getLogger("central_command.training")
+
+CONTENT_TYPES: Final = ("prompt", "completion", "conversation", "workflow")
+ID_CHARS_MAX: Final = 256
+METADATA_BYTES_MAX: Final = 65_536
+"""As JSON: a few figures and names, not a second place for content."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class TrainingDataError(Exception):
+    """Local training data cannot be read or written; the text is one sentence for whoever looks after the machine."""
+
+
+class TrainingRecord(msgspec.Struct, frozen=True):
+    """One line of the corpus. `timestamp` is seconds since the epoch, UTC; `content` and `metadata` are scrubbed."""
+
+    record_id: str
+    user_id: str
+    session_id: str
+    timestamp: float
+    domain: str
+    content_type: str
+    content: str
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    consent_version: str = CURRENT_CONSENT_VERSION
+
+
+class RecordFilter(msgspec.Struct, frozen=True):
+    """Of a line, what records are chosen and counted by."""
+
+    user_id: str = ""
+    timestamp: float = 0.0
+    domain: str = ""
+
+
+_FILTER = msgspec.json.Decoder(RecordFilter)
+
+
+def record_line(record: TrainingRecord) -> bytes:
+    """The record as a line of JSON, with its newline: the members in the order of section 4, without white space.
+
+    Half of a surrogate pair, which JSON cannot hold, becomes U+FFFD. Raises ValueError for what cannot be JSON.
+    """
+    return _encoded(record, "the record") + b"\n"
+
+
+def read_filter(line: bytes) -> RecordFilter | None:
+    """What a line is chosen by; None for one that is no record."""
+    try:
+        return json_text.decode(_FILTER, line)
+    except msgspec.DecodeError:
+        return None
+
+
+def plain_metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """Metadata as JSON will hold them: a copy. Raises ValueError for what JSON cannot hold, and for too much of it."""
+    if not metadata:
+        return {}
+    if not isinstance(metadata, dict):
+        raise ValueError("metadata must be a dict")  # noqa: TRY004 (one error for all that is wrong with a record)
+    text = _encoded(metadata, "the metadata")
+    if len(text) > METADATA_BYTES_MAX:
+        raise ValueError(f"the metadata take more than {METADATA_BYTES_MAX:,} bytes")
+    plain: dict[str, Any] = msgspec.json.decode(text)
+    return plain
+
+
+def is_id(value: object) -> bool:
+    """Whether it can be the id of a user or a session: a text of 1 to 256 characters."""
+    return isinstance(value, str) and 0 < len(value) <= ID_CHARS_MAX and _SURROGATE.search(value) is None
+
+
+def _encoded(value: object, what: str) -> bytes:
+    try:
+        try:
+            return msgspec.json.encode(value)
+        except UnicodeEncodeError:
+            plain = json.dumps(msgspec.to_builtins(value, str_keys=True), separators=(",", ":"))
+            return json_text.lone_surrogates_replaced(plain.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{what} cannot be written as JSON: {error}") from error
