@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from central_command.commands import configuring, inspecting, serving, upkeep
+from central_command.commands import configuring, consenting, inspecting, serving, upkeep
 from central_command.commands.endings import EXIT_REFUSED, leave
 from central_command.process.steering import STEERING_IN_BLOCKS, escaped
 from central_command.settings.variables import unknown_variables
@@ -49,6 +49,8 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "whoami": Elsewhere(
         "central_command.commands.contributing", "whoami", "Print who is credited for what is delivered from here."
     ),
+    "consent": consenting.consent,
+    "data": consenting.data,
     "sessions": inspecting.sessions,
     "show": inspecting.show,
     "stats": inspecting.stats,
@@ -117,7 +119,8 @@ def _refuse_variables() -> None:
 def main() -> None:
     """Take in the sessions of AI coding agents: verified, durable, scored and credited.
 
-    `serve` runs the server; `upload` and `watch` send sessions to one, `mine` and `whoami` say what of it is yours. The
-    other commands work on the data directory of a server on this machine, and all but `restore` and `rebuild` may be
-    used while it runs. `config` checks settings.
+    `serve` runs the server; `upload` and `watch` send sessions to one, `mine` and `whoami` say what of it is yours.
+    `consent` and `data` are about what applications on this machine capture. The other commands work on the data
+    directory of a server on this machine, and all but `restore` and `rebuild` may be used while it runs. `config`
+    checks settings.
     """
