@@ -37,7 +37,7 @@ ExclusionReason = Literal[
     "repeated_members",
     "wholly_copied",
 ]
-"""The first five are the contract's (`TRAINING_EXCLUSION_REASONS`), in its order."""
+"""The first five are those that the contract excludes from training, in its order."""
 
 
 class Reason(msgspec.Struct, frozen=True):
