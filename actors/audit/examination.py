@@ -8,6 +8,7 @@ import base64
 import binascii
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -181,11 +182,11 @@ class Examination:
             await stored.index.line_positions(record.session_id),
             await stored.index.gaps(record.session_id),
             row.closed_by,
-            await stored.fingerprints.first_seen(record.fingerprints, before_n=line.position.n),
+            partial(stored.fingerprints.first_seen, before_n=line.position.n),
         )
         where = f"{JournalName.TRAJECTORIES}: {line.where}: "
         try:
-            compared = compare(line.text, record, session, stored.journals[JournalName.ENVELOPES], self._scoring)
+            compared = await compare(line.text, record, session, stored.journals[JournalName.ENVELOPES], self._scoring)
         except StorageDamage as damage:
             findings.add(f"{where}its session's envelopes cannot be read: {damage}")
             return

@@ -3,7 +3,7 @@
 In memory are the line, which is one, and of the session's lines one at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from actors.audit import points
 from actors.audit.signatures import NESTING_MAX
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal
-from actors.trajectories.copies import copied_runs
+from actors.trajectories.copies import copied_runs, remainder_fingerprints
 from actors.trajectories.enrichment import enrich
 from actors.trajectories.lines import JournalLines
 from actors.trajectories.scoring import score
@@ -22,7 +22,7 @@ from persistence.databases.fingerprints import FirstSeen
 from persistence.databases.session_index import LinePosition
 from persistence.format import json_text
 from persistence.format.records import ClosedBy, CopiedRun, EnvelopeKind, SequenceGap, TrajectoryRecord
-from persistence.format.step_runs import RUN_STEPS
+from persistence.format.step_runs import RUN_STEPS, StepDigests
 from persistence.journals.reading import JournalReader
 
 SHOWN_BYTES_MAX = 80
@@ -45,16 +45,16 @@ class Compared(msgspec.Struct, frozen=True):
 class Session(msgspec.Struct, frozen=True):
     """What a trajectory is made of: the places of a session's lines, the skipped numbers, and what ended it.
 
-    `seen` has those of its runs of steps that stand in lines before its own.
+    `first_seen` looks up which fingerprints stand in lines before its own, and where.
     """
 
     places: Sequence[LinePosition]
     gaps: Sequence[SequenceGap]
     closed_by: ClosedBy
-    seen: Mapping[int, FirstSeen]
+    first_seen: Callable[[Iterable[int]], Awaitable[Mapping[int, FirstSeen]]]
 
 
-def compare(
+async def compare(
     line: bytes, record: TrajectoryRecord, session: Session, envelopes: JournalReader, settings: ScoringSettings
 ) -> Compared:
     """Compare a trajectory's line with its session's envelopes (slow for large sessions).
@@ -79,7 +79,9 @@ def compare(
     if trajectory is None:
         return Compared([f"its session {record.session_id!r} has no chunk"])
     copies = _copies_said(stored)
-    found = copied_runs(trajectory.step_digests, record.fingerprints, session.seen, settings)
+    digests = trajectory.step_digests
+    seen = await _seen(copies or (), digests, record.fingerprints, session, settings)
+    found = copied_runs(digests, record.fingerprints, seen, settings)
     new = trajectory.step_kinds.counts(without=copies or ())
     now = score(
         trajectory.step_kinds.counts(without=() if copies is None else found),
@@ -94,7 +96,7 @@ def compare(
         if name != "score" and (name in stored.member_names() or name not in LATER_MEMBERS)
         for sentence in _differing(stored, expected, name)
     ]
-    faults += _unfounded(copies or (), record.fingerprints, session.seen)
+    faults += _unfounded(copies or (), digests, record.fingerprints, seen)
     try:
         scored = points.read_score(stored.member("score") or b"")
     except msgspec.DecodeError as error:
@@ -110,14 +112,33 @@ def _copies_said(stored: Envelope) -> tuple[CopiedRun, ...] | None:
     return None if text is None else json_text.decode(_COPIES, text)
 
 
+async def _seen(
+    copies: Sequence[CopiedRun],
+    digests: StepDigests,
+    fingerprints: Sequence[int],
+    session: Session,
+    settings: ScoringSettings,
+) -> Mapping[int, FirstSeen]:
+    """Where the fingerprints were first seen that tell what is a copy, and whether what is said to be one is."""
+    seen = await session.first_seen(fingerprints)
+    left = remainder_fingerprints(digests, fingerprints, seen, settings)
+    left += [fingerprint for run in copies for fingerprint in _of_short(run, digests)]
+    return {**seen, **await session.first_seen(left)} if left else seen
+
+
+def _of_short(run: CopiedRun, digests: StepDigests) -> Iterator[int]:
+    if 0 < run.steps < RUN_STEPS and run.to_step <= len(digests):
+        yield digests.fingerprint(run.from_step - 1, run.to_step - 1)
+
+
 def _unfounded(
-    copies: Sequence[CopiedRun], fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]
+    copies: Sequence[CopiedRun], digests: StepDigests, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]
 ) -> Iterator[str]:
     """Yield what is said to be a copy of a trajectory that does not hold it, or that is not there before it."""
-    last = len(fingerprints)
+    runs = fingerprints[: max(0, len(fingerprints) - RUN_STEPS + 1)]
     for run in copies:
         # A run that another one overlaps is shorter than what it was recognised by.
-        around = fingerprints[max(0, run.from_step - RUN_STEPS) : min(last, run.to_step)]
+        around = [*runs[max(0, run.from_step - RUN_STEPS) : run.to_step], *_of_short(run, digests)]
         sources = {(seen[each].session_id, seen[each].trajectory_id) for each in around if each in seen}
         if (run.session_id, run.trajectory_id) not in sources:
             yield (

@@ -35,7 +35,7 @@ from actors.sessions.outcomes import (
     unavailable,
 )
 from actors.sessions.state import SessionState
-from actors.trajectories.copies import copied_runs
+from actors.trajectories.copies import copied_runs, remainder_fingerprints
 from actors.trajectories.enrichment import enrich
 from actors.trajectories.lines import HeldLines, JournalLines, SessionLines
 from actors.trajectories.models import tier_of
@@ -158,6 +158,8 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
     async with recent.turn:
         seen = await recent.first_seen(draft.record.fingerprints, environment.storage, environment.sessions)
         if seen:
+            left = await environment.offload(_remainders, draft, seen, environment.scoring)
+            seen |= await recent.first_seen(left, environment.storage, environment.sessions) if left else {}
             draft = await environment.offload(_without_copies, draft, seen, lines, environment.scoring)
         position = await environment.storage.trajectories.append(draft.record, draft.members, essential=True)
         if isinstance(position, AppendRefused):
@@ -203,6 +205,10 @@ def _completed(
     assert trajectory is not None, "a session with chunks can be stitched"
     fingerprints = trajectory.step_digests.fingerprints()
     return _scored(trajectory_id, trajectory, fingerprints, (), lines, settings)
+
+
+def _remainders(draft: _Draft, seen: Mapping[int, FirstSeen], settings: ScoringSettings) -> list[int]:
+    return remainder_fingerprints(draft.trajectory.step_digests, draft.record.fingerprints, seen, settings)
 
 
 def _without_copies(

@@ -8,6 +8,10 @@ Equal steps are not always copies: hundreds of honest sessions begin with the sa
 `ok`. So a run counts from `copied_chars_min` characters on, content and arguments of steps that differ from each other.
 A run at the very start needs only `copied_start_chars_min`, because that is where copied history stands, and where the
 whole of a short session is. Repetition within a session is work, not a copy: only earlier trajectories are looked at.
+
+One or two steps are no run. Where nothing else is left of a session, because it has no more or because all around them
+was copied, they are a remainder: a client that leaves copied history out would have sent them by themselves. It is a
+copy when earlier trajectories consist of these steps, or end with them; as one, or each of the two.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,20 +29,69 @@ def copied_runs(
 ) -> tuple[CopiedRun, ...]:
     """The runs that are copies, in order, without overlap; `seen` has the fingerprints that earlier trajectories hold.
 
-    A trajectory with fewer than three steps is a copy when another consists of the same ones.
+    Those that are looked up are all of `fingerprints`, and then those of the remainders.
     """
+    long_runs = _long_runs(digests, fingerprints, seen, settings)
+    found = [*long_runs]
+    for first, last in _remainders(long_runs, len(digests)):
+        for parts in _parted(first, last):
+            sources = [seen.get(digests.fingerprint(*part)) for part in parts]
+            if None not in sources and all(
+                digests.distinct_chars(*part) >= settings.copied_start_chars_min for part in parts
+            ):
+                found += [_run(*part, source) for part, source in zip(parts, sources, strict=True) if source]
+                break
+    return tuple(sorted(found, key=lambda run: run.from_step))
+
+
+def remainder_fingerprints(
+    digests: StepDigests, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen], settings: ScoringSettings
+) -> list[int]:
+    """What is to be looked up of the one or two steps that are left, once it is known which runs are copies."""
+    remainders = _remainders(_long_runs(digests, fingerprints, seen, settings), len(digests))
+    return [digests.fingerprint(*part) for remainder in remainders for parts in _parted(*remainder) for part in parts]
+
+
+def _long_runs(
+    digests: StepDigests, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen], settings: ScoringSettings
+) -> list[CopiedRun]:
     found: list[CopiedRun] = []
-    length = min(RUN_STEPS, len(digests))
-    for first, last in _stretches(fingerprints, seen):
+    for first, last in _stretches(fingerprints[: max(0, len(digests) - RUN_STEPS + 1)], seen):
         least = settings.copied_chars_min if first else settings.copied_start_chars_min
-        if digests.distinct_chars(first, last + length - 1) < least:
+        if digests.distinct_chars(first, last + RUN_STEPS - 1) < least:
             continue
-        for run in _by_source(first, last, length, fingerprints, seen):
+        for run in _by_source(first, last, fingerprints, seen):
             # Runs of two stretches can share a step: it belongs to the earlier one.
             from_step = max(run.from_step, found[-1].to_step + 1 if found else 1)
             if from_step <= run.to_step:
                 found.append(msgspec.structs.replace(run, from_step=from_step))
-    return tuple(found)
+    return found
+
+
+def _remainders(copies: Sequence[CopiedRun], steps: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last place of one or two steps that are all that stands between copies, or at all."""
+    if not copies and steps >= RUN_STEPS:
+        return
+    first = 0
+    for run in copies:
+        if 0 < run.from_step - 1 - first < RUN_STEPS:
+            yield first, run.from_step - 2
+        first = run.to_step
+    if 0 < steps - first < RUN_STEPS:
+        yield first, steps - 1
+
+
+def _parted(first: int, last: int) -> Iterator[Sequence[tuple[int, int]]]:
+    """Yield the ways in which one or two steps may have been sent: together, or each by itself."""
+    yield [(first, last)]
+    if first < last:
+        yield [(first, first), (last, last)]
+
+
+def _run(first: int, last: int, source: FirstSeen) -> CopiedRun:
+    return CopiedRun(
+        from_step=first + 1, to_step=last + 1, session_id=source.session_id, trajectory_id=source.trajectory_id
+    )
 
 
 def _stretches(fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]) -> Iterator[tuple[int, int]]:
@@ -55,16 +108,14 @@ def _stretches(fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]) -> It
 
 
 def _by_source(
-    first: int, last: int, length: int, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]
+    first: int, last: int, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]
 ) -> Iterator[CopiedRun]:
     """Yield a stretch in runs of one trajectory each; a step belongs to the first fingerprint that has it."""
-    from_step = first + 1
+    from_place = first
     for place in range(first, last + 1):
         source = seen[fingerprints[place]]
         if place < last and seen[fingerprints[place + 1]].n == source.n:
             continue
-        to_step = place + length
-        yield CopiedRun(
-            from_step=from_step, to_step=to_step, session_id=source.session_id, trajectory_id=source.trajectory_id
-        )
-        from_step = to_step + 1
+        to_place = place + RUN_STEPS - 1
+        yield _run(from_place, to_place, source)
+        from_place = to_place + 1

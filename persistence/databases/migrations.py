@@ -330,6 +330,18 @@ UPDATE balances SET total_points = 0, total_sessions = 0, last_credit_at = NULL;
 UPDATE totals SET credits = 0, points = 0;
 """
 
+# Fingerprints are computed in another way, and there are some of a trajectory's last steps: all of them are made anew
+# from the journal, together with what else follows from it, as above.
+LEDGER_3 = """
+DELETE FROM fingerprints;
+DELETE FROM fingerprinted;
+DELETE FROM projection_positions;
+DELETE FROM credits;
+DELETE FROM sqlite_sequence WHERE name = 'credits';
+UPDATE balances SET total_points = 0, total_sessions = 0, last_credit_at = NULL;
+UPDATE totals SET credits = 0, points = 0;
+"""
+
 
 class Schema(msgspec.Struct, frozen=True):
     """A database's name, for people, and its migrations; the first has number 1."""
@@ -339,7 +351,7 @@ class Schema(msgspec.Struct, frozen=True):
 
 
 SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3))
-LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2))
+LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3))
 
 
 class NewerSchema(SchemaRefused):

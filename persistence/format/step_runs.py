@@ -1,8 +1,8 @@
-"""Fingerprints of runs of steps: what tells that steps stand in a trajectory already. Pure.
+"""Fingerprints of steps in a row: what tells that they stand in a trajectory already. Pure.
 
-A step is compared by what it says: its type, tool, content and arguments, without white space, in Unicode's NFC, and
-without the ids of calls. Its number, its times and counts, and whatever else it has are not looked at. Its digest and
-those of its two neighbours make the fingerprint of a run: so copies are found wherever they begin.
+A step is compared by what it says: its type, tool, content and arguments, as they look (`_comparable`), and without the
+ids of calls. Its number, its times and counts, and whatever else it has are not looked at. Its digest and those of the
+two steps behind it make the fingerprint of a run: so copies are found wherever they begin.
 
 Everything here is part of the format on disk (docs/format.md, "Fingerprints"): another way to compute it takes a
 migration of ledger.db, where fingerprints are looked up.
@@ -12,7 +12,7 @@ import re
 import struct
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -22,7 +22,7 @@ import msgspec
 from persistence.format import json_text
 
 RUN_STEPS: Final = 3
-"""Steps in a row that one fingerprint stands for; a trajectory with fewer has one for all of them."""
+"""Steps in a row that one fingerprint stands for; only at a trajectory's end, and as a whole, are there fewer."""
 
 DIGEST_BYTES: Final = 8
 BITS: Final = 2**64 - 1
@@ -32,17 +32,36 @@ FACTOR: Final = 0x9E3779B97F4A7C15
 IDS: Final = frozenset({"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"})
 """Members of `arguments` that name a call: a copy has others."""
 
-WHITE_SPACE: Final = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
-RARE_WHITE_SPACE: Final = "\x85\xa0\u1680\u205f\u3000"
-SPACES_START: Final = b"\xe2\x80"
-SPACES: Final = re.compile(rb"\xe2\x80[\x80-\x8a\xa8\xa9\xaf]")
-"""U+2000 to U+200A, U+2028, U+2029 and U+202F, in UTF-8. With those before them: what Unicode calls white space."""
+ASCII: Final = bytes(range(0x80))
 CONTINUATION: Final = bytes(range(0x80, 0xC0))
 """Bytes that begin no character."""
+UNSEEN_ASCII: Final = bytes([*range(0x21), 0x7F])
+"""White space and controls."""
+UNSEEN: Final = re.compile(
+    r"[\x80-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f"
+    r"\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e0fff\ufdfa\ufdfb]"
+)
+"""All others of Unicode: White_Space, controls, and Default_Ignorable_Code_Point, with places that are not taken yet.
+
+The last two are seen, and left out because NFKC makes 18 and 8 characters of them.
+"""
+UNSEEN_ESCAPES: Final = re.compile(rb"\\(?:[bfnrt]|u00[01][0-9a-f])")
+"""As JSON text has them within texts."""
+
+PIECE_CHARS: Final = 128
+PIECES: Final = re.compile(rf"(?s:.{{{PIECE_CHARS}}}[^\x00-\x7f]{{0,{PIECE_CHARS}}}+|.+)")
+"""What of a text is normalised at a time: it takes time that grows with the square of the marks in a row.
+
+An ASCII character composes with nothing before it, so cuts before one change nothing.
+"""
+ARGUMENTS_BYTES_MAX: Final = 1_048_576
+"""Longer arguments are compared as they stand there: their values may take twenty times their bytes in memory."""
 
 SEPARATOR: Final = "\0"
+UNSEEN_BETWEEN: Final = UNSEEN_ASCII.replace(SEPARATOR.encode(), b"")
 TOGETHER_BYTES: Final = 32_768
-"""Contents that are decoded together: no more than so much, and the last of them.
+"""Contents and arguments that are decoded together: no more than so much, and the last of them.
 
 More is memory that the allocator fetches from the kernel and gives back, which takes longer than all else.
 """
@@ -53,6 +72,7 @@ HASHED_BYTES: Final = 2_047
 _CONTENTS = msgspec.json.Decoder(list[str | None])
 _TEXT = msgspec.json.Decoder(str)
 _VALUE = msgspec.json.Decoder(Any)
+_VALUES = msgspec.json.Decoder(list[Any])
 _SORTED = msgspec.json.Encoder(order="sorted")
 
 
@@ -83,14 +103,27 @@ class StepDigests:
         return f"<StepDigests {len(self)}>"
 
     def add(self, steps: Sequence[StepTexts]) -> None:
-        """Take in the next steps."""
+        """Take in the next steps, some at a time: together they are decoded in a tenth of the time of each alone."""
+        held: list[StepTexts] = []
+        held_bytes = 0
+        for step in steps:
+            held.append(step)
+            held_bytes += len(memoryview(step.content)) + len(memoryview(step.arguments))
+            if held_bytes > TOGETHER_BYTES:
+                self._add_together(held)
+                held, held_bytes = [], 0
+        self._add_together(held)
+
+    def _add_together(self, steps: Sequence[StepTexts]) -> None:
         digest, chars = self._digests, self._chars
-        for text, text_chars in compared_texts(steps):
+        for step, said, asked in zip(steps, _contents(steps), _arguments(steps), strict=True):
+            # None of them holds an LF, because none holds a control.
+            text = b"%s\n%s\n%s\n%s" % (step.type.encode(), _name(bytes(step.tool)), said, asked)
             hashed = blake2b(text[:HASHED_BYTES], digest_size=DIGEST_BYTES)
             for start in range(HASHED_BYTES, len(text), HASHED_BYTES):
                 hashed.update(text[start : start + HASHED_BYTES])
             digest += hashed.digest()
-            chars.append(text_chars)
+            chars.append(len(said) + len(asked) if text.isascii() else _chars(said) + _chars(asked))
 
     def in_order(self, places: Sequence[int]) -> "StepDigests":
         """The same steps in another order, given by their places."""
@@ -111,16 +144,27 @@ class StepDigests:
         return sum({self.digest(place): self._chars[place] for place in range(first, last + 1)}.values())
 
     def fingerprints(self) -> "array[int]":
-        """The fingerprint of each run, by the place of its first step; 64 bits, signed."""
+        """The fingerprint of the run that begins with each step, by its place; 64 bits, signed.
+
+        The last two have those of the steps that are left, two and one: what somebody sends who leaves the steps before
+        them out, because they were sent.
+        """
         digests = struct.unpack(f">{len(self)}Q", self._digests)
-        if len(digests) < RUN_STEPS:
-            found = [digests[0] * FACTOR + sum(digests[1:]) + len(digests)] if digests else []
-        else:
-            square = FACTOR * FACTOR & BITS
-            found = [a * square + b * FACTOR + c for a, b, c in zip(digests, digests[1:], digests[2:], strict=False)]
+        square = FACTOR * FACTOR & BITS
+        found = [a * square + b * FACTOR + c for a, b, c in zip(digests, digests[1:], digests[2:], strict=False)]
         signed = array("q")
         signed.frombytes(array("Q", [each & BITS for each in found]).tobytes())
+        signed.extend(self.fingerprint(place, len(self) - 1) for place in range(max(0, len(self) - 2), len(self)))
         return signed
+
+    def fingerprint(self, first: int, last: int) -> int:
+        """That of one step or two, from one place to another, as if a trajectory consisted of them; 64 bits, signed."""
+        assert first <= last < first + RUN_STEPS - 1
+        digests = struct.unpack(
+            f">{last - first + 1}Q", self._digests[first * DIGEST_BYTES : (last + 1) * DIGEST_BYTES]
+        )
+        found: int = digests[0] * FACTOR + sum(digests[1:]) + len(digests)
+        return (found + 2**63 & BITS) - 2**63
 
 
 def fingerprints_of(steps: Sequence[StepTexts]) -> "array[int]":
@@ -130,90 +174,86 @@ def fingerprints_of(steps: Sequence[StepTexts]) -> "array[int]":
     return found.fingerprints()
 
 
-def compared_texts(steps: Iterable[StepTexts]) -> Iterator[tuple[bytes, int]]:
-    """Yield what is compared of each step, and how many characters of content and arguments that has.
-
-    Four lines without an LF at the end: type, tool, content, arguments. Some steps are read at a time: together they
-    are decoded in a tenth of the time of each alone.
-    """
-    held: list[StepTexts] = []
-    held_bytes = 0
-    for step in steps:
-        held.append(step)
-        held_bytes += len(memoryview(step.content))
-        if held_bytes > TOGETHER_BYTES:
-            yield from _compared_together(held)
-            held, held_bytes = [], 0
-    yield from _compared_together(held)
-
-
-def _compared_together(steps: Sequence[StepTexts]) -> Iterator[tuple[bytes, int]]:
-    for step, (said, said_chars) in zip(steps, _contents(steps), strict=True):
-        asked, asked_chars = _arguments(bytes(step.arguments))
-        # None of them holds an LF, because none holds white space.
-        yield b"%s\n%s\n%s\n%s" % (step.type.encode(), _name(bytes(step.tool)), said, asked), said_chars + asked_chars
-
-
 @lru_cache(maxsize=256)
 def _name(text: bytes) -> bytes:
     """A tool's name; remembered, because many steps share theirs."""
-    return _normal(text)[0]
+    return _value(text)
 
 
-def _contents(steps: Sequence[StepTexts]) -> Iterable[tuple[bytes, int]]:
-    """What each step says, as it is compared, and its characters."""
+def _contents(steps: Sequence[StepTexts]) -> Iterable[bytes]:
+    """What each step says, as it is compared."""
     joined = b",".join([bytes(step.content) or b"null" for step in steps])
     texts = [text or "" for text in json_text.decode(_CONTENTS, b"[%s]" % joined)]
     together = SEPARATOR.join(texts)
     if together.count(SEPARATOR) != len(texts) - 1:  # one of them holds it
-        return [(said, _chars(said)) for said in map(_without_white_space, texts)]
-    said = _without_white_space(together)
-    parts = said.split(SEPARATOR.encode())
-    chars = parts if said.isascii() else said.translate(None, CONTINUATION).split(SEPARATOR.encode())
-    return zip(parts, map(len, chars), strict=True)
+        return map(_comparable, texts)
+    return _each_comparable(together)
 
 
-def _without_white_space(text: str) -> bytes:
-    """A text as it is compared: in NFC, without white space, in UTF-8."""
-    if text.isascii():
-        return text.encode().translate(None, WHITE_SPACE)
-    if not unicodedata.is_normalized("NFC", text):
-        text = unicodedata.normalize("NFC", text)
-    for rare in RARE_WHITE_SPACE:
-        if rare in text:
-            text = text.replace(rare, "")
-    said = text.encode().translate(None, WHITE_SPACE)
-    return SPACES.sub(b"", said) if SPACES_START in said else said
+def _each_comparable(together: str) -> Sequence[bytes]:
+    """Texts with a separator between them, each as it is compared: mostly the same as all of them at once."""
+    if not together.isascii():
+        together = _without_unseen(together)
+        if not unicodedata.is_normalized("NFKC", together):
+            return [_comparable(text) for text in together.split(SEPARATOR)]
+    return together.encode().translate(None, UNSEEN_BETWEEN).split(SEPARATOR.encode())
+
+
+def _comparable(text: str) -> bytes:
+    """A text as it is compared, by how it looks: without what nobody sees, in NFKC, without white space, in UTF-8."""
+    if not text.isascii():
+        text = _without_unseen(text)
+        if not unicodedata.is_normalized("NFKC", text):
+            text = "".join([unicodedata.normalize("NFKC", piece) for piece in PIECES.findall(text)])
+    return text.encode().translate(None, UNSEEN_ASCII)
+
+
+def _without_unseen(text: str) -> str:
+    """A text that is not ASCII without what is in `UNSEEN`; and with dots for an ellipsis, as it is in NFKC."""
+    if UNSEEN.search(text.encode().translate(None, ASCII).decode()):
+        text = UNSEEN.sub("", text)
+    return text.replace("\u2026", "...")
 
 
 def _chars(said: bytes) -> int:
     return len(said) if said.isascii() else len(said.translate(None, CONTINUATION))
 
 
-def _normal(text: bytes) -> tuple[bytes, int]:
-    """A JSON value's text as it is compared, and its characters: of a text what it says, of null nothing."""
+def _value(text: bytes) -> bytes:
+    """A JSON value's text as it is compared: of a text what it says, of null nothing."""
     if text.startswith(b'"'):
-        said = _without_white_space(json_text.decode(_TEXT, text))
-    else:
-        said = b"" if text == b"null" else text.translate(None, WHITE_SPACE)
-    return said, _chars(said)
+        return _comparable(json_text.decode(_TEXT, text))
+    return b"" if text == b"null" else text.translate(None, UNSEEN_ASCII)
 
 
-def _arguments(text: bytes) -> tuple[bytes, int]:
-    """The arguments of a tool's call, with their members in order and without the call's ids."""
-    if not text:
-        return b"", 0
-    if not text.startswith((b"{", b"[")):
-        return _normal(text)
+def _arguments(steps: Sequence[StepTexts]) -> Sequence[bytes]:
+    """The arguments of each step's call, as they are compared."""
+    found = [bytes(step.arguments) for step in steps]
+    together: list[int] = []
+    for place, text in enumerate(found):
+        if text.startswith((b"{", b"[")) and len(text) <= ARGUMENTS_BYTES_MAX:
+            together.append(place)
+        elif text:
+            found[place] = _value(text)
+    if together:
+        for place, asked in zip(together, _written([found[place] for place in together]), strict=True):
+            found[place] = asked
+    return found
+
+
+def _written(texts: Sequence[bytes]) -> Sequence[bytes]:
+    """Objects and lists with their members in order and without a call's ids, as they are compared."""
     try:
-        value: object = json_text.decode(_VALUE, text)
-        if isinstance(value, dict):
-            value = {name: each for name, each in value.items() if name not in IDS}
-        written = _SORTED.encode(value)
+        values = json_text.decode(_VALUES, b"[%s]" % b",".join(texts))
+        for place, value in enumerate(values):
+            if isinstance(value, dict) and not IDS.isdisjoint(value):
+                values[place] = {name: each for name, each in value.items() if name not in IDS}
+        lines = _SORTED.encode_lines(values)[:-1]
     except (msgspec.DecodeError, OverflowError, RecursionError):
-        written = text  # a number such as 1e400, which nobody can hold: it is compared as it stands there
-    if b"\\" in written:
-        for escaped in (b"\\n", b"\\r", b"\\t"):
-            written = written.replace(escaped, b"")
-    said = _without_white_space(written.decode(errors="replace"))
-    return said, _chars(said)
+        if len(texts) > 1:
+            return [_written([text])[0] for text in texts]
+        # It holds a number such as 1e400, which nobody can hold: it is compared as it stands there.
+        lines = texts[0].translate(None, UNSEEN_ASCII)
+    if b"\\" in lines:
+        lines = UNSEEN_ESCAPES.sub(b"", lines)
+    return _each_comparable(lines.replace(b"\n", SEPARATOR.encode()).decode(errors="replace"))

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 JOURNALS = ("envelopes", "refused", "trajectories")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned")
-DATABASE_VERSIONS = {"sessions.db": 3, "ledger.db": 2}
+DATABASE_VERSIONS = {"sessions.db": 3, "ledger.db": 3}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"

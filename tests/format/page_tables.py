@@ -13,6 +13,19 @@ from tests.format.page_reader import JOURNALS, Line, closed_by, kind_of
 
 K = 0x9E3779B97F4A7C15
 CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
+UNSEEN = {
+    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x1680, 0x17B4, 0x17B5, 0x3000, 0x3164, 0xFEFF, 0xFFA0, 0xFDFA, 0xFDFB),
+    *range(0x80, 0xA1),
+    *range(0x180B, 0x1810),
+    *range(0x2000, 0x2010),
+    *range(0x2028, 0x2030),
+    *range(0x205F, 0x2070),
+    *range(0xFE00, 0xFE10),
+    *range(0xFFF0, 0xFFF9),
+    *range(0x1BCA0, 0x1BCA4),
+    *range(0x1D173, 0x1D17B),
+    *range(0xE0000, 0xE1000),
+}
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
@@ -232,14 +245,14 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
 def fingerprints(steps: list[dict[str, Any]]) -> list[int]:
     """The fingerprints of a trajectory's steps."""
     digests = [_digest(step) for step in steps]
-    match digests:
-        case []:
-            return []
-        case [a]:
-            return [_signed(a * K + 1)]
-        case [a, b]:
-            return [_signed(a * K + b + 2)]
-    return [_signed(digests[at] * K * K + digests[at + 1] * K + digests[at + 2]) for at in range(len(digests) - 2)]
+    found = [_signed(digests[at] * K * K + digests[at + 1] * K + digests[at + 2]) for at in range(len(digests) - 2)]
+    for first in range(max(0, len(digests) - 2), len(digests)):
+        match digests[first:]:
+            case [a]:
+                found.append(_signed(a * K + 1))
+            case [a, b]:
+                found.append(_signed(a * K + b + 2))
+    return found
 
 
 def _signed(number: int) -> int:
@@ -254,7 +267,7 @@ def _digest(step: dict[str, Any]) -> int:
         if isinstance(arguments, dict):
             arguments = {name: value for name, value in arguments.items() if name not in CALL_IDS}
         written = json.dumps(arguments, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        for escape in ("\\n", "\\r", "\\t"):
+        for escape in ["\\b", "\\f", "\\n", "\\r", "\\t", *(f"\\u{code:04x}" for code in range(0x20))]:
             written = written.replace(escape, "")
         asked = _said(written)
     else:
@@ -269,7 +282,8 @@ def _said(value: Any) -> bytes:
     if not isinstance(value, str):
         return json.dumps(value, separators=(",", ":")).encode()
     whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return "".join(unicodedata.normalize("NFC", whole).split()).encode()
+    seen = unicodedata.normalize("NFKC", "".join(each for each in whole if ord(each) not in UNSEEN))
+    return "".join(each for each in seen if ord(each) > 0x20 and ord(each) != 0x7F).encode()
 
 
 def _copied(runs: list[dict[str, Any]]) -> Row:

@@ -213,6 +213,8 @@ class Checker:
                 for place in range(run["from_step"] - 1, run["to_step"])
             }
             self._model.world.counts["copies marked"] += len(marked)
+            short = sum(run["to_step"] - run["from_step"] < 2 for run in line["copied_from"])
+            self._model.world.counts["copies of one or two steps marked"] += short
             if marked != self._copied[session_id]:
                 self.found.append(f"the trajectory of {session_id} marks the copies {marked}")
 

@@ -32,6 +32,7 @@ MET_OFTEN = (
     "SQLite commits undone",
     "changed bytes",
     "copies marked",
+    "copies of one or two steps marked",
     "client time-outs",
     "clock jumps ahead",
     "clock jumps back",

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 
-from actors.trajectories.copies import copied_runs
+from actors.trajectories.copies import copied_runs, remainder_fingerprints
 from actors.trajectories.settings import ScoringSettings
 from persistence.databases.fingerprints import FirstSeen
 from persistence.format.step_runs import StepDigests, StepTexts
@@ -35,9 +36,13 @@ class Held:
     def copied(self, texts: Sequence[str], settings: ScoringSettings = SETTINGS) -> list[tuple[int, int, str]]:
         digests = digests_of(texts)
         fingerprints = digests.fingerprints()
-        seen = {each: self.seen[each] for each in fingerprints if each in self.seen}
+        seen = self._looked_up(fingerprints)
+        seen |= self._looked_up(remainder_fingerprints(digests, fingerprints, seen, settings))
         runs = copied_runs(digests, fingerprints, seen, settings)
         return [(run.from_step, run.to_step, run.session_id) for run in runs]
+
+    def _looked_up(self, fingerprints: Sequence[int]) -> dict[int, FirstSeen]:
+        return {each: self.seen[each] for each in fingerprints if each in self.seen}
 
 
 def test_a_session_that_is_there_already_is_a_copy_as_a_whole() -> None:
@@ -108,6 +113,52 @@ def test_runs_of_two_sources_never_share_a_step() -> None:
     assert found == [(1, 4, "sess_1"), (5, 8, "sess_2")]
     overlapping = Held([*one[:2], two[0]], [two[0], *two[1:3]]).copied([*one[:2], *two[:3]])
     assert overlapping == [(1, 3, "sess_1"), (4, 5, "sess_2")]
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_one_or_two_steps_beside_copies_are_one_when_a_session_consisted_of_them(length: int) -> None:
+    """A fork whose history was left out at first, and then sent as a whole; also before and between what is copied."""
+    old, more, left = long("a", 5), long("b", 4), long("left", length)
+    held = Held(old, left, more)
+    assert held.copied(old + left) == [(1, 5, "sess_1"), (6, 5 + length, "sess_2")]
+    assert held.copied(left + old) == [(1, length, "sess_2"), (length + 1, length + 5, "sess_1")]
+    both = [(1, 5, "sess_1"), (6, 5 + length, "sess_2"), (6 + length, 9 + length, "sess_3")]
+    assert held.copied(old + left + more) == both
+    assert held.copied(old + left + more + left) == [*both, (10 + length, 9 + 2 * length, "sess_2")]
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_session_of_one_or_two_steps_is_a_copy_of_what_another_ends_with(length: int) -> None:
+    """A fork that was sent as a whole, and then without its history."""
+    old, left = long("a", 5), long("left", length)
+    held = Held(old + left, old, long("c", 4))
+    assert held.copied(left) == [(1, length, "sess_1")]
+    assert held.copied(long("c", 4) + left) == [(1, 4, "sess_3"), (5, 4 + length, "sess_1")]
+    assert held.copied(long("d", 4) + left) == []
+
+
+def test_two_steps_may_have_been_sent_one_after_the_other() -> None:
+    """A file that grew by one step twice: both have to be known."""
+    old, left = long("a", 5), long("left", 2)
+    assert Held(old, left[:1], left[1:]).copied(old + left) == [(1, 5, "sess_1"), (6, 6, "sess_2"), (7, 7, "sess_3")]
+    assert Held(old, left[:1], left[1:]).copied(left) == [(1, 1, "sess_2"), (2, 2, "sess_3")]
+    for known in left:
+        assert Held(old, [known]).copied(old + left) == [(1, 5, "sess_1")]
+        assert Held(old, [known]).copied(left) == []
+
+
+def test_steps_are_new_beside_copies_unless_they_are_all_that_another_session_had() -> None:
+    """Not what stands somewhere in one, not among others, and not what anybody may say."""
+    old, other, left = long("a", 5), long("b", 6), long("left", 2)
+    assert Held(old, other).copied(old + other[2:4]) == [(1, 5, "sess_1")]
+    assert Held(old, other).copied(old + other[:2]) == [(1, 5, "sess_1")]
+    assert Held(old, left).copied(old + left + long("new", 1)) == [(1, 5, "sess_1")]
+    assert Held(old, left).copied(old + left[:1]) == [(1, 5, "sess_1")]
+    assert Held(old, left).copied(long("new", 3) + left) == []
+    for said in (["ok"], ["go on"], ["hi", "Hello! How can I help?"]):
+        assert Held(old, said, [*other, *said]).copied(old + said) == [(1, 5, "sess_1")]
+        assert Held(old, said).copied(said) == []
+    assert Held(old, left).copied(old + left, ScoringSettings(copied_start_chars_min=81)) == [(1, 5, "sess_1")]
 
 
 def test_a_session_that_goes_on_from_another_without_its_steps_is_new() -> None:

@@ -1,6 +1,7 @@
 """What makes two steps the same, and what a run's fingerprint depends on."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,16 +68,89 @@ def test_composed_and_decomposed_letters_are_the_same() -> None:
     assert prints({**CALL, "arguments": {"a": "e\u0301"}}) == prints({**CALL, "arguments": {"a": "é"}})
 
 
-@given(st.lists(st.text(st.sampled_from("aé—🚀 \n\x00\x1c\x85\u1680\u2003\u2028\u202f\u205f\u3000"), max_size=9)))
-def test_all_that_unicode_calls_white_space_is_left_out(texts: Sequence[str]) -> None:
-    """In each text alone, however many are looked at together."""
-    bare = ["".join(text.split()) for text in texts]
+LEFT_OUT = (
+    "\x00\x1b\x1c\x7f\x85\xa0\xad\u034f\u115f"
+    "\u1680\u180e\u2003\u200b\u200d\u2028\u202e\u202f\u205f\u2060\u3000\ufe0f\ufeff"
+)
+
+
+@given(st.lists(st.text(st.sampled_from("aé—🚀 \n" + LEFT_OUT + "\U000e0041"), max_size=9)))
+def test_what_nobody_sees_is_left_out(texts: Sequence[str]) -> None:
+    """White space, controls and invisible characters; in each text alone, however many are looked at together."""
+    hidden = str.maketrans(dict.fromkeys(LEFT_OUT + "\U000e0041"))
+    bare = ["".join(text.translate(hidden).split()) for text in texts]
     said, left = [prints(*({**STEP, "content": text} for text in each)) for each in (texts, bare)]
     assert said == left
     steps = [msgspec.Raw(json.dumps(text).encode()) for text in texts]
     digests = StepDigests()
     digests.add([StepTexts(type="thought", content=step) for step in steps])
     assert [digests.distinct_chars(place, place) for place in range(len(texts))] == [len(text) for text in bare]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Don't wait… it's ﬁne: \uff12 or ½", "Don't wait... it's fine: 2 or 1\u20442"),
+        ("⚠️ care\u00adful, \u200bword\u2060less\ufeff", "⚠ careful, wordless"),
+        ("\x1b[1mbold\x1b[0m\x07", "[1mbold[0m"),
+        ("e\u200d\u0301", "é"),
+        ("\ufdfa and \ufdfb", "and"),
+        ("\u00a8", "\u0308"),
+    ],
+)
+def test_texts_that_look_the_same_are_the_same(one: str, other: str) -> None:
+    """As contents, as names and within arguments; also among others, whatever those hold."""
+    assert prints({**STEP, "content": one}) == prints({**STEP, "content": other})
+    assert prints({**STEP, "tool": one}) == prints({**STEP, "tool": other})
+    for member in ({"a": [one]}, [{one: 1}], one):
+        same = {"a": [other]} if isinstance(member, dict) else [{other: 1}] if isinstance(member, list) else other
+        assert prints({**CALL, "arguments": member}) == prints({**CALL, "arguments": same})
+        beside = [{**CALL, "arguments": {"b": "c\u0301…"}}, {**STEP, "content": "K\u0327\u0301"}]
+        assert prints(*beside, {**CALL, "arguments": member}) == prints(*beside, {**CALL, "arguments": same})
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("ae\u0301\u0323 é…ﬁ한\u1112\u1161\u11ab\u200d\xa0カ\u3099"), max_size=300), max_size=3
+    )
+)
+def test_a_text_is_compared_as_it_would_be_alone(texts: Sequence[str]) -> None:
+    """In Unicode's NFKC, whatever stands before and behind it; the long ones with marks in a row as well."""
+    steps = [{**STEP, "content": text} for text in texts]
+    digests, alone = StepDigests(), []
+    raw = [json_text.decode(DECODER, json.dumps(step).encode()) for step in steps]
+    digests.add(raw)
+    for each in raw:
+        alone.append(StepDigests())
+        alone[-1].add([each])
+    assert [digests.digest(place) for place in range(len(raw))] == [each.digest(0) for each in alone]
+    for text, step in zip(texts, alone, strict=True):
+        bare = text.replace("\u200d", "").replace("\xa0", "")
+        if len(bare) <= 128:
+            said = unicodedata.normalize("NFKC", bare)
+            same = StepDigests()
+            same.add([json_text.decode(DECODER, json.dumps({**STEP, "content": said}).encode())])
+            assert step.digest(0) == same.digest(0)
+
+
+def test_marks_without_end_are_put_in_order_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the square of their number: 25 s for a content of 100,000 characters, and hours for an argument."""
+    lengths: list[int] = []
+    normalize = unicodedata.normalize
+    monkeypatch.setattr(unicodedata, "normalize", lambda form, text: lengths.append(len(text)) or normalize(form, text))
+    marks = "\u0301\u0323" * 50_000
+    assert prints({**STEP, "content": marks}) != prints({**STEP, "content": marks[:-1]})
+    assert prints({**CALL, "arguments": {"a": marks}}) != prints({**CALL, "arguments": {"a": marks[:-1]}})
+    assert sum(lengths) >= 4 * 99_999
+    assert max(lengths) <= 256
+
+
+def test_arguments_past_a_mebibyte_are_compared_as_they_stand_there() -> None:
+    """Their values might take twenty times as much; white space between them is still left out."""
+    values = ",".join(["[]"] * 400_000)
+    one, other = [f'{{"type":"action","arguments":{{"a":[{values}],"call_id":"{name}"}}}}' for name in ("a", "b")]
+    assert prints(one) == prints(one.replace(",", ", "))
+    assert prints(one) != prints(other)
 
 
 def test_a_digit_in_a_text_is_part_of_the_text() -> None:
@@ -94,14 +168,26 @@ def test_members_of_any_value_have_a_digest(value: str) -> None:
 
 @given(st.lists(st.sampled_from("abcd"), max_size=8))
 def test_each_three_steps_in_a_row_have_a_fingerprint(texts: Sequence[str]) -> None:
-    """Wherever they stand; of fewer than three steps in all, all have one, which is that of no longer trajectory."""
+    """Wherever they stand; and so have the last two and the last one, which is that of no three."""
     found = prints(*({**STEP, "content": text} for text in texts))
-    runs = [tuple(texts[at : at + 3]) for at in range(max(0, len(texts) - 2))] or ([tuple(texts)] if texts else [])
+    runs = [tuple(texts[at : at + 3]) for at in range(len(texts))]
     assert len(found) == len(runs)
     assert [found.index(each) for each in found] == [runs.index(each) for each in runs]
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=4), st.lists(st.sampled_from("abcd"), min_size=1, max_size=2))
+def test_what_a_trajectory_ends_with_has_the_fingerprint_of_one_that_consists_of_it(
+    before: Sequence[str], last: Sequence[str]
+) -> None:
+    """Of one step or two, wherever they stand in another."""
+    alone, behind, around = [StepDigests(), StepDigests(), StepDigests()]
+    for digests, texts in ((alone, last), (behind, [*before, *last]), (around, [*last, *before])):
+        digests.add([StepTexts(content=msgspec.Raw(b'"%s"' % text.encode())) for text in texts])
+    assert behind.fingerprints()[len(before)] == alone.fingerprints()[0]
+    assert around.fingerprint(0, len(last) - 1) == alone.fingerprints()[0]
 
 
 def test_fingerprints_are_those_of_the_format() -> None:
     """docs/format.md, "Fingerprints": whoever changes them adds a migration of ledger.db."""
     steps = [CALL, {**STEP, "content": "café", "tool": None}, {**STEP, "type": "thought", "content": None}]
-    assert prints(*steps) == [88045383471399186]
+    assert prints(*steps) == [88045383471399186, 4352207470687204161, 8724577970303704994]

@@ -201,13 +201,13 @@ DELETE FROM schema_migrations WHERE version = 3;
 """
 
 
-async def started_alike(stored: Path, before: dict[str, Any]) -> None:
+async def started_alike(stored: Path, before: dict[str, Any], *, migrated: str = "sessions.db") -> None:
     """A start brings older databases up to date, to the rows that were there before, but for when that was done."""
     async with running(stored, settings=settings_with(sessions={"sequence_gaps": "accept"})):
         pass
     after = dump(stored)
-    assert {name: after[name] for name in after if name != "sessions.db schema_migrations"} == {
-        name: before[name] for name in before if name != "sessions.db schema_migrations"
+    assert {name: after[name] for name in after if name != f"{migrated} schema_migrations"} == {
+        name: before[name] for name in before if name != f"{migrated} schema_migrations"
     }
     assert await findings(stored) == []
 
@@ -234,7 +234,17 @@ async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(
     await started_alike(stored, before)
 
 
-async def test_a_ledger_of_the_version_before_has_the_same_rows_after_a_start(stored: Path) -> None:
+async def test_fingerprints_of_the_version_before_are_made_anew_at_a_start(stored: Path) -> None:
+    """They were computed in another way: nothing of them is left."""
+    before = dump(stored)
+    change(stored, "ledger.db", "UPDATE fingerprints SET fingerprint = fingerprint + 1")
+    change(stored, "ledger.db", "DELETE FROM schema_migrations WHERE version = 3")
+    with pytest.raises(SchemaRefused, match=r"ledger\.db has schema version 2, .* start the server once"):
+        await findings(stored)
+    await started_alike(stored, before, migrated="ledger.db")
+
+
+async def test_a_ledger_without_fingerprints_has_the_same_rows_after_a_start(stored: Path) -> None:
     """It had no fingerprints; trust that was set by hand stays, and credits keep their numbers."""
     change(stored, "ledger.db", "UPDATE balances SET trust_score = 2.5 WHERE total_points = 3")
     before = dump(stored)
@@ -242,7 +252,7 @@ async def test_a_ledger_of_the_version_before_has_the_same_rows_after_a_start(st
     for sql in (
         "DROP TABLE fingerprints",
         "DROP TABLE fingerprinted",
-        "DELETE FROM schema_migrations WHERE version = 2",
+        "DELETE FROM schema_migrations WHERE version >= 2",
     ):
         change(stored, "ledger.db", sql)
     with pytest.raises(SchemaRefused, match=r"ledger\.db has schema version 1, .* start the server once"):
