@@ -12,7 +12,7 @@ import re
 import struct
 import unicodedata
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -58,8 +58,10 @@ An ASCII character composes with nothing before it, so cuts before one change no
 ARGUMENTS_BYTES_MAX: Final = 1_048_576
 """Longer arguments are compared as they stand there: their values may take twenty times their bytes in memory."""
 
-SEPARATOR: Final = "\0"
-UNSEEN_BETWEEN: Final = UNSEEN_ASCII.replace(SEPARATOR.encode(), b"")
+ELLIPSIS: Final = "\u2026"
+"""Dots in NFKC: the character that agents use most of those that are other ones there, so it has a way of its own."""
+NOTHING: Final = (b"", 0)
+
 TOGETHER_BYTES: Final = 32_768
 """Contents and arguments that are decoded together: no more than so much, and the last of them.
 
@@ -103,27 +105,14 @@ class StepDigests:
         return f"<StepDigests {len(self)}>"
 
     def add(self, steps: Sequence[StepTexts]) -> None:
-        """Take in the next steps, some at a time: together they are decoded in a tenth of the time of each alone."""
-        held: list[StepTexts] = []
-        held_bytes = 0
-        for step in steps:
-            held.append(step)
-            held_bytes += len(memoryview(step.content)) + len(memoryview(step.arguments))
-            if held_bytes > TOGETHER_BYTES:
-                self._add_together(held)
-                held, held_bytes = [], 0
-        self._add_together(held)
-
-    def _add_together(self, steps: Sequence[StepTexts]) -> None:
+        """Take in the next steps."""
         digest, chars = self._digests, self._chars
-        for step, said, asked in zip(steps, _contents(steps), _arguments(steps), strict=True):
-            # None of them holds an LF, because none holds a control.
-            text = b"%s\n%s\n%s\n%s" % (step.type.encode(), _name(bytes(step.tool)), said, asked)
+        for text, text_chars in compared_texts(steps):
             hashed = blake2b(text[:HASHED_BYTES], digest_size=DIGEST_BYTES)
             for start in range(HASHED_BYTES, len(text), HASHED_BYTES):
                 hashed.update(text[start : start + HASHED_BYTES])
             digest += hashed.digest()
-            chars.append(len(said) + len(asked) if text.isascii() else _chars(said) + _chars(asked))
+            chars.append(text_chars)
 
     def in_order(self, places: Sequence[int]) -> "StepDigests":
         """The same steps in another order, given by their places."""
@@ -174,74 +163,87 @@ def fingerprints_of(steps: Sequence[StepTexts]) -> "array[int]":
     return found.fingerprints()
 
 
+def compared_texts(steps: Iterable[StepTexts]) -> Iterator[tuple[bytes, int]]:
+    """Yield what is compared of each step, and how many characters of content and arguments that has.
+
+    Four lines without an LF at the end: type, tool, content, arguments. Some steps are read at a time: together they
+    are decoded in a tenth of the time of each alone.
+    """
+    held: list[StepTexts] = []
+    held_bytes = 0
+    for step in steps:
+        held.append(step)
+        held_bytes += len(memoryview(step.content)) + len(memoryview(step.arguments))
+        if held_bytes > TOGETHER_BYTES:
+            yield from _compared_together(held)
+            held, held_bytes = [], 0
+    yield from _compared_together(held)
+
+
+def _compared_together(steps: Sequence[StepTexts]) -> Iterator[tuple[bytes, int]]:
+    for step, (said, said_chars), (asked, asked_chars) in zip(steps, _contents(steps), _arguments(steps), strict=True):
+        # None of them holds an LF, because none holds a control.
+        yield b"%s\n%s\n%s\n%s" % (step.type.encode(), _name(bytes(step.tool)), said, asked), said_chars + asked_chars
+
+
 @lru_cache(maxsize=256)
 def _name(text: bytes) -> bytes:
     """A tool's name; remembered, because many steps share theirs."""
-    return _value(text)
+    return _value(text)[0]
 
 
-def _contents(steps: Sequence[StepTexts]) -> Iterable[bytes]:
-    """What each step says, as it is compared."""
+def _contents(steps: Sequence[StepTexts]) -> Iterable[tuple[bytes, int]]:
+    """What each step says, as it is compared, and its characters."""
     joined = b",".join([bytes(step.content) or b"null" for step in steps])
-    texts = [text or "" for text in json_text.decode(_CONTENTS, b"[%s]" % joined)]
-    together = SEPARATOR.join(texts)
-    if together.count(SEPARATOR) != len(texts) - 1:  # one of them holds it
-        return map(_comparable, texts)
-    return _each_comparable(together)
+    return [_comparable(text) if text else NOTHING for text in json_text.decode(_CONTENTS, b"[%s]" % joined)]
 
 
-def _each_comparable(together: str) -> Sequence[bytes]:
-    """Texts with a separator between them, each as it is compared: mostly the same as all of them at once."""
-    if not together.isascii():
-        together = _without_unseen(together)
-        if not unicodedata.is_normalized("NFKC", together):
-            return [_comparable(text) for text in together.split(SEPARATOR)]
-    return together.encode().translate(None, UNSEEN_BETWEEN).split(SEPARATOR.encode())
+def _comparable(text: str) -> tuple[bytes, int]:
+    """A text as it is compared, and its characters.
 
-
-def _comparable(text: str) -> bytes:
-    """A text as it is compared, by how it looks: without what nobody sees, in NFKC, without white space, in UTF-8."""
+    That is by how it looks: without what nobody sees, in NFKC, without white space, in UTF-8.
+    """
+    said = text.encode()
     if not text.isascii():
-        text = _without_unseen(text)
-        if not unicodedata.is_normalized("NFKC", text):
-            text = "".join([unicodedata.normalize("NFKC", piece) for piece in PIECES.findall(text)])
-    return text.encode().translate(None, UNSEEN_ASCII)
+        seen, others = text, said.translate(None, ASCII).decode()
+        if UNSEEN.search(others):
+            seen = UNSEEN.sub("", text)
+        if ELLIPSIS in others:
+            seen = seen.replace(ELLIPSIS, "...")
+        if not unicodedata.is_normalized("NFKC", seen):
+            pieces = [seen] if len(others) <= PIECE_CHARS else PIECES.findall(seen)
+            seen = "".join([unicodedata.normalize("NFKC", piece) for piece in pieces])
+        if seen is not text:
+            text, said = seen, seen.encode()
+    left = said.translate(None, UNSEEN_ASCII)
+    return left, len(text) - (len(said) - len(left))  # what was left out last has a byte for each character
 
 
-def _without_unseen(text: str) -> str:
-    """A text that is not ASCII without what is in `UNSEEN`; and with dots for an ellipsis, as it is in NFKC."""
-    if UNSEEN.search(text.encode().translate(None, ASCII).decode()):
-        text = UNSEEN.sub("", text)
-    return text.replace("\u2026", "...")
-
-
-def _chars(said: bytes) -> int:
-    return len(said) if said.isascii() else len(said.translate(None, CONTINUATION))
-
-
-def _value(text: bytes) -> bytes:
-    """A JSON value's text as it is compared: of a text what it says, of null nothing."""
+def _value(text: bytes) -> tuple[bytes, int]:
+    """A JSON value's text as it is compared, and its characters: of a text what it says, of null nothing."""
     if text.startswith(b'"'):
         return _comparable(json_text.decode(_TEXT, text))
-    return b"" if text == b"null" else text.translate(None, UNSEEN_ASCII)
+    said = b"" if text == b"null" else text.translate(None, UNSEEN_ASCII)
+    return said, len(said.translate(None, CONTINUATION))
 
 
-def _arguments(steps: Sequence[StepTexts]) -> Sequence[bytes]:
-    """The arguments of each step's call, as they are compared."""
-    found = [bytes(step.arguments) for step in steps]
-    together: list[int] = []
-    for place, text in enumerate(found):
+def _arguments(steps: Sequence[StepTexts]) -> Iterable[tuple[bytes, int]]:
+    """The arguments of each step's call, as they are compared, and their characters."""
+    found = [NOTHING] * len(steps)
+    together: dict[int, bytes] = {}
+    for place, step in enumerate(steps):
+        text = bytes(step.arguments)
         if text.startswith((b"{", b"[")) and len(text) <= ARGUMENTS_BYTES_MAX:
-            together.append(place)
+            together[place] = text
         elif text:
             found[place] = _value(text)
     if together:
-        for place, asked in zip(together, _written([found[place] for place in together]), strict=True):
+        for place, asked in zip(together, _written([*together.values()]), strict=True):
             found[place] = asked
     return found
 
 
-def _written(texts: Sequence[bytes]) -> Sequence[bytes]:
+def _written(texts: Sequence[bytes]) -> Sequence[tuple[bytes, int]]:
     """Objects and lists with their members in order and without a call's ids, as they are compared."""
     try:
         values = json_text.decode(_VALUES, b"[%s]" % b",".join(texts))
@@ -256,4 +258,4 @@ def _written(texts: Sequence[bytes]) -> Sequence[bytes]:
         lines = texts[0].translate(None, UNSEEN_ASCII)
     if b"\\" in lines:
         lines = UNSEEN_ESCAPES.sub(b"", lines)
-    return _each_comparable(lines.replace(b"\n", SEPARATOR.encode()).decode(errors="replace"))
+    return [_comparable(line) for line in lines.decode(errors="replace").split("\n")]

@@ -130,7 +130,8 @@ class SessionScript:
         said = self._model.said
         if said and chance.one_in(3):  # history that was copied from wherever it stands, or some of it
             old = chance.any_of(said)
-            first = chance.randint(0, len(old) - 1) if chance.one_in(3) else 0
+            end = max(0, len(old) - chance.randint(1, 2))
+            first = chance.any_of((0, 0, end, chance.randint(0, len(old) - 1)))
             steps = [client.step(kind, content=content) for kind, content in old[first:]]
             self.world.counts["copied steps"] += len(steps)
         else:
