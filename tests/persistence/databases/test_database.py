@@ -9,6 +9,7 @@ from typing import Protocol
 import pytest
 import trio
 
+from persistence.databases import opening
 from persistence.databases.connection import REST_ROWS, Connection, ThreadedConnection
 from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Row, Statement, failure_of
 from persistence.databases.migrations import Schema
@@ -40,6 +41,12 @@ def failure(match: str) -> pytest.RaisesGroup[DatabaseFailure]:
     return pytest.RaisesGroup(
         pytest.RaisesExc(DatabaseFailure, match=match), allow_unwrapped=True, flatten_subgroups=True
     )
+
+
+def opened_within(folder: Path) -> list[Path]:
+    """The files and folders there that this process has open."""
+    opened = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return [path for path in opened if path.is_relative_to(folder)]
 
 
 def inside(database: Database) -> SqliteDatabase:
@@ -110,6 +117,14 @@ async def test_each_read_and_each_checkpoint_is_counted_once(open_one: OpenDatab
 async def test_the_folders_above_a_new_database_are_made(open_one: OpenDatabase, tmp_path: Path) -> None:
     async with open_one(tmp_path / "data" / "here" / "numbers.db", SCHEMA) as database:
         assert await numbers(database) == []
+
+
+async def test_of_files_and_folders_nothing_stays_open(open_one: OpenDatabase, tmp_path: Path) -> None:
+    """Neither of a new database nor of one that is there."""
+    for _ in range(2):
+        async with open_one(tmp_path / "numbers.db", SCHEMA) as database:
+            await database.read(NUMBERS)
+        assert opened_within(tmp_path) == []
 
 
 async def test_the_reading_connection_cannot_write(open_one: OpenDatabase, tmp_path: Path) -> None:
@@ -254,6 +269,17 @@ async def test_a_file_that_is_no_database_is_refused_in_one_sentence(open_one: O
     with failure(r"numbers\.db is not a database"):
         async with open_one(path, SCHEMA):
             pass
+
+
+async def test_a_failure_of_one_of_its_connections_is_one_sentence_and_leaves_none_open(
+    open_one: OpenDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is set up when the first is."""
+    monkeypatch.setattr(opening, "READER_PRAGMAS", ("no SQL",))
+    with failure(r"numbers\.db .*syntax error"):
+        async with open_one(tmp_path / "numbers.db", SCHEMA):
+            pass
+    assert opened_within(tmp_path) == []
 
 
 async def test_a_folder_that_cannot_be_made_is_refused_in_one_sentence(open_one: OpenDatabase, tmp_path: Path) -> None:
