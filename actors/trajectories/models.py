@@ -76,7 +76,7 @@ def tier_of(model: str, tiers: Mapping[str, float]) -> float | None:
                 return known[spelled]
         shorter = _without_addition(name)
         if shorter == name:
-            return None
+            return None  # Nothing was added to it.
         name = shorter
     return None
 

@@ -208,6 +208,8 @@ def test_a_session_id_is_required(session_id: str) -> None:
     """A session id that is missing, empty or not text is refused by a sentence that names it."""
     refusal = refused("{" + session_id + "}")
     assert refusal.code is RefusalCode.MISSING_SESSION_ID
+    fault = "must be text that is not empty" if session_id else "is missing"
+    assert refusal.reason == f"The envelope's session_id {fault}."
     assert "session_id" in refusal.reason
 
 

@@ -96,6 +96,18 @@ async def test_a_restored_backup_holds_every_row_and_line(tmp_path: Path) -> Non
     assert await findings(tmp_path / "again") == []
 
 
+async def test_it_is_said_how_much_of_a_backup_is_restored_and_when_it_is_checked(tmp_path: Path, backup: Path) -> None:
+    """All of its bytes, then the check, as a whole."""
+    said: list[tuple[str, int, int]] = []
+    await restore(
+        backup, tmp_path / "again", StorageSettings(), applied_at=AT, progress=lambda *each: said.append(each)
+    )
+    assert said[-2:] == [("checks", 0, 1), ("checks", 1, 1)]
+    (_, done, total), before = said[-3], [done for _, done, _ in said[:-2]]
+    assert done == total > 0
+    assert before == sorted(before)
+
+
 async def test_all_of_a_backup_is_on_disk_before_it_has_its_name_and_then_the_name_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
