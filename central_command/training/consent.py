@@ -6,6 +6,7 @@ call opens the file for itself, which takes a fraction of a sync: nothing is to 
 a process may fork whenever it likes.
 """
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Collection, Iterator
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from central_command.training.local_user import CONSENT_DB_PATH
+from central_command.training.local_user import CONSENT_DB_PATH, withdrawal_note
 from central_command.training.notice import NOTICE, Notice
 from central_command.training.records import TrainingDataError, plain_metadata
 from persistence.files.file_system import OsFileSystem
@@ -119,6 +120,10 @@ class ConsentManager:
                 consent_version,
                 msgspec.json.encode(noted).decode() if noted else "",
             )
+            if opted_in:
+                self._forget_withdrawal(user_id)
+        if not opted_in:
+            self._note_withdrawal(user_id)
 
     def is_opted_in(self, user_id: str) -> bool:
         """Whether the user's last word was to opt in, to the current terms; False for somebody who said nothing."""
@@ -159,7 +164,8 @@ class ConsentManager:
                 return False
             if last.state is not Decision.WITHDRAWN:
                 _append(connection, self._notice, user_id, Decision.WITHDRAWN, last.version, "")
-            return True
+        self._note_withdrawal(user_id)
+        return True
 
     def request_deletion(self, user_id: str) -> dict[str, Any]:
         """Note that a user asked for deletion, to be done by `TrainingDataIntake.delete_user`.
@@ -262,6 +268,30 @@ class ConsentManager:
                     connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
                 yield connection
                 connection.execute("COMMIT")
+
+    def _note_withdrawal(self, user_id: str) -> None:
+        """Say who has withdrawn in a file that `is_capture_enabled` reads without SQLite; it is only a shorter way."""
+        note = withdrawal_note(self._path)
+        with self._writing() as connection, suppress(OSError):  # nobody opts in meanwhile
+            if state_of(_last_event(connection, user_id)) is ConsentState.WITHDRAWN:
+                draft = Path(f"{note}.{secrets.token_hex(8)}")
+                file = OsFileSystem().create(draft)
+                try:
+                    file.write_at([user_id.encode()], 0)
+                    draft.replace(note)
+                finally:
+                    file.close()
+                    draft.unlink(missing_ok=True)
+
+    def _forget_withdrawal(self, user_id: str) -> None:
+        """Before the commit that makes it untrue, and for good: it would keep capture off."""
+        note = Path(withdrawal_note(self._path))
+        try:
+            if note.read_bytes() == user_id.encode():
+                note.unlink()
+                OsFileSystem().sync_directory(note.parent)
+        except FileNotFoundError:
+            return
 
     def _make_file(self) -> None:
         if self._path.exists():

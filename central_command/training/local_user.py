@@ -1,7 +1,7 @@
 """The user of this machine: a random id in a file, and whether anything of theirs may be captured.
 
-Whoever asks whether capture is on must not pay for its being off: nothing is imported here but what every Python
-process has loaded already, before there is an id and a database of consent.
+Whoever asks whether capture is on must not pay for its being off: for a user without an id, without any consent, or who
+has withdrawn, nothing is imported but what every Python process has loaded already.
 """
 
 # ruff: noqa: PLC0415 (imports within functions: see above)
@@ -24,7 +24,9 @@ def is_capture_enabled(
     Never raises: what cannot be read is a warning in the log, and no consent.
     """
     user_id_path, consent_db_path = os.path.expanduser(user_id_path), os.path.expanduser(consent_db_path)
-    if not (os.path.exists(user_id_path) and os.path.exists(consent_db_path)):
+    if not os.path.exists(consent_db_path) or not (kept := _first_bytes(user_id_path)):
+        return False
+    if kept.strip() == _first_bytes(withdrawal_note(consent_db_path)):
         return False
     from central_command.training.consent import ConsentManager
     from central_command.training.records import TrainingDataError, log
@@ -35,6 +37,25 @@ def is_capture_enabled(
     except (OSError, TrainingDataError) as error:
         log.warning("nothing is captured, because it cannot be said who has opted in: %s", error)
         return False
+
+
+def withdrawal_note(consent_db_path: str | os.PathLike[str]) -> str:
+    """Where the id of the last user who withdrew stands, beside a database of consent; only while they have."""
+    return os.fspath(consent_db_path) + ".withdrawn"
+
+
+def _first_bytes(path: str) -> bytes:
+    """What stands in a small file; nothing where none can be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 4 * _ID_CHARS_MAX)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 def get_or_create_user_id(path: str | os.PathLike[str] = USER_ID_PATH) -> str:

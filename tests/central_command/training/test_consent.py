@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from central_command.training import get_or_create_user_id, is_capture_enabled
 from central_command.training.consent import ConsentManager
 from central_command.training.notice import NOTICE
 from central_command.training.records import TrainingDataError
@@ -202,8 +203,6 @@ def test_asking_makes_no_file(tmp_path: Path) -> None:
 
 
 def test_threads_that_ask_first_at_once_get_the_same_id(home: Path) -> None:
-    from central_command.training import get_or_create_user_id  # noqa: PLC0415
-
     barrier = threading.Barrier(THREADS)
 
     def ask() -> str:
@@ -214,3 +213,27 @@ def test_threads_that_ask_first_at_once_get_the_same_id(home: Path) -> None:
         ids = {each.result() for each in [pool.submit(ask) for _ in range(THREADS)]}
     assert len(ids) == 1
     assert [path.name for path in (home / ".groove").iterdir()] == ["user_id"]
+
+
+def test_a_note_of_who_withdrew_is_of_those_who_have(home: Path) -> None:
+    """Whichever user of the file it was; a note that cannot be written keeps nobody from withdrawing."""
+    consent, note = ConsentManager(), home / ".groove" / "consent.db.withdrawn"
+    for user_id in ("u", "v"):
+        consent.record_consent(user_id, opted_in=True, consent_version="1.0")
+        consent.revoke_consent(user_id)
+        assert note.read_text() == user_id
+    consent.record_consent("u", opted_in=True, consent_version="1.0")
+    assert note.read_text() == "v"
+    consent.record_consent("v", opted_in=True, consent_version="1.0")
+    assert not note.exists()
+    note.mkdir()
+    assert consent.revoke_consent("v") is True
+    assert consent.state("v") is ConsentState.WITHDRAWN
+    assert {path.name for path in (home / ".groove").iterdir()} == {"consent.db", "consent.db.withdrawn"}
+
+
+def test_capture_is_off_where_it_cannot_be_said_who_opted_in(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    get_or_create_user_id()
+    (home / ".groove" / "consent.db").write_bytes(b"no database" * 1_000)
+    assert is_capture_enabled() is False
+    assert "nothing is captured, because it cannot be said who has opted in" in caplog.text

@@ -264,6 +264,12 @@ def test_capture_is_enabled_by_opting_in_and_by_nothing_else(home: Path) -> None
     assert training.is_capture_enabled() is True
     consent.revoke_consent(user_id)
     assert training.is_capture_enabled() is False
+    consent.record_consent(user_id, opted_in=True, consent_version="1.0")
+    assert training.is_capture_enabled() is True
+    consent.record_consent(user_id, opted_in=False, consent_version="1.0")
+    assert training.is_capture_enabled() is False
+    (home / ".groove" / "consent.db.withdrawn").unlink()  # only a shorter way
+    assert training.is_capture_enabled() is False
 
 
 def test_everything_lies_where_it_should_and_for_nobody_else(home: Path) -> None:
@@ -274,10 +280,16 @@ def test_everything_lies_where_it_should_and_for_nobody_else(home: Path) -> None
         consent.record_consent(user_id, opted_in=True, consent_version="1.0")
         intake = training.TrainingDataIntake(consent, corpus, training.PIIScrubber(), training.DomainTagger())
         intake.submit(user_id, "s", "one", "prompt")
+        consent.revoke_consent(user_id)
     finally:
         os.umask(before)
     groove = home / ".groove"
-    assert {path.name for path in groove.iterdir()} == {"user_id", "consent.db", "training_data"}
+    assert {path.name for path in groove.iterdir()} == {
+        "user_id",
+        "consent.db",
+        "consent.db.withdrawn",
+        "training_data",
+    }
     for path in (groove, *groove.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 

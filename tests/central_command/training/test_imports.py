@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from central_command.training import ConsentManager, get_or_create_user_id, is_capture_enabled
 from tests.server_process import REPOSITORY
 
 MODULES = """
@@ -41,6 +42,9 @@ def test_asking_for_somebody_who_has_not_opted_in_loads_nothing_and_makes_nothin
     code = "from central_command.training import is_capture_enabled; assert not is_capture_enabled()"
     assert loaded_by(code, home) == ROOM
     assert list(home.iterdir()) == []
-    (home / ".groove").mkdir()
-    (home / ".groove" / "user_id").write_text("f8e7d6c5b4a3")
+    user_id = get_or_create_user_id()
+    assert loaded_by(code, home) == ROOM
+    ConsentManager().record_consent(user_id, opted_in=True, consent_version="1.0")
+    assert is_capture_enabled()
+    ConsentManager().revoke_consent(user_id)
     assert loaded_by(code, home) == ROOM
