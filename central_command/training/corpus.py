@@ -75,7 +75,11 @@ class TrainingCorpus:
         path = Path(output_path).expanduser().absolute()
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         files = OsFileSystem()
-        file = files.create(draft)
+        try:
+            file = files.create(draft)
+        except OSError as error:
+            error.filename = str(path)
+            raise
         count = offset = size = 0
         lines: list[bytes] = []
         try:

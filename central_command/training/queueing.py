@@ -55,6 +55,7 @@ class CaptureQueue:
 
     def put(self, session_id: str, content: str, content_type: str, metadata: dict[str, Any] | None = None) -> bool:
         """Queue a text and return at once; False when it is dropped. Raises nothing."""
+        self._begin_anew_after_fork()
         try:
             return self._put(session_id, content, content_type, metadata)
         except Exception as error:  # noqa: BLE001 (an application must not fail for its capture)
@@ -65,11 +66,13 @@ class CaptureQueue:
 
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> bool:
         """Wait until all that was put is dealt with; False when that takes longer."""
+        self._begin_anew_after_fork()
         with self._changed:
             return self._changed.wait_for(lambda: not self._items and not self._under_way, timeout_s)
 
     def stop(self, timeout_s: float = FLUSH_TIMEOUT_S) -> bool:
         """Drop what waits and end the thread; False when it does not end in time. What is put later is dropped."""
+        self._begin_anew_after_fork()
         with self._changed:
             self._is_stopped = True
             self._dropped += len(self._items)
@@ -83,6 +86,7 @@ class CaptureQueue:
 
     def statistics(self) -> CaptureQueueStatistics:
         """The current figures."""
+        self._begin_anew_after_fork()
         with self._changed:
             return CaptureQueueStatistics(
                 waiting=len(self._items) + self._under_way,
@@ -106,9 +110,12 @@ class CaptureQueue:
         self._is_warned = False
         self._thread: threading.Thread | None = None
 
-    def _put(self, session_id: str, content: str, content_type: str, metadata: dict[str, Any] | None) -> bool:
+    def _begin_anew_after_fork(self) -> None:
+        """A child has neither the thread nor, perhaps, the lock in a state to be used; what waits is its parent's."""
         if self._process != os.getpid():
-            self._begin()  # a fork has neither the thread nor, perhaps, the lock in a state to be used
+            self._begin()
+
+    def _put(self, session_id: str, content: str, content_type: str, metadata: dict[str, Any] | None) -> bool:
         captured = Captured(
             user_id=self._user_id,
             session_id=session_id,

@@ -119,7 +119,7 @@ def test_who_agreed_to_other_terms_is_told_and_asked_again() -> None:
 def test_a_changed_history_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("consent", "give", "--yes")
     assert run("consent", "history").exit_code == 0
-    monkeypatch.setattr("central_command.training.consent._head", lambda _connection: "0f" * 32)
+    monkeypatch.setattr("central_command.training.consent.head", lambda _connection: "0f" * 32)
     result = run("consent", "history")
     assert result.exit_code == 1
     assert f"{folder}/consent.db was changed: event 1 is not the last one" in result.stderr
@@ -166,6 +166,13 @@ def test_an_export_holds_the_users_own_records_alone(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "is there already. Replace it? Nobody can be asked here: give --yes" in result.stderr
     assert read(run("data", "--export", str(output), "--yes", "--json")) == {"records": 1, "file": str(output)}
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    run("consent", "give", "--yes")
+    result = run("data", "--export", str(tmp_path / "nowhere" / "mine.jsonl"))
+    assert result.exit_code == 2
+    assert result.stderr == f"central-command: {tmp_path}/nowhere/mine.jsonl: No such file or directory\n"
 
 
 def test_deleting_asks_withdraws_and_deletes_the_users_own_records(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,24 @@ def test_nobody_withdraws_while_consent_is_held(tmp_path: Path) -> None:
     assert consent.revoke_consent("u") is True
 
 
+def test_a_file_with_a_write_ahead_log_gets_its_rollback_journal_back(tmp_path: Path) -> None:
+    """With the log, whoever withdraws would not wait for whoever writes."""
+    path = tmp_path / "consent.db"
+    consent = ConsentManager(path, busy_timeout_s=0)
+    consent.record_consent("u", opted_in=True, consent_version="1.0")
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+    with consent.held(["u"]) as versions:
+        assert versions == {"u": "1.0"}
+        with pytest.raises(TrainingDataError):
+            consent.revoke_consent("u")
+    connection.close()
+    assert consent.revoke_consent("u") is True
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    connection.close()
+
+
 def test_a_database_that_stays_locked_is_one_sentence_after_the_time_out(tmp_path: Path) -> None:
     path = tmp_path / "consent.db"
     ConsentManager(path).record_consent("u", opted_in=True, consent_version="1.0")
