@@ -62,6 +62,18 @@ def test_client_and_commands_need_no_extra(tmp_path: Path, command: str) -> None
     assert "extra" not in done.stderr
 
 
+def test_consent_and_local_data_need_no_extra(tmp_path: Path) -> None:
+    """Nor does anything that they lead to."""
+    for arguments in (
+        ["consent", "give", "--yes"],
+        ["consent", "receipt"],
+        ["data", "--stats"],
+        ["data", "--delete", "--yes"],
+    ):
+        done = run(*arguments, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+
+
 def test_settings_are_checked_without_an_extra(tmp_path: Path) -> None:
     """All but the files for TLS, which only a server reads: that one sentence says, after what else is wrong."""
     (tmp_path / "config.toml").write_text('[http]\ntrusted_proxies = ["10.0.0.0/8"]\n')
