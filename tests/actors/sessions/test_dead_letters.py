@@ -65,6 +65,7 @@ def test_without_its_body_a_letter_says_what_that_was() -> None:
         {},
         {"body_bytes": 5},
         {"body_deflate": "no base64"},
+        {"body_deflate": json.loads(b"{%s}" % letter_bodies.whole(BODY))["body_deflate"] + "\n"},
         {"body_deflate": base64.b64encode(b"no stream").decode()},
         {"body_deflate": json.loads(b"{%s}" % letter_bodies.whole(BODY))["body_deflate"][:-8]},
         {

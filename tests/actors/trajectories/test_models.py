@@ -120,6 +120,11 @@ def test_other_models_are_not_taken_for_a_known_one(other: str) -> None:
     assert tier_of(other, TIERS) is None
 
 
+def test_a_name_that_is_too_long_is_no_model_s() -> None:
+    assert tier_of("o3".rjust(NAME_CHARS_MAX), TIERS) == TIERS["o3"]
+    assert tier_of("o3".rjust(NAME_CHARS_MAX + 1), TIERS) is None
+
+
 def test_a_name_that_stands_in_the_table_is_meant_as_it_is() -> None:
     tiers = {"o3": 5.0, "o3-latest": 2.0, "ft:mine": 7.0, "Local.Model": 3.0, "o3-codex": 0.0}
     named = ("o3-latest", "ft:mine", "Local.Model", "local.model", "o3-codex-high", "o3")

@@ -141,6 +141,13 @@ async def test_an_opened_session_comes_back_with_its_secret(open_any: OpenDataba
         assert stored is not None
         assert (stored.shared_secret, stored.server_private_key) == ("c2VjcmV0", "cHJpdmF0ZQ==")
         assert (stored.created_at, stored.last_activity_at, stored.closed) == (NOW, NOW, False)
+        assert stored.server_public_key == f"server key of s at {NOW}"
+        assert (stored.client_public_key, stored.provider, stored.model) == ("client key", "codex", "gpt-5.5")
+        assert (stored.machine_fingerprint, stored.app_version_hash, stored.groove_version) == (
+            "machine",
+            "hash",
+            "0.27.113",
+        )
         assert (stored.accepted, stored.refused, stored.gaps) == ((), (), ())
         assert stored.trajectory is None
         assert await registry.load("t") is None
@@ -181,6 +188,8 @@ async def test_openings_at_once_share_a_durable_transaction(open_any: OpenDataba
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         assert results == [SessionCreated()] * 4
+        done = registry.statistics()
+        assert (done.waiting, done.batches, done.answered) == (0, 1, 4)
         statistics = database.statistics()
         assert (statistics.transactions, statistics.durable_transactions) == (1, 1)
 

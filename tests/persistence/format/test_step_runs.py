@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence.format import json_text
-from persistence.format.step_runs import StepDigests, StepTexts, fingerprints_of
+from persistence.format.step_runs import HASHED_BYTES, StepDigests, StepTexts, fingerprints_of
 
 DECODER = msgspec.json.Decoder(StepTexts)
 STEP = {"step": 1, "type": "action", "timestamp": 1.0, "tool": "Bash", "content": "List the files"}
@@ -191,3 +191,10 @@ def test_fingerprints_are_those_of_the_format() -> None:
     """docs/format.md, "Fingerprints": whoever changes them adds a migration of ledger.db."""
     steps = [CALL, {**STEP, "content": "café", "tool": None}, {**STEP, "type": "thought", "content": None}]
     assert prints(*steps) == [88045383471399186, 4352207470687204161, 8724577970303704994]
+
+
+@pytest.mark.parametrize("at", [0, HASHED_BYTES - 1, HASHED_BYTES, 2 * HASHED_BYTES, 3 * HASHED_BYTES - 1])
+def test_every_character_of_a_long_text_counts(at: int) -> None:
+    """It is hashed in pieces."""
+    text = "x" * 3 * HASHED_BYTES
+    assert prints({**STEP, "content": text}) != prints({**STEP, "content": f"{text[:at]}y{text[at + 1 :]}"})

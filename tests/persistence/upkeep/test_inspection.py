@@ -3,10 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import pytest
+import trio
 
 from actors.sessions.outcomes import Closed
+from persistence.databases.session_index import SessionIndex
 from persistence.files.failures import NoDataDirectory, StorageDamage
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep import inspection
@@ -28,6 +31,24 @@ async def test_a_trajectory_is_found_by_its_session(stored: Path) -> None:
         "Session sess_unused was closed without a chunk, so it has no trajectory.",
         f"There is no session 'sess_no' in {stored}.",
     ]
+
+
+class Many:
+    """An index with more sessions of any beginning than anybody asks for."""
+
+    async def one(self, _session_id: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def beginning_with(self, text: str, limit: int) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return [f"{text}{n}" for n in range(limit)] if text.startswith("sess_") else []
+
+
+@pytest.mark.parametrize("beginning", ["sess_a", "a"])
+async def test_of_many_sessions_as_many_are_looked_for_as_say_that_there_are_more(beginning: str) -> None:
+    """One more than are named."""
+    found = await inspection._named(cast("SessionIndex", Many()), beginning)
+    assert found == [f"sess_a{n}" for n in range(inspection._CANDIDATES_MAX + 1)]
 
 
 async def test_a_session_is_found_by_any_beginning_that_no_other_has(stored: Path) -> None:

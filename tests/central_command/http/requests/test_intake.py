@@ -187,6 +187,43 @@ async def test_a_refusal_does_not_wait_for_the_rest_of_a_body_that_has_failed(
     assert trio.current_time() == began_at
 
 
+@pytest.mark.parametrize(
+    ("target", "statuses"),
+    [
+        ("http://test/health", [405]),
+        ("https://test/health", [405]),
+        ("ftp://test/health", [400]),
+        ("http:///health", [400]),
+        ("*", [400]),
+        ("health", [400]),
+        ("http://[/health", [400]),
+    ],
+)
+async def test_a_target_is_a_path_or_that_of_an_address(target: str, statuses: list[int], edge: Edge) -> None:
+    """RFC 9112, section 3.2: with a scheme of HTTP's and a host."""
+    assert await Conversation(target, [b""]).had_with(edge) == statuses
+
+
+async def test_a_websocket_is_closed_and_what_is_no_request_is_the_framework_s(edge: Edge) -> None:
+    """A lifespan, for one."""
+    handed_on: list[str] = []
+    sent: list[Any] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        handed_on.append(scope["type"])
+
+    async def send(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        sent.append(message)
+
+    edge._application = application
+    for kind in ("websocket", "lifespan"):
+        await edge(cast("Any", {"type": kind}), cast("Any", trio.sleep_forever), send)
+    assert sent == [{"type": "websocket.close", "code": 1000, "reason": None}]
+    assert handed_on == ["lifespan"]
+
+
 class FailingLate(Conversation):
     """Its body stops coming, and fails while the answer to that is sent."""
 
