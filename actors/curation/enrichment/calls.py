@@ -96,7 +96,7 @@ def _call(place: int, step: StitchedStep, result: StitchedStep | None) -> Call:
         line = next((text for name in _COMMANDS if (text := command_line(arguments.get(name)))), "")
         command = command_of(line)
         activity = _OF_COMMANDS.get(command, activity)
-    elif activity is Activity.EDIT and arguments.get("command") in _VIEWING:
+    elif activity is Activity.EDIT and str(arguments.get("command")) in _VIEWING:
         activity = Activity.READ
     edits = tuple(_edits(activity, command, arguments, line))
     has_failed = None if result is None else result.has_failed

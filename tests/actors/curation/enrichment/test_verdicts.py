@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.curation import enrichment
@@ -372,6 +372,7 @@ STEP = st.fixed_dictionaries(
 )
 
 
+@example([{"type": "action", "tool": "Edit", "arguments": {"command": ["view"]}}])
 @given(st.lists(STEP, max_size=12))
 def test_whatever_a_client_sends_gets_its_verdicts(steps: list[dict[str, Any]]) -> None:
     """Nothing raises, and what adds up adds up."""
