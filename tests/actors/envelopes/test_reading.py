@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.envelopes import reading
 from actors.envelopes.reading import MEMBERS_STORED_MAX, SEQUENCE_MAX, Attestation, Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
@@ -417,3 +418,12 @@ def test_what_stands_in_the_attestation_beside_its_members_is_not_stored(attesta
     stored = b'"attestation":{"session_hmac":"x","sequence":1,"app_version_hash":"y"}'
     assert envelope.stored_members() == b'"session_id":"s",%s,"b":1' % stored
     assert b"".join(envelope.signed_parts()) == b'{"envelope_id":"e","session_id":"s","b":1}'
+
+
+@pytest.mark.parametrize("body", ['{"session_id":"s"}', '{"session_id":"s","a":[1, 2],"é":{}}'])
+def test_the_members_of_a_compact_body_are_found_without_reading_it_again(body: str) -> None:
+    """In the same places in which reading it again finds them."""
+    values = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    found = reading._members_of_compact(body.encode(), values)
+    assert found is not None
+    assert found == reading._members_scanned(body.encode(), 10)

@@ -9,8 +9,9 @@ import pytest
 import trio
 
 from actors.sessions.outcomes import Closed
-from persistence.databases.session_index import SessionIndex
+from persistence.databases.session_index import SessionIndex, SessionRow
 from persistence.files.failures import NoDataDirectory, StorageDamage
+from persistence.format.records import ClosedBy
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep import inspection
 from persistence.upkeep.rebuilding import rebuild
@@ -31,6 +32,24 @@ async def test_a_trajectory_is_found_by_its_session(stored: Path) -> None:
         "Session sess_unused was closed without a chunk, so it has no trajectory.",
         f"There is no session 'sess_no' in {stored}.",
     ]
+
+
+def test_of_a_close_that_is_under_way_it_is_said_that_its_trajectory_is_not_written_yet(tmp_path: Path) -> None:
+    """A session with a chunk has one sooner or later."""
+    row = SessionRow(
+        session_id="s",
+        provider="codex",
+        model="o3",
+        closed=True,
+        closed_by=ClosedBy.HTTP_CLOSE,
+        envelopes=1,
+        chunks=1,
+        steps=1,
+        points=None,
+        created_at=0.0,
+        last_activity_at=0.0,
+    )
+    assert inspection._why_none(tmp_path, "s", row) == "Session s is closed, but its trajectory is not written yet."
 
 
 class Many:

@@ -13,9 +13,10 @@ from trio.testing import MockClock
 
 from actors.envelopes.reading import Envelope
 from actors.sessions.outcomes import Accepted
+from central_command.http.requests import exchange
 from central_command.http.requests.admission import AdmissionStatistics
 from central_command.http.requests.exchange import BODY_FAILED, EXCHANGE_KEY, Edge, Exchange
-from central_command.http.requests.replies import BATCH_PATH, CLOSE_PATH, INGEST_PATH
+from central_command.http.requests.replies import BATCH_PATH, CLOSE_PATH, INGEST_PATH, Reply
 
 OPEN_PATH = "/v1/sessions/open"
 NOTHING_HELD = (0, 0, 0, 0)
@@ -222,6 +223,42 @@ async def test_a_websocket_is_closed_and_what_is_no_request_is_the_framework_s(e
         await edge(cast("Any", {"type": kind}), cast("Any", trio.sleep_forever), send)
     assert sent == [{"type": "websocket.close", "code": 1000, "reason": None}]
     assert handed_on == ["lifespan"]
+
+
+class Noted(Conversation):
+    """Notes the pieces of what is answered."""
+
+    def __init__(self, path: str, parts: list[bytes]) -> None:
+        super().__init__(path, parts)
+        self.pieces: list[bytes] = []
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "http.response.body":
+            self.pieces.append(message["body"])
+
+
+async def test_a_session_s_envelope_over_its_bound_is_told_that_bound(edge: Edge, sessions: Sessions) -> None:
+    """Not the one of all other bodies."""
+    conversation = Noted(INGEST_PATH, [body_of(1_500), b" " * 1_000, b" " * 8_000])
+    assert await conversation.had_with(edge) == [413]
+    assert b"larger than 10000 bytes" in b"".join(conversation.pieces)
+
+
+@pytest.mark.parametrize(("length", "pieces"), [(0, [0]), (1, [1]), (10, [10]), (11, [10, 1]), (20, [10, 10])])
+async def test_a_large_answer_is_sent_in_pieces_of_a_bound(
+    length: int, pieces: list[int], edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "WRITTEN_BYTES", 10)
+
+    async def answer(_body: Any) -> Reply:
+        await trio.lowlevel.checkpoint()
+        return Reply(200, b"x" * length)
+
+    monkeypatch.setitem(cast("Any", edge.direct), INGEST_PATH, answer)
+    conversation = Noted(INGEST_PATH, [body_of(40)])
+    assert await conversation.had_with(edge) == [200]
+    assert [len(piece) for piece in conversation.pieces] == pieces
 
 
 class FailingLate(Conversation):
