@@ -55,8 +55,10 @@ PIECES: Final = re.compile(rf"(?s:.{{{PIECE_CHARS}}}[^\x00-\x7f]{{0,{PIECE_CHARS
 
 An ASCII character composes with nothing before it, so cuts before one change nothing.
 """
-ARGUMENTS_BYTES_MAX: Final = 1_048_576
-"""Longer arguments are compared as they stand there: their values may take twenty times their bytes in memory."""
+VALUE_BYTES_MAX: Final = 1_048_576
+"""Longer names and arguments are compared as they stand there: read, they may take twenty times as much memory."""
+NAME_BYTES_MAX: Final = 1_000
+"""Longer names are not remembered."""
 
 ELLIPSIS: Final = "\u2026"
 """Dots in NFKC: the character that agents use most of those that are other ones there, so it has a way of its own."""
@@ -183,7 +185,11 @@ def compared_texts(steps: Iterable[StepTexts]) -> Iterator[tuple[bytes, int]]:
 def _compared_together(steps: Sequence[StepTexts]) -> Iterator[tuple[bytes, int]]:
     for step, (said, said_chars), (asked, asked_chars) in zip(steps, _contents(steps), _arguments(steps), strict=True):
         # None of them holds an LF, because none holds a control.
-        yield b"%s\n%s\n%s\n%s" % (step.type.encode(), _name(bytes(step.tool)), said, asked), said_chars + asked_chars
+        yield b"%s\n%s\n%s\n%s" % (step.type.encode(), _tool(bytes(step.tool)), said, asked), said_chars + asked_chars
+
+
+def _tool(text: bytes) -> bytes:
+    return _name(text) if len(text) <= NAME_BYTES_MAX else _value(text)[0]
 
 
 @lru_cache(maxsize=256)
@@ -221,7 +227,7 @@ def _comparable(text: str) -> tuple[bytes, int]:
 
 def _value(text: bytes) -> tuple[bytes, int]:
     """A JSON value's text as it is compared, and its characters: of a text what it says, of null nothing."""
-    if text.startswith(b'"'):
+    if text.startswith(b'"') and len(text) <= VALUE_BYTES_MAX:
         return _comparable(json_text.decode(_TEXT, text))
     said = b"" if text == b"null" else text.translate(None, UNSEEN_ASCII)
     return said, len(said.translate(None, CONTINUATION))
@@ -233,7 +239,7 @@ def _arguments(steps: Sequence[StepTexts]) -> Iterable[tuple[bytes, int]]:
     together: dict[int, bytes] = {}
     for place, step in enumerate(steps):
         text = bytes(step.arguments)
-        if text.startswith((b"{", b"[")) and len(text) <= ARGUMENTS_BYTES_MAX:
+        if text.startswith((b"{", b"[")) and len(text) <= VALUE_BYTES_MAX:
             together[place] = text
         elif text:
             found[place] = _value(text)

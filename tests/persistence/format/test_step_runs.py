@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -137,7 +137,12 @@ def test_marks_without_end_are_put_in_order_some_at_a_time(monkeypatch: pytest.M
     """It takes the square of their number: 25 s for a content of 100,000 characters, and hours for an argument."""
     lengths: list[int] = []
     normalize = unicodedata.normalize
-    monkeypatch.setattr(unicodedata, "normalize", lambda form, text: lengths.append(len(text)) or normalize(form, text))
+
+    def noted(form: Literal["NFKC"], text: str) -> str:
+        lengths.append(len(text))
+        return normalize(form, text)
+
+    monkeypatch.setattr(unicodedata, "normalize", noted)
     marks = "\u0301\u0323" * 50_000
     assert prints({**STEP, "content": marks}) != prints({**STEP, "content": marks[:-1]})
     assert prints({**CALL, "arguments": {"a": marks}}) != prints({**CALL, "arguments": {"a": marks[:-1]}})
@@ -145,8 +150,12 @@ def test_marks_without_end_are_put_in_order_some_at_a_time(monkeypatch: pytest.M
     assert max(lengths) <= 256
 
 
-def test_arguments_past_a_mebibyte_are_compared_as_they_stand_there() -> None:
-    """Their values might take twenty times as much; white space between them is still left out."""
+def test_values_past_a_mebibyte_are_compared_as_they_stand_there() -> None:
+    """Read, they might take twenty times as much; white space between them is still left out."""
+    long = "x" * 1_048_576
+    for member in ("tool", "arguments"):
+        assert prints({**STEP, member: f"{long}…"}) != prints({**STEP, member: f"{long}..."})
+        assert prints({**STEP, member: f"{long} "}) == prints({**STEP, member: long})
     values = ",".join(["[]"] * 400_000)
     one, other = [f'{{"type":"action","arguments":{{"a":[{values}],"call_id":"{name}"}}}}' for name in ("a", "b")]
     assert prints(one) == prints(one.replace(",", ", "))
