@@ -33,13 +33,16 @@ def copied_runs(
     """
     long_runs = _long_runs(digests, fingerprints, seen, settings)
     found = [*long_runs]
-    for first, last in _remainders(long_runs, len(digests)):
-        for parts in _parted(first, last):
-            sources = [seen.get(digests.fingerprint(*part)) for part in parts]
-            if None not in sources and all(
-                digests.distinct_chars(*part) >= settings.copied_start_chars_min for part in parts
-            ):
-                found += [_run(*part, source) for part, source in zip(parts, sources, strict=True) if source]
+    for remainder in _remainders(long_runs, len(digests)):
+        for parts in _parted(*remainder):
+            runs = [
+                _run(*part, seen[fingerprint])
+                for part in parts
+                if (fingerprint := digests.fingerprint(*part)) in seen
+                and digests.distinct_chars(*part) >= settings.copied_start_chars_min
+            ]
+            if len(runs) == len(parts):
+                found += runs
                 break
     return tuple(sorted(found, key=lambda run: run.from_step))
 
