@@ -33,7 +33,7 @@ from persistence.files.lock import single_instance
 from persistence.files.space import Space, SpaceStatistics
 from persistence.format import times
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName, Mark
+from persistence.format.records import INGESTED, JournalName, Mark
 from persistence.journals.dropping import RefusedQuota, RefusedStatistics
 from persistence.journals.journal import Journal, JournalStatistics
 from persistence.journals.recovery import Recovery
@@ -167,7 +167,7 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(projector.run, name="projector")
             nursery.start_soon(registry.run, name="registry")
-            writes = {name: await stack.enter_async_context(_writer(name, platform)) for name in JournalName}
+            writes = {name: await stack.enter_async_context(_writer(name, platform)) for name in INGESTED}
             space, refused_quota, journals = await _recovered_journals(layout, settings, platform, projector, writes)
             nursery.start_soon(refused_quota.run, name="refused quota")
             async with trio.open_nursery() as writers:
@@ -201,7 +201,7 @@ def _writer(name: JournalName, platform: Platform) -> AbstractAsyncContextManage
 
 
 def _make_directories(layout: DataLayout, files: FileSystem) -> None:
-    for directory in (layout.root, *(layout.journal(name) for name in JournalName)):
+    for directory in (layout.root, *(layout.journal(name) for name in INGESTED)):
         files.make_directory(directory)
     # An operator, or a checkout, may have made it for everyone to read.
     files.make_private(layout.root)
@@ -215,9 +215,9 @@ async def _recovered_journals(
     writes: Mapping[JournalName, Offload],
 ) -> tuple[Space, RefusedQuota, dict[JournalName, Journal]]:
     """Recover every journal and return them ready to be written to; all their lines are projected."""
-    tails = {name: await _recover(name, layout, settings, platform, projector) for name in JournalName}
+    tails = {name: await _recover(name, layout, settings, platform, projector) for name in INGESTED}
     await projector.drain()
-    stored = {name: await platform.offload(_stored_bytes, name, layout, platform.files) for name in JournalName}
+    stored = {name: await platform.offload(_stored_bytes, name, layout, platform.files) for name in INGESTED}
     held = sum(size_bytes for name, size_bytes in stored.items() if name is not JournalName.REFUSED)
     space = Space(layout.root, files=platform.files, clock=platform.clock, settings=settings, stored_bytes=held)
     ends = {

@@ -1,4 +1,4 @@
-"""The tables of both databases, as migrations numbered from 1; `schema_migrations` notes which were applied, and when.
+"""The tables of the databases, as migrations numbered from 1; `schema_migrations` notes which were applied, and when.
 
 A migration, once released, is never changed: a later one is added. Tables with a text key and short rows have no rowid,
 so that equal contents are stored equally. Triggers hold what must hold between tables: sessions are counted where they
@@ -342,6 +342,56 @@ UPDATE balances SET total_points = 0, total_sessions = 0, last_credit_at = NULL;
 UPDATE totals SET credits = 0, points = 0;
 """
 
+# `records` and what belongs to them follow from the lines of corpus/. `passed_over` is why a trajectory has none,
+# `attempts` how often making one has begun, and the positions are those of curation in what it follows.
+CORPUS_1 = """
+CREATE TABLE records (
+    trajectory_id TEXT PRIMARY KEY,
+    record_id TEXT NOT NULL UNIQUE,
+    session_id TEXT NOT NULL UNIQUE,
+    contributor_id TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    started_at TEXT,
+    steps INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    feedback INTEGER NOT NULL,
+    findings INTEGER NOT NULL,
+    withheld INTEGER NOT NULL,
+    curated_at TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX records_by_contributor ON records (contributor_id, trajectory_id);
+CREATE INDEX records_by_n ON records (n);
+
+CREATE TABLE passed_over (
+    trajectory_id TEXT PRIMARY KEY,
+    session_id TEXT NOT NULL,
+    contributor_id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    noted_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX passed_over_by_reason ON passed_over (reason);
+CREATE INDEX passed_over_by_contributor ON passed_over (contributor_id, trajectory_id);
+
+CREATE TABLE attempts (
+    trajectory_id TEXT PRIMARY KEY,
+    begun INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE projection_positions (
+    journal TEXT PRIMARY KEY CHECK (journal IN ('corpus', 'trajectories', 'envelopes')),
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    next_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
 
 class Schema(msgspec.Struct, frozen=True):
     """A database's name, for people, and its migrations; the first has number 1."""
@@ -352,6 +402,7 @@ class Schema(msgspec.Struct, frozen=True):
 
 SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3))
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3))
+CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1,))
 
 
 class NewerSchema(SchemaRefused):

@@ -144,6 +144,8 @@ def project_sessions(journal: JournalName, batch: Sequence[Committed]) -> list[S
             statements = _refusals(batch)
         case JournalName.TRAJECTORIES:
             statements = _trajectories(batch)
+        case JournalName.CORPUS:
+            raise AssertionError("sessions.db knows nothing of the corpus")
         case unreachable:
             assert_never(unreachable)
     first_at: dict[str, float] = {}

@@ -28,7 +28,7 @@ from persistence.databases.projection import (
 )
 from persistence.databases.repeated_lines import claims_of, repetitions
 from persistence.files.failures import StorageDamage
-from persistence.format.records import Committed, JournalName, Mark
+from persistence.format.records import INGESTED, Committed, JournalName, Mark
 from persistence.journals.reading import JournalDamage
 from persistence.settings.storage import StorageSettings
 
@@ -60,7 +60,7 @@ class Projector:
         # Lines of the envelopes journal are summed up as they come, a batch at a time: summing up a whole batch at once
         # would hold up whoever asks meanwhile.
         self._summed: deque[EnvelopeProjection] = deque()
-        self._submitted: dict[JournalName, int] = dict.fromkeys(JournalName, 0)
+        self._submitted: dict[JournalName, int] = dict.fromkeys(INGESTED, 0)
         self._sessions_positions: dict[JournalName, Mark] = {}
         self._ledger_position = Mark()
         self._loaded = False
@@ -86,7 +86,7 @@ class Projector:
 
     def positions(self) -> dict[JournalName, Mark]:
         """For each journal, the lowest position of the databases that follow it: recovery replays from here."""
-        positions = {name: self._sessions_positions.get(name, Mark()) for name in JournalName}
+        positions = {name: self._sessions_positions.get(name, Mark()) for name in INGESTED}
         positions[JournalName.TRAJECTORIES] = min(positions[JournalName.TRAJECTORIES], self._ledger_position)
         return positions
 

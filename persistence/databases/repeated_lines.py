@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, assert_never
 
 from persistence.databases.database import Database, Query
-from persistence.format.records import Committed, EnvelopeRecord, JournalName, TrajectoryRecord
+from persistence.format.records import Committed, CorpusRecord, EnvelopeRecord, JournalName, TrajectoryRecord
 from persistence.journals.reading import where_is
 
 
@@ -31,10 +31,10 @@ FIRST_TRAJECTORY: Final = "SELECT n FROM trajectories WHERE trajectory_id = ? OR
 
 
 def claims_of(batch: Sequence[Committed]) -> list[Claim]:
-    """What the lines of a batch say."""
+    """What the lines of a batch say; none of them is of the corpus, where a later line takes an earlier one's place."""
     return [
         Claim(
-            line_id=record.trajectory_id if isinstance(record, TrajectoryRecord) else record.envelope_id,
+            line_id=record.trajectory_id if isinstance(record, TrajectoryRecord | CorpusRecord) else record.envelope_id,
             session_id=record.session_id,
             sequence=record.sequence if isinstance(record, EnvelopeRecord) else None,
             n=place.n,
@@ -69,6 +69,8 @@ def _first_line(journal: JournalName, claim: Claim) -> Query:
             return FIRST_REFUSED, (claim.line_id,)
         case JournalName.TRAJECTORIES:
             return FIRST_TRAJECTORY, (claim.line_id, claim.session_id)
+        case JournalName.CORPUS:
+            raise AssertionError("a line of the corpus may say again what an earlier one says")
         case unreachable:
             assert_never(unreachable)
 

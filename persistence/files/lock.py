@@ -1,32 +1,52 @@
-"""One process a data directory: two writers would each be right about a journal's end and both be wrong."""
+"""One writer for each journal: two would each be right about its end and both be wrong.
+
+The server holds `lock`, for what it takes in; curation holds `corpus.lock`, for what it makes of that.
+"""
 
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from persistence.files.failures import DataDirectoryLocked
 from persistence.files.regular import open_file
 
+LOCK: Final = "lock"
+CORPUS_LOCK: Final = "corpus.lock"
+
 
 @contextmanager
 def single_instance(data_directory: Path) -> Iterator[None]:
-    """Hold the data directory's lock; DataDirectoryLocked when another process does.
+    """Hold the data directory's lock; DataDirectoryLocked when another process does."""
+    with _held(data_directory / LOCK, f"the data directory {data_directory} is in use by process {{}}: stop it first."):
+        yield
+
+
+@contextmanager
+def single_curation(data_directory: Path) -> Iterator[None]:
+    """Hold the corpus's lock; DataDirectoryLocked when the server's own curation, or another one, does."""
+    sentence = f"the corpus in {data_directory} is being written by process {{}} (a running server does so by itself)."
+    with _held(data_directory / CORPUS_LOCK, sentence):
+        yield
+
+
+@contextmanager
+def _held(path: Path, sentence: str) -> Iterator[None]:
+    """Hold a lock; where another process does, say so by the sentence, whose `{}` is that process.
 
     The kernel lets go of it when the process ends, however it ends, so there is never a stale lock to remove. The file
     names the process that holds it, for people.
     """
     # What a link points at would be emptied.
-    descriptor = open_file(data_directory / "lock", os.O_RDWR | os.O_CREAT, follows_links=False)
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT, follows_links=False)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-            raise DataDirectoryLocked(
-                f"the data directory {data_directory} is in use by process {holder or 'unknown'}: stop it first."
-            ) from error
+            raise DataDirectoryLocked(sentence.format(holder or "unknown")) from error
         with suppress(OSError):  # a disk may have no room for the name, and the lock is held without it
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -23,6 +23,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "ledger.db"
 
     @property
+    def corpus_database(self) -> Path:
+        """What the corpus holds, and how far curation has come; curation alone writes it."""
+        return self.root / "corpus.db"
+
+    @property
     def keys(self) -> Path:
         """The folder of the master key."""
         return self.root / "keys"

@@ -9,7 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -20,6 +20,11 @@ class JournalName(StrEnum):
     ENVELOPES = "envelopes"
     REFUSED = "refused"
     TRAJECTORIES = "trajectories"
+    CORPUS = "corpus"
+
+
+INGESTED: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES)
+"""The journals that the server writes, and projects into its databases; the corpus is curation's alone."""
 
 
 class EnvelopeKind(StrEnum):
@@ -103,6 +108,30 @@ class TrajectoryRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Of its runs of steps, by the place of their first step (`persistence.format.step_runs`)."""
 
 
+class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the corpus journal: a trajectory as it may be shown, or that it may not be shown any more.
+
+    A later line of the same trajectory takes the place of an earlier one. `taken_back` is why there is no record of it
+    from then on; all that describes one is missing then. `findings` counts what was scrubbed, `withheld` the texts that
+    could not be, `feedback` what was said of the session. Reasons and ids of `duplicates` are those of the line.
+    """
+
+    trajectory_id: str
+    record_id: str
+    session_id: str
+    contributor_id: str
+    rules: str
+    taken_back: str | None = None
+    provider: str = ""
+    model: str = ""
+    started_at: str | None = None
+    steps: int = 0
+    tokens: int = 0
+    feedback: int = 0
+    findings: int = 0
+    withheld: int = 0
+
+
 class SequenceGap(msgspec.Struct, frozen=True):
     """`missing` sequence numbers were skipped just before the envelope with the sequence `before`."""
 
@@ -110,7 +139,7 @@ class SequenceGap(msgspec.Struct, frozen=True):
     missing: int
 
 
-Record = EnvelopeRecord | RefusalRecord | TrajectoryRecord
+Record = EnvelopeRecord | RefusalRecord | TrajectoryRecord | CorpusRecord
 
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]

@@ -12,6 +12,7 @@ from persistence.format import json_text
 from persistence.format.records import (
     ClosedBy,
     CopiedRun,
+    CorpusRecord,
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
@@ -105,6 +106,27 @@ class _TrajectoryLine(msgspec.Struct, frozen=True):
     copied_from: list[CopiedRun] = []
 
 
+class _Scrubbed(msgspec.Struct, frozen=True):
+    findings: Count
+    withheld: Count
+
+
+class _CorpusLine(msgspec.Struct, frozen=True):
+    record_id: str
+    trajectory_id: str
+    session_id: str
+    contributor_id: str
+    rules: str
+    received: Received
+    taken_back: str | None = None
+    metadata: msgspec.Raw = msgspec.Raw()
+    started_at: str | None = None
+    total_steps: Count = 0
+    total_tokens: int = 0
+    feedback: list[msgspec.Raw] = []
+    scrubbed: _Scrubbed = _Scrubbed(0, 0)
+
+
 class _Score(msgspec.Struct, frozen=True, rename="camel"):
     base_points: Count
     total_points: float
@@ -120,6 +142,7 @@ _STEPS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ENVELOPE: Final = msgspec.json.Decoder(_EnvelopeLine)
 _REFUSAL: Final = msgspec.json.Decoder(_RefusalLine)
 _TRAJECTORY: Final = msgspec.json.Decoder(_TrajectoryLine)
+_CORPUS: Final = msgspec.json.Decoder(_CorpusLine)
 _SCORE: Final = msgspec.json.Decoder(_Score)
 
 
@@ -232,6 +255,36 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
     )
 
 
+def parse_corpus_line(line: bytes) -> CorpusRecord:
+    """The record of a line of the corpus journal; raises `LineError`."""
+    found = _decode(_CORPUS, line, "the line")
+    if found.taken_back is not None:
+        return CorpusRecord(
+            trajectory_id=found.trajectory_id,
+            record_id=found.record_id,
+            session_id=found.session_id,
+            contributor_id=found.contributor_id,
+            rules=found.rules,
+            taken_back=found.taken_back,
+        )
+    metadata = _decode(_METADATA, found.metadata, "the member metadata")
+    return CorpusRecord(
+        trajectory_id=found.trajectory_id,
+        record_id=found.record_id,
+        session_id=found.session_id,
+        contributor_id=found.contributor_id,
+        rules=found.rules,
+        provider=metadata.provider,
+        model=metadata.model_engine,
+        started_at=found.started_at,
+        steps=found.total_steps,
+        tokens=found.total_tokens,
+        feedback=len(found.feedback),
+        findings=found.scrubbed.findings,
+        withheld=found.scrubbed.withheld,
+    )
+
+
 def parse_line(journal: JournalName, line: bytes) -> Record:
     """The record of a line of the journal; raises `LineError`."""
     match journal:
@@ -241,5 +294,7 @@ def parse_line(journal: JournalName, line: bytes) -> Record:
             return parse_refusal_line(line)
         case JournalName.TRAJECTORIES:
             return parse_trajectory_line(line)
+        case JournalName.CORPUS:
+            return parse_corpus_line(line)
         case unreachable:
             assert_never(unreachable)

@@ -22,7 +22,7 @@ from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
-from persistence.format.records import EnvelopeKind, JournalName, Mark
+from persistence.format.records import INGESTED, EnvelopeKind, JournalName, Mark
 from persistence.journals.dropping import RefusedStatistics
 from persistence.journals.reading import StoredLine
 from persistence.journals.stored import StoredJournal
@@ -185,7 +185,7 @@ def retry(data_directory: Path, session_id: str) -> bool:
 async def read_statistics(data_directory: Path, settings: StorageSettings, *, days: int, leaders: int) -> Statistics:
     """Return what the server's `/v1/stats` endpoints answer."""
     layout = DataLayout(data_directory)
-    held = {name: StoredJournal.of(layout, name).statistics().stored_bytes for name in JournalName}
+    held = {name: StoredJournal.of(layout, name).statistics().stored_bytes for name in INGESTED}
     dropped = StoredJournal.of(layout, JournalName.REFUSED).dropped()
     refused = RefusedStatistics(
         stored_bytes=held.pop(JournalName.REFUSED),

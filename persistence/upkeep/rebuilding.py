@@ -27,7 +27,7 @@ from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
 from persistence.format import times
 from persistence.format.layout import DataLayout
-from persistence.format.records import Committed, Dropped, JournalName, Mark, Position, RefusalRecord
+from persistence.format.records import INGESTED, Committed, Dropped, JournalName, Mark, Position, RefusalRecord
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
@@ -153,7 +153,7 @@ async def project_journals(
     positions = projector.positions()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(projector.run)
-        for name in JournalName:
+        for name in INGESTED:
             recovery = Recovery(
                 name,
                 layout.journal(name),

@@ -35,7 +35,7 @@ from persistence.databases.session_index import SessionIndex
 from persistence.databases.session_secrets import SessionSecrets
 from persistence.files.failures import StorageDamage
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import INGESTED, JournalName
 from persistence.journals.reading import JournalReader
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import MasterKeyError, Sealer, find_master_key
@@ -184,7 +184,7 @@ async def _look_closer(
     # Not the snapshot's: a session may have been opened since, whose lines were read all the same.
     with connected_to_read(layout.sessions_database) as connection:
         stored = Stored(
-            journals={name: StoredJournal.of(layout, name) for name in JournalName},
+            journals={name: StoredJournal.of(layout, name) for name in INGESTED},
             ends=expected.ends(),
             index=SessionIndex(expected.sessions),
             fingerprints=Fingerprints(expected.ledger),

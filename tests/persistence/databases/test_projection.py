@@ -13,6 +13,7 @@ from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, mig
 from persistence.databases.projection import project_ledger, project_sessions
 from persistence.format import times
 from persistence.format.records import (
+    INGESTED,
     ClosedBy,
     Committed,
     EnvelopeKind,
@@ -346,7 +347,7 @@ CHOICES = ("chunk", "chunk", "chunk", "feedback", "refused", "close", "server_cl
 @st.composite
 def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
     """What three sessions leave in the journals, in an order that a server could have written."""
-    journals: dict[JournalName, list[Record]] = {name: [] for name in JournalName}
+    journals: dict[JournalName, list[Record]] = {name: [] for name in INGESTED}
     sequences = dict.fromkeys(SESSIONS, 0)
     closed: set[str] = set()
     stitched: set[str] = set()
@@ -382,7 +383,7 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
             case _:
                 pass
     hours = draw(st.lists(st.integers(0, 48), min_size=80, max_size=80))
-    starts = dict(zip(JournalName, (0, 25, 50), strict=True))
+    starts = dict(zip(INGESTED, (0, 25, 50), strict=True))
     return {
         name: placed(records, lambda n, start=starts[name]: NOON + 3_600 * hours[start + n] + n)  # type: ignore[misc]
         for name, records in journals.items()
@@ -396,7 +397,7 @@ def test_rows_do_not_depend_on_batches_or_on_which_journal_comes_first(
 ) -> None:
     expected, other = Both(SESSIONS[:2]), Both(SESSIONS[:2])
     try:
-        for name in JournalName:
+        for name in INGESTED:
             for item in history[name]:
                 expected.project(name, [item])
         waiting = {name: list(items) for name, items in history.items() if items}

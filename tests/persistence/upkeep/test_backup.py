@@ -18,7 +18,7 @@ from persistence.databases.database import SchemaRefused
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.lock import single_instance
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import INGESTED, JournalName
 from persistence.keys.sealing import MasterKeyError
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep import backup as backup_module
@@ -319,7 +319,7 @@ async def test_what_comes_while_lengths_are_noted_leaves_no_trajectory_without_i
 
     def noting(layout: DataLayout, journal: JournalName) -> Any:
         if calls:
-            for name in JournalName:
+            for name in INGESTED:
                 shutil.copytree(tmp_path / "data" / name, tmp_path / "live" / name, dirs_exist_ok=True)
         calls.append(journal)
         return noted(layout, journal)

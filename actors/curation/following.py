@@ -1,0 +1,224 @@
+"""Curation: follows the trajectories journal, and makes of each trajectory one record of the corpus, or none.
+
+One at a time, in the order of their lines. What is made of a trajectory and the position behind it are committed
+together (`persistence.corpus`), so each is taken once, whatever ends the process in between. Followed again from the
+beginning (`begin_anew`), a trajectory whose record is up to date is passed by; so going over everything anew can be
+interrupted anywhere, and goes on where it was.
+
+What was said of a session after its trajectory was written belongs to its record. What comes when there is a record
+already has that record made anew, by a line that takes the earlier one's place.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+import trio
+
+from actors.curation.consent import Consented
+from actors.curation.records import RULES, Head, Record, make_record, read_head, taken_back
+from actors.curation.settings import CurationSettings
+from persistence.closed_sessions import ClosedSessions
+from persistence.corpus import Corpus
+from persistence.databases.corpus_records import PassedOver
+from persistence.format.records import JournalName, Mark
+from persistence.journals.reading import JournalDamage, StoredLine
+
+log = logging.getLogger("central_command.curation")
+
+LATE_FEEDBACK_MAX: Final = 1_000
+"""Lines with late feedback that are looked at together. Guards memory."""
+
+
+class PassedOverReason(StrEnum):
+    """Why a trajectory has no record."""
+
+    NO_CONSENT = "no_consent"
+    SCRUBBING_FAILED = "scrubbing_failed"
+    TOO_LARGE = "too_large"
+    ENDED_THE_PROCESS = "ended_the_process"
+    """Making it has ended the process again and again."""
+
+
+class CurationStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """How far curation has come, and what it did since it began.
+
+    `followed_n` is the number of the last trajectory that it is done with, `reached_n` that of the last one that there
+    is. `waiting_since` is when the first of those between was written, in seconds since the epoch; None without one.
+    """
+
+    followed_n: int
+    reached_n: int
+    waiting_since: float | None
+    records: int
+    passed_over: dict[str, int]
+    is_out_of_room: bool
+
+
+class Curation:
+    """Makes the corpus; `catch_up` once, or `run` until cancelled. One task."""
+
+    def __init__(
+        self,
+        sessions: ClosedSessions,
+        corpus: Corpus,
+        *,
+        consented: Consented,
+        settings: CurationSettings,
+        report: Callable[[CurationStatistics], None] | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self._corpus = corpus
+        self._consented = consented
+        self._settings = settings
+        self._report = report
+        self._reached = Mark()
+        self._waiting_since: float | None = None
+        self._records = 0
+        self._passed_over: Counter[str] = Counter()
+        self._is_out_of_room = False
+
+    def __repr__(self) -> str:
+        return f"<Curation followed={self._corpus.followed.n} of {self._reached.n}>"
+
+    def statistics(self) -> CurationStatistics:
+        """Return the current figures."""
+        return CurationStatistics(
+            followed_n=self._corpus.followed.n,
+            reached_n=self._reached.n,
+            waiting_since=self._waiting_since,
+            records=self._records,
+            passed_over=dict(self._passed_over),
+            is_out_of_room=self._is_out_of_room,
+        )
+
+    async def run(self) -> None:
+        """Follow until cancelled: trajectories every `poll_interval_s`, late feedback every `feedback_interval_s`."""
+        feedback_at = trio.current_time()
+        while True:
+            await self._follow()
+            if trio.current_time() >= feedback_at:
+                await self._take_late_feedback()
+                feedback_at = trio.current_time() + self._settings.feedback_interval_s
+            await trio.sleep(self._settings.poll_interval_s)
+
+    async def catch_up(self) -> None:
+        """Take everything that there is."""
+        await self._follow()
+        await self._take_late_feedback()
+
+    async def begin_anew(self) -> None:
+        """Go over all trajectories again, from now on: those whose record other rules made get another one."""
+        await self._corpus.move(Mark())
+
+    async def _follow(self) -> None:
+        """Take what is acknowledged and not taken yet; a damaged place is said and passed by."""
+        self._reached = await self._sessions.reached(JournalName.TRAJECTORIES)
+        while self._corpus.followed.n < self._reached.n:
+            try:
+                await self._follow_from(self._corpus.followed)
+            except JournalDamage as damage:
+                if damage.behind is None or damage.behind <= self._corpus.followed:
+                    raise
+                log.error("%s Curation goes on behind it.", damage)  # noqa: TRY400 (the sentence says it all)
+                await self._corpus.move(damage.behind)
+        self._waiting_since = None
+        self._say()
+
+    def _say(self) -> None:
+        if self._report is not None:
+            self._report(self.statistics())
+
+    async def _follow_from(self, start: Mark) -> None:
+        async for lines in self._sessions.scan(start):
+            for line in lines:
+                if line.position.n > self._reached.n:
+                    return
+                self._waiting_since = line.position.at
+                self._say()
+                await self._take(line)
+                await trio.lowlevel.checkpoint()
+        if self._corpus.followed == start:
+            raise JournalDamage(JournalName.TRAJECTORIES, f"it ends after line {start.n}, and more were stored")
+
+    async def _take(self, line: StoredLine) -> None:
+        head = read_head(line.text)
+        if head is None:
+            await self._corpus.move(line.position.end)
+        else:
+            await self._take_trajectory(line.text, head, line.position.end)
+
+    async def _take_late_feedback(self) -> None:
+        """Make the records anew of which more was said since."""
+        up_to = (await self._sessions.reached(JournalName.ENVELOPES)).n
+        after = self._corpus.feedback_n
+        while page := await self._sessions.late_feedback(after, up_to, LATE_FEEDBACK_MAX):
+            for session_id in dict.fromkeys(session_id for _, session_id in page):
+                await self.reconsider(session_id)
+            after = page[-1][0]
+            await self._corpus.move_feedback(after)
+        if up_to > after:
+            await self._corpus.move_feedback(up_to)
+
+    async def reconsider(self, session_id: str) -> None:
+        """Make the record of a session anew if it is not what it would be now; not before its trajectory is reached."""
+        text = await self._sessions.line_of(session_id)
+        head = None if text is None else read_head(text)
+        if text is not None and head is not None and await self._corpus.is_followed(head.trajectory_id):
+            await self._take_trajectory(text, head, None)
+
+    async def _take_trajectory(self, text: bytes, head: Head, followed: Mark | None) -> None:
+        consent = self._consented(head.contributor_id)
+        if not consent.given:
+            await self._pass_over(head, PassedOverReason.NO_CONSENT, followed)
+            return
+        late = (await self._sessions.feedback(head.session_id))[len(head.feedback) :]
+        known = await self._corpus.record_of(head.trajectory_id)
+        if known is not None and (known.record.rules, known.record.feedback) == (
+            RULES,
+            len(head.feedback) + len(late),
+        ):
+            if followed is not None:
+                await self._corpus.move(followed)
+            return
+        if len(text) > self._settings.trajectory_bytes_max:
+            await self._pass_over(head, PassedOverReason.TOO_LARGE, followed)
+            return
+        if len(text) >= self._settings.guarded_bytes_min:
+            begun = await self._corpus.attempt(head.trajectory_id)
+            if begun >= self._settings.attempts_max:
+                await self._pass_over(head, PassedOverReason.ENDED_THE_PROCESS, followed)
+                return
+        try:
+            made = make_record(text, head, late_feedback=late, consent=consent, settings=self._settings)
+        except Exception as error:  # noqa: BLE001 - whatever fails, nothing unscrubbed may be written
+            # Never the error's own text: it may hold what somebody wrote.
+            log.error(  # noqa: TRY400
+                "no record can be made of trajectory %s (%s)", head.trajectory_id, type(error).__name__
+            )
+            await self._pass_over(head, PassedOverReason.SCRUBBING_FAILED, followed)
+            return
+        await self._put(made, followed)
+        self._records += 1
+
+    async def _pass_over(self, head: Head, reason: PassedOverReason, followed: Mark | None) -> None:
+        """Note why there is no record; one that there was is taken back by a line, which is the fact."""
+        self._passed_over[reason] += 1
+        if await self._corpus.record_of(head.trajectory_id) is not None:
+            await self._put(taken_back(head, reason), followed)
+            return
+        passed = PassedOver(head.trajectory_id, head.session_id, head.contributor_id, reason, RULES)
+        await self._corpus.pass_over(passed, followed=followed)
+
+    async def _put(self, made: Record, followed: Mark | None) -> None:
+        """Write a line, however long it takes until there is room for it."""
+        while not await self._corpus.put(made.record, made.members, followed=followed):
+            if not self._is_out_of_room:
+                log.warning("no room is left on the disk for the corpus; curation waits for some")
+            self._is_out_of_room = True
+            self._say()
+            await trio.sleep(self._settings.room_retry_s)
+        self._is_out_of_room = False

@@ -1,0 +1,81 @@
+"""What curation follows: trajectories and what was said of their sessions later, read beside the server or at rest.
+
+Only what is acknowledged: the journals are read up to the positions that sessions.db has, because what stands behind
+them may still be taken back by the server that writes it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from persistence.databases.database import Database
+from persistence.databases.migrations import SESSIONS_SCHEMA
+from persistence.databases.projector import projected
+from persistence.databases.reading import open_database_read_only
+from persistence.databases.session_index import SessionIndex
+from persistence.files.failures import NoDataDirectory
+from persistence.format import json_text
+from persistence.format.layout import DataLayout
+from persistence.format.records import EnvelopeKind, JournalName, Mark
+from persistence.journals.reading import Scan
+from persistence.journals.stored import StoredJournal
+
+# Not by an index: the table is read as a whole, which is why it is done now and then only.
+SELECT_LATE: Final = "SELECT n, session_id FROM feedback WHERE late = 1 AND n > ? AND n <= ? ORDER BY n LIMIT ?"
+
+
+class _Feedback(msgspec.Struct, frozen=True):
+    feedback: msgspec.Raw
+
+
+_FEEDBACK: Final = msgspec.json.Decoder(_Feedback)
+
+
+class ClosedSessions:
+    """The trajectories of a data directory, and the feedback of their sessions."""
+
+    def __init__(self, layout: DataLayout, sessions: Database) -> None:
+        self._sessions = sessions
+        self._index = SessionIndex(sessions)
+        self._trajectories = StoredJournal.of(layout, JournalName.TRAJECTORIES)
+        self._envelopes = StoredJournal.of(layout, JournalName.ENVELOPES)
+
+    async def reached(self, journal: JournalName) -> Mark:
+        """Up to where a journal is acknowledged, and in sessions.db."""
+        return (await projected(self._sessions)).get(journal, Mark())
+
+    def scan(self, start: Mark) -> Scan:
+        """Read the trajectories behind a mark, in order; also those that are not acknowledged yet (`reached`)."""
+        return self._trajectories.scan(start)
+
+    async def line_of(self, session_id: str) -> bytes | None:
+        """The line of a session's trajectory; None where it has none, or is not known yet."""
+        summary = await self._index.trajectory(session_id)
+        return None if summary is None else (await self._trajectories.read([summary.position]))[0]
+
+    async def feedback(self, session_id: str) -> list[bytes]:
+        """All that was said of a session so far, in line order, each the JSON text of the member `feedback`."""
+        lines = await self._index.line_positions(session_id)
+        places = [line.position for line in lines if line.kind is EnvelopeKind.USER_FEEDBACK]
+        return [bytes(json_text.decode(_FEEDBACK, text).feedback) for text in await self._envelopes.read(places)]
+
+    async def late_feedback(self, after_n: int, up_to_n: int, limit: int) -> list[tuple[int, str]]:
+        """The lines with feedback that came after the close, each its number and its session; at most `limit`."""
+        rows = await self._sessions.read(SELECT_LATE, (after_n, up_to_n, limit))
+        return [(n, session_id) for n, session_id in rows]
+
+
+@asynccontextmanager
+async def open_closed_sessions(data_directory: Path) -> AsyncIterator[ClosedSessions]:
+    """Open a data directory's trajectories for reading, in place; nothing is created.
+
+    Raises NoDataDirectory, or DatabaseFailure when its sessions.db is of another version of the program.
+    """
+    layout = DataLayout(data_directory)
+    if not layout.sessions_database.exists():
+        raise NoDataDirectory(f"{layout.root} is not a server's data directory: name that with --data-dir.")
+    async with open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as sessions:
+        yield ClosedSessions(layout, sessions)

@@ -1,0 +1,166 @@
+"""The corpus on disk: a journal and a database of its own, both written by one process, which is not the server's.
+
+The line is the fact. It is written and synced first; then its row and the position in what curation follows are
+committed together. A process that ends between the two is made up for at the next opening: lines behind the projected
+position are projected first, before anything is followed. So whatever dies when, a trajectory that was followed twice
+finds its record there (`Corpus.record_of`), and one that was not written is not passed by.
+
+A record is replaced by a later line of the same trajectory: its row goes from the one line to the other in a single
+transaction, so that whoever reads by the database sees one of them at any time, and never both.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from persistence.databases.corpus_records import (
+    CorpusIndex,
+    PassedOver,
+    StoredRecord,
+    count_attempt,
+    forget_attempts,
+    note_passed_over,
+    project_corpus,
+    set_feedback_position,
+)
+from persistence.databases.database import Database, Statement
+from persistence.databases.migrations import CORPUS_SCHEMA
+from persistence.databases.opening import open_inline_database
+from persistence.databases.projection import set_position
+from persistence.databases.projector import projected
+from persistence.files.file_system import FileSystem, OsFileSystem
+from persistence.files.lock import single_curation
+from persistence.format import times
+from persistence.format.layout import DataLayout
+from persistence.format.records import Committed, CorpusRecord, JournalName, Mark
+from persistence.journals.recovery import Recovery
+from persistence.journals.writing import JournalEnd
+from persistence.settings.storage import StorageSettings
+
+
+class Corpus:
+    """The corpus, for the one that writes it. Every method may raise StorageFailure, which ends the process."""
+
+    def __init__(
+        self,
+        layout: DataLayout,
+        database: Database,
+        end: JournalEnd,
+        positions: dict[JournalName, Mark],
+        *,
+        files: FileSystem,
+        clock: Callable[[], float],
+        settings: StorageSettings,
+    ) -> None:
+        self._layout = layout
+        self._database = database
+        self._index = CorpusIndex(database)
+        self._end = end
+        self._files = files
+        self._clock = clock
+        self._settings = settings
+        self.followed = positions.get(JournalName.TRAJECTORIES, Mark())
+        """Up to where the trajectories journal has been curated."""
+        self.feedback_n = positions.get(JournalName.ENVELOPES, Mark()).n
+        """Up to which line of the envelopes journal late feedback has been looked at."""
+
+    def __repr__(self) -> str:
+        return f"<Corpus n={self._end.tail.n} followed={self.followed.n}>"
+
+    async def record_of(self, trajectory_id: str) -> StoredRecord | None:
+        """The record of a trajectory, if it has one."""
+        return await self._index.of_trajectory(trajectory_id)
+
+    async def is_followed(self, trajectory_id: str) -> bool:
+        """Whether a trajectory has been taken: it has a record, or was passed over."""
+        return await self._index.knows(trajectory_id)
+
+    async def attempt(self, trajectory_id: str) -> int:
+        """Note that making a record begins; return how often it has begun without an end before."""
+        before = await self._index.attempts(trajectory_id)
+        await self._database.write([count_attempt(trajectory_id)], durable=False)
+        return before
+
+    async def put(self, record: CorpusRecord, members: bytes, *, followed: Mark | None = None) -> bool:
+        """Write a line, its members without braces, and then its row and the position; False when there was no room.
+
+        `followed` is behind the trajectory's line, None where that is not what is followed now.
+        """
+        if self._files.free_bytes(self._layout.root) < len(members) + self._settings.free_bytes_min:
+            return False
+        positions = self._end.write([(members, b"")])
+        if positions is None:
+            return False
+        projection = project_corpus([Committed(record, positions[0])])
+        await self._commit([*projection, forget_attempts(record.trajectory_id)], followed)
+        return True
+
+    async def pass_over(self, passed: PassedOver, *, followed: Mark | None = None) -> None:
+        """Note why a trajectory has no record; one that has a record is taken back by a line instead (`put`)."""
+        noted = note_passed_over(passed, times.to_text(self._clock()))
+        await self._commit([noted, forget_attempts(passed.trajectory_id)], followed)
+
+    async def move(self, followed: Mark) -> None:
+        """Note that the trajectories journal is curated up to there; further back, it is followed anew from there."""
+        await self._commit([], followed)
+
+    async def move_feedback(self, n: int) -> None:
+        """Note that the feedback up to line `n` of the envelopes journal is in the corpus."""
+        await self._database.write([set_feedback_position(n)], durable=False)
+        self.feedback_n = n
+
+    async def _commit(self, statements: list[Statement], followed: Mark | None) -> None:
+        if followed is not None:
+            statements = [*statements, set_position(JournalName.TRAJECTORIES, followed)]
+        # Not synced: what a crash of the machine takes away is projected, or followed, again.
+        await self._database.write(statements, durable=False)
+        if followed is not None:
+            self.followed = followed
+
+
+@asynccontextmanager
+async def open_corpus(
+    data_directory: Path,
+    settings: StorageSettings,
+    *,
+    clock: Callable[[], float],
+    files: FileSystem | None = None,
+) -> AsyncIterator[Corpus]:
+    """Open the corpus of a data directory for writing: its lock, its database, its journal recovered and projected.
+
+    Everything runs in the thread that asks. Raises DataDirectoryLocked, StorageDamage or StorageFailure.
+    """
+    layout = DataLayout(data_directory)
+    files = files or OsFileSystem()
+    directory = layout.journal(JournalName.CORPUS)
+    applied_at = times.to_text(clock())
+    with single_curation(data_directory):
+        files.make_directory(directory)
+        async with open_inline_database(
+            layout.corpus_database, CORPUS_SCHEMA, settings, applied_at=applied_at
+        ) as database:
+            tail = await project_lines(layout, database, settings, files=files)
+            end = JournalEnd(JournalName.CORPUS, directory, tail, files=files, clock=clock)
+            try:
+                positions = await projected(database)
+                yield Corpus(layout, database, end, positions, files=files, clock=clock, settings=settings)
+            finally:
+                end.close()
+            await database.checkpoint()
+
+
+async def project_lines(
+    layout: DataLayout, database: Database, settings: StorageSettings, *, files: FileSystem
+) -> Mark:
+    """Project the lines that a corpus.db has not seen, cutting off a torn end; return the journal's end."""
+    recovery = Recovery(
+        JournalName.CORPUS,
+        layout.journal(JournalName.CORPUS),
+        (await projected(database)).get(JournalName.CORPUS, Mark()),
+        files=files,
+        torn_directory=layout.torn,
+        batch_bytes_max=settings.recovery_batch_bytes_max,
+    )
+    for batch in recovery.batches():
+        await database.write(project_corpus(batch), durable=False)
+    return recovery.tail

@@ -1,0 +1,218 @@
+"""The rows of corpus.db: which trajectories have a record, which have none and why, and how far curation has come.
+
+`records` is a projection of the lines of corpus/: of several lines of one trajectory the last one counts. The rest is
+curation's own: it is written in the same transaction as the position that it belongs to.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from persistence.databases.database import Database, Row, Statement
+from persistence.databases.projection import set_position
+from persistence.format import times
+from persistence.format.records import Committed, CorpusRecord, JournalName, Mark, Position
+
+# Put into the queries below: all names are in this file.
+COLUMNS: Final = (
+    "trajectory_id, record_id, session_id, contributor_id, rules, provider, model, started_at, steps, tokens, "
+    'feedback, findings, withheld, curated_at, n, day, "offset", length'
+)
+PUT_RECORD: Final = f"INSERT OR REPLACE INTO records ({COLUMNS}) VALUES ({', '.join('?' * 18)})"  # noqa: S608
+DELETE_RECORD: Final = "DELETE FROM records WHERE trajectory_id = ?"
+PUT_PASSED_OVER: Final = """
+INSERT OR REPLACE INTO passed_over (trajectory_id, session_id, contributor_id, reason, rules, noted_at)
+VALUES (?, ?, ?, ?, ?, ?)
+"""
+DELETE_PASSED_OVER: Final = "DELETE FROM passed_over WHERE trajectory_id = ?"
+COUNT_ATTEMPT: Final = """
+INSERT INTO attempts (trajectory_id, begun) VALUES (?, 1) ON CONFLICT (trajectory_id) DO UPDATE SET begun = begun + 1
+"""
+DELETE_ATTEMPTS: Final = "DELETE FROM attempts WHERE trajectory_id = ?"
+SELECT_ATTEMPTS: Final = "SELECT begun FROM attempts WHERE trajectory_id = ?"
+SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE trajectory_id = ?"  # noqa: S608
+SELECT_KNOWN: Final = """
+SELECT 1 FROM records WHERE trajectory_id = ?1 UNION ALL SELECT 1 FROM passed_over WHERE trajectory_id = ?1 LIMIT 1
+"""
+SELECT_BEGINNING: Final = f"""
+SELECT {COLUMNS} FROM records WHERE record_id >= ?1 AND record_id < ?2 ORDER BY record_id LIMIT ?3
+"""  # noqa: S608
+SELECT_TOTALS: Final = """
+SELECT count(*), coalesce(sum(steps), 0), coalesce(sum(tokens), 0), coalesce(sum(findings), 0),
+    coalesce(sum(withheld), 0), coalesce(sum(length), 0)
+FROM records
+"""
+SELECT_RULES: Final = "SELECT rules, count(*) FROM records GROUP BY rules ORDER BY count(*) DESC, rules LIMIT ?"
+SELECT_MODELS: Final = "SELECT model, count(*) FROM records GROUP BY model ORDER BY count(*) DESC, model LIMIT ?"
+SELECT_REASONS: Final = "SELECT reason, count(*) FROM passed_over GROUP BY reason ORDER BY count(*) DESC, reason"
+
+_LAST: Final = "\U0010ffff"
+"""Sorts behind every character of an id."""
+
+
+class StoredRecord(msgspec.Struct, frozen=True):
+    """A record as the database knows it, and where its line is."""
+
+    record: CorpusRecord
+    position: Position
+
+
+class PassedOver(msgspec.Struct, frozen=True):
+    """A trajectory that has no record, by which rules, and why."""
+
+    trajectory_id: str
+    session_id: str
+    contributor_id: str
+    reason: str
+    rules: str
+
+
+class CorpusTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the corpus holds; `passed_over` is counted by reason, `rules` and `models` are those with most records."""
+
+    records: int
+    steps: int
+    tokens: int
+    findings: int
+    withheld: int
+    stored_bytes: int
+    rules: dict[str, int]
+    models: dict[str, int]
+    passed_over: dict[str, int]
+
+
+def project_corpus(batch: Sequence[Committed]) -> list[Statement]:
+    """The statements for corpus.db, position included; `batch` is of the corpus journal and not empty."""
+    statements: list[Statement] = []
+    for item in batch:
+        assert isinstance(item.record, CorpusRecord), "a batch holds records of its own journal only"
+        statements += _of_line(item.record, item.position)
+    return [*statements, set_position(JournalName.CORPUS, batch[-1].position.end)]
+
+
+def _of_line(record: CorpusRecord, place: Position) -> Iterable[Statement]:
+    at = times.to_text(place.at)
+    if record.taken_back is not None:
+        passed = PassedOver(
+            record.trajectory_id, record.session_id, record.contributor_id, record.taken_back, record.rules
+        )
+        return [Statement(DELETE_RECORD, [(record.trajectory_id,)]), note_passed_over(passed, at)]
+    row = (
+        record.trajectory_id,
+        record.record_id,
+        record.session_id,
+        record.contributor_id,
+        record.rules,
+        record.provider,
+        record.model,
+        record.started_at,
+        record.steps,
+        record.tokens,
+        record.feedback,
+        record.findings,
+        record.withheld,
+        at,
+        place.n,
+        place.day,
+        place.offset,
+        place.length,
+    )
+    return [Statement(PUT_RECORD, [row]), Statement(DELETE_PASSED_OVER, [(record.trajectory_id,)])]
+
+
+def note_passed_over(passed: PassedOver, at: str) -> Statement:
+    """The statement that says why a trajectory has no record."""
+    return Statement(
+        PUT_PASSED_OVER,
+        [(passed.trajectory_id, passed.session_id, passed.contributor_id, passed.reason, passed.rules, at)],
+    )
+
+
+def count_attempt(trajectory_id: str) -> Statement:
+    """The statement that counts that making a record has begun."""
+    return Statement(COUNT_ATTEMPT, [(trajectory_id,)])
+
+
+def forget_attempts(trajectory_id: str) -> Statement:
+    """The statement for when it came to an end."""
+    return Statement(DELETE_ATTEMPTS, [(trajectory_id,)])
+
+
+class CorpusIndex:
+    """The records of a corpus.db, for reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of_trajectory(self, trajectory_id: str) -> StoredRecord | None:
+        """The record of a trajectory, if it has one."""
+        return _one(await self._database.read(SELECT_RECORD, (trajectory_id,)))
+
+    async def knows(self, trajectory_id: str) -> bool:
+        """Whether a trajectory has a record, or was passed over."""
+        return bool(await self._database.read(SELECT_KNOWN, (trajectory_id,)))
+
+    async def beginning_with(self, text: str, limit: int) -> list[StoredRecord]:
+        """The records whose ids begin so, in the order of their ids, at most `limit`."""
+        return [_stored(row) for row in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))]
+
+    async def attempts(self, trajectory_id: str) -> int:
+        """How often making the record of a trajectory has begun without an end."""
+        rows = await self._database.read(SELECT_ATTEMPTS, (trajectory_id,))
+        return int(rows[0][0]) if rows else 0
+
+    async def totals(self, listed_max: int) -> CorpusTotals:
+        """Count what there is; of rules and models those with most records, at most `listed_max` each."""
+        (total,), rules, models, reasons = await self._database.read_snapshot(
+            [
+                (SELECT_TOTALS, ()),
+                (SELECT_RULES, (listed_max,)),
+                (SELECT_MODELS, (listed_max,)),
+                (SELECT_REASONS, ()),
+            ]
+        )
+        records, steps, tokens, findings, withheld, stored_bytes = total
+        return CorpusTotals(
+            records=records,
+            steps=steps,
+            tokens=tokens,
+            findings=findings,
+            withheld=withheld,
+            stored_bytes=stored_bytes,
+            rules=dict(rules),
+            models=dict(models),
+            passed_over=dict(reasons),
+        )
+
+
+def set_feedback_position(n: int) -> Statement:
+    """The statement that notes up to which line of the envelopes journal feedback has been looked at."""
+    return set_position(JournalName.ENVELOPES, Mark(n))
+
+
+def _one(rows: Sequence[Row]) -> StoredRecord | None:
+    return _stored(rows[0]) if rows else None
+
+
+def _stored(row: Row) -> StoredRecord:
+    *named, feedback, findings, withheld, curated_at, n, day, offset, length = row
+    trajectory_id, record_id, session_id, contributor_id, rules, provider, model, started_at, steps, tokens = named
+    return StoredRecord(
+        CorpusRecord(
+            trajectory_id=trajectory_id,
+            record_id=record_id,
+            session_id=session_id,
+            contributor_id=contributor_id,
+            rules=rules,
+            provider=provider,
+            model=model,
+            started_at=started_at,
+            steps=steps,
+            tokens=tokens,
+            feedback=feedback,
+            findings=findings,
+            withheld=withheld,
+        ),
+        Position(n=n, day=day, offset=offset, length=length, at=times.from_text(curated_at)),
+    )

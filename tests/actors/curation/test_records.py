@@ -1,0 +1,159 @@
+"""What a record says: the trajectory as it is, but for what was scrubbed, and where that stood."""
+
+import json
+from typing import Any
+
+import pytest
+
+from actors.curation.consent import ConsentState, given_by_client
+from actors.curation.records import RULES, Record, make_record, read_head, taken_back
+from actors.curation.settings import CurationSettings
+from persistence.journals.framing import frame
+from persistence.journals.lines import parse_corpus_line
+
+EMAIL = "jane.doe@example.com"
+OTHER = "john.roe@example.org"
+
+TRAJECTORY: dict[str, Any] = {
+    "trajectory_id": "traj_01a22280-fac1-73f0-b90f-2447feefb06a",
+    "session_id": "sess_a",
+    "contributor_id": "0123456789abcdef0123456789abcdef",
+    "metadata": {"provider": "codex", "model_engine": "gpt-5.5"},
+    "close_metadata": None,
+    "trajectory_log": [{"step": 1, "type": "thought", "timestamp": 1, "content": "hello"}],
+    "outcome": None,
+    "total_steps": 1,
+    "started_at": "2026-11-20T10:12:10.000000Z",
+    "total_tokens": 8,
+    "coordination_links": [],
+    "feedback": [],
+    "closed_by": "session_close",
+    "score": {"basePoints": 1, "totalPoints": 1},
+    "enrichment": {"cognitive_target": "pending"},
+    "received": {"n": 1, "at": "2026-11-20T10:12:21.373456Z", "batch": 1},
+    "crc32": "3ff5c377",
+}
+
+
+def made(line: bytes, *, late: tuple[bytes, ...] = (), **settings: Any) -> Record:
+    """The record of a trajectory's line."""
+    head = read_head(line)
+    assert head is not None
+    return make_record(
+        line,
+        head,
+        late_feedback=late,
+        consent=given_by_client(head.contributor_id),
+        settings=CurationSettings(**settings),
+    )
+
+
+def members(record: Record) -> dict[str, Any]:
+    """The members of a record's line."""
+    decoded: dict[str, Any] = json.loads(b"{" + record.members + b"}")
+    return decoded
+
+
+def of_steps(*steps: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """The members of the record of a trajectory with these steps."""
+    log = [{"step": place, "type": "thought", "timestamp": 1, **step} for place, step in enumerate(steps, start=1)]
+    return members(made(json.dumps({**TRAJECTORY, "trajectory_log": log}).encode(), **settings))
+
+
+def test_a_record_holds_what_the_trajectory_does_and_says_by_which_rules() -> None:
+    found = members(made(json.dumps(TRAJECTORY).encode(), late=(b'{"signal":"rejected"}',)))
+    left_out = {"enrichment", "received", "crc32", "feedback"}
+    assert {name: found[name] for name in TRAJECTORY if name not in left_out} == {
+        name: value for name, value in TRAJECTORY.items() if name not in left_out
+    }
+    assert found["record_id"] == "rec_01a22280-fac1-73f0-b90f-2447feefb06a"
+    assert found["rules"] == RULES
+    assert found["consent"] == {"given": True, "version": "1.0", "source": "client"}
+    assert found["feedback"] == [{"signal": "rejected"}]
+    assert found["scrubbed"] == {"findings": 0, "withheld": 0, "by_category": {}, "places": []}
+    assert not left_out - {"feedback"} & {*found}
+
+
+def test_what_was_found_is_noted_with_its_place_and_the_same_value_has_the_same_number() -> None:
+    found = of_steps(
+        {"content": f"to {EMAIL} and {OTHER}"},
+        {"content": "nothing", "arguments": {"a/b": [{"to": f"cc {OTHER}"}]}},
+    )
+    assert found["trajectory_log"][0]["content"] == "to [EMAIL] and [EMAIL]"
+    assert found["scrubbed"]["by_category"] == {"[EMAIL]": 3}
+    assert found["scrubbed"]["places"] == [
+        {"at": "/trajectory_log/0/content", "found": [[3, "[EMAIL]", 1], [15, "[EMAIL]", 2]]},
+        {"at": "/trajectory_log/1/arguments/a~1b/0/to", "found": [[3, "[EMAIL]", 2]]},
+    ]
+
+
+def test_json_within_a_text_is_scrubbed_as_json_and_stays_json() -> None:
+    found = of_steps({"arguments": json.dumps({"to": EMAIL, "call_id": EMAIL.replace("@", ".")})})
+    assert json.loads(found["trajectory_log"][0]["arguments"]) == {"to": "[EMAIL]", "call_id": "jane.doe.example.com"}
+    assert found["scrubbed"]["places"] == [{"at": "/trajectory_log/0/arguments", "found": [[-1, "[EMAIL]", 1]]}]
+
+
+@pytest.mark.parametrize("member", ["metadata", "close_metadata", "outcome", "coordination_links", "feedback"])
+def test_every_member_that_a_client_wrote_is_scrubbed(member: str) -> None:
+    value: Any = {"provider": "codex", "model_engine": "gpt-5.5", "note": [f"ask {EMAIL}"]}
+    value = [value] if member in {"coordination_links", "feedback"} else value
+    text = made(json.dumps({**TRAJECTORY, member: value}).encode()).members
+    assert EMAIL.encode() not in text
+    assert b"ask [EMAIL]" in text
+
+
+def test_feedback_that_came_later_is_scrubbed() -> None:
+    text = made(json.dumps(TRAJECTORY).encode(), late=(b'{"context":"%s"}' % EMAIL.encode(),)).members
+    assert b'"feedback":[{"context":"[EMAIL]"}]' in text
+
+
+def test_numbers_keep_their_digits_and_half_a_character_is_replaced() -> None:
+    odd = rb'[{"step":1,"type":"edit","timestamp":1e3,"n":[1e400,0.10,123456789012345678901234],"content":"a\ud83d"}]'
+    line = (
+        json.dumps({**TRAJECTORY, "trajectory_log": 0})
+        .encode()
+        .replace(b'"trajectory_log": 0', b'"trajectory_log": ' + odd)
+    )
+    text = made(line).members
+    assert b'"timestamp":1e3,"n":[1e400,0.10,123456789012345678901234],"content":"a\xef\xbf\xbd"' in text
+
+
+def test_what_is_too_deep_or_too_long_is_withheld_and_counted() -> None:
+    deep: Any = "down here"
+    for _ in range(80):
+        deep = [deep]
+    found = of_steps({"content": "x" * 50 + EMAIL, "arguments": deep}, text_chars_max=60)
+    assert found["trajectory_log"][0]["content"] == "[WITHHELD]"
+    assert "down here" not in json.dumps(found)
+    assert (found["scrubbed"]["findings"], found["scrubbed"]["withheld"]) == (0, 2)
+
+
+def test_places_are_listed_up_to_a_bound_and_all_are_counted() -> None:
+    found = of_steps(*[{"content": f"{EMAIL} {OTHER}"}] * 3, findings_max=3)
+    assert found["scrubbed"]["findings"] == 6
+    assert [len(each["found"]) for each in found["scrubbed"]["places"]] == [2, 1]
+
+
+@pytest.mark.parametrize("record", ["made", "taken back"])
+def test_the_line_says_what_its_row_says(record: str) -> None:
+    line = json.dumps({**TRAJECTORY, "outcome": {"said": EMAIL}}).encode()
+    head = read_head(line)
+    assert head is not None
+    one = made(line, late=(b"{}",)) if record == "made" else taken_back(head, "no_consent")
+    text = b"".join(frame(one.members, b"", n=1, at=b"2026-11-20T10:12:21.373456Z", batch=1))
+    assert parse_corpus_line(text) == one.record
+    assert b"\n" not in one.members
+
+
+@pytest.mark.parametrize("line", [b"{}", b'{"erased":{"at":"2026-11-20T10:12:21.373456Z"},"received":{"n":1}}'])
+def test_a_line_that_holds_no_trajectory_makes_no_record(line: bytes) -> None:
+    assert read_head(line) is None
+
+
+def test_what_cannot_be_read_makes_no_record() -> None:
+    with pytest.raises(ValueError, match="provider"):
+        made(json.dumps({**TRAJECTORY, "metadata": {}}).encode())
+
+
+def test_consent_is_noted_as_it_was_answered() -> None:
+    assert given_by_client("x") == ConsentState(given=True, version="1.0", source="client")
