@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from actors.curation.following import CurationStatistics
 from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
 from actors.envelopes.reading import Envelope
 from actors.sessions.buffer import BufferBudget
@@ -38,11 +39,12 @@ from actors.sessions.outcomes import (
     StorageFull,
 )
 from actors.sessions.session import SessionActor
+from central_command.curating.supervision import CurationProcess
 from central_command.http.app import Application, create_app
 from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
-from central_command.http.gateway import Readiness
+from central_command.http.gateway import CurationLag, Readiness
 from central_command.http.requests.networks import parse_networks
 from central_command.http.settings import HttpSettingsError
 from central_command.process.clock_jumps import ClockJumps
@@ -81,6 +83,7 @@ class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
     buffer_bytes: int
     storage: StorageStatistics
     check: CheckStatistics
+    curation: CurationStatistics | None
 
 
 class Service:
@@ -107,6 +110,7 @@ class Service:
         self._clock = clock
         self._jumps = jumps
         self.check = check
+        self.curation: CurationProcess | None = None
         self._started_at = trio.current_time()
 
     # Sessions
@@ -201,7 +205,17 @@ class Service:
             buffer_bytes=self._budget.bytes_taken,
             storage=self._storage.statistics(),
             check=self.check.statistics(),
+            curation=None if self.curation is None else self.curation.figures,
         )
+
+    @property
+    def curation_lag(self) -> CurationLag | None:
+        """How far the corpus is behind; None where none is made."""
+        return None if self.curation is None else self.curation.lag
+
+    def trajectories_n(self) -> int:
+        """How many trajectories there are."""
+        return self._storage.trajectories.statistics().tail.n
 
     def reconfigure(self, settings: Settings) -> None:
         """Go on with other settings, as far as they can change at run time (`settings.run_time`)."""
@@ -374,6 +388,10 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 embedder=service.embeddings,
             )
             collector.settle()
+            if settings.curation.enabled:
+                service.curation = CurationProcess(
+                    settings, data_directory, reached_n=service.trajectories_n, clock=platform.clock
+                )
             config = hypercorn_config(http_settings)
             serving = partial(serve, app, config, shutdown_trigger=stopping.wait)
             async with trio.open_nursery() as background:
@@ -382,10 +400,20 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     log.info("serving %s, data in %s", ", ".join(urls), data_directory)
                     background.start_soon(service.check.run, name="background check")
                     background.start_soon(service.watch_space, name="free space")
+                    if service.curation is not None:
+                        background.start_soon(_until, stopping, service.curation.run, name="curation")
                     if reread is not None:
                         background.start_soon(_reread_settings, rereading, reread, settings, service, app, config)
                 background.cancel_scope.cancel()
         log.info("stopped")
+        nursery.cancel_scope.cancel()
+
+
+async def _until(stopping: trio.Event, run: Callable[[], Awaitable[None]]) -> None:
+    """Run something until the service begins to stop, so that it has the time that requests have to end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await stopping.wait()
         nursery.cancel_scope.cancel()
 
 

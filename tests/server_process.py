@@ -29,8 +29,10 @@ SETTINGS = {
     "CENTRAL_COMMAND__LOG__ACCESS": "false",
     "CENTRAL_COMMAND__STORAGE__FREE_BYTES_MIN": "0",
     "CENTRAL_COMMAND__EMBEDDING__ENABLED": "false",
+    "CENTRAL_COMMAND__CURATION__ENABLED": "false",
 }
-"""What tests change: one address sends everything, the disk may be as full as it is, and no model is loaded."""
+"""What tests change: one address sends everything, the disk may be as full as it is, no model is loaded, and no process
+makes the corpus."""
 
 OPEN, INGEST, CLOSE = "/v1/sessions/open", "/v1/training/ingest", "/v1/sessions/close"
 

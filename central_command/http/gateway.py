@@ -17,6 +17,13 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     checks: dict[str, str]
 
 
+class CurationLag(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the corpus is behind: trajectories that were not taken yet, and for how long the first of them waits."""
+
+    trajectories: int
+    seconds: float
+
+
 class Gateway(Protocol):
     """Sessions, statistics and readiness. Nothing here raises for what a client sent."""
 
@@ -67,6 +74,11 @@ class Gateway(Protocol):
     @property
     def last_full_check_at(self) -> float | None:
         """When all stored lines were last gone over, in seconds since the epoch; None before that."""
+        ...
+
+    @property
+    def curation_lag(self) -> CurationLag | None:
+        """How far the corpus is behind; None where none is made."""
         ...
 
     @property

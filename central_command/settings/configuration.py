@@ -18,6 +18,7 @@ import msgspec
 from msgspec import inspect
 
 from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.settings import CurationSettings
 from actors.embedding.settings import EmbeddingSettings
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.settings import SessionSettings
@@ -62,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enrichment: EnrichmentSettings = msgspec.field(default_factory=EnrichmentSettings)
     embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
+    curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 

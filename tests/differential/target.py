@@ -76,6 +76,7 @@ class StubGateway:
 
     uptime_s = 12.5
     last_full_check_at = None
+    curation_lag = None
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes]] = []

@@ -145,6 +145,14 @@ def _answers() -> dict[str, Schema]:
                 "status": {"const": "ok"},
                 "uptime": {"type": "number", "minimum": 0},
                 "last_full_check": or_null({"type": "string", "format": "date-time"}),
+                "curation_lag": or_null(
+                    object_of(
+                        {
+                            "trajectories": {"type": "integer", "minimum": 0},
+                            "seconds": {"type": "number", "minimum": 0},
+                        }
+                    )
+                ),
             }
         ),
         "Ready": object_of({"ready": {"const": True}, "checks": checks}),

@@ -15,7 +15,13 @@ def health_routes(gateway: Gateway, replies: Replies) -> Blueprint:
     async def health() -> Response:
         checked_at = gateway.last_full_check_at
         last_full_check = None if checked_at is None else times.second_text(int(checked_at)) + "Z"
-        body = {"status": "ok", "uptime": gateway.uptime_s, "last_full_check": last_full_check}
+        lag = gateway.curation_lag
+        body = {
+            "status": "ok",
+            "uptime": gateway.uptime_s,
+            "last_full_check": last_full_check,
+            "curation_lag": None if lag is None else {"trajectories": lag.trajectories, "seconds": lag.seconds},
+        }
         return json_reply(body).response()
 
     @routes.get("/ready")

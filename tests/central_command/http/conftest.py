@@ -18,7 +18,7 @@ from actors.sessions.outcomes import Accepted, Closed, CloseOutcome, IngestOutco
 from central_command.http.app import create_app
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import hypercorn_config
-from central_command.http.gateway import Readiness
+from central_command.http.gateway import CurationLag, Readiness
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.replies import Reply
 from central_command.http.settings import HttpSettings
@@ -97,6 +97,10 @@ class FakeGateway:
     @property
     def last_full_check_at(self) -> float | None:
         return 1_795_176_000.5
+
+    @property
+    def curation_lag(self) -> CurationLag | None:
+        return CurationLag(trajectories=2, seconds=0.5)
 
     @property
     def uptime_s(self) -> float:

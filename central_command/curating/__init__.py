@@ -1,0 +1,1 @@
+"""The process that makes the corpus beside the server: what it does, and how the server starts, watches and ends it."""

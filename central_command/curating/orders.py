@@ -1,0 +1,59 @@
+"""What the server and its curation process say to each other, by the pipes between them.
+
+The server writes one line, the order, and keeps the pipe open: its end is the order to stop, and comes also when the
+server is killed. The process writes a line whenever it got on, its figures. Everything else it says is in the log.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from actors.curation.following import CurationStatistics
+from actors.curation.settings import CurationSettings
+from central_command.process.logs import LogSettings
+from persistence.settings.storage import StorageSettings
+
+LINE_BYTES_MAX = 65_536
+"""More than an order or figures take."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process is to work on, and by which settings."""
+
+    data_directory: str
+    curation: CurationSettings
+    storage: StorageSettings
+    log: LogSettings
+
+    @property
+    def root(self) -> Path:
+        """The data directory."""
+        return Path(self.data_directory)
+
+
+_ORDER = msgspec.json.Decoder(Order)
+_FIGURES = msgspec.json.Decoder(CurationStatistics)
+
+
+def line_of(said: Order | CurationStatistics) -> bytes:
+    """A line that says it."""
+    return msgspec.json.encode(said) + b"\n"
+
+
+def read_order(line: bytes) -> Order:
+    """Read the server's line."""
+    return _ORDER.decode(line)
+
+
+async def read_figures(
+    receive: Callable[[], Awaitable[bytes | bytearray]], take: Callable[[CurationStatistics], None]
+) -> None:
+    """Hand on the figures of each line, until there are no more; raises ValueError for what is none."""
+    held = b""
+    while received := await receive():
+        *lines, held = (held + received).split(b"\n")
+        if len(held) > LINE_BYTES_MAX:
+            raise ValueError("a line of figures without an end")
+        for line in lines:
+            take(_FIGURES.decode(line))

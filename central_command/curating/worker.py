@@ -1,0 +1,90 @@
+"""The curation process: `python -m central_command.curating.worker`, started by the server and by nobody else.
+
+Scrubbing and hashing hold the interpreter's lock for as long as they take, so they have an interpreter of their own. It
+is the only one that writes the corpus. It may end at any moment (`persistence.corpus`), so it ends at once when it is
+told to, or when the server is gone.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from functools import partial
+
+import trio
+
+from actors.curation.consent import given_by_client
+from actors.curation.following import Curation, CurationStatistics
+from central_command.curating.orders import LINE_BYTES_MAX, Order, line_of, read_order
+from central_command.process.logs import logging_to
+from persistence.closed_sessions import open_closed_sessions
+from persistence.corpus import open_corpus
+from persistence.files.failures import DataDirectoryLocked, NoDataDirectory, StorageDamage, StorageFailure
+
+log = logging.getLogger("central_command.curation")
+
+FIGURES_INTERVAL_S = 0.25
+"""Figures are written no more often, but for those that say that nothing waits."""
+
+EXIT_FAILED = 1
+
+
+def main() -> int:
+    """Follow until standard input ends; return the exit status."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, meant for the server
+        signal.signal(number, signal.SIG_IGN)
+    order = read_order(sys.stdin.buffer.readline(LINE_BYTES_MAX))
+    os.nice(order.curation.nice)
+    with logging_to(order.log):
+        try:
+            trio.run(partial(_follow, order))
+        except (DataDirectoryLocked, NoDataDirectory, StorageFailure, StorageDamage) as error:
+            log.error("curation: %s", error)  # noqa: TRY400 (the sentence says it all)
+            return EXIT_FAILED
+    return 0
+
+
+async def _follow(order: Order) -> None:
+    with trio.CancelScope() as scope:
+        token = trio.lowlevel.current_trio_token()
+        ending = partial(_end_with_server, partial(token.run_sync_soon, scope.cancel), order.curation.stop_grace_s)
+        threading.Thread(target=ending, name="server's end", daemon=True).start()
+        async with (
+            open_closed_sessions(order.root) as sessions,
+            open_corpus(order.root, order.storage, clock=time.time) as corpus,
+        ):
+            curation = Curation(
+                sessions, corpus, consented=given_by_client, settings=order.curation, report=Figures().write
+            )
+            await curation.run()
+
+
+def _end_with_server(stop: partial[None], grace_s: float) -> None:
+    """Stop when standard input ends; a record that takes longer than so many seconds is given up."""
+    while os.read(sys.stdin.fileno(), LINE_BYTES_MAX):
+        pass
+    stop()
+    time.sleep(grace_s)
+    os._exit(0)
+
+
+class Figures:
+    """Writes figures to standard output."""
+
+    def __init__(self) -> None:
+        self._written_at = 0.0
+
+    def write(self, figures: CurationStatistics) -> None:
+        """Write them: always that nothing waits, and else if it is time to."""
+        now = time.monotonic()
+        if now - self._written_at < FIGURES_INTERVAL_S and figures.waiting_since is not None:
+            return
+        self._written_at = now
+        sys.stdout.buffer.write(line_of(figures))
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
