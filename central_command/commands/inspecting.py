@@ -2,21 +2,13 @@
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` prints no tables)
 
-import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from central_command.commands.endings import EXIT_DAMAGED, leave, one_sentence_for_failures, run_to_end
 from central_command.commands.options import data_options, settings_from, wide_option
-
-if TYPE_CHECKING:
-    from central_command.commands.printing.trajectory import Trajectory
-
-STEP_MAX = 10**9
-"""Past the last step of every session: the end of a range that names none."""
+from central_command.commands.printing.step_range import parse_steps
 
 
 @click.command()
@@ -120,6 +112,7 @@ def show(
     import msgspec
 
     from central_command.commands.printing import terminal, trajectory
+    from central_command.commands.printing.output import print_trajectory
     from persistence.upkeep import inspection
 
     try:
@@ -139,39 +132,7 @@ def show(
         found = trajectory.read_trajectory(line)
     except msgspec.DecodeError as error:
         leave(f"the trajectory of session {session_id} is damaged: {error}; run verify", EXIT_DAMAGED)
-    _print_trajectory(found, steps, None if full else lines)
-
-
-def _print_trajectory(found: "Trajectory", steps: range | None, lines_max: int | None) -> None:
-    """As it suits standard output; a range that goes past the end is said on stderr, and is all when none is in it."""
-    from central_command.commands.printing import terminal, trajectory
-
-    last = trajectory.last_step(found)
-    has = f"The session has {last:,} step(s)"
-    if steps is not None and steps.start > last:
-        raise click.ClickException(f"{has}: there is no step {steps.start:,}.")
-    if sys.stdout.isatty():
-        console = terminal.console()
-        console.print(trajectory.header(found))
-        for step in trajectory.steps(found, steps, lines_max):
-            console.print(step)
-    else:
-        for text in trajectory.plain_lines(found, steps, lines_max):
-            click.echo(text)
-    if steps is not None and last < steps[-1] < STEP_MAX:
-        click.echo(f"{has}: those up to {steps[-1]:,} are not there.", err=True)
-
-
-def parse_steps(text: str) -> range:
-    """`10-20`, `10-`, `-20` or `10` as a range of step numbers; raises ValueError otherwise."""
-    match = re.fullmatch(r"(\d{0,9})(-?)(\d{0,9})", text.strip(), re.ASCII)
-    if not match or not (match[1] or match[3]) or (match[3] and not match[2]):
-        raise ValueError(f"{text!r} is no range of steps, which is written as 10-20, 10-, -20 or 10")
-    first = int(match[1] or 0)
-    last = (int(match[3]) if match[3] else STEP_MAX) if match[2] else first
-    if last < first:
-        raise ValueError(f"{text!r} ends before it begins")
-    return range(first, last + 1)
+    print_trajectory(found, steps, None if full else lines)
 
 
 @click.command()

@@ -36,8 +36,10 @@ SELECT_KNOWN: Final = """
 SELECT 1 FROM records WHERE trajectory_id = ?1 UNION ALL SELECT 1 FROM passed_over WHERE trajectory_id = ?1 LIMIT 1
 """
 SELECT_BEGINNING: Final = f"""
-SELECT {COLUMNS} FROM records WHERE record_id >= ?1 AND record_id < ?2 ORDER BY record_id LIMIT ?3
+SELECT {COLUMNS} FROM records
+WHERE (record_id >= ?1 AND record_id < ?2) OR (session_id >= ?1 AND session_id < ?2) ORDER BY record_id LIMIT ?3
 """  # noqa: S608
+SELECT_REASON: Final = "SELECT reason FROM passed_over WHERE session_id = ? LIMIT 1"
 SELECT_TOTALS: Final = """
 SELECT count(*), coalesce(sum(steps), 0), coalesce(sum(tokens), 0), coalesce(sum(findings), 0),
     coalesce(sum(withheld), 0), coalesce(sum(length), 0)
@@ -154,8 +156,13 @@ class CorpusIndex:
         return bool(await self._database.read(SELECT_KNOWN, (trajectory_id,)))
 
     async def beginning_with(self, text: str, limit: int) -> list[StoredRecord]:
-        """The records whose ids begin so, in the order of their ids, at most `limit`."""
+        """The records whose ids, or whose sessions' ids, begin so, in the order of their ids, at most `limit`."""
         return [_stored(row) for row in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))]
+
+    async def reason_of_session(self, session_id: str) -> str | None:
+        """Why a session's trajectory was passed over; None where it was not."""
+        rows = await self._database.read(SELECT_REASON, (session_id,))
+        return str(rows[0][0]) if rows else None
 
     async def attempts(self, trajectory_id: str) -> int:
         """How often making the record of a trajectory has begun without an end."""

@@ -377,6 +377,7 @@ CREATE TABLE passed_over (
     noted_at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX passed_over_by_reason ON passed_over (reason);
+CREATE INDEX passed_over_by_session ON passed_over (session_id);
 CREATE INDEX passed_over_by_contributor ON passed_over (contributor_id, trajectory_id);
 
 CREATE TABLE attempts (

@@ -76,8 +76,15 @@ class Step(msgspec.Struct, frozen=True):
         return seconds / 1_000 if seconds is not None and seconds >= _MILLISECONDS_FROM else seconds
 
 
+class Scrubbed(msgspec.Struct, frozen=True):
+    """What was found in a record of the corpus."""
+
+    by_category: dict[str, int] = {}
+    withheld: int = 0
+
+
 class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the trajectories journal, as far as it is shown."""
+    """One line of the trajectories journal, or of the corpus, as far as it is shown."""
 
     trajectory_id: str
     session_id: str
@@ -98,6 +105,9 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     coordination_links: list[msgspec.Raw] = []
     feedback: list[msgspec.Raw] = []
     closed_by: str = ""
+    record_id: str = ""
+    rules: str = ""
+    scrubbed: Scrubbed | None = None
     score: dict[str, msgspec.Raw] = {}
     received: Received = Received()
 
@@ -146,7 +156,9 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     metadata, outcome = trajectory.metadata or {}, trajectory.outcome or {}
     yield "session", trajectory.session_id
     yield "trajectory", trajectory.trajectory_id
-    yield "contributor", trajectory.contributor_id or "unknown"
+    yield "record", trajectory.record_id
+    # Of a record of the corpus nobody is told whose it is.
+    yield "contributor", "" if trajectory.record_id else trajectory.contributor_id or "unknown"
     yield "model", " · ".join(_members(metadata, "model_engine", "provider"))
     yield "agent", " · ".join(_members(metadata, "agent_id", "agent_role", "task_complexity", "groove_version"))
     yield "points", _points(trajectory.score)
@@ -162,6 +174,8 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
             for run in trajectory.copied_from
         ),
     )
+    yield "rules", trajectory.rules
+    yield "scrubbed", _scrubbed(trajectory.scrubbed)
     yield "times", _times(trajectory)
     yield "closed by", f"{trajectory.closed_by}, recorded {trajectory.received.at}".removesuffix(", recorded ")
     yield (
@@ -192,6 +206,15 @@ def _points(score: dict[str, msgspec.Raw]) -> str:
     if points is None:
         return "not scored"
     return f"{points:,.10g} ({', '.join(parts)})" if parts else f"{points:,.10g}"
+
+
+def _scrubbed(found: Scrubbed | None) -> str:
+    """`2 [EMAIL], 1 text withheld`: placeholders that were set, most of them first."""
+    if found is None:
+        return ""
+    parts = [f"{count:,} {name}" for name, count in sorted(found.by_category.items(), key=lambda item: -item[1])]
+    parts += [f"{found.withheld:,} text(s) withheld"] if found.withheld else []
+    return ", ".join(parts) or "nothing found"
 
 
 def _feedback(raw: msgspec.Raw) -> str:

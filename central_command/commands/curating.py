@@ -1,0 +1,119 @@
+"""`curate` and `corpus`: what may be shown of the sessions, made and looked into."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` needs none of them)
+
+from pathlib import Path
+
+import click
+
+from central_command.commands.endings import EXIT_DAMAGED, leave, run_to_end
+from central_command.commands.options import data_options, settings_from
+from central_command.commands.printing.step_range import parse_steps
+
+
+@click.command()
+@data_options(must_exist=True)
+@click.option("--all", "anew", is_flag=True, help="Go over everything again: what other rules made is made anew.")
+def curate(config: Path | None, data_dir: Path, *, anew: bool) -> None:
+    """Make the corpus: take in what is closed and not in it yet, once, up to the end.
+
+    A running server does this by itself (curation.enabled); then this command refuses. With --all every trajectory is
+    looked at again: records that other rules made, or whose contributor's consent has changed, are made anew, each
+    taking the place of the earlier one. Interrupted, it goes on where it was, also by a server that is started later.
+
+    \b
+    Example:
+      central-command curate --data-dir /var/lib/central-command
+      central-command curate --all --data-dir /var/lib/central-command
+
+    Exit status: 0 all is taken, 2 another process makes the corpus, 3 stored data is damaged, 5 the disk failed.
+    """
+    from central_command.curating import once
+
+    settings = settings_from(config, {})
+    done = run_to_end(once.curate, data_dir, settings.curation, settings.storage, anew=anew)
+    passed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.passed_over.items()))
+    click.echo(
+        f"{done.records:,} record(s) made of {done.reached_n:,} trajectories"
+        + (f"; passed over: {passed}" if passed else "")
+    )
+
+
+@click.group()
+def corpus() -> None:
+    """Look into the corpus: what may be shown of the sessions, scrubbed.
+
+    \b
+    Example:
+      central-command corpus stats
+      central-command corpus show rec_01a22280
+    """
+
+
+@corpus.command()
+@data_options(must_exist=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def stats(config: Path | None, data_dir: Path, *, as_json: bool) -> None:
+    """Count records, what was found in them, what was passed over and why, and how far the corpus is behind.
+
+    \b
+    Example:
+      central-command corpus stats
+    """
+    import msgspec
+
+    from central_command.commands.printing import corpus_state, terminal
+    from central_command.terminal.listing import print_listing
+    from persistence.upkeep import corpus_reading
+
+    settings_from(config, {})
+    found = run_to_end(corpus_reading.corpus_state, data_dir)
+    if as_json:
+        click.echo(terminal.clean_json(msgspec.json.encode(found).decode()))
+        return
+    for n, listing in enumerate(corpus_state.corpus_listings(found)):
+        if n:
+            click.echo()
+        print_listing(listing)
+
+
+@corpus.command()
+@data_options(must_exist=True)
+@click.argument("record")
+@click.option("--steps", "chosen", metavar="RANGE", help="Only these steps: 10-20, 10-, -20 or 10.")
+@click.option("--lines", default=6, show_default=True, type=click.IntRange(1, 10_000), help="Lines shown of each step.")
+@click.option("--full", is_flag=True, help="Show each step's content as a whole.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record's line, without the contributor's id.")
+def show(
+    config: Path | None, data_dir: Path, record: str, chosen: str | None, lines: int, *, full: bool, as_json: bool
+) -> None:
+    """Print a record: what it says of its session, and its steps, scrubbed.
+
+    RECORD is the record's id or its session's, or any beginning of it that no other has.
+
+    \b
+    Example:
+      central-command corpus show rec_01a22280
+    """
+    import msgspec
+
+    from central_command.commands.printing import terminal, trajectory
+    from central_command.commands.printing.output import print_trajectory
+    from persistence.upkeep import corpus_reading
+
+    try:
+        steps = parse_steps(chosen) if chosen else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--steps") from error
+    settings_from(config, {})
+    line = run_to_end(corpus_reading.record_line, data_dir, record)
+    if isinstance(line, str):
+        raise click.ClickException(line)
+    if as_json:
+        click.echo(terminal.clean_json(line.decode(errors="replace")))
+        return
+    try:
+        found = trajectory.read_trajectory(line)
+    except msgspec.DecodeError as error:
+        leave(f"record {record} is damaged: {error}; run verify", EXIT_DAMAGED)
+    print_trajectory(found, steps, None if full else lines)

@@ -1,0 +1,35 @@
+"""What the corpus holds, as one listing after the other."""
+
+from collections.abc import Mapping
+
+from central_command.terminal.listing import Column, Listing
+from persistence.upkeep.corpus_reading import CorpusState
+
+
+def corpus_listings(state: CorpusState) -> list[Listing]:
+    """Totals, reasons, models and rules; of what there is none, no listing."""
+    totals = state.totals
+    summary = {
+        "records": totals.records,
+        "steps": totals.steps,
+        "tokens": totals.tokens,
+        "findings": totals.findings,
+        "texts withheld": totals.withheld,
+        "stored bytes": totals.stored_bytes,
+        "passed over": sum(totals.passed_over.values()),
+        "waiting": state.waiting,
+    }
+    found = (
+        _counts("corpus", "", summary),
+        _counts("passed over", "trajectories", totals.passed_over),
+        _counts("model", "records", totals.models),
+        _counts("rules", "records", totals.rules),
+    )
+    return [each for each in found if each is not None]
+
+
+def _counts(name: str, figure: str, counts: Mapping[str, int]) -> Listing | None:
+    listing = Listing(Column(name, may_be_cut=True), Column(figure, is_figure=True))
+    for key, count in counts.items():
+        listing.add(key, count)
+    return listing if counts else None

@@ -1,0 +1,27 @@
+"""A trajectory, or a record of the corpus, on standard output: as it suits a terminal or a program."""
+
+import sys
+
+import click
+
+from central_command.commands.printing import terminal, trajectory
+from central_command.commands.printing.step_range import STEP_MAX
+from central_command.commands.printing.trajectory import Trajectory
+
+
+def print_trajectory(found: Trajectory, steps: range | None, lines_max: int | None) -> None:
+    """Print it; a range that goes past the end is said on stderr, and is refused when no step is in it."""
+    last = trajectory.last_step(found)
+    has = f"The session has {last:,} step(s)"
+    if steps is not None and steps.start > last:
+        raise click.ClickException(f"{has}: there is no step {steps.start:,}.")
+    if sys.stdout.isatty():
+        console = terminal.console()
+        console.print(trajectory.header(found))
+        for step in trajectory.steps(found, steps, lines_max):
+            console.print(step)
+    else:
+        for text in trajectory.plain_lines(found, steps, lines_max):
+            click.echo(text)
+    if steps is not None and last < steps[-1] < STEP_MAX:
+        click.echo(f"{has}: those up to {steps[-1]:,} are not there.", err=True)

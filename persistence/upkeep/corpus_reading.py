@@ -1,0 +1,92 @@
+"""What the corpus of a data directory holds, for commands: read in place, also beside the process that writes it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from persistence.databases.corpus_records import CorpusIndex, CorpusTotals, StoredRecord
+from persistence.databases.database import Database
+from persistence.databases.migrations import CORPUS_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.projector import projected
+from persistence.databases.reading import open_database_read_only
+from persistence.files.failures import NoDataDirectory
+from persistence.format import json_text
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName, Mark
+from persistence.journals.stored import StoredJournal
+
+LISTED_MAX: Final = 20
+"""Models and versions of rules that are listed."""
+
+CANDIDATES_MAX: Final = 5
+"""Of the records that a beginning may mean, so many are named."""
+
+PREFIXES: Final = ("rec_", "sess_")
+
+NOT_SHOWN: Final = frozenset({"contributor_id", "crc32"})
+"""Members of a record's line that are shown to nobody: the id is a secret of its contributor."""
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class CorpusState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the corpus holds, and how many trajectories were not taken yet."""
+
+    waiting: int
+    totals: CorpusTotals
+
+
+@asynccontextmanager
+async def _corpus(layout: DataLayout) -> AsyncIterator[Database]:
+    if not layout.corpus_database.exists():
+        raise NoDataDirectory(f"{layout.root} holds no corpus: `central-command curate` makes one.")
+    async with open_database_read_only(layout.corpus_database, CORPUS_SCHEMA) as corpus:
+        yield corpus
+
+
+async def corpus_state(data_directory: Path) -> CorpusState:
+    """Count what the corpus holds."""
+    layout = DataLayout(data_directory)
+    async with (
+        _corpus(layout) as corpus,
+        open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as sessions,
+    ):
+        followed = (await projected(corpus)).get(JournalName.TRAJECTORIES, Mark())
+        reached = (await projected(sessions)).get(JournalName.TRAJECTORIES, Mark())
+        return CorpusState(waiting=max(0, reached.n - followed.n), totals=await CorpusIndex(corpus).totals(LISTED_MAX))
+
+
+async def record_line(data_directory: Path, name: str) -> bytes | str:
+    """The line of a record, without what is shown to nobody, or a sentence saying why there is none.
+
+    `name` is the record's or its session's id, or a beginning of it that no other has.
+    """
+    layout = DataLayout(data_directory)
+    async with _corpus(layout) as database:
+        index = CorpusIndex(database)
+        found = await _named(index, name)
+        if len(found) > 1:
+            listed = ", ".join(each.record.record_id for each in found[:CANDIDATES_MAX])
+            return f"More than one record begins with {name!r}: {listed}{', …' if len(found) > CANDIDATES_MAX else ''}."
+        if not found:
+            reason = await index.reason_of_session(name)
+            if reason is not None:
+                return f"Session {name} has no record in the corpus: {reason}."
+            return f"There is no record {name!r} in the corpus of {data_directory}."
+    (line,) = await StoredJournal.of(layout, JournalName.CORPUS).read([found[0].position])
+    members = json_text.decode(_MEMBERS, line)
+    return msgspec.json.encode({key: value for key, value in members.items() if key not in NOT_SHOWN})
+
+
+async def _named(index: CorpusIndex, name: str) -> list[StoredRecord]:
+    """The records that may be meant: of that id, else those that begin so."""
+    if not name:
+        return []
+    for text in (name, *(f"{prefix}{name}" for prefix in PREFIXES)):
+        if found := await index.beginning_with(text, CANDIDATES_MAX + 1):
+            exact = [each for each in found if text in {each.record.record_id, each.record.session_id}]
+            return exact or found
+    return []
