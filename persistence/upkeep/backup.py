@@ -14,6 +14,9 @@ journal reaches: trajectories, refused, envelopes. Everything is copied from tha
   sends between the snapshot and the note, the copy may have lines and no key: it is closed and credited as one whose
   client never came back.
 
+- What the corpus holds was made of trajectories that were on disk. Its snapshot and the length of its journal are taken
+  first, so the trajectories in the copy are at least those that it has followed; its line is on disk before its row.
+
 - Of refused envelopes the oldest days may be dropped while they are copied. Before that sessions.db holds what their
   lines say; if the snapshot does not, the copy is refused.
 
@@ -36,7 +39,7 @@ from pathlib import Path
 
 from persistence.databases.database import SchemaRefused, failure_of
 from persistence.databases.key_check import sealed_with
-from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema, version_of
+from persistence.databases.migrations import CORPUS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema, version_of
 from persistence.databases.reading import connected_to_read
 from persistence.files.file_copies import CopiedFile, checksum_of, copy_file
 from persistence.files.file_system import OsFileSystem
@@ -64,7 +67,7 @@ from persistence.upkeep.manifest import (
 STEP_PAGES = 1_024
 """Pages of a database that are copied between two reports of progress."""
 
-JOURNALS = (JournalName.TRAJECTORIES, JournalName.REFUSED, JournalName.ENVELOPES)
+JOURNALS = (JournalName.CORPUS, JournalName.TRAJECTORIES, JournalName.REFUSED, JournalName.ENVELOPES)
 """In the order in which their lengths are noted."""
 
 
@@ -86,16 +89,21 @@ def back_up(
     _check(layout, target, with_key=with_key)
     with appearing_whole(target) as partial:
         copy = DataLayout(partial)
-        make_folders(copy, [Path(journal) for journal in JOURNALS])
         with (
+            _corpus_snapshot(layout, settings) as corpus,
             _snapshot(layout.ledger_database, LEDGER_SCHEMA, settings) as ledger,
             _snapshot(layout.sessions_database, SESSIONS_SCHEMA, settings) as sessions,
         ):
-            parts = [part for journal in JOURNALS for part in parts_of(layout, journal)]
-            schemas = {"sessions.db": version_of(sessions), "ledger.db": version_of(ledger)}
+            databases = {"sessions.db": sessions, "ledger.db": ledger} | ({"corpus.db": corpus} if corpus else {})
+            journals = JOURNALS if corpus else JOURNALS[1:]
+            parts = [part for journal in journals for part in parts_of(layout, journal)]
+            schemas = {name: version_of(connection) for name, connection in databases.items()}
             seen = _positions(sessions)
+            if corpus:
+                seen[JournalName.CORPUS] = _positions(corpus)[JournalName.CORPUS]
             key_id = _key_id(sessions)
-            for connection, name in ((ledger, "ledger.db"), (sessions, "sessions.db")):
+            make_folders(copy, [Path(journal) for journal in journals])
+            for name, connection in databases.items():
                 _copy_database(connection, partial / name, name, progress)
         files = [checksum_of(partial, name) for name in schemas]
         files += _checked(copy, _copy_journals(layout, partial, parts, progress), seen)
@@ -120,6 +128,16 @@ def _check(layout: DataLayout, target: Path, *, with_key: bool) -> None:
             f"{layout.keys / KEY_FILE} does not exist, so the master key comes from the server's environment: back it "
             "up from there, and leave out --with-key"
         )
+
+
+@contextmanager
+def _corpus_snapshot(layout: DataLayout, settings: StorageSettings) -> Iterator[sqlite3.Connection | None]:
+    """The snapshot of corpus.db; None where no corpus was made yet."""
+    if not layout.corpus_database.is_file():
+        yield None
+        return
+    with _snapshot(layout.corpus_database, CORPUS_SCHEMA, settings) as corpus:
+        yield corpus
 
 
 @contextmanager

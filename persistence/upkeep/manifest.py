@@ -24,6 +24,8 @@ MANIFEST_BYTES_MAX: Final = 64_000_000
 
 KEY_PATH: Final = f"keys/{KEY_FILE}"
 DATABASES: Final = ("sessions.db", "ledger.db")
+CORPUS_DATABASE: Final = "corpus.db"
+"""Is there once a corpus was made."""
 
 
 class BackupRefused(Exception):  # noqa: N818  (a state of the world, not an error in a call)
@@ -91,7 +93,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error
     paths = [file.path for file in manifest.files]
-    wrong = [each for each in paths if each not in {*DATABASES, KEY_PATH} and not is_part(each)]
+    wrong = [each for each in paths if each not in {*DATABASES, CORPUS_DATABASE, KEY_PATH} and not is_part(each)]
     if wrong or len(set(paths)) != len(paths) or not {*DATABASES} <= {*paths}:
         raise StorageDamage(f"{path} is damaged (it does not name the files of a data directory): use another backup")
     return manifest

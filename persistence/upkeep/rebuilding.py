@@ -16,15 +16,16 @@ from typing import Final
 import msgspec
 import trio
 
+from persistence.corpus import project_lines
 from persistence.databases.database import Database, Row, Statement
-from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.migrations import CORPUS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import project_sessions, set_position
 from persistence.databases.projector import Projector
 from persistence.databases.reading import open_database_read_only
 from persistence.files.failures import StorageDamage
 from persistence.files.file_system import OsFileSystem
-from persistence.files.lock import single_instance
+from persistence.files.lock import single_curation, single_instance
 from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, Committed, Dropped, JournalName, Mark, Position, RefusalRecord
@@ -49,10 +50,13 @@ class RebuildReport(msgspec.Struct, frozen=True):
 
     lines: dict[str, int]
     openings: int
+    corpus_lines: int | None = None
+    """None where there is no corpus."""
 
     def __str__(self) -> str:
         lines = ", ".join(f"{count} {name} lines" for name, count in self.lines.items())
-        return f"rebuilt both databases from {lines} and {self.openings} session openings"
+        corpus = "" if self.corpus_lines is None else f"; corpus.db from {self.corpus_lines} corpus lines"
+        return f"rebuilt both databases from {lines} and {self.openings} session openings{corpus}"
 
 
 class LedgerFacts(msgspec.Struct, frozen=True):
@@ -75,7 +79,7 @@ async def rebuild(data_directory: Path, settings: StorageSettings, *, applied_at
     Raises DataDirectoryLocked, StorageDamage or StorageFailure, each with one sentence.
     """
     layout = DataLayout(data_directory)
-    with single_instance(data_directory):
+    with single_instance(data_directory), single_curation(data_directory):
         for path in (layout.sessions_database, layout.ledger_database):
             _empty_write_ahead_log(path)
         workplace = data_directory / "rebuild"
@@ -101,9 +105,27 @@ async def rebuild(data_directory: Path, settings: StorageSettings, *, applied_at
             (new.ledger_database, layout.ledger_database),
         ):
             _take_the_place(source, target)
+        corpus_lines = await _rebuild_corpus(layout, new, settings, applied_at=applied_at)
         shutil.rmtree(workplace)
         OsFileSystem().sync_directory(data_directory)
-        return RebuildReport(lines=lines, openings=openings)
+        return RebuildReport(lines=lines, openings=openings, corpus_lines=corpus_lines)
+
+
+async def _rebuild_corpus(
+    layout: DataLayout, new: DataLayout, settings: StorageSettings, *, applied_at: str
+) -> int | None:
+    """Make corpus.db anew from the lines of the corpus, if there is one; return how many lines it has.
+
+    Curation then goes over all trajectories again: those that have their record are passed by, and why others have none
+    is found again.
+    """
+    if not layout.corpus_database.exists() and not layout.journal(JournalName.CORPUS).exists():
+        return None
+    async with open_inline_database(new.corpus_database, CORPUS_SCHEMA, settings, applied_at=applied_at) as corpus:
+        tail = await project_lines(layout, corpus, settings, files=OsFileSystem())
+        await corpus.checkpoint()
+    _take_the_place(new.corpus_database, layout.corpus_database)
+    return tail.n
 
 
 def _empty_write_ahead_log(path: Path) -> None:

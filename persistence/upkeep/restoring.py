@@ -10,17 +10,27 @@ from pathlib import Path
 
 import msgspec
 
-from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.corpus import project_lines
+from persistence.databases.migrations import CORPUS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import copy_file
+from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
 from persistence.files.regular import check_file
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import INGESTED
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import Progress, appearing_whole, make_folders, no_progress, summed
-from persistence.upkeep.manifest import DATABASES, MANIFEST_FILE, BackupRefused, Manifest, path_in, read_manifest
+from persistence.upkeep.manifest import (
+    CORPUS_DATABASE,
+    DATABASES,
+    MANIFEST_FILE,
+    BackupRefused,
+    Manifest,
+    path_in,
+    read_manifest,
+)
 from persistence.upkeep.rebuilding import project_journals
 from persistence.upkeep.verification import verify
 
@@ -61,13 +71,22 @@ async def restore(
             await project_journals(layout, sessions, ledger, settings)
             await sessions.checkpoint()
             await ledger.checkpoint()
+        if layout.corpus_database.exists():
+            await _project_corpus(layout, settings, applied_at)
         findings = await verify(partial, settings, applied_at=applied_at, closes_are_finished=False)
         progress("checks", 1, 1)
     return RestoreReport(manifest, findings)
 
 
+async def _project_corpus(layout: DataLayout, settings: StorageSettings, applied_at: str) -> None:
+    async with open_inline_database(layout.corpus_database, CORPUS_SCHEMA, settings, applied_at=applied_at) as corpus:
+        await project_lines(layout, corpus, settings, files=OsFileSystem())
+        await corpus.checkpoint()
+
+
 def _check_schemas(backup: Path, manifest: Manifest) -> None:
-    for schema in (SESSIONS_SCHEMA, LEDGER_SCHEMA):
+    has_corpus = any(file.path == CORPUS_DATABASE for file in manifest.files)
+    for schema in (SESSIONS_SCHEMA, LEDGER_SCHEMA, *((CORPUS_SCHEMA,) if has_corpus else ())):
         version = manifest.schemas.get(schema.name, 0)
         if version < 1:
             raise StorageDamage(
@@ -90,7 +109,7 @@ def _check_not_in_use(data_directory: Path) -> None:
 
 def _copy_files(backup: Path, layout: DataLayout, manifest: Manifest, progress: Progress) -> None:
     add = summed(progress, "files, bytes", manifest.size_bytes)
-    folders = {*JournalName, *(str(Path(file.path).parent) for file in manifest.files)}
+    folders = {*INGESTED, *(str(Path(file.path).parent) for file in manifest.files)}
     make_folders(layout, [Path(folder) for folder in sorted(folders)])
     for file in manifest.files:
         source = path_in(DataLayout(backup), file)
