@@ -71,6 +71,10 @@ class Corpus:
         """The record of a trajectory, if it has one."""
         return await self._index.of_trajectory(trajectory_id)
 
+    async def sharing(self, bands: bytes, trajectory_id: str) -> list[tuple[str, bytes]]:
+        """The clusters and minima of other records that may be near copies (`CorpusIndex.sharing`)."""
+        return await self._index.sharing(bands, trajectory_id)
+
     async def is_followed(self, trajectory_id: str) -> bool:
         """Whether a trajectory has been taken: it has a record, or was passed over."""
         return await self._index.knows(trajectory_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.curation.consent import Consented, ConsentState, given_by_client
+from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.following import Curation, CurationStatistics
 from actors.curation.settings import CurationSettings
 from persistence.closed_sessions import open_closed_sessions
@@ -56,7 +57,14 @@ async def curation(
         open_closed_sessions(root) as sessions,
         open_corpus(root, storage, clock=lambda: NOW, files=files) as corpus,
     ):
-        curating = Curation(sessions, corpus, consented=consented, settings=CurationSettings(**settings), report=report)
+        curating = Curation(
+            sessions,
+            corpus,
+            consented=consented,
+            settings=CurationSettings(**settings),
+            enrichment=EnrichmentSettings(),
+            report=report,
+        )
         yield curating, corpus
 
 

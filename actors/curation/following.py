@@ -13,14 +13,19 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import starmap
 from typing import Final
 
 import msgspec
 import trio
 
-from actors.curation.consent import Consented
-from actors.curation.records import RULES, Head, Record, make_record, read_head, taken_back
+from actors.curation.consent import Consented, ConsentState
+from actors.curation.duplicates import KnownSignature, cluster_of
+from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.fields import FIELDS_VERSION, FieldTags
+from actors.curation.records import RULES, Head, Record, finish_record, read_head, scrub_trajectory, taken_back
 from actors.curation.settings import CurationSettings
+from actors.curation.stitched import StitchedTrajectory
 from persistence.closed_sessions import ClosedSessions
 from persistence.corpus import Corpus
 from persistence.databases.corpus_records import PassedOver
@@ -68,12 +73,17 @@ class Curation:
         *,
         consented: Consented,
         settings: CurationSettings,
+        enrichment: EnrichmentSettings,
+        tagged: Callable[[StitchedTrajectory], FieldTags | None] | None = None,
         report: Callable[[CurationStatistics], None] | None = None,
     ) -> None:
         self._sessions = sessions
         self._corpus = corpus
         self._consented = consented
         self._settings = settings
+        self._enrichment = enrichment
+        self._tagged = tagged
+        self._rules = RULES if tagged is None else f"{RULES} fields-{FIELDS_VERSION}"
         self._report = report
         self._reached = Mark()
         self._waiting_since: float | None = None
@@ -178,7 +188,7 @@ class Curation:
         late = (await self._sessions.feedback(head.session_id))[len(head.feedback) :]
         known = await self._corpus.record_of(head.trajectory_id)
         if known is not None and (known.record.rules, known.record.feedback) == (
-            RULES,
+            self._rules,
             len(head.feedback) + len(late),
         ):
             if followed is not None:
@@ -192,25 +202,40 @@ class Curation:
             if begun >= self._settings.attempts_max:
                 await self._pass_over(head, PassedOverReason.ENDED_THE_PROCESS, followed)
                 return
-        try:
-            made = make_record(text, head, late_feedback=late, consent=consent, settings=self._settings)
-        except Exception as error:  # noqa: BLE001 - whatever fails, nothing unscrubbed may be written
-            # Never the error's own text: it may hold what somebody wrote.
-            log.error(  # noqa: TRY400
-                "no record can be made of trajectory %s (%s)", head.trajectory_id, type(error).__name__
-            )
+        made = await self._made(text, head, late, consent)
+        if made is None:
             await self._pass_over(head, PassedOverReason.SCRUBBING_FAILED, followed)
             return
         await self._put(made, followed)
         self._records += 1
 
+    async def _made(self, text: bytes, head: Head, late: list[bytes], consent: ConsentState) -> Record | None:
+        """The record of a trajectory; None where none can be made: nothing that is not scrubbed may be written."""
+        try:
+            scrubbed = scrub_trajectory(
+                text, head, late_feedback=late, consent=consent, settings=self._settings, rules=self._rules
+            )
+        except Exception as error:  # noqa: BLE001 - whatever fails
+            _say_failed(head, error)
+            return None
+        sharing = await self._corpus.sharing(scrubbed.bands, head.trajectory_id)
+        try:
+            membership = cluster_of(
+                scrubbed.signature, starmap(KnownSignature, sharing), self._enrichment.duplicate_similarity_min
+            )
+            tags = None if self._tagged is None else self._tagged(scrubbed.trajectory)
+            return finish_record(scrubbed, membership, tags, self._enrichment)
+        except Exception as error:  # noqa: BLE001 - whatever fails
+            _say_failed(head, error)
+            return None
+
     async def _pass_over(self, head: Head, reason: PassedOverReason, followed: Mark | None) -> None:
         """Note why there is no record; one that there was is taken back by a line, which is the fact."""
         self._passed_over[reason] += 1
         if await self._corpus.record_of(head.trajectory_id) is not None:
-            await self._put(taken_back(head, reason), followed)
+            await self._put(taken_back(head, reason, self._rules), followed)
             return
-        passed = PassedOver(head.trajectory_id, head.session_id, head.contributor_id, reason, RULES)
+        passed = PassedOver(head.trajectory_id, head.session_id, head.contributor_id, reason, self._rules)
         await self._corpus.pass_over(passed, followed=followed)
 
     async def _put(self, made: Record, followed: Mark | None) -> None:
@@ -222,3 +247,8 @@ class Curation:
             self._say()
             await trio.sleep(self._settings.room_retry_s)
         self._is_out_of_room = False
+
+
+def _say_failed(head: Head, error: Exception) -> None:
+    """Never with the error's own text: it may hold what somebody wrote."""
+    log.error("no record can be made of trajectory %s (%s)", head.trajectory_id, type(error).__name__)

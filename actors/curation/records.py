@@ -3,26 +3,37 @@
 Numbers, names of members and ids of the protocol stay as they are; numbers keep their digits. Texts that cannot be
 scrubbed are withheld one by one, and what cannot be read at all makes no record (fail-closed).
 
+What is told of a session (`enrichment`, `duplicates`) is told from the scrubbed record: so it says nothing that the
+record does not, and sessions that differ in names and paths only are near copies of each other.
+
 Memory: the line, the record, and one step at a time as objects; so about three times the line.
 """
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from actors.curation.consent import ConsentState
+from actors.curation.duplicates import SIGNATURE_VERSION, ClusterMembership, Signature, signature_of
+from actors.curation.enrichment.enriching import enrich
+from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.enrichment.verdicts import RULES_VERSION as ENRICHMENT_VERSION
+from actors.curation.enrichment.verdicts import CuratedEnrichment
+from actors.curation.fields import FieldTags
 from actors.curation.scrubbed_values import ScrubbedValues
 from actors.curation.scrubbing.spans import WITHHELD
 from actors.curation.settings import CurationSettings
+from actors.curation.stitched import StitchedTrajectory, read_stitched
 from persistence.format import json_text
 from persistence.format.records import CorpusRecord
 
 SCRUBBING_VERSION: Final = 1
 """Raised whenever the same text would be scrubbed in another way."""
 
-RULES: Final = f"scrubbing-{SCRUBBING_VERSION}"
+RULES: Final = f"scrubbing-{SCRUBBING_VERSION} enrichment-{ENRICHMENT_VERSION} duplicates-{SIGNATURE_VERSION}"
 """The version of all rules that make a record: what other ones made is made anew by `curate --all`."""
 
 SCRUBBED_MEMBERS: Final = frozenset(
@@ -66,8 +77,6 @@ class Record(msgspec.Struct, frozen=True):
 
 _HEAD: Final = msgspec.json.Decoder(Head)
 _OF: Final = msgspec.json.Decoder(_Of)
-_TEXT_OR_NULL: Final = msgspec.json.Decoder(str | None)
-_COUNT: Final = msgspec.json.Decoder(int)
 
 
 def read_head(line: bytes) -> Head | None:
@@ -78,12 +87,34 @@ def read_head(line: bytes) -> Head | None:
         return None
 
 
-def make_record(
-    line: bytes, head: Head, *, late_feedback: Sequence[bytes], consent: ConsentState, settings: CurationSettings
-) -> Record:
-    """Make the record of a trajectory; `late_feedback` is what was said of its session after the line was written.
+class Scrubbed(msgspec.Struct, frozen=True):
+    """A trajectory's members, scrubbed, and the same as the rules read them; what is told of it comes next."""
 
-    The same line gives the same record. Raises ValueError (msgspec.DecodeError, too) for what cannot be read.
+    head: Head
+    written: dict[str, bytes]
+    counts: Counter[str]
+    feedback: int
+    trajectory: StitchedTrajectory
+    signature: Signature
+
+    @property
+    def bands(self) -> bytes:
+        """The bands of the signature, each a signed number of 64 bits, big-endian."""
+        return struct.pack(f">{len(self.signature.bands)}q", *self.signature.bands)
+
+
+def scrub_trajectory(
+    line: bytes,
+    head: Head,
+    *,
+    late_feedback: Sequence[bytes],
+    consent: ConsentState,
+    settings: CurationSettings,
+    rules: str = RULES,
+) -> Scrubbed:
+    """Scrub a trajectory's line; `late_feedback` is what was said of its session after the line was written.
+
+    Raises ValueError (msgspec.DecodeError, too) for what cannot be read.
     """
     values = ScrubbedValues(text_chars_max=settings.text_chars_max, findings_max=settings.findings_max)
     trajectory = json_text.decode(_MEMBERS, line)
@@ -93,7 +124,7 @@ def make_record(
         "trajectory_id": _encode(head.trajectory_id),
         "session_id": _encode(head.session_id),
         "contributor_id": _encode(head.contributor_id),
-        "rules": _encode(RULES),
+        "rules": _encode(rules),
         "consent": _encode(consent),
     }
     for name, raw in trajectory.items():
@@ -108,19 +139,46 @@ def make_record(
                 written[name] = values.scrubbed(bytes(raw), f"/{name}")
             case _:
                 written[name] = bytes(raw)
+    stitched = read_stitched(b"{%s}" % _joined({name: written[name] for name in written if name != "feedback"}))
     written["scrubbed"] = _encode(values.report())
-    record = _record(head, written, feedback=len(feedback), found=values.counts)
-    return Record(record, b",".join(b'"%s":%s' % (name.encode(), text) for name, text in written.items()))
+    return Scrubbed(head, written, values.counts, len(feedback), stitched, signature_of(stitched.trajectory_log))
 
 
-def taken_back(head: Head, reason: str) -> Record:
+def finish_record(
+    scrubbed: Scrubbed, membership: ClusterMembership, tags: FieldTags | None, settings: EnrichmentSettings
+) -> Record:
+    """Put to a scrubbed trajectory what is told of it: the cluster that it belongs to, its fields, its enrichment."""
+    enrichment = enrich(scrubbed.trajectory, settings)
+    signature = scrubbed.signature
+    duplicates = {
+        "version": SIGNATURE_VERSION,
+        "sha256": signature.sha256,
+        "cluster": membership.cluster,
+        "similarity": membership.similarity,
+        "minima": signature.minima,
+        "bands": scrubbed.bands,
+    }
+    written = {
+        **scrubbed.written,
+        "enrichment": _encode(enrichment),
+        "domain_tags": _encode(tags),
+        "duplicates": _encode(duplicates),
+    }
+    return Record(_record(scrubbed, enrichment, membership, tags), _joined(written))
+
+
+def _joined(members: dict[str, bytes]) -> bytes:
+    return b",".join(b'"%s":%s' % (name.encode(), text) for name, text in members.items())
+
+
+def taken_back(head: Head, reason: str, rules: str = RULES) -> Record:
     """The line that says that there is no record of a trajectory any more, and why."""
     record = CorpusRecord(
         trajectory_id=head.trajectory_id,
         record_id=head.record_id,
         session_id=head.session_id,
         contributor_id=head.contributor_id,
-        rules=RULES,
+        rules=rules,
         taken_back=reason,
     )
     members = {
@@ -139,24 +197,32 @@ def _array(values: ScrubbedValues, name: str, items: Iterator[bytes]) -> bytes:
     return b"[%s]" % b",".join(scrubbed)
 
 
-def _record(head: Head, written: dict[str, bytes], *, feedback: int, found: Counter[str]) -> CorpusRecord:
+def _record(
+    scrubbed: Scrubbed, enrichment: CuratedEnrichment, membership: ClusterMembership, tags: FieldTags | None
+) -> CorpusRecord:
+    head, written, quality = scrubbed.head, scrubbed.written, enrichment.quality_assessment
     of = json_text.decode(_OF, written["metadata"])
     return CorpusRecord(
         trajectory_id=head.trajectory_id,
         record_id=head.record_id,
         session_id=head.session_id,
         contributor_id=head.contributor_id,
-        rules=RULES,
+        rules=msgspec.json.decode(written["rules"], type=str),
         provider=of.provider,
         model=of.model_engine,
-        started_at=_member(_TEXT_OR_NULL, written, "started_at", b"null"),
-        steps=_member(_COUNT, written, "total_steps", b"0"),
-        tokens=_member(_COUNT, written, "total_tokens", b"0"),
-        feedback=feedback,
-        findings=found.total() - found[WITHHELD],
-        withheld=found[WITHHELD],
+        started_at=scrubbed.trajectory.started_at,
+        steps=len(scrubbed.trajectory.trajectory_log),
+        tokens=scrubbed.trajectory.total_tokens,
+        feedback=scrubbed.feedback,
+        findings=scrubbed.counts.total() - scrubbed.counts[WITHHELD],
+        withheld=scrubbed.counts[WITHHELD],
+        cognitive_target=enrichment.cognitive_target.target,
+        quality=quality.score,
+        tier=quality.tier,
+        training_eligible=quality.training_eligible,
+        domain=None if tags is None or tags.primary is None else tags.primary.domain,
+        sha256=scrubbed.signature.sha256,
+        cluster=membership.cluster,
+        minima=scrubbed.signature.minima,
+        bands=scrubbed.bands,
     )
-
-
-def _member(decoder: msgspec.json.Decoder[Any], written: dict[str, bytes], name: str, missing: bytes) -> Any:  # noqa: ANN401
-    return decoder.decode(written.get(name, missing))

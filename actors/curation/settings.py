@@ -11,6 +11,7 @@ class CurationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """How the corpus is made beside the server, and what that may take."""
 
     enabled: bool = True
+    field_tags: bool = False
     poll_interval_s: PositiveSeconds = 1.0
     feedback_interval_s: PositiveSeconds = 60.0
     trajectory_bytes_max: PositiveInt = 536_870_912

@@ -28,10 +28,11 @@ def curate(config: Path | None, data_dir: Path, *, anew: bool) -> None:
 
     Exit status: 0 all is taken, 2 another process makes the corpus, 3 stored data is damaged, 5 the disk failed.
     """
-    from central_command.curating import once
+    from central_command.curating import opening
+    from central_command.curating.orders import Order
 
-    settings = settings_from(config, {})
-    done = run_to_end(once.curate, data_dir, settings.curation, settings.storage, anew=anew)
+    order = Order.of(settings_from(config, {}), data_dir)
+    done = run_to_end(opening.curate, order, anew=anew)
     passed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.passed_over.items()))
     click.echo(
         f"{done.records:,} record(s) made of {done.reached_n:,} trajectories"

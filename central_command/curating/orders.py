@@ -6,12 +6,16 @@ server is killed. The process writes a line whenever it got on, its figures. Eve
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
+from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.following import CurationStatistics
 from actors.curation.settings import CurationSettings
+from actors.embedding.settings import EmbeddingSettings
 from central_command.process.logs import LogSettings
+from central_command.settings.configuration import Settings
 from persistence.settings.storage import StorageSettings
 
 LINE_BYTES_MAX = 65_536
@@ -23,8 +27,22 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     data_directory: str
     curation: CurationSettings
+    enrichment: EnrichmentSettings
+    embedding: EmbeddingSettings
     storage: StorageSettings
     log: LogSettings
+
+    @classmethod
+    def of(cls, settings: Settings, data_directory: Path) -> Self:
+        """The order for a data directory that these settings are for."""
+        return cls(
+            data_directory=str(data_directory.resolve()),
+            curation=settings.curation,
+            enrichment=settings.enrichment,
+            embedding=settings.embedding,
+            storage=settings.storage,
+            log=settings.log,
+        )
 
     @property
     def root(self) -> Path:

@@ -38,12 +38,7 @@ class CurationProcess:
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._settings = settings.curation
-        self._order = Order(
-            data_directory=str(data_directory.resolve()),
-            curation=settings.curation,
-            storage=settings.storage,
-            log=settings.log,
-        )
+        self._order = Order.of(settings, data_directory)
         self._reached_n = reached_n
         self._clock = clock
         self._command = command

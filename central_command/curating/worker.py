@@ -15,12 +15,10 @@ from functools import partial
 
 import trio
 
-from actors.curation.consent import given_by_client
-from actors.curation.following import Curation, CurationStatistics
+from actors.curation.following import CurationStatistics
+from central_command.curating.opening import open_curation
 from central_command.curating.orders import LINE_BYTES_MAX, Order, line_of, read_order
 from central_command.process.logs import logging_to
-from persistence.closed_sessions import open_closed_sessions
-from persistence.corpus import open_corpus
 from persistence.files.failures import DataDirectoryLocked, NoDataDirectory, StorageDamage, StorageFailure
 
 log = logging.getLogger("central_command.curation")
@@ -51,13 +49,7 @@ async def _follow(order: Order) -> None:
         token = trio.lowlevel.current_trio_token()
         ending = partial(_end_with_server, partial(token.run_sync_soon, scope.cancel), order.curation.stop_grace_s)
         threading.Thread(target=ending, name="server's end", daemon=True).start()
-        async with (
-            open_closed_sessions(order.root) as sessions,
-            open_corpus(order.root, order.storage, clock=time.time) as corpus,
-        ):
-            curation = Curation(
-                sessions, corpus, consented=given_by_client, settings=order.curation, report=Figures().write
-            )
+        async with open_curation(order, Figures().write) as curation:
             await curation.run()
 
 

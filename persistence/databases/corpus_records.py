@@ -4,6 +4,7 @@
 curation's own: it is written in the same transaction as the position that it belongs to.
 """
 
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -17,10 +18,14 @@ from persistence.format.records import Committed, CorpusRecord, JournalName, Mar
 # Put into the queries below: all names are in this file.
 COLUMNS: Final = (
     "trajectory_id, record_id, session_id, contributor_id, rules, provider, model, started_at, steps, tokens, "
-    'feedback, findings, withheld, curated_at, n, day, "offset", length'
+    "feedback, findings, withheld, cognitive_target, quality, tier, training_eligible, domain, sha256, cluster, "
+    'minima, curated_at, n, day, "offset", length'
 )
-PUT_RECORD: Final = f"INSERT OR REPLACE INTO records ({COLUMNS}) VALUES ({', '.join('?' * 18)})"  # noqa: S608
+PUT_RECORD: Final = f"INSERT INTO records ({COLUMNS}) VALUES ({', '.join('?' * 26)})"  # noqa: S608
 DELETE_RECORD: Final = "DELETE FROM records WHERE trajectory_id = ?"
+DELETE_BANDS: Final = "DELETE FROM bands WHERE trajectory_id = ?"
+# A trajectory may have the same band twice.
+PUT_BAND: Final = "INSERT OR IGNORE INTO bands (band, trajectory_id) VALUES (?, ?)"
 PUT_PASSED_OVER: Final = """
 INSERT OR REPLACE INTO passed_over (trajectory_id, session_id, contributor_id, reason, rules, noted_at)
 VALUES (?, ?, ?, ?, ?, ?)
@@ -32,6 +37,10 @@ INSERT INTO attempts (trajectory_id, begun) VALUES (?, 1) ON CONFLICT (trajector
 DELETE_ATTEMPTS: Final = "DELETE FROM attempts WHERE trajectory_id = ?"
 SELECT_ATTEMPTS: Final = "SELECT begun FROM attempts WHERE trajectory_id = ?"
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE trajectory_id = ?"  # noqa: S608
+SELECT_SHARING: Final = """
+SELECT cluster, minima FROM bands JOIN records USING (trajectory_id)
+WHERE band = ? AND trajectory_id != ? ORDER BY bands.trajectory_id LIMIT ?
+"""
 SELECT_KNOWN: Final = """
 SELECT 1 FROM records WHERE trajectory_id = ?1 UNION ALL SELECT 1 FROM passed_over WHERE trajectory_id = ?1 LIMIT 1
 """
@@ -42,12 +51,19 @@ WHERE (record_id >= ?1 AND record_id < ?2) OR (session_id >= ?1 AND session_id <
 SELECT_REASON: Final = "SELECT reason FROM passed_over WHERE session_id = ? LIMIT 1"
 SELECT_TOTALS: Final = """
 SELECT count(*), coalesce(sum(steps), 0), coalesce(sum(tokens), 0), coalesce(sum(findings), 0),
-    coalesce(sum(withheld), 0), coalesce(sum(length), 0)
+    coalesce(sum(withheld), 0), coalesce(sum(length), 0), coalesce(sum(training_eligible), 0),
+    count(*) - count(DISTINCT sha256), count(DISTINCT cluster)
 FROM records
 """
+SELECT_TIERS: Final = "SELECT tier, count(*) FROM records GROUP BY tier ORDER BY tier"
 SELECT_RULES: Final = "SELECT rules, count(*) FROM records GROUP BY rules ORDER BY count(*) DESC, rules LIMIT ?"
 SELECT_MODELS: Final = "SELECT model, count(*) FROM records GROUP BY model ORDER BY count(*) DESC, model LIMIT ?"
 SELECT_REASONS: Final = "SELECT reason, count(*) FROM passed_over GROUP BY reason ORDER BY count(*) DESC, reason"
+
+BAND: Final = struct.Struct(">q")
+
+SHARING_MAX: Final = 64
+"""Records of one band that a new one is compared with: the oldest. Guards time where many sessions are alike."""
 
 _LAST: Final = "\U0010ffff"
 """Sorts behind every character of an id."""
@@ -71,7 +87,10 @@ class PassedOver(msgspec.Struct, frozen=True):
 
 
 class CorpusTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What the corpus holds; `passed_over` is counted by reason, `rules` and `models` are those with most records."""
+    """What the corpus holds; `passed_over` is counted by reason, `rules` and `models` are those with most records.
+
+    `copies` are records whose steps are those of another one, `clusters` groups of near copies, also of one alone.
+    """
 
     records: int
     steps: int
@@ -81,6 +100,10 @@ class CorpusTotals(msgspec.Struct, frozen=True, kw_only=True):
     stored_bytes: int
     rules: dict[str, int]
     models: dict[str, int]
+    tiers: dict[str, int]
+    training_eligible: int
+    copies: int
+    clusters: int
     passed_over: dict[str, int]
 
 
@@ -99,7 +122,7 @@ def _of_line(record: CorpusRecord, place: Position) -> Iterable[Statement]:
         passed = PassedOver(
             record.trajectory_id, record.session_id, record.contributor_id, record.taken_back, record.rules
         )
-        return [Statement(DELETE_RECORD, [(record.trajectory_id,)]), note_passed_over(passed, at)]
+        return [*_without(record), note_passed_over(passed, at)]
     row = (
         record.trajectory_id,
         record.record_id,
@@ -114,13 +137,32 @@ def _of_line(record: CorpusRecord, place: Position) -> Iterable[Statement]:
         record.feedback,
         record.findings,
         record.withheld,
+        record.cognitive_target,
+        record.quality,
+        record.tier,
+        int(record.training_eligible),
+        record.domain,
+        record.sha256,
+        record.cluster,
+        record.minima,
         at,
         place.n,
         place.day,
         place.offset,
         place.length,
     )
-    return [Statement(PUT_RECORD, [row]), Statement(DELETE_PASSED_OVER, [(record.trajectory_id,)])]
+    bands = [(band, record.trajectory_id) for (band,) in BAND.iter_unpack(record.bands)]
+    return [
+        *_without(record),
+        Statement(PUT_RECORD, [row]),
+        Statement(PUT_BAND, bands),
+        Statement(DELETE_PASSED_OVER, [(record.trajectory_id,)]),
+    ]
+
+
+def _without(record: CorpusRecord) -> Iterable[Statement]:
+    rows = [(record.trajectory_id,)]
+    return [Statement(DELETE_RECORD, rows), Statement(DELETE_BANDS, rows)]
 
 
 def note_passed_over(passed: PassedOver, at: str) -> Statement:
@@ -155,6 +197,12 @@ class CorpusIndex:
         """Whether a trajectory has a record, or was passed over."""
         return bool(await self._database.read(SELECT_KNOWN, (trajectory_id,)))
 
+    async def sharing(self, bands: bytes, trajectory_id: str) -> list[tuple[str, bytes]]:
+        """The clusters and minima of other records that share a band, of each band `SHARING_MAX` at most."""
+        queries = [(SELECT_SHARING, (band, trajectory_id, SHARING_MAX)) for (band,) in BAND.iter_unpack(bands)]
+        found = await self._database.read_snapshot(queries)
+        return sorted({(cluster, minima) for rows in found for cluster, minima in rows})
+
     async def beginning_with(self, text: str, limit: int) -> list[StoredRecord]:
         """The records whose ids, or whose sessions' ids, begin so, in the order of their ids, at most `limit`."""
         return [_stored(row) for row in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))]
@@ -171,15 +219,16 @@ class CorpusIndex:
 
     async def totals(self, listed_max: int) -> CorpusTotals:
         """Count what there is; of rules and models those with most records, at most `listed_max` each."""
-        (total,), rules, models, reasons = await self._database.read_snapshot(
+        (total,), rules, models, tiers, reasons = await self._database.read_snapshot(
             [
                 (SELECT_TOTALS, ()),
                 (SELECT_RULES, (listed_max,)),
                 (SELECT_MODELS, (listed_max,)),
+                (SELECT_TIERS, ()),
                 (SELECT_REASONS, ()),
             ]
         )
-        records, steps, tokens, findings, withheld, stored_bytes = total
+        records, steps, tokens, findings, withheld, stored_bytes, eligible, copies, clusters = total
         return CorpusTotals(
             records=records,
             steps=steps,
@@ -189,6 +238,10 @@ class CorpusIndex:
             stored_bytes=stored_bytes,
             rules=dict(rules),
             models=dict(models),
+            tiers=dict(tiers),
+            training_eligible=eligible,
+            copies=copies,
+            clusters=clusters,
             passed_over=dict(reasons),
         )
 
@@ -203,7 +256,8 @@ def _one(rows: Sequence[Row]) -> StoredRecord | None:
 
 
 def _stored(row: Row) -> StoredRecord:
-    *named, feedback, findings, withheld, curated_at, n, day, offset, length = row
+    *described, curated_at, n, day, offset, length = row
+    *named, feedback, findings, withheld, target, quality, tier, eligible, domain, sha256, cluster, minima = described
     trajectory_id, record_id, session_id, contributor_id, rules, provider, model, started_at, steps, tokens = named
     return StoredRecord(
         CorpusRecord(
@@ -220,6 +274,14 @@ def _stored(row: Row) -> StoredRecord:
             feedback=feedback,
             findings=findings,
             withheld=withheld,
+            cognitive_target=target,
+            quality=quality,
+            tier=tier,
+            training_eligible=bool(eligible),
+            domain=domain,
+            sha256=sha256,
+            cluster=cluster,
+            minima=minima,
         ),
         Position(n=n, day=day, offset=offset, length=length, at=times.from_text(curated_at)),
     )

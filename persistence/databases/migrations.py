@@ -359,6 +359,14 @@ CREATE TABLE records (
     feedback INTEGER NOT NULL,
     findings INTEGER NOT NULL,
     withheld INTEGER NOT NULL,
+    cognitive_target TEXT,
+    quality INTEGER NOT NULL,
+    tier TEXT NOT NULL,
+    training_eligible INTEGER NOT NULL,
+    domain TEXT,
+    sha256 TEXT NOT NULL,
+    cluster TEXT NOT NULL,
+    minima BLOB NOT NULL,
     curated_at TEXT NOT NULL,
     n INTEGER NOT NULL,
     day TEXT NOT NULL,
@@ -367,6 +375,16 @@ CREATE TABLE records (
 ) WITHOUT ROWID;
 CREATE INDEX records_by_contributor ON records (contributor_id, trajectory_id);
 CREATE INDEX records_by_n ON records (n);
+CREATE INDEX records_by_sha256 ON records (sha256);
+CREATE INDEX records_by_cluster ON records (cluster);
+
+CREATE TABLE bands (
+    -- Part of a signature: records that share one may be near copies.
+    band INTEGER NOT NULL,
+    trajectory_id TEXT NOT NULL,
+    PRIMARY KEY (band, trajectory_id)
+) WITHOUT ROWID;
+CREATE INDEX bands_by_trajectory ON bands (trajectory_id);
 
 CREATE TABLE passed_over (
     trajectory_id TEXT PRIMARY KEY,

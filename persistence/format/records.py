@@ -113,7 +113,8 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     A later line of the same trajectory takes the place of an earlier one. `taken_back` is why there is no record of it
     from then on; all that describes one is missing then. `findings` counts what was scrubbed, `withheld` the texts that
-    could not be, `feedback` what was said of the session. Reasons and ids of `duplicates` are those of the line.
+    could not be, `feedback` what was said of the session. `bands` are 32 signed numbers of 64 bits, big-endian: records
+    that share one may be near copies, which their `minima` tell.
     """
 
     trajectory_id: str
@@ -130,6 +131,15 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True):
     feedback: int = 0
     findings: int = 0
     withheld: int = 0
+    cognitive_target: str | None = None
+    quality: int = 0
+    tier: str = ""
+    training_eligible: bool = False
+    domain: str | None = None
+    sha256: str = ""
+    cluster: str = ""
+    minima: bytes = b""
+    bands: bytes = b""
 
 
 class SequenceGap(msgspec.Struct, frozen=True):

@@ -111,6 +111,36 @@ class _Scrubbed(msgspec.Struct, frozen=True):
     withheld: Count
 
 
+class _Target(msgspec.Struct, frozen=True):
+    target: str | None
+
+
+class _Quality(msgspec.Struct, frozen=True):
+    score: Count
+    tier: str
+    training_eligible: bool
+
+
+class _Enrichment(msgspec.Struct, frozen=True):
+    cognitive_target: _Target
+    quality_assessment: _Quality
+
+
+class _Domain(msgspec.Struct, frozen=True):
+    domain: str
+
+
+class _DomainTags(msgspec.Struct, frozen=True):
+    primary: _Domain | None = None
+
+
+class _Duplicates(msgspec.Struct, frozen=True):
+    sha256: str
+    cluster: str
+    minima: bytes
+    bands: bytes
+
+
 class _CorpusLine(msgspec.Struct, frozen=True):
     record_id: str
     trajectory_id: str
@@ -125,6 +155,9 @@ class _CorpusLine(msgspec.Struct, frozen=True):
     total_tokens: int = 0
     feedback: list[msgspec.Raw] = []
     scrubbed: _Scrubbed = _Scrubbed(0, 0)
+    enrichment: msgspec.Raw = msgspec.Raw()
+    domain_tags: _DomainTags | None = None
+    duplicates: msgspec.Raw = msgspec.Raw()
 
 
 class _Score(msgspec.Struct, frozen=True, rename="camel"):
@@ -143,6 +176,8 @@ _ENVELOPE: Final = msgspec.json.Decoder(_EnvelopeLine)
 _REFUSAL: Final = msgspec.json.Decoder(_RefusalLine)
 _TRAJECTORY: Final = msgspec.json.Decoder(_TrajectoryLine)
 _CORPUS: Final = msgspec.json.Decoder(_CorpusLine)
+_ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
+_DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
 _SCORE: Final = msgspec.json.Decoder(_Score)
 
 
@@ -268,6 +303,9 @@ def parse_corpus_line(line: bytes) -> CorpusRecord:
             taken_back=found.taken_back,
         )
     metadata = _decode(_METADATA, found.metadata, "the member metadata")
+    enrichment = _decode(_ENRICHMENT, found.enrichment, "the member enrichment")
+    duplicates = _decode(_DUPLICATES, found.duplicates, "the member duplicates")
+    field = None if found.domain_tags is None else found.domain_tags.primary
     return CorpusRecord(
         trajectory_id=found.trajectory_id,
         record_id=found.record_id,
@@ -282,6 +320,15 @@ def parse_corpus_line(line: bytes) -> CorpusRecord:
         feedback=len(found.feedback),
         findings=found.scrubbed.findings,
         withheld=found.scrubbed.withheld,
+        cognitive_target=enrichment.cognitive_target.target,
+        quality=enrichment.quality_assessment.score,
+        tier=enrichment.quality_assessment.tier,
+        training_eligible=enrichment.quality_assessment.training_eligible,
+        domain=None if field is None else field.domain,
+        sha256=duplicates.sha256,
+        cluster=duplicates.cluster,
+        minima=duplicates.minima,
+        bands=duplicates.bands,
     )
 
 

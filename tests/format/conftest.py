@@ -14,7 +14,7 @@ ACCEPTING_GAPS = {"CENTRAL_COMMAND__SESSIONS__SEQUENCE_GAPS": "accept"}
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """A server's directory after use, a backup of it, and what an upload to it has left."""
+    """A server's directory after use, its corpus, a backup of both, and what an upload to it has left."""
     written = Written(tmp_path_factory.mktemp("written"))
     homes = {"XDG_STATE_HOME": str(written.root / "state"), "XDG_CONFIG_HOME": str(written.root / "config")}
     with ServerProcess(written.data, settings=ACCEPTING_GAPS) as server:
@@ -22,6 +22,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
         done = run_command("upload", str(TRANSCRIPT), "--url", server.url, cwd=written.root, settings=homes)
         assert done.returncode == 0, done.stderr
         assert server.terminate() == 0
+    done = run_command("curate", "--data-dir", str(written.data), cwd=written.root)
+    assert done.returncode == 0, done.stderr
     done = run_command("backup", str(written.backup), "--data-dir", str(written.data), cwd=written.root)
     assert done.returncode == 0, done.stderr
     return written

@@ -20,10 +20,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-JOURNALS = ("envelopes", "refused", "trajectories")
+JOURNALS = ("envelopes", "refused", "trajectories", "corpus")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned")
-DATABASE_VERSIONS = {"sessions.db": 3, "ledger.db": 3}
+DATABASE_VERSIONS = {"sessions.db": 3, "ledger.db": 3, "corpus.db": 1}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"
@@ -38,8 +38,8 @@ CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
-    r"sessions\.db|ledger\.db|keys/master\.key|refused/dropped\.jsonl"
-    r"|(?:envelopes|refused|trajectories)/\d{4}-\d\d-\d\d\.jsonl"
+    r"sessions\.db|ledger\.db|corpus\.db|keys/master\.key|refused/dropped\.jsonl"
+    r"|(?:envelopes|refused|trajectories|corpus)/\d{4}-\d\d-\d\d\.jsonl"
 )
 
 
@@ -392,7 +392,8 @@ def check_backup(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     if manifest["version"] != MANIFEST_VERSION:
         raise UnknownFormat(f"a manifest of the version {manifest['version']}")
-    if manifest["schemas"] != DATABASE_VERSIONS:
+    without_corpus = {name: version for name, version in DATABASE_VERSIONS.items() if name != "corpus.db"}
+    if manifest["schemas"] not in (DATABASE_VERSIONS, without_corpus):
         raise UnknownFormat(f"databases of the versions {manifest['schemas']}")
     for file in manifest["files"]:
         if not BACKUP_PATH.fullmatch(file["path"]):

@@ -3,14 +3,17 @@
 Like `page_reader`, it knows the page alone. What has no line (openings, keys, times of migrations, trust) is not in it.
 """
 
+import base64
 import hashlib
 import json
+import struct
 import unicodedata
 from collections import defaultdict
 from typing import Any
 
-from tests.format.page_reader import JOURNALS, Line, closed_by, kind_of
+from tests.format.page_reader import Line, closed_by, kind_of
 
+FOLLOWED = ("envelopes", "refused", "trajectories")
 K = 0x9E3779B97F4A7C15
 CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
 UNSEEN = {
@@ -50,7 +53,7 @@ class SessionsDatabase:
         self.models: dict[str, Row] = defaultdict(lambda: {"sessions": 0, "steps": 0, "points": 0.0})
         self.providers: dict[str, Row] = defaultdict(lambda: {"sessions": 0, "steps": 0, "points": 0.0})
         self.points = 0.0
-        self.positions = [_position(name, journals[name][-1]) for name in JOURNALS if journals[name]]
+        self.positions = [_position(name, journals[name][-1]) for name in FOLLOWED if journals[name]]
         for line in journals["envelopes"]:
             self._add_envelope(line, line.members)
         for line in journals["refused"]:
@@ -239,6 +242,52 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
         "totals": [totals | {"points": sum(row["points"] for row in credited)}],
         "projection_positions": [_position("trajectories", trajectories[-1])] if trajectories else [],
         "sqlite_sequence": [{"name": "credits", "seq": len(credited)}] if credited else [],
+    }
+
+
+def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
+    """The derived rows of `corpus.db`, by table."""
+    records: dict[str, Row] = {}
+    bands: dict[str, set[int]] = {}
+    for line in journals["corpus"]:
+        members = line.members
+        assert "taken_back" not in members
+        enrichment, duplicates = members["enrichment"], members["duplicates"]
+        quality = enrichment["quality_assessment"]
+        own = ("record_id", "session_id", "contributor_id", "rules", "started_at")
+        records[members["trajectory_id"]] = {
+            **{name: members[name] for name in own},
+            "provider": members["metadata"]["provider"],
+            "model": members["metadata"]["model_engine"],
+            "steps": members["total_steps"],
+            "tokens": members["total_tokens"],
+            "feedback": len(members["feedback"]),
+            "findings": members["scrubbed"]["findings"],
+            "withheld": members["scrubbed"]["withheld"],
+            "cognitive_target": enrichment["cognitive_target"]["target"],
+            "quality": quality["score"],
+            "tier": quality["tier"],
+            "training_eligible": int(quality["training_eligible"]),
+            "domain": ((members["domain_tags"] or {}).get("primary") or {}).get("domain"),
+            "sha256": duplicates["sha256"],
+            "cluster": duplicates["cluster"],
+            "minima": base64.b64decode(duplicates["minima"]),
+            "curated_at": line.at,
+            **place_of(line),
+        }
+        bands[members["trajectory_id"]] = {
+            band for (band,) in struct.iter_unpack(">q", base64.b64decode(duplicates["bands"]))
+        }
+    reached = {"journal": "envelopes", "n": journals["envelopes"][-1].n, "day": "", "next_offset": 0}
+    return {
+        "records": [{"trajectory_id": name, **row} for name, row in records.items()],
+        "bands": [{"band": band, "trajectory_id": name} for name, own_bands in bands.items() for band in own_bands],
+        "passed_over": [],
+        "attempts": [],
+        "projection_positions": [
+            *(_position(name, journals[name][-1]) for name in ("corpus", "trajectories")),
+            reached,
+        ],
     }
 
 

@@ -27,8 +27,8 @@ from tests.format.page_reader import (
     refused_is_signed,
     unsealed,
 )
-from tests.format.page_tables import SessionsDatabase, ledger_tables
-from tests.format.written_data import DATABASES, Written, framed, journals_of, newest, rows_of, sessions_of
+from tests.format.page_tables import SessionsDatabase, corpus_tables, ledger_tables
+from tests.format.written_data import ALL_DATABASES, Written, framed, journals_of, newest, rows_of, sessions_of
 from tests.server_process import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "format.md").read_text()
@@ -129,7 +129,7 @@ def database_of(written: Written, name: str) -> Path:
     return written.spool if name == "spool.db" else written.data / name
 
 
-@pytest.mark.parametrize("database", [*DATABASES, "spool.db"])
+@pytest.mark.parametrize("database", [*ALL_DATABASES, "spool.db"])
 def test_every_table_and_column_of_a_database_stands_on_the_page_and_no_other(written: Written, database: str) -> None:
     """In the same order, with the same type."""
     with closing(sqlite3.connect(database_of(written, database))) as connection:
@@ -142,7 +142,7 @@ def test_every_table_and_column_of_a_database_stands_on_the_page_and_no_other(wr
     assert {name: [(column, kind) for column, (kind, _) in columns.items()] for name, columns in page.items()} == real
 
 
-@pytest.mark.parametrize("database", [*DATABASES, "spool.db"])
+@pytest.mark.parametrize("database", [*ALL_DATABASES, "spool.db"])
 def test_every_index_and_trigger_of_a_database_stands_on_the_page_and_no_other(written: Written, database: str) -> None:
     """Those that SQLite makes by itself are not listed."""
     with closing(sqlite3.connect(database_of(written, database))) as connection:
@@ -161,6 +161,7 @@ def test_the_columns_that_no_line_gives_are_those_that_the_page_calls_facts_of_t
     for database, tables in (
         ("sessions.db", SessionsDatabase(journals, dict.fromkeys(sessions_of(journals), "")).tables()),
         ("ledger.db", ledger_tables(journals["trajectories"])),
+        ("corpus.db", corpus_tables(journals)),
     ):
         own = {
             (table, column)
@@ -219,7 +220,17 @@ def test_the_pages_keys_open_its_secrets_and_these_verify_its_lines(examples: Pa
 
 
 def test_the_members_of_a_servers_own_line_are_listed_in_their_order(written: Written) -> None:
-    """Of dead letters and trajectories, whose members are all the server's."""
+    """Of dead letters, trajectories and records, whose members are all the server's."""
+    first = PAGE.split("\n## corpus/\n", 1)[1].split("\n\n| member |", 1)[0]
+    names = [row.split(" | ")[0] for row in first.splitlines() if row.startswith("| `")]
+    listed = re.findall(r"`(\w+)`", " ".join(names))
+    for line in journals_of(written.data)["corpus"]:
+        members = [*line.members][:-2]
+        members += [] if "repeated_members" in members else ["repeated_members"]
+        assert sorted(members) == sorted(listed)
+        assert [name for name in members if name != "repeated_members"] == [
+            name for name in listed if name != "repeated_members"
+        ]
     for name in ("refused", "trajectories"):
         listed = re.findall(r"^\| `(\w+)[`.]", PAGE.split(f"\n## {name}/\n", 1)[1].split("\n## ", 1)[0], re.MULTILINE)
         for line in journals_of(written.data)[name]:

@@ -25,8 +25,8 @@ from tests.format.page_reader import (
     signed_texts,
     unsealed,
 )
-from tests.format.page_tables import SessionsDatabase, Tables, fingerprints, ledger_tables
-from tests.format.written_data import DATABASES, Written, framed, journals_of, rows_of, sessions_of
+from tests.format.page_tables import SessionsDatabase, Tables, corpus_tables, fingerprints, ledger_tables
+from tests.format.written_data import ALL_DATABASES, Written, framed, journals_of, rows_of, sessions_of
 from tests.server_process import run_command
 
 
@@ -77,13 +77,14 @@ def test_what_clients_sent_is_in_the_lines_as_the_page_says(written: Written) ->
 
 
 def test_every_table_follows_from_the_journals_as_the_page_says(written: Written) -> None:
-    """Each row and each column that is no fact of its own: counts, steps, points, places, of both databases."""
+    """Each row and each column that is no fact of its own: counts, steps, points, places, of every database."""
     journals = journals_of(written.data)
-    stored = {name: rows_of(written.data / name) for name in DATABASES}
+    stored = {name: rows_of(written.data / name) for name in ALL_DATABASES}
     openings = {row["session_id"]: row["created_at"] for row in stored["sessions.db"]["sessions"]}
     computed: dict[str, Tables] = {
         "sessions.db": SessionsDatabase(journals, openings).tables(),
         "ledger.db": ledger_tables(journals["trajectories"]),
+        "corpus.db": corpus_tables(journals),
     }
     assert len(openings) == 8
     own_facts = {"schema_migrations", "key_check"}
@@ -92,7 +93,7 @@ def test_every_table_follows_from_the_journals_as_the_page_says(written: Written
         for table, rows in tables.items():
             derived = [{name: row[name] for name in rows[0]} for row in stored[database][table]] if rows else []
             assert in_order(derived) == in_order(rows), f"{database}: {table}"
-    for database in DATABASES:
+    for database in ALL_DATABASES:
         assert max(row["version"] for row in stored[database]["schema_migrations"]) == DATABASE_VERSIONS[database]
 
 
@@ -111,6 +112,29 @@ def test_what_stood_in_an_earlier_line_is_marked_and_earns_nothing(written: Writ
     assert (second["total_steps"], second["score"]["basePoints"]) == (5, 2)
     shared = set(fingerprints(first["trajectory_log"])) & set(fingerprints(second["trajectory_log"]))
     assert len(shared) == 1
+
+
+def test_a_record_is_its_trajectory_scrubbed_and_what_is_told_of_it(written: Written) -> None:
+    """Feedback that came after the close is in it; what scrubbing found stands where the record says."""
+    journals = journals_of(written.data)
+    trajectories = {line.members["trajectory_id"]: line.members for line in journals["trajectories"]}
+    own = {"scrubbed", "enrichment", "domain_tags", "duplicates", "record_id", "rules", "consent", "received", "crc32"}
+    assert len(journals["corpus"]) == len(trajectories) == 4
+    for line in journals["corpus"]:
+        record = line.members
+        trajectory = trajectories[record["trajectory_id"]]
+        assert {*record} - own == {*trajectory} - own
+        assert record["record_id"] == record["trajectory_id"].replace("traj_", "rec_")
+        assert record["scrubbed"]["findings"] == sum(len(each["found"]) for each in record["scrubbed"]["places"])
+        for each in record["scrubbed"]["places"]:
+            text = record
+            for token in each["at"].split("/")[1:]:
+                text = text[int(token) if isinstance(text, list) else token]
+            assert [text[at : at + len(name)] for at, name, _ in each["found"]] == [
+                name for _, name, _ in each["found"]
+            ]
+    (closed,) = [line.members for line in journals["corpus"] if line.members["session_id"] == "sess_closed"]
+    assert [given["signal"] for given in closed["feedback"]] == ["accepted", "rejected"]
 
 
 def test_a_trajectory_is_stitched_of_its_chunks_as_the_page_says(written: Written) -> None:

@@ -14,6 +14,9 @@ from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps
 
 DATABASES = ("sessions.db", "ledger.db")
+"""Those that the server itself writes."""
+
+ALL_DATABASES = (*DATABASES, "corpus.db")
 LONG_AGO = "2001-09-09T01:46:40.000000Z"
 """The time of lines that are made here: it may stand in the file of any day that a test is run on."""
 

@@ -15,12 +15,16 @@ def corpus_listings(state: CorpusState) -> list[Listing]:
         "tokens": totals.tokens,
         "findings": totals.findings,
         "texts withheld": totals.withheld,
+        "fit for training": totals.training_eligible,
+        "exact copies": totals.copies,
+        "clusters": totals.clusters,
         "stored bytes": totals.stored_bytes,
         "passed over": sum(totals.passed_over.values()),
         "waiting": state.waiting,
     }
     found = (
         _counts("corpus", "", summary),
+        _counts("tier", "records", totals.tiers),
         _counts("passed over", "trajectories", totals.passed_over),
         _counts("model", "records", totals.models),
         _counts("rules", "records", totals.rules),

@@ -81,8 +81,8 @@ def dying(monkeypatch: pytest.MonkeyPatch, where: str, when: int, *, after: bool
         return result
 
     if where == "reading":
-        made = following.make_record
-        monkeypatch.setattr(following, "make_record", lambda *args, **options: at(made, *args, **options))
+        made = following.scrub_trajectory
+        monkeypatch.setattr(following, "scrub_trajectory", lambda *args, **options: at(made, *args, **options))
         return
     init = Corpus.__init__
 
@@ -157,13 +157,12 @@ async def test_other_rules_make_records_anew_and_a_reader_sees_each_once(
 ) -> None:
     """Interrupted after two of them, it goes on with the third."""
     await curate(root)
-    for module in (records, following):
-        monkeypatch.setattr(module, "RULES", "other-2")
+    monkeypatch.setattr(following, "RULES", "other-2")
     with pytest.MonkeyPatch.context() as inner:
         dying(inner, "line", 2, after=True)
         with pytest.raises((Killed, BaseExceptionGroup)):
             await curate(root, anew=True)
-    assert sorted(line["rules"] for line in shown(root).values()) == ["other-2", "scrubbing-1", "scrubbing-1"]
+    assert sorted(line["rules"] for line in shown(root).values()) == ["other-2", records.RULES, records.RULES]
     await curate(root)
     assert {name: line["rules"] for name, line in shown(root).items()} == dict.fromkeys(NAMES, "other-2")
     assert len(corpus_lines(root)) == 6
@@ -198,7 +197,7 @@ async def test_what_cannot_be_scrubbed_is_not_written(root: Path, caplog: pytest
         raise ValueError(EMAIL)
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(following, "make_record", failing)
+        monkeypatch.setattr(following, "scrub_trajectory", failing)
         done = await curate(root)
     assert (done.records, done.passed_over) == (0, {"scrubbing_failed": 3})
     assert corpus_lines(root) == []

@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from actors.curation.consent import ConsentState, given_by_client
-from actors.curation.records import RULES, Record, make_record, read_head, taken_back
+from actors.curation.duplicates import cluster_of
+from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.fields import FieldTag, FieldTags
+from actors.curation.records import RULES, Record, finish_record, read_head, scrub_trajectory, taken_back
 from actors.curation.settings import CurationSettings
 from persistence.journals.framing import frame
 from persistence.journals.lines import parse_corpus_line
 
+ENRICHMENT = EnrichmentSettings()
 EMAIL = "jane.doe@example.com"
 OTHER = "john.roe@example.org"
 
@@ -39,13 +43,10 @@ def made(line: bytes, *, late: tuple[bytes, ...] = (), **settings: Any) -> Recor
     """The record of a trajectory's line."""
     head = read_head(line)
     assert head is not None
-    return make_record(
-        line,
-        head,
-        late_feedback=late,
-        consent=given_by_client(head.contributor_id),
-        settings=CurationSettings(**settings),
-    )
+    consent = given_by_client(head.contributor_id)
+    scrubbed = scrub_trajectory(line, head, late_feedback=late, consent=consent, settings=CurationSettings(**settings))
+    tag = FieldTag("databases", 0.5)
+    return finish_record(scrubbed, cluster_of(scrubbed.signature, [], 0.5), FieldTags(tag, None, None), ENRICHMENT)
 
 
 def members(record: Record) -> dict[str, Any]:
@@ -71,7 +72,10 @@ def test_a_record_holds_what_the_trajectory_does_and_says_by_which_rules() -> No
     assert found["consent"] == {"given": True, "version": "1.0", "source": "client"}
     assert found["feedback"] == [{"signal": "rejected"}]
     assert found["scrubbed"] == {"findings": 0, "withheld": 0, "by_category": {}, "places": []}
-    assert not left_out - {"feedback"} & {*found}
+    assert not {"received", "crc32"} & {*found}
+    assert found["enrichment"]["cognitive_target"] != "pending"
+    assert found["domain_tags"]["primary"] == {"domain": "databases", "confidence": 0.5}
+    assert found["duplicates"]["cluster"] == f"clu_{found['duplicates']['sha256'][:32]}"
 
 
 def test_what_was_found_is_noted_with_its_place_and_the_same_value_has_the_same_number() -> None:

@@ -12,12 +12,9 @@ import trio
 import trio.testing
 
 from actors.curation.following import CurationStatistics
-from actors.curation.settings import CurationSettings
 from central_command.curating.orders import Order, line_of, read_figures, read_order
 from central_command.curating.supervision import COMMAND, CurationProcess
 from central_command.http.gateway import CurationLag
-from central_command.process.logs import LogSettings
-from persistence.settings.storage import StorageSettings
 from tests.curated import leave_sessions, shown
 from tests.running_service import settings_with
 from tests.server_process import environment
@@ -105,12 +102,7 @@ async def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
 def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
     """The pipe's end is all that it hears of a server that was killed."""
     trio.run(leave_sessions, tmp_path / "data", "sess_a")
-    order = Order(
-        data_directory=str(tmp_path / "data"),
-        curation=CurationSettings(),
-        storage=StorageSettings(free_bytes_min=0),
-        log=LogSettings(),
-    )
+    order = order_for(str(tmp_path / "data"))
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment({})) as running:
         assert running.stdin is not None
         assert running.stdout is not None
@@ -122,15 +114,18 @@ def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
 
 
 def test_what_it_cannot_work_on_is_said_in_one_sentence(tmp_path: Path) -> None:
-    order = Order(
-        data_directory=str(tmp_path), curation=CurationSettings(), storage=StorageSettings(), log=LogSettings()
-    )
+    order = order_for(str(tmp_path))
     done = subprocess.run(
         COMMAND, input=line_of(order), capture_output=True, env=environment({}), check=False, timeout=DEADLINE_S
     )
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == 1
     assert b"is not a server's data directory" in done.stderr
+
+
+def order_for(data_directory: str) -> Order:
+    """An order to work on this data directory."""
+    return Order.of(settings_with(), Path(data_directory))
 
 
 def figures(followed_n: int, waiting_since: float | None) -> CurationStatistics:
@@ -184,5 +179,5 @@ async def test_a_line_without_an_end_is_none() -> None:
 
 
 def test_an_order_is_read_as_it_was_written() -> None:
-    order = Order(data_directory="/d", curation=CurationSettings(), storage=StorageSettings(), log=LogSettings())
+    order = order_for("/d")
     assert read_order(line_of(order)) == order

@@ -37,8 +37,7 @@ def change(root: Path, sql: str) -> None:
     """Change corpus.db behind everybody's back."""
     connection = sqlite3.connect(root / "corpus.db")
     try:
-        connection.execute(sql)
-        connection.commit()
+        connection.executescript(sql)
     finally:
         connection.close()
 
@@ -69,9 +68,8 @@ HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a row too many": (
         lambda root: change(
             root,
-            "INSERT INTO records SELECT 'traj_x', 'rec_x', 'sess_x', contributor_id, rules, provider, model, "
-            'started_at, steps, tokens, feedback, findings, withheld, curated_at, n, day, "offset", length '
-            "FROM records LIMIT 1",
+            "CREATE TEMP TABLE one AS SELECT * FROM records LIMIT 1; UPDATE one SET trajectory_id = 'traj_x', "
+            "record_id = 'rec_x', session_id = 'sess_x'; INSERT INTO records SELECT * FROM one",
         ),
         "row ('traj_x',) does not follow from the journals",
     ),
