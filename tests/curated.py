@@ -9,8 +9,10 @@ from typing import Any
 
 from actors.curation.consent import Consented, ConsentState, given_by_client
 from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.fields import FieldTags
 from actors.curation.following import Curation, CurationStatistics
 from actors.curation.settings import CurationSettings
+from actors.curation.stitched import StitchedTrajectory
 from persistence.closed_sessions import open_closed_sessions
 from persistence.corpus import Corpus, open_corpus
 from persistence.files.file_system import FileSystem
@@ -48,6 +50,7 @@ async def curation(
     *,
     consented: Consented = given_by_client,
     report: Callable[[CurationStatistics], None] | None = None,
+    tagged: Callable[[StitchedTrajectory], FieldTags | None] | None = None,
     files: FileSystem | None = None,
     storage: StorageSettings = STORAGE,
     **settings: Any,
@@ -63,6 +66,7 @@ async def curation(
             consented=consented,
             settings=CurationSettings(**settings),
             enrichment=EnrichmentSettings(),
+            tagged=tagged,
             report=report,
         )
         yield curating, corpus

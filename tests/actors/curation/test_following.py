@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from actors.curation import following, records
+from actors.curation.fields import FieldTag, FieldTags
 from actors.curation.following import CurationStatistics
 from persistence.corpus import Corpus
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
@@ -290,3 +291,38 @@ async def test_a_damaged_line_of_the_corpus_is_said(root: Path) -> None:
     (root / "corpus.db").unlink()
     with pytest.raises(StorageDamage, match="the corpus journal is damaged"):
         await curate(root)
+
+
+async def test_copies_and_near_copies_are_of_one_cluster_in_whatever_order_they_are_made_anew(tmp_path: Path) -> None:
+    """The second of two equal sessions, and one of which a step differs; another one is of none of them."""
+    same = [f"step {place}: the parser of the {place * 7} tables reads a line and counts it" for place in range(40)]
+    async with running(tmp_path / "data") as run:
+        await leave_session(run, "sess_a", same)
+        await leave_session(run, "sess_other", ["a deadlock between two threads that wait for locks"] * 3)
+        await leave_session(run, "sess_b", same)
+        await leave_session(run, "sess_near", [*same[:-1], "and then something else was done in the end"])
+    await curate(tmp_path / "data")
+
+    def clusters() -> dict[str, str]:
+        return dict(corpus_rows(tmp_path / "data", "SELECT session_id, cluster FROM records"))
+
+    before = clusters()
+    assert before["sess_a"] == before["sess_b"] == before["sess_near"] != before["sess_other"]
+    hashes = dict(corpus_rows(tmp_path / "data", "SELECT session_id, sha256 FROM records"))
+    assert hashes["sess_a"] == hashes["sess_b"] != hashes["sess_near"]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(following, "RULES", "other-2")
+        await curate(tmp_path / "data", anew=True)
+    assert clusters() == before
+    await curate(tmp_path / "data", anew=True, consented=refused(CONTRIBUTOR))
+    assert corpus_rows(tmp_path / "data", "SELECT count(*) FROM bands") == [(0,)]
+
+
+async def test_with_tags_the_rules_are_others_and_the_row_has_the_field(root: Path) -> None:
+    tags = FieldTags(FieldTag("databases", 0.4), None, None)
+    async with curation(root, tagged=lambda trajectory: tags) as (curating, _):
+        await curating.catch_up()
+    assert corpus_rows(root, "SELECT DISTINCT domain, rules FROM records") == [
+        ("databases", f"{records.RULES} fields-1")
+    ]
+    assert (await curate(root, anew=True)).records == 3
