@@ -10,6 +10,7 @@ import msgspec
 from actors.envelopes.schema import MILLISECONDS_FROM, STEP_TYPES
 from actors.envelopes.settings import SchemaSettings
 from central_command.client.contract.chunking import CHUNK_BYTES_MAX, as_written, encode_json
+from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.contract.steps import (
     CONTENT_CHARS_MAX,
     TOKEN_COUNT_MAX,
@@ -40,11 +41,14 @@ def snapshot(step: Step | Mapping[str, object]) -> bytes:
         return encode_json(msgspec.to_builtins(step))
 
 
-def prepare(text: bytes, *, number: int, now_s: float, scrub: Scrub | None) -> tuple[JsonObject, bytes]:
+def prepare(
+    text: bytes, *, number: int, now_s: float, scrub: Scrub | None, scrubber: StepScrubber | None = None
+) -> tuple[JsonObject, bytes]:
     """A snapshot as step `number`, scrubbed, completed and cut to the contract's bounds, and its JSON text.
 
-    `timestamp` is `now_s` where there is none, `token_count` a token for every four characters. Raises BadStepError;
-    what `scrub` raises becomes one, too, so that nothing that was not scrubbed is ever kept.
+    `scrub` is the program's own, `scrubber` this project's, which comes after it. `timestamp` is `now_s` where there is
+    none, `token_count` a token for every four characters. Raises BadStepError; what `scrub` raises becomes one, too, so
+    that nothing that was not scrubbed is ever kept.
     """
     members = _decode(text)
     if scrub is not None:
@@ -54,6 +58,10 @@ def prepare(text: bytes, *, number: int, now_s: float, scrub: Scrub | None) -> t
             raise BadStepError(f"the scrub raised {type(error).__name__}") from error
         if not isinstance(members, dict):
             raise BadStepError("the scrub returned no step")
+        if scrubber is not None:
+            members = _as_json(members)
+    if scrubber is not None:
+        members = scrubber.members(members)
     step: JsonObject = {"step": number} | {name: value for name, value in members.items() if value is not None}
     step["step"] = number
     if step.get("type") not in STEP_TYPES:
@@ -82,6 +90,14 @@ def _decode(text: bytes) -> JsonObject:
     if not isinstance(members, dict):
         raise BadStepError("it is no object")
     return members
+
+
+def _as_json(members: JsonObject) -> JsonObject:
+    """What a program's function returned, as it will be read: a scrubber looks into nothing but JSON."""
+    try:
+        return _decode(encode_json(members))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadStepError("it cannot be written as JSON") from error
 
 
 def _timestamp(value: object, now_s: float) -> float:

@@ -22,6 +22,7 @@ import trio
 
 from central_command.client.contract.connection import Trust, new_client, server_url
 from central_command.client.contract.identity import Identity, config_directory, load_identity
+from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.delivering.batching import batching_for
 from central_command.client.delivering.deliverer import Deliverer
 from central_command.client.delivering.exchange import Offload, SessionDelivery
@@ -64,7 +65,8 @@ class RecorderStatistics(msgspec.Struct, frozen=True, kw_only=True):
     `steps_recorded` were taken by `record`; of them `steps_waiting` are in memory and `steps_spooled` reached the disk.
     `steps_bad` could not be kept because of what they were, `steps_dropped` because a bound was reached (or came after
     the close). `steps_delivered` and `envelopes_refused` count what earlier processes left, too. `problem` says why
-    nothing is delivered at present, or what was refused last.
+    nothing is delivered at present, or what was refused last. `findings` says how much was scrubbed from what was
+    spooled, by category (`email`, `api_key`, …; `withheld`: texts that could not be scrubbed, and were left out).
     """
 
     steps_recorded: int
@@ -75,6 +77,7 @@ class RecorderStatistics(msgspec.Struct, frozen=True, kw_only=True):
     steps_delivered: int
     envelopes_refused: int
     problem: str | None
+    findings: dict[str, int] = {}
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +100,7 @@ class TrioRecorder:
         url: str,
         agent: Agent,
         identity: Identity,
-        scrub: Scrub | None,
+        scrub: Scrub | bool,
         settings: RecorderSettings,
         offload: Offload,
         jitter: Callable[[], float],
@@ -106,7 +109,9 @@ class TrioRecorder:
         self._url = url
         self._agent = agent
         self._identity = identity
-        self._scrub = scrub
+        self._scrub = scrub if callable(scrub) else None
+        # One for all sessions: they are kept in one thread at a time.
+        self._scrubber = None if scrub is False else StepScrubber()
         self._settings = settings
         self._offload = offload
         self._token = trio.lowlevel.current_trio_token()
@@ -153,7 +158,13 @@ class TrioRecorder:
         changes = {name: value for name, value in said.items() if value is not None}
         agent = msgspec.structs.replace(self._agent, **changes) if changes else self._agent
         recording = Recording(
-            self._queue, self._spool, url=self._url, agent=agent, identity=self._identity, scrub=self._scrub
+            self._queue,
+            self._spool,
+            url=self._url,
+            agent=agent,
+            identity=self._identity,
+            scrub=self._scrub,
+            scrubber=self._scrubber,
         )
         if len(self._sessions) >= self._settings.sessions_max:
             _logger.warning("%d sessions are open: nothing is recorded of %r", len(self._sessions), recording)
@@ -173,6 +184,7 @@ class TrioRecorder:
             steps_dropped=queue.dropped,
             steps_delivered=self._deliverer.steps_accepted,
             envelopes_refused=self._deliverer.envelopes_refused,
+            findings=dict(queue.findings),
             problem=self._deliverer.problem,
         )
 
@@ -309,14 +321,15 @@ async def open_recorder(
     agent_id: str = "agent-1",
     contributor_id: str | None = None,
     spool_path: str | os.PathLike[str] | None = None,
-    scrub: Scrub | None = None,
+    scrub: Scrub | bool = True,
     settings: RecorderSettings | None = None,
     surroundings: Surroundings | None = None,
 ) -> AsyncGenerator[TrioRecorder, None]:
     """A recorder for the server at `url`, which need not be up.
 
     `contributor_id` (32 hexadecimal digits) takes the place of the kept one; `spool_path` of the default one (see
-    `central_command.client.spool.records.spool_path`). `scrub` is applied to every step before it reaches the disk.
+    `central_command.client.spool.records.spool_path`). Personal data and secrets are taken out of every step before it
+    reaches the disk, unless `scrub` is False; a function is applied before that.
     `surroundings` are for tests. Raises SpoolError or IdentityError when there is no place to keep things, and
     ValueError for an agent, a URL or a file of certificates that cannot be.
     """

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from types import TracebackType
@@ -28,6 +28,7 @@ from central_command.client.contract.chunking import (
     encode_json,
 )
 from central_command.client.contract.identity import Identity
+from central_command.client.contract.scrubbing import StepScrubber, metadata_of_scrubbing
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.contract.steps import JsonObject, Step
 from central_command.client.recording.recorded_steps import BadStepError, Scrub, Tally, prepare, snapshot
@@ -88,6 +89,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     agent: Agent
     contributor_id: str
     tally: Tally
+    is_scrubbed: bool | None = None
+    """None: kept by a version that did not say."""
+
+    def metadata(self, client_version: str) -> JsonObject:
+        """What the contract's `metadata` says."""
+        told = {} if self.is_scrubbed is None else metadata_of_scrubbing(is_scrubbed=self.is_scrubbed)
+        return self.agent.metadata(client_version) | told
 
 
 class Queue:
@@ -107,6 +115,8 @@ class Queue:
         self.bad = 0
         self.dropped = 0
         self.kept = 0
+        self.findings: Counter[str] = Counter()
+        """What was scrubbed, by category."""
         self.is_closed = False
         self.lock = threading.Lock()
         """Held for every change here, and to append to a recording: for less than a microsecond."""
@@ -134,7 +144,15 @@ class Recording:
     """
 
     def __init__(
-        self, queue: Queue, spool: Spool, *, url: str, agent: Agent, identity: Identity, scrub: Scrub | None
+        self,
+        queue: Queue,
+        spool: Spool,
+        *,
+        url: str,
+        agent: Agent,
+        identity: Identity,
+        scrub: Scrub | None,
+        scrubber: StepScrubber | None,
     ) -> None:
         self._queue = queue
         self._spool = spool
@@ -142,6 +160,7 @@ class Recording:
         self._agent = agent
         self._identity = identity
         self._scrub = scrub
+        self._scrubber = scrubber
         self._items: deque[_Item] = deque()
         self._session_id = f"sess_{uuid.uuid4()}"
         self._is_added = False
@@ -309,23 +328,29 @@ class Recording:
         """Keep the steps at the front, as many as the chunk in the making has room for."""
         tally, texts, kept_bytes, taken, taken_bytes = self._tally, list[bytes](), self._kept_bytes, 0, 0
         bad: list[str] = []
+        findings: Counter[str] = Counter()
         while taken < len(self._items) and self._kept_steps + len(texts) < CHUNK_STEPS_MAX:
             item = self._items[taken]
             if item.kind is not _Kind.STEP:
                 break
             try:
-                step, text = prepare(item.text, number=tally.number + 1, now_s=item.at_s, scrub=self._scrub)
+                step, text = prepare(
+                    item.text, number=tally.number + 1, now_s=item.at_s, scrub=self._scrub, scrubber=self._scrubber
+                )
+                found = self._take_findings()
             except BadStepError as error:
                 bad.append(str(error))
+                self._take_findings()
             else:
                 if kept_bytes and kept_bytes + len(text) + 1 > CHUNK_BYTES_MAX:
                     break
+                findings.update(found)
                 texts.append(text)
                 kept_bytes += len(text) + 1
                 tally = tally.with_step(step, len(text))
             taken += 1
             taken_bytes += len(item.text)
-        self._store(texts, tally)
+        self._store(texts, tally, findings)
         for reason in bad:
             self._count_bad(reason)
         for _ in range(taken):
@@ -338,7 +363,18 @@ class Recording:
         if taken == 0:
             self._put_chunk()
 
-    def _store(self, texts: list[bytes], tally: Tally) -> None:
+    def _take_findings(self) -> "Counter[str]":
+        return Counter() if self._scrubber is None else self._scrubber.take_findings()
+
+    def _scrubbed(self, members: JsonObject) -> JsonObject:
+        """Members of what is no step, scrubbed unless the program said no."""
+        if self._scrubber is None:
+            return members
+        scrubbed = self._scrubber.members(members)
+        self._queue.findings.update(self._take_findings())
+        return scrubbed
+
+    def _store(self, texts: list[bytes], tally: Tally, findings: Mapping[str, int]) -> None:
         if not texts:
             return
         try:
@@ -354,12 +390,13 @@ class Recording:
             self._kept_steps += len(texts)
             self._kept_bytes += sum(len(text) + 1 for text in texts)
             self._queue.kept += len(texts)
+            self._queue.findings.update(findings)
 
     def _put_chunk(self) -> None:
         if not self._kept_steps:
             return
         self._touched.add(self._session_id)
-        kept = Kept(agent=self._agent, contributor_id=self._identity.contributor_id, tally=self._tally)
+        kept = self._kept(self._tally)
         try:
             self._spool.put_kept_steps(self._session_id, lambda session, log: chunk_draft(session, kept, log))
         except SessionDoneError:
@@ -388,7 +425,9 @@ class Recording:
         try:
             self._put_chunk()
             self._touched.add(self._session_id)
-            self._spool.put(self._session_id, "USER_FEEDBACK", draft_envelope(head, {"feedback": members}))
+            self._spool.put(
+                self._session_id, "USER_FEEDBACK", draft_envelope(head, {"feedback": self._scrubbed(members)})
+            )
         except (SessionDoneError, KeyError):
             self._count_bad("the session was given up, or is long forgotten")
 
@@ -401,8 +440,7 @@ class Recording:
         if self._session_id != session_id:  # that chunk was the last one of its part
             return
         self._touched.add(self._session_id)
-        kept = Kept(agent=self._agent, contributor_id=self._identity.contributor_id, tally=self._tally)
-        end_session(self._spool, self._session_id, kept, status, members)
+        end_session(self._spool, self._session_id, self._kept(self._tally), status, self._scrubbed(members))
 
     def _add(self) -> None:
         if self._is_added:
@@ -418,8 +456,15 @@ class Recording:
         self._is_added = True
 
     def _state(self, tally: Tally) -> bytes:
-        kept = Kept(agent=self._agent, contributor_id=self._identity.contributor_id, tally=tally)
-        return msgspec.json.encode(kept)
+        return msgspec.json.encode(self._kept(tally))
+
+    def _kept(self, tally: Tally) -> Kept:
+        return Kept(
+            agent=self._agent,
+            contributor_id=self._identity.contributor_id,
+            tally=tally,
+            is_scrubbed=self._scrubber is not None,
+        )
 
 
 def chunk_draft(session: StoredSession, kept: Kept, trajectory_log: bytes) -> Draft:
@@ -430,7 +475,7 @@ def chunk_draft(session: StoredSession, kept: Kept, trajectory_log: bytes) -> Dr
         "chunk_sequence": session.chunks,
         "contributor_id": kept.contributor_id,
     }
-    metadata = kept.agent.metadata(session.opening.client_version)
+    metadata = kept.metadata(session.opening.client_version)
     return draft_envelope(head, {"metadata": metadata}, trajectory_log=trajectory_log)
 
 
@@ -438,7 +483,7 @@ def end_session(spool: Spool, session_id: str, kept: Kept, status: str, members:
     """Put the SESSION_CLOSE, and say that no more will come. A session that was given up stays so."""
     session = spool.current(session_id)
     head = {"envelope_id": f"env_{uuid.uuid4()}", "session_id": session_id, "type": "SESSION_CLOSE"}
-    metadata = kept.agent.metadata(session.opening.client_version) | {"domain_tags": None, "session_embedding": None}
+    metadata = kept.metadata(session.opening.client_version) | {"domain_tags": None, "session_embedding": None}
     outcome = members | kept.tally.outcome(status, chunks=session.chunks)
     try:
         draft = draft_envelope(head, {"metadata": metadata, "outcome": outcome})

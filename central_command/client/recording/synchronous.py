@@ -37,7 +37,7 @@ class Recorder:
         agent_id: str = "agent-1",
         contributor_id: str | None = None,
         spool_path: str | os.PathLike[str] | None = None,
-        scrub: Scrub | None = None,
+        scrub: Scrub | bool = True,
         settings: RecorderSettings | None = None,
     ) -> None:
         self._settings = settings or RecorderSettings()

@@ -7,6 +7,7 @@ import msgspec
 from actors.envelopes.settings import SchemaSettings
 from central_command.client.contract.chunking import Chunk, as_written
 from central_command.client.contract.outcome import Ending
+from central_command.client.contract.scrubbing import metadata_of_scrubbing
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import Unsigned
@@ -46,12 +47,16 @@ def work_for(survey: Survey, source: str, *, model: str) -> Work:
 
 
 class Author:
-    """Writes a session's envelopes as published clients do, but for the attestation."""
+    """Writes a session's envelopes as published clients do, but for the attestation.
 
-    def __init__(self, session_id: str, state: SourceState, client_version: str) -> None:
+    `is_scrubbed` says that its steps are.
+    """
+
+    def __init__(self, session_id: str, state: SourceState, client_version: str, *, is_scrubbed: bool) -> None:
         self._session_id = session_id
         self.state = state
         self._client_version = client_version
+        self._is_scrubbed = is_scrubbed
 
     def chunk(self, number: int, chunk: Chunk, placing: Placing) -> Draft:
         """The CHUNK with `chunk_sequence` `number`, whose times are moved as `placing` says."""
@@ -82,6 +87,7 @@ class Author:
             "session_quality": None,
             "groove_version": self._client_version,
             "leaf_context": None,
+            **metadata_of_scrubbing(is_scrubbed=self._is_scrubbed),
         }
         if placing.moves and placing.from_s != 0:  # a file without times has its steps at 0
             metadata["time_shift_s"] = as_written(placing.shift_s)

@@ -12,6 +12,7 @@ import msgspec
 
 from central_command.client.contract.chunking import CHUNK_BYTES_MAX, CHUNK_STEPS_MAX, has_room, next_chunk
 from central_command.client.contract.outcome import Ending
+from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.contract.signing import Draft
 from central_command.client.contract.steps import Step
 from central_command.client.spool.records import StoredSession
@@ -26,19 +27,36 @@ _BYTES_PER_TOKEN = 4
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk that is ready to be put: its envelope, and what its steps change in the source's state."""
+    """A chunk that is ready to be put: its envelope, and what its steps change in the source's state.
+
+    `findings` says how much was scrubbed from its steps, by category.
+    """
 
     draft: Draft
     steps: int
     log_bytes: int
     records: bytes
     placing: Placing
+    findings: Counter[str]
+
+
+class _Ahead(msgspec.Struct, frozen=True):
+    """A step as the file has it, with its record and what is sent of it, once the step itself is left to be sent.
+
+    Without a record it is one that the session took before.
+    """
+
+    step: Step
+    record: bytes | None = None
+    sent: Step | None = None
+    findings: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 class Cutting:
     """One pass over a source's steps; those that `before` took are passed over.
 
-    Those that the unfinished session among `before` took count for its end, as those do that are cut for it.
+    Those that the unfinished session among `before` took count for its end, as those do that are cut for it. Without a
+    `scrubber`, steps are sent as they are.
     """
 
     def __init__(
@@ -48,7 +66,9 @@ class Cutting:
         unfinished: StoredSession | None,
         *,
         now_s: Callable[[], float],
+        scrubber: StepScrubber | None,
     ) -> None:
+        self._scrubber = scrubber
         self._survey = survey
         self._steps = survey.steps()
         self._now_s = now_s
@@ -59,8 +79,8 @@ class Cutting:
         timed = zip(self._timeline.times, self._marks, strict=True)
         self._times_left = array("d", (at for at, mark in timed if not mark))
         self._read = self._cut = 0
-        self._ahead: deque[tuple[Step, bytes | None]] = deque()
-        """Steps that are left, with their records, and those of this session that stand between them, with None."""
+        self._ahead: deque[_Ahead] = deque()
+        """Steps that are left, and those of this session that stand between them."""
         self._ahead_bytes = 0
         self._ending = Ending()
         self.types: Counter[str] = Counter()
@@ -113,23 +133,25 @@ class Cutting:
             chunk = next_chunk(steps_left, number, placing.place)
             if not has_room(chunks, size, chunk):
                 return
+            taken = [self._take() for _ in range(chunk.steps)]
             yield Piece(
                 draft=author.chunk(chunks, chunk, placing),
                 steps=chunk.steps,
                 log_bytes=len(chunk.trajectory_log),
-                records=b"".join(self._take() for _ in range(chunk.steps)),
+                records=b"".join(each.record or b"" for each in taken),
                 placing=placing,
+                findings=sum((each.findings for each in taken), Counter()),
             )
             number, chunks, size = number + chunk.steps, chunks + 1, size + len(chunk.trajectory_log)
 
     def end(self) -> Ending:
         """How the session ends that is full, or of which no more steps are left; the next piece begins another one."""
         # In a file that was written anew, some of the session's steps may stand behind new ones.
-        for step, key in self._ahead:
-            if key is None:
-                self._ending.take(step)
-                self._ahead_bytes -= step.token_count * _BYTES_PER_TOKEN
-        self._ahead = deque(each for each in self._ahead if each[1] is not None)
+        for each in self._ahead:
+            if each.record is None:
+                self._ending.take(each.step)
+                self._ahead_bytes -= each.step.token_count * _BYTES_PER_TOKEN
+        self._ahead = deque(each for each in self._ahead if each.record is not None)
         here, self._here = self._here, None
         if here is not None and here in self._marks[self._read :]:
             for place, step in enumerate(islice(self._survey.steps(), self._read, None), start=self._read):
@@ -139,28 +161,33 @@ class Cutting:
         return ending
 
     def _left(self) -> list[Step]:
-        return [step for step, key in self._ahead if key is not None]
+        return [each.sent for each in self._ahead if each.sent is not None]
 
     def _look_ahead(self, step: Step, key: bytes | None) -> None:
         """Keep a step in its place; the first one that is kept is one that is left."""
         if key is None and not self._ahead:
             self._ending.take(step)
             return
-        self._ahead.append((step, key))
+        if key is None:
+            self._ahead.append(_Ahead(step))
+        elif self._scrubber is None:
+            self._ahead.append(_Ahead(step, key, step))
+        else:
+            self._ahead.append(_Ahead(step, key, self._scrubber.step(step), self._scrubber.take_findings()))
         self._ahead_bytes += step.token_count * _BYTES_PER_TOKEN
 
-    def _take(self) -> bytes:
+    def _take(self) -> _Ahead:
         """Take the first step that is ahead, and those of this session up to the next one that is left."""
-        step, taken_key = self._ahead[0]
-        assert taken_key is not None
+        taken = self._ahead[0]
+        assert taken.record is not None
         self._cut += 1
-        self.types[step.type] += 1
+        self.types[taken.step.type] += 1
         self._pass()
-        while self._ahead and self._ahead[0][1] is None:
+        while self._ahead and self._ahead[0].record is None:
             self._pass()
-        return taken_key
+        return taken
 
     def _pass(self) -> None:
-        step, _ = self._ahead.popleft()
+        step = self._ahead.popleft().step
         self._ahead_bytes -= step.token_count * _BYTES_PER_TOKEN
         self._ending.take(step)

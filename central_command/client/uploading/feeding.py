@@ -10,7 +10,7 @@ session, which says in its metadata (`continues_session`) which one it goes on f
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from random import random
@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from central_command.client.contract.identity import Identity
+from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.delivering.batching import batching_for
 from central_command.client.delivering.deliverer import Deliverer, Waiting
 from central_command.client.delivering.exchange import NOT_CLOSED, Offload, SessionDelivery
@@ -97,7 +98,10 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Feeder:
-    """Feeds sources to one spool and delivers them to one server, for one identity; several at once."""
+    """Feeds sources to one spool and delivers them to one server, for one identity; several at once.
+
+    With `scrubs`, personal data and secrets are taken out of the steps before they are signed.
+    """
 
     def __init__(
         self,
@@ -106,9 +110,11 @@ class Feeder:
         identity: Identity,
         *,
         at_once: int,
+        scrubs: bool = True,
         surroundings: Surroundings,
     ) -> None:
         self.history = history
+        self.scrubs = scrubs
         self.identity = identity
         self.now_s = surroundings.now_s
         self.threads = surroundings.threads
@@ -150,14 +156,15 @@ class Feeder:
         close: bool,
         on_steps: Callable[[int], None] = lambda _steps: None,
         on_wait: Callable[[Waiting], None] = lambda _waiting: None,
+        on_findings: Callable[[str, Mapping[str, int]], None] = lambda _session_id, _findings: None,
     ) -> None:
         """Deliver those steps of a file that were not sent before; with `close`, end the session.
 
         The caller holds the claim on the source and is within `delivering`. Of a file that is gone (`survey` None),
-        what was signed is delivered. `on_steps` hears how many steps were accepted, `on_wait` of each wait. Raises
-        NotSentError.
+        what was signed is delivered. `on_steps` hears how many steps were accepted, `on_wait` of each wait, and
+        `on_findings`, once steps are in the spool, what was scrubbed from them, by category. Raises NotSentError.
         """
-        feed = Feed(self, work, survey, on_steps, on_wait, close=close)
+        feed = Feed(self, work, survey, on_steps, on_wait, on_findings, close=close)
         try:
             while await feed.advance():
                 pass
@@ -181,6 +188,7 @@ class Feed:
         survey: Survey | None,
         on_steps: Callable[[int], None],
         on_wait: Callable[[Waiting], None],
+        on_findings: Callable[[str, Mapping[str, int]], None],
         *,
         close: bool,
     ) -> None:
@@ -192,6 +200,8 @@ class Feed:
         self._survey = survey
         self._on_steps = on_steps
         self.on_wait = on_wait
+        self._on_findings = on_findings
+        self._scrubber = StepScrubber() if feeder.scrubs else None
         self._closes = close
         self._cutting: Cutting | None = None
         self._rested: Resting | None = None
@@ -214,7 +224,7 @@ class Feed:
         session = next((each for each in sessions if is_unfinished(each)), None)
         if self._cutting is None and self._survey is not None:
             self._cutting = await self._read(
-                partial(Cutting, self._survey, sessions, session, now_s=self._feeder.now_s)
+                partial(Cutting, self._survey, sessions, session, now_s=self._feeder.now_s, scrubber=self._scrubber)
             )
         if session is None:
             if self._cutting is None or not await self._read(self._cutting.fill):
@@ -266,7 +276,7 @@ class Feed:
         settings = self._feeder.settings
         if self._cutting is None:
             return
-        author = Author(session.session_id, state_of(session), session.opening.client_version)
+        author = self._author(session)
         pieces = self._cutting.pieces(author, steps=session.steps, chunks=session.chunks)
         held: Piece | None = None
         while True:
@@ -294,6 +304,8 @@ class Feed:
                 if not is_last_try:
                     await self._wait(session_id, None)
             else:
+                for piece in pieces:
+                    self._on_findings(session_id, piece.findings)
                 return True
 
     def _put_now(self, session_id: str, pieces: list[Piece]) -> None:
@@ -318,11 +330,15 @@ class Feed:
             if ending is None or not ending.steps:
                 self._spool.end(session_id)
                 return
-            state = state_of(session)
-            author = Author(session_id, state, session.opening.client_version)
-            self._spool.put_many(session_id, author.end(ending, session.chunks, state.placing), ends=True)
+            author = self._author(session)
+            self._spool.put_many(session_id, author.end(ending, session.chunks, author.state.placing), ends=True)
 
         await self._keep(end)
+
+    def _author(self, session: StoredSession) -> Author:
+        is_scrubbed = self._scrubber is not None
+        version = session.opening.client_version
+        return Author(session.session_id, state_of(session), version, is_scrubbed=is_scrubbed)
 
     async def _wait(self, session_id: str, is_enough: Callable[[Backlog], bool] | None) -> None:
         """Wait until so little of the session waits; None: until anything at all came of it. Raises NotSentError."""

@@ -38,6 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust = Trust()
     at_once: int = AT_ONCE_DEFAULT
     resume: bool = True
+    scrub: bool = True
 
 
 def work_of(survey: Survey, source: str, options: Options) -> Work:
@@ -160,6 +161,13 @@ _SENDER = (
     click.option(
         "--model", metavar="NAME", help="The model that did the work; by default the one that the file names."
     ),
+    click.option(
+        "--scrub/--no-scrub",
+        default=True,
+        show_default=True,
+        help="Take personal data and secrets out of all texts before they are signed, or send them as they are; the "
+        "session says which.",
+    ),
 )
 
 
@@ -174,10 +182,13 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
         provider: str | None,
         contributor_id: str | None,
         model: str | None,
+        scrub: bool,
         **others: Any,
     ) -> None:
         named = (model or "").strip() or None
-        options = Options(url=url, provider=provider, contributor_id=contributor_id, model=named, trust=trust)
+        options = Options(
+            url=url, provider=provider, contributor_id=contributor_id, model=named, trust=trust, scrub=scrub
+        )
         command(options=options, **others)
 
     wrapped: Callable[..., None] = packed

@@ -6,12 +6,14 @@ What is already in the spool is read from a copy of it, so that not even a lock 
 import sqlite3
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
+from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.contract.signing import Draft
 from central_command.client.spool.records import Opening, SessionState, SpoolError, StoredSession, check_spool
 from central_command.client.spool.spool import Spool
@@ -41,26 +43,31 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Steps of the file whose times are wrong and would be put between their neighbours."""
     is_further: bool = False
     """Whether a session of the file has ended already."""
+    findings: dict[str, int] = {}
+    """How much would be scrubbed, by category."""
 
 
-def plan(history: History, work: Work, survey: Survey, *, now_s: float) -> Plan:
+def plan(history: History, work: Work, survey: Survey, *, now_s: float, scrubs: bool) -> Plan:
     """What `Feeder.feed(..., close=True)` would send; `history` is of a copied spool, where it counts as sent then."""
     before = history.sessions(work.source)
     placing: Placing | None = None
     open_one = next((session for session in before if is_unfinished(session)), None)
-    bodies = _Bodies(Cutting(survey, before, open_one, now_s=lambda: now_s))
+    scrubber = StepScrubber() if scrubs else None
+    bodies = _Bodies(Cutting(survey, before, open_one, now_s=lambda: now_s, scrubber=scrubber))
     sessions = 0
     if open_one is not None:
         sessions += 1
         bodies.add_waiting(history.spool, open_one)
         if open_one.state is SessionState.RECORDING:
-            author = Author(open_one.session_id, state_of(open_one), open_one.opening.client_version)
+            author = Author(
+                open_one.session_id, state_of(open_one), open_one.opening.client_version, is_scrubbed=scrubs
+            )
             bodies.add_session(author, steps=open_one.steps, chunks=open_one.chunks)
     while bodies.cutting.fill():
         sessions += 1
         placing = placing or bodies.cutting.placing()
         state = first_state(work, contributor_id="0" * 32, placing=bodies.cutting.placing())
-        bodies.add_session(Author(_NO_ID, state, _VERSION), steps=0, chunks=0)
+        bodies.add_session(Author(_NO_ID, state, _VERSION, is_scrubbed=scrubs), steps=0, chunks=0)
     if bodies.records:
         _note(history, work, bytes(bodies.records), placing or Placing())
     return Plan(
@@ -72,6 +79,7 @@ def plan(history: History, work: Work, survey: Survey, *, now_s: float) -> Plan:
         placing=placing if survey.transcript.started_s is not None else None,
         adjusted=bodies.cutting.adjusted,
         is_further=any(not is_unfinished(session) for session in before),
+        findings=dict(bodies.findings),
     )
 
 
@@ -103,6 +111,7 @@ class _Bodies:
         self.envelopes = self.bytes = 0
         self.records = bytearray()
         """Of the steps that would be sent."""
+        self.findings: Counter[str] = Counter()
 
     def add_waiting(self, spool: Spool, session: StoredSession) -> None:
         """Count what was signed before and not delivered."""
@@ -116,6 +125,7 @@ class _Bodies:
         for piece in self.cutting.pieces(author, steps=steps, chunks=chunks):
             self._add(piece.draft, chunks)
             self.records += piece.records
+            self.findings.update(piece.findings)
             chunks, placing = chunks + 1, piece.placing
         ending = self.cutting.end()
         if ending.steps:

@@ -20,7 +20,8 @@ _REFRESHES_PER_S = 4
 class Display:
     """Shows bars on `console` (standard error) when that is a terminal, and prints lines on standard output."""
 
-    def __init__(self, console: Console, *, files: int) -> None:
+    def __init__(self, console: Console, *, files: int, says_on_stderr: bool = False) -> None:
+        self._says_on_stderr = says_on_stderr
         self._is_shown = console.is_terminal
         self._progress = Progress(
             TextColumn("  {task.description}"),
@@ -47,12 +48,12 @@ class Display:
         self._progress.stop()
 
     def say(self, lines: Iterable[str]) -> None:
-        """Print lines on standard output, above the bars when both are on one terminal."""
+        """Print lines on standard output (or standard error), above the bars when both are on one terminal."""
         for line in lines:
-            if self._is_shown and sys.stdout.isatty():
+            if self._is_shown and (self._says_on_stderr or sys.stdout.isatty()):
                 self._progress.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
             else:
-                click.echo(line)
+                click.echo(line, err=self._says_on_stderr)
 
     def refresh(self) -> None:
         """Draw the bars now."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import msgspec
 from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX
+from central_command.client.contract.scrubbing import WITHHELD
 from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.json_values import count_of, text_of
@@ -35,6 +36,7 @@ _ASKS_FOR_TIME = frozenset({429, 503})
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one file: what was said of it, the sessions it has on the server, and a problem, one sentence.
 
+    `findings` says by session what was scrubbed from the steps that were sent now, by category.
     `already_there` says that nothing was left to send; `unreachable` that the server could not be had any more,
     and `status` what it answered last, None where no answer came.
     `nothing_in_it` says why there is nothing to send of a file of a folder, which is no failure.
@@ -43,6 +45,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     notes: tuple[str, ...] = ()
     sessions: tuple[StoredSession, ...] = ()
+    findings: dict[str, dict[str, int]] = {}
     earlier: frozenset[str] = frozenset()
     problem: str | None = None
     nothing_in_it: str | None = None
@@ -122,6 +125,25 @@ def lines_of(report: FileReport) -> Iterable[str]:
             yield "  trying again will not help; --no-resume sends the file anew"
 
 
+def in_order(findings: Mapping[str, int]) -> str:
+    """What was found, by category, the most frequent first: `3 email, 1 api_key`."""
+    return ", ".join(
+        f"{count} {category}" for category, count in sorted(findings.items(), key=lambda each: (-each[1], each[0]))
+    )
+
+
+def describe_findings(findings: Mapping[str, int], *, scrubs: bool) -> Iterator[str]:
+    """What was scrubbed in all, without saying what it was."""
+    if not scrubs:
+        yield "Not scrubbed (--no-scrub): personal data and secrets are sent as they stand."
+        return
+    withheld = findings.get(WITHHELD, 0)
+    replaced = {category: count for category, count in findings.items() if category != WITHHELD}
+    yield f"Scrubbed: {in_order(replaced) or 'nothing was found'}."
+    if withheld:
+        yield f"{withheld} text(s) could not be scrubbed and are not sent; [WITHHELD] stands in their place."
+
+
 def describe_untried(count: int, status: int | None) -> str:
     """How many files were not tried, and why: what the server answered last, None where no answer came."""
     if status is None:
@@ -168,6 +190,7 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
         Column("steps", is_figure=True),
         Column("points", is_figure=True),
         Column("result"),
+        Column("scrubbed", wide_only=True),
     )
     short = shortened((each.session_id for report in reports for each in report.sessions), SESSION_CHARS_MIN)
     for report in reports:
@@ -181,10 +204,50 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
                 session.steps_accepted,
                 session.points,
                 _result(report, session),
+                in_order(report.findings.get(session.session_id, {})),
             )
         if not report.sessions:
-            listing.add(report.path.name, "", 0, 0, None, _result_without(report))
+            listing.add(report.path.name, "", 0, 0, None, _result_without(report), "")
     return listing
+
+
+def json_lines_of(reports: Sequence[FileReport]) -> Iterator[str]:
+    """The rows of `reports_listing`, a JSON object each; `scrubbed` counts what was found, by category."""
+    for report in reports:
+        if report.nothing_in_it is not None:
+            continue
+        for session in report.sessions:
+            yield json.dumps(
+                {
+                    "file": shown_path(report.path),
+                    "session_id": session.session_id,
+                    "envelopes": session.envelopes_accepted,
+                    "steps": session.steps_accepted,
+                    "points": session.points,
+                    "result": _result(report, session).whole,
+                    "problem": report.problem,
+                    "scrubbed": report.findings.get(session.session_id, {}),
+                }
+            )
+        if not report.sessions:
+            result = _result_without(report)
+            yield json.dumps({"file": shown_path(report.path), "result": result, "problem": report.problem})
+
+
+def json_lines_of_plans(plans: Sequence[tuple[Path, Plan]]) -> Iterator[str]:
+    """The rows of `plans_listing`, a JSON object each; `scrubbed` counts what would be, by category."""
+    for path, each in plans:
+        yield json.dumps(
+            {
+                "file": shown_path(path),
+                "sessions": each.sessions,
+                "envelopes": each.envelopes,
+                "bytes": each.bytes,
+                "steps": each.steps,
+                "note": _note(each),
+                "scrubbed": each.findings,
+            }
+        )
 
 
 def _result_without(report: FileReport) -> str:
@@ -233,6 +296,7 @@ def plans_listing(plans: Sequence[tuple[Path, Plan]]) -> Listing:
         Column("steps", is_figure=True),
         Column("note"),
         Column("of these", wide_only=True),
+        Column("scrubbed", wide_only=True),
     )
     for path, each in plans:
         listing.add(
@@ -243,6 +307,7 @@ def plans_listing(plans: Sequence[tuple[Path, Plan]]) -> Listing:
             sum(each.steps.values()),
             _note(each),
             ", ".join(f"{count} {kind}" for kind, count in sorted(each.steps.items())),
+            in_order(each.findings),
         )
     listing.sums(
         f"{len(plans)} file(s)",
@@ -250,6 +315,7 @@ def plans_listing(plans: Sequence[tuple[Path, Plan]]) -> Listing:
         sum(each.envelopes for _, each in plans),
         sum(each.bytes for _, each in plans),
         sum(sum(each.steps.values()) for _, each in plans),
+        "",
         "",
         "",
     )

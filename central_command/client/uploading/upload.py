@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -43,10 +43,13 @@ from central_command.client.uploading.report import (
     describe,
     describe_adjusted,
     describe_duration,
+    describe_findings,
     describe_model,
     describe_rest,
     describe_shift,
     describe_untried,
+    json_lines_of,
+    json_lines_of_plans,
     lines_of,
     lines_of_plan,
     plans_listing,
@@ -85,7 +88,9 @@ class Uploader:
         *,
         console: Console | None = None,
         surroundings: Surroundings | None = None,
+        says_on_stderr: bool = False,
     ) -> None:
+        self._says_on_stderr = says_on_stderr
         self.reports: list[FileReport] = []
         self.untried = 0
         self._history = history
@@ -93,7 +98,9 @@ class Uploader:
         self._console = console or Console(stderr=True)
         surroundings = surroundings or Surroundings()
         self._now_s, self._threads = surroundings.now_s, surroundings.threads
-        self._feeder = Feeder(client, history, identity, at_once=options.at_once, surroundings=surroundings)
+        self._feeder = Feeder(
+            client, history, identity, at_once=options.at_once, scrubs=options.scrub, surroundings=surroundings
+        )
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self.last_status: int | None = None
         """What the server answered last when it was given up; None where no answer came."""
@@ -109,6 +116,11 @@ class Uploader:
         return self.untried + sum(1 for report in self.reports if report.problem is not None)
 
     @property
+    def findings(self) -> "Counter[str]":
+        """What was scrubbed from what was sent now, by category."""
+        return sum((Counter(found) for report in self.reports for found in report.findings.values()), Counter())
+
+    @property
     def is_any_session(self) -> bool:
         """Whether any file held one."""
         return any(report.sessions or report.already_there for report in self.reports)
@@ -120,7 +132,7 @@ class Uploader:
         """
         left = iter(files)
         self._files_left = len(files)
-        with Display(self._console, files=len(files)) as display:
+        with Display(self._console, files=len(files), says_on_stderr=self._says_on_stderr) as display:
             async with self._feeder.delivering(), trio.open_nursery() as nursery:
                 for _ in range(min(self._options.at_once, len(files))):
                     nursery.start_soon(self._work, left, display)
@@ -188,15 +200,23 @@ class Uploader:
                 notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
             failure = None
+            findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
             try:
-                on_wait = partial(self._say_waiting, bar, display)
-                await self._feeder.feed(work, known, close=True, on_steps=bar.advance, on_wait=on_wait)
+                await self._feeder.feed(
+                    work,
+                    known,
+                    close=True,
+                    on_steps=bar.advance,
+                    on_wait=partial(self._say_waiting, bar, display),
+                    on_findings=lambda session_id, found: findings[session_id].update(found),
+                )
             except NotSentError as error:
                 failure = error
             return msgspec.structs.replace(
                 report,
                 notes=tuple(notes),
                 sessions=tuple(self._history.sessions(work.source)),
+                findings={session_id: dict(found) for session_id, found in findings.items()},
                 problem=None if failure is None else str(failure),
                 unreachable=failure is not None and failure.unreachable,
                 status=None if failure is None else failure.status,
@@ -213,19 +233,18 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
-async def _run(files: Sequence[Found], history: History, identity: Identity, options: Options, *, wide: bool) -> int:
-    """Upload, and print what came of it; returns the exit status."""
+async def _run(
+    files: Sequence[Found], history: History, identity: Identity, options: Options, *, wide: bool, as_json: bool
+) -> int:
+    """Upload, and print what came of it; returns the exit status. With `as_json`, what people read is on stderr."""
     async with client_for(options) as client:
-        uploader = Uploader(client, history, identity, options)
+        uploader = Uploader(client, history, identity, options, says_on_stderr=as_json)
 
         async def upload() -> None:
             await uploader.upload(files)
 
         was_interrupted = await interruptible(upload)
-    if uploader.untried:
-        click.echo(describe_untried(uploader.untried, uploader.last_status))
-    if any(report.nothing_in_it is None for report in uploader.reports):
-        print_listing(reports_listing(uploader.reports), wide=wide)
+    _print_reports(uploader, options, wide=wide, as_json=as_json)
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
@@ -239,8 +258,21 @@ async def _run(files: Sequence[Found], history: History, identity: Identity, opt
     return 0
 
 
-def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
-    """Print what would be sent; returns the exit status."""
+def _print_reports(uploader: Uploader, options: Options, *, wide: bool, as_json: bool) -> None:
+    if uploader.untried:
+        click.echo(describe_untried(uploader.untried, uploader.last_status), err=as_json)
+    if as_json:
+        for line in json_lines_of(uploader.reports):
+            click.echo(line)
+    elif any(report.nothing_in_it is None for report in uploader.reports):
+        print_listing(reports_listing(uploader.reports), wide=wide)
+    if any(report.findings for report in uploader.reports):
+        for line in describe_findings(uploader.findings, scrubs=options.scrub):
+            click.echo(line, err=as_json)
+
+
+def _dry_run(files: Sequence[Found], options: Options, *, wide: bool, as_json: bool) -> int:
+    """Print what would be sent; returns the exit status. With `as_json`, what people read is on stderr."""
     plans: list[tuple[Path, Plan]] = []
     failed = 0
     with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
@@ -250,25 +282,36 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
                 source = history.source_of(surveyed)
                 surveyed = history.without_copies(surveyed, source)
                 work = work_of(surveyed, source, options)
-                planned = plan(history, work, surveyed, now_s=time.time())
+                planned = plan(history, work, surveyed, now_s=time.time(), scrubs=options.scrub)
             except FileError as error:
                 is_empty = isinstance(error, NoStepsError) and not found.named
                 failed += not is_empty
                 say = "nothing to send" if is_empty else "not to be delivered"
-                click.echo(f"{shown_path(found.path)}:\n  {say}: {error}", err=not is_empty)
+                click.echo(f"{shown_path(found.path)}:\n  {say}: {error}", err=as_json or not is_empty)
                 continue
             notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
             for line in lines_of_plan(surveyed, notes, planned):
-                click.echo(line)
+                click.echo(line, err=as_json)
             plans.append((found.path, planned))
     if plans:
-        print_listing(plans_listing(plans), wide=wide)
-        if any(planned.envelopes for _, planned in plans):
-            click.echo(describe_duration([planned for _, planned in plans]))
+        _print_plans(plans, options, wide=wide, as_json=as_json)
     elif not failed:
         click.echo(NOTHING_FOUND, err=True)
-    click.echo("Nothing was sent.")
+    click.echo("Nothing was sent.", err=as_json)
     return EXIT_FAILED if failed or not plans else 0
+
+
+def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, *, wide: bool, as_json: bool) -> None:
+    if as_json:
+        for line in json_lines_of_plans(plans):
+            click.echo(line)
+    else:
+        print_listing(plans_listing(plans), wide=wide)
+    if any(planned.envelopes for _, planned in plans):
+        click.echo(describe_duration([planned for _, planned in plans]), err=as_json)
+        findings = sum((Counter(planned.findings) for _, planned in plans), Counter[str]())
+        for line in describe_findings(findings, scrubs=options.scrub):
+            click.echo(line, err=as_json)
 
 
 @click.command(name="upload")
@@ -289,6 +332,12 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool) -> int:
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be sent; nothing is contacted or written.")
 @click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a JSON object a line in place of the table; all else goes to stderr.",
+)
 def upload_command(
     *,
     paths: tuple[str, ...],
@@ -297,13 +346,15 @@ def upload_command(
     resume: bool,
     dry_run: bool,
     wide: bool,
+    as_json: bool,
 ) -> None:
     """Upload coding agents' session files and get credit for them.
 
     A PATH is a file, a folder (all *.jsonl and *.json in and below it, also compressed as .gz or .zst), a .zip of one,
     or a glob in quotes. The files are what the agent itself wrote while it worked: Claude Code keeps its own under
     ~/.claude/projects, one a session. Each is sent as one signed session: what you asked, what the agent thought, did
-    and saw. Everything in those texts is sent as it is, so look for secrets first.
+    and saw. Personal data and secrets that are recognised are replaced before anything is signed (--no-scrub leaves
+    them in); names of people and much else is not recognised, so look first: --dry-run counts what is found.
 
     It may be interrupted at any point and run again: nothing is sent twice, and what is there is skipped. When a file
     has grown since its session was closed, its new steps become a further session. The server takes nothing older than
@@ -320,10 +371,10 @@ def upload_command(
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(_dry_run(files, options, wide=wide))
+            sys.exit(_dry_run(files, options, wide=wide, as_json=as_json))
         identity = own_identity(options.contributor_id)
         with opened_history(options.url) as history:
-            status = trio.run(partial(_run, files, history, identity, options, wide=wide))
+            status = trio.run(partial(_run, files, history, identity, options, wide=wide, as_json=as_json))
     except SourceError as error:
         raise click.ClickException(str(error)) from error
     except SpoolError as error:

@@ -10,7 +10,8 @@ and may be lost at any time.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +50,7 @@ from central_command.client.uploading.options import (
     sender_options,
     work_of,
 )
+from central_command.client.uploading.report import in_order
 from central_command.client.uploading.sources import FILES_MAX, FileError, NoStepsError, files_below
 from central_command.client.uploading.survey import Survey, survey
 from central_command.process.paths import PathTo
@@ -103,7 +105,9 @@ class Watcher:
         self._on_pulse = on_pulse
         surroundings = surroundings or Surroundings()
         self._now_s, self._threads = surroundings.now_s, surroundings.threads
-        self._feeder = Feeder(client, history, identity, at_once=options.at_once, surroundings=surroundings)
+        self._feeder = Feeder(
+            client, history, identity, at_once=options.at_once, scrubs=options.scrub, surroundings=surroundings
+        )
         self._limit = trio.CapacityLimiter(options.at_once)
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._followed: dict[Path, _Followed] = {}
@@ -206,11 +210,24 @@ class Watcher:
                 followed.is_open = False
                 return
             followed.work, followed.is_open = work, True
-            await self._feeder.feed(work, settled, close=is_quiet, on_wait=self._say_waiting)
+            findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+            await self._feeder.feed(
+                work,
+                settled,
+                close=is_quiet,
+                on_wait=self._say_waiting,
+                on_findings=lambda session_id, found: findings[session_id].update(found),
+            )
             followed.waiting_since, followed.is_open, followed.last_problem = None, not is_quiet, ""
-            self._tell(path, before, self._history.sessions(work.source))
+            self._tell(path, before, self._history.sessions(work.source), findings)
 
-    def _tell(self, path: Path, before: list[StoredSession], after: list[StoredSession]) -> None:
+    def _tell(
+        self,
+        path: Path,
+        before: list[StoredSession],
+        after: list[StoredSession],
+        findings: Mapping[str, Mapping[str, int]],
+    ) -> None:
         known = {session.session_id: session for session in before}
         for session in after:
             old = known.get(session.session_id)
@@ -221,6 +238,8 @@ class Watcher:
             text = f"{escaped(path.name)}: {steps} more step(s) in {session.session_id}"
             if old is None and (continues := state_of(session).continues):
                 text += f", which goes on from {continues}"
+            if scrubbed := findings.get(session.session_id):
+                text += f", scrubbed: {in_order(scrubbed)}"
             if closed:
                 text += ", closed"
                 text += f": {session.points:,.10g} points" if session.points is not None else ""
@@ -237,7 +256,7 @@ class Watcher:
                 before = self._history.sessions(work.source)
                 if is_claimed and any(map(is_unfinished, before)):
                     await self._feeder.feed(work, None, close=True, on_wait=self._say_waiting)
-                    self._tell(path, before, self._history.sessions(work.source))
+                    self._tell(path, before, self._history.sessions(work.source), {})
             except (NotSentError, SpoolError) as error:
                 self._say(f"{shown_path(path)}: not delivered: {error}")
 
@@ -354,8 +373,8 @@ def watch_command(
 
     New steps are sent in chunks as they settle, and a session is closed when its file has been quiet for --quiet-s
     seconds; if the file grows after that, a further session goes on from it. Files that were quiet before anyone
-    watched are left to `upload`. It may be stopped at any point and started again: nothing is sent twice. Everything
-    that stands in the files is sent as it is.
+    watched are left to `upload`. It may be stopped at any point and started again: nothing is sent twice. Personal data
+    and secrets that are recognised are replaced before anything is signed (--no-scrub leaves them in).
 
     Example: central-command watch ~/.claude/projects
 

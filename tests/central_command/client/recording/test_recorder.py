@@ -373,6 +373,45 @@ async def test_scrubbed_steps_alone_reach_the_disk(
     assert [step["content"] for step in fake_server.envelopes[0]["trajectory_log"]] == ["***"]
 
 
+async def test_personal_data_is_scrubbed_by_default(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """From steps, feedback and outcome, also after a program's own function; it is said and counted."""
+
+    def scrub(step: dict[str, Any]) -> dict[str, Any]:
+        return step | {"note": ("ana@foldline.io",)}
+
+    async with opener(scrub=scrub) as recorder:
+        session = recorder.session()
+        session.record(thought("ask ana@foldline.io"))
+        session.record(thought(5))  # bad: what was found in it does not count
+        await trio.sleep(3)
+        assert b"foldline" not in (tmp_path / "spool.db").read_bytes()
+        session.close(outcome={"remark": "see 203.0.113.9"})
+        session.feedback("rejected", context="call +1 415 555 0132")
+        await recorder.wait_delivered()
+        assert recorder.statistics().findings == {"email": 2, "phone": 1, "ip": 1}
+    chunk, close, feedback = fake_server.envelopes
+    (step,) = chunk["trajectory_log"]
+    assert (step["content"], step["note"]) == ("ask [EMAIL]", ["[EMAIL]"])
+    assert feedback["feedback"]["context"] == "call [PHONE]"
+    assert close["outcome"]["remark"] == "see [IP]"
+    assert (chunk["metadata"]["scrubbed"], close["metadata"]["scrub_rules"]) == (True, 1)
+
+
+async def test_a_program_may_say_that_nothing_is_scrubbed(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    async with opener(scrub=False) as recorder:
+        with recorder.session() as session:
+            session.record(thought("ask ana@foldline.io"))
+        await recorder.wait_delivered()
+        assert recorder.statistics().findings == {}
+    chunk, close = fake_server.envelopes
+    assert chunk["trajectory_log"][0]["content"] == "ask ana@foldline.io"
+    assert chunk["metadata"]["scrubbed"] is close["metadata"]["scrubbed"] is False
+
+
 async def test_a_very_long_session_goes_on_in_another(
     opener: Opener, fake_server: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
