@@ -42,11 +42,16 @@ class MinimalProxy:
             threading.Thread(target=self._serve, args=(client, address), daemon=True).start()
 
     def _serve(self, client: socket.socket, address: str) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._server_port)) as server:
-            threading.Thread(target=_copy, args=(server, client), daemon=True).start()
-            with suppress(OSError):
-                self._hand_on(client, server, f"\r\nX-Forwarded-For: {address}".encode())
-            _end(server)
+        with client:
+            try:
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+            except OSError:
+                return  # The server has ended before all who waited here had their turn: their connections end too.
+            with server:
+                threading.Thread(target=_copy, args=(server, client), daemon=True).start()
+                with suppress(OSError):
+                    self._hand_on(client, server, f"\r\nX-Forwarded-For: {address}".encode())
+                _end(server)
 
     @staticmethod
     def _hand_on(client: socket.socket, server: socket.socket, forwarded: bytes) -> None:
