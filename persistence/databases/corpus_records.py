@@ -21,7 +21,8 @@ COLUMNS: Final = (
     "feedback, findings, withheld, cognitive_target, quality, tier, training_eligible, domain, sha256, cluster, "
     'minima, curated_at, n, day, "offset", length'
 )
-PUT_RECORD: Final = f"INSERT INTO records ({COLUMNS}) VALUES ({', '.join('?' * 26)})"  # noqa: S608
+PLACES: Final = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+PUT_RECORD: Final = f"INSERT INTO records ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608
 DELETE_RECORD: Final = "DELETE FROM records WHERE trajectory_id = ?"
 DELETE_BANDS: Final = "DELETE FROM bands WHERE trajectory_id = ?"
 # A trajectory may have the same band twice.

@@ -28,13 +28,19 @@ from persistence.upkeep.schema_objects import schema_differences
 from persistence.upkeep.snapshot import INTEGRITY_FINDINGS_MAX, UNREADABLE, positions
 
 OWN_FACTS: Final = {
-    "passed_over": "trajectory_id, session_id, contributor_id, reason, rules, noted_at",
-    "attempts": "trajectory_id, begun",
-    "schema_migrations": "version, applied_at",
+    "SELECT trajectory_id, session_id, contributor_id, reason, rules, noted_at FROM passed_over": """
+        INSERT OR REPLACE INTO passed_over (trajectory_id, session_id, contributor_id, reason, rules, noted_at)
+        VALUES (?, ?, ?, ?, ?, ?)
+    """,
+    "SELECT trajectory_id, begun FROM attempts": "INSERT INTO attempts (trajectory_id, begun) VALUES (?, ?)",
+    "SELECT version, applied_at FROM schema_migrations": """
+        INSERT OR REPLACE INTO schema_migrations (version, applied_at) VALUES (?, ?)
+    """,
+    "SELECT journal, n, day, next_offset FROM projection_positions WHERE journal != 'corpus'": """
+        INSERT INTO projection_positions (journal, n, day, next_offset) VALUES (?, ?, ?, ?)
+    """,
 }
-"""Tables that hold what follows from no line, and their columns."""
-
-POSITION: Final = "journal, n, day, next_offset"
+"""How what follows from no line is read, and how it is put into another database."""
 
 IN_BOTH: Final = "SELECT trajectory_id FROM main.records JOIN main.passed_over USING (trajectory_id) LIMIT 10"
 
@@ -114,16 +120,8 @@ async def _expect(
                     await database.write(project_corpus(seen), durable=False)
         except JournalDamage as damage:
             findings.add(f"{journal.name}: {damage.what}")
-        facts = [
-            Statement(
-                f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))})",  # noqa: S608
-                connection.execute(f"SELECT {columns} FROM {table}").fetchall(),  # noqa: S608
-            )
-            for table, columns in OWN_FACTS.items()
-        ]
-        followed = connection.execute(f"SELECT {POSITION} FROM projection_positions WHERE journal != 'corpus'")  # noqa: S608
-        position = f"INSERT INTO projection_positions ({POSITION}) VALUES (?, ?, ?, ?)"  # noqa: S608
-        await database.write([*facts, Statement(position, followed.fetchall())], durable=False)
+        facts = [Statement(put, connection.execute(read).fetchall()) for read, put in OWN_FACTS.items()]
+        await database.write(facts, durable=False)
         await database.checkpoint()
 
 

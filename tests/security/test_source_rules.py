@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from central_command.curating.supervision import COMMAND
 from tests.server_process import REPOSITORY
 
 PACKAGES = ("persistence", "actors", "central_command")
@@ -32,13 +33,11 @@ CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*(?: \+ 1)?")
 SQL_PIECES = {
     "persistence/databases/counters.py": {"table"},
     "persistence/databases/connection.py": {"waiting_ms"},
-    "persistence/databases/corpus_records.py": {"', '.join('?' * 26)"},
     "persistence/databases/opening.py": {"settings.wal_checkpoint_pages"},
     "persistence/databases/sqlite_database.py": {"'FULL' if durable else 'NORMAL'"},
     "persistence/databases/migrations.py": {"database"},
     "persistence/upkeep/rebuilding.py": {"schema", "table", "columns", "selected", "opening"},
     "persistence/upkeep/comparison.py": {"table", "listed", "order", "schema"},
-    "persistence/upkeep/corpus_check.py": {"table", "columns", "', '.join('?' * (columns.count(',') + 1))"},
     "persistence/upkeep/snapshot.py": {"database"},
     "central_command/client/spool/spool.py": {"condition", "assignment", "only"},
 }
@@ -101,6 +100,7 @@ def test_nothing_runs_what_it_reads() -> None:
         "central_command/curating/supervision.py: subprocess",
         "central_command/process/allocator.py: ctypes",
     ]
+    assert (sys.executable, "-m", "central_command.curating.worker") == COMMAND
 
 
 def test_randomness_that_anything_relies_on_is_the_system_s() -> None:
