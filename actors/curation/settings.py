@@ -20,7 +20,7 @@ class CurationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     guarded_bytes_min: PositiveInt = 16_777_216
     attempts_max: PositiveInt = 2
     room_retry_s: PositiveSeconds = 5.0
-    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 19
     restart_delay_s: PositiveSeconds = 1.0
     restart_delay_max_s: PositiveSeconds = 300.0
     stop_grace_s: PositiveSeconds = 2.0
