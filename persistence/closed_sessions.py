@@ -40,15 +40,23 @@ class ClosedSessions:
     def __init__(self, layout: DataLayout, sessions: Database) -> None:
         self._sessions = sessions
         self._index = SessionIndex(sessions)
-        self._trajectories = StoredJournal.of(layout, JournalName.TRAJECTORIES)
+        self._acknowledged = Mark()
+        self._trajectories = StoredJournal(
+            JournalName.TRAJECTORIES,
+            layout.journal(JournalName.TRAJECTORIES),
+            acknowledged=lambda: self._acknowledged,
+        )
         self._envelopes = StoredJournal.of(layout, JournalName.ENVELOPES)
 
     async def reached(self, journal: JournalName) -> Mark:
         """Up to where a journal is acknowledged, and in sessions.db."""
-        return (await projected(self._sessions)).get(journal, Mark())
+        found = (await projected(self._sessions)).get(journal, Mark())
+        if journal is JournalName.TRAJECTORIES:
+            self._acknowledged = found
+        return found
 
     def scan(self, start: Mark) -> Scan:
-        """Read the trajectories behind a mark, in order; also those that are not acknowledged yet (`reached`)."""
+        """Read the trajectories behind a mark, in order, up to where they were acknowledged when last asked."""
         return self._trajectories.scan(start)
 
     async def line_of(self, session_id: str) -> bytes | None:
