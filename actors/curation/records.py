@@ -24,16 +24,14 @@ from actors.curation.enrichment.verdicts import RULES_VERSION as ENRICHMENT_VERS
 from actors.curation.enrichment.verdicts import CuratedEnrichment
 from actors.curation.fields import FieldTags
 from actors.curation.scrubbed_values import ScrubbedValues
+from actors.curation.scrubbing.rules_version import SCRUB_RULES_VERSION
 from actors.curation.scrubbing.spans import WITHHELD
 from actors.curation.settings import CurationSettings
 from actors.curation.stitched import StitchedTrajectory, read_stitched
 from persistence.format import json_text
 from persistence.format.records import CorpusRecord
 
-SCRUBBING_VERSION: Final = 1
-"""Raised whenever the same text would be scrubbed in another way."""
-
-RULES: Final = f"scrubbing-{SCRUBBING_VERSION} enrichment-{ENRICHMENT_VERSION} duplicates-{SIGNATURE_VERSION}"
+RULES: Final = f"scrubbing-{SCRUB_RULES_VERSION} enrichment-{ENRICHMENT_VERSION} duplicates-{SIGNATURE_VERSION}"
 """The version of all rules that make a record: what other ones made is made anew by `curate --all`."""
 
 SCRUBBED_MEMBERS: Final = frozenset(
