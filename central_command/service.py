@@ -19,6 +19,8 @@ from pathlib import Path
 import msgspec
 import trio
 
+from actors.consent.desk import ConsentDesk
+from actors.consent.register import ConsentRegister
 from actors.curation.following import CurationStatistics
 from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
 from actors.envelopes.reading import Envelope
@@ -100,9 +102,12 @@ class Service:
         jumps: ClockJumps,
         check: BackgroundCheck,
         environment: Environment,
+        consent: ConsentRegister,
     ) -> None:
         self._settings = settings
         self._environment = environment
+        self._consent = consent
+        self.desk = ConsentDesk(consent, storage.receipts, clock)
         self._storage = storage
         self._directory = directory
         self._budget = budget
@@ -224,6 +229,7 @@ class Service:
         self._environment.schema = settings.schema
         self._environment.scoring = settings.scoring
         self._storage.registry.opens_per_machine_per_h = settings.sessions.opens_per_machine_per_h
+        self._storage.registry.opens_per_contributor_per_h = settings.sessions.opens_per_contributor_per_h
         self._storage.space.reconfigure(settings.storage)
         self.check.reconfigure(settings.storage)
 
@@ -267,6 +273,31 @@ class Service:
             after = page[-1]
         return ended
 
+    async def close_withdrawn(self) -> int:
+        """End the open sessions of all who have withdrawn, without a trajectory; return how many.
+
+        What an actor is just storing, it ends itself, because it looks who has withdrawn after each line.
+        """
+        for journal in (self._storage.consent, self._storage.envelopes):
+            await self._storage.projector.wait_projected(journal.name, journal.statistics().tail.n)
+        closed, after = 0, ""
+        while page := await self._storage.consents.open_of_withdrawn(after):
+            for session_id in page:
+                outcome = await self._directory.ask(session_id, CloseSession(ClosedBy.WITHDRAWN))
+                closed += isinstance(outcome, Closed) and not outcome.already_closed
+                if isinstance(outcome, Busy | ActorFailed):
+                    log.warning("session %s of somebody who has withdrawn is still open: %r", session_id, outcome)
+            after = page[-1]
+        return closed
+
+    async def follow_withdrawals(self) -> None:
+        """Do that whenever somebody has withdrawn, for as long as the service runs."""
+        while True:
+            await self._consent.withdrawn.wait()
+            self._consent.withdrawn = trio.Event()
+            closed = await self.close_withdrawn()
+            log.info("somebody has withdrawn: %d open session(s) were closed", closed)
+
     def _abandoned_before(self) -> float:
         """Since when nothing may have come; hours that the wall clock was set forward by do not count."""
         idle_s = self._settings.sessions.abandon_after_h * SECONDS_PER_HOUR
@@ -297,6 +328,8 @@ class Service:
             if closed:
                 log.info("%d abandoned sessions were closed, or forgotten where nothing ever came", closed)
             await self.finish_interrupted()
+            if self._environment.restrictions.withdrawn:
+                await self.close_withdrawn()
 
 
 @asynccontextmanager
@@ -315,8 +348,11 @@ async def open_service(
         settings.storage,
         platform,
         opens_per_machine_per_h=sessions.opens_per_machine_per_h,
+        opens_per_contributor_per_h=sessions.opens_per_contributor_per_h,
         unused_sessions_max=sessions.unused_sessions_max,
     ) as storage:
+        consent = ConsentRegister(storage, settings.consent, clock=platform.clock, random_bytes=random_bytes)
+        await consent.load()
         budget = BufferBudget(sessions.chunk_buffers_total_bytes_max)
         environment = Environment(
             storage=storage,
@@ -329,6 +365,7 @@ async def open_service(
             budget=budget,
             stitches=trio.CapacityLimiter(sessions.stitches_at_once_max),
             rewrites=trio.CapacityLimiter(1),
+            restrictions=consent.restrictions,
             random_bytes=random_bytes,
         )
         async with _embeddings(settings, storage.layout) as embeddings, trio.open_nursery() as actors:
@@ -342,7 +379,7 @@ async def open_service(
                 is_busy=lambda: any(journal.has_waiting_lines for journal in storage.journals.values()),
             )
             service = Service(
-                settings, storage, directory, budget, embeddings, platform.clock, jumps, check, environment
+                settings, storage, directory, budget, embeddings, platform.clock, jumps, check, environment, consent
             )
             if set_aside := service.set_aside():
                 log.warning(
@@ -353,6 +390,9 @@ async def open_service(
             await service.finish_interrupted()
             async with trio.open_nursery() as background:
                 background.start_soon(service.sweep, name="sweep")
+                background.start_soon(consent.run, name="consent register")
+                background.start_soon(consent.follow, name="first envelopes")
+                background.start_soon(service.follow_withdrawals, name="withdrawals")
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()
@@ -386,6 +426,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 schema=settings.schema,
                 clock=platform.clock,
                 embedder=service.embeddings,
+                desk=service.desk,
             )
             collector.settle()
             if settings.curation.enabled:

@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 import trio
 
+from persistence.databases.consents import Consents
 from persistence.databases.counters import Counters
 from persistence.databases.database import Database, DatabaseUnavailable
 from persistence.databases.fingerprints import Fingerprints
@@ -39,6 +40,7 @@ from persistence.journals.journal import Journal, JournalStatistics
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
+from persistence.keys.receipt_signing import ReceiptSigner
 from persistence.keys.sealing import Sealer, load_master_key
 from persistence.settings.storage import StorageSettings
 
@@ -81,6 +83,15 @@ class StorageStatistics(msgspec.Struct, frozen=True, kw_only=True):
     refused: RefusedStatistics
 
 
+class Tables(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of the databases: a reader for each family of tables that others than its owner ask."""
+
+    ledger: Ledger
+    fingerprints: Fingerprints
+    counters: Counters
+    consents: Consents
+
+
 class Storage:
     """Everything on disk, as the actors and the statistics see it."""
 
@@ -89,9 +100,8 @@ class Storage:
         layout: DataLayout,
         *,
         registry: Registry,
-        ledger: Ledger,
-        fingerprints: Fingerprints,
-        counters: Counters,
+        tables: Tables,
+        receipts: ReceiptSigner,
         projector: Projector,
         space: Space,
         refused_quota: RefusedQuota,
@@ -101,9 +111,11 @@ class Storage:
         self.layout = layout
         self.closing = closing
         self.registry = registry
-        self.ledger = ledger
-        self.fingerprints = fingerprints
-        self.counters = counters
+        self.ledger = tables.ledger
+        self.fingerprints = tables.fingerprints
+        self.counters = tables.counters
+        self.consents = tables.consents
+        self.receipts = receipts
         self.projector = projector
         self.space = space
         self.refused_quota = refused_quota
@@ -111,6 +123,7 @@ class Storage:
         self.envelopes = journals[JournalName.ENVELOPES]
         self.refused = journals[JournalName.REFUSED]
         self.trajectories = journals[JournalName.TRAJECTORIES]
+        self.consent = journals[JournalName.CONSENT]
 
     def has_room_for_letter(self, size_bytes: int) -> bool:
         """Whether the quota of refused envelopes takes a line of so many bytes, behind those that wait."""
@@ -133,6 +146,7 @@ async def open_storage(
     platform: Platform,
     *,
     opens_per_machine_per_h: int,
+    opens_per_contributor_per_h: int = 1_000,
     unused_sessions_max: int,
 ) -> AsyncIterator[Storage]:
     """Open a data directory for serving.
@@ -153,7 +167,8 @@ async def open_storage(
         )
         sealed = await sealed_check(sessions)
         needed = None if sealed is None else sealed_with(sealed)
-        sealer = Sealer(load_master_key(layout.keys, platform.environ, needed=needed))
+        master_key = load_master_key(layout.keys, platform.environ, needed=needed)
+        sealer = Sealer(master_key)
         await check_key(sealer, sessions, keys_folder=layout.keys)
         projector = Projector(sessions, ledger, settings)
         await projector.load()
@@ -162,6 +177,7 @@ async def open_storage(
             sealer,
             settings,
             opens_per_machine_per_h=opens_per_machine_per_h,
+            opens_per_contributor_per_h=opens_per_contributor_per_h,
             unused_sessions_max=unused_sessions_max,
         )
         async with trio.open_nursery() as nursery:
@@ -176,9 +192,13 @@ async def open_storage(
                 yield Storage(
                     layout,
                     registry=registry,
-                    ledger=Ledger(ledger),
-                    fingerprints=Fingerprints(ledger),
-                    counters=Counters(sessions, ledger),
+                    tables=Tables(
+                        ledger=Ledger(ledger),
+                        fingerprints=Fingerprints(ledger),
+                        counters=Counters(sessions, ledger),
+                        consents=Consents(sessions),
+                    ),
+                    receipts=ReceiptSigner(master_key),
                     projector=projector,
                     space=space,
                     refused_quota=refused_quota,

@@ -70,7 +70,9 @@ class Running:
         return [json.loads(line) for text in texts for line in text.splitlines()]
 
     async def projected(self) -> None:
-        """Wait until the databases hold everything."""
+        """Wait until the databases hold everything, also what is recorded behind the answers."""
+        await self.service._storage.projector.drain()
+        await self.service._consent.record_newcomers()
         await self.service._storage.projector.drain()
 
     def rows(self, database: str, sql: str) -> list[tuple[Any, ...]]:

@@ -29,6 +29,9 @@ class RefusalCode(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
     RESERVED_MEMBER = "reserved_member"
     SESSION_TOO_LARGE = "session_too_large"
+    # Authentic, but from somebody who does not want it, or is not who it says: likewise, and nothing of it is kept.
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    CONTRIBUTOR_KEY_REQUIRED = "contributor_key_required"
     # 429, as the contract says.
     ENVELOPE_LIMIT = "envelope_limit"
 

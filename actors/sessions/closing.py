@@ -107,6 +107,15 @@ async def _record_server_close(
     return None
 
 
+async def close_withdrawn(state: SessionState, environment: Environment) -> None:
+    """End an open session whose contributor has withdrawn: what it holds is not stitched.
+
+    If the line of its end cannot be written now, the next message tries again, or the next start.
+    """
+    if state.lifecycle is State.ACTIVE and state.contributor in environment.restrictions.withdrawn:
+        await close_session(CloseSession(ClosedBy.WITHDRAWN), state, environment)
+
+
 async def finish(state: SessionState, environment: Environment, *, already_closed: bool = True) -> CloseOutcome:
     """Bring a CLOSING session to CLOSED, and say what it is worth; or why its trajectory could not be written now.
 
@@ -117,7 +126,7 @@ async def finish(state: SessionState, environment: Environment, *, already_close
     if state.lifecycle is State.CLOSING:
         if environment.storage.closing.count(state.session_id) >= environment.sessions.close_attempts_max:
             return Busy(BusyReason.SET_ASIDE)
-        if not state.chunk_count:
+        if not state.chunk_count or state.closed_by is ClosedBy.WITHDRAWN:
             state.record_nothing_to_stitch()
         else:
             # Whoever only waits for its turn has not begun: it must not be blamed for what another one does.

@@ -13,10 +13,11 @@ from enum import Enum, auto
 
 import msgspec
 
+from actors.consent.restrictions import Restrictions, contributor_key
 from actors.envelopes.attestation import verify_received
 from actors.envelopes.reading import Envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
-from actors.envelopes.schema import Facts, check
+from actors.envelopes.schema import ChunkFacts, Facts, check
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.lifecycle import refusal_for
 from actors.sessions.outcomes import Accepted
@@ -69,11 +70,13 @@ class KeepRefused(msgspec.Struct, frozen=True):
     """Write the envelope to the dead letters, then answer the refusal.
 
     That uses up its number: the client has moved on to the next. `sequence` is None for feedback, which has none.
+    Without `with_body` nothing of its text is kept.
     """
 
     refusal: Refusal
     sequence: int | None
     gap: int
+    with_body: bool = True
 
 
 Decision = Answer | Keep | KeepRefused
@@ -96,6 +99,11 @@ class _Case(msgspec.Struct, frozen=True):
     is_feedback: bool
     sequence: int | None
     gap: int
+    restrictions: Restrictions
+
+
+NOBODY = Restrictions()
+"""Nobody has withdrawn, and nobody has a key."""
 
 
 def decide(
@@ -105,17 +113,18 @@ def decide(
     sessions: SessionSettings,
     schema: SchemaSettings,
     now_s: float,
+    restrictions: Restrictions = NOBODY,
 ) -> Decision | Inquiry:
     """Return what is to be done with the envelope, or what has to be found out first.
 
-    `standing` is that of its session to this envelope; `now_s` is seconds since the epoch, for the age of timestamps.
-    Nothing is asked for that is found already.
+    `standing` is that of its session to this envelope; `now_s` is seconds since the epoch, for the age of timestamps;
+    `restrictions` say of which contributors nothing is taken. Nothing is asked for that is found already.
     """
     is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
     sequence = None if is_feedback or envelope.attestation is None else envelope.attestation.sequence
     gap = 0 if sequence is None else sequence - standing.expected_sequence
     is_large = len(envelope.body) > sessions.inline_bytes_max
-    case = _Case(envelope, standing, found, sessions, schema, now_s, is_large, is_feedback, sequence, gap)
+    case = _Case(envelope, standing, found, sessions, schema, now_s, is_large, is_feedback, sequence, gap, restrictions)
     return (
         _resend(case)  # before the status and the limit: a session's last envelope may come again after its close
         or _status(case)
@@ -123,6 +132,7 @@ def decide(
         or _envelope_limit(case)
         or _hmac(case)
         or _sequence(case)
+        or _contributor(case)
         or _session_size(case)
         or _schema(case)
     )
@@ -192,6 +202,34 @@ def _sequence(case: _Case) -> Answer | None:
 # very text that was signed.
 
 
+def _contributor(case: _Case) -> KeepRefused | Answer | None:
+    """Whom it names has not withdrawn, and has no key that the session's opening was not signed with."""
+    restrictions = case.restrictions
+    if not restrictions:
+        return None
+    named = _named(case.envelope)
+    if named in restrictions.withdrawn or case.standing.contributor in restrictions.withdrawn:
+        reason = "The contributor has withdrawn their consent."
+        return _kept_refused(case, Refusal(RefusalCode.CONSENT_WITHDRAWN, reason), with_body=False)
+    if named in restrictions.keys and named != case.standing.signed_by:
+        reason = "The contributor has registered a key, and the session's opening was not signed with it."
+        return _kept_refused(case, Refusal(RefusalCode.CONTRIBUTOR_KEY_REQUIRED, reason), with_body=False)
+    return None
+
+
+def _named(envelope: Envelope) -> bytes | None:
+    """The contributor that an envelope names, whatever else is right about it; None where it names none."""
+    if isinstance(envelope.facts, ChunkFacts):
+        return contributor_key(envelope.facts.contributor_id)
+    text = envelope.member("contributor_id")
+    if text is None:
+        return None
+    try:
+        return contributor_key(_TEXT.decode(text))
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
 def _session_size(case: _Case) -> KeepRefused | Answer | None:
     limit = case.sessions.session_bytes_max
     if case.standing.bytes_total + len(case.envelope.body) <= limit:
@@ -208,6 +246,8 @@ def _schema(case: _Case) -> Keep | KeepRefused | Answer | Inquiry:
         checked = case.found.schema = check(case.envelope, case.schema, case.now_s)
     return _kept_refused(case, checked) if isinstance(checked, Refusal) else Keep(checked, case.gap)
 
+
+_TEXT = msgspec.json.Decoder(str)
 
 _STATUS_REASONS = {
     RefusalCode.UNKNOWN_SESSION: "The session is not known.",
@@ -233,7 +273,7 @@ def _refused(code: RefusalCode, reason: str) -> Answer:
     return Answer(Refusal(code, reason))
 
 
-def _kept_refused(case: _Case, refusal: Refusal) -> KeepRefused | Answer:
+def _kept_refused(case: _Case, refusal: Refusal, *, with_body: bool = True) -> KeepRefused | Answer:
     """The refusal of an envelope that is authentic; it uses up a number only for the very bytes that were signed.
 
     Whoever overhears an envelope can send another text that ECMAScript would write as the signed one (`1.0` for `1`):
@@ -241,4 +281,4 @@ def _kept_refused(case: _Case, refusal: Refusal) -> KeepRefused | Answer:
     """
     if not case.found.signed_as_received:
         return Answer(refusal)
-    return KeepRefused(refusal, case.sequence, case.gap)
+    return KeepRefused(refusal, case.sequence, case.gap, with_body)

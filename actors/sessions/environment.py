@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 import trio
 
+from actors.consent.restrictions import Restrictions
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.recent_runs import RecentRuns
@@ -76,5 +77,7 @@ class Environment(msgspec.Struct, kw_only=True):
     """Bodies being written anew for their HMAC: slow, and open to whoever knows a session's id, so one at a time."""
     line: trio.Lock = msgspec.field(default_factory=trio.Lock)
     """Actors with many envelopes stand in line for it, so that in a turn of the event loop only one is at work."""
+    restrictions: Restrictions = msgspec.field(default_factory=Restrictions)
+    """Of whom envelopes are refused; the register of consent changes it."""
     recent_runs: RecentRuns = msgspec.field(default_factory=RecentRuns)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes

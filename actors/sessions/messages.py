@@ -12,7 +12,10 @@ Outcome = TypeVar("Outcome")
 
 
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
-    """Open a session (contract, "POST /v1/sessions/open"): every member is required text."""
+    """Open a session (contract, "POST /v1/sessions/open"): every member but the last is required text.
+
+    `signed_by` is the digest of the contributor whose registered key the opening is signed with; None for nobody.
+    """
 
     session_id: str
     public_key: str
@@ -21,6 +24,7 @@ class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
     machine_fingerprint: str
     app_version_hash: str
     groove_version: str
+    signed_by: str | None = None
 
 
 class Ingest(msgspec.Struct, frozen=True):

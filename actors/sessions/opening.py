@@ -61,6 +61,7 @@ async def open_session(message: OpenSession, state: SessionState, environment: E
         machine_fingerprint=message.machine_fingerprint,
         app_version_hash=message.app_version_hash,
         groove_version=message.groove_version,
+        signed_by=message.signed_by or "",
         created_at=times.to_microseconds_precision(environment.clock()),
     )
     refused = _refusal(await environment.storage.registry.open(session), message.session_id)

@@ -31,7 +31,7 @@ class KeyConflict(msgspec.Struct, frozen=True):
 
 
 class MachineLimit(msgspec.Struct, frozen=True):
-    """Too many sessions were opened by one machine within an hour."""
+    """Too many sessions were opened by one machine, or with one contributor's key, within an hour."""
 
     retry_after_s: int
 
@@ -92,10 +92,11 @@ class FullReason(StrEnum):
     QUOTA = "quota"
     DISK_FULL = "disk_full"
     UNUSED_SESSIONS = "unused_sessions"
+    CONTRIBUTORS = "contributors"
 
 
 class StorageFull(msgspec.Struct, frozen=True):
-    """The quota is reached, the disk is full, or there are too many unused sessions: nothing was stored."""
+    """The quota is reached, the disk is full, or there is too much else: nothing was stored."""
 
     reason: FullReason
 

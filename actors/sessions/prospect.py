@@ -31,6 +31,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     envelope_count: int
     expected_sequence: int
     bytes_total: int
+    contributor: bytes | None = None
+    """Whom its first chunk names (`actors.consent.restrictions`); None before there is one."""
+    signed_by: bytes | None = None
+    """Who has signed its opening with a registered key; None for nobody."""
 
     def __repr__(self) -> str:
         return f"<Standing {self.lifecycle.name} expects {self.expected_sequence}>"
@@ -69,6 +73,8 @@ class Prospect:
             envelope_count=state.envelope_count + waiting,
             expected_sequence=state.expected_sequence + waiting,
             bytes_total=state.bytes_total + self._bytes,
+            contributor=state.contributor,
+            signed_by=state.signed_by,
         )
 
     def add(self, line: Line) -> bool:

@@ -98,6 +98,8 @@ class SessionActor:
                 case Ingest(envelopes):
                     request.fill(await self._ingest(envelopes))
                     await self._finish_if_closing()
+                    if environment.restrictions.withdrawn:  # while this was stored, its contributor may have
+                        await closing.close_withdrawn(state, environment)
                 case OpenSession() as message:
                     request.fill(await opening.open_session(message, state, environment))
                 case CloseSession() as message:
@@ -172,7 +174,9 @@ class SessionActor:
         """Decide on an envelope, and on the way find out what is asked for."""
         environment, standing, now_s = self._environment, session.standing(envelope), self._environment.clock()
         while True:
-            step = decide(envelope, standing, found, environment.sessions, environment.schema, now_s)
+            step = decide(
+                envelope, standing, found, environment.sessions, environment.schema, now_s, environment.restrictions
+            )
             if not isinstance(step, Inquiry):
                 return step
             await self._find_out(step, envelope, found)
@@ -235,6 +239,8 @@ class SessionActor:
             sequence=decision.sequence,
             gap=decision.gap,
         )
+        if not decision.with_body:
+            return write(with_body=False)
         is_quick = len(envelope.body) <= letter_bodies.QUICK_BYTES_MAX
         offload = inline if is_quick else self._environment.offload
         line = await offload(write) if self._has_room_for_letter(0) else None

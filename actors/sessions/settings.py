@@ -29,6 +29,7 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     envelopes_max: PositiveInt = 200
     session_bytes_max: PositiveInt = 268_435_456
     opens_per_machine_per_h: PositiveInt = 20
+    opens_per_contributor_per_h: PositiveInt = 1_000
     unused_sessions_max: PositiveInt = 500_000
     sequence_gaps: SequenceGaps = SequenceGaps.ACCEPT
     chunk_buffer_bytes_max: PositiveInt = 1_048_576

@@ -5,6 +5,7 @@ No method here suspends or does I/O. Each `record_…` is called after the line 
 
 import base64
 
+from actors.consent.restrictions import contributor_key, subject_key
 from actors.envelopes.reading import Attestation
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.sessions.buffer import BufferBudget, SessionBuffer, StoredText
@@ -42,6 +43,10 @@ class SessionState:
         """What its dead letters take."""
         self.last_activity_at = 0.0
         self.closed_by: ClosedBy | None = None
+        self.contributor: bytes | None = None
+        """Whom its first chunk names, as `actors.consent.restrictions` has it."""
+        self.signed_by: bytes | None = None
+        """Who has signed its opening."""
         self.credit: Credit | None = None
         self.gaps: list[SequenceGap] = []
         self.buffer = buffer
@@ -73,6 +78,8 @@ class SessionState:
         state.bytes_total = stored.bytes_total
         state.last_activity_at = stored.last_activity_at
         state.closed_by = stored.closed_by
+        state.contributor = subject_key(stored.contributor) if stored.contributor else None
+        state.signed_by = subject_key(stored.signed_by) if stored.signed_by else None
         state.gaps = list(stored.gaps)
         for envelope in stored.accepted:
             if envelope.session_hmac:
@@ -115,6 +122,7 @@ class SessionState:
         self.client_public_key = session.client_public_key
         self.server_public_key = session.server_public_key
         self.last_activity_at = session.created_at
+        self.signed_by = subject_key(session.signed_by) if session.signed_by else None
 
     @property
     def is_unused(self) -> bool:
@@ -128,6 +136,8 @@ class SessionState:
         self.buffer.add(StoredText(record.kind, text))
         if record.kind is EnvelopeKind.CHUNK:
             self.chunk_count += 1
+            if self.contributor is None and record.contributor_id is not None:
+                self.contributor = contributor_key(record.contributor_id)
         if record.kind is not EnvelopeKind.SERVER_CLOSE:
             self._count(record.sequence, record.gap, position)
             self._accepted[record.sequence, record.session_hmac] = record.envelope_id
@@ -157,7 +167,7 @@ class SessionState:
         self.buffer.release()
 
     def record_nothing_to_stitch(self) -> None:
-        """The session is closed and never held a chunk."""
+        """The session is closed and never held a chunk, or its contributor has withdrawn."""
         self.lifecycle = after(self.lifecycle, Event.NOTHING_TO_STITCH)
         self.buffer.release()
 
@@ -173,7 +183,8 @@ class SessionState:
 def _lifecycle_of(stored: StoredSession) -> State:
     if not stored.closed:
         return State.ACTIVE
-    return State.CLOSING if stored.chunk_count and stored.trajectory is None else State.CLOSED
+    is_stitched = not stored.chunk_count or stored.trajectory is not None or stored.closed_by is ClosedBy.WITHDRAWN
+    return State.CLOSED if is_stitched else State.CLOSING
 
 
 def empty_buffer() -> SessionBuffer:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.batch import BatchEndpoint
+from central_command.http.endpoints.consent import Desk, consent_routes
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoints
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
@@ -37,6 +38,7 @@ from central_command.http.requests.replies import (
 )
 from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings
+from persistence.format.consent_events import CURRENT_CONSENT_VERSION
 
 CONTENT_TYPE = "Content-Type"
 OPENAI_HEADER = re.compile(r"authorization|api-key|idempotency-key|user-agent|openai-[a-z-]+|x-stainless-[a-z-]+")
@@ -84,6 +86,7 @@ def create_app(
     schema: SchemaSettings,
     clock: Callable[[], float],
     embedder: Embedder | None = None,
+    desk: Desk | None = None,
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
@@ -106,12 +109,13 @@ def create_app(
     }
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read)}
     for routes in (
-        session_routes(gateway, reader, replies, schema),
+        session_routes(gateway, reader, replies, schema, desk),
+        consent_routes(desk, reader, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         health_routes(gateway, replies),
         model_routes(is_offered=embedder is not None, created_at=clock()),
-        openapi_routes(settings, schema),
+        openapi_routes(settings, schema, CURRENT_CONSENT_VERSION if desk is None else desk.settings.current_version),
     ):
         app.register_blueprint(routes)
     _answer_preflights(app, settings)

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import inspect
 
+from actors.consent.settings import ConsentSettings
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.settings import CurationSettings
 from actors.embedding.settings import EmbeddingSettings
@@ -62,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scoring: ScoringSettings = msgspec.field(default_factory=ScoringSettings)
     enrichment: EnrichmentSettings = msgspec.field(default_factory=EnrichmentSettings)
     embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
+    consent: ConsentSettings = msgspec.field(default_factory=ConsentSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)

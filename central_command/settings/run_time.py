@@ -23,6 +23,7 @@ RUN_TIME: Final = frozenset(
         "sessions.session_bytes_max",
         "sessions.sequence_gaps",
         "sessions.opens_per_machine_per_h",
+        "sessions.opens_per_contributor_per_h",
         "schema.providers",
         "schema.steps_max",
         "schema.step_content_chars_max",

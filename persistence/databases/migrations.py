@@ -262,6 +262,80 @@ UPDATE totals SET sessions_unused = (SELECT count(*) FROM sessions
     WHERE envelope_count = 0 AND status = 'active' AND placeholder = 0);
 """
 
+# What contributors said of their data, and the keys that they registered. Which contributor a session's chunks name
+# cannot be told from the rows, so everything that follows from envelopes and trajectories is taken out, and the start
+# that migrates projects it anew; what refused envelopes say stays, because their lines may have been dropped. A session
+# that its contributor's withdrawal has ended is never stitched.
+SESSIONS_4 = """
+CREATE TABLE consents (
+    subject TEXT PRIMARY KEY,
+    -- When the first chunk came that names the contributor; NULL before.
+    first_chunk_at TEXT,
+    -- What the last event says; NULL without one.
+    state TEXT CHECK (state IN ('given', 'withdrawn')),
+    version TEXT,
+    changed_at TEXT,
+    n INTEGER
+) WITHOUT ROWID;
+CREATE INDEX consents_missing ON consents (subject) WHERE state IS NULL;
+CREATE INDEX consents_withdrawn ON consents (subject) WHERE state = 'withdrawn';
+CREATE TABLE consent_events (
+    n INTEGER PRIMARY KEY,
+    event_id TEXT NOT NULL UNIQUE,
+    subject TEXT NOT NULL,
+    previous_sha256 TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    received_at TEXT NOT NULL
+);
+CREATE INDEX consent_events_by_subject ON consent_events (subject, n);
+CREATE TABLE contributor_keys (
+    subject TEXT PRIMARY KEY,
+    public_key TEXT NOT NULL,
+    registered_at TEXT NOT NULL,
+    n INTEGER NOT NULL
+) WITHOUT ROWID;
+
+ALTER TABLE sessions ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+CREATE INDEX sessions_by_subject ON sessions (subject, created_at) WHERE subject != '';
+ALTER TABLE first_chunks ADD COLUMN subject TEXT NOT NULL DEFAULT '';
+CREATE INDEX first_chunks_by_subject ON first_chunks (subject);
+DROP INDEX sessions_unfinished;
+CREATE INDEX sessions_unfinished ON sessions (session_id)
+    WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND closed_by != 'withdrawn';
+
+ALTER TABLE projection_positions RENAME TO former_positions;
+CREATE TABLE projection_positions (
+    journal TEXT PRIMARY KEY CHECK (journal IN ('envelopes', 'refused', 'trajectories', 'consent')),
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    next_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO projection_positions SELECT journal, n, day, next_offset FROM former_positions WHERE journal = 'refused';
+DROP TABLE former_positions;
+DELETE FROM trajectories;
+DELETE FROM processed_envelopes;
+DELETE FROM feedback;
+DELETE FROM first_chunks;
+DELETE FROM daily;
+DELETE FROM models;
+DELETE FROM providers;
+DELETE FROM sequence_gaps WHERE NOT EXISTS (SELECT 1 FROM refused_envelopes AS r
+    WHERE r.session_id = sequence_gaps.session_id AND r.sequence = sequence_gaps.before AND r.gap > 0);
+UPDATE sessions SET status = 'active', closed_at = NULL, closed_by = NULL, chunk_count = 0, step_count = 0,
+    bytes_total = 0, trajectory_id = NULL,
+    expected_sequence = coalesce((SELECT max(sequence) + 1 FROM refused_envelopes AS r
+        WHERE r.session_id = sessions.session_id), 0),
+    envelope_count = (SELECT count(*) FROM refused_envelopes AS r WHERE r.session_id = sessions.session_id),
+    last_activity_at = max(created_at, coalesce((SELECT max(refused_at) FROM refused_envelopes AS r
+        WHERE r.session_id = sessions.session_id), ''));
+UPDATE totals SET envelopes = 0, steps = 0, sessions_closed = 0, sessions_with_chunks = 0, points = 0,
+    sessions_unused = (SELECT count(*) FROM sessions
+        WHERE envelope_count = 0 AND status = 'active' AND placeholder = 0);
+"""
+
 LEDGER_1 = """
 CREATE TABLE credits (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -419,7 +493,7 @@ class Schema(msgspec.Struct, frozen=True):
     migrations: tuple[str, ...]
 
 
-SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3))
+SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4))
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3))
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1,))
 

@@ -20,9 +20,12 @@ import msgspec
 from persistence.databases.database import Statement, Value
 from persistence.databases.repeated_lines import Claim
 from persistence.format import times
+from persistence.format.consent_events import subject_digest
 from persistence.format.records import (
     ClosedBy,
     Committed,
+    ConsentRecord,
+    ContributorKeyRecord,
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
@@ -45,11 +48,28 @@ ON CONFLICT (session_id) DO UPDATE SET created_at = min(created_at, excluded.cre
 
 # The session is counted by triggers: for its first chunk's model and agent, and for those of an earlier one instead.
 NOTE_FIRST_CHUNK = """
-INSERT INTO first_chunks (session_id, chunk_sequence, provider, model) VALUES (?, ?, ?, ?)
-ON CONFLICT (session_id) DO UPDATE SET
-    chunk_sequence = excluded.chunk_sequence, provider = excluded.provider, model = excluded.model
+INSERT INTO first_chunks (session_id, chunk_sequence, provider, model, subject) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (session_id) DO UPDATE SET chunk_sequence = excluded.chunk_sequence, provider = excluded.provider,
+    model = excluded.model, subject = excluded.subject
 WHERE excluded.chunk_sequence < chunk_sequence
 """
+# Whatever order the lines of both journals come in: the earliest chunk, and the last event.
+NOTE_CONTRIBUTOR = """
+INSERT INTO consents (subject, first_chunk_at) VALUES (?, ?)
+ON CONFLICT (subject) DO UPDATE SET first_chunk_at = excluded.first_chunk_at
+WHERE first_chunk_at IS NULL OR excluded.first_chunk_at < first_chunk_at
+"""
+NOTE_CONSENT = """
+INSERT INTO consents (subject, state, version, changed_at, n) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (subject) DO UPDATE SET state = excluded.state, version = excluded.version,
+    changed_at = excluded.changed_at, n = excluded.n
+WHERE consents.n IS NULL OR excluded.n > consents.n
+"""
+INSERT_CONSENT_EVENT = """
+INSERT INTO consent_events (n, event_id, subject, previous_sha256, sha256, day, "offset", length, received_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_CONTRIBUTOR_KEY = "INSERT INTO contributor_keys (subject, public_key, registered_at, n) VALUES (?, ?, ?, ?)"
 INSERT_FEEDBACK = """
 INSERT INTO feedback (session_id, n, envelope_id, signal, received_at, late)
 SELECT ?1, ?2, ?3, ?4, ?5, max(?6, status = 'closed') FROM sessions WHERE session_id = ?1
@@ -144,6 +164,8 @@ def project_sessions(journal: JournalName, batch: Sequence[Committed]) -> list[S
             statements = _refusals(batch)
         case JournalName.TRAJECTORIES:
             statements = _trajectories(batch)
+        case JournalName.CONSENT:
+            return [*_consents(batch), set_position(journal, batch[-1].position.end)]
         case JournalName.CORPUS:
             raise AssertionError("sessions.db knows nothing of the corpus")
         case unreachable:
@@ -188,6 +210,7 @@ def _fingerprints(batch: Sequence[Committed]) -> list[Statement]:
 def _note_first(batch: Sequence[Committed], first_at: dict[str, float]) -> None:
     """Note when the first line of each session came."""
     for item in batch:
+        assert not isinstance(item.record, ConsentRecord | ContributorKeyRecord), "those are no session's"
         session_id, at = item.record.session_id, item.position.at
         first_at[session_id] = min(first_at.get(session_id, at), at)
 
@@ -205,6 +228,8 @@ class EnvelopeProjection:
         self.last: Position | None = None
         self.sessions: dict[str, _Session] = {}
         self.first_chunks: dict[str, EnvelopeRecord] = {}
+        self.contributors: dict[str, str] = {}
+        """When the first chunk that names each came."""
         self.envelopes: list[Sequence[Value]] = []
         self.feedback: list[Sequence[Value]] = []
         self.gaps: list[Sequence[Value]] = []
@@ -248,6 +273,8 @@ class EnvelopeProjection:
         first = self.first_chunks.setdefault(record.session_id, record)
         if _chunk_sequence(record) < _chunk_sequence(first):
             self.first_chunks[record.session_id] = record
+        contributor_id = record.contributor_id or ""
+        self.contributors[contributor_id] = min(self.contributors.get(contributor_id, at), at)
         session.chunks += 1
         session.steps += record.steps
         self.model_steps[record.model] += record.steps
@@ -269,13 +296,15 @@ class EnvelopeProjection:
         In this order: what asks for a session's state before the batch comes before the update of its row.
         """
         assert self.last is not None
+        subjects = {contributor_id: subject_digest(contributor_id) for contributor_id in self.contributors}
         firsts = [
-            (session_id, record.chunk_sequence, record.provider, record.model)
+            (session_id, record.chunk_sequence, record.provider, record.model, subjects[record.contributor_id or ""])
             for session_id, record in self.first_chunks.items()
         ]
         return [
             _placeholders(self.first_at),
             Statement(NOTE_FIRST_CHUNK, firsts),
+            Statement(NOTE_CONTRIBUTOR, [(subjects[each], at) for each, at in self.contributors.items()]),
             Statement(INSERT_FEEDBACK, self.feedback),
             Statement(INSERT_ENVELOPE, self.envelopes),
             Statement(INSERT_GAP, self.gaps),
@@ -364,6 +393,32 @@ def _trajectories(batch: Sequence[Committed]) -> list[Statement]:
         for record, position in _of(TrajectoryRecord, batch)
     ]
     return [Statement(INSERT_TRAJECTORY, rows)]
+
+
+def _consents(batch: Sequence[Committed]) -> list[Statement]:
+    events: list[Sequence[Value]] = []
+    states: list[Sequence[Value]] = []
+    keys: list[Sequence[Value]] = []
+    for record, place in _of_consent(batch):
+        at = times.to_text(place.at)
+        match record:
+            case ConsentRecord(event=event, sha256=sha256):
+                states.append((event.subject, event.state, event.version, times.to_text(event.at_us / 1e6), place.n))
+                where = (place.day, place.offset, place.length)
+                events.append((place.n, event.id, event.subject, event.previous_sha256, sha256, *where, at))
+            case ContributorKeyRecord():
+                keys.append((record.subject, record.public_key, times.to_text(record.at_us / 1e6), place.n))
+    return [
+        Statement(INSERT_CONSENT_EVENT, events),
+        Statement(NOTE_CONSENT, states),
+        Statement(INSERT_CONTRIBUTOR_KEY, keys),
+    ]
+
+
+def _of_consent(batch: Iterable[Committed]) -> Iterator[tuple[ConsentRecord | ContributorKeyRecord, Position]]:
+    for item in batch:
+        assert isinstance(item.record, ConsentRecord | ContributorKeyRecord), "a batch holds its own journal's records"
+        yield item.record, item.position
 
 
 def _session_updates(sessions: dict[str, _Session]) -> Statement:

@@ -56,6 +56,7 @@ class Projector:
         self._queues: dict[JournalName, deque[Committed]] = {
             JournalName.REFUSED: deque(),
             JournalName.TRAJECTORIES: deque(),
+            JournalName.CONSENT: deque(),
         }
         # Lines of the envelopes journal are summed up as they come, a batch at a time: summing up a whole batch at once
         # would hold up whoever asks meanwhile.
@@ -67,6 +68,8 @@ class Projector:
         self._failure: DatabaseFailure | StorageDamage | None = None
         self._work = trio.Event()
         self._progress = trio.Event()
+        self._contributors = trio.Event()
+        self._contributors.set()
         self._hurry = trio.Event()
         self._in_a_hurry = 0
         self._lines_waiting = 0
@@ -162,6 +165,14 @@ class Projector:
         """
         while self.positions()[journal].n < n:
             await self._wait_progress()
+
+    async def wait_contributors(self) -> None:
+        """Return once chunks were projected since this was last awaited: they may name contributors for the first time.
+
+        For one task; the first call returns at once.
+        """
+        await self._contributors.wait()
+        self._contributors = trio.Event()
 
     async def drain(self) -> None:
         """Return once everything submitted before this call is projected; `run` must be running."""
@@ -271,6 +282,8 @@ class Projector:
                 await self._refuse_repetitions(envelopes, written)
                 raise
             self._sessions_positions |= reached
+            if envelopes is not None and envelopes.contributors:
+                self._contributors.set()
 
     async def _refuse_repetitions(
         self, envelopes: EnvelopeProjection | None, batches: dict[JournalName, list[Committed]]

@@ -63,6 +63,8 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True):
     app_version_hash: str
     groove_version: str
     created_at: float
+    signed_by: str = ""
+    """The digest of the contributor who signed the opening with their registered key; empty for nobody."""
 
     def __repr__(self) -> str:
         return f"<NewSession {self.session_id}>"
@@ -147,6 +149,9 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     closed_at: float | None
     last_activity_at: float
     placeholder: bool
+    signed_by: str = ""
+    contributor: str = ""
+    """The digest of whom its first chunk names; empty before there is one."""
     accepted: tuple[AcceptedEnvelope, ...]
     refused: tuple[RefusedEnvelope, ...]
     gaps: tuple[SequenceGap, ...]
@@ -159,10 +164,12 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
 
 INSERT_SESSION: Final = """
 INSERT INTO sessions (session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider,
-    model, machine_fingerprint, app_version_hash, groove_version, created_at, last_activity_at)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11
-WHERE (SELECT count(*) FROM sessions
+    model, machine_fingerprint, app_version_hash, groove_version, created_at, last_activity_at, subject)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?16
+WHERE CASE WHEN ?16 = '' THEN (SELECT count(*) FROM sessions
     WHERE machine_fingerprint = ?8 AND created_at > ?12 AND created_at < ?14) < ?13
+    ELSE (SELECT count(*) FROM sessions WHERE subject = ?16 AND subject != ''
+        AND created_at > ?12 AND created_at < ?14) < ?13 END
     AND ((SELECT sessions_unused FROM totals) < ?15 OR EXISTS (SELECT 1 FROM sessions WHERE session_id = ?1))
 ON CONFLICT (session_id) DO NOTHING
 """
@@ -170,19 +177,25 @@ ON CONFLICT (session_id) DO NOTHING
 SELECT_KEYS: Final = """
 SELECT session_id, server_public_key FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))
 """
-# The oldest of the opens that fill the machine's limit: when it is an hour old, there is room for one more.
-SELECT_LIMITING_OPEN: Final = """
+# The oldest of the opens that fill the limit: when it is an hour old, there is room for one more.
+SELECT_LIMITING_OF_MACHINE: Final = """
 SELECT created_at FROM sessions WHERE machine_fingerprint = ? AND created_at > ? AND created_at < ?
+ORDER BY created_at DESC LIMIT 1 OFFSET ?
+"""
+SELECT_LIMITING_OF_CONTRIBUTOR: Final = """
+SELECT created_at FROM sessions WHERE subject = ? AND subject != '' AND created_at > ? AND created_at < ?
 ORDER BY created_at DESC LIMIT 1 OFFSET ?
 """
 DELETE_UNUSED: Final = """
 DELETE FROM sessions WHERE session_id = ? AND envelope_count = 0 AND status = 'active' AND placeholder = 0
 """
 SELECT_SESSION: Final = """
-SELECT server_private_key, server_public_key, shared_secret, client_public_key, provider, model, machine_fingerprint,
-    app_version_hash, groove_version, expected_sequence, envelope_count, chunk_count, step_count, bytes_total,
-    status = 'closed', closed_by, created_at, closed_at, last_activity_at, placeholder
-FROM sessions WHERE session_id = ?
+SELECT server_private_key, server_public_key, shared_secret, client_public_key, sessions.provider, sessions.model,
+    machine_fingerprint, app_version_hash, groove_version, expected_sequence, envelope_count, chunk_count, step_count,
+    bytes_total,
+    status = 'closed', closed_by, created_at, closed_at, last_activity_at, placeholder, sessions.subject,
+    coalesce(first_chunks.subject, '')
+FROM sessions LEFT JOIN first_chunks USING (session_id) WHERE session_id = ?
 """
 SELECT_ACCEPTED: Final = """
 SELECT envelope_id, kind, sequence, session_hmac FROM processed_envelopes WHERE session_id = ? ORDER BY n
@@ -199,6 +212,11 @@ class RegistryStatistics(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     batches: int
     answered: int
+
+
+def _limited_by(session: NewSession) -> tuple[str, str]:
+    """Whose openings one is counted with: the contributor's who signed it, else the machine's."""
+    return (session.signed_by, "") if session.signed_by else ("", session.machine_fingerprint)
 
 
 class _Opening:
@@ -226,6 +244,7 @@ class Registry(SessionIndex):
         settings: StorageSettings,
         *,
         opens_per_machine_per_h: int,
+        opens_per_contributor_per_h: int = 1_000,
         unused_sessions_max: int,
     ) -> None:
         super().__init__(database)
@@ -233,6 +252,8 @@ class Registry(SessionIndex):
         self._settings = settings
         self.opens_per_machine_per_h = opens_per_machine_per_h
         """How many sessions one machine may open in an hour; may be set at any time."""
+        self.opens_per_contributor_per_h = opens_per_contributor_per_h
+        """How many a contributor may open who signs with a registered key, instead; likewise."""
         self._unused_sessions_max = unused_sessions_max
         self._waiting: deque[_Opening] = deque()
         self._arrived = trio.Event()
@@ -296,7 +317,7 @@ class Registry(SessionIndex):
             key = keys.get(opening.session.session_id)
             self._waiting.popleft()
             if key is None:
-                wait_s = retry_after_s[opening.session.machine_fingerprint]
+                wait_s = retry_after_s[_limited_by(opening.session)]
                 opening.answer(TooManyUnused() if wait_s is None else MachineRateLimited(wait_s))
             else:
                 # The server's key was made for this opening alone.
@@ -320,35 +341,31 @@ class Registry(SessionIndex):
             session.groove_version,
             times.to_text(session.created_at),
             times.to_text(session.created_at - MACHINE_WINDOW_S),
-            self.opens_per_machine_per_h,
+            self.opens_per_contributor_per_h if session.signed_by else self.opens_per_machine_per_h,
             times.to_text(session.created_at + MACHINE_WINDOW_S),
             self._unused_sessions_max,
+            session.signed_by,
         )
 
-    async def _retry_after_s(self, sessions: Sequence[NewSession]) -> dict[str, int | None]:
-        """For each machine that was refused, in how many whole seconds it may open again; None when it may already."""
-        by_machine = {session.machine_fingerprint: session.created_at for session in sessions}
-        if not by_machine:
+    async def _retry_after_s(self, sessions: Sequence[NewSession]) -> dict[tuple[str, str], int | None]:
+        """For each limit that refused, in how many whole seconds there is room again; None when there is already."""
+        limits = {_limited_by(session): session.created_at for session in sessions}
+        if not limits:
             return {}
-        answers = await self._database.read_snapshot(
-            [
-                (
-                    SELECT_LIMITING_OPEN,
-                    (
-                        machine,
-                        times.to_text(now_s - MACHINE_WINDOW_S),
-                        times.to_text(now_s + MACHINE_WINDOW_S),
-                        self.opens_per_machine_per_h - 1,
-                    ),
-                )
-                for machine, now_s in by_machine.items()
-            ]
-        )
-        waits: dict[str, int | None] = {}
-        for (machine, now_s), rows in zip(by_machine.items(), answers, strict=True):
+        answers = await self._database.read_snapshot([self._limiting(each, now_s) for each, now_s in limits.items()])
+        waits: dict[tuple[str, str], int | None] = {}
+        for (limit, now_s), rows in zip(limits.items(), answers, strict=True):
             opened_at = times.from_text(rows[0][0]) if rows else None
-            waits[machine] = None if opened_at is None else max(1, math.ceil(opened_at + MACHINE_WINDOW_S - now_s))
+            waits[limit] = None if opened_at is None else max(1, math.ceil(opened_at + MACHINE_WINDOW_S - now_s))
         return waits
+
+    def _limiting(self, limited_by: tuple[str, str], now_s: float) -> Query:
+        """Ask for the opening that has to be an hour old before there is room for one more."""
+        signed_by, machine = limited_by
+        since, until = times.to_text(now_s - MACHINE_WINDOW_S), times.to_text(now_s + MACHINE_WINDOW_S)
+        if signed_by:
+            return SELECT_LIMITING_OF_CONTRIBUTOR, (signed_by, since, until, self.opens_per_contributor_per_h - 1)
+        return SELECT_LIMITING_OF_MACHINE, (machine, since, until, self.opens_per_machine_per_h - 1)
 
     async def forget(self, session_id: str) -> bool:
         """Delete a session that nothing ever came from, keys and all; False for any other.
@@ -394,6 +411,8 @@ class Registry(SessionIndex):
             closed_at=None if row[17] is None else times.from_text(row[17]),
             last_activity_at=times.from_text(row[18]),
             placeholder=bool(row[19]),
+            signed_by=row[20],
+            contributor=row[21],
             accepted=tuple(
                 AcceptedEnvelope(envelope_id, EnvelopeKind(kind), sequence, session_hmac)
                 for envelope_id, kind, sequence, session_hmac in accepted

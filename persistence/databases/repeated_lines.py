@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, assert_never
 
 from persistence.databases.database import Database, Query
-from persistence.format.records import Committed, CorpusRecord, EnvelopeRecord, JournalName, TrajectoryRecord
+from persistence.format.records import (
+    Committed,
+    ConsentRecord,
+    ContributorKeyRecord,
+    CorpusRecord,
+    EnvelopeRecord,
+    JournalName,
+    Position,
+    Record,
+    TrajectoryRecord,
+)
 from persistence.journals.reading import where_is
 
 
@@ -27,22 +37,31 @@ FIRST_ENVELOPE: Final = """
 SELECT n FROM processed_envelopes WHERE envelope_id = ? OR (session_id = ? AND sequence = ?) ORDER BY n LIMIT 1
 """
 FIRST_REFUSED: Final = "SELECT n FROM refused_envelopes WHERE envelope_id = ?"
+FIRST_CONSENT: Final = """
+SELECT n FROM consent_events WHERE event_id = ?1 UNION ALL SELECT n FROM contributor_keys WHERE subject = ?1
+"""
 FIRST_TRAJECTORY: Final = "SELECT n FROM trajectories WHERE trajectory_id = ? OR session_id = ? ORDER BY n LIMIT 1"
 
 
 def claims_of(batch: Sequence[Committed]) -> list[Claim]:
-    """What the lines of a batch say; none of them is of the corpus, where a later line takes an earlier one's place."""
-    return [
-        Claim(
-            line_id=record.trajectory_id if isinstance(record, TrajectoryRecord | CorpusRecord) else record.envelope_id,
-            session_id=record.session_id,
-            sequence=record.sequence if isinstance(record, EnvelopeRecord) else None,
-            n=place.n,
-            day=place.day,
-            offset=place.offset,
-        )
-        for record, place in ((item.record, item.position) for item in batch)
-    ]
+    """What the lines of a batch say; none is of the corpus, where a later line takes an earlier one's place."""
+    return [_claim(item.record, item.position) for item in batch]
+
+
+def _claim(record: Record, place: Position) -> Claim:
+    session_id, sequence = "", None
+    match record:
+        case ConsentRecord():
+            line_id = record.event.id
+        case ContributorKeyRecord():
+            line_id = record.subject
+        case TrajectoryRecord() | CorpusRecord():
+            line_id, session_id = record.trajectory_id, record.session_id
+        case EnvelopeRecord():
+            line_id, session_id, sequence = record.envelope_id, record.session_id, record.sequence
+        case _:
+            line_id, session_id = record.envelope_id, record.session_id
+    return Claim(line_id, session_id, sequence, place.n, place.day, place.offset)
 
 
 async def repetitions(database: Database, journal: JournalName, claims: Sequence[Claim]) -> dict[int, str]:
@@ -69,6 +88,8 @@ def _first_line(journal: JournalName, claim: Claim) -> Query:
             return FIRST_REFUSED, (claim.line_id,)
         case JournalName.TRAJECTORIES:
             return FIRST_TRAJECTORY, (claim.line_id, claim.session_id)
+        case JournalName.CONSENT:
+            return FIRST_CONSENT, (claim.line_id,)
         case JournalName.CORPUS:
             raise AssertionError("a line of the corpus may say again what an earlier one says")
         case unreachable:
@@ -87,5 +108,7 @@ def _said(journal: JournalName, claim: Claim) -> list[object]:
 def _sentence(journal: JournalName, claim: Claim, first: int) -> str:
     if journal is JournalName.TRAJECTORIES:
         return f"is a second trajectory of session {claim.session_id!r}, or has its id; the first is line {first}"
+    if journal is JournalName.CONSENT:
+        return f"is a second event of the id {claim.line_id!r}, or its second key; the first is line {first}"
     numbered = "" if claim.sequence is None else f", or the sequence {claim.sequence} of session {claim.session_id!r},"
     return f"has the envelope_id {claim.line_id!r}{numbered} for a second time; the first is line {first}"

@@ -75,7 +75,7 @@ ORDER BY created_at, session_id LIMIT ?
 """
 SELECT_UNFINISHED: Final = """
 SELECT session_id FROM sessions
-WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND session_id > ?
+WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND closed_by != 'withdrawn' AND session_id > ?
 ORDER BY session_id LIMIT ?
 """
 SELECT_ROW: Final = """

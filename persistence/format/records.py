@@ -13,6 +13,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from persistence.format.consent_events import ConsentEvent
+
 
 class JournalName(StrEnum):
     """The journals, each a folder of the data directory with a file a UTC day."""
@@ -20,10 +22,11 @@ class JournalName(StrEnum):
     ENVELOPES = "envelopes"
     REFUSED = "refused"
     TRAJECTORIES = "trajectories"
+    CONSENT = "consent"
     CORPUS = "corpus"
 
 
-INGESTED: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES)
+INGESTED: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES, JournalName.CONSENT)
 """The journals that the server writes, and projects into its databases; the corpus is curation's alone."""
 
 
@@ -43,6 +46,8 @@ class ClosedBy(StrEnum):
     SESSION_CLOSE = "session_close"
     HTTP_CLOSE = "http_close"
     ABANDONED = "abandoned"
+    WITHDRAWN = "withdrawn"
+    """Its contributor withdrew: nothing is stitched, and nothing credited."""
 
 
 class EnvelopeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +147,24 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True):
     bands: bytes = b""
 
 
+class ConsentRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the consent journal: what a contributor said. Its subject is a digest; `sha256` is its hash."""
+
+    event: ConsentEvent
+    sha256: str
+
+
+class ContributorKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the consent journal: the key that a contributor signs with from now on, base64 of 32 bytes.
+
+    `at_us` is microseconds since the epoch, UTC.
+    """
+
+    subject: str
+    public_key: str
+    at_us: int
+
+
 class SequenceGap(msgspec.Struct, frozen=True):
     """`missing` sequence numbers were skipped just before the envelope with the sequence `before`."""
 
@@ -149,7 +172,10 @@ class SequenceGap(msgspec.Struct, frozen=True):
     missing: int
 
 
-Record = EnvelopeRecord | RefusalRecord | TrajectoryRecord | CorpusRecord
+SessionRecord = EnvelopeRecord | RefusalRecord | TrajectoryRecord
+"""What lines say that belong to a session."""
+
+Record = SessionRecord | ConsentRecord | ContributorKeyRecord | CorpusRecord
 
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]

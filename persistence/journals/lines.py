@@ -9,8 +9,11 @@ from typing import Annotated, Final, TypeVar, assert_never
 import msgspec
 
 from persistence.format import json_text
+from persistence.format.consent_events import ConsentEvent, event_sha256
 from persistence.format.records import (
     ClosedBy,
+    ConsentRecord,
+    ContributorKeyRecord,
     CopiedRun,
     CorpusRecord,
     EnvelopeKind,
@@ -165,6 +168,18 @@ class _Score(msgspec.Struct, frozen=True, rename="camel"):
     total_points: float
 
 
+class _ContributorKey(msgspec.Struct, frozen=True):
+    subject: str
+    public_key: str
+    at_us: Count
+
+
+class _ConsentLine(msgspec.Struct, frozen=True):
+    """What is neither a key nor an event is read as an event, and found to be none."""
+
+    contributor_key: _ContributorKey | None = None
+
+
 _TEXT: Final = msgspec.json.Decoder(str)
 _COUNT: Final = msgspec.json.Decoder(Count)
 _CLOSED_BY: Final = msgspec.json.Decoder(ClosedBy)
@@ -179,6 +194,8 @@ _CORPUS: Final = msgspec.json.Decoder(_CorpusLine)
 _ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
 _DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
 _SCORE: Final = msgspec.json.Decoder(_Score)
+_CONSENT: Final = msgspec.json.Decoder(_ConsentLine)
+_CONSENT_EVENT: Final = msgspec.json.Decoder(ConsentEvent)
 
 
 def _decode(decoder: msgspec.json.Decoder[T], text: bytes, what: str) -> T:
@@ -332,6 +349,15 @@ def parse_corpus_line(line: bytes) -> CorpusRecord:
     )
 
 
+def parse_consent_line(line: bytes) -> ConsentRecord | ContributorKeyRecord:
+    """The record of a line of the consent journal; raises `LineError`. The hash of an event is computed from it."""
+    key = _decode(_CONSENT, line, "the line").contributor_key
+    if key is not None:
+        return ContributorKeyRecord(subject=key.subject, public_key=key.public_key, at_us=key.at_us)
+    event = _decode(_CONSENT_EVENT, line, "the line")
+    return ConsentRecord(event=event, sha256=event_sha256(event))
+
+
 def parse_line(journal: JournalName, line: bytes) -> Record:
     """The record of a line of the journal; raises `LineError`."""
     match journal:
@@ -343,5 +369,7 @@ def parse_line(journal: JournalName, line: bytes) -> Record:
             return parse_trajectory_line(line)
         case JournalName.CORPUS:
             return parse_corpus_line(line)
+        case JournalName.CONSENT:
+            return parse_consent_line(line)
         case unreachable:
             assert_never(unreachable)

@@ -1,1 +1,1 @@
-"""The master key, and secrets sealed with it; what is sealed, and where it lies, is said elsewhere."""
+"""The master key, what is sealed with it, and the key of receipts, which follows from it; nothing here is stored."""

@@ -67,7 +67,13 @@ from persistence.upkeep.manifest import (
 STEP_PAGES = 1_024
 """Pages of a database that are copied between two reports of progress."""
 
-JOURNALS = (JournalName.CORPUS, JournalName.TRAJECTORIES, JournalName.REFUSED, JournalName.ENVELOPES)
+JOURNALS = (
+    JournalName.CORPUS,
+    JournalName.TRAJECTORIES,
+    JournalName.REFUSED,
+    JournalName.ENVELOPES,
+    JournalName.CONSENT,
+)
 """In the order in which their lengths are noted."""
 
 

@@ -35,7 +35,7 @@ from persistence.settings.storage import StorageSettings
 
 OPENING_COLUMNS: Final = (
     "session_id, server_private_key, server_public_key, shared_secret, client_public_key, provider, model, "
-    "machine_fingerprint, app_version_hash, groove_version, created_at"
+    "machine_fingerprint, app_version_hash, groove_version, created_at, subject"
 )
 REFUSED_COLUMNS: Final = (
     "envelope_id, session_id, refused_at, kind, sequence, session_hmac, gap, code, reason, "
@@ -218,7 +218,7 @@ async def copy_facts(source: Database, target: Database, dropped: Dropped, *, wi
     ):
         insert = (
             f"INSERT INTO sessions ({OPENING_COLUMNS}, last_activity_at) "  # noqa: S608
-            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)"
+            "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?11)"
         )
         await target.write([Statement(insert, rows)], durable=False)
         copied, after = copied + len(rows), rows[-1][0]

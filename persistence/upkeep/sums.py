@@ -38,7 +38,7 @@ SUMS: Final = {
     """,
     FINISHED_CLOSES: """
         SELECT session_id, closed_by, closed_at FROM main.sessions
-        WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL
+        WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND closed_by != 'withdrawn'
     """,
     "days, models, providers and totals agree": """
         SELECT totals.envelopes, totals.steps, totals.points, d.envelopes, d.steps, m.steps, p.steps, d.points
@@ -116,6 +116,13 @@ CONTRADICTIONS: Final = {
                 SELECT n, session_id, sequence, lag(sequence) OVER (PARTITION BY session_id ORDER BY n) AS before
                 FROM processed_envelopes WHERE sequence NOTNULL)
             WHERE sequence <= before
+        """,
+    },
+    JournalName.CONSENT: {
+        "line {} does not follow the event before it, in line {}: one of the two was changed, or what was between": """
+            SELECT n, coalesce(before_n, 0) FROM (SELECT n, previous_sha256, lag(n) OVER (ORDER BY n) AS before_n,
+                lag(sha256, 1, hex(zeroblob(32))) OVER (ORDER BY n) AS before FROM consent_events)
+            WHERE previous_sha256 != before
         """,
     },
     JournalName.TRAJECTORIES: {

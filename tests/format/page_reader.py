@@ -20,10 +20,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-JOURNALS = ("envelopes", "refused", "trajectories", "corpus")
+JOURNALS = ("envelopes", "refused", "trajectories", "consent", "corpus")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
-CLOSED_BY = ("session_close", "http_close", "abandoned")
-DATABASE_VERSIONS = {"sessions.db": 3, "ledger.db": 3, "corpus.db": 1}
+CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
+DATABASE_VERSIONS = {"sessions.db": 4, "ledger.db": 3, "corpus.db": 1}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"
@@ -39,7 +39,7 @@ CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
     r"sessions\.db|ledger\.db|corpus\.db|keys/master\.key|refused/dropped\.jsonl"
-    r"|(?:envelopes|refused|trajectories|corpus)/\d{4}-\d\d-\d\d\.jsonl"
+    r"|(?:envelopes|refused|trajectories|consent|corpus)/\d{4}-\d\d-\d\d\.jsonl"
 )
 
 
@@ -218,6 +218,38 @@ def closed_by(members: dict[str, Any]) -> str:
     if members["closed_by"] not in CLOSED_BY:
         raise UnknownFormat(f"a session closed by {members['closed_by']!r}")
     return str(members["closed_by"])
+
+
+def subject_of(contributor_id: str) -> str:
+    """What stands for a contributor in `consent/`."""
+    return f"sha256:{hashlib.sha256(contributor_id.lower().encode()).hexdigest()}"
+
+
+def event_of(members: dict[str, Any]) -> dict[str, Any] | None:
+    """The event that a line of `consent/` holds; None where it holds a key."""
+    if "contributor_key" in members:
+        return None
+    event = {name: value for name, value in members.items() if name not in ("received", "crc32")}
+    if event["state"] not in ("given", "withdrawn"):
+        raise UnknownFormat(f"an event of the state {event['state']!r}")
+    return event
+
+
+def event_hash(event: dict[str, Any]) -> str:
+    """The hash of an event: the `previous_sha256` of the next."""
+    text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_events(lines: list[Line]) -> None:
+    """Whether each event of `consent/` follows the one before it; raises Damage."""
+    before = "0" * 64
+    for line in lines:
+        event = event_of(line.members)
+        if event is not None:
+            if event["previous_sha256"] != before:
+                raise Damage(f"line {line.n} of consent/ does not follow the event before it")
+            before = event_hash(event)
 
 
 # Signatures

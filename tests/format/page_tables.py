@@ -9,11 +9,12 @@ import json
 import struct
 import unicodedata
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import Any
 
-from tests.format.page_reader import Line, closed_by, kind_of
+from tests.format.page_reader import Line, closed_by, event_hash, event_of, kind_of, subject_of
 
-FOLLOWED = ("envelopes", "refused", "trajectories")
+FOLLOWED = ("envelopes", "refused", "trajectories", "consent")
 K = 0x9E3779B97F4A7C15
 CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
 UNSEEN = {
@@ -53,6 +54,9 @@ class SessionsDatabase:
         self.models: dict[str, Row] = defaultdict(lambda: {"sessions": 0, "steps": 0, "points": 0.0})
         self.providers: dict[str, Row] = defaultdict(lambda: {"sessions": 0, "steps": 0, "points": 0.0})
         self.points = 0.0
+        self.consents: dict[str, Row] = {}
+        self.events: list[Row] = []
+        self.keys: list[Row] = []
         self.positions = [_position(name, journals[name][-1]) for name in FOLLOWED if journals[name]]
         for line in journals["envelopes"]:
             self._add_envelope(line, line.members)
@@ -60,6 +64,8 @@ class SessionsDatabase:
             self._add_refused(line, line.members)
         for line in journals["trajectories"]:
             self._add_trajectory(line, line.members)
+        for line in journals["consent"]:
+            self._add_consent(line, line.members)
 
     def tables(self) -> Tables:
         """The rows of each table, by its name."""
@@ -94,6 +100,9 @@ class SessionsDatabase:
                 for name, row in self.providers.items()
             ],
             "projection_positions": self.positions,
+            "consents": list(self.consents.values()),
+            "consent_events": self.events,
+            "contributor_keys": self.keys,
         }
 
     def _add_envelope(self, line: Line, members: dict[str, Any]) -> None:
@@ -120,7 +129,7 @@ class SessionsDatabase:
         if kind != "SERVER_CLOSE":
             self.daily[line.at[:10]]["envelopes"] += 1
         if kind == "CHUNK":
-            self._add_chunk(session, row, line, members["metadata"])
+            self._add_chunk(session, row, line, members)
         elif kind == "USER_FEEDBACK":
             self.feedback.append(
                 {name: row[name] for name in ("session_id", "n", "envelope_id", "signal")}
@@ -130,7 +139,10 @@ class SessionsDatabase:
             ended_by = closed_by(members) if kind == "SERVER_CLOSE" else "session_close"
             session |= {"status": "closed", "closed_at": line.at, "closed_by": ended_by}
 
-    def _add_chunk(self, session: Row, row: Row, line: Line, metadata: dict[str, Any]) -> None:
+    def _add_chunk(self, session: Row, row: Row, line: Line, members: dict[str, Any]) -> None:
+        metadata, subject = members["metadata"], subject_of(members["contributor_id"])
+        consent = self._consent_of(subject)
+        consent["first_chunk_at"] = min(consent["first_chunk_at"] or line.at, line.at)
         for table, name in ((self.models, metadata["model_engine"]), (self.providers, metadata["provider"])):
             table[name]["steps"] += row["steps"]
         first = self.first_chunks.get(row["session_id"])
@@ -140,10 +152,35 @@ class SessionsDatabase:
                 "chunk_sequence": row["chunk_sequence"],
                 "provider": metadata["provider"],
                 "model": metadata["model_engine"],
+                "subject": subject,
             }
         session["chunk_count"] += 1
         session["step_count"] += row["steps"]
         self.daily[line.at[:10]]["steps"] += row["steps"]
+
+    def _consent_of(self, subject: str) -> Row:
+        nothing = dict.fromkeys(("first_chunk_at", "state", "version", "changed_at", "n"))
+        return self.consents.setdefault(subject, {"subject": subject, **nothing})
+
+    def _add_consent(self, line: Line, members: dict[str, Any]) -> None:
+        event = event_of(members)
+        if event is None:
+            key = members["contributor_key"]
+            row = {name: key[name] for name in ("subject", "public_key")}
+            self.keys.append(row | {"registered_at": _time(key["at_us"]), "n": line.n})
+            return
+        self._consent_of(event["subject"]).update(
+            state=event["state"], version=event["version"], changed_at=_time(event["at_us"]), n=line.n
+        )
+        self.events.append(
+            {
+                "event_id": event["id"],
+                **{name: event[name] for name in ("subject", "previous_sha256")},
+                "sha256": event_hash(event),
+                "received_at": line.at,
+                **place_of(line),
+            }
+        )
 
     def _sessions_of(self, column: str, name: str) -> int:
         return sum(row[column] == name for row in self.first_chunks.values())
@@ -356,6 +393,11 @@ def _new_session(opened_at: str) -> Row:
         "trajectory_id": None,
         "placeholder": 0,
     }
+
+
+def _time(at_us: int) -> str:
+    second = datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{second}.{at_us % 1_000_000:06d}Z"
 
 
 def _position(journal: str, line: Line) -> Row:

@@ -18,7 +18,9 @@ from tests.format.page_reader import (
     JOURNALS,
     Damage,
     check_backup,
+    check_events,
     envelope_is_signed,
+    event_of,
     key_id,
     kind_of,
     read_journal,
@@ -219,6 +221,34 @@ def test_the_pages_keys_open_its_secrets_and_these_verify_its_lines(examples: Pa
         assert refused_is_signed(line, secrets[line.members["session_id"]])
 
 
+def test_events_of_consent_follow_each_other_as_the_page_says(examples: Path, written: Written) -> None:
+    """In the examples and in what a server wrote; one that was changed is found."""
+    for root in (examples, written.data):
+        lines, torn = read_journal(root / "consent")
+        assert torn is None
+        check_events(lines)
+        events = [event for line in lines if (event := event_of(line.members)) is not None]
+        assert {event["state"] for event in events} == {"given", "withdrawn"}
+        assert len(events) < len(lines), "there is a key, too"
+        for event in events[:-1]:
+            rest = [line for line in lines if line.members.get("id") != event["id"]]
+            with pytest.raises(Damage, match="does not follow"):
+                check_events(rest)
+
+
+def test_the_members_of_an_event_are_listed_in_their_order(written: Written) -> None:
+    """And those of a key."""
+    section = PAGE.split("\n## consent/\n", 1)[1].split("\n## ", 1)[0]
+    listed = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`\w.*?) \|", section.split("*hash*")[0], re.MULTILINE)))
+    of_key = re.findall(r"`contributor_key\.(\w+)`", section)
+    for line in journals_of(written.data)["consent"]:
+        event = event_of(line.members)
+        if event is not None:
+            assert [*event] == listed
+        else:
+            assert [*line.members["contributor_key"]] == of_key
+
+
 def test_the_members_of_a_servers_own_line_are_listed_in_their_order(written: Written) -> None:
     """Of dead letters, trajectories and records, whose members are all the server's."""
     first = PAGE.split("\n## corpus/\n", 1)[1].split("\n\n| member |", 1)[0]
@@ -238,8 +268,13 @@ def test_the_members_of_a_servers_own_line_are_listed_in_their_order(written: Wr
             if name == "refused":
                 ways = listed[listed.index("body") : listed.index("body") + 3]
                 assert ways == ["body", "body_deflate", "body_bytes"]
-                assert members[-1] in ways[:2]
-                members[-1] = "body"  # one of those that stand for each other
+                if members[-1] == "body_sha256":
+                    assert line.members["refused"]["code"] == "consent_withdrawn"
+                    members[-2:] = ["body"]
+                    assert ways[2] == "body_bytes"
+                else:
+                    assert members[-1] in ways[:2]
+                    members[-1] = "body"  # one of those that stand for each other
             if name == "trajectories" and "repeated_members" not in members:
                 members.insert(listed.index("repeated_members"), "repeated_members")  # it may be missing
             assert members == listed[: len(members)], name

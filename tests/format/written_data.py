@@ -9,6 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from tests.format.page_reader import JOURNALS, Line, read_journal, read_line, read_master_key, unsealed
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps
@@ -61,7 +64,7 @@ def rows_of(path: Path) -> Rows:
 
 def sessions_of(journals: dict[str, list[Line]]) -> set[str]:
     """The sessions that lines name."""
-    return {line.members["session_id"] for lines in journals.values() for line in lines}
+    return {line.members["session_id"] for name, lines in journals.items() for line in lines if name != "consent"}
 
 
 def newest(folder: Path) -> Path:
@@ -135,9 +138,31 @@ def use(server: ServerProcess) -> None:
         results = connection.getresponse().read().splitlines()
     assert [json.loads(result)["accepted"] for result in results] == [True, True, True]
 
+    say_consent(server)
+
     empty = open_session(server, "sess_empty")
     assert empty.secret
     assert server.post(CLOSE, dumps({"session_id": "sess_empty"}).encode()).status == 200
+
+
+def say_consent(server: ServerProcess) -> None:
+    """Somebody with a key, and somebody who withdraws while a session of theirs is open."""
+    key = Ed25519PrivateKey.generate()
+    public = base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+    signed = SigningClient("sess_signed", contributor_id="5" * 32)
+    opening = signed.opening()
+    text = f"central-command opening v1\nsess_signed\n{opening['public_key']}\n{signed.contributor_id}\n{public}"
+    opening |= {"contributor_id": signed.contributor_id, "contributor_key": public}
+    opening["contributor_signature"] = base64.b64encode(key.sign(text.encode())).decode()
+    signed.opened(server.post(OPEN, dumps(opening).encode()).members["server_public_key"])
+    send(server, signed.chunk())
+
+    leaving = SigningClient("sess_leaving", contributor_id="f" * 32)
+    leaving.opened(server.post(OPEN, dumps(leaving.opening()).encode()).members["server_public_key"])
+    send(server, leaving.chunk())
+    answer = server.post(f"/v1/contributors/{'f' * 32}/consent", b'{"state":"withdrawn"}')
+    assert answer.status == 200
+    send(server, leaving.feedback(), accepted=False)
 
 
 def resigned(client: SigningClient, body: bytes) -> bytes:

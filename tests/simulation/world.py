@@ -77,6 +77,8 @@ def _name_of(line: bytes) -> str | None:
         return f"trajectory {members['session_id']}"
     if "refused" in members:
         return str(members["session_hmac"])
+    if "previous_sha256" in members:
+        return f"consent {members['id']}"
     if "attestation" not in members:
         return f"close {members['session_id']}"
     return str(members["attestation"]["session_hmac"])

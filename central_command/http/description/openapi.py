@@ -12,8 +12,10 @@ from quart import Blueprint, Response
 
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.outcomes import BusyReason, FullReason
+from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIGNATURE_WORDS
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.schemas import all_schemas, refusal
+from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
 from central_command.http.requests.replies import (
     BATCH_PATH,
@@ -25,6 +27,7 @@ from central_command.http.requests.replies import (
     Reply,
 )
 from central_command.http.settings import HttpSettings
+from persistence.format.consent_events import CURRENT_CONSENT_VERSION
 
 OPENAPI_PATH = "/openapi.json"
 
@@ -35,9 +38,10 @@ _ERROR = reference("Error")
 _EMPTY_NEVER = "Every answer has a JSON body, but for HEAD and OPTIONS, which work on every path as usual."
 _SENTENCES = {
     400: "The request cannot be read, or something in it is not allowed.",
+    403: "The contributor has registered a key, and the request is not signed with it.",
     404: "There is nothing of that name.",
     408: "The body did not arrive in time.",
-    409: "The session is open with another key.",
+    409: "The session is open with another key, or something else was said last.",
     413: "The body is too large.",
     415: "The body has a content encoding.",
     429: "Too many requests of this address, or too much of this kind.",
@@ -50,8 +54,10 @@ _SENTENCES = {
 }
 
 
-def openapi_document(settings: HttpSettings, schema: SchemaSettings) -> dict[str, Any]:
-    """The description, with the bounds that these settings set."""
+def openapi_document(
+    settings: HttpSettings, schema: SchemaSettings, current_version: str = CURRENT_CONSENT_VERSION
+) -> dict[str, Any]:
+    """The description, with the bounds that these settings set; `current_version` is that of the terms of consent."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -69,21 +75,22 @@ def openapi_document(settings: HttpSettings, schema: SchemaSettings) -> dict[str
             EMBEDDINGS_PATH: {"post": _embeddings()},
             **_models(),
             **_statistics(settings),
+            **_consent(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             OPENAPI_PATH: {"get": _description()},
         },
-        "components": {"schemas": all_schemas(schema), "headers": _HEADERS},
+        "components": {"schemas": all_schemas(schema, current_version), "headers": _HEADERS},
     }
 
 
-def openapi_routes(settings: HttpSettings, schema: SchemaSettings) -> Blueprint:
+def openapi_routes(settings: HttpSettings, schema: SchemaSettings, current_version: str) -> Blueprint:
     """The endpoint; its text is written once, when it is first asked for."""
     routes = Blueprint("openapi", __name__)
 
     @cache
     def reply() -> Reply:
-        return Reply(200, msgspec.json.encode(openapi_document(settings, schema)))
+        return Reply(200, msgspec.json.encode(openapi_document(settings, schema, current_version)))
 
     @routes.get(OPENAPI_PATH)
     async def openapi() -> Response:
@@ -161,7 +168,7 @@ def _open() -> dict[str, Any]:
         "200": _answer("The session is open, now or before with the same key.", "Opened"),
         **_OF_LIMITED,
         **_OF_BODIES,
-        **_errors(409, 507),
+        **_errors(403, 409, 507),
     }
     return _operation("openSession", "Agree on a key", answers, requestBody=_body(reference("OpenSession")))
 
@@ -260,6 +267,33 @@ def _statistics(settings: HttpSettings) -> dict[str, Any]:
         "/v1/stats/leaderboard": statistics(
             "leaderboard", "The contributors with the most points", list_of("LeaderboardEntry"), parameters=limit
         ),
+    }
+
+
+def _consent() -> dict[str, Any]:
+    path = CONSENT_PATH.replace("<", "{").replace(">", "}")
+
+    def asked(name: str, summary: str, answers: Answers, **more: Any) -> dict[str, Any]:
+        answers = {**_OF_LIMITED, **_errors(403, 404), **answers}
+        return _operation(
+            name, summary, answers, parameters=CONTRIBUTOR_PARAMETERS, description=SIGNATURE_WORDS, **more
+        )
+
+    said = {
+        "200": _answer("It is recorded, now or before.", "ConsentSaid"),
+        **_OF_BODIES,
+        **_errors(507),
+        **_errors(409, schema=reference("NotLatest")),
+    }
+    receipt = {"200": _answer("A signed receipt.", "Receipt")}
+    keys = {"200": _answer("The keys of receipts, and the terms.", "WellKnown"), **_OF_LIMITED, **_errors(404)}
+    return {
+        path: {
+            "get": asked("consent", "What a contributor has said", {"200": _answer("All of it.", "Consent")}),
+            "post": asked("sayConsent", "Give or withdraw consent", said, requestBody=_body(reference("SayConsent"))),
+        },
+        f"{path}/receipt": {"get": asked("receipt", "A receipt of it", receipt)},
+        WELL_KNOWN_PATH: {"get": _operation("wellKnown", "What receipts are verified with", keys)},
     }
 
 

@@ -12,6 +12,7 @@ from actors.embedding.embedding import DIMENSIONS
 from actors.embedding.settings import INPUT_TOKENS_MAX, LIST_INPUTS_MAX, OFFICIAL_TOKENS, REQUEST_INPUTS_MAX
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
+from central_command.http.description.consent import ED25519_KEY, ED25519_SIGNATURE, consent_schemas
 from central_command.http.description.envelopes import envelope_schemas
 from central_command.http.description.json_schema import (
     BOOLEAN,
@@ -20,6 +21,7 @@ from central_command.http.description.json_schema import (
     SESSION_ID_SCHEMA,
     TEXT,
     Schema,
+    hexadecimal,
     integer,
     object_of,
     one_of,
@@ -39,13 +41,20 @@ _PUBLIC_KEY: Schema = {
 }
 
 
-def all_schemas(schema: SchemaSettings) -> dict[str, Schema]:
-    """Every schema by its name, bounded as `schema` says."""
+def all_schemas(schema: SchemaSettings, current_version: str) -> dict[str, Schema]:
+    """Every schema by its name, bounded as `schema` says; `current_version` is that of the terms of consent."""
     _, reports = msgspec.json.schema_components(
         [Summary, DayReport, ModelReport, ProviderReport, LeaderboardEntry],
         ref_template="#/components/schemas/{name}",
     )
-    return {**_session_schemas(schema), **envelope_schemas(schema), **_answers(), **_embedding_schemas(), **reports}
+    return {
+        **_session_schemas(schema),
+        **envelope_schemas(schema),
+        **consent_schemas(current_version),
+        **_answers(),
+        **_embedding_schemas(),
+        **reports,
+    }
 
 
 def _session_schemas(schema: SchemaSettings) -> dict[str, Schema]:
@@ -60,7 +69,16 @@ def _session_schemas(schema: SchemaSettings) -> dict[str, Schema]:
                 "machine_fingerprint": _DIGEST,
                 "app_version_hash": _DIGEST,
                 "groove_version": text_of(schema.groove_version_chars_max, chars_min=1, description=printable),
-            }
+            },
+            {
+                "contributor_id": hexadecimal(32),
+                "contributor_key": ED25519_KEY,
+                "contributor_signature": ED25519_SIGNATURE,
+            },
+            dependentRequired={
+                "contributor_key": ["contributor_id", "contributor_signature"],
+                "contributor_signature": ["contributor_id", "contributor_key"],
+            },
         ),
         "Opened": object_of({"server_public_key": _PUBLIC_KEY}),
         "CloseSession": object_of({"session_id": {"type": "string", "minLength": 1}}),

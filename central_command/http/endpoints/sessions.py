@@ -2,25 +2,34 @@
 
 import re
 from collections.abc import Callable, Collection
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 import msgspec
 from quart import Blueprint, Response
 
+from actors.consent.desk import OpeningClaim
+from actors.consent.register import NotSigned, RegisterFailed, TooManyContributors
+from actors.consent.signatures import decoded_key
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.messages import OpenSession
-from actors.sessions.outcomes import Opened, UnknownSession
+from actors.sessions.outcomes import ActorFailed, FullReason, Opened, StorageFull, UnknownSession, unavailable
+from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import Reader
 from central_command.http.requests.first_bytes import SESSION_ID
 from central_command.http.requests.replies import Replies, Reply, error
+from persistence.journals.journal import AppendRefused
 
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
 _DIGEST = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _REPLACEMENT = "\ufffd"  # what a lone surrogate was read as
 
-OPEN_FIELDS = OpenSession.__struct_fields__
+OPEN_FIELDS = tuple(name for name in OpenSession.__struct_fields__ if name != "signed_by")
 """The fields that an opening must have, in the contract's order."""
+
+CLAIM_FIELDS: Final = ("contributor_id", "contributor_key", "contributor_signature")
+"""The fields that say for whom it is opened: the first alone, or all of them."""
 
 Check = Callable[[str], str | None]
 
@@ -29,19 +38,28 @@ class _CloseBody(msgspec.Struct):
     session_id: Any = None
 
 
-_OpenBody = msgspec.defstruct("_OpenBody", [(name, Any, None) for name in OPEN_FIELDS])
+_OpenBody = msgspec.defstruct(
+    "_OpenBody",
+    [*((name, Any, None) for name in OPEN_FIELDS), *((name, Any, msgspec.UNSET) for name in CLAIM_FIELDS)],
+)
 _OPEN = msgspec.json.Decoder(_OpenBody)
 _CLOSE = msgspec.json.Decoder(_CloseBody)
 
 
-def session_routes(gateway: Gateway, reader: Reader, replies: Replies, schema: SchemaSettings) -> Blueprint:
+def session_routes(
+    gateway: Gateway, reader: Reader, replies: Replies, schema: SchemaSettings, desk: Desk | None = None
+) -> Blueprint:
     """The endpoints; lengths of the model and the version are bounded as in envelopes."""
     routes = Blueprint("sessions", __name__)
     checks = _open_checks(schema)
 
     @routes.post("/v1/sessions/open")
     async def open_session() -> Response:
-        message = _read_open(msgspec.structs.asdict(await reader.json(_OPEN)), checks)
+        fields = msgspec.structs.asdict(await reader.json(_OPEN))
+        claim = _read_claim({name: fields.pop(name) for name in CLAIM_FIELDS})
+        message = _read_open(fields, checks)
+        if not isinstance(message, Reply):
+            message = claim if isinstance(claim, Reply) else await _claimed(message, claim, desk, replies)
         if isinstance(message, Reply):
             return message.response()
         outcome = await gateway.open_session(message)
@@ -70,6 +88,42 @@ def _read_open(fields: dict[str, Any], checks: dict[str, Check]) -> OpenSession 
         if (allowed := check(fields[name])) is not None:
             return error(400, f"{name} must be {allowed}.")
     return OpenSession(**fields)
+
+
+def _read_claim(fields: dict[str, Any]) -> OpeningClaim | Reply | None:
+    contributor_id, key, signature = fields.values()
+    absent = [name for name, value in fields.items() if value is msgspec.UNSET]
+    if len(absent) == len(fields):
+        return None
+    if not isinstance(contributor_id, str) or not CONTRIBUTOR_ID.fullmatch(contributor_id):
+        return error(HTTPStatus.BAD_REQUEST, "contributor_id must be 32 hexadecimal digits.")
+    if absent == [*CLAIM_FIELDS[1:]]:
+        return OpeningClaim(contributor_id, None, None)
+    if not isinstance(key, str) or decoded_key(key) is None:
+        return error(HTTPStatus.BAD_REQUEST, "contributor_key must be base64 of the 32 bytes of an Ed25519 key.")
+    if not isinstance(signature, str):
+        return error(HTTPStatus.BAD_REQUEST, "contributor_signature must be base64 of 64 bytes.")
+    return OpeningClaim(contributor_id, key, signature)
+
+
+async def _claimed(
+    message: OpenSession, claim: OpeningClaim | None, desk: Desk | None, replies: Replies
+) -> OpenSession | Reply:
+    """The opening with who has signed it, or why it is refused."""
+    if claim is None or desk is None:
+        return message
+    found = await desk.claimed(message.session_id, message.public_key, claim)
+    match found:
+        case NotSigned():
+            return error(HTTPStatus.FORBIDDEN, found.reason)
+        case TooManyContributors():
+            return replies.unable(StorageFull(FullReason.CONTRIBUTORS))
+        case AppendRefused():
+            return replies.unable(unavailable(found))
+        case RegisterFailed():
+            return replies.unable(ActorFailed())
+        case _:
+            return msgspec.structs.replace(message, signed_by=found)
 
 
 def _open_checks(schema: SchemaSettings) -> dict[str, Check]:

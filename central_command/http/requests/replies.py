@@ -215,6 +215,10 @@ class Replies:
         sentence = "The service cannot take envelopes in now."
         return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=headers, **body)
 
+    def unable(self, outcome: Busy | StorageFull | ActorFailed) -> Reply:
+        """The answer of any other endpoint that could not do now what it was asked."""
+        return problem("", self._unable(outcome))
+
     def overloaded(self, code: str, sentence: str, retry_after_s: int | None = None) -> HttpProblem:
         """A 503 that tells the client when to come again: as the settings say, unless it is known better."""
         retry_after_s = self._retry_after_s if retry_after_s is None else retry_after_s
@@ -252,6 +256,8 @@ class Replies:
                 | RefusalCode.UNKNOWN_TYPE
                 | RefusalCode.RESERVED_MEMBER
                 | RefusalCode.SESSION_TOO_LARGE
+                | RefusalCode.CONSENT_WITHDRAWN
+                | RefusalCode.CONTRIBUTOR_KEY_REQUIRED
             ):
                 return refusal(HTTPStatus.OK, outcome.reason, outcome.code)
             case RefusalCode.ENVELOPE_LIMIT:
@@ -301,6 +307,8 @@ def _full_sentence(reason: FullReason) -> str:
             return "The storage quota is reached; nothing more can be stored."
         case FullReason.UNUSED_SESSIONS:
             return "Too many sessions are open that nothing came from yet; try again later."
+        case FullReason.CONTRIBUTORS:
+            return "The server keeps no more keys, or withdrawals, of contributors; its operator can raise the bound."
         case FullReason.DISK_FULL:
             return "The disk is full; nothing more can be stored."
         case _:

@@ -86,7 +86,7 @@ def append_trajectories_after_projection(run: Running, monkeypatch: pytest.Monke
     monkeypatch.setattr(journal, "append", later)
 
 
-@pytest.mark.parametrize("journal", JournalName)
+@pytest.mark.parametrize("journal", [JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES])
 async def test_a_session_comes_back_only_when_its_last_line_is_projected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: JournalName
 ) -> None:

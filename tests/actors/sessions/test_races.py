@@ -318,7 +318,7 @@ async def close_among_chunks(root: Path, how: str, delays: Sequence[int], *, gap
     assert await findings(root) == []
 
 
-@pytest.mark.parametrize("how", ClosedBy)
+@pytest.mark.parametrize("how", [how for how in ClosedBy if how is not ClosedBy.WITHDRAWN])
 @settings(max_examples=25, deadline=None)
 @given(delays=st.lists(st.integers(0, 6), min_size=4, max_size=4), gaps=st.booleans())
 def test_of_chunks_that_race_a_close_each_is_in_the_trajectory_or_refused(

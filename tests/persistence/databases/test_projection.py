@@ -12,10 +12,20 @@ from persistence.databases.database import Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, migrate
 from persistence.databases.projection import project_ledger, project_sessions
 from persistence.format import times
+from persistence.format.consent_events import (
+    BEFORE_FIRST,
+    ConsentEvent,
+    ConsentSource,
+    Decision,
+    event_sha256,
+    subject_digest,
+)
 from persistence.format.records import (
     INGESTED,
     ClosedBy,
     Committed,
+    ConsentRecord,
+    ContributorKeyRecord,
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
@@ -39,6 +49,9 @@ TABLES = {
     "models": "name",
     "providers": "name",
     "projection_positions": "journal",
+    "consents": "subject",
+    "consent_events": "n",
+    "contributor_keys": "subject",
 }
 LEDGER_TABLES = {"credits": "id", "balances": "contributor_id", "totals": "id", "projection_positions": "journal"}
 
@@ -115,6 +128,7 @@ def chunk(
     provider: str = "codex",
     steps: int = 5,
     chunk_sequence: int | None = None,
+    contributor: str = "c0ffee",
 ) -> EnvelopeRecord:
     return EnvelopeRecord(
         envelope_id=f"env_{session}_{sequence}",
@@ -124,7 +138,7 @@ def chunk(
         session_hmac=f"{sequence:064x}",
         gap=gap,
         chunk_sequence=sequence if chunk_sequence is None else chunk_sequence,
-        contributor_id="c0ffee",
+        contributor_id=contributor,
         provider=provider,
         model=model,
         steps=steps,
@@ -171,6 +185,22 @@ def refusal(session: str, sequence: int | None, *, gap: int = 0) -> RefusalRecor
         code="schema",
         reason="step 1 has no type",
     )
+
+
+def consent(contributor: str, decision: Decision, name: str) -> ConsentRecord:
+    event = ConsentEvent(
+        id=name,
+        subject=subject_digest(contributor),
+        at_us=1,
+        state=decision,
+        version="1.0",
+        purposes=("training",),
+        notice_version="1.0",
+        notice_sha256=BEFORE_FIRST,
+        source=ConsentSource.API,
+        previous_sha256=BEFORE_FIRST,
+    )
+    return ConsentRecord(event=event, sha256=event_sha256(event))
 
 
 def trajectory(
@@ -341,7 +371,7 @@ def test_a_batch_of_another_journal_s_records_is_a_bug(both: Both) -> None:
 
 
 SESSIONS = ("s1", "s2", "lost")
-CHOICES = ("chunk", "chunk", "chunk", "feedback", "refused", "close", "server_close", "trajectory")
+CHOICES = ("chunk", "chunk", "chunk", "feedback", "refused", "close", "server_close", "trajectory", "consent", "key")
 
 
 @st.composite
@@ -351,6 +381,7 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
     sequences = dict.fromkeys(SESSIONS, 0)
     closed: set[str] = set()
     stitched: set[str] = set()
+    keyed: set[str] = set()
     points = st.sampled_from([0.1, 0.2, 33.5, 7])
     for index in range(draw(st.integers(0, 25))):
         session, choice = draw(st.sampled_from(SESSIONS)), draw(st.sampled_from(CHOICES))
@@ -372,18 +403,34 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
                 closed.add(session)
                 sequences[session] += 1
             case "chunk" if session not in closed:
-                model, place = draw(st.sampled_from("xy")), draw(st.integers(0, 3))
+                model, place, who = draw(st.sampled_from("xy")), draw(st.integers(0, 3)), draw(st.sampled_from("ab"))
                 journals[JournalName.ENVELOPES].append(
-                    chunk(session, sequence + gap, gap=gap, model=model, provider=model, chunk_sequence=place)
+                    chunk(
+                        session,
+                        sequence + gap,
+                        gap=gap,
+                        model=model,
+                        provider=model,
+                        chunk_sequence=place,
+                        contributor=who,
+                    )
                 )
                 sequences[session] += gap + 1
             case "refused" if session not in closed:
                 journals[JournalName.REFUSED].append(refusal(session, sequence + gap, gap=gap))
                 sequences[session] += gap + 1
+            case "consent":
+                decision, contributor = draw(st.sampled_from(Decision)), draw(st.sampled_from("ab"))
+                journals[JournalName.CONSENT].append(consent(contributor, decision, f"consent{index}"))
+            case "key" if session not in keyed:
+                keyed.add(session)
+                journals[JournalName.CONSENT].append(
+                    ContributorKeyRecord(subject=subject_digest(session), public_key=f"key{index}", at_us=index)
+                )
             case _:
                 pass
-    hours = draw(st.lists(st.integers(0, 48), min_size=80, max_size=80))
-    starts = dict(zip(INGESTED, (0, 25, 50), strict=True))
+    hours = draw(st.lists(st.integers(0, 48), min_size=105, max_size=105))
+    starts = dict(zip(INGESTED, (0, 25, 50, 75), strict=True))
     return {
         name: placed(records, lambda n, start=starts[name]: NOON + 3_600 * hours[start + n] + n)  # type: ignore[misc]
         for name, records in journals.items()

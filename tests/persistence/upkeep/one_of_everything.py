@@ -17,6 +17,7 @@ async def leave(root: Path, *fills: Callable[[Running], Awaitable[None]]) -> Non
     async with running(root, settings=settings_with(sessions={"sequence_gaps": "accept"})) as service:
         for each in fills:
             await each(service)
+        await service.projected()
 
 
 async def fill(service: Running) -> None:

@@ -31,8 +31,8 @@ from tests.running_service import Running, running, settings_with
 from tests.signing_client import SigningClient
 from tests.stored_state import findings, finished, stored_state
 
-UNPROJECTED = settings_with(storage={"projection_interval_s": 3_600.0})
-"""Nothing gets into the databases before somebody waits for it."""
+UNPROJECTED = settings_with(storage={"projection_interval_s": 3_600.0}, consent={"mode": "required"})
+"""Nothing gets into the databases before somebody waits for it, and nothing is recorded once it has."""
 
 AT = "2026-11-20T10:00:00.000000Z"
 
@@ -86,6 +86,7 @@ async def backup(tmp_path: Path) -> Path:
 async def test_a_restored_backup_holds_every_row_and_line(tmp_path: Path) -> None:
     async with running(tmp_path / "data") as run:
         await fill(run)
+        await run.projected()
         manifest = make(tmp_path / "data", tmp_path / "backup", with_key=True)
         before = await stored_state(run)
     assert [manifest.lines(name) for name in ("envelopes", "refused", "trajectories")] == [3, 1, 1]

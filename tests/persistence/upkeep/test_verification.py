@@ -177,7 +177,8 @@ async def test_a_rebuild_gives_the_same_rows(stored: Path) -> None:
     report = await rebuilt(stored)
     assert (
         report
-        == "rebuilt both databases from 9 envelopes lines, 1 refused lines, 2 trajectories lines and 4 session openings"
+        == "rebuilt both databases from 9 envelopes lines, 1 refused lines, 2 trajectories lines, 2 consent lines "
+        "and 4 session openings"
     )
     assert dump(stored) == before
     await rebuilt(stored)
@@ -185,6 +186,16 @@ async def test_a_rebuild_gives_the_same_rows(stored: Path) -> None:
     assert not (stored / "rebuild").exists()
 
 
+UNDO_VERSION_4 = """
+DROP TABLE consents;
+DROP TABLE consent_events;
+DROP TABLE contributor_keys;
+DROP INDEX sessions_by_subject;
+ALTER TABLE sessions DROP COLUMN subject;
+DROP INDEX first_chunks_by_subject;
+ALTER TABLE first_chunks DROP COLUMN subject;
+DELETE FROM schema_migrations WHERE version = 4;
+"""
 UNDO_VERSION_3 = """
 DROP TRIGGER refused_without_body;
 DROP TRIGGER sessions_opened_unused;
@@ -212,9 +223,19 @@ async def started_alike(stored: Path, before: dict[str, Any], *, migrated: str =
     assert await findings(stored) == []
 
 
+async def test_databases_of_version_3_know_whose_each_session_is_after_a_start(stored: Path) -> None:
+    """Everything that follows from envelopes and trajectories is projected anew; what was refused stays as it is."""
+    before = dump(stored)
+    assert before["sessions.db consents"]
+    for statement in UNDO_VERSION_4.strip().splitlines():
+        change(stored, "sessions.db", statement)
+    await started_alike(stored, before)
+    assert await findings(stored) == []
+
+
 async def test_databases_of_version_2_count_what_version_3_counts_after_a_start(stored: Path) -> None:
     before = dump(stored)
-    for statement in UNDO_VERSION_3.strip().splitlines():
+    for statement in (UNDO_VERSION_4 + UNDO_VERSION_3).strip().splitlines():
         change(stored, "sessions.db", statement)
     with pytest.raises(SchemaRefused, match=r"sessions\.db has schema version 2, .* start the server once"):
         await findings(stored)
@@ -224,7 +245,7 @@ async def test_databases_of_version_2_count_what_version_3_counts_after_a_start(
 async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(stored: Path) -> None:
     """They counted a session for the first of its chunks to come; the start that migrates projects all lines anew."""
     before = dump(stored)
-    for statement in UNDO_VERSION_3.strip().splitlines():
+    for statement in (UNDO_VERSION_4 + UNDO_VERSION_3).strip().splitlines():
         change(stored, "sessions.db", statement)
     change(stored, "sessions.db", "DROP TABLE first_chunks")
     change(stored, "sessions.db", "DELETE FROM schema_migrations WHERE version >= 2")

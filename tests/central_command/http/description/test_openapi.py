@@ -168,12 +168,12 @@ def test_every_answer_to_a_close_is_described(outcome: Any) -> None:
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
 def test_what_is_wrong_as_http_is_described_on_every_path(path: str, found: HttpProblem) -> None:
     """Bodies only where there are any; probes are neither limited nor refused."""
-    [method] = DOCUMENT["paths"][path]
-    is_possible = (method == "post" or found.status not in {408, 413, 415}) and (
-        path not in {"/health", "/ready"} or found.status not in {429, 503}
-    )
-    if is_possible:
-        check_described(method, path, problem(path, found))
+    for method in DOCUMENT["paths"][path]:
+        is_possible = (method == "post" or found.status not in {408, 413, 415}) and (
+            path not in {"/health", "/ready"} or found.status not in {429, 503}
+        )
+        if is_possible:
+            check_described(method, path, problem(path, found))
 
 
 @pytest.mark.parametrize("code", ["empty_batch", "too_many_lines"])

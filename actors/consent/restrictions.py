@@ -1,0 +1,45 @@
+"""Of whom envelopes are refused, in memory: the one thing about consent that an envelope's answer depends on. Pure.
+
+A contributor is 16 bytes here, the beginning of the digest that stands for them in the consent journal: 128 bits of
+chance in, 128 bits out. An entry takes about 100 bytes. While nobody has withdrawn and nobody has registered a key, an
+envelope costs the look at two empty collections; otherwise a SHA-256 of 32 bytes and two look-ups.
+"""
+
+from typing import Final
+
+from persistence.format.consent_events import subject_digest
+
+SUBJECT_BYTES: Final = 16
+_PREFIX_CHARS: Final = len("sha256:")
+
+
+def subject_of(contributor_id: str) -> str:
+    """Return the digest that stands for a contributor, whose id is 32 hexadecimal digits of either case."""
+    return subject_digest(contributor_id.lower())
+
+
+def subject_key(subject: str) -> bytes:
+    """Return the 16 bytes that a digest begins with."""
+    return bytes.fromhex(subject[_PREFIX_CHARS : _PREFIX_CHARS + 2 * SUBJECT_BYTES])
+
+
+def contributor_key(contributor_id: str) -> bytes:
+    """Return the 16 bytes that stand for a contributor."""
+    return subject_key(subject_of(contributor_id))
+
+
+class Restrictions:
+    """Who has withdrawn, and who has a key; changed by the register alone, after the line is on disk."""
+
+    __slots__ = ("keys", "withdrawn")
+
+    def __init__(self) -> None:
+        self.withdrawn: set[bytes] = set()
+        self.keys: dict[bytes, bytes] = {}
+        """The public key of each contributor who has registered one, 32 bytes."""
+
+    def __repr__(self) -> str:
+        return f"<Restrictions withdrawn={len(self.withdrawn)} keys={len(self.keys)}>"
+
+    def __bool__(self) -> bool:
+        return bool(self.withdrawn or self.keys)

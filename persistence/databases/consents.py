@@ -1,0 +1,95 @@
+"""What contributors said of their data, as the consent journal says it: states, places of events, registered keys."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from persistence.databases.database import Database, Row
+from persistence.format import times
+from persistence.format.consent_events import BEFORE_FIRST, Decision
+from persistence.format.records import Position
+
+PAGE_ROWS: Final = 1_000
+
+SELECT_STANDING: Final = "SELECT state, version, changed_at, first_chunk_at FROM consents WHERE subject = ?"
+SELECT_EVENTS: Final = """
+SELECT n, day, "offset", length, received_at FROM (
+    SELECT * FROM consent_events WHERE subject = ?1 ORDER BY n DESC LIMIT ?2) ORDER BY n
+"""
+SELECT_HEAD: Final = "SELECT sha256 FROM consent_events ORDER BY n DESC LIMIT 1"
+SELECT_WITHDRAWN: Final = """
+SELECT subject FROM consents WHERE state = 'withdrawn' AND subject > ? ORDER BY subject LIMIT ?
+"""
+SELECT_MISSING: Final = "SELECT subject FROM consents WHERE state IS NULL ORDER BY subject LIMIT ?"
+SELECT_KEYS: Final = "SELECT subject, public_key FROM contributor_keys WHERE subject > ? ORDER BY subject LIMIT ?"
+SELECT_OPEN_OF_WITHDRAWN: Final = """
+SELECT session_id FROM consents JOIN first_chunks ON first_chunks.subject = consents.subject
+    JOIN sessions USING (session_id)
+WHERE consents.state = 'withdrawn' AND status = 'active' AND session_id > ? ORDER BY session_id LIMIT ?
+"""
+
+
+class ConsentStanding(msgspec.Struct, frozen=True):
+    """What a contributor said last; times are seconds since the epoch, UTC.
+
+    `decision` is None without an event, and `version` and `changed_at` with it. `first_chunk_at` is when the first
+    chunk of theirs came, None before.
+    """
+
+    decision: Decision | None = None
+    version: str | None = None
+    changed_at: float | None = None
+    first_chunk_at: float | None = None
+
+
+class Consents:
+    """The consents of a sessions.db, for reading; subjects are digests (`consent_events.subject_digest`)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def standing(self, subject: str) -> ConsentStanding:
+        """What a contributor said last, as far as the journal has been projected."""
+        rows = await self._database.read(SELECT_STANDING, (subject,))
+        return _standing(rows[0]) if rows else ConsentStanding()
+
+    async def events(self, subject: str, limit: int) -> list[Position]:
+        """Where the last `limit` events of a contributor stand in the consent journal, in their order."""
+        rows = await self._database.read(SELECT_EVENTS, (subject, limit))
+        return [Position(n, day, offset, length, times.from_text(at)) for n, day, offset, length, at in rows]
+
+    async def head_sha256(self) -> str:
+        """The hash of the last event of all; that before the first when there is none."""
+        rows = await self._database.read(SELECT_HEAD)
+        return rows[0][0] if rows else BEFORE_FIRST
+
+    async def withdrawn(self, after: str = "") -> list[str]:
+        """Subjects that have withdrawn, in their order, behind `after`: a page of at most `PAGE_ROWS`."""
+        return [subject for (subject,) in await self._database.read(SELECT_WITHDRAWN, (after, PAGE_ROWS))]
+
+    async def without_event(self, limit: int) -> list[str]:
+        """Subjects of whom there are chunks and no event, in their order, at most `limit`."""
+        return [subject for (subject,) in await self._database.read(SELECT_MISSING, (limit,))]
+
+    async def keys(self, after: str = "") -> Sequence[tuple[str, str]]:
+        """Subjects with the keys that they registered (base64), in their order, behind `after`: a page."""
+        return [(subject, key) for subject, key in await self._database.read(SELECT_KEYS, (after, PAGE_ROWS))]
+
+    async def open_of_withdrawn(self, after: str = "") -> list[str]:
+        """Open sessions of all who have withdrawn, by id behind `after`: a page.
+
+        A session is that of whom its first chunk names.
+        """
+        rows = await self._database.read(SELECT_OPEN_OF_WITHDRAWN, (after, PAGE_ROWS))
+        return [session_id for (session_id,) in rows]
+
+
+def _standing(row: Row) -> ConsentStanding:
+    state, version, changed_at, first_chunk_at = row
+    return ConsentStanding(
+        None if state is None else Decision(state),
+        version,
+        None if changed_at is None else times.from_text(changed_at),
+        None if first_chunk_at is None else times.from_text(first_chunk_at),
+    )
