@@ -278,17 +278,21 @@ class Service:
 
         What an actor is just storing, it ends itself, because it looks who has withdrawn after each line.
         """
-        for journal in (self._storage.consent, self._storage.envelopes):
-            await self._storage.projector.wait_projected(journal.name, journal.statistics().tail.n)
-        closed, after = 0, ""
-        while page := await self._storage.consents.open_of_withdrawn(after):
-            for session_id in page:
+        closed, asked = 0, set[str]()
+        while page := {*await self._open_of_withdrawn()} - asked:
+            asked |= page
+            for session_id in sorted(page):
                 outcome = await self._directory.ask(session_id, CloseSession(ClosedBy.WITHDRAWN))
                 closed += isinstance(outcome, Closed) and not outcome.already_closed
                 if isinstance(outcome, Busy | ActorFailed):
                     log.warning("session %s of somebody who has withdrawn is still open: %r", session_id, outcome)
-            after = page[-1]
         return closed
+
+    async def _open_of_withdrawn(self) -> list[str]:
+        """Some of them, once the databases hold what is on disk now."""
+        for journal in (self._storage.consent, self._storage.envelopes):
+            await self._storage.projector.wait_projected(journal.name, journal.statistics().tail.n)
+        return await self._storage.consents.open_of_withdrawn()
 
     async def follow_withdrawals(self) -> None:
         """Do that whenever somebody has withdrawn, for as long as the service runs."""

@@ -14,8 +14,7 @@ PAGE_ROWS: Final = 1_000
 
 SELECT_STANDING: Final = "SELECT state, version, changed_at, first_chunk_at FROM consents WHERE subject = ?"
 SELECT_EVENTS: Final = """
-SELECT n, day, "offset", length, received_at FROM (
-    SELECT * FROM consent_events WHERE subject = ?1 ORDER BY n DESC LIMIT ?2) ORDER BY n
+SELECT n, day, "offset", length, received_at FROM consent_events WHERE subject = ? ORDER BY n DESC LIMIT ?
 """
 SELECT_HEAD: Final = "SELECT sha256 FROM consent_events ORDER BY n DESC LIMIT 1"
 SELECT_WITHDRAWN: Final = """
@@ -24,9 +23,9 @@ SELECT subject FROM consents WHERE state = 'withdrawn' AND subject > ? ORDER BY 
 SELECT_MISSING: Final = "SELECT subject FROM consents WHERE state IS NULL ORDER BY subject LIMIT ?"
 SELECT_KEYS: Final = "SELECT subject, public_key FROM contributor_keys WHERE subject > ? ORDER BY subject LIMIT ?"
 SELECT_OPEN_OF_WITHDRAWN: Final = """
-SELECT session_id FROM consents JOIN first_chunks ON first_chunks.subject = consents.subject
-    JOIN sessions USING (session_id)
-WHERE consents.state = 'withdrawn' AND status = 'active' AND session_id > ? ORDER BY session_id LIMIT ?
+SELECT session_id FROM consents CROSS JOIN first_chunks ON first_chunks.subject = consents.subject
+    CROSS JOIN sessions USING (session_id)
+WHERE consents.state = 'withdrawn' AND status = 'active' LIMIT ?
 """
 
 
@@ -57,7 +56,7 @@ class Consents:
     async def events(self, subject: str, limit: int) -> list[Position]:
         """Where the last `limit` events of a contributor stand in the consent journal, in their order."""
         rows = await self._database.read(SELECT_EVENTS, (subject, limit))
-        return [Position(n, day, offset, length, times.from_text(at)) for n, day, offset, length, at in rows]
+        return [Position(n, day, offset, length, times.from_text(at)) for n, day, offset, length, at in reversed(rows)]
 
     async def head_sha256(self) -> str:
         """The hash of the last event of all; that before the first when there is none."""
@@ -76,12 +75,9 @@ class Consents:
         """Subjects with the keys that they registered (base64), in their order, behind `after`: a page."""
         return [(subject, key) for subject, key in await self._database.read(SELECT_KEYS, (after, PAGE_ROWS))]
 
-    async def open_of_withdrawn(self, after: str = "") -> list[str]:
-        """Open sessions of all who have withdrawn, by id behind `after`: a page.
-
-        A session is that of whom its first chunk names.
-        """
-        rows = await self._database.read(SELECT_OPEN_OF_WITHDRAWN, (after, PAGE_ROWS))
+    async def open_of_withdrawn(self) -> list[str]:
+        """Some open sessions of all who have withdrawn: a session is that of whom its first chunk names."""
+        rows = await self._database.read(SELECT_OPEN_OF_WITHDRAWN, (PAGE_ROWS,))
         return [session_id for (session_id,) in rows]
 
 

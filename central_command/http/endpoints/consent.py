@@ -182,6 +182,15 @@ def _said(outcome: SayOutcome, settings: ConsentSettings, replies: Replies) -> R
         case NotLatest():
             sentence = "after must be the hash of the contributor's last event, which is another one."
             return error(HTTPStatus.CONFLICT, sentence, last_event_sha256=outcome.last_sha256)
+        case TooManyContributors() | AppendRefused() | RegisterFailed():
+            return not_recorded(outcome, replies)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def not_recorded(outcome: TooManyContributors | AppendRefused | RegisterFailed, replies: Replies) -> Reply:
+    """The answer when what a contributor says, or their key, could not be recorded now."""
+    match outcome:
         case TooManyContributors():
             return replies.unable(StorageFull(FullReason.CONTRIBUTORS))
         case AppendRefused():

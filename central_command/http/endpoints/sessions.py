@@ -13,8 +13,8 @@ from actors.consent.register import NotSigned, RegisterFailed, TooManyContributo
 from actors.consent.signatures import decoded_key
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.messages import OpenSession
-from actors.sessions.outcomes import ActorFailed, FullReason, Opened, StorageFull, UnknownSession, unavailable
-from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk
+from actors.sessions.outcomes import Opened, UnknownSession
+from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk, not_recorded
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import Reader
 from central_command.http.requests.first_bytes import SESSION_ID
@@ -116,12 +116,8 @@ async def _claimed(
     match found:
         case NotSigned():
             return error(HTTPStatus.FORBIDDEN, found.reason)
-        case TooManyContributors():
-            return replies.unable(StorageFull(FullReason.CONTRIBUTORS))
-        case AppendRefused():
-            return replies.unable(unavailable(found))
-        case RegisterFailed():
-            return replies.unable(ActorFailed())
+        case TooManyContributors() | AppendRefused() | RegisterFailed():
+            return not_recorded(found, replies)
         case _:
             return msgspec.structs.replace(message, signed_by=found)
 

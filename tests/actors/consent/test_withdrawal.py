@@ -1,11 +1,13 @@
 """Withdrawn: envelopes are refused, their numbers are used up, nothing of them is kept, and open sessions end."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from actors.consent.register import Said, Statement
+from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.sessions.outcomes import Accepted, Closed
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION, ConsentSource, Decision
@@ -148,4 +150,25 @@ async def test_what_ended_before_keeps_its_credit(tmp_path: Path) -> None:
         await says(run, Decision.WITHDRAWN)
         await ended(run)
         assert await run.service.close_session("sess_1") == Closed(already_closed=True, credit=first.credit)
+    assert await findings(tmp_path) == []
+
+
+async def test_a_withdrawal_within_a_batch_leaves_no_chunk_behind_the_end(tmp_path: Path) -> None:
+    """What was decided before it is stored, and only then the session ends."""
+    async with running(tmp_path) as run:
+        client = await run.open()
+        envelopes = [read_envelope(client.chunk(), nesting_max=64) for _ in range(3)]
+        append = run.service._storage.envelopes.append_many
+
+        async def withdrawn_meanwhile(lines: Any) -> Any:
+            await says(run, Decision.WITHDRAWN)
+            return await append(lines)
+
+        run.service._storage.envelopes.append_many = withdrawn_meanwhile  # type: ignore[method-assign]
+        assert all(isinstance(each, Envelope) for each in envelopes)
+        outcomes = await run.service.ingest_many("sess_1", tuple(envelopes))  # type: ignore[arg-type]
+        assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+        await ended(run)
+        kinds = [line.get("closed_by", "chunk") for line in run.lines(JournalName.ENVELOPES)]
+        assert kinds == ["chunk"] * 3 + ["withdrawn"]
     assert await findings(tmp_path) == []

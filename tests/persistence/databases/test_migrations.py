@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from persistence.databases import counters, registry, session_index
+from persistence.databases import consents, counters, registry, session_index
 from persistence.databases.migrations import (
     LEDGER_SCHEMA,
     SESSIONS_SCHEMA,
@@ -110,8 +110,14 @@ def test_a_credit_is_never_changed(connection: sqlite3.Connection) -> None:
         (session_index.SELECT_IDLE, "sessions_active_by_activity"),
         (session_index.SELECT_UNFINISHED, "sessions_unfinished"),
         (session_index.SELECT_PAGE, "sessions_by_age"),
-        (registry.SELECT_LIMITING_OPEN, "sessions_by_machine"),
+        (registry.SELECT_LIMITING_OF_MACHINE, "sessions_by_machine"),
+        (registry.SELECT_LIMITING_OF_CONTRIBUTOR, "sessions_by_subject"),
         (registry.INSERT_SESSION, "sessions_by_machine"),
+        (registry.INSERT_SESSION, "sessions_by_subject"),
+        (consents.SELECT_EVENTS, "consent_events_by_subject"),
+        (consents.SELECT_WITHDRAWN, "consents_withdrawn"),
+        (consents.SELECT_MISSING, "consents_missing"),
+        (consents.SELECT_OPEN_OF_WITHDRAWN, "first_chunks_by_subject"),
         (registry.SELECT_ACCEPTED, "processed_envelopes_in_order"),
         (session_index.SELECT_POSITIONS, "processed_envelopes_in_order"),
         (registry.SELECT_REFUSED, "refused_envelopes_in_order"),
