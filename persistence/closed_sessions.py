@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from persistence.databases.consents import Consents
 from persistence.databases.database import Database
 from persistence.databases.migrations import SESSIONS_SCHEMA
 from persistence.databases.projector import projected
@@ -40,6 +41,8 @@ class ClosedSessions:
     def __init__(self, layout: DataLayout, sessions: Database) -> None:
         self._sessions = sessions
         self._index = SessionIndex(sessions)
+        self.consents = Consents(sessions)
+        """What the contributors of the trajectories said."""
         self._acknowledged = Mark()
         self._trajectories = StoredJournal(
             JournalName.TRAJECTORIES,

@@ -21,7 +21,9 @@ from persistence.databases.corpus_records import (
     forget_attempts,
     note_passed_over,
     project_corpus,
+    set_consent_position,
     set_feedback_position,
+    set_terms,
 )
 from persistence.databases.database import Database, Statement
 from persistence.databases.migrations import CORPUS_SCHEMA
@@ -63,6 +65,8 @@ class Corpus:
         """Up to where the trajectories journal has been curated."""
         self.feedback_n = positions.get(JournalName.ENVELOPES, Mark()).n
         """Up to which line of the envelopes journal late feedback has been looked at."""
+        self.consent_n = positions.get(JournalName.CONSENT, Mark()).n
+        """Up to which line of the consent journal events have been looked at."""
 
     def __repr__(self) -> str:
         return f"<Corpus n={self._end.tail.n} followed={self.followed.n}>"
@@ -112,6 +116,21 @@ class Corpus:
         """Note that the feedback up to line `n` of the envelopes journal is in the corpus."""
         await self._database.write([set_feedback_position(n)], durable=False)
         self.feedback_n = n
+
+    async def move_consent(self, n: int) -> None:
+        """Note that what contributors said up to line `n` of the consent journal is heeded."""
+        await self._database.write([set_consent_position(n)], durable=False)
+        self.consent_n = n
+
+    async def heed(self, terms: str) -> None:
+        """Follow everything anew when consent counted by other terms until now."""
+        known = await self._index.terms()
+        if known == terms:
+            return
+        again = [] if known is None else [set_position(JournalName.TRAJECTORIES, Mark())]
+        await self._database.write([*again, set_terms(terms)], durable=False)
+        if again:
+            self.followed = Mark()
 
     async def _commit(self, statements: list[Statement], followed: Mark | None) -> None:
         if followed is not None:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from actors.curation.consent import Consented, ConsentState, given_by_client
+from actors.consent.settings import ConsentSettings
+from actors.curation.consent import Consented, ConsentState, RecordedConsent
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.fields import FieldTags
 from actors.curation.following import Curation, CurationStatistics
@@ -48,7 +49,8 @@ async def leave_sessions(root: Path, *names: str) -> None:
 async def curation(
     root: Path,
     *,
-    consented: Consented = given_by_client,
+    consented: Consented | None = None,
+    consent: ConsentSettings | None = None,
     report: Callable[[CurationStatistics], None] | None = None,
     tagged: Callable[[StitchedTrajectory], FieldTags | None] | None = None,
     files: FileSystem | None = None,
@@ -60,10 +62,12 @@ async def curation(
         open_closed_sessions(root) as sessions,
         open_corpus(root, storage, clock=lambda: NOW, files=files) as corpus,
     ):
+        recorded = RecordedConsent(sessions.consents, consent or ConsentSettings())
+        await corpus.heed(recorded.terms)
         curating = Curation(
             sessions,
             corpus,
-            consented=consented,
+            consented=consented or recorded,
             settings=CurationSettings(**settings),
             enrichment=EnrichmentSettings(),
             tagged=tagged,
@@ -83,7 +87,11 @@ async def curate(root: Path, *, anew: bool = False, **options: Any) -> CurationS
 
 def refused(*contributors: str) -> Consented:
     """What is asked for consent, where these contributors gave none."""
-    return lambda contributor_id: ConsentState(given=contributor_id not in contributors, version="1.0", source="api")
+
+    async def said(contributor_id: str) -> ConsentState:
+        return ConsentState(given=contributor_id not in contributors, version="1.0", source="api")
+
+    return said
 
 
 def corpus_lines(root: Path) -> list[dict[str, Any]]:

@@ -26,7 +26,6 @@ class ConsentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Who is asked what, on whose behalf, and how much of the answers is held at once."""
 
     mode: ConsentMode = ConsentMode.CLIENT
-    hold_days: PositiveInt = 30
     current_version: Version = CURRENT_CONSENT_VERSION
     notice_version: Version = CURRENT_CONSENT_VERSION
     notice_text: Text = (
@@ -40,7 +39,7 @@ class ConsentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     controller_name: Text = ""
     controller_contact: Text = ""
     storage_location: Text = ""
-    retention: Text = "until withdrawn and erased"
+    retention: Text = "until the operator deletes it"
     jurisdiction: Text = ""
     recipients: Texts = ()
     withdrawal: Text = "POST /v1/contributors/{your contributor id}/consent with state withdrawn"

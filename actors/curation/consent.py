@@ -1,12 +1,15 @@
-"""Whether what somebody contributed may be in the corpus: what curation asks, and the answer where nobody is asked."""
+"""Whether what somebody contributed may be in the corpus: what curation asks, and the answers that are recorded."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
-CURRENT_VERSION: Final = "1.0"
-"""The terms that published clients ask for (docs/privacy.md)."""
+from actors.consent.restrictions import subject_of
+from actors.consent.settings import ConsentSettings
+from actors.consent.standing import FIRST_VERSION, is_consented
+from persistence.databases.consents import Consents
+from persistence.format.consent_events import ConsentSource
 
 
 class ConsentState(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,11 +20,30 @@ class ConsentState(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
 
 
-Consented = Callable[[str], ConsentState]
+Consented = Callable[[str], Awaitable[ConsentState]]
 """Says what the contributor with that id has agreed to; asked once for each record."""
 
 
-def given_by_client(contributor_id: str) -> ConsentState:
-    """Consent as published clients have it: they send only for people who opted in (`consent.mode` "client")."""
-    del contributor_id
-    return ConsentState(given=True, version=CURRENT_VERSION, source="client")
+BY_CLIENT: Final = ConsentState(given=True, version=FIRST_VERSION, source=ConsentSource.CLIENT)
+"""Consent as published clients have it: they send only for people who opted in (`consent.mode` "client")."""
+
+
+class RecordedConsent:
+    """What a sessions.db has of each contributor's last event, judged by the settings; some tenths of a second old."""
+
+    def __init__(self, consents: Consents, settings: ConsentSettings) -> None:
+        self._consents = consents
+        self._settings = settings
+
+    @property
+    def terms(self) -> str:
+        """What of the settings decides: where it changes, every record is looked at again."""
+        return f"{self._settings.mode} {self._settings.current_version}"
+
+    async def __call__(self, contributor_id: str) -> ConsentState:
+        """What the contributor has agreed to."""
+        standing = await self._consents.standing(subject_of(contributor_id))
+        is_given = is_consented(standing, self._settings)
+        if is_given and standing.decision is None:
+            return BY_CLIENT
+        return ConsentState(given=is_given, version=standing.version, source=standing.source)

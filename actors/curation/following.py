@@ -6,7 +6,8 @@ beginning (`begin_anew`), a trajectory whose record is up to date is passed by; 
 interrupted anywhere, and goes on where it was.
 
 What was said of a session after its trajectory was written belongs to its record. What comes when there is a record
-already has that record made anew, by a line that takes the earlier one's place.
+already has that record made anew, by a line that takes the earlier one's place. So does what a contributor says of
+their consent: once it is withdrawn, their records are taken back, and once it is given again, made anew.
 """
 
 import logging
@@ -33,6 +34,9 @@ from persistence.format.records import JournalName, Mark
 from persistence.journals.reading import JournalDamage, StoredLine
 
 log = logging.getLogger("central_command.curation")
+
+CHANGES_MAX: Final = 1_000
+"""Events of consent, and sessions of one contributor, that are looked at together. Guards memory."""
 
 LATE_FEEDBACK_MAX: Final = 1_000
 """Lines with late feedback that are looked at together. Guards memory."""
@@ -110,6 +114,7 @@ class Curation:
         feedback_at = trio.current_time()
         while True:
             await self._follow()
+            await self._take_consent()
             if trio.current_time() >= feedback_at:
                 await self._take_late_feedback()
                 feedback_at = trio.current_time() + self._settings.feedback_interval_s
@@ -118,6 +123,7 @@ class Curation:
     async def catch_up(self) -> None:
         """Take everything that there is."""
         await self._follow()
+        await self._take_consent()
         await self._take_late_feedback()
 
     async def begin_anew(self) -> None:
@@ -171,6 +177,25 @@ class Curation:
         if up_to > after:
             await self._corpus.move_feedback(up_to)
 
+    async def _take_consent(self) -> None:
+        """Take out of the corpus, or into it, what belongs to those who said something since."""
+        up_to = (await self._sessions.reached(JournalName.CONSENT)).n
+        after = self._corpus.consent_n
+        while page := await self._sessions.consents.changes(after, up_to, CHANGES_MAX):
+            for subject in dict.fromkeys(subject for _, subject in page):
+                await self._reconsider_all(subject)
+            after = page[-1][0]
+            await self._corpus.move_consent(after)
+        if up_to > after:
+            await self._corpus.move_consent(up_to)
+
+    async def _reconsider_all(self, subject: str) -> None:
+        last = ""
+        while page := await self._sessions.consents.sessions(subject, last, CHANGES_MAX):
+            for session_id in page:
+                await self.reconsider(session_id)
+            last = page[-1]
+
     async def reconsider(self, session_id: str) -> None:
         """Make the record of a session anew if it is not what it would be now; not before its trajectory is reached."""
         text = await self._sessions.line_of(session_id)
@@ -179,7 +204,7 @@ class Curation:
             await self._take_trajectory(text, head, None)
 
     async def _take_trajectory(self, text: bytes, head: Head, followed: Mark | None) -> None:
-        consent = self._consented(head.contributor_id)
+        consent = await self._consented(head.contributor_id)
         if not consent.given:
             await self._pass_over(head, PassedOverReason.NO_CONSENT, followed)
             return

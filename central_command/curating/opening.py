@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from actors.curation.consent import given_by_client
+from actors.curation.consent import RecordedConsent
 from actors.curation.field_tagging import FieldTagger
 from actors.curation.following import Curation, CurationStatistics
 from actors.embedding.engine import ModelError
@@ -32,10 +32,12 @@ async def open_curation(
         open_closed_sessions(order.root) as sessions,
         open_corpus(order.root, order.storage, clock=time.time) as corpus,
     ):
+        consented = RecordedConsent(sessions.consents, order.consent)
+        await corpus.heed(consented.terms)
         yield Curation(
             sessions,
             corpus,
-            consented=given_by_client,
+            consented=consented,
             settings=order.curation,
             enrichment=order.enrichment,
             tagged=_tagger(order) if order.curation.field_tags else None,

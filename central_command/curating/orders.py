@@ -10,6 +10,7 @@ from typing import Self
 
 import msgspec
 
+from actors.consent.settings import ConsentSettings
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.following import CurationStatistics
 from actors.curation.settings import CurationSettings
@@ -18,7 +19,7 @@ from central_command.process.logs import LogSettings
 from central_command.settings.configuration import Settings
 from persistence.settings.storage import StorageSettings
 
-LINE_BYTES_MAX = 65_536
+LINE_BYTES_MAX = 1_048_576
 """More than an order or figures take."""
 
 
@@ -28,6 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     data_directory: str
     curation: CurationSettings
     enrichment: EnrichmentSettings
+    consent: ConsentSettings
     embedding: EmbeddingSettings
     storage: StorageSettings
     log: LogSettings
@@ -39,6 +41,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             data_directory=str(data_directory.resolve()),
             curation=settings.curation,
             enrichment=settings.enrichment,
+            consent=settings.consent,
             embedding=settings.embedding,
             storage=settings.storage,
             log=settings.log,

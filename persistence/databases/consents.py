@@ -12,7 +12,9 @@ from persistence.format.records import Position
 
 PAGE_ROWS: Final = 1_000
 
-SELECT_STANDING: Final = "SELECT state, version, changed_at, first_chunk_at FROM consents WHERE subject = ?"
+SELECT_STANDING: Final = """
+SELECT state, version, source, changed_at, first_chunk_at FROM consents WHERE subject = ?
+"""
 SELECT_EVENTS: Final = """
 SELECT n, day, "offset", length, received_at FROM consent_events WHERE subject = ? ORDER BY n DESC LIMIT ?
 """
@@ -21,6 +23,12 @@ SELECT_WITHDRAWN: Final = """
 SELECT subject FROM consents WHERE state = 'withdrawn' AND subject > ? ORDER BY subject LIMIT ?
 """
 SELECT_MISSING: Final = "SELECT subject FROM consents WHERE state IS NULL ORDER BY subject LIMIT ?"
+SELECT_CHANGES: Final = """
+SELECT n, subject FROM consent_events WHERE n > ? AND n <= ? ORDER BY n LIMIT ?
+"""
+SELECT_SESSIONS: Final = """
+SELECT session_id FROM first_chunks WHERE subject = ? AND session_id > ? ORDER BY session_id LIMIT ?
+"""
 SELECT_KEYS: Final = "SELECT subject, public_key FROM contributor_keys WHERE subject > ? ORDER BY subject LIMIT ?"
 SELECT_OPEN_OF_WITHDRAWN: Final = """
 SELECT session_id FROM consents CROSS JOIN first_chunks ON first_chunks.subject = consents.subject
@@ -32,12 +40,13 @@ WHERE consents.state = 'withdrawn' AND status = 'active' LIMIT ?
 class ConsentStanding(msgspec.Struct, frozen=True):
     """What a contributor said last; times are seconds since the epoch, UTC.
 
-    `decision` is None without an event, and `version` and `changed_at` with it. `first_chunk_at` is when the first
-    chunk of theirs came, None before.
+    `decision` is None without an event, and `version`, `source` and `changed_at` with it. `first_chunk_at` is when the
+    first chunk of theirs came, None before.
     """
 
     decision: Decision | None = None
     version: str | None = None
+    source: str | None = None
     changed_at: float | None = None
     first_chunk_at: float | None = None
 
@@ -75,6 +84,15 @@ class Consents:
         """Subjects with the keys that they registered (base64), in their order, behind `after`: a page."""
         return [(subject, key) for subject, key in await self._database.read(SELECT_KEYS, (after, PAGE_ROWS))]
 
+    async def changes(self, after_n: int, up_to_n: int, limit: int) -> list[tuple[int, str]]:
+        """The lines of the consent journal with events, each its number and its subject; at most `limit`."""
+        rows = await self._database.read(SELECT_CHANGES, (after_n, up_to_n, limit))
+        return [(n, subject) for n, subject in rows]
+
+    async def sessions(self, subject: str, after: str, limit: int) -> list[str]:
+        """Sessions of which the first chunk names the subject, in the order of their ids, behind `after`: a page."""
+        return [session_id for (session_id,) in await self._database.read(SELECT_SESSIONS, (subject, after, limit))]
+
     async def open_of_withdrawn(self) -> list[str]:
         """Some open sessions of all who have withdrawn: a session is that of whom its first chunk names."""
         rows = await self._database.read(SELECT_OPEN_OF_WITHDRAWN, (PAGE_ROWS,))
@@ -82,10 +100,11 @@ class Consents:
 
 
 def _standing(row: Row) -> ConsentStanding:
-    state, version, changed_at, first_chunk_at = row
+    state, version, source, changed_at, first_chunk_at = row
     return ConsentStanding(
         None if state is None else Decision(state),
         version,
+        source,
         None if changed_at is None else times.from_text(changed_at),
         None if first_chunk_at is None else times.from_text(first_chunk_at),
     )

@@ -36,6 +36,8 @@ COUNT_ATTEMPT: Final = """
 INSERT INTO attempts (trajectory_id, begun) VALUES (?, 1) ON CONFLICT (trajectory_id) DO UPDATE SET begun = begun + 1
 """
 DELETE_ATTEMPTS: Final = "DELETE FROM attempts WHERE trajectory_id = ?"
+SELECT_TERMS: Final = "SELECT terms FROM consent_terms"
+PUT_TERMS: Final = "INSERT OR REPLACE INTO consent_terms (only_one, terms) VALUES (1, ?)"
 SELECT_ATTEMPTS: Final = "SELECT begun FROM attempts WHERE trajectory_id = ?"
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE trajectory_id = ?"  # noqa: S608
 SELECT_SHARING: Final = """
@@ -218,6 +220,11 @@ class CorpusIndex:
         rows = await self._database.read(SELECT_ATTEMPTS, (trajectory_id,))
         return int(rows[0][0]) if rows else 0
 
+    async def terms(self) -> str | None:
+        """By which terms consent counted when curation ran last; None before that."""
+        rows = await self._database.read(SELECT_TERMS)
+        return str(rows[0][0]) if rows else None
+
     async def totals(self, listed_max: int) -> CorpusTotals:
         """Count what there is; of rules and models those with most records, at most `listed_max` each."""
         (total,), rules, models, tiers, reasons = await self._database.read_snapshot(
@@ -250,6 +257,16 @@ class CorpusIndex:
 def set_feedback_position(n: int) -> Statement:
     """The statement that notes up to which line of the envelopes journal feedback has been looked at."""
     return set_position(JournalName.ENVELOPES, Mark(n))
+
+
+def set_consent_position(n: int) -> Statement:
+    """The statement that notes up to which line of the consent journal events have been looked at."""
+    return set_position(JournalName.CONSENT, Mark(n))
+
+
+def set_terms(terms: str) -> Statement:
+    """The statement that notes by which terms consent counts."""
+    return Statement(PUT_TERMS, [(terms,)])
 
 
 def _one(rows: Sequence[Row]) -> StoredRecord | None:

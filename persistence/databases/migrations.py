@@ -274,6 +274,7 @@ CREATE TABLE consents (
     -- What the last event says; NULL without one.
     state TEXT CHECK (state IN ('given', 'withdrawn')),
     version TEXT,
+    source TEXT,
     changed_at TEXT,
     n INTEGER
 ) WITHOUT ROWID;
@@ -477,8 +478,14 @@ CREATE TABLE attempts (
     begun INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE consent_terms (
+    -- By which settings consent was asked for, as one text: one row, none before curation has run.
+    only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+    terms TEXT NOT NULL
+);
+
 CREATE TABLE projection_positions (
-    journal TEXT PRIMARY KEY CHECK (journal IN ('corpus', 'trajectories', 'envelopes')),
+    journal TEXT PRIMARY KEY CHECK (journal IN ('corpus', 'trajectories', 'envelopes', 'consent')),
     n INTEGER NOT NULL,
     day TEXT NOT NULL,
     next_offset INTEGER NOT NULL

@@ -60,8 +60,8 @@ ON CONFLICT (subject) DO UPDATE SET first_chunk_at = excluded.first_chunk_at
 WHERE first_chunk_at IS NULL OR excluded.first_chunk_at < first_chunk_at
 """
 NOTE_CONSENT = """
-INSERT INTO consents (subject, state, version, changed_at, n) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (subject) DO UPDATE SET state = excluded.state, version = excluded.version,
+INSERT INTO consents (subject, state, version, source, changed_at, n) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (subject) DO UPDATE SET state = excluded.state, version = excluded.version, source = excluded.source,
     changed_at = excluded.changed_at, n = excluded.n
 WHERE consents.n IS NULL OR excluded.n > consents.n
 """
@@ -403,7 +403,8 @@ def _consents(batch: Sequence[Committed]) -> list[Statement]:
         at = times.to_text(place.at)
         match record:
             case ConsentRecord(event=event, sha256=sha256):
-                states.append((event.subject, event.state, event.version, times.to_text(event.at_us / 1e6), place.n))
+                said_at = times.to_text(event.at_us / 1e6)
+                states.append((event.subject, event.state, event.version, event.source, said_at, place.n))
                 where = (place.day, place.offset, place.length)
                 events.append((place.n, event.id, event.subject, event.previous_sha256, sha256, *where, at))
             case ContributorKeyRecord():

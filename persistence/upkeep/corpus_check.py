@@ -33,6 +33,7 @@ OWN_FACTS: Final = {
         VALUES (?, ?, ?, ?, ?, ?)
     """,
     "SELECT trajectory_id, begun FROM attempts": "INSERT INTO attempts (trajectory_id, begun) VALUES (?, ?)",
+    "SELECT only_one, terms FROM consent_terms": "INSERT INTO consent_terms (only_one, terms) VALUES (?, ?)",
     "SELECT version, applied_at FROM schema_migrations": """
         INSERT OR REPLACE INTO schema_migrations (version, applied_at) VALUES (?, ?)
     """,

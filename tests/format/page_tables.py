@@ -159,7 +159,7 @@ class SessionsDatabase:
         self.daily[line.at[:10]]["steps"] += row["steps"]
 
     def _consent_of(self, subject: str) -> Row:
-        nothing = dict.fromkeys(("first_chunk_at", "state", "version", "changed_at", "n"))
+        nothing = dict.fromkeys(("first_chunk_at", "state", "version", "source", "changed_at", "n"))
         return self.consents.setdefault(subject, {"subject": subject, **nothing})
 
     def _add_consent(self, line: Line, members: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ class SessionsDatabase:
             self.keys.append(row | {"registered_at": _time(key["at_us"]), "n": line.n})
             return
         self._consent_of(event["subject"]).update(
-            state=event["state"], version=event["version"], changed_at=_time(event["at_us"]), n=line.n
+            **{name: event[name] for name in ("state", "version", "source")}, changed_at=_time(event["at_us"]), n=line.n
         )
         self.events.append(
             {
@@ -315,15 +315,18 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
         bands[members["trajectory_id"]] = {
             band for (band,) in struct.iter_unpack(">q", base64.b64decode(duplicates["bands"]))
         }
-    reached = {"journal": "envelopes", "n": journals["envelopes"][-1].n, "day": "", "next_offset": 0}
+    looked_at = [
+        {"journal": name, "n": journals[name][-1].n, "day": "", "next_offset": 0} for name in ("envelopes", "consent")
+    ]
     return {
         "records": [{"trajectory_id": name, **row} for name, row in records.items()],
         "bands": [{"band": band, "trajectory_id": name} for name, own_bands in bands.items() for band in own_bands],
         "passed_over": [],
         "attempts": [],
+        "consent_terms": [{"only_one": 1, "terms": "client 1.0"}],
         "projection_positions": [
             *(_position(name, journals[name][-1]) for name in ("corpus", "trajectories")),
-            reached,
+            *looked_at,
         ],
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.curation.consent import ConsentState, given_by_client
+from actors.curation.consent import BY_CLIENT, ConsentState
 from actors.curation.duplicates import cluster_of
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.fields import FieldTag, FieldTags
@@ -43,7 +43,7 @@ def made(line: bytes, *, late: tuple[bytes, ...] = (), **settings: Any) -> Recor
     """The record of a trajectory's line."""
     head = read_head(line)
     assert head is not None
-    consent = given_by_client(head.contributor_id)
+    consent = BY_CLIENT
     scrubbed = scrub_trajectory(line, head, late_feedback=late, consent=consent, settings=CurationSettings(**settings))
     tag = FieldTag("databases", 0.5)
     return finish_record(scrubbed, cluster_of(scrubbed.signature, [], 0.5), FieldTags(tag, None, None), ENRICHMENT)
@@ -160,4 +160,4 @@ def test_what_cannot_be_read_makes_no_record() -> None:
 
 
 def test_consent_is_noted_as_it_was_answered() -> None:
-    assert given_by_client("x") == ConsentState(given=True, version="1.0", source="client")
+    assert ConsentState(given=True, version="1.0", source="client") == BY_CLIENT
