@@ -1,4 +1,7 @@
-"""`upload` and `watch` against a real server: every file whole, and once, however often either side is killed."""
+"""`upload` and `watch` against a real server: every file whole, and once, however often either side is killed.
+
+Nothing is scrubbed, so that what is held can be compared with what the files say.
+"""
 
 import json
 import re
@@ -43,7 +46,7 @@ def own_directories(folder: Path) -> dict[str, str]:
 
 def upload(folder: Path, server: ServerProcess, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     done = run_command(
-        "upload", *map(str, arguments), "--url", server.url, cwd=folder, settings=own_directories(folder)
+        "upload", "--no-scrub", *map(str, arguments), "--url", server.url, cwd=folder, settings=own_directories(folder)
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -231,7 +234,16 @@ def test_killed_after_any_number_of_answers_and_run_again(tmp_path: Path, turn: 
             for run in range(40):
                 proxy.answers, proxy.kill_at = 0, 1 + (run + turn) % 5
                 proxy.victim = subprocess.Popen(
-                    [sys.executable, "-m", "central_command", "upload", *map(str, CLAUDE_CODE), "--url", proxy.url],
+                    [
+                        sys.executable,
+                        "-m",
+                        "central_command",
+                        "upload",
+                        "--no-scrub",
+                        *map(str, CLAUDE_CODE),
+                        "--url",
+                        proxy.url,
+                    ],
                     cwd=tmp_path,
                     env=environment(own_directories(tmp_path)),
                     stdout=subprocess.DEVNULL,
@@ -253,7 +265,7 @@ def test_killed_after_any_number_of_answers_and_run_again(tmp_path: Path, turn: 
 def test_the_server_is_killed_again_and_again_during_one_upload(tmp_path: Path) -> None:
     """The upload waits for it each time, and nothing is lost or there twice."""
     with server_on(tmp_path) as server:
-        process = start(tmp_path, server, "upload", *CLAUDE_CODE, "--at-once", "2")
+        process = start(tmp_path, server, "upload", "--no-scrub", *CLAUDE_CODE, "--at-once", "2")
         kills = 0
         for lives in range(1, 4):
             deadline = time.monotonic() + END_S_MAX
@@ -272,7 +284,7 @@ def test_the_server_is_killed_again_and_again_during_one_upload(tmp_path: Path) 
 def test_two_uploads_of_the_same_files_at_once_send_each_once(tmp_path: Path) -> None:
     """What one is sending, the other leaves to it and says so; afterwards everything is there."""
     with server_on(tmp_path) as server:
-        processes = [start(tmp_path, server, "upload", *CLAUDE_CODE) for _ in range(2)]
+        processes = [start(tmp_path, server, "upload", "--no-scrub", *CLAUDE_CODE) for _ in range(2)]
         for process in processes:
             output, _ = process.communicate(timeout=END_S_MAX)
             assert "Traceback" not in output
@@ -316,7 +328,7 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, kind: signal.Signals) 
     with server_on(tmp_path) as server:
         server.kill()
         with busy_on(int(server.url.rpartition(":")[2])):
-            process = start(tmp_path, server, "upload", CLAUDE_CODE[0])
+            process = start(tmp_path, server, "upload", "--no-scrub", CLAUDE_CODE[0])
             assert process.stdout is not None
             while "waiting" not in process.stdout.readline():
                 assert process.poll() is None
@@ -341,12 +353,12 @@ def test_watching_a_folder_until_ctrl_c(tmp_path: Path) -> None:
     with server_on(tmp_path) as server:
         root = server.data_directory
         path.write_bytes(b"".join(lines[: len(lines) // 2]))
-        process = start(tmp_path, server, "watch", *options)
+        process = start(tmp_path, server, "watch", "--no-scrub", *options)
         _wait(lambda: len(lines_of(root, "envelopes")) >= 1, process)
         process.kill()
         process.communicate()
         path.write_bytes(b"".join(lines))
-        process = start(tmp_path, server, "watch", *options)
+        process = start(tmp_path, server, "watch", "--no-scrub", *options)
         assert process.stdout is not None
         while ", closed" not in (line := process.stdout.readline()):
             assert line, "it ended early"
