@@ -91,9 +91,9 @@ class BackgroundCheck:
             log.error("the stored lines are damaged in %d more places; `verify` lists them", self._found - SAID_MAX)
         self._found_before, found = self._found, self._found
         if all(came_through):
+            log.info("all %d stored lines were checked: %d places are damaged", self._lines - lines_before, found)
             self._full_passes += 1
             self._last_full_pass_at = self._clock()
-            log.info("all %d stored lines were checked: %d places are damaged", self._lines - lines_before, found)
 
     async def _check(self, journal: JournalReader) -> bool:
         """Go over one journal; say whether the whole of it could be read."""

@@ -47,11 +47,12 @@ class Target:
         settings = {
             f"CENTRAL_COMMAND__HTTP__{name.upper()}": str(value).lower() for name, value in (http or {}).items()
         }
+        settings["CENTRAL_COMMAND__CONSENT__MODE"] = "required"  # what is recorded behind an answer would be a change
         settings |= {f"CENTRAL_COMMAND__SESSIONS__{name.upper()}": str(value) for name, value in SESSIONS.items()}
         self.server = ServerProcess(root, settings=settings)
 
     async def _prepare(self, root: Path) -> None:
-        async with running(root, settings=settings_with(sessions=SESSIONS)) as run:
+        async with running(root, settings=settings_with(sessions=SESSIONS, consent={"mode": "required"})) as run:
             for name, case in self.cases.items():
                 session_id = session_id_of(name)
                 if case.envelope is not None:

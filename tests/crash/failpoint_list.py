@@ -63,6 +63,9 @@ FIRST_START = (
     *_places(_START, "migrate", "ledger.db", BOTH, counts=(1, 5, 9)),
     *_places(_START, "commit an opening in", "sessions.db", BOTH),
     *_places(_START, "list", JOURNALS, counts=(1, 2, 4)),
+    *_places(_START, "make folder", "consent"),
+    *_places(_START, "sync folder", "consent"),
+    *_places(_START, "list", "consent"),
 )
 
 SERVING = (
@@ -73,6 +76,11 @@ SERVING = (
     *_places(_SERVING, "sync folder", JOURNALS),
     *_places(_SERVING, "write", JOURNALS, ALL, (1, 3, 7)),
     *_places(_SERVING, "sync", JOURNALS, BOTH, (1, 3, 7)),
+    *_places(_SERVING, "create file in", "consent"),
+    *_places(_SERVING, "sync new file in", "consent"),
+    *_places(_SERVING, "sync folder", "consent"),
+    *_places(_SERVING, "write", "consent", ALL),
+    *_places(_SERVING, "sync", "consent", BOTH),
     *_places(_SERVING, "answer", ("an opening", "a chunk", "a resend"), BOTH, (1, 4, 9)),
     *_places(_SERVING, "answer", ("a refused chunk", "USER_FEEDBACK"), BOTH, FIRST_THREE),
     *_places(_SERVING, "answer", ("SESSION_CLOSE", "an HTTP close"), BOTH, FIRST_THREE),
@@ -103,6 +111,9 @@ STOP = (
 
 RECOVERY = (
     *_places(_RECOVERY, "make folder", ("data", *JOURNALS)),
+    *_places(_RECOVERY, "make folder", "consent"),
+    *_places(_RECOVERY, "list", "consent"),
+    *_places(_RECOVERY, "sync folder", "consent"),
     *_places(_RECOVERY, "open", DATABASES),
     *_places(_RECOVERY, "list", JOURNALS, counts=FIRST_THREE),
     *_places(_RECOVERY, "sync", JOURNALS, counts=(1, 2, 1)),

@@ -5,11 +5,14 @@ from pathlib import Path
 from tests.operations.test_locked_database import Client, wait_for
 from tests.server_process import INGEST, ServerProcess
 
+NO_CONSENT_RECORDED = {"CENTRAL_COMMAND__CONSENT__MODE": "required"}
+"""So that the lines are those of the session alone."""
+
 
 def test_a_changed_line_is_said_with_its_place_while_the_server_serves_on(tmp_path: Path) -> None:
     """`/ready` tells of it and stays 200, `/health` when all lines were last gone over."""
     root = tmp_path / "data"
-    with ServerProcess(root) as server:
+    with ServerProcess(root, settings=NO_CONSENT_RECORDED) as server:
         clients = Client(server)
         client = clients.open("sess_1")
         for _ in range(3):
@@ -18,11 +21,11 @@ def test_a_changed_line_is_said_with_its_place_while_the_server_serves_on(tmp_pa
     [path] = (root / "envelopes").iterdir()
     first, _, rest = path.read_bytes().partition(b"\n")
     path.write_bytes(first.replace(b"sess_1", b"sess_2", 1) + b"\n" + rest)
-    with ServerProcess(root, settings={"CENTRAL_COMMAND__STORAGE__CHECK_SHARE": "1"}) as server:
+    with ServerProcess(root, settings={**NO_CONSENT_RECORDED, "CENTRAL_COMMAND__STORAGE__CHECK_SHARE": "1"}) as server:
         wait_for(lambda: server.get("/health").members["last_full_check"] is not None, "all lines to be gone over")
         ready = server.get("/ready")
         assert (ready.status, ready.members["checks"]["lines"]) == (200, "damaged in 1 place(s); the log says where")
         assert f"a line that fails its checksum at byte 0 of {path.name}: restore" in server.said
-        assert "all 2 stored lines were checked: 1 places are damaged" in server.said
+        wait_for(lambda: "all 2 stored lines were checked: 1 places are damaged" in server.said, "that to be said")
         assert Client(server).open("sess_3") is not None
         assert server.terminate() == 0

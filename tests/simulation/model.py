@@ -3,6 +3,7 @@
 import json
 import math
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -206,6 +207,9 @@ class Model:
         """Judge the answer to an HTTP close; answer whether it is final."""
         if reply is None or self._is_passing(reply):
             return False
+        nothing_taken = all(sent.belief is not Belief.ACKNOWLEDGED for sent in session.sent)
+        if reply.status == HTTPStatus.NOT_FOUND and self.may_be_abandoned and nothing_taken:
+            return True  # it was never used, so it may be forgotten
         if reply.status != 200 or reply.body.get("closed") is not True:
             self.world.violated(f"the close of {session.session_id} was answered {reply.status} {reply.body}")
             return True

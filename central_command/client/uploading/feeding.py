@@ -408,7 +408,9 @@ def _is_empty(backlog: Backlog) -> bool:
 
 def _have_room(pieces: list[Piece], settings: FeedSettings, backlog: Backlog) -> bool:
     """Whether `pieces` may be put beside what waits of their session."""
-    envelopes, size = backlog.envelopes + len(pieces), backlog.bytes + sum(map(_size_of, pieces))
+    # What waits for its session to be opened is not signed yet, and grows when it is.
+    waiting = backlog.bytes + backlog.envelopes * _ATTESTATION_BYTES_MAX
+    envelopes, size = backlog.envelopes + len(pieces), waiting + sum(map(_size_of, pieces))
     is_within = envelopes <= settings.undelivered_envelopes_max and size <= settings.undelivered_bytes_max
     return is_within or not backlog.envelopes
 
