@@ -16,8 +16,8 @@ from tests.signing_client import SigningClient, dumps
 
 MODEL_S_MAX = 120.0
 KNOWN_NAMES = re.compile(
-    r"lock|sessions\.db(-wal|-shm)?|ledger\.db(-wal|-shm)?|keys(/master\.key)?|models(/\S+)?|torn(/\S+)?"
-    r"|(envelopes|trajectories|refused)(/\d{4}-\d\d-\d\d\.jsonl)?"
+    r"lock|corpus\.lock|(sessions|ledger|corpus)\.db(-wal|-shm)?|keys(/master\.key)?|models(/\S+)?|torn(/\S+)?"
+    r"|(envelopes|trajectories|refused|consent|corpus)(/\d{4}-\d\d-\d\d\.jsonl)?"
 )
 
 
