@@ -16,7 +16,7 @@ from persistence.databases.database import Database
 from persistence.databases.migrations import SESSIONS_SCHEMA
 from persistence.databases.projector import projected
 from persistence.databases.reading import open_database_read_only
-from persistence.databases.session_index import SessionIndex
+from persistence.databases.session_index import SessionIndex, TrajectorySummary
 from persistence.files.failures import NoDataDirectory
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
@@ -62,10 +62,14 @@ class ClosedSessions:
         """Read the trajectories behind a mark, in order, up to where they were acknowledged when last asked."""
         return self._trajectories.scan(start)
 
-    async def line_of(self, session_id: str) -> bytes | None:
-        """The line of a session's trajectory; None where it has none, or is not known yet."""
-        summary = await self._index.trajectory(session_id)
-        return None if summary is None else (await self._trajectories.read([summary.position]))[0]
+    async def trajectory(self, session_id: str) -> TrajectorySummary | None:
+        """A session's trajectory; None where it has none, or is not known yet."""
+        return await self._index.trajectory(session_id)
+
+    async def line_of(self, trajectory: TrajectorySummary) -> bytes:
+        """The line of a trajectory."""
+        (text,) = await self._trajectories.read([trajectory.position])
+        return text
 
     async def feedback(self, session_id: str) -> list[bytes]:
         """All that was said of a session so far, in line order, each the JSON text of the member `feedback`."""

@@ -21,8 +21,6 @@ from persistence.databases.corpus_records import (
     forget_attempts,
     note_passed_over,
     project_corpus,
-    set_consent_position,
-    set_feedback_position,
     set_terms,
 )
 from persistence.databases.database import Database, Statement
@@ -63,10 +61,8 @@ class Corpus:
         self._settings = settings
         self.followed = positions.get(JournalName.TRAJECTORIES, Mark())
         """Up to where the trajectories journal has been curated."""
-        self.feedback_n = positions.get(JournalName.ENVELOPES, Mark()).n
-        """Up to which line of the envelopes journal late feedback has been looked at."""
-        self.consent_n = positions.get(JournalName.CONSENT, Mark()).n
-        """Up to which line of the consent journal events have been looked at."""
+        self.looked_at = {name: positions.get(name, Mark()).n for name in (JournalName.ENVELOPES, JournalName.CONSENT)}
+        """Up to which line late feedback (in envelopes) and events of consent have been looked at."""
 
     def __repr__(self) -> str:
         return f"<Corpus n={self._end.tail.n} followed={self.followed.n}>"
@@ -112,15 +108,10 @@ class Corpus:
         """Note that the trajectories journal is curated up to there; further back, it is followed anew from there."""
         await self._commit([], followed)
 
-    async def move_feedback(self, n: int) -> None:
-        """Note that the feedback up to line `n` of the envelopes journal is in the corpus."""
-        await self._database.write([set_feedback_position(n)], durable=False)
-        self.feedback_n = n
-
-    async def move_consent(self, n: int) -> None:
-        """Note that what contributors said up to line `n` of the consent journal is heeded."""
-        await self._database.write([set_consent_position(n)], durable=False)
-        self.consent_n = n
+    async def look_past(self, journal: JournalName, n: int) -> None:
+        """Note that what the lines of a journal say up to number `n` is heeded (`looked_at`)."""
+        await self._database.write([set_position(journal, Mark(n))], durable=False)
+        self.looked_at[journal] = n
 
     async def heed(self, terms: str) -> None:
         """Follow everything anew when consent counted by other terms until now."""

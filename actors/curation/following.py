@@ -12,7 +12,7 @@ their consent: once it is withdrawn, their records are taken back, and once it i
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from itertools import starmap
 from typing import Final
@@ -36,10 +36,7 @@ from persistence.journals.reading import JournalDamage, StoredLine
 log = logging.getLogger("central_command.curation")
 
 CHANGES_MAX: Final = 1_000
-"""Events of consent, and sessions of one contributor, that are looked at together. Guards memory."""
-
-LATE_FEEDBACK_MAX: Final = 1_000
-"""Lines with late feedback that are looked at together. Guards memory."""
+"""Late feedback, events of consent, or sessions of one contributor that are looked at together. Guards memory."""
 
 
 class PassedOverReason(StrEnum):
@@ -167,27 +164,31 @@ class Curation:
 
     async def _take_late_feedback(self) -> None:
         """Make the records anew of which more was said since."""
-        up_to = (await self._sessions.reached(JournalName.ENVELOPES)).n
-        after = self._corpus.feedback_n
-        while page := await self._sessions.late_feedback(after, up_to, LATE_FEEDBACK_MAX):
-            for session_id in dict.fromkeys(session_id for _, session_id in page):
-                await self.reconsider(session_id)
-            after = page[-1][0]
-            await self._corpus.move_feedback(after)
-        if up_to > after:
-            await self._corpus.move_feedback(up_to)
+        await self._heed(JournalName.ENVELOPES, self._sessions.late_feedback, self.reconsider)
 
     async def _take_consent(self) -> None:
         """Take out of the corpus, or into it, what belongs to those who said something since."""
-        up_to = (await self._sessions.reached(JournalName.CONSENT)).n
-        after = self._corpus.consent_n
-        while page := await self._sessions.consents.changes(after, up_to, CHANGES_MAX):
-            for subject in dict.fromkeys(subject for _, subject in page):
-                await self._reconsider_all(subject)
+        await self._heed(JournalName.CONSENT, self._sessions.consents.changes, self._reconsider_all)
+
+    async def _heed(
+        self,
+        journal: JournalName,
+        changes: Callable[[int, int, int], Awaitable[list[tuple[int, str]]]],
+        reconsider: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Reconsider what the lines of a journal are about that were not looked at yet, a page of them at a time.
+
+        `changes` gives lines with what they are about, behind one number and up to another, at most so many.
+        """
+        up_to = (await self._sessions.reached(journal)).n
+        after = self._corpus.looked_at[journal]
+        while page := await changes(after, up_to, CHANGES_MAX):
+            for about in dict.fromkeys(about for _, about in page):
+                await reconsider(about)
             after = page[-1][0]
-            await self._corpus.move_consent(after)
+            await self._corpus.look_past(journal, after)
         if up_to > after:
-            await self._corpus.move_consent(up_to)
+            await self._corpus.look_past(journal, up_to)
 
     async def _reconsider_all(self, subject: str) -> None:
         last = ""
@@ -198,9 +199,12 @@ class Curation:
 
     async def reconsider(self, session_id: str) -> None:
         """Make the record of a session anew if it is not what it would be now; not before its trajectory is reached."""
-        text = await self._sessions.line_of(session_id)
-        head = None if text is None else read_head(text)
-        if text is not None and head is not None and await self._corpus.is_followed(head.trajectory_id):
+        found = await self._sessions.trajectory(session_id)
+        if found is None or not await self._corpus.is_followed(found.trajectory_id):
+            return
+        text = await self._sessions.line_of(found)
+        head = read_head(text)
+        if head is not None:
             await self._take_trajectory(text, head, None)
 
     async def _take_trajectory(self, text: bytes, head: Head, followed: Mark | None) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from persistence.databases.database import Database, Row, Statement
 from persistence.databases.projection import set_position
 from persistence.format import times
-from persistence.format.records import Committed, CorpusRecord, JournalName, Mark, Position
+from persistence.format.records import Committed, CorpusRecord, JournalName, Position
 
 # Put into the queries below: all names are in this file.
 COLUMNS: Final = (
@@ -252,16 +252,6 @@ class CorpusIndex:
             clusters=clusters,
             passed_over=dict(reasons),
         )
-
-
-def set_feedback_position(n: int) -> Statement:
-    """The statement that notes up to which line of the envelopes journal feedback has been looked at."""
-    return set_position(JournalName.ENVELOPES, Mark(n))
-
-
-def set_consent_position(n: int) -> Statement:
-    """The statement that notes up to which line of the consent journal events have been looked at."""
-    return set_position(JournalName.CONSENT, Mark(n))
 
 
 def set_terms(terms: str) -> Statement:
