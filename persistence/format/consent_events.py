@@ -184,9 +184,18 @@ def state_of(last: ConsentEvent | None, current_version: str = CURRENT_CONSENT_V
     """What follows from a subject's last event, or from there being none."""
     if last is None:
         return ConsentState.NONE
-    if last.state is Decision.WITHDRAWN:
-        return ConsentState.WITHDRAWN
-    return ConsentState.GIVEN if last.version == current_version else ConsentState.OUTDATED
+    return state_after(last.state, last.version, current_version)
+
+
+def state_after(decision: Decision | None, version: str | None, current_version: str) -> ConsentState:
+    """The same, from what the last event says; None where there is none."""
+    match decision:
+        case None:
+            return ConsentState.NONE
+        case Decision.WITHDRAWN:
+            return ConsentState.WITHDRAWN
+        case Decision.GIVEN:
+            return ConsentState.GIVEN if version == current_version else ConsentState.OUTDATED
 
 
 def _metadata_digest(metadata: str) -> str:

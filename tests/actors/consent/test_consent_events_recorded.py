@@ -10,7 +10,7 @@ import trio
 
 from actors.consent.register import NotSigned, Said, Statement, TooManyContributors
 from actors.consent.restrictions import subject_of
-from actors.consent.standing import ConsentReader
+from actors.curation.consent import RecordedConsent
 from persistence.format.consent_events import (
     BEFORE_FIRST,
     CURRENT_CONSENT_VERSION,
@@ -83,15 +83,15 @@ async def test_with_required_consent_a_first_envelope_says_nothing(tmp_path: Pat
         await run.send(client.chunk())
         await run.send(client.close())
         await run.projected()
-        reader = ConsentReader(run.service._storage.consents, settings.consent)
+        recorded = RecordedConsent(run.service._storage.consents, settings.consent)
         assert run.lines(JournalName.CONSENT) == []
-        assert not await reader.consented(CONTRIBUTOR)
+        assert not (await recorded(CONTRIBUTOR)).given
         await said(run, Decision.GIVEN)
         await run.projected()
-        assert await reader.consented(CONTRIBUTOR)
+        assert (await recorded(CONTRIBUTOR)).given
         await said(run, Decision.WITHDRAWN)
         await run.projected()
-        assert not await reader.consented(CONTRIBUTOR)
+        assert not (await recorded(CONTRIBUTOR)).given
     assert await findings(tmp_path) == []
 
 
@@ -174,9 +174,9 @@ async def test_a_rebuild_gives_the_same_rows(tmp_path: Path) -> None:
 async def test_whoever_agreed_to_older_terms_is_asked_again(tmp_path: Path, current: str) -> None:
     settings = settings_with(consent={"current_version": current})
     async with running(tmp_path, settings=settings) as run:
-        reader = ConsentReader(run.service._storage.consents, settings.consent)
-        assert await reader.consented(CONTRIBUTOR) is (current == "1.0"), "before the event is recorded"
+        recorded = RecordedConsent(run.service._storage.consents, settings.consent)
+        assert (await recorded(CONTRIBUTOR)).given is (current == "1.0"), "before the event is recorded"
         await run.send((await run.open()).chunk())
         await run.projected()
-        assert await reader.consented(CONTRIBUTOR) is (current == "1.0")
+        assert (await recorded(CONTRIBUTOR)).given is (current == "1.0")
         assert await state(run) is (ConsentState.GIVEN if current == "1.0" else ConsentState.OUTDATED)
