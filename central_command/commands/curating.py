@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from central_command.commands.endings import EXIT_DAMAGED, leave, run_to_end
-from central_command.commands.options import data_options, settings_from
-from central_command.commands.printing.step_range import parse_steps
+from central_command.commands.endings import run_to_end
+from central_command.commands.options import data_options, settings_from, step_options
+from central_command.commands.printing.step_range import chosen_steps
 
 
 @click.command()
@@ -81,9 +81,7 @@ def stats(config: Path | None, data_dir: Path, *, as_json: bool) -> None:
 @corpus.command()
 @data_options(must_exist=True)
 @click.argument("record")
-@click.option("--steps", "chosen", metavar="RANGE", help="Only these steps: 10-20, 10-, -20 or 10.")
-@click.option("--lines", default=6, show_default=True, type=click.IntRange(1, 10_000), help="Lines shown of each step.")
-@click.option("--full", is_flag=True, help="Show each step's content as a whole.")
+@step_options
 @click.option("--json", "as_json", is_flag=True, help="Print the record's line, without the contributor's id.")
 def show(
     config: Path | None, data_dir: Path, record: str, chosen: str | None, lines: int, *, full: bool, as_json: bool
@@ -96,25 +94,13 @@ def show(
     Example:
       central-command corpus show rec_01a22280
     """
-    import msgspec
 
-    from central_command.commands.printing import terminal, trajectory
-    from central_command.commands.printing.output import print_trajectory
+    from central_command.commands.printing.output import print_line
     from persistence.upkeep import corpus_reading
 
-    try:
-        steps = parse_steps(chosen) if chosen else None
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", param_hint="--steps") from error
+    steps = chosen_steps(chosen)
     settings_from(config, {})
     line = run_to_end(corpus_reading.record_line, data_dir, record)
     if isinstance(line, str):
         raise click.ClickException(line)
-    if as_json:
-        click.echo(terminal.clean_json(line.decode(errors="replace")))
-        return
-    try:
-        found = trajectory.read_trajectory(line)
-    except msgspec.DecodeError as error:
-        leave(f"record {record} is damaged: {error}; run verify", EXIT_DAMAGED)
-    print_trajectory(found, steps, None if full else lines)
+    print_line(line, steps, None if full else lines, as_json=as_json, name=f"record {record}")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from central_command.commands.endings import EXIT_DAMAGED, leave, one_sentence_for_failures, run_to_end
-from central_command.commands.options import data_options, settings_from, wide_option
-from central_command.commands.printing.step_range import parse_steps
+from central_command.commands.endings import one_sentence_for_failures, run_to_end
+from central_command.commands.options import data_options, settings_from, step_options, wide_option
+from central_command.commands.printing.step_range import chosen_steps
 
 
 @click.command()
@@ -88,9 +88,7 @@ def _look_after_set_aside(data_dir: Path, retry: str | None, attempts: int, *, a
 @click.command()
 @data_options(must_exist=True)
 @click.argument("session_id")
-@click.option("--steps", "chosen", metavar="RANGE", help="Only these steps: 10-20, 10-, -20 or 10.")
-@click.option("--lines", default=6, show_default=True, type=click.IntRange(1, 10_000), help="Lines shown of each step.")
-@click.option("--full", is_flag=True, help="Show each step's content as a whole.")
+@step_options
 @click.option(
     "--json",
     "as_json",
@@ -109,30 +107,19 @@ def show(
       central-command show sess_6f1c0f6e-4a50-4a65-a3a5-0e2f1fd8ab11 --steps 10-20 --full
       central-command show sess_6f1c --steps 10-20
     """
-    import msgspec
 
-    from central_command.commands.printing import terminal, trajectory
-    from central_command.commands.printing.output import print_trajectory
+    from central_command.commands.printing.output import print_line
     from persistence.upkeep import inspection
 
-    try:
-        steps = parse_steps(chosen) if chosen else None
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.", param_hint="--steps") from error
+    steps = chosen_steps(chosen)
     if as_json and (steps is not None or full):
         raise click.UsageError("--json prints the whole line: it goes neither with --steps nor with --full.")
     settings = settings_from(config, {})
     line = run_to_end(inspection.trajectory_line, data_dir, settings.storage, session_id)
     if isinstance(line, str):
         raise click.ClickException(line)
-    if as_json:
-        click.echo(terminal.clean_json(line.rstrip(b"\n").decode(errors="replace")))
-        return
-    try:
-        found = trajectory.read_trajectory(line)
-    except msgspec.DecodeError as error:
-        leave(f"the trajectory of session {session_id} is damaged: {error}; run verify", EXIT_DAMAGED)
-    print_trajectory(found, steps, None if full else lines)
+    name = f"the trajectory of session {session_id}"
+    print_line(line, steps, None if full else lines, as_json=as_json, name=name)
 
 
 @click.command()

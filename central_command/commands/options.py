@@ -42,6 +42,15 @@ def data_options(*, must_exist: bool) -> Callable[[F], F]:
     return lambda command: config(data_dir(command))
 
 
+def step_options(command: F) -> F:
+    """Add --steps, --lines and --full, which every command that prints steps has."""
+    steps = click.option("--steps", "chosen", metavar="RANGE", help="Only these steps: 10-20, 10-, -20 or 10.")
+    lines_of_each = click.IntRange(1, 10_000)
+    lines = click.option("--lines", default=6, show_default=True, type=lines_of_each, help="Lines shown of each step.")
+    full = click.option("--full", is_flag=True, help="Show each step's content as a whole.")
+    return steps(lines(full(command)))
+
+
 def settings_reader(config: Path | None, overrides: dict[str, object]) -> "Callable[[], Settings]":
     """What reads the settings, from the same sources whenever it is called; it raises SettingsError."""
     from central_command.settings.configuration import load_settings

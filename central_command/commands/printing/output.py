@@ -3,10 +3,24 @@
 import sys
 
 import click
+import msgspec
 
+from central_command.commands.endings import EXIT_DAMAGED, leave
 from central_command.commands.printing import terminal, trajectory
 from central_command.commands.printing.step_range import STEP_MAX
 from central_command.commands.printing.trajectory import Trajectory
+
+
+def print_line(line: bytes, steps: range | None, lines_max: int | None, *, as_json: bool, name: str) -> None:
+    """Print a line to read, or as JSON in which nothing can steer a terminal; what is damaged ends with 3."""
+    if as_json:
+        click.echo(terminal.clean_json(line.rstrip(b"\n").decode(errors="replace")))
+        return
+    try:
+        found = trajectory.read_trajectory(line)
+    except msgspec.DecodeError as error:
+        leave(f"{name} is damaged: {error}; run verify", EXIT_DAMAGED)
+    print_trajectory(found, steps, lines_max)
 
 
 def print_trajectory(found: Trajectory, steps: range | None, lines_max: int | None) -> None:

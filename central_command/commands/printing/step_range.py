@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+import click
+
 STEP_MAX: Final = 10**9
 """Past the last step of every session: the end of a range that names none."""
 
@@ -17,3 +19,11 @@ def parse_steps(text: str) -> range:
     if last < first:
         raise ValueError(f"{text!r} ends before it begins")
     return range(first, last + 1)
+
+
+def chosen_steps(text: str | None) -> range | None:
+    """What --steps names; None without it. Raises click.BadParameter."""
+    try:
+        return parse_steps(text) if text else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--steps") from error

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from actors.audit.examination import Examination
 from central_command.commands import cli
-from central_command.commands.inspecting import parse_steps
+from central_command.commands.printing.step_range import parse_steps
 from central_command.http.settings import CannotListenError, HttpSettingsError
 from central_command.settings.configuration import Settings
 from persistence.databases.database import DatabaseFailure, SchemaRefused
