@@ -5,7 +5,7 @@ checking the envelope does (docs/decisions.md, "A name that stands twice").
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -41,15 +41,38 @@ def _is_written_plainly(text: bytes) -> bool:
         return False
 
 
+def _together(texts: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Yield texts in groups of at most `PLAIN_BYTES_MAX`; a longer one is a group by itself."""
+    group: list[bytes] = []
+    group_bytes = 0
+    for text in texts:
+        if group and group_bytes + len(text) > PLAIN_BYTES_MAX:
+            yield group
+            group, group_bytes = [], 0
+        group.append(text)
+        group_bytes += len(text)
+    if group:
+        yield group
+
+
+def _is_plain(group: Sequence[bytes]) -> bool:
+    """Whether all are written plainly: looked at together, many short ones take half the time."""
+    together = b"[%s]" % b",".join(group)
+    return len(together) <= PLAIN_BYTES_MAX + 2 * len(group) and _is_written_plainly(together)
+
+
 def has_repeated_name(texts: Iterable[bytes]) -> bool:
     """Whether an object in one of these JSON texts, at any depth, has a name twice; some 5 ms for a million bytes.
 
-    Names are compared as they are read, whatever escapes they are written with. In memory is one text at a time.
+    Names are compared as they are read, whatever escapes they are written with. In memory is one text at a time, or
+    short ones of `PLAIN_BYTES_MAX` together.
     """
     try:
-        for text in texts:
-            if len(text) > PLAIN_BYTES_MAX or not _is_written_plainly(text):
-                _PARSER.decode(text.decode())
+        for group in _together(texts):
+            if not _is_plain(group):
+                for text in group:
+                    if not _is_plain([text]):
+                        _PARSER.decode(text.decode())
     except _Repeated:
         return True
     return False

@@ -16,8 +16,8 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
-from typing import Annotated
+from itertools import chain, groupby
+from typing import Annotated, Self
 
 import msgspec
 
@@ -53,6 +53,24 @@ class StepPlaces(msgspec.Struct, frozen=True):
     def __iter__(self) -> Iterator[Span]:
         for line, start, end in zip(self.lines, self.starts, self.ends, strict=True):
             yield Span(line, start, end)
+
+    @classmethod
+    def of(cls, spans: Sequence[Span]) -> Self:
+        """Those of some spans."""
+        lines, starts, ends = (
+            [span.line for span in spans],
+            [span.start for span in spans],
+            [span.end for span in spans],
+        )
+        return cls(array("l", lines), array("q", starts), array("q", ends))
+
+    def runs(self) -> Iterator[tuple[int, "array[int]", "array[int]"]]:
+        """Yield the places in a row that are in one line: that line, and where each starts and ends."""
+        first = 0
+        for line, group in groupby(self.lines):
+            last = first + sum(1 for _ in group)
+            yield line, self.starts[first:last], self.ends[first:last]
+            first = last
 
 
 class StepKinds:
@@ -218,25 +236,32 @@ class _Chunks:
         if self.first is None or facts.chunk_sequence < self.first.chunk_sequence:
             self.first = described
         self._note_times(facts, described.time_shift_s or 0.0)
-        self.kinds.add(step.type for step in facts.trajectory_log)
-        self.digests.add(facts.trajectory_log)
         log = _present(index, envelope, "trajectory_log")
-        first_step = len(self._starts)
-        for step, (start, end) in zip(facts.trajectory_log, _items(text[log.start : log.end]), strict=True):
+        places = [(log.start + start, log.start + end) for start, end in _items(text[log.start : log.end])]
+        self._add_steps(index, facts.trajectory_log, places)
+        for place, step in enumerate(facts.trajectory_log, len(self._numbers) - len(places)):
             if step.type in COORDINATION_TYPES:
-                found = link(text[log.start + start : log.start + end])
+                found = link(text[self._starts[place] : self._ends[place]])
                 assert found is not None
-                self._links[len(self._numbers)] = found
-            self._numbers.append(step.step)
-            self._lines.append(index)
-            self._starts.append(log.start + start)
-            self._ends.append(log.start + end)
-            self.tokens += step.token_count
-            tool = _tool_name(bytes(step.tool))
-            if tool and len(tool) <= TOOL_CHARS_MAX:
-                self.tools.add(tool)
-        steps = (text[start:end] for start, end in zip(self._starts[first_step:], self._ends[first_step:], strict=True))
+                self._links[place] = found
+        steps = (text[start:end] for start, end in places)
         self.repeated_members += has_repeated_name(chain(steps, _values(envelope, but="trajectory_log")))
+
+    def _add_steps(self, index: int, steps: Sequence["_StepFacts"], places: Sequence[tuple[int, int]]) -> None:
+        """Take in the steps of a chunk, given by where each stands in line `index`."""
+        assert len(steps) == len(places)
+        self.kinds.add([step.type for step in steps])
+        self.digests.add(steps)
+        self.tokens += sum([step.token_count for step in steps])
+        self.tools |= {
+            name
+            for tool in {bytes(step.tool) for step in steps}
+            if (name := _tool_name(tool)) and len(name) <= TOOL_CHARS_MAX
+        }
+        self._numbers.extend([step.step for step in steps])
+        self._lines.extend([index] * len(steps))
+        self._starts.extend([start for start, _ in places])
+        self._ends.extend([end for _, end in places])
 
     def _note_times(self, facts: "_ChunkFacts", shift_s: float) -> None:
         """Note the real times of a chunk's steps: those that its client gave them, without its shift."""
@@ -248,7 +273,8 @@ class _Chunks:
     def order(self) -> list[int]:
         """The steps in the trajectory's order, by their place in the order of acceptance."""
         ranks = {index: rank for rank, index in enumerate(sorted(self._sequences, key=self._sequences.__getitem__))}
-        return sorted(range(len(self._numbers)), key=lambda place: (self._numbers[place], ranks[self._lines[place]]))
+        keys = [*zip(self._numbers, map(ranks.__getitem__, self._lines), strict=True)]
+        return sorted(range(len(keys)), key=keys.__getitem__)
 
     def steps_in(self, order: Sequence[int]) -> StepPlaces:
         """Where the steps stand, in this order."""
@@ -355,9 +381,15 @@ def _items(text: bytes) -> Iterator[tuple[int, int]]:
     Where the text holds a lone surrogate, decoding sees a copy with U+FFFD in its place (`json_text`), of the same
     length: so the lengths of the copy's items lead through the text itself.
     """
+    lengths = [len(memoryview(raw)) for raw in json_text.decode(_RAW_ITEMS, text)]
     end = 1
-    for raw in json_text.decode(_RAW_ITEMS, text):
+    if sum(lengths) + max(0, len(lengths) - 1) + len(b"[]") == len(text):
+        for length in lengths:
+            yield end, end + length
+            end += length + len(b",")
+        return
+    for length in lengths:
         before = _BEFORE_ITEM.match(text, end)
         assert before is not None, "white space and commas may be nothing at all"
-        start, end = before.end(), before.end() + len(memoryview(raw))
+        start, end = before.end(), before.end() + length
         yield start, end

@@ -4,9 +4,9 @@ Steps are copied from the session's lines. Those that stand near each other in o
 cut out of one reading of it; others are read one by one, so that steps in any order cost what they weigh.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
+from operator import lt
 from typing import Final
 
 import msgspec
@@ -21,6 +21,9 @@ from persistence.format.records import CopiedRun
 PIECE_BYTES: Final = 262_144
 """Pieces are about this long; only a single step or member can be longer."""
 
+SLICE_BYTES: Final = 4_096
+"""What pieces are made of, where many steps can be taken as they stand."""
+
 SHARE_TAKEN_MIN: Final = 0.25
 """Steps in a row are read at once where they are at least so much of what that reads."""
 
@@ -28,7 +31,7 @@ _LINE_BREAKS_AS_SPACES = bytes.maketrans(b"\n\r", b"  ")
 _encode = msgspec.json.Encoder().encode
 
 
-Value = bytes | Span | Iterable[Span]
+Value = bytes | Span | StepPlaces
 """What a member's value is made of."""
 
 
@@ -77,11 +80,10 @@ class TrajectoryText:
             held.append(text)
             held_bytes += len(text)
             if held_bytes >= PIECE_BYTES:
-                yield b"".join(held).translate(_LINE_BREAKS_AS_SPACES)
+                yield _on_one_line(b"".join(held))
                 held, held_bytes = [], 0
         if held:
-            # Inside a JSON string a line break is always escaped, so these are white space between tokens.
-            yield b"".join(held).translate(_LINE_BREAKS_AS_SPACES)
+            yield _on_one_line(b"".join(held))
 
     def _texts(self, parts: Iterable[Value]) -> Iterator[bytes]:
         for part in parts:
@@ -92,26 +94,41 @@ class TrajectoryText:
             else:
                 yield from self._array(part)
 
-    def _array(self, spans: Iterable[Span]) -> Iterator[bytes]:
-        before = b"["
-        for line, group in groupby(spans, key=attrgetter("line")):
-            run = list(group)
-            for text in self._cut(line, run):
-                yield before
-                yield text
-                before = b","
-        yield b"]" if before == b"," else b"[]"
+    def _array(self, places: StepPlaces) -> Iterator[bytes]:
+        yield b"["
+        before = b""
+        for line, starts, ends in places.runs():
+            yield before
+            yield from self._cut(line, starts, ends)
+            before = b","
+        yield b"]"
 
-    def _cut(self, line: int, run: list[Span]) -> Iterator[bytes]:
-        """Yield the bytes of spans of one line, whatever their order in it."""
-        first, last = min(span.start for span in run), max(span.end for span in run)
-        if sum(span.size_bytes for span in run) < SHARE_TAKEN_MIN * (last - first):
-            for span in run:
-                yield self._lines.part(line, span.start, span.end)
+    def _cut(self, line: int, starts: "array[int]", ends: "array[int]") -> Iterator[bytes]:
+        """Yield items in one line, whatever their order in it, and a comma between each two."""
+        first, last = min(starts), max(ends)
+        size_bytes = sum(ends) - sum(starts)
+        if size_bytes < SHARE_TAKEN_MIN * (last - first):
+            yield from _separated(self._lines.part(line, *place) for place in zip(starts, ends, strict=True))
             return
         text = self._lines.part(line, first, last)
-        for span in run:
-            yield text[span.start - first : span.end - first]
+        if size_bytes + len(starts) - 1 == last - first and all(map(lt, ends, starts[1:])):
+            # They stand there as they are wanted: in order, and with nothing but a comma between each two.
+            yield from (text[start : start + SLICE_BYTES] for start in range(0, len(text), SLICE_BYTES))
+            return
+        yield from _separated(text[start - first : end - first] for start, end in zip(starts, ends, strict=True))
+
+
+def _separated(items: Iterable[bytes]) -> Iterator[bytes]:
+    before = b""
+    for item in items:
+        yield before
+        yield item
+        before = b","
+
+
+def _on_one_line(text: bytes) -> bytes:
+    """JSON text with spaces for line breaks: inside a string they are escaped, so these stand between tokens."""
+    return text.translate(_LINE_BREAKS_AS_SPACES) if b"\n" in text or b"\r" in text else text
 
 
 def _members(
@@ -138,7 +155,7 @@ def _members(
     if trajectory.repeated_members:
         yield "repeated_members", _encode(trajectory.repeated_members)
     yield "coordination_links", _encode(trajectory.links)
-    yield "feedback", trajectory.feedback
+    yield "feedback", StepPlaces.of(trajectory.feedback)
     yield "closed_by", _encode(trajectory.closed_by)
     yield "score", _encode(score)
     yield "enrichment", _encode(enrichment)
@@ -153,9 +170,4 @@ def _size_of(part: Value) -> int:
         return len(part)
     if isinstance(part, Span):
         return part.size_bytes
-    if isinstance(part, StepPlaces):
-        items, size_bytes = len(part), part.size_bytes
-    else:
-        sizes = [span.size_bytes for span in part]
-        items, size_bytes = len(sizes), sum(sizes)
-    return size_bytes + max(0, items - 1) + len(b"[]")
+    return part.size_bytes + max(0, len(part) - 1) + len(b"[]")

@@ -49,6 +49,9 @@ The last two are seen, and left out because NFKC makes 18 and 8 characters of th
 UNSEEN_ESCAPES: Final = re.compile(rb"\\(?:[bfnrt]|u00[01][0-9a-f])")
 """As JSON text has them within texts."""
 
+JOINING: Final = re.compile(r"[\u0300-\u036f]")
+"""All characters that NFKC joins to an ASCII character before them, and others beside."""
+
 PIECE_CHARS: Final = 128
 PIECES: Final = re.compile(rf"(?s:.{{{PIECE_CHARS}}}[^\x00-\x7f]{{0,{PIECE_CHARS}}}+|.+)")
 """What of a text is normalised at a time: it takes time that grows with the square of the marks in a row.
@@ -213,10 +216,12 @@ def _comparable(text: str) -> tuple[bytes, int]:
     if not text.isascii():
         seen, others = text, said.translate(None, ASCII).decode()
         if UNSEEN.search(others):
-            seen = UNSEEN.sub("", text)
+            seen, others = UNSEEN.sub("", text), UNSEEN.sub("", others)
         if ELLIPSIS in others:
-            seen = seen.replace(ELLIPSIS, "...")
-        if not unicodedata.is_normalized("NFKC", seen):
+            seen, others = seen.replace(ELLIPSIS, "..."), others.replace(ELLIPSIS, "")
+        # ASCII characters stay what they are, and parts of what is normalised are (UAX 15): so where nothing joins
+        # them, a text is normalised if its other characters by themselves are, which are few.
+        if JOINING.search(others) or not unicodedata.is_normalized("NFKC", others):
             pieces = [seen] if len(others) <= PIECE_CHARS else PIECES.findall(seen)
             seen = "".join([unicodedata.normalize("NFKC", piece) for piece in pieces])
         if seen is not text:

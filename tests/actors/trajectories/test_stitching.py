@@ -13,7 +13,7 @@ from actors.trajectories.enrichment import enrich
 from actors.trajectories.lines import HeldLines, Span
 from actors.trajectories.scoring import score
 from actors.trajectories.settings import ScoringSettings
-from actors.trajectories.stitching import TOOL_CHARS_MAX, Trajectory, stitch
+from actors.trajectories.stitching import TOOL_CHARS_MAX, StepPlaces, Trajectory, stitch
 from actors.trajectories.writing import PIECE_BYTES, TrajectoryText
 from persistence.format.records import ClosedBy, EnvelopeKind, SequenceGap
 
@@ -348,7 +348,9 @@ def test_steps_are_read_at_once_where_they_are_a_quarter_of_what_that_reads(last
     assert trajectory is not None
     spans = (Span(0, 800, 850), Span(0, last_end - 50, last_end))
     points = score(trajectory.step_type_counts, trajectory.model, None, ScoringSettings())
-    written = TrajectoryText("traj_1", msgspec.structs.replace(trajectory, steps=spans), points, enrich(), lines)
+    written = TrajectoryText(
+        "traj_1", msgspec.structs.replace(trajectory, steps=StepPlaces.of(spans)), points, enrich(), lines
+    )
     lines.parts = 0
     assert b"".join(written.value("trajectory_log")) == b"[%b,%b]" % (chunk[800:850], chunk[last_end - 50 : last_end])
     assert lines.parts == reads

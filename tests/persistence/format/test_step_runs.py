@@ -1,6 +1,7 @@
 """What makes two steps the same, and what a run's fingerprint depends on."""
 
 import json
+import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence.format import json_text
-from persistence.format.step_runs import HASHED_BYTES, StepDigests, StepTexts, fingerprints_of
+from persistence.format.step_runs import HASHED_BYTES, JOINING, StepDigests, StepTexts, fingerprints_of
 
 DECODER = msgspec.json.Decoder(StepTexts)
 STEP = {"step": 1, "type": "action", "timestamp": 1.0, "tool": "Bash", "content": "List the files"}
@@ -111,7 +112,11 @@ def test_texts_that_look_the_same_are_the_same(one: str, other: str) -> None:
 
 @given(
     st.lists(
-        st.text(st.sampled_from("ae\u0301\u0323 é…ﬁ한\u1112\u1161\u11ab\u200d\xa0カ\u3099"), max_size=300), max_size=3
+        st.text(
+            st.sampled_from("ae\u0301\u0323 é…ﬁ한\u1112\u1161\u11ab\u200d\xa0カ\u3099\u05d1\u05b0\u05bc\u0627\u0655"),
+            max_size=300,
+        ),
+        max_size=3,
     )
 )
 def test_a_text_is_compared_as_it_would_be_alone(texts: Sequence[str]) -> None:
@@ -131,6 +136,14 @@ def test_a_text_is_compared_as_it_would_be_alone(texts: Sequence[str]) -> None:
             same = StepDigests()
             same.add([json_text.decode(DECODER, json.dumps({**STEP, "content": said}).encode())])
             assert step.digest(0) == same.digest(0)
+
+
+def test_what_joins_ascii_characters_is_known() -> None:
+    """Of all characters of this interpreter's Unicode: others by themselves show whether a text is normalised."""
+    pairs = [unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1)]
+    joining = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and pair[0] < "0080" and pair[0][0] != "<"}
+    assert "\u0301" in joining
+    assert [mark for mark in joining if not JOINING.fullmatch(mark)] == []
 
 
 def test_marks_without_end_are_put_in_order_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
