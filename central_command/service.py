@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,12 @@ import msgspec
 import trio
 
 from actors.consent.desk import ConsentDesk
-from actors.consent.register import ConsentRegister
+from actors.consent.register import ConsentRegister, NotSigned
+from actors.consent.signatures import RequestProof
 from actors.curation.following import CurationStatistics
 from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
 from actors.envelopes.reading import Envelope
+from actors.erasure.job import Eraser, Report, TooManyErasures
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
@@ -60,6 +62,7 @@ from persistence.files.writer_thread import writer_thread
 from persistence.format.layout import DataLayout
 from persistence.format.records import ClosedBy
 from persistence.journals.background_check import BackgroundCheck, CheckStatistics
+from persistence.journals.erasure_register import ErasureSubject
 from persistence.storage import Platform, Storage, StorageStatistics, open_storage
 
 log = logging.getLogger("central_command.service")
@@ -116,6 +119,7 @@ class Service:
         self._jumps = jumps
         self.check = check
         self.curation: CurationProcess | None = None
+        self.eraser = Eraser(environment, directory, self.without_curation)
         self._started_at = trio.current_time()
 
     # Sessions
@@ -148,6 +152,32 @@ class Service:
         outcome = await self._directory.ask(session_id, CloseSession(ClosedBy.HTTP_CLOSE))
         assert not isinstance(outcome, StillActive | Forgotten), "that is what becomes of abandoned ones"
         return outcome
+
+    # Erasure
+
+    async def erase_contributor(
+        self, contributor_id: str, proof: RequestProof | None
+    ) -> Report | TooManyErasures | NotSigned:
+        """Ask for a contributor to be erased; who has a key must sign. The request is on disk when this returns."""
+        refused = self._consent.not_signed(contributor_id, proof)
+        return refused or await self.ask_erasure(ErasureSubject.CONTRIBUTOR, contributor_id)
+
+    async def ask_erasure(self, subject: ErasureSubject, name: str) -> Report | TooManyErasures:
+        """Ask for somebody, or a session, to be erased, by who may; the request is on disk when this returns."""
+        asked = await self.eraser.ask(subject, name)
+        if isinstance(asked, TooManyErasures):
+            return asked
+        return self.erasure(asked.request) or Report(erasure=asked)
+
+    def erasure(self, request: str) -> Report | None:
+        """How a request stands; None for one that is not known."""
+        return self.eraser.report(request)
+
+    @asynccontextmanager
+    async def without_curation(self) -> AsyncIterator[None]:
+        """While the block lasts, no process of this server's writes the corpus."""
+        async with nullcontext() if self.curation is None else self.curation.paused():
+            yield
 
     # Statistics
 
@@ -344,8 +374,12 @@ async def open_service(
     *,
     identifiers: Identifiers | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
+    erases: bool = True,
 ) -> AsyncIterator[Service]:
-    """Open the storage and the sessions; on leaving, drain and close them."""
+    """Open the storage and the sessions; on leaving, drain and close them.
+
+    Requests for erasure are done in the background, unless `erases` says no: then by whoever asks `eraser`.
+    """
     sessions = settings.sessions
     async with open_storage(
         data_directory,
@@ -383,7 +417,16 @@ async def open_service(
                 is_busy=lambda: any(journal.has_waiting_lines for journal in storage.journals.values()),
             )
             service = Service(
-                settings, storage, directory, budget, embeddings, platform.clock, jumps, check, environment, consent
+                settings,
+                storage,
+                directory,
+                budget,
+                embeddings,
+                platform.clock,
+                jumps,
+                check,
+                environment,
+                consent,
             )
             if set_aside := service.set_aside():
                 log.warning(
@@ -397,6 +440,8 @@ async def open_service(
                 background.start_soon(consent.run, name="consent register")
                 background.start_soon(consent.follow, name="first envelopes")
                 background.start_soon(service.follow_withdrawals, name="withdrawals")
+                if erases:
+                    background.start_soon(service.eraser.run, name="erasure")
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()

@@ -4,6 +4,7 @@ Only what is acknowledged: the journals are read up to the positions that sessio
 them may still be taken back by the server that writes it.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +19,12 @@ from persistence.databases.projector import projected
 from persistence.databases.reading import open_database_read_only
 from persistence.databases.session_index import SessionIndex, TrajectorySummary
 from persistence.files.failures import NoDataDirectory
+from persistence.files.file_system import OsFileSystem
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
 from persistence.format.records import EnvelopeKind, JournalName, Mark
+from persistence.journals.erased_lines import is_erased
+from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
 from persistence.journals.reading import Scan
 from persistence.journals.stored import StoredJournal
 
@@ -49,6 +53,7 @@ class ClosedSessions:
             layout.journal(JournalName.TRAJECTORIES),
             acknowledged=lambda: self._acknowledged,
         )
+        self._erasures = ErasureRegister(register_path(layout), OsFileSystem(), time.time)
         self._envelopes = StoredJournal.of(layout, JournalName.ENVELOPES)
 
     async def reached(self, journal: JournalName) -> Mark:
@@ -57,6 +62,14 @@ class ClosedSessions:
         if journal is JournalName.TRAJECTORIES:
             self._acknowledged = found
         return found
+
+    def is_to_be_erased(self, contributor_id: str, session_id: str) -> bool:
+        """Whether somebody has asked for a contributor, or for a session, to be erased; now, or whenever before."""
+        self._erasures.read_on()
+        return any(
+            self._erasures.find(subject, digest_of(subject, name)) is not None
+            for subject, name in ((ErasureSubject.CONTRIBUTOR, contributor_id), (ErasureSubject.SESSION, session_id))
+        )
 
     def scan(self, start: Mark) -> Scan:
         """Read the trajectories behind a mark, in order, up to where they were acknowledged when last asked."""
@@ -75,7 +88,8 @@ class ClosedSessions:
         """All that was said of a session so far, in line order, each the JSON text of the member `feedback`."""
         lines = await self._index.line_positions(session_id)
         places = [line.position for line in lines if line.kind is EnvelopeKind.USER_FEEDBACK]
-        return [bytes(json_text.decode(_FEEDBACK, text).feedback) for text in await self._envelopes.read(places)]
+        texts = await self._envelopes.read(places)
+        return [bytes(json_text.decode(_FEEDBACK, text).feedback) for text in texts if not is_erased(text)]
 
     async def late_feedback(self, after_n: int, up_to_n: int, limit: int) -> list[tuple[int, str]]:
         """The lines with feedback that came after the close, each its number and its session; at most `limit`."""

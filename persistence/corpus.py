@@ -10,7 +10,8 @@ transaction, so that whoever reads by the database sees one of them at any time,
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from persistence.databases.corpus_records import (
@@ -146,18 +147,30 @@ async def open_corpus(
     """
     layout = DataLayout(data_directory)
     files = files or OsFileSystem()
+    opening = partial(open_inline_database, layout.corpus_database, CORPUS_SCHEMA, settings)
+    async with open_parts(layout, settings, opening, clock=clock, files=files) as (database, end):
+        positions = await projected(database)
+        yield Corpus(layout, database, end, positions, files=files, clock=clock, settings=settings)
+
+
+@asynccontextmanager
+async def open_parts(
+    layout: DataLayout,
+    settings: StorageSettings,
+    opening: Callable[..., AbstractAsyncContextManager[Database]],
+    *,
+    clock: Callable[[], float],
+    files: FileSystem,
+) -> AsyncIterator[tuple[Database, JournalEnd]]:
+    """Hold the corpus's lock, open its database by `opening`, and recover and project its journal; raises as above."""
     directory = layout.journal(JournalName.CORPUS)
-    applied_at = times.to_text(clock())
-    with single_curation(data_directory):
+    with single_curation(layout.root):
         files.make_directory(directory)
-        async with open_inline_database(
-            layout.corpus_database, CORPUS_SCHEMA, settings, applied_at=applied_at
-        ) as database:
+        async with opening(applied_at=times.to_text(clock())) as database:
             tail = await project_lines(layout, database, settings, files=files)
             end = JournalEnd(JournalName.CORPUS, directory, tail, files=files, clock=clock)
             try:
-                positions = await projected(database)
-                yield Corpus(layout, database, end, positions, files=files, clock=clock, settings=settings)
+                yield database, end
             finally:
                 end.close()
             await database.checkpoint()

@@ -18,9 +18,11 @@ from typing import Protocol
 import msgspec
 import trio
 
+from persistence.corpus_erasing import ErasableCorpus
 from persistence.databases.consents import Consents
 from persistence.databases.counters import Counters
 from persistence.databases.database import Database, DatabaseUnavailable
+from persistence.databases.erased_rows import ErasedRows
 from persistence.databases.fingerprints import Fingerprints
 from persistence.databases.key_check import check_key, sealed_check, sealed_with
 from persistence.databases.ledger import Ledger
@@ -36,6 +38,7 @@ from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, JournalName, Mark
 from persistence.journals.dropping import RefusedQuota, RefusedStatistics
+from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.journal import Journal, JournalStatistics
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
@@ -92,6 +95,16 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     consents: Consents
 
 
+class ErasureStorage(msgspec.Struct, frozen=True, kw_only=True):
+    """What erasure needs of the storage beside its journals."""
+
+    register: ErasureRegister
+    rows: ErasedRows
+    corpus: ErasableCorpus
+    files: FileSystem
+    settings: StorageSettings
+
+
 class Storage:
     """Everything on disk, as the actors and the statistics see it."""
 
@@ -107,9 +120,11 @@ class Storage:
         refused_quota: RefusedQuota,
         journals: Mapping[JournalName, Journal],
         closing: Attempts,
+        erasure: ErasureStorage,
     ) -> None:
         self.layout = layout
         self.closing = closing
+        self.erasure = erasure
         self.registry = registry
         self.ledger = tables.ledger
         self.fingerprints = tables.fingerprints
@@ -204,6 +219,22 @@ async def open_storage(
                     refused_quota=refused_quota,
                     journals=journals,
                     closing=await platform.offload(Attempts, layout.closing, platform.files),
+                    erasure=ErasureStorage(
+                        register=await platform.offload(
+                            ErasureRegister, register_path(layout), platform.files, platform.clock
+                        ),
+                        rows=ErasedRows(sessions, ledger),
+                        corpus=ErasableCorpus(
+                            layout,
+                            settings,
+                            opening=platform.open_database,
+                            clock=platform.clock,
+                            files=platform.files,
+                            offload=platform.offload,
+                        ),
+                        files=platform.files,
+                        settings=settings,
+                    ),
                 )
                 for journal in journals.values():
                     journal.close()

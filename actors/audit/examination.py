@@ -22,6 +22,7 @@ from persistence.databases.session_secrets import SessionKeys, SessionSecrets
 from persistence.files.failures import StorageDamage
 from persistence.format import json_text
 from persistence.format.records import EnvelopeKind, JournalName, TrajectoryRecord
+from persistence.journals.erased_lines import is_erased
 from persistence.journals.lines import LineError, parse_line
 from persistence.journals.reading import StoredLine
 from persistence.upkeep.findings import Findings
@@ -55,7 +56,7 @@ class Examination:
         self._scoring = scoring
         self._secrets: OrderedDict[str, bytes | None] = OrderedDict()
         self._verified = self._unchecked = self._without_secret = self._without_body = 0
-        self._trajectories = self._sessions_lost = 0
+        self._trajectories = self._sessions_lost = self._erased = 0
         self._has_key = False
         self._otherwise: Counter[tuple[str, str]] = Counter()
         self._otherwise_more = 0
@@ -70,11 +71,11 @@ class Examination:
         self._sessions_lost = await stored.secrets.lost()
         if self._has_key:
             await self._look_at_keys(stored.secrets, findings)
-        async for line in _lines(stored, JournalName.ENVELOPES):
+        async for line in self._lines(stored, JournalName.ENVELOPES):
             await self._look_at_envelope(line, stored.secrets, findings)
-        async for line in _lines(stored, JournalName.REFUSED):
+        async for line in self._lines(stored, JournalName.REFUSED):
             await self._look_at_refused(line, stored.secrets, findings)
-        async for line in _lines(stored, JournalName.TRAJECTORIES):
+        async for line in self._lines(stored, JournalName.TRAJECTORIES):
             await self._look_at_trajectory(line, stored, findings)
 
     def notes(self) -> list[str]:
@@ -93,6 +94,8 @@ class Examination:
             notes.append(f"{self._without_secret:,} signatures were not checked: {why}")
         if self._without_body:
             notes.append(f"{self._without_body:,} refused envelopes were kept without their text: nothing to check")
+        if self._erased:
+            notes.append(f"{self._erased:,} lines were erased: nothing is left to check")
         for (model, parts), count in self._otherwise.most_common():
             first = self._otherwise_first[model, parts]
             notes.append(
@@ -124,6 +127,22 @@ class Examination:
         return secret
 
     # Lines
+
+    async def _lines(self, stored: Stored, name: JournalName) -> AsyncIterator[StoredLine]:
+        """Yield the lines that were checked as lines: what came since has no place in the index yet.
+
+        Erased ones are only counted: there is nothing left to look at.
+        """
+        if not stored.ends[name]:
+            return
+        async for lines in stored.journals[name].scan():
+            for line in lines:
+                if line.position.n > stored.ends[name]:
+                    return
+                if is_erased(line.text):
+                    self._erased += 1
+                else:
+                    yield line
 
     async def _look_at_envelope(self, line: StoredLine, secrets: SessionSecrets, findings: Findings) -> None:
         envelope = read_body(line.text)
@@ -200,17 +219,6 @@ class Examination:
                 return
             self._otherwise[group] += 1
             self._otherwise_first.setdefault(group, line.position.n)
-
-
-async def _lines(stored: Stored, name: JournalName) -> AsyncIterator[StoredLine]:
-    """Yield the lines that were checked as lines: what came since has no place in the index yet."""
-    if not stored.ends[name]:
-        return
-    async for lines in stored.journals[name].scan():
-        for line in lines:
-            if line.position.n > stored.ends[name]:
-                return
-            yield line
 
 
 def _fault_of(keys: SessionKeys) -> str:

@@ -21,6 +21,7 @@ from actors.trajectories.writing import TrajectoryText
 from persistence.databases.fingerprints import FirstSeen
 from persistence.databases.session_index import LinePosition
 from persistence.format import json_text
+from persistence.format.erased_names import is_erased_session
 from persistence.format.records import ClosedBy, CopiedRun, EnvelopeKind, SequenceGap, TrajectoryRecord
 from persistence.format.step_runs import RUN_STEPS, StepDigests
 from persistence.journals.reading import JournalReader
@@ -140,7 +141,9 @@ def _unfounded(
         # A run that another one overlaps is shorter than what it was recognised by.
         around = [*runs[max(0, run.from_step - RUN_STEPS) : run.to_step], *_of_short(run, digests)]
         sources = {(seen[each].session_id, seen[each].trajectory_id) for each in around if each in seen}
-        if (run.session_id, run.trajectory_id) not in sources:
+        # Whose they were may have been erased since: then the line still says what nobody else does any more.
+        has_erased = any(is_erased_session(session_id) for session_id, _ in sources)
+        if (run.session_id, run.trajectory_id) not in sources and not has_erased:
             yield (
                 f"its steps {run.from_step} to {run.to_step} are said to stand in session {run.session_id!r}, and no "
                 "line before it of that session holds them"

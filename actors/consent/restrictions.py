@@ -1,8 +1,8 @@
-"""Of whom envelopes are refused, in memory: the one thing about consent that an envelope's answer depends on. Pure.
+"""Of whom envelopes are refused, in memory: all that an envelope's answer depends on of consent and erasure. Pure.
 
 A contributor is 16 bytes here, the beginning of the digest that stands for them in the consent journal: 128 bits of
-chance in, 128 bits out. An entry takes about 100 bytes. While nobody has withdrawn and nobody has registered a key, an
-envelope costs the look at two empty collections; otherwise a SHA-256 of 32 bytes and two look-ups.
+chance in, 128 bits out. An entry takes about 100 bytes. While nobody was erased, has withdrawn or registered a key, an
+envelope costs the look at three empty collections; otherwise a SHA-256 of 32 bytes and three look-ups.
 """
 
 from typing import Final
@@ -29,17 +29,22 @@ def contributor_key(contributor_id: str) -> bytes:
 
 
 class Restrictions:
-    """Who has withdrawn, and who has a key; changed by the register alone, after the line is on disk."""
+    """Who was erased, who has withdrawn, and who has a key; each changes after the line that says so is on disk.
 
-    __slots__ = ("keys", "withdrawn")
+    The register of consent changes the last two, erasure (`actors.erasure.job`) the first.
+    """
+
+    __slots__ = ("erased", "keys", "withdrawn")
 
     def __init__(self) -> None:
+        self.erased: set[bytes] = set()
+        """Bounded by `storage.erasures_max`."""
         self.withdrawn: set[bytes] = set()
         self.keys: dict[bytes, bytes] = {}
         """The public key of each contributor who has registered one, 32 bytes."""
 
     def __repr__(self) -> str:
-        return f"<Restrictions withdrawn={len(self.withdrawn)} keys={len(self.keys)}>"
+        return f"<Restrictions erased={len(self.erased)} withdrawn={len(self.withdrawn)} keys={len(self.keys)}>"
 
     def __bool__(self) -> bool:
-        return bool(self.withdrawn or self.keys)
+        return bool(self.erased or self.withdrawn or self.keys)

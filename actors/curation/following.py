@@ -7,7 +7,8 @@ interrupted anywhere, and goes on where it was.
 
 What was said of a session after its trajectory was written belongs to its record. What comes when there is a record
 already has that record made anew, by a line that takes the earlier one's place. So does what a contributor says of
-their consent: once it is withdrawn, their records are taken back, and once it is given again, made anew.
+their consent: once it is withdrawn, their records are taken back, and once it is given again, made anew. Of whom is to
+be erased nothing is made, and nothing noted: what there is goes with the erasure (`actors.erasure`).
 """
 
 import logging
@@ -208,6 +209,10 @@ class Curation:
             await self._take_trajectory(text, head, None)
 
     async def _take_trajectory(self, text: bytes, head: Head, followed: Mark | None) -> None:
+        if self._sessions.is_to_be_erased(head.contributor_id, head.session_id):
+            if followed is not None:
+                await self._corpus.move(followed)
+            return
         consent = await self._consented(head.contributor_id)
         if not consent.given:
             await self._pass_over(head, PassedOverReason.NO_CONSENT, followed)

@@ -32,6 +32,8 @@ class RefusalCode(StrEnum):
     # Authentic, but from somebody who does not want it, or is not who it says: likewise, and nothing of it is kept.
     CONSENT_WITHDRAWN = "consent_withdrawn"
     CONTRIBUTOR_KEY_REQUIRED = "contributor_key_required"
+    # Authentic, but from somebody whose data was erased: likewise, and nothing of it is kept.
+    CONTRIBUTOR_ERASED = "contributor_erased"
     # 429, as the contract says.
     ENVELOPE_LIMIT = "envelope_limit"
 

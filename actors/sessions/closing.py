@@ -45,6 +45,7 @@ from actors.trajectories.stitching import Trajectory, stitch
 from actors.trajectories.writing import TrajectoryText
 from persistence.databases.database import DatabaseUnavailable
 from persistence.databases.fingerprints import FirstSeen
+from persistence.format.erased_names import is_erased_session
 from persistence.format.records import (
     ClosedBy,
     CopiedRun,
@@ -126,7 +127,8 @@ async def finish(state: SessionState, environment: Environment, *, already_close
     if state.lifecycle is State.CLOSING:
         if environment.storage.closing.count(state.session_id) >= environment.sessions.close_attempts_max:
             return Busy(BusyReason.SET_ASIDE)
-        if not state.chunk_count or state.closed_by is ClosedBy.WITHDRAWN:
+        is_erased = not state.secret and is_erased_session(state.session_id)
+        if not state.chunk_count or state.closed_by is ClosedBy.WITHDRAWN or is_erased:
             state.record_nothing_to_stitch()
         else:
             # Whoever only waits for its turn has not begun: it must not be blamed for what another one does.

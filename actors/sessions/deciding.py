@@ -103,7 +103,7 @@ class _Case(msgspec.Struct, frozen=True):
 
 
 NOBODY = Restrictions()
-"""Nobody has withdrawn, and nobody has a key."""
+"""Nobody was erased or has withdrawn, and nobody has a key."""
 
 
 def decide(
@@ -203,11 +203,17 @@ def _sequence(case: _Case) -> Answer | None:
 
 
 def _contributor(case: _Case) -> KeepRefused | Answer | None:
-    """Whom it names has not withdrawn, and has no key that the session's opening was not signed with."""
+    """Whom it names was not erased, has not withdrawn, and has no key that the session's opening was not signed with.
+
+    Of whom was erased nothing is kept, also not that an envelope came.
+    """
     restrictions = case.restrictions
     if not restrictions:
         return None
     named = _named(case.envelope)
+    if named in restrictions.erased or case.standing.contributor in restrictions.erased:
+        reason = "The contributor's data was erased, and no more of it is taken."
+        return _refused(RefusalCode.CONTRIBUTOR_ERASED, reason)
     if named in restrictions.withdrawn or case.standing.contributor in restrictions.withdrawn:
         reason = "The contributor has withdrawn their consent."
         return _kept_refused(case, Refusal(RefusalCode.CONSENT_WITHDRAWN, reason), with_body=False)

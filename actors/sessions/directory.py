@@ -21,7 +21,8 @@ entry go before projection (a re-activated session could accept a sequence numbe
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Any, Protocol, overload
 
@@ -99,6 +100,7 @@ class Directory:
         self._passivating = False
         self._passivation = trio.CancelScope()
         self._draining = False
+        self._barred: set[str] = set()
         self._activated = self._passivated = self._evicted = self._failed = 0
 
     def __repr__(self) -> str:
@@ -127,6 +129,9 @@ class Directory:
         while True:
             if self._draining:
                 return Busy(BusyReason.SHUTTING_DOWN)
+            if session_id in self._barred:
+                await trio.lowlevel.checkpoint()
+                return Busy(BusyReason.BEING_ERASED)
             entry = self._entries.get(session_id)
             if entry is None:
                 if len(self._entries) >= self._settings.active_actors_max:
@@ -279,6 +284,26 @@ class Directory:
             # It is at work or ending: looked at again later, behind those that may be due before.
             entry.asked_at = now
             self._entries.move_to_end(session_id)
+
+    @asynccontextmanager
+    async def barred(self, session_ids: Collection[str]) -> AsyncIterator[None]:
+        """Keep sessions from being active, while the block lasts: whoever asks for one is told to come again.
+
+        When the block begins, what was asked of them before is answered, and all that came of it can be read back from
+        the databases.
+        """
+        self._barred.update(session_ids)
+        try:
+            for session_id in session_ids:
+                while (entry := self._entries.get(session_id)) is not None:
+                    if not (entry.retiring or entry.evicting):
+                        entry.evicting = True
+                        self._ending += 1
+                    entry.mailbox.close()
+                    await entry.gone.wait()
+            yield
+        finally:
+            self._barred.difference_update(session_ids)
 
     async def drain(self) -> None:
         """Take nothing more, let every actor answer what its mailbox holds, and return when all have ended."""

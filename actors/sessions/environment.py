@@ -78,6 +78,6 @@ class Environment(msgspec.Struct, kw_only=True):
     line: trio.Lock = msgspec.field(default_factory=trio.Lock)
     """Actors with many envelopes stand in line for it, so that in a turn of the event loop only one is at work."""
     restrictions: Restrictions = msgspec.field(default_factory=Restrictions)
-    """Of whom envelopes are refused; the register of consent changes it."""
+    """Of whom envelopes are refused; the register of consent and erasure change it."""
     recent_runs: RecentRuns = msgspec.field(default_factory=RecentRuns)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes

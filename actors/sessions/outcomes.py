@@ -78,6 +78,7 @@ class BusyReason(StrEnum):
     SHUTTING_DOWN = "shutting_down"
     STORAGE_FAILED = "storage_failed"
     SET_ASIDE = "set_aside"
+    BEING_ERASED = "being_erased"
 
 
 class Busy(msgspec.Struct, frozen=True):

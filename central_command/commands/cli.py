@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import click
 
-from central_command.commands import configuring, consenting, curating, inspecting, serving, upkeep
+from central_command.commands import configuring, consenting, curating, erasing, inspecting, serving, upkeep
 from central_command.commands.endings import EXIT_REFUSED, leave
 from central_command.process.steering import STEERING_IN_BLOCKS, escaped
 from central_command.settings.variables import unknown_variables
@@ -60,6 +60,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "backup": upkeep.backup,
     "restore": upkeep.restore,
     "rebuild": upkeep.rebuild,
+    "erase": erasing.erase,
     "config": configuring.config,
 }
 """All commands, in the order in which one meets them."""
@@ -123,6 +124,6 @@ def main() -> None:
 
     `serve` runs the server; `upload` and `watch` send sessions to one, `mine` and `whoami` say what of it is yours.
     `consent` and `data` are about what applications on this machine capture. The other commands work on the data
-    directory of a server on this machine, and all but `restore`, `rebuild` and `curate` may be used while it runs.
-    `config` checks settings.
+    directory of a server on this machine, and all but `restore`, `rebuild`, `curate` and `erase` may be used while it
+    runs. `config` checks settings.
     """

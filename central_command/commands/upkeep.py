@@ -108,12 +108,21 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
 @click.command()
 @data_options(must_exist=False)
 @click.argument("folder", metavar="DIR", type=PathTo("folder", must_exist=True))
-def restore(config: Path | None, data_dir: Path, folder: Path) -> None:
+@click.option(
+    "--erasures",
+    metavar="FILE",
+    type=PathTo("file", must_exist=True),
+    help="erasures.jsonl of the data directory that was in use last: whoever is in it is erased again.",
+)
+def restore(config: Path | None, data_dir: Path, folder: Path, erasures: Path | None) -> None:
     """Make a data directory from the backup in DIR, and check it as `verify` does.
 
     The data directory must be absent or an empty folder, so nothing is ever overwritten; it appears only when
     everything is in it. Every file is compared with what the backup noted of it. Run it as the server's user, or give
     the folder to that user afterwards.
+
+    Whoever was erased since the backup was made is in it again: with --erasures the server's next start, or
+    `erase --pending`, erases them again.
 
     \b
     Example:
@@ -126,9 +135,13 @@ def restore(config: Path | None, data_dir: Path, folder: Path) -> None:
 
     settings = settings_from(config, {})
     progress = _progress_reports()
-    report = run_to_end(restoring.restore, folder, data_dir, settings.storage, applied_at=_now(), progress=progress)
+    report = run_to_end(
+        restoring.restore, folder, data_dir, settings.storage, applied_at=_now(), progress=progress, erasures=erasures
+    )
     manifest = report.manifest
     click.echo(escaped(f"{data_dir} holds what the server kept at {manifest.created_at}"))
+    if report.erasures:
+        click.echo(f"The next start, or `erase --pending`, does {report.erasures:,} request(s) for erasure again.")
     if not manifest.with_key:
         sentence = (
             f"The backup did not hold the master key. Put the one with the id {manifest.key_id or 'none'} into "

@@ -6,7 +6,8 @@ Nothing waits for it. When it cannot run, the corpus falls behind, and that is a
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 
@@ -45,6 +46,9 @@ class CurationProcess:
         self._figures: CurationStatistics | None = None
         self._current_at = clock()
         self._starts = 0
+        self._turn = trio.Lock()
+        """Held while the process lives, and by who has paused it."""
+        self._living = trio.CancelScope()
 
     def __repr__(self) -> str:
         return f"<CurationProcess starts={self._starts} {self.lag}>"
@@ -69,15 +73,31 @@ class CurationProcess:
         while True:
             began_at = trio.current_time()
             try:
-                status = await self._live()
+                status = await self._live_in_turn()
             except OSError as error:
                 log.error("curation could not be started: %s", error.strerror)  # noqa: TRY400 (says it all)
             else:
+                if status is None:
+                    continue
                 log.error("curation ended with status %d; it is started again in %g s", status, delay_s)
             if trio.current_time() - began_at > self._settings.restart_delay_max_s:
                 delay_s = self._settings.restart_delay_s
             await trio.sleep(delay_s)
             delay_s = min(2 * delay_s, self._settings.restart_delay_max_s)
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """End the process; it is started again after the block."""
+        self._living.cancel()
+        async with self._turn:  # whoever waits for it is served in order, so it is not started again before
+            yield
+
+    async def _live_in_turn(self) -> int | None:
+        """Run the process to its end; return its exit status, None when it was paused."""
+        async with self._turn:
+            with trio.CancelScope() as self._living:
+                return await self._live()
+        return None
 
     async def _live(self) -> int:
         """Run the process to its end; return its exit status, negative for a signal."""

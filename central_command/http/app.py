@@ -17,6 +17,7 @@ from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.consent import Desk, consent_routes
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoints
+from central_command.http.endpoints.erasures import erasure_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.models import model_routes
@@ -113,6 +114,7 @@ def create_app(
         consent_routes(desk, reader, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
+        erasure_routes(gateway),
         health_routes(gateway, replies),
         model_routes(is_offered=embedder is not None, created_at=clock()),
         openapi_routes(settings, schema, CURRENT_CONSENT_VERSION if desk is None else desk.settings.current_version),

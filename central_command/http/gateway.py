@@ -4,7 +4,10 @@ from typing import Protocol
 
 import msgspec
 
+from actors.consent.register import NotSigned
+from actors.consent.signatures import RequestProof
 from actors.envelopes.reading import Envelope
+from actors.erasure.job import Report, TooManyErasures
 from actors.sessions.messages import OpenSession
 from actors.sessions.outcomes import CloseOutcome, IngestOutcome, OpenOutcome
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
@@ -45,6 +48,16 @@ class Gateway(Protocol):
 
     async def close_session(self, session_id: str) -> CloseOutcome:
         """Close a session without the client's own SESSION_CLOSE."""
+        ...
+
+    async def erase_contributor(
+        self, contributor_id: str, proof: RequestProof | None
+    ) -> Report | TooManyErasures | NotSigned:
+        """Ask for a contributor to be erased; who has a key must sign. The request is on disk when this returns."""
+        ...
+
+    def erasure(self, request: str) -> Report | None:
+        """How a request stands; None for one that is not known."""
         ...
 
     async def summary(self) -> Summary:

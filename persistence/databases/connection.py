@@ -141,3 +141,13 @@ def empty_log(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {waiting_ms}").fetchall()
+
+
+def written_anew(connection: sqlite3.Connection) -> bool:
+    """Write the database anew (sqlite.org/lang_vacuum.html): what was deleted is in no page of it any more.
+
+    False when a reader of an older state has kept it from taking the place of what was there.
+    """
+    connection.execute("VACUUM")
+    ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return not is_busy

@@ -5,14 +5,15 @@ curation's own: it is written in the same transaction as the position that it be
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
-from persistence.databases.database import Database, Row, Statement
+from persistence.databases.database import Database, Query, Row, Statement
 from persistence.databases.projection import set_position
 from persistence.format import times
+from persistence.format.json_text import array_of
 from persistence.format.records import Committed, CorpusRecord, JournalName, Position
 
 # Put into the queries below: all names are in this file.
@@ -36,6 +37,16 @@ COUNT_ATTEMPT: Final = """
 INSERT INTO attempts (trajectory_id, begun) VALUES (?, 1) ON CONFLICT (trajectory_id) DO UPDATE SET begun = begun + 1
 """
 DELETE_ATTEMPTS: Final = "DELETE FROM attempts WHERE trajectory_id = ?"
+SELECT_ATTEMPTED: Final = "SELECT trajectory_id FROM attempts"
+# ?1 are sessions, ?2 contributors, each a JSON array.
+OF_ERASED: Final = """
+session_id IN (SELECT value FROM json_each(?1)) OR contributor_id IN (SELECT value FROM json_each(?2))
+"""
+DELETE_BANDS_OF: Final = f"""
+DELETE FROM bands WHERE trajectory_id IN (SELECT trajectory_id FROM records WHERE {OF_ERASED})
+"""  # noqa: S608
+DELETE_RECORDS_OF: Final = f"DELETE FROM records WHERE {OF_ERASED}"  # noqa: S608
+DELETE_PASSED_OVER_OF: Final = f"DELETE FROM passed_over WHERE {OF_ERASED}"  # noqa: S608
 SELECT_TERMS: Final = "SELECT terms FROM consent_terms"
 PUT_TERMS: Final = "INSERT OR REPLACE INTO consent_terms (only_one, terms) VALUES (1, ?)"
 SELECT_ATTEMPTS: Final = "SELECT begun FROM attempts WHERE trajectory_id = ?"
@@ -120,6 +131,8 @@ def project_corpus(batch: Sequence[Committed]) -> list[Statement]:
 
 
 def _of_line(record: CorpusRecord, place: Position) -> Iterable[Statement]:
+    if record.is_erased:
+        return []
     at = times.to_text(place.at)
     if record.taken_back is not None:
         passed = PassedOver(
@@ -184,6 +197,24 @@ def count_attempt(trajectory_id: str) -> Statement:
 def forget_attempts(trajectory_id: str) -> Statement:
     """The statement for when it came to an end."""
     return Statement(DELETE_ATTEMPTS, [(trajectory_id,)])
+
+
+def select_attempts() -> Query:
+    """The query for the trajectories of which making a record has begun and not ended."""
+    return SELECT_ATTEMPTED, ()
+
+
+def delete_rows(
+    session_ids: Collection[str], contributors: Collection[str], attempts: Collection[str]
+) -> list[Statement]:
+    """The statements that leave no row of these sessions and contributors, nor of these attempts."""
+    of = [(array_of(session_ids), array_of(contributors))]
+    return [
+        Statement(DELETE_BANDS_OF, of),
+        Statement(DELETE_RECORDS_OF, of),
+        Statement(DELETE_PASSED_OVER_OF, of),
+        Statement(DELETE_ATTEMPTS, [(trajectory_id,) for trajectory_id in attempts]),
+    ]
 
 
 class CorpusIndex:

@@ -110,6 +110,10 @@ class Database(Protocol):
         """Move the write-ahead log into the database and empty it, as far as no reader holds it."""
         ...
 
+    async def compact(self) -> None:
+        """Write the database anew without what was deleted from it, and empty its log; whoever writes waits."""
+        ...
+
     async def close(self) -> None:
         """Close both connections, the reader first; a second call does nothing."""
         ...

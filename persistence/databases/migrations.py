@@ -337,6 +337,20 @@ UPDATE totals SET envelopes = 0, steps = 0, sessions_closed = 0, sessions_with_c
         WHERE envelope_count = 0 AND status = 'active' AND placeholder = 0);
 """
 
+# Lines of the journals may be erased ones, which programs that know versions up to 4 cannot read. A session's row is
+# replaced by one of another name then; the former is marked by a `placeholder` of 2, and goes in the same transaction.
+SESSIONS_5 = """
+DROP TRIGGER sessions_kept;
+DROP TRIGGER sessions_forgotten;
+CREATE TRIGGER sessions_forgotten AFTER DELETE ON sessions BEGIN
+    UPDATE totals SET sessions = sessions - 1, sessions_unused = sessions_unused - (OLD.placeholder = 0);
+END;
+CREATE TRIGGER sessions_kept BEFORE DELETE ON sessions
+WHEN OLD.placeholder != 2 AND (OLD.envelope_count > 0 OR OLD.status != 'active' OR OLD.placeholder = 1) BEGIN
+    SELECT RAISE(ABORT, 'only a session that was never used is deleted, or one that is erased');
+END;
+"""
+
 LEDGER_1 = """
 CREATE TABLE credits (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -415,6 +429,17 @@ DELETE FROM credits;
 DELETE FROM sqlite_sequence WHERE name = 'credits';
 UPDATE balances SET total_points = 0, total_sessions = 0, last_credit_at = NULL;
 UPDATE totals SET credits = 0, points = 0;
+"""
+
+# A credit stays what it was worth, and when; whose it was, and for which session, may be erased.
+LEDGER_4 = """
+DROP TRIGGER credits_final;
+CREATE TRIGGER credits_final BEFORE UPDATE ON credits
+WHEN NEW.id != OLD.id OR NEW.points != OLD.points OR NEW.base_points != OLD.base_points
+    OR NEW.multiplier_breakdown != OLD.multiplier_breakdown OR NEW.created_at != OLD.created_at
+    OR substr(NEW.contributor_id, 1, 3) != 'er_' OR substr(NEW.session_id, 1, 7) != 'erased_' BEGIN
+    SELECT RAISE(ABORT, 'a credit is never changed, only whose it was can be erased');
+END;
 """
 
 # `records` and what belongs to them follow from the lines of corpus/. `passed_over` is why a trajectory has none,
@@ -500,8 +525,8 @@ class Schema(msgspec.Struct, frozen=True):
     migrations: tuple[str, ...]
 
 
-SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4))
-LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3))
+SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5))
+LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4))
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1,))
 
 

@@ -273,8 +273,8 @@ class EnvelopeProjection:
         first = self.first_chunks.setdefault(record.session_id, record)
         if _chunk_sequence(record) < _chunk_sequence(first):
             self.first_chunks[record.session_id] = record
-        contributor_id = record.contributor_id or ""
-        self.contributors[contributor_id] = min(self.contributors.get(contributor_id, at), at)
+        if record.contributor_id is not None:  # of an erased one nobody is known
+            self.contributors[record.contributor_id] = min(self.contributors.get(record.contributor_id, at), at)
         session.chunks += 1
         session.steps += record.steps
         self.model_steps[record.model] += record.steps
@@ -296,9 +296,9 @@ class EnvelopeProjection:
         In this order: what asks for a session's state before the batch comes before the update of its row.
         """
         assert self.last is not None
-        subjects = {contributor_id: subject_digest(contributor_id) for contributor_id in self.contributors}
+        subjects: dict[str | None, str] = {each: subject_digest(each) for each in self.contributors}
         firsts = [
-            (session_id, record.chunk_sequence, record.provider, record.model, subjects[record.contributor_id or ""])
+            (session_id, record.chunk_sequence, record.provider, record.model, subjects.get(record.contributor_id, ""))
             for session_id, record in self.first_chunks.items()
         ]
         return [

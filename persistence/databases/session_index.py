@@ -76,6 +76,7 @@ ORDER BY created_at, session_id LIMIT ?
 SELECT_UNFINISHED: Final = """
 SELECT session_id FROM sessions
 WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND closed_by != 'withdrawn' AND session_id > ?
+    AND NOT (placeholder = 1 AND substr(session_id, 1, 7) = 'erased_')
 ORDER BY session_id LIMIT ?
 """
 SELECT_ROW: Final = """

@@ -13,15 +13,17 @@ commands and simulations run the same code in place.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
-from persistence.databases.connection import Connection, empty_log, fetch_all, fetch_snapshot, transact
+from persistence.databases.connection import Connection, empty_log, fetch_all, fetch_snapshot, transact, written_anew
 from persistence.databases.database import (
     SQLITE_ERRORS,
+    DatabaseBusy,
     DatabaseStatistics,
     Query,
     Row,
@@ -100,6 +102,19 @@ class SqliteDatabase:
             with trio.CancelScope(shield=True):
                 await self._translated(lambda: self._writer.do(empty_log))
                 self._checkpoints += 1
+
+    async def compact(self) -> None:
+        """Write the database anew without what was deleted from it, and empty its log, with nobody else at work.
+
+        Raises DatabaseBusy when another process reads it, and something of what was there may be left.
+        """
+        no_reader = nullcontext() if self._reader is self._writer else self._reader_lock
+        async with self._writer_lock, no_reader:
+            with trio.CancelScope(shield=True):
+                is_done = await self._translated(lambda: self._writer.do(written_anew))
+                self._checkpoints += 1
+        if not is_done:
+            raise DatabaseBusy(f"another process reads {self._name}: what was deleted from it is still in its files")
 
     async def close(self) -> None:
         """Close both connections, the reader first; a second call does nothing."""

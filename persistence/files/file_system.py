@@ -80,6 +80,10 @@ class FileSystem(Protocol):
         """Remove an existing file; its name is gone for good only after `sync_directory`."""
         ...
 
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file the name of another in the same folder, which is gone then; for good only after a sync."""
+        ...
+
     def sync_directory(self, path: Path) -> None:
         """Return once the folder's entries are on stable storage."""
         ...
@@ -201,6 +205,10 @@ class OsFileSystem:
     def remove(self, path: Path) -> None:
         """Unlink the file."""
         path.unlink()
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Call rename, which takes the old name's place at once."""
+        source.rename(target)
 
     def sync_directory(self, path: Path) -> None:
         """Call fsync on the folder."""

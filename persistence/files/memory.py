@@ -117,6 +117,14 @@ class MemoryFileSystem:
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path)) from None
 
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another's name."""
+        self.before("rename", source)
+        folder = self._folder(source.parent)
+        if source.name not in folder:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(source))
+        folder[target.name] = folder.pop(source.name)
+
     def sync_directory(self, path: Path) -> None:
         """Make the folder's names survive a crash."""
         self.before("sync_directory", path)

@@ -7,6 +7,7 @@ copy is the same offset in the original; whatever is hashed or stored is taken f
 """
 
 import re
+from collections.abc import Collection
 from typing import TypeVar
 
 import msgspec
@@ -71,3 +72,8 @@ def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
         raise msgspec.DecodeError(f"JSON is malformed: it is not UTF-8 ({error.reason})") from None
     except RecursionError:
         raise NestingError("JSON is nested too deeply to be decoded") from None
+
+
+def array_of(texts: Collection[str]) -> str:
+    """Return a JSON array of texts: what SQLite's `json_each` takes apart."""
+    return msgspec.json.encode(list(texts)).decode()

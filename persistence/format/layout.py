@@ -43,6 +43,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "torn"
 
     @property
+    def erasing(self) -> Path:
+        """The folder of what jobs of erasure have to remember until they are done."""
+        return self.root / "erasing"
+
+    @property
     def closing(self) -> Path:
         """Which large sessions are being closed, and which are put aside because that ended the process."""
         return self.root / "closing.json"

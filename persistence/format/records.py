@@ -29,6 +29,9 @@ class JournalName(StrEnum):
 INGESTED: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES, JournalName.CONSENT)
 """The journals that the server writes, and projects into its databases; the corpus is curation's alone."""
 
+OF_SESSIONS: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES)
+"""Those of them whose lines are of a session each: the journal of consent names contributors by a digest alone."""
+
 
 class EnvelopeKind(StrEnum):
     """The kinds of line in the envelopes journal; the first three are the contract's envelope types."""
@@ -119,7 +122,8 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True):
     A later line of the same trajectory takes the place of an earlier one. `taken_back` is why there is no record of it
     from then on; all that describes one is missing then. `findings` counts what was scrubbed, `withheld` the texts that
     could not be, `feedback` what was said of the session. `bands` are 32 signed numbers of 64 bits, big-endian: records
-    that share one may be near copies, which their `minima` tell.
+    that share one may be near copies, which their `minima` tell. Of an erased line nothing follows, neither a record
+    nor that there is none.
     """
 
     trajectory_id: str
@@ -128,6 +132,7 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True):
     contributor_id: str
     rules: str
     taken_back: str | None = None
+    is_erased: bool = False
     provider: str = ""
     model: str = ""
     started_at: str | None = None
@@ -175,7 +180,10 @@ class SequenceGap(msgspec.Struct, frozen=True):
 SessionRecord = EnvelopeRecord | RefusalRecord | TrajectoryRecord
 """What lines say that belong to a session."""
 
-Record = SessionRecord | ConsentRecord | ContributorKeyRecord | CorpusRecord
+ErasableRecord = SessionRecord | CorpusRecord
+"""What lines say that can be erased."""
+
+Record = ErasableRecord | ConsentRecord | ContributorKeyRecord
 
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]

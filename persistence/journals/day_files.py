@@ -10,7 +10,7 @@ written, cut or copied, and is named by a start and by `verify`.
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,9 @@ NEVER_MENTIONED: Final = frozenset({"lost+found"})
 
 
 DROPPED_NAME: Final = "dropped.jsonl"
+
+ANEW_ENDING: Final = ".erasing"
+"""What the name of a day's file ends in while it is made anew, beside the one that it will replace."""
 
 DROPPED_BYTES_READ: Final = 65_536
 """What is read of the end of that file: hundreds of its lines, of which the last one counts."""
@@ -158,7 +161,8 @@ class DayFiles:
     def foreign_names(self) -> list[str]:
         """Return the names in the folder that are none of the journal's."""
         own = {*NEVER_MENTIONED, *([DROPPED_NAME] if self._may_drop else ())}
-        return [name for name in self._names() if day_of(name) is None and name not in own]
+        names = (name for name in self._names() if day_of(name.removesuffix(ANEW_ENDING)) is None)
+        return [name for name in names if name not in own]
 
     def size_bytes(self, day: str) -> int:
         """Return how many bytes a day's file holds."""
@@ -176,6 +180,33 @@ class DayFiles:
     def open_read_only(self, day: str) -> File:
         """Open a day's file for reading."""
         return self._files.open_read_only(self.directory / name_of(day))
+
+    def create_anew(self, day: str) -> File:
+        """Create a file that will replace a day's, beside that; one that was left there before is removed."""
+        path = self.directory / f"{name_of(day)}{ANEW_ENDING}"
+        with suppress(FileNotFoundError):
+            self._files.remove(path)
+        return self._files.create(path)
+
+    def replace(self, day: str) -> None:
+        """Put the file that was created anew in the place of a day's; durable only after `sync_directory`."""
+        path = self.directory / name_of(day)
+        self._files.rename(path.with_name(f"{path.name}{ANEW_ENDING}"), path)
+
+    def remove_anew(self) -> list[str]:
+        """Remove what was created anew and took no place; return the names."""
+        names = [
+            name for name in self._names() if name.endswith(ANEW_ENDING) and day_of(name.removesuffix(ANEW_ENDING))
+        ]
+        for name in names:
+            self._files.remove(self.directory / name)
+        if names:
+            self.sync_directory()
+        return names
+
+    def free_bytes(self) -> int:
+        """Return the room on the disk that they are on."""
+        return self._files.free_bytes(self.directory)
 
     def sync_directory(self) -> None:
         """Make the names of the files durable."""

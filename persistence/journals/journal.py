@@ -32,6 +32,7 @@ import trio
 from persistence.files.file_system import Offload
 from persistence.files.space import Allowance, Room
 from persistence.format.records import Committed, JournalName, Mark, Position, Record
+from persistence.journals.erasing import DayAnew, NotMade, Rewrite, by_day
 from persistence.journals.framing import FRAME_BYTES_MAX
 from persistence.journals.reading import Scan, StoredStatistics
 from persistence.journals.slot import Slot
@@ -98,6 +99,16 @@ class _Pending(Slot[Position | AppendRefused]):
         self.commits_bytes = self.size_bytes
 
 
+class _Exchange(Slot[bool]):
+    """A day's file made anew, for the writer's turn; filled with whether it took the old one's place."""
+
+    __slots__ = ("anew",)
+
+    def __init__(self, anew: DayAnew) -> None:
+        super().__init__()
+        self.anew = anew
+
+
 class Journal:
     """One journal. `run` must run in a nursery for appends to be answered."""
 
@@ -115,6 +126,8 @@ class Journal:
     ) -> None:
         self._end = end
         self._offload = offload
+        self._offload_reading = offload_reading
+        self._exchanges: deque[_Exchange] = deque()
         self._reader = end.reader(offload_reading)
         self._space = space
         self._settings = settings
@@ -234,6 +247,9 @@ class Journal:
         try:
             while True:
                 await self._arrived.wait()
+                if self._exchanges:
+                    exchange = self._exchanges.popleft()
+                    exchange.fill(await self._offload(self._end.exchange, exchange.anew))
                 if not self._waiting:
                     if self._closed:
                         return
@@ -303,6 +319,27 @@ class Journal:
 
     def _write(self, batch: Sequence[_Pending]) -> list[Position] | None:
         return self._end.write([(pending.line.members, pending.line.received) for pending in batch])
+
+    async def erase(self, places: Sequence[Position], rewrite: Rewrite) -> bool:
+        """Rewrite lines that are on disk, each to the same length; False when there was no room for a file of them.
+
+        Lines of days that were dropped are gone already; False also where one is dropped just then. Each day's file is
+        exchanged as a whole, one after the other (`persistence.journals.erasing`); what is appended meanwhile waits
+        for the last piece of the newest one alone. After False, some may have been exchanged. Raises JournalDamage,
+        with nothing of that day changed, where another line stands, StorageFailure when the disk fails.
+        """
+        for day, of_day in by_day(places):
+            anew = await self._offload_reading(self._end.made_anew, day, of_day, rewrite)
+            if isinstance(anew, NotMade):
+                if anew is NotMade.NO_ROOM:
+                    return False
+                continue
+            exchange = _Exchange(anew)
+            self._exchanges.append(exchange)
+            self._arrived.set()
+            if not await exchange.wait():
+                return False
+        return True
 
     def let_go(self, size_bytes: int) -> None:
         """Count bytes of its beginning that are stored no more."""

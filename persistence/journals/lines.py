@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeVar, assert_never
 
 import msgspec
 
-from persistence.format import json_text
+from persistence.format import erased_names, json_text
 from persistence.format.consent_events import ConsentEvent, event_sha256
 from persistence.format.records import (
     ClosedBy,
@@ -25,6 +25,7 @@ from persistence.format.records import (
     most_copied_from,
 )
 from persistence.format.step_runs import StepTexts, fingerprints_of
+from persistence.journals.erased_lines import Erased, ErasedLine, fingerprints_in, is_erased, read_erased
 from persistence.journals.framing import Received
 
 T = TypeVar("T")
@@ -359,7 +360,12 @@ def parse_consent_line(line: bytes) -> ConsentRecord | ContributorKeyRecord:
 
 
 def parse_line(journal: JournalName, line: bytes) -> Record:
-    """The record of a line of the journal; raises `LineError`."""
+    """The record of a line of the journal; raises `LineError`.
+
+    That of an erased line has other names (`persistence.format.erased_names`), and counts like the one before.
+    """
+    if is_erased(line):
+        return _erased_record(journal, line)
     match journal:
         case JournalName.ENVELOPES:
             return parse_envelope_line(line)
@@ -373,3 +379,88 @@ def parse_line(journal: JournalName, line: bytes) -> Record:
             return parse_consent_line(line)
         case unreachable:
             assert_never(unreachable)
+
+
+def _erased_record(journal: JournalName, line: bytes) -> Record:
+    try:
+        read = read_erased(line)
+        match journal:
+            case JournalName.ENVELOPES:
+                return _erased_envelope(read)
+            case JournalName.REFUSED:
+                return _erased_refusal(read)
+            case JournalName.TRAJECTORIES:
+                return _erased_trajectory(read.erased)
+            case JournalName.CORPUS:
+                return _erased_record_of_corpus(read.erased)
+            case JournalName.CONSENT:
+                raise LineError("nothing of the journal of consent is erased")
+            case unreachable:
+                assert_never(unreachable)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise LineError(f"the erased line cannot be read: {error}") from error
+
+
+def _erased_envelope(read: ErasedLine) -> EnvelopeRecord:
+    erased = read.erased
+    closes = erased.kind is EnvelopeKind.SESSION_CLOSE
+    return EnvelopeRecord(
+        envelope_id=erased_names.envelope_name(read.received.n),
+        session_id=erased_names.session_name(erased.session),
+        kind=erased.kind,
+        sequence=erased.sequence,
+        gap=read.received.gap,
+        chunk_sequence=erased.chunk_sequence,
+        provider=erased.provider,
+        model=erased.model,
+        steps=erased.steps,
+        signal=erased.signal,
+        closed_by=ClosedBy.SESSION_CLOSE if closes else erased.closed_by,
+    )
+
+
+def _erased_refusal(read: ErasedLine) -> RefusalRecord:
+    return RefusalRecord(
+        envelope_id=erased_names.refused_name(read.received.n),
+        session_id=erased_names.session_name(read.erased.session),
+        kind="",
+        sequence=read.erased.sequence,
+        session_hmac="",
+        gap=read.received.gap,
+        code=read.erased.code,
+        reason="",
+        with_body=not read.erased.without_body,
+    )
+
+
+def _erased_trajectory(erased: Erased) -> TrajectoryRecord:
+    if erased.closed_by is None:
+        raise ValueError("it does not say what ended its session")
+    score = json_text.decode(_SCORE, erased.score)
+    return TrajectoryRecord(
+        trajectory_id=erased_names.trajectory_name(erased.session),
+        session_id=erased_names.session_name(erased.session),
+        contributor_id=erased.request,
+        provider=erased.provider,
+        model=erased.model,
+        steps=erased.steps,
+        tokens=erased.tokens,
+        chunks=erased.chunks,
+        base_points=score.base_points,
+        total_points=score.total_points,
+        multiplier_breakdown=bytes(erased.score).decode(),
+        closed_by=erased.closed_by,
+        copied_steps=erased.copied_steps,
+        fingerprints=fingerprints_in(erased.fingerprints),
+    )
+
+
+def _erased_record_of_corpus(erased: Erased) -> CorpusRecord:
+    return CorpusRecord(
+        trajectory_id=erased_names.trajectory_name(erased.session),
+        record_id="",
+        session_id=erased_names.session_name(erased.session),
+        contributor_id=erased.request,
+        rules="",
+        is_erased=True,
+    )

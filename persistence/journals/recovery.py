@@ -71,6 +71,7 @@ class Recovery:
             ) from error
 
     def _batches(self) -> Iterator[list[Committed]]:
+        self._files.remove_anew()  # an erasure was interrupted: it begins anew
         _mention_foreign_names(self._name, self._files)
         self._pass_over_dropped()
         _check_start(self._name, self._files, self.start)

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Final, Protocol
 from zlib import crc32
 
-from persistence.files.failures import StorageFailure
+from persistence.files.failures import StorageDamage, StorageFailure
 from persistence.files.file_system import Buffer, File, FileSystem, Offload
 from persistence.format import times
 from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
+from persistence.journals.erasing import DayAnew, NotMade, Rewrite
 from persistence.journals.framing import frame, tail_of
 from persistence.journals.stored import StoredJournal
 
@@ -88,6 +89,57 @@ class JournalEnd:
             raise StorageFailure(f"syncing the {self.name} journal failed: {error.strerror}") from error
         self.tail = positions[-1].end
         return positions
+
+    def made_anew(self, day: str, places: Sequence[Position], rewrite: Rewrite) -> DayAnew | NotMade:
+        """Make a day's file anew as far as it is synced, with lines rewritten, to be exchanged; or leave it as it is.
+
+        Raises JournalDamage where another line stands, StorageFailure when the disk fails.
+        """
+        anew = DayAnew(self.name, self._files, day)
+        try:
+            if anew.has_room():
+                anew.copy(places, rewrite, self.synced_bytes(day))
+                return anew
+        except FileNotFoundError:
+            anew.give_up()
+            return NotMade.DROPPED
+        except OSError as error:
+            anew.give_up()
+            if error.errno not in NO_ROOM_ERRNOS:
+                raise StorageFailure(
+                    f"making a file of the {self.name} journal anew failed: {error.strerror}"
+                ) from error
+        except StorageDamage:
+            anew.give_up()
+            raise
+        return NotMade.NO_ROOM
+
+    def synced_bytes(self, day: str) -> int:
+        """Return how many bytes of a day's file are synced."""
+        tail = self.tail
+        return tail.offset if day == tail.day else self._files.size_bytes(day)
+
+    def exchange(self, anew: DayAnew) -> bool:
+        """Put a file that was made anew in the place of a day's, and go on in it; False when there was no room.
+
+        False also where that day was dropped meanwhile. In the turn of who writes.
+        """
+        is_newest = anew.day == self.tail.day
+        try:
+            file = anew.exchange(self.synced_bytes(anew.day))
+        except OSError as error:
+            if error.errno not in NO_ROOM_ERRNOS and not isinstance(error, FileNotFoundError):
+                raise StorageFailure(
+                    f"exchanging a file of the {self.name} journal failed: {error.strerror}"
+                ) from error
+            anew.give_up()
+            return False
+        if is_newest:
+            self.close()
+            self._file = file
+        else:
+            file.close()
+        return True
 
     def close(self) -> None:
         """Close the file; what was acknowledged is synced."""

@@ -34,3 +34,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     database_busy_timeout_s: PositiveSeconds = 5.0
     check_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02
     check_interval_h: PositiveSeconds = 24.0
+    erasures_max: PositiveInt = 100_000
+    erasure_sessions_at_once_max: PositiveInt = 1_000
+    erasure_retry_s: PositiveSeconds = 600.0
+    erasure_rest_s: PositiveSeconds = 30.0

@@ -45,6 +45,7 @@ from persistence.files.file_copies import CopiedFile, checksum_of, copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
+from persistence.journals.erasure_register import ERASURES_NAME
 from persistence.journals.parts import Part, copy_part, cut_torn, parts_of
 from persistence.keys.sealing import KEY_FILE
 from persistence.settings.storage import StorageSettings
@@ -116,8 +117,14 @@ def back_up(
         if with_key:
             make_folders(copy, [Path("keys")])
             files.append(copy_file(layout.keys / KEY_FILE, partial, KEY_PATH))
+        if (layout.root / ERASURES_NAME).is_file():  # last: who was erased while the rest was copied is erased again
+            files.append(copy_file(layout.root / ERASURES_NAME, partial, ERASURES_NAME))
         manifest = Manifest(
-            version=MANIFEST_VERSION, created_at=created_at, schemas=schemas, key_id=key_id, files=files
+            version=MANIFEST_VERSION,
+            created_at=created_at,
+            schemas=schemas,
+            key_id=key_id,
+            files=files,
         )
         _write_manifest(partial, manifest)
     return manifest

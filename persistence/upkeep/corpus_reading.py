@@ -16,6 +16,7 @@ from persistence.files.failures import NoDataDirectory
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
+from persistence.journals.erased_lines import is_erased
 from persistence.journals.stored import StoredJournal
 
 LISTED_MAX: Final = 20
@@ -77,6 +78,8 @@ async def record_line(data_directory: Path, name: str) -> bytes | str:
                 return f"Session {name} has no record in the corpus: {reason}."
             return f"There is no record {name!r} in the corpus of {data_directory}."
     (line,) = await StoredJournal.of(layout, JournalName.CORPUS).read([found[0].position])
+    if is_erased(line):  # a moment ago
+        return f"There is no record {name!r} in the corpus of {data_directory}."
     members = json_text.decode(_MEMBERS, line)
     return msgspec.json.encode({key: value for key, value in members.items() if key not in NOT_SHOWN})
 

@@ -24,6 +24,7 @@ from persistence.format import json_text
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, EnvelopeKind, JournalName, Mark
 from persistence.journals.dropping import RefusedStatistics
+from persistence.journals.erased_lines import is_erased, read_erased
 from persistence.journals.reading import StoredLine
 from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
@@ -97,6 +98,8 @@ async def trajectory_line(data_directory: Path, settings: StorageSettings, sessi
         line = behind[0].text
     else:
         (line,) = await trajectories.read([summary.position])
+        if is_erased(line):
+            return f"Session {session_id} was erased, for the request {read_erased(line).erased.request}."
     feedback = dict(zip([place.n for place in places], await envelopes.read(places), strict=True))
     feedback |= {
         each.position.n: each.text

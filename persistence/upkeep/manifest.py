@@ -14,6 +14,7 @@ from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import CopiedFile
 from persistence.files.regular import open_file
 from persistence.format.layout import DataLayout
+from persistence.journals.erasure_register import ERASURES_NAME
 from persistence.journals.parts import holds_lines, is_part
 from persistence.keys.sealing import KEY_FILE
 
@@ -93,7 +94,8 @@ def read_manifest(folder: Path) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error
     paths = [file.path for file in manifest.files]
-    wrong = [each for each in paths if each not in {*DATABASES, CORPUS_DATABASE, KEY_PATH} and not is_part(each)]
+    known = {*DATABASES, CORPUS_DATABASE, KEY_PATH, ERASURES_NAME}
+    wrong = [each for each in paths if each not in known and not is_part(each)]
     if wrong or len(set(paths)) != len(paths) or not {*DATABASES} <= {*paths}:
         raise StorageDamage(f"{path} is damaged (it does not name the files of a data directory): use another backup")
     return manifest

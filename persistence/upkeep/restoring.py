@@ -6,6 +6,7 @@ then the folder takes its name: there is never a data directory that is half res
 """
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,8 +19,10 @@ from persistence.files.file_copies import copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.files.lock import single_instance
 from persistence.files.regular import check_file
+from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED
+from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import Progress, appearing_whole, make_folders, no_progress, summed
 from persistence.upkeep.manifest import (
@@ -40,6 +43,8 @@ class RestoreReport(msgspec.Struct, frozen=True):
 
     manifest: Manifest
     findings: list[str]
+    erasures: int = 0
+    """Requests for erasure that the next start does again."""
 
 
 async def restore(
@@ -49,8 +54,12 @@ async def restore(
     *,
     applied_at: str,
     progress: Progress = no_progress,
+    erasures: Path | None = None,
 ) -> RestoreReport:
     """Make `data_directory`, which must be absent or empty, from a backup.
+
+    Whoever was erased, by what the backup holds or the file `erasures` (of the data directory that was in use last),
+    is to be erased again by the next start.
 
     Raises BackupRefused, DataDirectoryLocked, StorageDamage, DatabaseFailure or OSError, each for one sentence; then
     nothing is restored.
@@ -58,9 +67,10 @@ async def restore(
     manifest = read_manifest(backup)
     _check_schemas(backup, manifest)
     _check_not_in_use(data_directory)
-    with appearing_whole(data_directory) as partial:
-        layout = DataLayout(partial)
+    with appearing_whole(data_directory) as unfinished:
+        layout = DataLayout(unfinished)
         _copy_files(backup, layout, manifest, progress)
+        to_erase = _take_over_erasures(layout, erasures, applied_at)
         progress("checks", 0, 1)
         async with (
             open_inline_database(
@@ -73,9 +83,20 @@ async def restore(
             await ledger.checkpoint()
         if layout.corpus_database.exists():
             await _project_corpus(layout, settings, applied_at)
-        findings = await verify(partial, settings, applied_at=applied_at, closes_are_finished=False)
+        findings = await verify(unfinished, settings, applied_at=applied_at, closes_are_finished=False)
         progress("checks", 1, 1)
-    return RestoreReport(manifest, findings)
+    return RestoreReport(manifest, findings, to_erase)
+
+
+def _take_over_erasures(layout: DataLayout, newer: Path | None, applied_at: str) -> int:
+    """Note that all requests, also those of a newer file, are to be done again; return how many they are."""
+    files, clock = OsFileSystem(), partial(times.from_text, applied_at)
+    others = [] if newer is None else ErasureRegister(newer, files, clock).all()
+    if newer is not None and not others and newer.stat().st_size:
+        raise BackupRefused(f"{newer} holds no request for erasure: name the file of a data directory")
+    register = ErasureRegister(register_path(layout), files, clock)
+    register.take_over(others)
+    return len(register)
 
 
 async def _project_corpus(layout: DataLayout, settings: StorageSettings, applied_at: str) -> None:

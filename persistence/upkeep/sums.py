@@ -39,6 +39,7 @@ SUMS: Final = {
     FINISHED_CLOSES: """
         SELECT session_id, closed_by, closed_at FROM main.sessions
         WHERE status = 'closed' AND chunk_count > 0 AND trajectory_id IS NULL AND closed_by != 'withdrawn'
+            AND NOT (placeholder = 1 AND substr(session_id, 1, 7) = 'erased_')
     """,
     "days, models, providers and totals agree": """
         SELECT totals.envelopes, totals.steps, totals.points, d.envelopes, d.steps, m.steps, p.steps, d.points

@@ -189,6 +189,11 @@ class FailingFileSystem(OsFileSystem):
         with self._death.around("remove file in", self._where(path)):
             super().remove(path)
 
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another's name."""
+        with self._death.around("rename file in", self._where(source)):
+            super().rename(source, target)
+
     def sync_directory(self, path: Path) -> None:
         """Sync a folder."""
         where = self._where(path)
@@ -230,6 +235,11 @@ class FailingDatabase:
         """Checkpoint."""
         with self._death.around("checkpoint", self._name):
             await self._database.checkpoint()
+
+    async def compact(self) -> None:
+        """Write it anew."""
+        with self._death.around("compact", self._name):
+            await self._database.compact()
 
     async def close(self) -> None:
         """Close."""

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 JOURNALS = ("envelopes", "refused", "trajectories", "consent", "corpus")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
-DATABASE_VERSIONS = {"sessions.db": 4, "ledger.db": 3, "corpus.db": 1}
+DATABASE_VERSIONS = {"sessions.db": 5, "ledger.db": 4, "corpus.db": 1}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"
@@ -38,7 +38,7 @@ CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
-    r"sessions\.db|ledger\.db|corpus\.db|keys/master\.key|refused/dropped\.jsonl"
+    r"sessions\.db|ledger\.db|corpus\.db|erasures\.jsonl|keys/master\.key|refused/dropped\.jsonl"
     r"|(?:envelopes|refused|trajectories|consent|corpus)/\d{4}-\d\d-\d\d\.jsonl"
 )
 
@@ -250,6 +250,53 @@ def check_events(lines: list[Line]) -> None:
             if event["previous_sha256"] != before:
                 raise Damage(f"line {line.n} of consent/ does not follow the event before it")
             before = event_hash(event)
+
+
+# Erased lines
+
+
+def counted(journal: str, line: Line) -> dict[str, Any]:
+    """What of a line the databases count: its members, or those that stand for an erased one's."""
+    members = line.members
+    if "erased" not in members:
+        return members
+    if {*members} != {"erased", "received", "crc32"} or not line.head.startswith(b'{"erased":{'):
+        raise UnknownFormat(f"line {line.n} of {journal}/ is erased, and says more")
+    erased = members["erased"]
+    names = {"session_id": f"erased_{erased['session']}"}
+    metadata = {"provider": erased.get("provider"), "model_engine": erased.get("model")}
+    if journal == "refused":
+        return names | {
+            "envelope_id": f"env_erased_refused_{line.n}",
+            "type": "",
+            "sequence": erased.get("sequence"),
+            "session_hmac": "",
+            "refused": {"code": erased["code"], "reason": ""},
+            **({"body_sha256": ""} if erased.get("without_body") else {}),
+        }
+    if journal == "trajectories":
+        packed = base64.b64decode(erased.get("fingerprints", ""))
+        return names | {
+            "trajectory_id": f"traj_erased_{erased['session']}",
+            "contributor_id": erased["request"],
+            "metadata": metadata,
+            "score": erased["score"],
+            "total_steps": erased.get("steps", 0),
+            "closed_by": erased["closed_by"],
+            "copied_steps": erased.get("copied_steps", 0),
+            "fingerprints": [number for (number,) in struct.iter_unpack(">q", packed)],
+        }
+    kind = erased.get("kind", "SERVER_CLOSE")
+    return names | {
+        "envelope_id": f"env_erased_{line.n}",
+        "type": kind,
+        "attestation": {"session_hmac": "", "sequence": erased.get("sequence")},
+        "chunk_sequence": erased.get("chunk_sequence"),
+        "metadata": metadata,
+        "trajectory_log": [None] * erased.get("steps", 0),
+        "feedback": {"signal": erased.get("signal")},
+        "closed_by": erased.get("closed_by"),
+    }
 
 
 # Signatures

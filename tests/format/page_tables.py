@@ -12,7 +12,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.format.page_reader import Line, closed_by, event_hash, event_of, kind_of, subject_of
+from tests.format.page_reader import Line, closed_by, counted, event_hash, event_of, kind_of, subject_of
 
 FOLLOWED = ("envelopes", "refused", "trajectories", "consent")
 K = 0x9E3779B97F4A7C15
@@ -59,11 +59,11 @@ class SessionsDatabase:
         self.keys: list[Row] = []
         self.positions = [_position(name, journals[name][-1]) for name in FOLLOWED if journals[name]]
         for line in journals["envelopes"]:
-            self._add_envelope(line, line.members)
+            self._add_envelope(line, counted("envelopes", line))
         for line in journals["refused"]:
-            self._add_refused(line, line.members)
+            self._add_refused(line, counted("refused", line))
         for line in journals["trajectories"]:
-            self._add_trajectory(line, line.members)
+            self._add_trajectory(line, counted("trajectories", line))
         for line in journals["consent"]:
             self._add_consent(line, line.members)
 
@@ -105,9 +105,15 @@ class SessionsDatabase:
             "contributor_keys": self.keys,
         }
 
+    def _session(self, members: dict[str, Any], line: Line) -> Row:
+        """A session's row; one that was erased has no opening."""
+        if "erased" in line.members:
+            self.sessions.setdefault(members["session_id"], {**_new_session(line.at), "placeholder": 1})
+        return self.sessions[members["session_id"]]
+
     def _add_envelope(self, line: Line, members: dict[str, Any]) -> None:
         kind = kind_of(members)
-        session = self.sessions[members["session_id"]]
+        session = self._session(members, line)
         is_numbered = kind in ("CHUNK", "SESSION_CLOSE")
         attestation = members.get("attestation", {"session_hmac": ""})
         row = {
@@ -140,9 +146,11 @@ class SessionsDatabase:
             session |= {"status": "closed", "closed_at": line.at, "closed_by": ended_by}
 
     def _add_chunk(self, session: Row, row: Row, line: Line, members: dict[str, Any]) -> None:
-        metadata, subject = members["metadata"], subject_of(members["contributor_id"])
-        consent = self._consent_of(subject)
-        consent["first_chunk_at"] = min(consent["first_chunk_at"] or line.at, line.at)
+        metadata, subject = members["metadata"], ""
+        if "erased" not in line.members:
+            subject = subject_of(members["contributor_id"])
+            consent = self._consent_of(subject)
+            consent["first_chunk_at"] = min(consent["first_chunk_at"] or line.at, line.at)
         for table, name in ((self.models, metadata["model_engine"]), (self.providers, metadata["provider"])):
             table[name]["steps"] += row["steps"]
         first = self.first_chunks.get(row["session_id"])
@@ -200,7 +208,7 @@ class SessionsDatabase:
             "with_body": int("body_sha256" not in members),
         }
         self.refused.append(row)
-        self._count(self.sessions[members["session_id"]], row, line, counts=True)
+        self._count(self._session(members, line), row, line, counts=True)
 
     def _count(self, session: Row, row: Row, line: Line, *, counts: bool) -> None:
         session["envelope_count"] += counts
@@ -212,7 +220,7 @@ class SessionsDatabase:
             self.gaps.append({"session_id": row["session_id"], "before": row["sequence"], "missing": line.gap})
 
     def _add_trajectory(self, line: Line, members: dict[str, Any]) -> None:
-        session = self.sessions[members["session_id"]]
+        session = self._session(members, line)
         if session["trajectory_id"] is not None:
             return
         row = {
@@ -226,7 +234,7 @@ class SessionsDatabase:
             "closed_by": closed_by(members),
             "created_at": line.at,
             **place_of(line),
-            **_copied(members["copied_from"]),
+            **_copied(members),
         }
         self.trajectories.append(row)
         session["trajectory_id"] = members["trajectory_id"]
@@ -242,7 +250,7 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
     credited: list[Row] = []
     balances: dict[str, Row] = {}
     for line in trajectories:
-        members = line.members
+        members = counted("trajectories", line)
         if any(row["session_id"] == members["session_id"] for row in credited):
             continue
         points = float(members["score"]["totalPoints"])
@@ -266,12 +274,12 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
     totals = {"id": 1, "credits": len(credited), "contributors": len(balances)}
     first_seen: dict[int, Row] = {}
     for line in trajectories:
-        for step, fingerprint in enumerate(fingerprints(line.members["trajectory_log"]), start=1):
+        for step, fingerprint in enumerate(_fingerprints_of(line), start=1):
             first_seen.setdefault(fingerprint, {"fingerprint": fingerprint, "n": line.n, "step": step})
     return {
         "fingerprints": list(first_seen.values()),
         "fingerprinted": [
-            {"n": line.n} | {name: line.members[name] for name in ("session_id", "trajectory_id")}
+            {"n": line.n} | {name: counted("trajectories", line)[name] for name in ("session_id", "trajectory_id")}
             for line in trajectories
         ],
         "credits": credited,
@@ -288,6 +296,8 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
     bands: dict[str, set[int]] = {}
     for line in journals["corpus"]:
         members = line.members
+        if "erased" in members:
+            continue
         assert "taken_back" not in members
         enrichment, duplicates = members["enrichment"], members["duplicates"]
         quality = enrichment["quality_assessment"]
@@ -329,6 +339,12 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
             *looked_at,
         ],
     }
+
+
+def _fingerprints_of(line: Line) -> list[int]:
+    members = counted("trajectories", line)
+    found: list[int] = members["fingerprints"] if "fingerprints" in members else fingerprints(members["trajectory_log"])
+    return found
 
 
 def fingerprints(steps: list[dict[str, Any]]) -> list[int]:
@@ -375,9 +391,11 @@ def _said(value: Any) -> bytes:
     return "".join(each for each in seen if ord(each) > 0x20 and ord(each) != 0x7F).encode()
 
 
-def _copied(runs: list[dict[str, Any]]) -> Row:
+def _copied(members: dict[str, Any]) -> Row:
     steps: dict[str, int] = {}
-    for run in runs:
+    if "copied_from" not in members:  # it was erased
+        return {"copied_steps": members["copied_steps"], "copied_from": None}
+    for run in members["copied_from"]:
         steps[run["session_id"]] = steps.get(run["session_id"], 0) + run["to_step"] - run["from_step"] + 1
     return {
         "copied_steps": sum(steps.values()),

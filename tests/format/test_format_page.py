@@ -1,6 +1,7 @@
 """docs/format.md is true: tables are those of the databases, the tree is that of the files, examples are good."""
 
 import base64
+import hashlib
 import re
 import shutil
 import sqlite3
@@ -288,6 +289,25 @@ def test_the_pages_word_of_dropped_days_is_a_good_line_with_the_members_listed()
     assert line is not None
     listed = re.findall(r"`dropped\.(\w+)`", PAGE)
     assert [*line.members["dropped"]] == listed
+
+
+def test_the_pages_erased_line_is_a_good_line_with_members_that_are_listed_in_their_order() -> None:
+    section = PAGE[PAGE.index("### Erased lines") : PAGE.index("### Erasures")]
+    (text,) = re.findall(r"(?m)^    (\{.*\})$", section)
+    line = read_line(text.encode())
+    assert line is not None
+    listed = [name for cell in re.findall(r"(?m)^\| (`.*?`) \|", section) for name in re.findall(r"`(\w+)`", cell)]
+    found = list(line.members["erased"])
+    assert sorted(found, key=listed.index) == found
+    assert line.head.endswith(b"}" + b" " * 12)
+
+
+def test_the_pages_request_for_erasure_is_a_good_line_with_members_that_are_listed() -> None:
+    (text,) = re.findall(r'^    (\{"erasure":.*)$', PAGE, re.MULTILINE)
+    line = read_line(text.encode())
+    assert line is not None
+    assert {*line.members["erasure"]} < {*re.findall(r"`erasure\.(\w+)`", PAGE)}
+    assert line.members["erasure"]["sha256"] == hashlib.sha256(b"0123456789abcdef" * 2).hexdigest()
 
 
 def test_what_was_dropped_is_read_as_the_page_says(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ nothing of the project.
 
 import ast
 import base64
+import hashlib
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from tests.format.page_reader import (
 from tests.format.page_tables import SessionsDatabase, Tables, corpus_tables, fingerprints, ledger_tables
 from tests.format.written_data import ALL_DATABASES, Written, framed, journals_of, rows_of, sessions_of
 from tests.server_process import run_command
+from tests.signing_client import CONTRIBUTOR
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -78,23 +80,50 @@ def test_what_clients_sent_is_in_the_lines_as_the_page_says(written: Written) ->
 
 def test_every_table_follows_from_the_journals_as_the_page_says(written: Written) -> None:
     """Each row and each column that is no fact of its own: counts, steps, points, places, of every database."""
-    journals = journals_of(written.data)
-    stored = {name: rows_of(written.data / name) for name in ALL_DATABASES}
-    openings = {row["session_id"]: row["created_at"] for row in stored["sessions.db"]["sessions"]}
+    assert check_tables(written.data) == 10
+    for database in ALL_DATABASES:
+        rows = rows_of(written.data / database)["schema_migrations"]
+        assert max(row["version"] for row in rows) == DATABASE_VERSIONS[database]
+
+
+def test_every_table_follows_from_what_an_erasure_has_left(copy: Path) -> None:
+    """Of a contributor with sessions of each sort; those of another one have their openings still."""
+    before = journals_of(copy)
+    done = run_command("erase", "--contributor", CONTRIBUTOR, "--data-dir", str(copy), cwd=copy.parent)
+    assert done.returncode == 0, done.stderr
+    assert run_command("curate", "--data-dir", str(copy), cwd=copy.parent).returncode == 0
+    assert check_tables(copy) == 4  # that of the upload, one closed without a chunk, two of others
+    after = journals_of(copy)
+    for name, lines in before.items():
+        for old, new in zip(lines, after[name], strict=False):
+            assert (new.n, new.at, new.batch, new.gap, new.day, new.offset, new.length) == (
+                *(old.n, old.at, old.batch, old.gap, old.day, old.offset, old.length),
+            )
+            if "erased" in new.members and "sha256" in new.members["erased"]:
+                assert new.members["erased"]["sha256"] == hashlib.sha256(old.text).hexdigest()
+    assert sum("erased" in line.members for line in after["trajectories"]) == 6
+    assert CONTRIBUTOR.encode() not in b"".join(line.text for lines in after.values() for line in lines)
+
+
+def check_tables(data: Path) -> int:
+    """Compare the databases with what the page makes of the journals; return how many sessions have an opening."""
+    journals = journals_of(data)
+    stored = {name: rows_of(data / name) for name in ALL_DATABASES}
+    openings = {
+        row["session_id"]: row["created_at"] for row in stored["sessions.db"]["sessions"] if not row["placeholder"]
+    }
     computed: dict[str, Tables] = {
         "sessions.db": SessionsDatabase(journals, openings).tables(),
         "ledger.db": ledger_tables(journals["trajectories"]),
         "corpus.db": corpus_tables(journals),
     }
-    assert len(openings) == 10
     own_facts = {"schema_migrations", "key_check"}
     for database, tables in computed.items():
         assert {*stored[database]} == {*tables} | (own_facts & {*stored[database]})
         for table, rows in tables.items():
             derived = [{name: row[name] for name in rows[0]} for row in stored[database][table]] if rows else []
             assert in_order(derived) == in_order(rows), f"{database}: {table}"
-    for database in ALL_DATABASES:
-        assert max(row["version"] for row in stored[database]["schema_migrations"]) == DATABASE_VERSIONS[database]
+    return len(openings)
 
 
 def time_of(seconds: float) -> str:

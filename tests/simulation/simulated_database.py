@@ -183,10 +183,17 @@ class SimulatedDatabase:
 
     async def checkpoint(self) -> None:
         """Move the log into the database."""
-        when = self._enter("checkpoint")
+        await self._empty_log("checkpoint", self._inner.checkpoint)
+
+    async def compact(self) -> None:
+        """Write it anew."""
+        await self._empty_log("compact", self._inner.compact)
+
+    async def _empty_log(self, operation: str, call: Callable[[], Awaitable[None]]) -> None:
+        when = self._enter(operation)
         if when is When.BEFORE or when is When.HALFWAY:
             self._gate.end()
-        await self._inner.checkpoint()
+        await call()
         if self._gate.is_over:
             raise Crashed
         self._wal.emptied()

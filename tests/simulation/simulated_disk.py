@@ -204,6 +204,16 @@ class SimulatedDisk:
     def _remove(self, path: Path) -> None:
         self.removed[path] = bytes(self._folder(path.parent).pop(path.name).data)
 
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another's name; a power failure may undo it until the folder is synced."""
+        if source.name not in self._folder(source.parent):
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(source))
+        self.pass_gate("rename", source, lambda: self._rename(source, target))
+
+    def _rename(self, source: Path, target: Path) -> None:
+        folder = self._folder(source.parent)
+        folder[target.name] = folder.pop(source.name)
+
     def sync_directory(self, path: Path) -> None:
         """Make the folder's names durable."""
         self.pass_gate("sync_directory", path, lambda: self._sync_directory(path))
@@ -245,8 +255,11 @@ class SimulatedDisk:
             for name in sorted(names):
                 if durable.get(name) is not names[name] and chance.one_in(2):
                     outcomes.append(f"{folder.name}/{name} name lost")
-                    del names[name]
-                    continue
+                    if name in durable:  # the file that had it before is back
+                        names[name] = durable[name]
+                    else:
+                        del names[name]
+                        continue
                 how = names[name].settle(chance)
                 if how != "whole":
                     outcomes.append(f"{folder.name}/{name} {how}")

@@ -17,6 +17,7 @@ from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.schemas import all_schemas, refusal
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
+from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_PATH
 from central_command.http.requests.replies import (
     BATCH_PATH,
     EMBEDDINGS_PATH,
@@ -76,6 +77,7 @@ def openapi_document(
             **_models(),
             **_statistics(settings),
             **_consent(),
+            **_erasures(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             OPENAPI_PATH: {"get": _description()},
@@ -294,6 +296,34 @@ def _consent() -> dict[str, Any]:
         },
         f"{path}/receipt": {"get": asked("receipt", "A receipt of it", receipt)},
         WELL_KNOWN_PATH: {"get": _operation("wellKnown", "What receipts are verified with", keys)},
+    }
+
+
+def _erasures() -> dict[str, Any]:
+    asked = _answer("It is on disk, and nothing of the contributor is taken any more.", "Erasure")
+    erase = _operation(
+        "eraseContributor",
+        "Erase all that a contributor has sent",
+        {"202": asked, **_errors(403, 507), **_OF_LIMITED},
+        parameters=CONTRIBUTOR_PARAMETERS,
+        description=SIGNATURE_WORDS,
+    )
+    report = _operation(
+        "erasure",
+        "Whether it is done",
+        {"200": _answer("How it stands.", "Erasure"), **_errors(404), **_OF_LIMITED},
+        parameters=[
+            {
+                "name": "request",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string", "pattern": "^er_[0-9a-f]{16}$"},
+            }
+        ],
+    )
+    return {
+        f"{CONTRIBUTORS_PATH}/{{contributor_id}}": {"delete": erase},
+        f"{ERASURES_PATH}/{{request}}": {"get": report},
     }
 
 

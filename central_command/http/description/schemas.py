@@ -32,6 +32,7 @@ from central_command.http.endpoints.embeddings import MODEL
 from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+from persistence.journals.erasure_register import ErasureState
 
 _DIGEST: Schema = {"type": "string", "pattern": r"^[A-Za-z0-9_.:-]{1,128}$"}
 _PUBLIC_KEY: Schema = {
@@ -142,6 +143,18 @@ def _answers() -> dict[str, Schema]:
                 "retry_after": seconds,
             },
             description="The answer that the envelope would have had alone, its status and its `Retry-After`.",
+        ),
+        "Erasure": object_of(
+            {
+                "request": {"type": "string", "pattern": "^er_[0-9a-f]{16}$"},
+                "state": one_of(ErasureState),
+                "requested_at": TEXT,
+            },
+            {
+                "done_at": TEXT,
+                "erased_lines": {"type": "object", "additionalProperties": COUNT},
+                "hindered": {"const": True, "description": "Something keeps it from being done; it is tried again."},
+            },
         ),
         "Error": object_of(sentence, required),
         "OpenAiError": object_of(

@@ -90,9 +90,9 @@ def consent_routes(desk: Desk | None, reader: Reader, replies: Replies) -> Bluep
     @routes.post(CONSENT_PATH)
     async def say(contributor_id: str) -> Response:
         known = at_desk()
-        _check_id(contributor_id)
+        check_contributor_id(contributor_id)
         body = await reader.body()
-        statement = _statement(contributor_id, reader.decoded(_BODY, body), _proof(body), known.settings)
+        statement = _statement(contributor_id, reader.decoded(_BODY, body), proof_of(body), known.settings)
         if isinstance(statement, Reply):
             return statement.response()
         return _said(await known.say(statement), known.settings, replies).response()
@@ -100,18 +100,18 @@ def consent_routes(desk: Desk | None, reader: Reader, replies: Replies) -> Bluep
     @routes.get(CONSENT_PATH)
     async def show(contributor_id: str) -> Response:
         known = at_desk()
-        _check_id(contributor_id)
-        shown = await known.show(contributor_id, _proof(b""))
-        return (_not_signed(shown) if isinstance(shown, NotSigned) else _shown(shown, known.settings)).response()
+        check_contributor_id(contributor_id)
+        shown = await known.show(contributor_id, proof_of(b""))
+        return (not_signed(shown) if isinstance(shown, NotSigned) else _shown(shown, known.settings)).response()
 
     @routes.get(f"{CONSENT_PATH}/receipt")
     async def receipt(contributor_id: str) -> Response:
         known = at_desk()
-        _check_id(contributor_id)
-        found = await known.receipt(contributor_id, _proof(b""))
+        check_contributor_id(contributor_id)
+        found = await known.receipt(contributor_id, proof_of(b""))
         if found is None:
             return error(HTTPStatus.NOT_FOUND, "There is no consent to give a receipt of.").response()
-        return (_not_signed(found) if isinstance(found, NotSigned) else _receipt(found)).response()
+        return (not_signed(found) if isinstance(found, NotSigned) else _receipt(found)).response()
 
     @routes.get(WELL_KNOWN_PATH)
     async def well_known() -> Response:
@@ -126,14 +126,18 @@ def consent_routes(desk: Desk | None, reader: Reader, replies: Replies) -> Bluep
     return routes
 
 
-def _check_id(contributor_id: str) -> None:
+def check_contributor_id(contributor_id: str) -> None:
+    """Raise ProblemError for what is no contributor's id."""
     if not CONTRIBUTOR_ID.fullmatch(contributor_id):
         sentence = "A contributor's id is 32 hexadecimal digits."
         raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_contributor_id", sentence))
 
 
-def _proof(body: bytes) -> RequestProof | None:
-    """What the request is signed with; None without a signature. Raises ProblemError for one that cannot be."""
+def proof_of(body: bytes) -> RequestProof | None:
+    """What the request, which has that body, is signed with; None without a signature.
+
+    Raises ProblemError for one that cannot be.
+    """
     times_given, signatures = request.headers.getlist(TIME_HEADER), request.headers.getlist(SIGNATURE_HEADER)
     if not times_given and not signatures:
         return None
@@ -178,7 +182,7 @@ def _said(outcome: SayOutcome, settings: ConsentSettings, replies: Replies) -> R
         case Said():
             return json_reply({"recorded": outcome.is_new, **_terms(settings), "event": event_members(outcome.event)})
         case NotSigned():
-            return _not_signed(outcome)
+            return not_signed(outcome)
         case NotLatest():
             sentence = "after must be the hash of the contributor's last event, which is another one."
             return error(HTTPStatus.CONFLICT, sentence, last_event_sha256=outcome.last_sha256)
@@ -201,7 +205,8 @@ def not_recorded(outcome: TooManyContributors | AppendRefused | RegisterFailed, 
             assert_never(unreachable)
 
 
-def _not_signed(refused: NotSigned) -> Reply:
+def not_signed(refused: NotSigned) -> Reply:
+    """The answer to a request in the name of a contributor who has a key, which is not signed as it must be."""
     return error(HTTPStatus.FORBIDDEN, refused.reason)
 
 

@@ -258,6 +258,7 @@ class Replies:
                 | RefusalCode.SESSION_TOO_LARGE
                 | RefusalCode.CONSENT_WITHDRAWN
                 | RefusalCode.CONTRIBUTOR_KEY_REQUIRED
+                | RefusalCode.CONTRIBUTOR_ERASED
             ):
                 return refusal(HTTPStatus.OK, outcome.reason, outcome.code)
             case RefusalCode.ENVELOPE_LIMIT:
@@ -297,6 +298,8 @@ def _busy_sentence(reason: BusyReason) -> str:
             return "The storage is out of order; send this request again later."
         case BusyReason.SET_ASIDE:
             return "Closing this session ended the server before, so it is left until the operator tries it again."
+        case BusyReason.BEING_ERASED:
+            return "This session is being erased; send this request again later."
         case _:
             assert_never(reason)
 

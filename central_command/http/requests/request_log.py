@@ -18,6 +18,9 @@ _PATHS_REMEMBERED_MAX = 256
 # What RFC 3986 allows in a path; everything else is escaped, so that no path can forge a line or a field.
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 
+_PRIVATE_BELOW = "/v1/contributors/"
+"""What follows it in a path is a secret of the client's: whoever knows it may have its data erased."""
+
 logger = logging.getLogger("central_command.access")
 
 

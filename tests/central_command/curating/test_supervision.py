@@ -15,6 +15,7 @@ from actors.curation.following import CurationStatistics
 from central_command.curating.orders import Order, line_of, read_figures, read_order
 from central_command.curating.supervision import COMMAND, CurationProcess
 from central_command.http.gateway import CurationLag
+from persistence.files.lock import single_curation
 from tests.curated import leave_sessions, shown
 from tests.running_service import settings_with
 from tests.server_process import environment
@@ -72,6 +73,29 @@ async def test_it_makes_the_corpus_and_stops_when_it_is_told_to(
     assert list(shown(root)) == ["sess_a", "sess_b"]
     assert curating.lag == CurationLag(trajectories=0, seconds=0.0)
     assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_while_it_is_paused_nobody_writes_the_corpus_and_then_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", environment({})["PYTHONPATH"])
+    root = tmp_path / "data"
+    await leave_sessions(root, "sess_a")
+    curating = process(root, restart_delay_s=60.0)
+    async with curating.paused():
+        assert curating.ended == 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(curating.run)
+        await curating.until(followed_n=1)
+        async with curating.paused():
+            assert curating.ended == 1
+            with single_curation(root):
+                await leave_sessions(root, "sess_b")
+                await trio.testing.wait_all_tasks_blocked()
+                assert curating.ended == curating._starts == 1
+        await curating.until(followed_n=2)
+        nursery.cancel_scope.cancel()
+    assert list(shown(root)) == ["sess_a", "sess_b"]
 
 
 async def test_it_is_started_again_when_it_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,8 +11,11 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
+from actors.consent.register import NotSigned
+from actors.consent.signatures import RequestProof
 from actors.envelopes.reading import Envelope
 from actors.envelopes.settings import SchemaSettings
+from actors.erasure.job import Report, TooManyErasures
 from actors.sessions.messages import OpenSession
 from actors.sessions.outcomes import Accepted, Closed, CloseOutcome, IngestOutcome, Opened, OpenOutcome
 from central_command.http.app import create_app
@@ -23,6 +26,7 @@ from central_command.http.requests.exchange import Edge
 from central_command.http.requests.replies import Reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
+from persistence.journals.erasure_register import Erasure, ErasureSubject
 
 NOON = 1_795_176_737.123  # 2026-11-20T12:12:17.123Z
 NO_TLS: Any = None
@@ -41,6 +45,14 @@ class FakeGateway:
         self.opening: OpenOutcome | BaseException = Opened("server-key")
         self.ingesting: IngestOutcome | BaseException = Accepted("env_1")
         self.closing: CloseOutcome | BaseException = Closed(already_closed=False, credit=None)
+        self.erasing: Report | TooManyErasures | NotSigned = Report(
+            erasure=Erasure(
+                request="er_0123456789abcdef",
+                subject=ErasureSubject.CONTRIBUTOR,
+                sha256="0" * 64,
+                requested_at="2026-11-20T12:12:17.123000Z",
+            )
+        )
         self.open_sessions: set[str] = set()
         self.blocked: trio.Event | None = None
         self.entered = trio.Event()
@@ -62,6 +74,18 @@ class FakeGateway:
 
     async def close_session(self, session_id: str) -> CloseOutcome:
         return await self._answer("close", session_id, self.closing)
+
+    async def erase_contributor(
+        self, contributor_id: str, proof: RequestProof | None
+    ) -> Report | TooManyErasures | NotSigned:
+        outcome: Report | TooManyErasures | NotSigned = await self._answer(
+            "erase", (contributor_id, proof), self.erasing
+        )
+        return outcome
+
+    def erasure(self, request: str) -> Report | None:
+        report = self.erasing if isinstance(self.erasing, Report) else None
+        return report if report is not None and report.erasure.request == request else None
 
     async def summary(self) -> Summary:
         return Summary(

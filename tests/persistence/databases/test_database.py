@@ -11,7 +11,15 @@ import trio
 
 from persistence.databases import opening
 from persistence.databases.connection import REST_ROWS, Connection, ThreadedConnection
-from persistence.databases.database import Database, DatabaseFailure, DatabaseFull, Row, Statement, failure_of
+from persistence.databases.database import (
+    Database,
+    DatabaseBusy,
+    DatabaseFailure,
+    DatabaseFull,
+    Row,
+    Statement,
+    failure_of,
+)
 from persistence.databases.migrations import Schema
 from persistence.databases.sqlite_database import SqliteDatabase
 
@@ -301,3 +309,33 @@ def test_each_error_has_its_sentence(code: int, sentence: str) -> None:
     error = sqlite3.OperationalError("why")
     error.sqlite_errorcode = code
     assert str(failure_of(error, "x.db")) == sentence
+
+
+async def test_what_was_deleted_is_in_none_of_its_files_once_it_is_written_anew(
+    open_one: OpenDatabase, tmp_path: Path
+) -> None:
+    """Also of rows that were moved about; as long as somebody else reads an older state, it says that it is not."""
+    path = tmp_path / "x.db"
+    words = "the words that are to go"
+
+    def holding() -> list[str]:
+        return [each.name for each in tmp_path.iterdir() if words.encode() in each.read_bytes()]
+
+    async with open_one(path, SCHEMA) as database:
+        await database.write([Statement("CREATE TABLE said (n INTEGER PRIMARY KEY, words TEXT)", [()])], durable=True)
+        rows = [(n, f"{words} {n} " * 40) for n in range(300)]
+        await database.write([Statement("INSERT INTO said VALUES (?, ?)", rows)], durable=False)
+        await database.checkpoint()
+        await database.write([Statement("UPDATE said SET words = 'erased'", [()])], durable=False)
+        assert holding()
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM said").fetchall()
+        await inside(database)._writer.do(lambda connection: connection.execute("PRAGMA busy_timeout = 50").fetchall())
+        with pytest.raises(DatabaseBusy):
+            await database.compact()
+        reader.execute("ROLLBACK")
+        reader.close()
+        await database.compact()
+        assert holding() == []
+        assert await database.read("SELECT count(*) FROM said") == [(300,)]

@@ -1,0 +1,1 @@
+"""Erasure as a durable job: who is erased, what is theirs, in which order it goes, and that nothing is left."""

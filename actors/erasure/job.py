@@ -1,0 +1,397 @@
+"""The job that erases: from a request that is on disk to the search that finds nothing.
+
+Theory of operation. A request is a tombstone before it is anything else (`erasure_register`): from then on nothing of
+its contributor is taken. Then, in rounds, as long as a look at all lines finds sessions of theirs that are not erased:
+
+1. the sessions are written down in a file of the job's own, with some pieces of what is in them;
+2. each is closed, if it is open, as any session is: stitched, scored and credited; then it is barred, its actor has
+   ended, and all that came of it is in the databases;
+3. their rows get other names, and so does their credit, whose amount stays;
+4. their lines are erased, a day's file after the other (`persistence.journals.erasing`).
+
+When a look finds none, their lines and rows of the corpus go, while curation, a process of its own, is stopped: of what
+is erased it makes no record again. Then what a crash had torn off is removed, the databases are written anew, and every
+file is searched for the ids and the pieces. If nothing is found the job's file goes, and the request is done; else it
+says where, and is tried again. Each step may be done twice, so a job that was interrupted begins anew and ends the
+same: names follow from the request and what they replace.
+
+Rows go before lines: whoever closes a session meanwhile and finds steps of theirs in it names them by the new names.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from actors.consent.restrictions import subject_key
+from actors.erasure.theirs import Look, Theirs
+from actors.sessions.directory import Directory
+from actors.sessions.environment import Environment
+from actors.sessions.messages import CloseSession
+from actors.sessions.outcomes import ActorFailed, Busy, BusyReason, StorageFull
+from persistence.databases.database import DatabaseUnavailable
+from persistence.files.failures import DataDirectoryLocked, StorageDamage
+from persistence.files.file_system import FileSystem
+from persistence.files.whole_file import read_file, remove_file, replace_file
+from persistence.format.layout import DataLayout
+from persistence.format.records import OF_SESSIONS, ClosedBy, JournalName, Mark
+from persistence.journals.erasing import erasing
+from persistence.journals.erasure_register import Erasure, ErasureSubject, digest_of
+from persistence.journals.reading import Scan
+from persistence.upkeep.remains import remains
+
+log = logging.getLogger("central_command.storage")
+
+HANDING_OVER_LOOK_S: Final = 0.01
+
+DIGEST_PREFIX: Final = "sha256:"
+
+REMAINS_SAID: Final = 10
+"""Files that one sentence names."""
+
+
+class _Work(msgspec.Struct):
+    """What a job has to remember until it is done: it holds the ids, so it goes with its end."""
+
+    names: list[str] = []
+    subjects: list[str] = []
+    sessions: list[str] = []
+    samples: list[str] = []
+
+
+ExportsWith = Callable[[Collection[str]], Awaitable[list[str]]]
+"""Names the exports that hold records of any of these sessions: the server cannot take those back."""
+
+
+async def no_exports(_session_ids: Collection[str]) -> list[str]:
+    """Of a server that makes no exports."""
+    await trio.lowlevel.checkpoint()
+    return []
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request stands; `hindered` is why it is not done, one sentence."""
+
+    erasure: Erasure
+    hindered: str | None = None
+
+
+class TooManyErasures(msgspec.Struct, frozen=True):
+    """There are as many requests as there may be."""
+
+
+class _Hindered(Exception):  # noqa: N818 (a state of the world)
+    """It cannot be done now: one sentence says why."""
+
+
+class Eraser:
+    """Takes requests, and does them one after the other while `run` runs.
+
+    In a block of `without_curation` no process that this one has started writes the corpus.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        directory: Directory,
+        without_curation: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        exports_with: ExportsWith = no_exports,
+    ) -> None:
+        self._environment = environment
+        self._storage = environment.storage
+        self._erasure = environment.storage.erasure
+        self._directory = directory
+        self._without_curation = without_curation
+        self._exports_with = exports_with
+        self._turn = trio.Lock()
+        self._asking = trio.Lock()
+        self._asked = trio.Event()
+        self._hindered: dict[str, str] = {}
+        environment.restrictions.erased.update(map(_restricted, self._erasure.register.contributors))
+
+    def __repr__(self) -> str:
+        return f"<Eraser {self._erasure.register!r}>"
+
+    async def ask(self, subject: ErasureSubject, name: str) -> Erasure | TooManyErasures:
+        """Return the request to erase somebody, or a session: that which there is, or a new one, on disk by then."""
+        register, digest = self._erasure.register, digest_of(subject, name)
+        async with self._asking:
+            found = register.find(subject, digest)
+            if found is None and len(register) >= self._erasure.settings.erasures_max:
+                return TooManyErasures()
+            asked = await self._environment.offload(register.ask, subject, digest)
+            if subject is ErasureSubject.CONTRIBUTOR:
+                self._environment.restrictions.erased.add(_restricted(digest))
+            if found is None:
+                work = _Work(sessions=[name]) if subject is ErasureSubject.SESSION else _Work(names=[name])
+                await self._environment.offload(_save, self._path(asked.request), self._erasure.files, work)
+        self._asked.set()
+        return asked
+
+    def report(self, request: str) -> Report | None:
+        """Say how a request stands; None for one that is not known."""
+        found = self._erasure.register.get(request)
+        return None if found is None else Report(erasure=found, hindered=self._hindered.get(request))
+
+    def pending(self) -> list[Erasure]:
+        """Return the requests that are not done."""
+        return self._erasure.register.pending()
+
+    async def run(self) -> None:
+        """Do what is pending, and what is asked for, together; what is hindered is tried again after a while.
+
+        There is a rest between, so that whoever asks for one id after the other does not keep the disk busy.
+        """
+        while True:
+            await self.erase_pending()
+            with trio.move_on_after(self._erasure.settings.erasure_retry_s):
+                await self._asked.wait()
+                await trio.sleep(self._erasure.settings.erasure_rest_s)
+            self._asked = trio.Event()
+
+    async def erase_pending(self) -> None:
+        """Do all that is asked for, as far as that is possible now."""
+        async with self._turn:
+            pending = self._erasure.register.pending()
+            if not pending:
+                return
+            self._hindered.clear()
+            await self._handed_over()
+            try:
+                await self._erase([await self._loaded(each) for each in pending])
+            except (DatabaseUnavailable, StorageDamage, msgspec.DecodeError) as error:
+                for each in self._erasure.register.pending():
+                    self._hinder(each.request, str(error))
+
+    async def _erase(self, jobs: Sequence["_Job"]) -> None:
+        theirs = await self._look(jobs)
+        while at_work := [job for job in jobs if job.sessions and job.request not in self._hindered]:
+            for job in at_work:
+                await self._save(job)
+                try:
+                    job.note_tried()
+                    await self._erase_sessions(job)
+                except _Hindered as hindered:
+                    self._hinder(job.request, str(hindered))
+                job.sessions = []
+            theirs = await self._look(jobs)
+        try:
+            await self._erase_from_corpus(theirs, [job for job in jobs if job.request not in self._hindered])
+        except DataDirectoryLocked as locked:
+            for job in jobs:
+                self._hinder(job.request, str(locked))
+        await self._environment.offload(_remove_torn, self._storage.layout, self._erasure.files)
+        if any(job.work.sessions for job in jobs):
+            await self._erasure.rows.compact()
+        left = await self._search(jobs, theirs)
+        for job in jobs:
+            paths = left.get(job.request, [])
+            if paths and job.request not in self._hindered:
+                more = f" and {len(paths) - REMAINS_SAID} more" if len(paths) > REMAINS_SAID else ""
+                said = f"something of it is left in {', '.join(paths[:REMAINS_SAID])}{more}: remove it from there"
+                self._hinder(job.request, said)
+            if job.request not in self._hindered:
+                await self._finish(job, theirs[job.request])
+
+    async def _handed_over(self) -> None:
+        """Return when all that waits to be stored now is: it was taken before the requests were noted."""
+        for journal in self._storage.journals.values():
+            now = journal.statistics()
+            awaited = now.lines + now.refused_for_room + now.waiting_lines
+            while journal.has_waiting_lines and now.lines + now.refused_for_room < awaited:
+                await trio.sleep(HANDING_OVER_LOOK_S)
+                now = journal.statistics()
+
+    async def _finish(self, job: "_Job", theirs: Theirs) -> None:
+        """Nothing is left: say so, and forget whom it was for."""
+        offload, counts = self._environment.offload, dict(theirs.erased)
+        for session_id in job.work.sessions:
+            await offload(self._storage.closing.end, session_id)
+        exports = await self._exports_with(job.work.sessions)
+        await offload(self._erasure.register.note_done, job.request, counts, exports)
+        await offload(remove_file, self._erasure.files, job.path)
+        log.info("erasure %s is done: %s", job.request, counts)
+
+    def _hinder(self, request: str, sentence: str) -> None:
+        log.warning("erasure %s is not done: %s", request, sentence)
+        self._hindered[request] = sentence
+
+    async def _look(self, jobs: Sequence["_Job"]) -> dict[str, Theirs]:
+        """Look at all lines that there are now, and give each job what was found for it."""
+        sessions_max = self._erasure.settings.erasure_sessions_at_once_max
+        theirs = _theirs(jobs)
+        noted = [subject for job in jobs for subject in job.work.subjects]
+        look = Look(list(theirs.values()), sessions_max=sessions_max, noted=noted)
+        for name in OF_SESSIONS:
+            await self._look_at(look, name, self._storage.journals[name].scan())
+        await self._erasure.rows.note_contributors(look.first_at)
+        for job in jobs:
+            job.take(theirs[job.request])
+            if job.erasure.subject is ErasureSubject.CONTRIBUTOR:
+                job.add(await self._erasure.rows.signed(f"{DIGEST_PREFIX}{job.erasure.sha256}", sessions_max))
+        return theirs
+
+    async def _look_at(self, look: Look, name: JournalName, scan: Scan) -> Mark:
+        """Look at what a scan of a journal yields; return where it ended."""
+        async for lines in scan:
+            began_at = trio.current_time()
+            await self._environment.offload(look.look, name, lines)
+            await trio.sleep(trio.current_time() - began_at)  # half of the time is for who is waiting
+        return scan.mark or Mark()
+
+    async def _erase_from_corpus(self, theirs: Mapping[str, Theirs], jobs: Sequence["_Job"]) -> None:
+        """Erase lines and rows of the corpus, where there is one, and count the lines with what was erased before.
+
+        All that is there is looked at beside curation, which then stops, and what it made meanwhile is looked at, too:
+        of erased lines of trajectories it makes nothing any more.
+        """
+        corpus = self._erasure.corpus
+        if not jobs or not corpus.exists:
+            return
+        in_corpus = _theirs(jobs)
+        look = Look(list(in_corpus.values()), sessions_max=0)
+        seen = await self._look_at(look, JournalName.CORPUS, corpus.scan(Mark()))
+        async with self._without_curation(), corpus.opened() as stopped:
+            await self._look_at(look, JournalName.CORPUS, stopped.scan(seen))
+            attempts = await self._erasure.rows.unknown(await stopped.attempts())
+            for job in jobs:
+                found = in_corpus[job.request]
+                names = [name.lower() for name in job.work.names]
+                await stopped.delete_rows(job.work.sessions, names, attempts)
+                rewrite = erasing(JournalName.CORPUS, job.request, self._environment.clock())
+                if not await stopped.erase(found.in_corpus, rewrite):
+                    self._hinder(job.request, "the disk has no room to write a file of corpus anew")
+                if count := found.erased[JournalName.CORPUS] + len(found.in_corpus):
+                    theirs[job.request].erased[JournalName.CORPUS] = count
+            await stopped.compact()
+
+    async def _erase_sessions(self, job: "_Job") -> None:
+        storage, request, session_ids = self._storage, job.request, job.sessions
+        for session_id in session_ids:
+            await self._close(session_id)
+        async with self._directory.barred(session_ids):
+            await storage.projector.drain()
+            places = {name: await self._erasure.rows.places(name, request, session_ids) for name in OF_SESSIONS}
+            async with self._environment.recent_runs.turn:
+                split = await self._erasure.rows.rename(request, session_ids, job.work.subjects)
+            at = self._environment.clock()
+            for name in OF_SESSIONS:
+                if not await storage.journals[name].erase(places[name], erasing(name, request, at)):
+                    raise _Hindered(f"the disk has no room to write a file of {name} anew")
+        if split:
+            raise _Hindered(
+                f"{len(split)} session(s) have rows under two names, because the databases were rebuilt in the middle: "
+                "stop the server and run `central-command rebuild`"
+            )
+
+    async def _close(self, session_id: str) -> None:
+        """End a session, if it is open, as any other."""
+        outcome = await self._directory.ask(session_id, CloseSession(ClosedBy.HTTP_CLOSE))
+        if outcome == Busy(BusyReason.SET_ASIDE):
+            return  # it has no trajectory, and will have none
+        if isinstance(outcome, Busy | StorageFull | ActorFailed):
+            raise _Hindered(f"a session could not be closed ({outcome!r})")
+
+    async def _search(self, jobs: Sequence["_Job"], theirs: Mapping[str, Theirs]) -> dict[str, list[str]]:
+        """Search every file for the ids and the pieces of all jobs; return where something is left, by request."""
+        names = {
+            written: job.request
+            for job in jobs
+            for name in job.work.names
+            for written in (name, name.lower(), name.upper())
+        }
+        for job in jobs:
+            referenced = theirs[job.request].referenced
+            names |= {name: job.request for name in job.work.sessions if name not in referenced}
+        samples = {piece: job.request for job in jobs for piece in job.work.samples}
+        leave = [job.path for job in jobs]
+        return await self._environment.offload(partial(remains, self._storage.layout, names, samples, leave=leave))
+
+    async def _loaded(self, erasure: Erasure) -> "_Job":
+        path = self._path(erasure.request)
+        work = await self._environment.offload(_load, path, self._erasure.files)
+        return _Job(erasure, path, work)
+
+    async def _save(self, job: "_Job") -> None:
+        await self._environment.offload(_save, job.path, self._erasure.files, job.work)
+
+    def _path(self, request: str) -> Path:
+        return self._storage.layout.erasing / f"{request}.json"
+
+
+class _Job:
+    """One request while it is at work: `sessions` are those to be erased next, `work` what is remembered."""
+
+    def __init__(self, erasure: Erasure, path: Path, work: _Work) -> None:
+        self.erasure = erasure
+        self.request = erasure.request
+        self.path = path
+        self.work = work
+        self._tried: set[str] = set()
+        self.sessions = list(work.sessions)  # of some an interrupted job may have done no more than note them
+
+    def __repr__(self) -> str:
+        return f"<_Job {self.request} sessions={len(self.sessions)}>"
+
+    def note_tried(self) -> None:
+        """Note that its sessions are erased now; raises `_Hindered` for one of which lines were left the time before.
+
+        Those are in no row, so the databases do not follow from the journals.
+        """
+        if left := self._tried & {*self.sessions}:
+            raise _Hindered(
+                f"lines of {len(left)} session(s) are in no row of the databases: stop the server, run "
+                "`central-command rebuild`, and start it again"
+            )
+        self._tried |= {*self.sessions}
+
+    def add(self, session_ids: Iterable[str]) -> None:
+        """Have these sessions erased next."""
+        at_work, known = {*self.sessions}, {*self.work.sessions}
+        found = [each for each in dict.fromkeys(session_ids) if each not in at_work]
+        self.sessions += found
+        self.work.sessions += [each for each in found if each not in known]
+
+    def take(self, theirs: Theirs) -> None:
+        """Take in what a look has found."""
+        self.add(theirs.sessions)
+        self.work.names += sorted(theirs.names - {*self.work.names})
+        self.work.subjects += sorted(theirs.subjects - {*self.work.subjects})
+        self.work.samples = theirs.samples
+
+
+def _restricted(digest: str) -> bytes:
+    """What stands for a contributor among the restrictions."""
+    return subject_key(f"{DIGEST_PREFIX}{digest}")
+
+
+def _theirs(jobs: Sequence[_Job]) -> dict[str, Theirs]:
+    """Where a look puts what it finds, by request."""
+    return {job.request: Theirs(job.erasure, job.work.sessions, job.work.samples) for job in jobs}
+
+
+def _load(path: Path, files: FileSystem) -> _Work:
+    files.make_directory(path.parent)
+    text = read_file(files, path)
+    return _Work() if text is None else msgspec.json.decode(text, type=_Work)
+
+
+def _save(path: Path, files: FileSystem, work: _Work) -> None:
+    files.make_directory(path.parent)
+    replace_file(files, path, msgspec.json.encode(work))
+
+
+def _remove_torn(layout: DataLayout, files: FileSystem) -> None:
+    """Remove what recovery has cut off: nobody was told of it, and it may hold pieces of anything."""
+    try:
+        names = files.list_names(layout.torn)
+    except FileNotFoundError:
+        return
+    for name in names:
+        files.remove(layout.torn / name)
+    files.sync_directory(layout.torn)

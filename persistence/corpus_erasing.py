@@ -1,0 +1,105 @@
+"""What is erased of the corpus: lines and rows, while nobody makes any.
+
+Its lines are erased as those of the other journals, and nothing follows from an erased one; so rows simply go, before
+the lines do. Whoever is interrupted in between begins anew, and ends the same.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+from persistence.corpus import open_parts
+from persistence.databases.corpus_records import delete_rows, select_attempts
+from persistence.databases.database import Database
+from persistence.databases.migrations import CORPUS_SCHEMA
+from persistence.files.file_system import FileSystem, Offload
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName, Mark, Position
+from persistence.journals.erasing import NotMade, Rewrite, by_day
+from persistence.journals.reading import Scan
+from persistence.journals.stored import StoredJournal
+from persistence.journals.writing import JournalEnd
+from persistence.settings.storage import StorageSettings
+
+
+class StoppedCorpus:
+    """The corpus while nobody writes it. What is asked of it may raise StorageDamage or StorageFailure."""
+
+    def __init__(self, database: Database, end: JournalEnd, offload: Offload) -> None:
+        self._database = database
+        self._end = end
+        self._offload = offload
+        self._lines = end.reader(offload)
+
+    def __repr__(self) -> str:
+        return f"<StoppedCorpus n={self._end.tail.n}>"
+
+    def scan(self, start: Mark) -> Scan:
+        """Read the lines behind a mark, in order."""
+        return self._lines.scan(start)
+
+    async def attempts(self) -> list[str]:
+        """The trajectories of which making a record has begun and not ended."""
+        return [trajectory_id for (trajectory_id,) in await self._database.read(*select_attempts())]
+
+    async def delete_rows(
+        self, session_ids: Collection[str], contributors: Collection[str], attempts: Collection[str]
+    ) -> None:
+        """Delete all rows of these sessions and contributors, and what was attempted of these trajectories."""
+        await self._database.write(delete_rows(session_ids, contributors, attempts), durable=True)
+
+    async def erase(self, places: Sequence[Position], rewrite: Rewrite) -> bool:
+        """Rewrite lines, each to the same length; False when there was no room for a file of them."""
+        for day, of_day in by_day(places):
+            anew = await self._offload(self._end.made_anew, day, of_day, rewrite)
+            if isinstance(anew, NotMade):
+                if anew is NotMade.NO_ROOM:
+                    return False
+            elif not await self._offload(self._end.exchange, anew):
+                return False
+        return True
+
+    async def compact(self) -> None:
+        """Write the database anew, so that nothing of what was in it is left in its file."""
+        await self._database.compact()
+
+
+class ErasableCorpus:
+    """The corpus of a data directory, whether there is one or not; curation may be at work on it."""
+
+    def __init__(
+        self,
+        layout: DataLayout,
+        settings: StorageSettings,
+        *,
+        opening: Callable[..., AbstractAsyncContextManager[Database]],
+        clock: Callable[[], float],
+        files: FileSystem,
+        offload: Offload,
+    ) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._opening = partial(opening, layout.corpus_database, CORPUS_SCHEMA, settings)
+        self._clock = clock
+        self._files = files
+        self._offload = offload
+
+    def __repr__(self) -> str:
+        return f"<ErasableCorpus {self._layout.root}>"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return self._layout.corpus_database.exists() or self._layout.journal(JournalName.CORPUS).exists()
+
+    def scan(self, start: Mark) -> Scan:
+        """Read its lines behind a mark, in order, beside who writes them."""
+        directory = self._layout.journal(JournalName.CORPUS)
+        return StoredJournal(JournalName.CORPUS, directory, files=self._files, offload=self._offload).scan(start)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[StoppedCorpus]:
+        """Hold its lock, so that nobody else writes it; raises DataDirectoryLocked while another process does."""
+        parts = open_parts(self._layout, self._settings, self._opening, clock=self._clock, files=self._files)
+        async with parts as (database, end):
+            yield StoppedCorpus(database, end, self._offload)

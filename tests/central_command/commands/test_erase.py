@@ -1,0 +1,100 @@
+"""`erase` as an operator meets it, and `restore --erasures`."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from actors.sessions.outcomes import Accepted
+from central_command.commands import cli
+from persistence.files.lock import single_instance
+from tests.running_service import running
+from tests.signing_client import CONTRIBUTOR
+
+SESSION = "sess_of_the_one_who_goes_0123456789abcdef"
+
+
+def run(*arguments: str) -> Result:
+    """Run `central-command` with these arguments."""
+    return CliRunner().invoke(cli.main, arguments)
+
+
+async def _fill(root: Path) -> None:
+    async with running(root) as service:
+        client = await service.open(SESSION)
+        assert isinstance(await service.send(client.chunk()), Accepted)
+
+
+@pytest.fixture(autouse=True)
+def _data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run in a folder with a data directory that holds one open session, and without settings from the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CENTRAL_COMMAND_MASTER_KEY", raising=False)
+    trio.run(_fill, tmp_path / "data")
+
+
+def holding(root: str, text: str) -> list[str]:
+    """The files that hold a text."""
+    return [str(path) for path in Path(root).rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_a_contributor_is_erased_and_asked_again_it_is_the_same_request() -> None:
+    done = run("erase", "--contributor", CONTRIBUTOR.upper())
+    assert done.exit_code == 0, done.output
+    assert "is done: erased lines: 2 of envelopes, 1 of trajectories" in done.output
+    assert run("erase", "--contributor", CONTRIBUTOR).output == done.output
+    assert holding("data", CONTRIBUTOR) == holding("data", SESSION) == []
+    assert run("verify", "--deep").output.splitlines()[-1] == "all is well"
+    assert run("erase", "--pending").output == ""
+
+
+def test_a_session_is_erased_and_shown_no_more() -> None:
+    assert run("erase", "--session", SESSION).exit_code == 0
+    assert holding("data", SESSION) == []
+    assert "There is no session" in run("show", SESSION).output
+    shown = run("show", "erased_")
+    assert shown.exit_code == 1
+    assert "was erased, for the request er_" in shown.output
+
+
+def test_what_keeps_it_from_being_done_is_said() -> None:
+    Path("data/old.log").write_text(f"{SESSION} was here")
+    hindered = run("erase", "--session", SESSION)
+    assert hindered.exit_code == 1
+    assert "is not done: something of it is left in old.log: remove it from there" in hindered.output
+    Path("data/old.log").unlink()
+    assert "is done" in run("erase", "--pending").output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--contributor", "c0ffee"),
+        ("--session", "s", "--pending"),
+        ("--contributor", CONTRIBUTOR, "--session", "s"),
+    ],
+)
+def test_what_is_not_one_thing_to_erase_is_refused(arguments: tuple[str, ...]) -> None:
+    before = {path: path.read_bytes() for path in Path("data").rglob("*.jsonl")}
+    assert run("erase", *arguments).exit_code == 2
+    assert {path: path.read_bytes() for path in Path("data").rglob("*.jsonl")} == before
+
+
+def test_beside_a_server_it_says_that_this_has_to_be_stopped() -> None:
+    with single_instance(Path("data")):
+        refused = run("erase", "--contributor", CONTRIBUTOR)
+    assert refused.exit_code == 2
+    assert "is in use" in refused.output
+
+
+def test_restore_says_who_is_erased_again() -> None:
+    assert run("backup", "copy", "--with-key").exit_code == 0
+    assert run("erase", "--contributor", CONTRIBUTOR).exit_code == 0
+    done = run("restore", "copy", "--data-dir", "again", "--erasures", "data/erasures.jsonl")
+    assert done.exit_code == 0, done.output
+    assert "does 1 request(s) for erasure again" in done.output
+    assert holding("again", CONTRIBUTOR)
+    assert "is done" in run("erase", "--pending", "--data-dir", "again").output
+    assert holding("again", CONTRIBUTOR) == []
