@@ -7,6 +7,7 @@ JOBS ?= 2
 MUTANTS ?= 300
 MINUTES ?= 60
 HOSTILE_DURATION_S ?= 60
+KILLS ?= 8
 BENCHMARKS := ingest batch requests pauses scaling memory connections embed_served upload
 MEASURED := tests/hostile tests/security
 VENV := .venv
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: help serve test check format lock clean simulate differential mutants soak hostile audit bench bench-compare
+.PHONY: help serve test check format lock clean simulate differential mutants soak erasure-proof hostile audit bench bench-compare
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -52,6 +53,9 @@ mutants: $(VENV)/.dev ## small changes to the core, each of which some test must
 soak: $(VENV)/.dev ## published clients, attacks, kills and verify at once: make soak MINUTES=60
 	mkdir -p build
 	$(BIN)/python -m tests.hostile.soak --minutes $(MINUTES) --json build/soak.json
+
+erasure-proof: $(VENV)/.dev ## 300 of 3,000 sessions erased under load and kills (some minutes): make erasure-proof KILLS=8
+	$(BIN)/python -m tests.erasure_proof --kills $(KILLS)
 
 hostile: $(VENV)/.dev ## attacks that take from others, a minute each instead of some seconds
 	HOSTILE_DURATION_S=$(HOSTILE_DURATION_S) $(BIN)/python -m pytest tests/hostile/test_announced_bodies.py \

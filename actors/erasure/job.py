@@ -20,7 +20,7 @@ Rows go before lines: whoever closes a session meanwhile and finds steps of thei
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from actors.sessions.directory import Directory
 from actors.sessions.environment import Environment
 from actors.sessions.messages import CloseSession
 from actors.sessions.outcomes import ActorFailed, Busy, BusyReason, StorageFull
+from persistence.corpus_erasing import ErasableCorpus, StoppedCorpus
 from persistence.databases.database import DatabaseUnavailable
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.file_system import FileSystem
@@ -50,6 +51,11 @@ log = logging.getLogger("central_command.storage")
 HANDING_OVER_LOOK_S: Final = 0.01
 
 DIGEST_PREFIX: Final = "sha256:"
+
+CORPUS_LOCKED_S_MAX: Final = 10.0
+"""How long the corpus may be another process's until a request has to wait for its next try."""
+
+CORPUS_LOCKED_LOOK_S: Final = 0.25
 
 REMAINS_SAID: Final = 10
 """Files that one sentence names."""
@@ -256,7 +262,9 @@ class Eraser:
         in_corpus = _theirs(jobs)
         look = Look(list(in_corpus.values()), sessions_max=0)
         seen = await self._look_at(look, JournalName.CORPUS, corpus.scan(Mark()))
-        async with self._without_curation(), corpus.opened() as stopped:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._without_curation())
+            stopped = await _opened(corpus, stack)
             await self._look_at(look, JournalName.CORPUS, stopped.scan(seen))
             attempts = await self._erasure.rows.unknown(await stopped.attempts())
             for job in jobs:
@@ -363,6 +371,18 @@ class _Job:
         self.work.names += sorted(theirs.names - {*self.work.names})
         self.work.subjects += sorted(theirs.subjects - {*self.work.subjects})
         self.work.samples = theirs.samples
+
+
+async def _opened(corpus: ErasableCorpus, stack: AsyncExitStack) -> StoppedCorpus:
+    """Open the corpus; a process that a killed server has left needs a moment to end."""
+    give_up_at = trio.current_time() + CORPUS_LOCKED_S_MAX
+    while True:
+        try:
+            return await stack.enter_async_context(corpus.opened())
+        except DataDirectoryLocked:
+            if trio.current_time() >= give_up_at:
+                raise
+        await trio.sleep(CORPUS_LOCKED_LOOK_S)
 
 
 def _restricted(digest: str) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.erasure import job
 from actors.erasure.job import Report
 from persistence.corpus import Corpus
 from persistence.files.lock import single_curation
@@ -129,7 +130,10 @@ async def test_a_record_that_was_being_made_when_it_was_asked_for_goes_as_well(
     assert holding(root, THEIRS) == []
 
 
-async def test_while_another_process_writes_the_corpus_a_request_waits(tmp_path: Path) -> None:
+async def test_while_another_process_writes_the_corpus_a_request_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "CORPUS_LOCKED_S_MAX", 0.0)
     root = tmp_path / "data"
     await left_curated(root)
     async with running(root, settings=SETTINGS) as run:
