@@ -25,6 +25,7 @@ from actors.consent.signatures import RequestProof
 from actors.curation.following import CurationStatistics
 from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
 from actors.envelopes.reading import Envelope
+from actors.erasure.expiring import Expiry
 from actors.erasure.job import Eraser, Report, TooManyErasures
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
@@ -120,6 +121,7 @@ class Service:
         self.check = check
         self.curation: CurationProcess | None = None
         self.eraser = Eraser(environment, directory, self.without_curation)
+        self.expiry = Expiry(environment, self.eraser, settings.consent)
         self._started_at = trio.current_time()
 
     # Sessions
@@ -442,6 +444,7 @@ async def open_service(
                 background.start_soon(service.follow_withdrawals, name="withdrawals")
                 if erases:
                     background.start_soon(service.eraser.run, name="erasure")
+                    background.start_soon(service.expiry.run, name="expiry")
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()

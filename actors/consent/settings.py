@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION, Sha256, Version
-from persistence.settings.bounds import PositiveInt
+from persistence.settings.bounds import NonNegativeInt, PositiveInt
 
 Text = Annotated[str, msgspec.Meta(max_length=20_000)]
 Texts = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], ...], msgspec.Meta(max_length=16)]
@@ -26,6 +26,7 @@ class ConsentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Who is asked what, on whose behalf, and how much of the answers is held at once."""
 
     mode: ConsentMode = ConsentMode.CLIENT
+    hold_days: NonNegativeInt = 30
     current_version: Version = CURRENT_CONSENT_VERSION
     notice_version: Version = CURRENT_CONSENT_VERSION
     notice_text: Text = (

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 import trio
@@ -123,8 +123,13 @@ class Eraser:
     def __repr__(self) -> str:
         return f"<Eraser {self._erasure.register!r}>"
 
-    async def ask(self, subject: ErasureSubject, name: str) -> Erasure | TooManyErasures:
-        """Return the request to erase somebody, or a session: that which there is, or a new one, on disk by then."""
+    async def ask(
+        self, subject: ErasureSubject, name: str, session_ids: Sequence[str] = ()
+    ) -> Erasure | TooManyErasures:
+        """Return the request to erase somebody, or a session: that which there is, or a new one, on disk by then.
+
+        Where `subject` says neither whom nor which, `session_ids` are the sessions.
+        """
         register, digest = self._erasure.register, digest_of(subject, name)
         async with self._asking:
             found = register.find(subject, digest)
@@ -134,8 +139,9 @@ class Eraser:
             if subject is ErasureSubject.CONTRIBUTOR:
                 self._environment.restrictions.erased.add(_restricted(digest))
             if found is None:
-                work = _Work(sessions=[name]) if subject is ErasureSubject.SESSION else _Work(names=[name])
-                await self._environment.offload(_save, self._path(asked.request), self._erasure.files, work)
+                await self._environment.offload(
+                    _save, self._path(asked.request), self._erasure.files, _work(subject, name, session_ids)
+                )
         self._asked.set()
         return asked
 
@@ -388,6 +394,18 @@ async def _opened(corpus: ErasableCorpus, stack: AsyncExitStack) -> StoppedCorpu
 def _restricted(digest: str) -> bytes:
     """What stands for a contributor among the restrictions."""
     return subject_key(f"{DIGEST_PREFIX}{digest}")
+
+
+def _work(subject: ErasureSubject, name: str, session_ids: Sequence[str]) -> _Work:
+    match subject:
+        case ErasureSubject.CONTRIBUTOR:
+            return _Work(names=[name])
+        case ErasureSubject.SESSION:
+            return _Work(sessions=[name])
+        case ErasureSubject.HELD:
+            return _Work(sessions=[*session_ids])
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _theirs(jobs: Sequence[_Job]) -> dict[str, Theirs]:

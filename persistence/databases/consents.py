@@ -35,6 +35,11 @@ SELECT session_id FROM consents CROSS JOIN first_chunks ON first_chunks.subject 
     CROSS JOIN sessions USING (session_id)
 WHERE consents.state = 'withdrawn' AND status = 'active' LIMIT ?
 """
+SELECT_HELD: Final = """
+SELECT session_id FROM consents CROSS JOIN first_chunks ON first_chunks.subject = consents.subject
+    CROSS JOIN sessions USING (session_id)
+WHERE consents.state IS NULL AND last_activity_at < ? LIMIT ?
+"""
 
 
 class ConsentStanding(msgspec.Struct, frozen=True):
@@ -96,6 +101,11 @@ class Consents:
     async def open_of_withdrawn(self) -> list[str]:
         """Some open sessions of all who have withdrawn: a session is that of whom its first chunk names."""
         rows = await self._database.read(SELECT_OPEN_OF_WITHDRAWN, (PAGE_ROWS,))
+        return [session_id for (session_id,) in rows]
+
+    async def held(self, before: float, limit: int) -> list[str]:
+        """Some sessions of those of whom there is no event, to which nothing has come since a time."""
+        rows = await self._database.read(SELECT_HELD, (times.to_text(before), limit))
         return [session_id for (session_id,) in rows]
 
 

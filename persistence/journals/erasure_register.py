@@ -29,6 +29,8 @@ class ErasureSubject(StrEnum):
 
     CONTRIBUTOR = "contributor"
     SESSION = "session"
+    HELD = "held"
+    """Sessions that were held for want of consent, for as long as they may be: no tombstone, more may come."""
 
 
 class ErasureState(StrEnum):
@@ -62,7 +64,7 @@ _LINE: Final = msgspec.json.Decoder(_Line)
 
 
 def digest_of(subject: ErasureSubject, name: str) -> str:
-    """Return what a request keeps of an id; a contributor's is the same in either case."""
+    """Return what a request keeps of an id, or of another name; a contributor's is the same in either case."""
     lowered = name.lower() if subject is ErasureSubject.CONTRIBUTOR else name
     return hashlib.sha256(lowered.encode()).hexdigest()
 
