@@ -121,7 +121,7 @@ class Service:
         self.check = check
         self.curation: CurationProcess | None = None
         self.eraser = Eraser(environment, directory, self.without_curation)
-        self.expiry = Expiry(environment, self.eraser, settings.consent)
+        self.expiry = Expiry(environment, self.eraser, settings.consent, settings.retention)
         self._started_at = trio.current_time()
 
     # Sessions

@@ -55,6 +55,7 @@ async def curation(
     tagged: Callable[[StitchedTrajectory], FieldTags | None] | None = None,
     files: FileSystem | None = None,
     storage: StorageSettings = STORAGE,
+    kept_since: Callable[[], float] = lambda: 0.0,
     **settings: Any,
 ) -> AsyncIterator[tuple[Curation, Corpus]]:
     """Open the corpus of a data directory, and what makes it."""
@@ -72,6 +73,7 @@ async def curation(
             enrichment=EnrichmentSettings(),
             tagged=tagged,
             report=report,
+            kept_since=kept_since,
         )
         yield curating, corpus
 

@@ -22,9 +22,9 @@ from persistence.databases.session_secrets import SessionKeys, SessionSecrets
 from persistence.files.failures import StorageDamage
 from persistence.format import json_text
 from persistence.format.records import EnvelopeKind, JournalName, TrajectoryRecord
-from persistence.journals.erased_lines import is_erased
+from persistence.journals.erased_lines import ERASED_START, is_erased
 from persistence.journals.lines import LineError, parse_line
-from persistence.journals.reading import StoredLine
+from persistence.journals.reading import JournalReader, StoredLine
 from persistence.upkeep.findings import Findings
 from persistence.upkeep.verification import Stored
 
@@ -203,6 +203,8 @@ class Examination:
             row.closed_by,
             partial(stored.fingerprints.first_seen, before_n=line.position.n),
         )
+        if _is_any_erased(stored.journals[JournalName.ENVELOPES], session):
+            return  # of what it was stitched from nothing is left to compare it with
         where = f"{JournalName.TRAJECTORIES}: {line.where}: "
         try:
             compared = await compare(line.text, record, session, stored.journals[JournalName.ENVELOPES], self._scoring)
@@ -219,6 +221,12 @@ class Examination:
                 return
             self._otherwise[group] += 1
             self._otherwise_first.setdefault(group, line.position.n)
+
+
+def _is_any_erased(envelopes: JournalReader, session: Session) -> bool:
+    """Whether of any of a session's lines the time is over."""
+    places = (each.position for each in session.places)
+    return any(is_erased(envelopes.part_now(place, 0, len(ERASED_START))) for place in places)
 
 
 def _fault_of(keys: SessionKeys) -> str:

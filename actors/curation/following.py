@@ -48,6 +48,8 @@ class PassedOverReason(StrEnum):
     TOO_LARGE = "too_large"
     ENDED_THE_PROCESS = "ended_the_process"
     """Making it has ended the process again and again."""
+    EXPIRED = "expired"
+    """Its time in the corpus is over, or that of its text."""
 
 
 class CurationStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,7 @@ class Curation:
         enrichment: EnrichmentSettings,
         tagged: Callable[[StitchedTrajectory], FieldTags | None] | None = None,
         report: Callable[[CurationStatistics], None] | None = None,
+        kept_since: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._sessions = sessions
         self._corpus = corpus
@@ -87,6 +90,7 @@ class Curation:
         self._tagged = tagged
         self._rules = RULES if tagged is None else f"{RULES} fields-{FIELDS_VERSION}"
         self._report = report
+        self._kept_since = kept_since
         self._reached = Mark()
         self._waiting_since: float | None = None
         self._records = 0
@@ -161,7 +165,7 @@ class Curation:
         if head is None:
             await self._corpus.move(line.position.end)
         else:
-            await self._take_trajectory(line.text, head, line.position.end)
+            await self._take_trajectory(line.text, head, line.position.at, line.position.end)
 
     async def _take_late_feedback(self) -> None:
         """Make the records anew of which more was said since."""
@@ -206,16 +210,19 @@ class Curation:
         text = await self._sessions.line_of(found)
         head = read_head(text)
         if head is not None:
-            await self._take_trajectory(text, head, None)
+            await self._take_trajectory(text, head, found.position.at, None)
 
-    async def _take_trajectory(self, text: bytes, head: Head, followed: Mark | None) -> None:
+    async def _take_trajectory(self, text: bytes, head: Head, at: float, followed: Mark | None) -> None:
         if self._sessions.is_to_be_erased(head.contributor_id, head.session_id):
-            if followed is not None:
-                await self._corpus.move(followed)
+            await self._move(followed)
             return
         consent = await self._consented(head.contributor_id)
-        if not consent.given:
-            await self._pass_over(head, PassedOverReason.NO_CONSENT, followed)
+        if not consent.given or at < self._kept_since():
+            reason = PassedOverReason.EXPIRED if consent.given else PassedOverReason.NO_CONSENT
+            await self._pass_over(head, reason, followed)
+            return
+        if head.is_expired:
+            await self._leave_expired(head, followed)
             return
         late = (await self._sessions.feedback(head.session_id))[len(head.feedback) :]
         known = await self._corpus.record_of(head.trajectory_id)
@@ -223,8 +230,7 @@ class Curation:
             self._rules,
             len(head.feedback) + len(late),
         ):
-            if followed is not None:
-                await self._corpus.move(followed)
+            await self._move(followed)
             return
         if len(text) > self._settings.trajectory_bytes_max:
             await self._pass_over(head, PassedOverReason.TOO_LARGE, followed)
@@ -240,6 +246,17 @@ class Curation:
             return
         await self._put(made, followed)
         self._records += 1
+
+    async def _leave_expired(self, head: Head, followed: Mark | None) -> None:
+        """Leave a record that there is as it is, because it cannot be made anew; without one there will be none."""
+        if await self._corpus.record_of(head.trajectory_id) is None:
+            await self._pass_over(head, PassedOverReason.EXPIRED, followed)
+        else:
+            await self._move(followed)
+
+    async def _move(self, followed: Mark | None) -> None:
+        if followed is not None:
+            await self._corpus.move(followed)
 
     async def _made(self, text: bytes, head: Head, late: list[bytes], consent: ConsentState) -> Record | None:
         """The record of a trajectory; None where none can be made: nothing that is not scrubbed may be written."""

@@ -30,6 +30,7 @@ from actors.curation.settings import CurationSettings
 from actors.curation.stitched import StitchedTrajectory, read_stitched
 from persistence.format import json_text
 from persistence.format.records import CorpusRecord
+from persistence.journals.erased_lines import is_erased, read_erased
 
 RULES: Final = f"scrubbing-{SCRUB_RULES_VERSION} enrichment-{ENRICHMENT_VERSION} duplicates-{SIGNATURE_VERSION}"
 """The version of all rules that make a record: what other ones made is made anew by `curate --all`."""
@@ -54,6 +55,8 @@ class Head(msgspec.Struct, frozen=True):
     session_id: str
     contributor_id: str
     feedback: list[msgspec.Raw] = []
+    is_expired: bool = False
+    """Whether the line has nothing but its names any more."""
 
     @property
     def record_id(self) -> str:
@@ -79,6 +82,11 @@ _OF: Final = msgspec.json.Decoder(_Of)
 
 def read_head(line: bytes) -> Head | None:
     """Read the beginning of a trajectory's line; None for one that holds no trajectory any more (it was erased)."""
+    if is_erased(line):
+        kept = read_erased(line).erased.kept
+        if kept is None:
+            return None
+        return Head(kept.trajectory_id, kept.session_id, kept.contributor_id or "", is_expired=True)
     try:
         return json_text.decode(_HEAD, line)
     except msgspec.DecodeError:

@@ -2,61 +2,239 @@
 
 What was held for want of consent goes as who asks for it does, by a durable request (`job`), so the credit stays as an
 amount of nobody. More of that contributor may come, and is held again.
+
+What is past the days of its tier loses what it held and keeps its names, line by line, a whole day's file at a time
+(`persistence.journals.erasing`): every row of the databases stays what it was, so nothing has to be remembered but up
+to where it was done. Of refused envelopes whole files go, because their rows say all that counts; of the corpus, whose
+lines nothing counts, lines and rows.
+
+A sweep that is interrupted leaves whole files, old or new, and the next one finds what is left.
 """
 
 import logging
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Final
 
+import msgspec
 import trio
 
 from actors.consent.settings import ConsentMode, ConsentSettings
 from actors.erasure.job import Eraser, TooManyErasures
 from actors.sessions.environment import Environment
 from persistence.databases.database import DatabaseUnavailable
-from persistence.format import times
+from persistence.files.failures import DataDirectoryLocked, StorageDamage
+from persistence.files.whole_file import read_file, replace_file
+from persistence.format import json_text, times
+from persistence.format.erased_names import new_request
+from persistence.format.records import EnvelopeKind, JournalName, Mark, Position
+from persistence.journals.erased_lines import is_erased
+from persistence.journals.erasing import erasing, expiring
 from persistence.journals.erasure_register import ErasureState, ErasureSubject
+from persistence.journals.reading import StoredLine
+from persistence.settings.retention import RetentionSettings
 
 log = logging.getLogger("central_command.storage")
 
 DAY_S: Final = 86_400.0
 
+LINES_AT_ONCE: Final = 100_000
+"""Lines whose places are in memory, about 200 bytes each; a file with more of them is made anew more than once."""
+
+
+class _Tier(msgspec.Struct, frozen=True):
+    """Lines of a journal that are kept for so many days; of envelopes, those of these kinds."""
+
+    name: str
+    journal: JournalName
+    days: int
+    kinds: frozenset[str | None] = frozenset()
+
+
+class _Done(msgspec.Struct):
+    """Up to where everything that could go is gone: the end of a line by tier, and a time for the corpus."""
+
+    lines: dict[str, Mark] = {}
+    corpus_before: str = ""
+
+
+class _Line(msgspec.Struct, frozen=True):
+    session_id: str
+    type: str | None = None
+
+
+_LINE: Final = msgspec.json.Decoder(_Line)
+_DONE: Final = msgspec.json.Decoder(_Done)
+
+CONTENT: Final = frozenset({None, EnvelopeKind.CHUNK.value, EnvelopeKind.SESSION_CLOSE.value})
+FEEDBACK: Final = frozenset({EnvelopeKind.USER_FEEDBACK.value})
+"""Feedback may come after the trajectory was written, and is read with it: it stays as long."""
+
 
 class Expiry:
     """Looks once a day while `run` runs; `sweep` looks now."""
 
-    def __init__(self, environment: Environment, eraser: Eraser, consent: ConsentSettings) -> None:
+    def __init__(
+        self, environment: Environment, eraser: Eraser, consent: ConsentSettings, retention: RetentionSettings
+    ) -> None:
         self._environment = environment
         self._storage = environment.storage
         self._eraser = eraser
         self._consent = consent
+        self._retention = retention
+        self._turn = trio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Expiry hold_days={self._consent.hold_days}>"
+        return f"<Expiry hold_days={self._consent.hold_days} {self._retention}>"
 
     async def run(self) -> None:
         """Look at the start, and then once a day; what is hindered waits for the next day."""
         while True:
             try:
-                await self.sweep()
-            except DatabaseUnavailable as unavailable:
-                log.warning("%s; what is past its time is looked for tomorrow", unavailable)
+                gone = await self.sweep()
+            except (DatabaseUnavailable, DataDirectoryLocked, StorageDamage) as error:
+                log.warning("what is past its time is looked for tomorrow: %s", error)
+            else:
+                if gone:
+                    log.info("past their time, and erased: %s", dict(gone))
             await trio.sleep(DAY_S)
 
-    async def sweep(self) -> None:
-        """Erase what is past its time."""
-        if self._consent.mode is ConsentMode.REQUIRED and self._consent.hold_days:
-            await self._erase_held()
+    async def sweep(self) -> Counter[str]:
+        """Erase what is past its time; return how much: sessions that were held, and lines by tier."""
+        gone: Counter[str] = Counter()
+        async with self._turn:
+            if self._consent.mode is ConsentMode.REQUIRED and self._consent.hold_days:
+                gone["held sessions"] = await self._erase_held()
+            if self._retention.refused_days:
+                gone["refused"] = await self._storage.refused_quota.drop_before(self._day(self._retention.refused_days))
+            if any((self._retention.envelopes_days, self._retention.trajectories_days, self._retention.corpus_days)):
+                gone += await self._expire()
+        return +gone
 
-    async def _erase_held(self) -> None:
-        now = self._environment.clock()
+    def _day(self, days: int) -> str:
+        """The first day that is kept."""
+        return times.day_of(self._environment.clock() - days * DAY_S)
+
+    # What was held
+
+    async def _erase_held(self) -> int:
+        now, erased = self._environment.clock(), 0
         sessions_max = self._storage.erasure.settings.erasure_sessions_at_once_max
         while session_ids := await self._storage.consents.held(now - self._consent.hold_days * DAY_S, sessions_max):
             name = f"held until {times.to_text(now)}, {session_ids[0]}"
             asked = await self._eraser.ask(ErasureSubject.HELD, name, session_ids)
             if isinstance(asked, TooManyErasures):
                 log.warning("what was held without consent is not erased: set storage.erasures_max higher")
-                return
+                break
             await self._eraser.erase_pending()
             report = self._eraser.report(asked.request)
             if report is None or report.erasure.state is not ErasureState.DONE:
-                return
+                break
+            erased += len(session_ids)
+        return erased
+
+    # Tiers
+
+    async def _expire(self) -> Counter[str]:
+        retention, gone = self._retention, Counter[str]()
+        done = await self._environment.offload(self._load)
+        for tier in (
+            _Tier("envelopes", JournalName.ENVELOPES, retention.envelopes_days, CONTENT),
+            _Tier("feedback", JournalName.ENVELOPES, retention.trajectories_days, FEEDBACK),
+            _Tier("trajectories", JournalName.TRAJECTORIES, retention.trajectories_days),
+        ):
+            if tier.days:
+                gone[tier.name], done.lines[tier.name] = await self._expire_lines(
+                    tier, done.lines.get(tier.name, Mark())
+                )
+                await self._environment.offload(self._save, done)
+        if retention.corpus_days and self._storage.erasure.corpus.exists:
+            before = times.to_text(self._environment.clock() - retention.corpus_days * DAY_S)
+            gone["corpus"] = await self._expire_corpus(done.corpus_before, before)
+            done.corpus_before = before
+            await self._environment.offload(self._save, done)
+        return gone
+
+    async def _expire_lines(self, tier: _Tier, start: Mark) -> tuple[int, Mark]:
+        """Take from lines what they hold, from a mark on; return of how many, and up to where none is left to do.
+
+        Of a session that has not ended, or is not stitched yet, every line is needed.
+        """
+        kept_from, reached, is_waiting, erased = self._day(tier.days), start, False, 0
+        places: list[Position] = []
+        async for lines in self._storage.journals[tier.journal].scan(start):
+            old = [line for line in lines if line.position.day < kept_from]
+            holding = await self._environment.offload(_holding, tier, old)
+            unfinished = await self._storage.erasure.rows.unfinished({session_id for session_id, _ in holding})
+            places += [place for session_id, place in holding if session_id not in unfinished]
+            is_waiting = is_waiting or bool(unfinished)
+            if old and not is_waiting:
+                reached = old[-1].position.end
+            if len(places) >= LINES_AT_ONCE:
+                if not await self._erase(tier, places):
+                    return erased, start
+                erased, places = erased + len(places), []
+            if len(old) < len(lines):
+                break
+        if not await self._erase(tier, places):
+            return erased, start
+        return erased + len(places), reached
+
+    async def _erase(self, tier: _Tier, places: Sequence[Position]) -> bool:
+        rewrite = expiring(tier.journal, self._environment.clock())
+        is_done = await self._storage.journals[tier.journal].erase(places, rewrite)
+        if not is_done:
+            log.warning("%s that are past their time stay: there is no room to write a file of them anew", tier.name)
+        return is_done
+
+    async def _expire_corpus(self, after: str, before: str) -> int:
+        """Take out of the corpus what was made of trajectories of a time; return how many lines."""
+        session_ids = frozenset(await self._storage.erasure.rows.stitched(after, before))
+        if not session_ids:
+            return 0
+        places: list[Position] = []
+        async with self._eraser.stopped_corpus() as stopped:
+            async for lines in stopped.scan(Mark()):
+                places += await self._environment.offload(_of_sessions, session_ids, lines)
+            await stopped.delete_rows(session_ids, (), ())
+            rewrite = erasing(JournalName.CORPUS, new_request(), self._environment.clock())
+            if not await stopped.erase(places, rewrite):
+                log.warning("records that are past their time are in no row of the corpus, and their lines stay")
+            await stopped.compact()
+        return len(places)
+
+    # Up to where
+
+    @property
+    def _path(self) -> Path:
+        return self._storage.layout.retention
+
+    def _load(self) -> _Done:
+        text = read_file(self._storage.erasure.files, self._path)
+        try:
+            return _Done() if text is None else _DONE.decode(text)
+        except msgspec.DecodeError:
+            return _Done()  # everything is looked at once more
+
+    def _save(self, done: _Done) -> None:
+        replace_file(self._storage.erasure.files, self._path, msgspec.json.encode(done))
+
+
+def _holding(tier: _Tier, lines: Sequence[StoredLine]) -> list[tuple[str, Position]]:
+    """The lines of a tier that hold something still: of which session, and where."""
+    found = []
+    for line in lines:
+        if not is_erased(line.text):
+            read = json_text.decode(_LINE, line.text)
+            if tier.journal is not JournalName.ENVELOPES or read.type in tier.kinds:
+                found.append((read.session_id, line.position))
+    return found
+
+
+def _of_sessions(session_ids: Collection[str], lines: Sequence[StoredLine]) -> list[Position]:
+    return [
+        line.position
+        for line in lines
+        if not is_erased(line.text) and json_text.decode(_LINE, line.text).session_id in session_ids
+    ]

@@ -19,8 +19,8 @@ Rows go before lines: whoever closes a session meanwhile and finds steps of thei
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
@@ -34,7 +34,7 @@ from actors.sessions.directory import Directory
 from actors.sessions.environment import Environment
 from actors.sessions.messages import CloseSession
 from actors.sessions.outcomes import ActorFailed, Busy, BusyReason, StorageFull
-from persistence.corpus_erasing import ErasableCorpus, StoppedCorpus
+from persistence.corpus_erasing import StoppedCorpus
 from persistence.databases.database import DatabaseUnavailable
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.file_system import FileSystem
@@ -268,9 +268,7 @@ class Eraser:
         in_corpus = _theirs(jobs)
         look = Look(list(in_corpus.values()), sessions_max=0)
         seen = await self._look_at(look, JournalName.CORPUS, corpus.scan(Mark()))
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._without_curation())
-            stopped = await _opened(corpus, stack)
+        async with self.stopped_corpus() as stopped:
             await self._look_at(look, JournalName.CORPUS, stopped.scan(seen))
             attempts = await self._erasure.rows.unknown(await stopped.attempts())
             for job in jobs:
@@ -283,6 +281,25 @@ class Eraser:
                 if count := found.erased[JournalName.CORPUS] + len(found.in_corpus):
                     theirs[job.request].erased[JournalName.CORPUS] = count
             await stopped.compact()
+
+    @asynccontextmanager
+    async def stopped_corpus(self) -> AsyncIterator[StoppedCorpus]:
+        """The corpus, which nobody writes while the block lasts; raises DataDirectoryLocked where somebody else does.
+
+        A process that a killed server has left needs a moment to end.
+        """
+        give_up_at = trio.current_time() + CORPUS_LOCKED_S_MAX
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._without_curation())
+            stopped: StoppedCorpus | None = None
+            while stopped is None:
+                try:
+                    stopped = await stack.enter_async_context(self._erasure.corpus.opened())
+                except DataDirectoryLocked:
+                    if trio.current_time() >= give_up_at:
+                        raise
+                    await trio.sleep(CORPUS_LOCKED_LOOK_S)
+            yield stopped
 
     async def _erase_sessions(self, job: "_Job") -> None:
         storage, request, session_ids = self._storage, job.request, job.sessions
@@ -377,18 +394,6 @@ class _Job:
         self.work.names += sorted(theirs.names - {*self.work.names})
         self.work.subjects += sorted(theirs.subjects - {*self.work.subjects})
         self.work.samples = theirs.samples
-
-
-async def _opened(corpus: ErasableCorpus, stack: AsyncExitStack) -> StoppedCorpus:
-    """Open the corpus; a process that a killed server has left needs a moment to end."""
-    give_up_at = trio.current_time() + CORPUS_LOCKED_S_MAX
-    while True:
-        try:
-            return await stack.enter_async_context(corpus.opened())
-        except DataDirectoryLocked:
-            if trio.current_time() >= give_up_at:
-                raise
-        await trio.sleep(CORPUS_LOCKED_LOOK_S)
 
 
 def _restricted(digest: str) -> bytes:

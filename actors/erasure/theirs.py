@@ -15,7 +15,7 @@ from actors.consent.restrictions import subject_of
 from actors.envelopes import letter_bodies
 from persistence.format import json_text
 from persistence.format.records import JournalName, Position
-from persistence.journals.erased_lines import is_erased, read_erased
+from persistence.journals.erased_lines import Erased, is_erased, read_erased
 from persistence.journals.erasure_register import Erasure, ErasureSubject, digest_of
 from persistence.journals.reading import StoredLine
 
@@ -128,12 +128,11 @@ class Look:
     def look(self, name: JournalName, lines: Sequence[StoredLine]) -> None:
         """Look at the next lines of a journal."""
         for line in lines:
-            if is_erased(line.text):
-                theirs = self._by_request.get(read_erased(line.text).erased.request)
-                if theirs is not None:
-                    theirs.erased[name] += 1
-            else:
+            erased = read_erased(line.text).erased if is_erased(line.text) else None
+            if erased is None or erased.kept is not None:
                 self._look_at(name, line)
+            elif (theirs := self._by_request.get(erased.request)) is not None:
+                theirs.erased[name] += 1
 
     def _look_at(self, name: JournalName, stored: StoredLine) -> None:
         text, line = stored.text, _read(name, stored.text)
@@ -179,6 +178,8 @@ class Look:
 
 
 def _read(name: JournalName, text: bytes) -> _Line:
+    if is_erased(text):
+        return _expired(name, read_erased(text).erased)
     match name:
         case JournalName.ENVELOPES:
             return json_text.decode(_ENVELOPE, text)
@@ -192,6 +193,15 @@ def _read(name: JournalName, text: bytes) -> _Line:
             raise AssertionError("nothing of the journal of consent is erased")
         case unreachable:
             assert_never(unreachable)
+
+
+def _expired(name: JournalName, erased: Erased) -> _Line:
+    """What a line says of which the time is over: its names."""
+    assert erased.kept is not None
+    contributor = msgspec.Raw(msgspec.json.encode(erased.kept.contributor_id))
+    if name is JournalName.TRAJECTORIES:
+        return _Trajectory(erased.kept.session_id, contributor)
+    return _Envelope(erased.kept.session_id, msgspec.Raw(msgspec.json.encode(erased.kind)), contributor)
 
 
 def _named_by_chunk(line: _Line) -> str | None:

@@ -61,6 +61,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "restore": upkeep.restore,
     "rebuild": upkeep.rebuild,
     "erase": erasing.erase,
+    "expire": erasing.expire,
     "config": configuring.config,
 }
 """All commands, in the order in which one meets them."""
@@ -124,6 +125,6 @@ def main() -> None:
 
     `serve` runs the server; `upload` and `watch` send sessions to one, `mine` and `whoami` say what of it is yours.
     `consent` and `data` are about what applications on this machine capture. The other commands work on the data
-    directory of a server on this machine, and all but `restore`, `rebuild`, `curate` and `erase` may be used while it
-    runs. `config` checks settings.
+    directory of a server on this machine, and all but `restore`, `rebuild`, `curate`, `erase` and `expire` may be used
+    while it runs. `config` checks settings.
     """

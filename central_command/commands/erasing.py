@@ -1,10 +1,11 @@
-"""`erase`: a contributor's data, or a session's."""
+"""`erase`: a contributor's data, or a session's; `expire`: what is past its time."""
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no server)
 
 import os
 import re
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,11 @@ from central_command.commands.options import data_options, settings_from
 from central_command.process.steering import escaped
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import AsyncIterator
+
     from actors.erasure.job import Report
+    from central_command.service import Service
     from central_command.settings.configuration import Settings
     from persistence.journals.erasure_register import ErasureSubject
 
@@ -69,18 +74,36 @@ def erase(config: Path | None, data_dir: Path, contributor: str | None, session:
         raise SystemExit(EXIT_FAILED)
 
 
+@click.command()
+@data_options(must_exist=True)
+def expire(config: Path | None, data_dir: Path) -> None:
+    """Erase what is past its time, by the settings of [retention] and consent.hold_days.
+
+    The server does so once a day by itself. It must be stopped.
+
+    \b
+    Example:
+      central-command expire --data-dir /var/lib/central-command
+
+    Exit status: 0 done, 2 nothing was started, 3 stored data is damaged, 5 the disk failed.
+    """
+    gone = run_to_end(_expire, settings_from(config, {}), data_dir)
+    erased = ", ".join(f"{count:,} of {name}" for name, count in gone.items())
+    click.echo(f"past their time, and erased: {erased or 'nothing'}")
+
+
+async def _expire(settings: "Settings", data_dir: Path) -> "Counter[str]":
+    async with _opened(settings, data_dir) as service:
+        return await service.expiry.sweep()
+
+
 async def _erase(
     settings: "Settings", data_dir: Path, subject: "ErasureSubject", name: str | None
 ) -> "list[Report] | None":
-    """Open all but HTTP and embedding, erase, and close; return what became of it, None for too many requests."""
-    import msgspec
-
+    """Erase; return what became of it, None for too many requests."""
     from actors.erasure.job import TooManyErasures
-    from central_command.service import open_service
-    from persistence.storage import Platform
 
-    settings = msgspec.structs.replace(settings, embedding=msgspec.structs.replace(settings.embedding, enabled=False))
-    async with open_service(settings, data_dir, Platform(clock=time.time, environ=os.environ), erases=False) as service:
+    async with _opened(settings, data_dir) as service:
         if name is not None:
             asked = await service.ask_erasure(subject, name)
             if isinstance(asked, TooManyErasures):
@@ -90,3 +113,16 @@ async def _erase(
             requests = [each.request for each in service.eraser.pending()]
         await service.eraser.erase_pending()
         return [report for each in requests if (report := service.erasure(each)) is not None]
+
+
+@asynccontextmanager
+async def _opened(settings: "Settings", data_dir: Path) -> "AsyncIterator[Service]":
+    """Open all but HTTP and embedding."""
+    import msgspec
+
+    from central_command.service import open_service
+    from persistence.storage import Platform
+
+    settings = msgspec.structs.replace(settings, embedding=msgspec.structs.replace(settings.embedding, enabled=False))
+    async with open_service(settings, data_dir, Platform(clock=time.time, environ=os.environ), erases=False) as service:
+        yield service

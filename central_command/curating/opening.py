@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -16,6 +18,8 @@ from central_command.curating.orders import Order
 from persistence.closed_sessions import open_closed_sessions
 from persistence.corpus import open_corpus
 from persistence.format.layout import DataLayout
+
+SECONDS_PER_DAY: Final = 86_400
 
 log = logging.getLogger("central_command.curation")
 
@@ -42,6 +46,7 @@ async def open_curation(
             enrichment=order.enrichment,
             tagged=_tagger(order) if order.curation.field_tags else None,
             report=report,
+            kept_since=partial(_kept_since, order.retention.corpus_days),
         )
 
 
@@ -52,6 +57,11 @@ async def curate(order: Order, *, anew: bool) -> CurationStatistics:
             await curation.begin_anew()
         await curation.catch_up()
         return curation.statistics()
+
+
+def _kept_since(days: int) -> float:
+    """The time since which what is stitched is in the corpus, in seconds since the epoch."""
+    return time.time() - days * SECONDS_PER_DAY if days else 0.0
 
 
 def _tagger(order: Order) -> FieldTagger | None:

@@ -17,6 +17,7 @@ from actors.curation.settings import CurationSettings
 from actors.embedding.settings import EmbeddingSettings
 from central_command.process.logs import LogSettings
 from central_command.settings.configuration import Settings
+from persistence.settings.retention import RetentionSettings
 from persistence.settings.storage import StorageSettings
 
 LINE_BYTES_MAX = 1_048_576
@@ -32,6 +33,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     consent: ConsentSettings
     embedding: EmbeddingSettings
     storage: StorageSettings
+    retention: RetentionSettings
     log: LogSettings
 
     @classmethod
@@ -44,6 +46,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             consent=settings.consent,
             embedding=settings.embedding,
             storage=settings.storage,
+            retention=settings.retention,
             log=settings.log,
         )
 

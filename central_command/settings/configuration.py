@@ -35,6 +35,7 @@ from central_command.settings.variables import (
     unknown_variables,
 )
 from persistence.files.regular import open_file
+from persistence.settings.retention import RetentionSettings
 from persistence.settings.storage import StorageSettings
 
 BUILT_IN = "built-in defaults"
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
     consent: ConsentSettings = msgspec.field(default_factory=ConsentSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
+    retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)

@@ -66,6 +66,11 @@ UNNOTE_CONTRIBUTOR: Final = "UPDATE consents SET first_chunk_at = NULL WHERE sub
 DROP_CONTRIBUTOR: Final = "DELETE FROM consents WHERE subject = ? AND n IS NULL"
 SELECT_PRESENT: Final = "SELECT session_id FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))"
 SELECT_SIGNED: Final = "SELECT session_id FROM sessions WHERE subject = ? AND subject != '' LIMIT ?"
+SELECT_UNFINISHED: Final = """
+SELECT session_id FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))
+    AND (status != 'closed' OR (chunk_count > 0 AND trajectory_id IS NULL AND closed_by != 'withdrawn'))
+"""
+SELECT_STITCHED: Final = "SELECT session_id FROM trajectories WHERE created_at >= ? AND created_at < ?"
 SELECT_KNOWN_TRAJECTORIES: Final = """
 SELECT trajectory_id FROM trajectories WHERE trajectory_id IN (SELECT value FROM json_each(?))
 """
@@ -119,6 +124,16 @@ class ErasedRows:
     async def signed(self, subject: str, limit: int) -> list[str]:
         """Some sessions whose opening was signed with the key of a subject."""
         return [session_id for (session_id,) in await self._sessions.read(SELECT_SIGNED, (subject, limit))]
+
+    async def unfinished(self, session_ids: Collection[str]) -> set[str]:
+        """Those of these sessions that have not ended, or have no trajectory yet and will have one."""
+        rows = await self._sessions.read(SELECT_UNFINISHED, (array_of(session_ids),))
+        return {session_id for (session_id,) in rows}
+
+    async def stitched(self, after: str, before: str) -> list[str]:
+        """The sessions whose trajectory was written at a time or later, and before another; both are texts."""
+        rows = await self._sessions.read(SELECT_STITCHED, (after, before))
+        return [session_id for (session_id,) in rows]
 
     async def unknown(self, trajectory_ids: Collection[str]) -> list[str]:
         """Those of these trajectories that there are not, or not any more."""

@@ -48,6 +48,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "erasing"
 
     @property
+    def retention(self) -> Path:
+        """Up to where what is past its time was erased."""
+        return self.root / "retention.json"
+
+    @property
     def closing(self) -> Path:
         """Which large sessions are being closed, and which are put aside because that ended the process."""
         return self.root / "closing.json"

@@ -1,4 +1,4 @@
-"""The quota of the refused envelopes: when it is reached, the oldest days go.
+"""The quota of the refused envelopes: when it is reached, the oldest days go; so do those whose time is over.
 
 Refused envelopes are kept so that a later version can take them in, and nobody can be sent them again. They must not
 take the disk from what was accepted, so they have a quota of their own, and what was refused first goes first: whole
@@ -80,7 +80,9 @@ class RefusedQuota:
         present = self._files.present()
         self._dropped = present.dropped
         self._sizes = {day: self._files.size_bytes(day) for day in present.days}
+        self._kept_from = ""
         self._excess = trio.Event()
+        self._turn = trio.Lock()
         self._look_for_excess()
 
     def __repr__(self) -> str:
@@ -108,8 +110,20 @@ class RefusedQuota:
         self._look_for_excess()
 
     def _look_for_excess(self) -> None:
-        if len(self._sizes) > 1 and self.stored_bytes > self._quota_bytes:
+        if self._has_excess():
             self._excess.set()
+
+    def _has_excess(self) -> bool:
+        """Whether the oldest day has to go, which is not the newest: the quota is passed, or its time is over."""
+        if len(self._sizes) < 2:
+            return False
+        return self.stored_bytes > self._quota_bytes or min(self._sizes) < self._kept_from
+
+    async def drop_before(self, day: str) -> int:
+        """Drop the days before one, but never the newest; return how many lines are gone, as far as it can be now."""
+        self._kept_from, before = max(self._kept_from, day), self._dropped.n
+        await self._drop_excess()
+        return self._dropped.n - before
 
     async def run(self) -> None:
         """Drop the oldest days whenever the quota is passed, until cancelled.
@@ -119,12 +133,20 @@ class RefusedQuota:
         while True:
             await self._excess.wait()
             self._excess = trio.Event()
-            while len(self._sizes) > 1 and self.stored_bytes > self._quota_bytes:
+            if not await self._drop_excess():
+                await trio.sleep(RETRY_S)
+                self._look_for_excess()
+
+    async def _drop_excess(self) -> bool:
+        """Drop the oldest days while they have to go; False when that is not possible now."""
+        async with self._turn:
+            while self._has_excess():
                 oldest = await self._offload(self._oldest)
                 if oldest is None:
-                    break  # the newest day has no line yet: its first one begins this anew
+                    return True  # the newest day has no line yet: its first one begins this anew
                 if not await self._drop_day(oldest):
-                    await trio.sleep(RETRY_S)
+                    return False
+            return True
 
     async def _drop_day(self, oldest: _OldDay) -> bool:
         """Drop the oldest day; False when that is not possible now."""
@@ -137,13 +159,16 @@ class RefusedQuota:
         self._dropped = dropped
         for day in [day for day in self._sizes if day <= dropped.day]:
             self._let_go(self._sizes.pop(day))
-        log.warning(
-            "the refused envelopes have reached their quota of %d bytes: those of %s were dropped (lines %d to %d)",
-            self._quota_bytes,
-            oldest.day,
-            before.n + 1,
-            dropped.n,
-        )
+        if oldest.day < self._kept_from:
+            log.info("the refused envelopes of %s were dropped (lines %d to %d)", oldest.day, before.n + 1, dropped.n)
+        else:
+            log.warning(
+                "the refused envelopes have reached their quota of %d bytes: those of %s were dropped (lines %d to %d)",
+                self._quota_bytes,
+                oldest.day,
+                before.n + 1,
+                dropped.n,
+            )
         return True
 
     def _oldest(self) -> _OldDay | None:

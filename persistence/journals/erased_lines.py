@@ -33,18 +33,31 @@ ERASED_START: Final = b'{"erased":{'
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The names that stay in a line whose time is over: all that the databases have of it."""
+
+    session_id: str
+    envelope_id: str = ""
+    session_hmac: str = ""
+    trajectory_id: str = ""
+    contributor_id: str | None = None
+    copied_from: str | None = None
+
+
 class Erased(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The member `erased`: when and for which request, the SHA-256 of the line before, and what is counted of it.
 
     `session` are digits that all lines of a session share. `sha256`, then `at`, are left out where a line has no room:
-    of a SERVER_CLOSE, which held nothing but two random ids. Of the rest each kind of line has its own members
-    (docs/format.md, "Erased lines").
+    of a SERVER_CLOSE, which held nothing but two random ids. A line whose time is over was erased for no
+    request, and keeps its names (`kept`). Of the rest each kind of line has its own members (docs/format.md, "Erased
+    lines").
     """
 
     at: str | None = None
-    request: str
+    request: str = ""
     sha256: str | None = None
-    session: str
+    session: str = ""
+    kept: Kept | None = None
     kind: EnvelopeKind = EnvelopeKind.SERVER_CLOSE
     sequence: Count | None = None
     chunk_sequence: Count | None = None
@@ -73,7 +86,7 @@ _LINE: Final = msgspec.json.Decoder(ErasedLine)
 
 
 def is_erased(line: bytes) -> bool:
-    """Whether a line, which passed its checks, holds what was erased."""
+    """Whether a line, which passed its checks, holds nothing of what it held: it was erased, or its time is over."""
     return line.startswith(ERASED_START)
 
 
@@ -87,7 +100,22 @@ def erased_text(line: bytes, framed: Frame, record: ErasableRecord, *, request: 
 
     `framed` and `record` are what the line says.
     """
-    said = _counted(record, request)
+    text = _as_long(line, framed, _counted(record, request), at)
+    assert text is not None, "what is counted of a line is shorter than the line"
+    return text
+
+
+def expired_text(line: bytes, framed: Frame, record: EnvelopeRecord | TrajectoryRecord, *, at: float) -> bytes:
+    """Return what takes the place of a line whose time is over: it keeps its names, and loses what it held.
+
+    A line that is too short for that holds nothing else, and stays.
+    """
+    said = msgspec.structs.replace(_counted(record, ""), session="", kept=_kept(record))
+    return _as_long(line, framed, said, at) or line
+
+
+def _as_long(line: bytes, framed: Frame, said: Erased, at: float) -> bytes | None:
+    """What says so, as long as a line, as much of it as there is room for."""
     full = msgspec.structs.replace(said, at=times.to_text(at), sha256=hashlib.sha256(line).hexdigest())
     received = b',"gap":%d' % framed.gap if framed.gap else b""
     for each in (full, msgspec.structs.replace(full, sha256=None), said):
@@ -95,7 +123,23 @@ def erased_text(line: bytes, framed: Frame, record: ErasableRecord, *, request: 
         spaces = len(line) - len(text)
         if spaces >= 0:
             return _framed(each, framed, received, spaces=spaces) if spaces else text
-    raise AssertionError("what is counted of a line is shorter than the line")
+    return None
+
+
+def _kept(record: EnvelopeRecord | TrajectoryRecord) -> Kept:
+    if isinstance(record, TrajectoryRecord):
+        return Kept(
+            session_id=record.session_id,
+            trajectory_id=record.trajectory_id,
+            contributor_id=record.contributor_id,
+            copied_from=record.copied_from,
+        )
+    return Kept(
+        session_id=record.session_id,
+        envelope_id=record.envelope_id,
+        session_hmac=record.session_hmac,
+        contributor_id=record.contributor_id,
+    )
 
 
 def _framed(erased: Erased, framed: Frame, received: bytes, *, spaces: int) -> bytes:

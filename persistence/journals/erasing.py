@@ -19,9 +19,16 @@ from typing import Final
 
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import File
-from persistence.format.records import ConsentRecord, ContributorKeyRecord, JournalName, Position
+from persistence.format.records import (
+    ConsentRecord,
+    ContributorKeyRecord,
+    EnvelopeRecord,
+    JournalName,
+    Position,
+    TrajectoryRecord,
+)
 from persistence.journals.day_files import DayFiles
-from persistence.journals.erased_lines import erased_text, is_erased
+from persistence.journals.erased_lines import erased_text, expired_text, is_erased, read_erased
 from persistence.journals.framing import Frame, parse_frame
 from persistence.journals.lines import LineError, parse_line
 from persistence.journals.reading import BadLine
@@ -58,11 +65,27 @@ def erasing(name: JournalName, request: str, at: float) -> Rewrite:
     """
 
     def rewrite(line: bytes, framed: Frame) -> bytes:
-        if is_erased(line):
+        if is_erased(line) and read_erased(line).erased.kept is None:
             return line
         record = parse_line(name, line)
         assert not isinstance(record, ConsentRecord | ContributorKeyRecord), "nothing of consent is erased"
         return erased_text(line, framed, record, request=request, at=at)
+
+    return rewrite
+
+
+def expiring(name: JournalName, at: float) -> Rewrite:
+    """Return what takes what it held from a line of a journal, at a time, and leaves its names.
+
+    Of a line that is not what its journal holds it raises LineError.
+    """
+
+    def rewrite(line: bytes, framed: Frame) -> bytes:
+        if is_erased(line):
+            return line
+        record = parse_line(name, line)
+        assert isinstance(record, EnvelopeRecord | TrajectoryRecord), "of no other journal a line keeps its names"
+        return expired_text(line, framed, record, at=at)
 
     return rewrite
 

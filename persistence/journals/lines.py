@@ -25,7 +25,7 @@ from persistence.format.records import (
     most_copied_from,
 )
 from persistence.format.step_runs import StepTexts, fingerprints_of
-from persistence.journals.erased_lines import Erased, ErasedLine, fingerprints_in, is_erased, read_erased
+from persistence.journals.erased_lines import Erased, ErasedLine, Kept, fingerprints_in, is_erased, read_erased
 from persistence.journals.framing import Received
 
 T = TypeVar("T")
@@ -404,9 +404,14 @@ def _erased_record(journal: JournalName, line: bytes) -> Record:
 def _erased_envelope(read: ErasedLine) -> EnvelopeRecord:
     erased = read.erased
     closes = erased.kind is EnvelopeKind.SESSION_CLOSE
+    kept = erased.kept or Kept(
+        session_id=erased_names.session_name(erased.session), envelope_id=erased_names.envelope_name(read.received.n)
+    )
     return EnvelopeRecord(
-        envelope_id=erased_names.envelope_name(read.received.n),
-        session_id=erased_names.session_name(erased.session),
+        envelope_id=kept.envelope_id,
+        session_id=kept.session_id,
+        session_hmac=kept.session_hmac,
+        contributor_id=kept.contributor_id,
         kind=erased.kind,
         sequence=erased.sequence,
         gap=read.received.gap,
@@ -437,10 +442,16 @@ def _erased_trajectory(erased: Erased) -> TrajectoryRecord:
     if erased.closed_by is None:
         raise ValueError("it does not say what ended its session")
     score = json_text.decode(_SCORE, erased.score)
-    return TrajectoryRecord(
-        trajectory_id=erased_names.trajectory_name(erased.session),
+    kept = erased.kept or Kept(
         session_id=erased_names.session_name(erased.session),
+        trajectory_id=erased_names.trajectory_name(erased.session),
         contributor_id=erased.request,
+    )
+    return TrajectoryRecord(
+        trajectory_id=kept.trajectory_id,
+        session_id=kept.session_id,
+        contributor_id=kept.contributor_id or "",
+        copied_from=kept.copied_from,
         provider=erased.provider,
         model=erased.model,
         steps=erased.steps,

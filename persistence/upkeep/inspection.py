@@ -99,7 +99,10 @@ async def trajectory_line(data_directory: Path, settings: StorageSettings, sessi
     else:
         (line,) = await trajectories.read([summary.position])
         if is_erased(line):
-            return f"Session {session_id} was erased, for the request {read_erased(line).erased.request}."
+            erased = read_erased(line).erased
+            if erased.kept is not None:
+                return f"What session {session_id} held was kept as long as [retention] says, and is erased."
+            return f"Session {session_id} was erased, for the request {erased.request}."
     feedback = dict(zip([place.n for place in places], await envelopes.read(places), strict=True))
     feedback |= {
         each.position.n: each.text

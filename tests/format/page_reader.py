@@ -263,7 +263,8 @@ def counted(journal: str, line: Line) -> dict[str, Any]:
     if {*members} != {"erased", "received", "crc32"} or not line.head.startswith(b'{"erased":{'):
         raise UnknownFormat(f"line {line.n} of {journal}/ is erased, and says more")
     erased = members["erased"]
-    names = {"session_id": f"erased_{erased['session']}"}
+    kept = erased.get("kept", {})
+    names = {"session_id": kept.get("session_id", f"erased_{erased.get('session')}")}
     metadata = {"provider": erased.get("provider"), "model_engine": erased.get("model")}
     if journal == "refused":
         return names | {
@@ -277,8 +278,9 @@ def counted(journal: str, line: Line) -> dict[str, Any]:
     if journal == "trajectories":
         packed = base64.b64decode(erased.get("fingerprints", ""))
         return names | {
-            "trajectory_id": f"traj_erased_{erased['session']}",
-            "contributor_id": erased["request"],
+            "trajectory_id": kept.get("trajectory_id", f"traj_erased_{erased.get('session')}"),
+            "contributor_id": kept.get("contributor_id", erased.get("request")),
+            "most_copied_from": kept.get("copied_from"),
             "metadata": metadata,
             "score": erased["score"],
             "total_steps": erased.get("steps", 0),
@@ -287,16 +289,21 @@ def counted(journal: str, line: Line) -> dict[str, Any]:
             "fingerprints": [number for (number,) in struct.iter_unpack(">q", packed)],
         }
     kind = erased.get("kind", "SERVER_CLOSE")
-    return names | {
-        "envelope_id": f"env_erased_{line.n}",
-        "type": kind,
-        "attestation": {"session_hmac": "", "sequence": erased.get("sequence")},
-        "chunk_sequence": erased.get("chunk_sequence"),
-        "metadata": metadata,
-        "trajectory_log": [None] * erased.get("steps", 0),
-        "feedback": {"signal": erased.get("signal")},
-        "closed_by": erased.get("closed_by"),
-    }
+    named = {"contributor_id": kept["contributor_id"]} if "contributor_id" in kept else {}
+    return (
+        names
+        | named
+        | {
+            "envelope_id": kept.get("envelope_id", f"env_erased_{line.n}"),
+            "type": kind,
+            "attestation": {"session_hmac": kept.get("session_hmac", ""), "sequence": erased.get("sequence")},
+            "chunk_sequence": erased.get("chunk_sequence"),
+            "metadata": metadata,
+            "trajectory_log": [None] * erased.get("steps", 0),
+            "feedback": {"signal": erased.get("signal")},
+            "closed_by": erased.get("closed_by"),
+        }
+    )
 
 
 # Signatures

@@ -147,7 +147,7 @@ class SessionsDatabase:
 
     def _add_chunk(self, session: Row, row: Row, line: Line, members: dict[str, Any]) -> None:
         metadata, subject = members["metadata"], ""
-        if "erased" not in line.members:
+        if "contributor_id" in members:
             subject = subject_of(members["contributor_id"])
             consent = self._consent_of(subject)
             consent["first_chunk_at"] = min(consent["first_chunk_at"] or line.at, line.at)
@@ -394,7 +394,7 @@ def _said(value: Any) -> bytes:
 def _copied(members: dict[str, Any]) -> Row:
     steps: dict[str, int] = {}
     if "copied_from" not in members:  # it was erased
-        return {"copied_steps": members["copied_steps"], "copied_from": None}
+        return {"copied_steps": members["copied_steps"], "copied_from": members["most_copied_from"]}
     for run in members["copied_from"]:
         steps[run["session_id"]] = steps.get(run["session_id"], 0) + run["to_step"] - run["from_step"] + 1
     return {

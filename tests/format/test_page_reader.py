@@ -28,6 +28,7 @@ from tests.format.page_reader import (
 )
 from tests.format.page_tables import SessionsDatabase, Tables, corpus_tables, fingerprints, ledger_tables
 from tests.format.written_data import ALL_DATABASES, Written, framed, journals_of, rows_of, sessions_of
+from tests.running_service import Clock, running, settings_with
 from tests.server_process import run_command
 from tests.signing_client import CONTRIBUTOR
 
@@ -103,6 +104,23 @@ def test_every_table_follows_from_what_an_erasure_has_left(copy: Path) -> None:
                 assert new.members["erased"]["sha256"] == hashlib.sha256(old.text).hexdigest()
     assert sum("erased" in line.members for line in after["trajectories"]) == 6
     assert CONTRIBUTOR.encode() not in b"".join(line.text for lines in after.values() for line in lines)
+
+
+async def test_every_table_follows_from_lines_that_are_past_their_time(copy: Path) -> None:
+    """Of sessions that have ended; what is told of each stays."""
+    before, clock = journals_of(copy), Clock()
+    clock.now += 100 * 86_400
+    settings = settings_with(retention={"envelopes_days": 50, "trajectories_days": 60})
+    async with running(copy, settings=settings, clock=clock) as run:
+        gone = await run.service.expiry.sweep()
+    assert gone["trajectories"] == len(before["trajectories"])
+    assert gone["envelopes"] > gone["feedback"] > 0
+    assert check_tables(copy) == 10
+    after = journals_of(copy)
+    for name in ("envelopes", "trajectories"):
+        kept = [line.members["erased"]["kept"]["session_id"] for line in after[name] if "erased" in line.members]
+        assert {*kept} <= {line.members["session_id"] for line in before[name]}
+    assert run_command("verify", "--deep", "--data-dir", str(copy), cwd=copy.parent).returncode == 0
 
 
 def check_tables(data: Path) -> int:

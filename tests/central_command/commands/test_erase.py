@@ -98,3 +98,14 @@ def test_restore_says_who_is_erased_again() -> None:
     assert holding("again", CONTRIBUTOR)
     assert "is done" in run("erase", "--pending", "--data-dir", "again").output
     assert holding("again", CONTRIBUTOR) == []
+
+
+def test_what_is_past_its_time_is_erased_and_by_default_nothing_is() -> None:
+    before = {path: path.read_bytes() for path in Path("data").rglob("*.jsonl")}
+    done = run("expire")
+    assert (done.exit_code, done.output) == (0, "past their time, and erased: nothing\n")
+    assert {path: path.read_bytes() for path in Path("data").rglob("*.jsonl")} == before
+    with single_instance(Path("data")):
+        refused = run("expire")
+    assert refused.exit_code == 2
+    assert "is in use" in refused.output
