@@ -151,9 +151,10 @@ class Expiry:
                 await self._environment.offload(self._save, done)
         if retention.corpus_days and self._storage.erasure.corpus.exists:
             before = times.to_text(self._environment.clock() - retention.corpus_days * DAY_S)
-            gone["corpus"] = await self._expire_corpus(done.corpus_before, before)
-            done.corpus_before = before
-            await self._environment.offload(self._save, done)
+            erased = await self._expire_corpus(done.corpus_before, before)
+            if erased is not None:
+                gone["corpus"], done.corpus_before = erased, before
+                await self._environment.offload(self._save, done)
         return gone
 
     async def _expire_lines(self, tier: _Tier, start: Mark) -> tuple[int, Mark]:
@@ -188,8 +189,8 @@ class Expiry:
             log.warning("%s that are past their time stay: there is no room to write a file of them anew", tier.name)
         return is_done
 
-    async def _expire_corpus(self, after: str, before: str) -> int:
-        """Take out of the corpus what was made of trajectories of a time; return how many lines."""
+    async def _expire_corpus(self, after: str, before: str) -> int | None:
+        """Take out of the corpus what was made of trajectories of a time; return how many lines, None without room."""
         session_ids = frozenset(await self._storage.erasure.rows.stitched(after, before))
         if not session_ids:
             return 0
@@ -200,7 +201,8 @@ class Expiry:
             await stopped.delete_rows(session_ids, (), ())
             rewrite = erasing(JournalName.CORPUS, new_request(), self._environment.clock())
             if not await stopped.erase(places, rewrite):
-                log.warning("records that are past their time are in no row of the corpus, and their lines stay")
+                log.warning("no room: lines of records that are past their time stay, in no row of the corpus")
+                return None
             await stopped.compact()
         return len(places)
 

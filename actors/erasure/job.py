@@ -116,6 +116,7 @@ class Eraser:
         self._exports_with = exports_with
         self._turn = trio.Lock()
         self._asking = trio.Lock()
+        self._corpus_turn = trio.Lock()
         self._asked = trio.Event()
         self._hindered: dict[str, str] = {}
         environment.restrictions.erased.update(map(_restricted, self._erasure.register.contributors))
@@ -288,9 +289,9 @@ class Eraser:
 
         A process that a killed server has left needs a moment to end.
         """
-        give_up_at = trio.current_time() + CORPUS_LOCKED_S_MAX
-        async with AsyncExitStack() as stack:
+        async with self._corpus_turn, AsyncExitStack() as stack:
             await stack.enter_async_context(self._without_curation())
+            give_up_at = trio.current_time() + CORPUS_LOCKED_S_MAX
             stopped: StoppedCorpus | None = None
             while stopped is None:
                 try:

@@ -128,6 +128,7 @@ class Journal:
         self._offload = offload
         self._offload_reading = offload_reading
         self._exchanges: deque[_Exchange] = deque()
+        self._erasing = trio.Lock()
         self._reader = end.reader(offload_reading)
         self._space = space
         self._settings = settings
@@ -329,17 +330,19 @@ class Journal:
         with nothing of that day changed, where another line stands, StorageFailure when the disk fails.
         """
         for day, of_day in by_day(places):
-            anew = await self._offload_reading(self._end.made_anew, day, of_day, rewrite)
-            if isinstance(anew, NotMade):
-                if anew is NotMade.NO_ROOM:
+            async with self._erasing:  # two that make one file anew would each leave out what the other one did
+                if not await self._erase_in(day, of_day, rewrite):
                     return False
-                continue
-            exchange = _Exchange(anew)
-            self._exchanges.append(exchange)
-            self._arrived.set()
-            if not await exchange.wait():
-                return False
         return True
+
+    async def _erase_in(self, day: str, places: Sequence[Position], rewrite: Rewrite) -> bool:
+        anew = await self._offload_reading(self._end.made_anew, day, places, rewrite)
+        if isinstance(anew, NotMade):
+            return anew is not NotMade.NO_ROOM
+        exchange = _Exchange(anew)
+        self._exchanges.append(exchange)
+        self._arrived.set()
+        return await exchange.wait()
 
     def let_go(self, size_bytes: int) -> None:
         """Count bytes of its beginning that are stored no more."""

@@ -201,6 +201,21 @@ async def test_lines_that_are_appended_meanwhile_are_all_there() -> None:
     ]
 
 
+async def test_two_that_erase_in_one_file_at_once_both_do() -> None:
+    disk = Disk()
+    places = await filled(disk, [12])
+    before = lines_of(disk)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            journal = disk.journal(places[-1].end)
+            nursery.start_soon(journal.run)
+            async with trio.open_nursery() as erasers:
+                for first in range(3):
+                    erasers.start_soon(journal.erase, places[first::4], erasing(JournalName.ENVELOPES, REQUEST, NOON))
+            journal.close()
+    check(before, lines_of(disk), {n for n in range(12) if n % 4 != 3})
+
+
 def test_a_process_that_ends_anywhere_leaves_the_old_file_or_the_new_one_and_goes_on() -> None:
     async def body(kill_at: int, *, loses_power: bool) -> bool:
         disk = Disk()
