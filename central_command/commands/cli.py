@@ -49,6 +49,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "whoami": Elsewhere(
         "central_command.commands.contributing", "whoami", "Print who is credited for what is delivered from here."
     ),
+    "contributor": Elsewhere("central_command.commands.representing", "contributor", "Look after your id and its key."),
     "consent": consenting.consent,
     "data": consenting.data,
     "sessions": inspecting.sessions,
@@ -123,7 +124,8 @@ def _refuse_variables() -> None:
 def main() -> None:
     """Take in the sessions of AI coding agents: verified, durable, scored and credited.
 
-    `serve` runs the server; `upload` and `watch` send sessions to one, `mine` and `whoami` say what of it is yours.
+    `serve` runs the server; `upload` and `watch` send sessions to one, `mine`, `whoami` and `contributor` are about
+    what of it is yours.
     `consent` and `data` are about what applications on this machine capture. The other commands work on the data
     directory of a server on this machine, and all but `restore`, `rebuild`, `curate`, `erase` and `expire` may be used
     while it runs. `config` checks settings.

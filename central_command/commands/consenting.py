@@ -2,14 +2,14 @@
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no database)
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
+from central_command.commands.asking import ask, yes_option
+from central_command.commands.endings import EXIT_FAILED, leave, one_sentence_for_failures
 from central_command.process.paths import PathTo
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ local_dir_option = click.option(
     help="Folder with the user's id, their consent and their records.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 class Local(NamedTuple):
@@ -111,7 +110,7 @@ def give(*, local_dir: Path, yes: bool, as_json: bool) -> None:
         _print_notice(err=as_json)
         local = _local(local_dir)
         if local.user_id is None or not local.consent.is_opted_in(local.user_id):
-            _ask("Do you agree?", yes=yes)
+            ask("Do you agree?", yes=yes)
             user_id = get_or_create_user_id(local.folder / "user_id")
             local.consent.record_consent(user_id, opted_in=True, consent_version=CURRENT_CONSENT_VERSION)
         _print_state(_local(local_dir), as_json=as_json)
@@ -250,7 +249,7 @@ def _print_stats(local: Local, *, as_json: bool) -> None:
 
 def _export(local: Local, path: Path, *, yes: bool, as_json: bool) -> None:
     if path.exists():
-        _ask(f"{path} is there already. Replace it?", yes=yes)
+        ask(f"{path} is there already. Replace it?", yes=yes)
     count = 0
     if local.user_id is not None:
         count = local.corpus.export_jsonl(path, user_id=local.user_id)
@@ -269,7 +268,7 @@ def _delete(local: Local, *, yes: bool, as_json: bool) -> None:
 
     done = {"consent_revoked": False, "records_deleted": 0}
     if local.user_id is not None:
-        _ask("Withdraw your consent, and delete every record of yours?", yes=yes)
+        ask("Withdraw your consent, and delete every record of yours?", yes=yes)
         intake = TrainingDataIntake(local.consent, local.corpus, PIIScrubber(), DomainTagger())
         done = intake.delete_user(local.user_id)
     if as_json:
@@ -318,17 +317,3 @@ def _print_json(value: object) -> None:
     import msgspec
 
     click.echo(msgspec.json.encode(value).decode())
-
-
-def _ask(question: str, *, yes: bool) -> None:
-    """Go on if the answer is yes, or was given before; else end the command. Asks nobody without a terminal."""
-    if yes:
-        return
-    if not _is_terminal():
-        leave(f"{question} Nobody can be asked here: give --yes to say so.", EXIT_REFUSED)
-    if not click.confirm(question, default=False, err=True):
-        leave("nothing was changed.", EXIT_FAILED)
-
-
-def _is_terminal() -> bool:
-    return sys.stdin.isatty()

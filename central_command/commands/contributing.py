@@ -21,6 +21,9 @@ _CONTRIBUTOR_CHARS = 8
 """So much of an id a server shows of others."""
 
 
+_NO_KEY = "none: whoever knows the id can use it; `central-command contributor register-key` makes one"
+
+
 class _Leader(msgspec.Struct, frozen=True):
     """A row of `/v1/stats/leaderboard`."""
 
@@ -34,24 +37,31 @@ class _Leader(msgspec.Struct, frozen=True):
 def whoami(*, url: str, trust: Trust) -> None:
     """Print who is credited for what is delivered from here, and where everything is.
 
-    The id is made on first use (this is one), at random, and kept; nothing of the hardware is in it. Whoever has the
-    same file has the same id: copy it to another machine to be credited there as the same contributor.
+    The id is made on first use (this is one), at random, and kept, and with it a key that sessions are signed with;
+    nothing of the hardware is in it. To be credited on another machine as the same contributor, take both there:
+    `central-command contributor export` and `import`.
 
     \b
     Example:
       central-command whoami
     """
-    from central_command.client.contract.identity import config_directory
+    from central_command.client.contract.contributor_keys import ContributorKeyError, key_path
+    from central_command.client.contract.identity import config_directory, contributor_id_path
     from central_command.client.spool.records import spool_path
     from central_command.terminal.facts import print_facts
 
     del trust  # nothing is asked
-    identity = own_identity(None)
+    identity, directory = own_identity(None), config_directory(os.environ)
+    try:
+        key = identity.key_of(identity.contributor_id)
+    except ContributorKeyError as error:
+        raise click.ClickException(str(error)) from error
     named_by = next((f" ({name})" for name in URL_VARIABLES if os.environ.get(name, "").rstrip("/") == url), "")
     print_facts(
         [
             ("contributor", identity.contributor_id),
-            ("kept in", str(config_directory(os.environ) / "contributor_id")),
+            ("kept in", str(contributor_id_path(directory))),
+            ("key", str(key_path(directory, identity.contributor_id)) if key else _NO_KEY),
             ("machine", identity.machine_fingerprint),
             ("server", f"{url}{named_by}"),
             ("spool", str(spool_path(os.environ))),

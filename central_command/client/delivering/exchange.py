@@ -24,6 +24,13 @@ import msgspec
 import trio
 
 from central_command.client.contract.chunking import encode_json
+from central_command.client.contract.contributor_keys import (
+    ContributorKeyError,
+    KeyOf,
+    OpeningClaim,
+    export_advice,
+    no_key,
+)
 from central_command.client.contract.endpoints import (
     BATCH_ENVELOPES_MAX,
     BATCH_PATH,
@@ -73,7 +80,10 @@ class Offload(Protocol):
 
 
 class SessionDelivery:
-    """Does the next thing for a session of the spool that this process owns; `offload` runs the spool's calls."""
+    """Does the next thing for a session of the spool that this process owns; `offload` runs the spool's calls.
+
+    `key_of` is asked at each opening: a key that comes while the program runs is used from then on.
+    """
 
     def __init__(
         self,
@@ -83,12 +93,14 @@ class SessionDelivery:
         offload: Offload = trio.to_thread.run_sync,
         batching: Batching | None = None,
         refusals: Refusals | None = None,
+        key_of: KeyOf = no_key,
     ) -> None:
         self._spool = spool
         self._delivery = delivery
         self._offload = offload
         self._batching = batching or Batching()
         self._refusals = refusals or Moving(spool)
+        self._key_of = key_of
         self._openings_from = 0.0
         self._are_openings_limited = False
         self._opening_turn = trio.Lock()
@@ -175,17 +187,12 @@ class SessionDelivery:
     async def _ask_to_open(self, session: StoredSession) -> Progress:
         if self._openings_from > trio.current_time():
             return Held(self._openings_from)
-        opening = session.opening
-        request = {
-            "session_id": session.session_id,
-            "public_key": session.public_key,
-            "app_version_hash": opening.app_version_hash,
-            "provider": opening.provider,
-            "model": opening.model,
-            "machine_fingerprint": opening.machine_fingerprint,
-            "groove_version": opening.client_version,
-        }
-        answer = await self._delivery.attempt(OPEN_PATH, encode_json(request), timeout_s=SESSION_TIMEOUT_S)
+        try:
+            claim = await self._offload(lambda: self._claim(session))
+        except ContributorKeyError as error:
+            return Resting(NOT_OPENED, str(error))
+        body = encode_json(_opening_members(session, claim))
+        answer = await self._delivery.attempt(OPEN_PATH, body, timeout_s=SESSION_TIMEOUT_S)
         unknown = None
         if isinstance(answer, Answer) and answer.status != httpx.codes.OK and not answer.is_known:
             unknown = stranger(answer.status, answer.location, httpx.URL(session.url))
@@ -198,7 +205,8 @@ class SessionDelivery:
             reason = f"{unknown.reason}; {unknown.advice}"
             return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
         if answer.status != httpx.codes.OK:
-            return await self._offload(lambda: self._refusals.not_opened(session, answer))
+            progress = await self._offload(lambda: self._refusals.not_opened(session, answer))
+            return progress if claim is None else _explained(progress, claim, answer.status)
         server_public_key = answer.members.get("server_public_key")
         if isinstance(server_public_key, str):
             try:
@@ -209,6 +217,16 @@ class SessionDelivery:
                 return Sent(session.session_id)
         reason = "the answer holds no valid public key, as a Central Command's does"
         return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
+
+    def _claim(self, session: StoredSession) -> OpeningClaim | None:
+        """For whom a session is to be opened, signed if there is a key; a server that knows no keys passes it over."""
+        contributor_id = session.opening.contributor_id
+        if contributor_id is None:
+            return None
+        key = self._key_of(contributor_id)
+        if key is None:
+            return OpeningClaim(contributor_id=contributor_id)
+        return key.claim(session.session_id, session.public_key)
 
     async def _close(self, session: StoredSession) -> Progress:
         body = encode_json({"session_id": session.session_id})
@@ -232,6 +250,31 @@ class SessionDelivery:
             await self._offload(lambda: self._spool.fail(session.session_id, problem))
             return Done(problem)
         return Resting(NOT_CLOSED, answer.reason)
+
+
+def _opening_members(session: StoredSession, claim: OpeningClaim | None) -> dict[str, str]:
+    opening = session.opening
+    members = {
+        "session_id": session.session_id,
+        "public_key": session.public_key,
+        "app_version_hash": opening.app_version_hash,
+        "provider": opening.provider,
+        "model": opening.model,
+        "machine_fingerprint": opening.machine_fingerprint,
+        "groove_version": opening.client_version,
+    }
+    return members if claim is None else members | msgspec.to_builtins(claim)
+
+
+def _explained(progress: Progress, claim: OpeningClaim, status: int) -> Progress:
+    """The same, with what to do where the server credits a contributor only with the key that it knows.
+
+    Nothing of the session was sent, and nothing is lost. Others of the same contributor fare no better.
+    """
+    if status != httpx.codes.FORBIDDEN or not isinstance(progress, Resting):
+        return progress
+    advice = export_advice(claim.contributor_id, has_key=claim.contributor_key is not None)
+    return Resting(progress.what, f"{progress.reason.rstrip('.')}; {advice}", unreachable=True, status=status)
 
 
 def _later(answer: Answer | Undelivered, *, is_opening: bool = False) -> Later | None:

@@ -12,12 +12,14 @@ from central_command.client.delivering.progress import Done, Resting, Sent
 from central_command.client.spool.records import StoredEnvelope, StoredSession
 from central_command.client.spool.spool import Spool
 
-_USES_SEQUENCE = frozenset({"schema", "unknown_type", "reserved_member", "session_too_large"})
+KEY_REQUIRED = "contributor_key_required"
+"""The session was opened without the key of whom its chunks name: the next one is opened with it, or waits for it."""
+_USES_SEQUENCE = frozenset({"schema", "unknown_type", "reserved_member", "session_too_large", "consent_withdrawn"})
 """Refusals after which the server expects the next sequence number (docs/protocol.md)."""
 _ENDS_SESSION = frozenset(
     {
         *("unknown_session", "session_closed", "envelope_limit", "sequence_mismatch", "session_too_large"),
-        *("invalid_hmac", "missing_attestation"),
+        *("invalid_hmac", "missing_attestation", KEY_REQUIRED),
     }
 )
 """Refusals that say nothing against the envelope itself: it is signed anew, for a new session."""

@@ -124,7 +124,7 @@ class TrioRecorder:
         """How long leaving waits for delivery."""
         self._sessions: dict[int, Recording] = {}
         self._deliverer = Deliverer(
-            SessionDelivery(spool, delivery, offload=offload, batching=batching_for(url)),
+            SessionDelivery(spool, delivery, offload=offload, batching=batching_for(url), key_of=identity.key_of),
             policy=settings.retry,
             random=jitter,
             on_progress=self._note_progress,

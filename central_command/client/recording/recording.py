@@ -451,6 +451,7 @@ class Recording:
             machine_fingerprint=self._identity.machine_fingerprint,
             app_version_hash=self._identity.app_version_hash,
             client_version=self._identity.client_version,
+            contributor_id=self._identity.contributor_id,
         )
         self._spool.add_session(self._session_id, url=self._url, opening=opening)
         self._is_added = True

@@ -45,7 +45,7 @@ def waiting_totals(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def stored_session(row: sqlite3.Row) -> StoredSession:
     """A row of `sessions` as its record."""
-    names = ("provider", "model", "machine_fingerprint", "app_version_hash", "client_version")
+    names = ("provider", "model", "machine_fingerprint", "app_version_hash", "client_version", "contributor_id")
     private_key = row["private_key"]
     return StoredSession(
         session_id=row["session_id"],

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from central_command.client.contract.signing import Draft
 from persistence.files.regular import check_file
 
 _BUSY_TIMEOUT_S = 30.0
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE sessions (
     session_id TEXT PRIMARY KEY,
@@ -40,7 +41,8 @@ CREATE TABLE sessions (
     moved_to TEXT,
     moves INTEGER NOT NULL DEFAULT 0,
     created_s REAL NOT NULL,
-    close_answer TEXT
+    close_answer TEXT,
+    contributor_id TEXT
 ) STRICT;
 CREATE INDEX sessions_by_source ON sessions (source) WHERE source IS NOT NULL;
 CREATE INDEX sessions_by_state ON sessions (state, created_s);
@@ -69,7 +71,28 @@ CREATE TABLE dropped (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WIT
 """
 
 
-_CHANGES = {1: "ALTER TABLE sessions ADD COLUMN close_answer TEXT"}
+class _Named(msgspec.Struct, frozen=True):
+    """Of what a program noted beside a session, whom its chunks name."""
+
+    contributor_id: str
+
+
+def _add_contributors(connection: sqlite3.Connection) -> None:
+    """Say of each session for whom it is to be opened, as far as the program that put it has noted that."""
+    connection.execute("ALTER TABLE sessions ADD COLUMN contributor_id TEXT")
+    rows = connection.execute("SELECT session_id, source_state FROM sessions WHERE state IN ('recording', 'ended')")
+    for session_id, noted in rows.fetchall():
+        for decode in (msgspec.msgpack.decode, msgspec.json.decode):  # of a file, or as it was recorded
+            with suppress(msgspec.DecodeError):
+                named = decode(noted, type=_Named).contributor_id
+                connection.execute("UPDATE sessions SET contributor_id = ? WHERE session_id = ?", (named, session_id))
+
+
+def _add_close_answer(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE sessions ADD COLUMN close_answer TEXT")
+
+
+_CHANGES = {1: _add_close_answer, 2: _add_contributors}
 """What makes a spool of this version one of the next."""
 
 
@@ -119,6 +142,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     machine_fingerprint: str
     app_version_hash: str
     client_version: str
+    contributor_id: str | None = None
+    """For whom; None where an earlier version of this program did not say."""
 
 
 class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,7 +258,7 @@ def connect(path: Path) -> sqlite3.Connection:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
         for before in range(version or _SCHEMA_VERSION, _SCHEMA_VERSION):
-            connection.execute(_CHANGES[before])
+            _CHANGES[before](connection)
         if version < _SCHEMA_VERSION:
             connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         connection.execute("COMMIT")

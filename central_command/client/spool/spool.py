@@ -103,8 +103,8 @@ class Spool:
             row = (session_id, url, SessionState.RECORDING, self._owner, SessionKey().private_key)
             connection.execute(
                 "INSERT INTO sessions (session_id, url, state, owner, private_key, provider, model,"
-                " machine_fingerprint, app_version_hash, client_version, source, source_state, created_s)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " machine_fingerprint, app_version_hash, client_version, contributor_id, source, source_state,"
+                " created_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, *msgspec.structs.astuple(opening), source, source_state, self._clock()),
             )
             self._forget_done(connection)
@@ -222,6 +222,15 @@ class Spool:
         """Give up what still waits, for a reason that no retry can mend. Keys and envelopes are forgotten."""
         self._finish(session_id, SessionState.FAILED, None, None, problem)
 
+    def forget_unsent(self, source: str, problem: str) -> None:
+        """Forget the sessions of a source that were given up for `problem` and of which nothing was ever answered."""
+        with self._transaction() as connection:
+            connection.execute(
+                "DELETE FROM sessions WHERE source = ? AND state = 'failed' AND problem = ? AND moved_to IS NULL"
+                " AND envelopes_accepted = 0 AND envelopes_refused = 0",
+                (source, problem),
+            )
+
     def move(self, session_id: str, new_session_id: str, problem: str) -> StoredSession | None:
         """Give what still waits to a new session with a new key, because the server takes no more for the old one.
 
@@ -236,9 +245,9 @@ class Spool:
                 return None
             connection.execute(
                 "INSERT INTO sessions (session_id, private_key, owner, moves, url, state, provider, model,"
-                " machine_fingerprint, app_version_hash, client_version, source, source_state, created_s)"
-                " SELECT ?, ?, ?, ?, url, state, provider, model, machine_fingerprint, app_version_hash,"
-                " client_version, source, source_state, created_s FROM sessions WHERE session_id = ?",
+                " machine_fingerprint, app_version_hash, client_version, contributor_id, source, source_state,"
+                " created_s) SELECT ?, ?, ?, ?, url, state, provider, model, machine_fingerprint, app_version_hash,"
+                " client_version, contributor_id, source, source_state, created_s FROM sessions WHERE session_id = ?",
                 (new_session_id, SessionKey().private_key, self._owner, moves, session_id),
             )
             move_contents(connection, session_id, new_session_id, self._owner)

@@ -128,6 +128,7 @@ class Feeder:
                 offload=self.threads.keep,
                 batching=batching_for(history.url),
                 refusals=TakingBack(history.spool),
+                key_of=identity.key_of,
             ),
             policy=surroundings.policy,
             random=surroundings.jitter,
@@ -368,12 +369,14 @@ class Feed:
         state = first_state(self._work, contributor_id=identity.contributor_id, placing=cutting.placing())
         if sessions:
             state = msgspec.structs.replace(state, continues=sessions[-1].session_id)
+        self._spool.forget_unsent(self._work.source, SENT_ANEW)  # else `watch` leaves one at each look
         opening = Opening(
             provider=self._work.provider,
             model=self._work.model,
             machine_fingerprint=identity.machine_fingerprint,
             app_version_hash=identity.app_version_hash,
             client_version=identity.client_version,
+            contributor_id=identity.contributor_id,
         )
         return self._spool.add_session(
             f"sess_{uuid.uuid4()}",

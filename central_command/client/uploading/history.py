@@ -38,6 +38,10 @@ from central_command.client.uploading.timing import Placing
 _LOCK_OFFSET_BITS = 62
 ENDED_BY_SERVER = "the server had already closed the session"
 """Kept as the problem of a session whose last chunks came too late: their steps go into a further session."""
+ENDED_FOR_KEY = "the contributor's key was registered after the session had been opened"
+"""The same, where the next session has to be opened with a key."""
+GOES_ON = frozenset({ENDED_BY_SERVER, ENDED_FOR_KEY})
+"""Problems that the next session mends."""
 SUBAGENT = "subagent"
 """The `agent_role` of a sub-agent's session."""
 SENT_ANEW = "given up, because its file was sent anew"
@@ -221,7 +225,7 @@ def family_of(source: str) -> str:
 def failure_of(sessions: Iterable[StoredSession]) -> str | None:
     """Why the source of `sessions` cannot be delivered whole, ever; None as long as it can."""
     for session in sessions:
-        if not is_unfinished(session) and session.problem and session.problem != ENDED_BY_SERVER:
+        if not is_unfinished(session) and session.problem and session.problem not in GOES_ON:
             return session.problem
     return None
 

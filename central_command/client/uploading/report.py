@@ -22,7 +22,7 @@ from central_command.client.uploading.duration import (
     duration_s,
     in_words,
 )
-from central_command.client.uploading.history import ENDED_BY_SERVER, failure_of, state_of
+from central_command.client.uploading.history import GOES_ON, failure_of, state_of
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
 from central_command.client.uploading.survey import Survey
@@ -166,8 +166,8 @@ def _lines_of_session(session: StoredSession) -> Iterator[str]:
     elif session.state is SessionState.CLOSED and session.problem is None:
         yield "credited: the server did not say"
     yield from _said_at_close(session)
-    if session.problem == ENDED_BY_SERVER:
-        yield f"{ENDED_BY_SERVER}: what came after it is a further session"
+    if session.problem in GOES_ON:
+        yield f"{session.problem}: what came after it is a further session"
 
 
 def _said_at_close(session: StoredSession) -> Iterator[str]:
@@ -261,7 +261,7 @@ def _result(report: FileReport, session: StoredSession) -> Cell:
     continued = state_of(session).continues is not None
     if session.session_id in report.earlier:
         word = "there before"
-    elif session.state is SessionState.CLOSED and session.problem in {None, ENDED_BY_SERVER}:
+    elif session.state is SessionState.CLOSED and session.problem in {None, *GOES_ON}:
         word = "delivered"
     else:
         word = "not delivered"

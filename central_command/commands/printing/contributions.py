@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from central_command.client.spool.records import SessionState, StoredSession
-from central_command.client.uploading.history import ENDED_BY_SERVER, state_of
+from central_command.client.uploading.history import GOES_ON, state_of
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
@@ -43,7 +43,7 @@ def _state(session: StoredSession) -> str:
             return "open"
         case SessionState.ENDED:
             return "waits"
-        case SessionState.CLOSED if session.problem in {None, ENDED_BY_SERVER}:
+        case SessionState.CLOSED if session.problem in {None, *GOES_ON}:
             return "delivered"
         case _:
             return "not whole"

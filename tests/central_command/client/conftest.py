@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from central_command.client.contract.identity import Identity
@@ -31,6 +32,11 @@ class FakeServer:
         self.refuse: Callable[[dict[str, Any]], str | None] = lambda _envelope: None
         self.takes_batches = True
         self.credit: dict[str, Any] = {"points": 12.5, "steps": 3}
+        self.knows_keys = True
+        """A server of before there were keys passes over what it does not know."""
+        self.keys: dict[str, str] = {}
+        """The registered key of each contributor who has one, base64."""
+        self._signed_by: dict[str, str] = {}
         self._secrets: dict[str, bytes] = {}
         self._expected: dict[str, int] = {}
         self._seen: set[bytes] = set()
@@ -68,13 +74,31 @@ class FakeServer:
 
     def _open(self, body: dict[str, str]) -> httpx.Response:
         names = {"session_id", "public_key", "provider", "model", "machine_fingerprint", "app_version_hash"}
-        assert set(body) == names | {"groove_version"}
+        signed = {"contributor_key", "contributor_signature"} if "contributor_key" in body else set()
+        assert set(body) - {"contributor_id"} == names | {"groove_version"} | signed
+        if self.knows_keys and (reason := self._refused_claim(body)):
+            return httpx.Response(403, json={"error": reason})
         key = ec.generate_private_key(ec.SECP256R1())
         peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), base64.b64decode(body["public_key"]))
         self._secrets[body["session_id"]] = key.exchange(ec.ECDH(), peer)
         self._expected[body["session_id"]] = 0
         point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         return httpx.Response(200, json={"server_public_key": base64.b64encode(point).decode()})
+
+    def _refused_claim(self, body: dict[str, str]) -> str | None:
+        """Why an opening is refused in the name of its contributor; the first key that signs one is registered."""
+        contributor_id, key = body.get("contributor_id"), body.get("contributor_key")
+        if contributor_id is None:
+            return None
+        if key is None:
+            return "The opening must be signed." if contributor_id in self.keys else None
+        text = "\n".join(("central-command opening v1", body["session_id"], body["public_key"], contributor_id, key))
+        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key))
+        public.verify(base64.b64decode(body["contributor_signature"]), text.encode())
+        if self.keys.setdefault(contributor_id, key) != key:
+            return "Another key is registered."
+        self._signed_by[body["session_id"]] = contributor_id
+        return None
 
     def _ingest_batch(self, text: bytes) -> httpx.Response:
         if not self.takes_batches:
@@ -108,6 +132,10 @@ class FakeServer:
             return httpx.Response(200, json={"accepted": True, "envelope_id": "env_1", "duplicate": True})
         assert attestation["sequence"] == self._expected[body["session_id"]]
         self._expected[body["session_id"]] += 1
+        named = body.get("contributor_id")
+        if named in self.keys and self._signed_by.get(body["session_id"]) != named:
+            refusal = {"accepted": False, "reason": "Open with the key.", "code": "contributor_key_required"}
+            return httpx.Response(200, json=refusal)
         if reason := self.refuse(body):
             return httpx.Response(200, json={"accepted": False, "reason": reason, "code": "schema"})
         self._seen.add(text)

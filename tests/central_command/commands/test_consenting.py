@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from central_command.commands import cli, consenting
+from central_command.commands import asking, cli
 from central_command.training import (
     ConsentManager,
     DomainTagger,
@@ -40,7 +40,7 @@ def read(result: Result) -> Any:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody can be asked."""
-    monkeypatch.setattr(consenting, "_is_terminal", lambda: True)
+    monkeypatch.setattr(asking, "is_terminal", lambda: True)
 
 
 def submit(text: str, user_id: str | None = None) -> None:
@@ -180,7 +180,7 @@ def test_deleting_asks_withdraws_and_deletes_the_users_own_records(monkeypatch: 
     submit("mine")
     submit("not mine", "somebody else")
     assert run("data", "--delete").exit_code == 2
-    monkeypatch.setattr(consenting, "_is_terminal", lambda: True)
+    monkeypatch.setattr(asking, "is_terminal", lambda: True)
     assert run("data", "--delete", answer="n\n").exit_code == 1
     assert read(run("data", "--stats", "--json"))["total_records"] == 2
     result = run("data", "--delete", answer="y\n")

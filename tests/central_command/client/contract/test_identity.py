@@ -20,7 +20,8 @@ def test_ids_are_made_once_in_private_files(tmp_path: Path) -> None:
     assert load_identity(directory, source_file=SOURCE) == first
     assert re.fullmatch("[0-9a-f]{32}", first.contributor_id)
     kept = {path.name: path for path in directory.iterdir()}
-    assert set(kept) == {"contributor_id", "machine_id"}
+    key = f"contributor_key_{first.contributor_id}.pem"
+    assert set(kept) == {"contributor_id", "machine_id", key}
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept.values()} == {0o600}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     machine_id = kept["machine_id"].read_text().strip()

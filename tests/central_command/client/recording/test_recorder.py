@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
+from central_command.client.contract.contributor_keys import make_key
 from central_command.client.contract.identity import Identity
 from central_command.client.recording.recorder import RecorderSettings, Surroundings, TrioRecorder, open_recorder
 from central_command.client.spool.records import SpoolSettings
@@ -31,7 +33,12 @@ def opener(fake_server: Any, identity: Identity, tmp_path: Path) -> Opener:
 
     @asynccontextmanager
     async def opened(**changes: Any) -> AsyncIterator[TrioRecorder]:
-        surroundings = Surroundings(identity=identity, client=fake_server.client(), offload=inline, jitter=lambda: 0.5)
+        surroundings = Surroundings(
+            identity=changes.pop("identity", identity),
+            client=fake_server.client(),
+            offload=inline,
+            jitter=lambda: 0.5,
+        )
         arguments: dict[str, Any] = {
             "provider": "codex",
             "model": "gpt-5.5",
@@ -457,3 +464,61 @@ async def test_an_agent_that_the_server_would_refuse_is_refused_at_once(
     with pytest.raises(ValueError, match=says):
         async with opener(**arguments):
             pass
+
+
+async def test_what_is_recorded_without_the_key_waits_for_it(
+    opener: Opener, fake_server: Any, identity: Identity, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It says what is missing, sends nothing, and goes out whole once the key is there."""
+    config, contributor = tmp_path / "config", identity.contributor_id
+    fake_server.keys[contributor] = make_key(config, contributor).public_key
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await trio.sleep(5)
+        assert "this machine has no key of contributor 01234567…" in (recorder.statistics().problem or "")
+    assert fake_server.envelopes == []
+    async with opener(identity=msgspec.structs.replace(identity, directory=config)) as recorder:
+        await trio.sleep(5)
+        assert recorder.statistics().steps_delivered == 1
+    assert len(fake_server.envelopes) == 2
+
+
+async def test_a_key_that_is_registered_meanwhile_costs_no_step(
+    opener: Opener, fake_server: Any, identity: Identity, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A session that was opened without it goes on in another one, which is opened with it."""
+    config, contributor = tmp_path / "config", identity.contributor_id
+    async with opener(identity=msgspec.structs.replace(identity, directory=config)) as recorder:
+        with recorder.session() as session:
+            for number in range(200):
+                session.record(thought(f"before {number}"))
+            await trio.sleep(5)
+            assert len(fake_server.envelopes) == 1
+            fake_server.keys[contributor] = make_key(config, contributor).public_key
+            for number in range(300):
+                session.record(thought(f"after {number}"))
+        await recorder.wait_delivered()
+        assert recorder.statistics().steps_delivered == 500
+        assert recorder.statistics().envelopes_refused == 0
+    steps = [step["content"] for each in fake_server.envelopes for step in each.get("trajectory_log", [])]
+    assert steps == [*(f"before {number}" for number in range(200)), *(f"after {number}" for number in range(300))]
+
+
+async def test_who_has_withdrawn_sends_no_session_twice(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """What is refused for that is refused for good, and no other session is opened for it."""
+
+    async def withdrawn(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path not in {INGEST, BATCH}:
+            return None
+        return cast("httpx.Response", fake_server.refusing(request, "consent_withdrawn"))
+
+    fake_server.faults.extend([withdrawn] * 3)
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await recorder.wait_delivered()
+    assert len(fake_server.bodies(OPEN)) == 1
+    assert fake_server.envelopes == []

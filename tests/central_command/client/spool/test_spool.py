@@ -2,13 +2,17 @@
 
 import json
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.envelopes.attestation import generate_key_pair
@@ -355,3 +359,40 @@ def test_what_waits_behind_a_refusal_can_be_taken_back(path: Path) -> None:
         assert (session.state, session.source_state, session.problem) == (SessionState.ENDED, b"one", "no")
         assert (session.envelopes_accepted, session.envelopes_refused, session.steps_accepted) == (1, 1, 1)
         assert spool.next_waiting("sess_1") is None
+
+
+@pytest.mark.parametrize("encode", [msgspec.msgpack.encode, msgspec.json.encode], ids=["of a file", "recorded"])
+def test_a_spool_of_before_there_were_keys_says_for_whom_its_sessions_are(
+    path: Path, encode: Callable[[object], bytes]
+) -> None:
+    """As far as the program that put them has noted it; what waits in it is sent as before."""
+    with Spool(path) as spool:
+        add(spool, source="codex:1", source_state=encode({"contributor_id": "c" * 32, "more": 1}))
+        add(spool, "sess_2")
+        spool.put("sess_1", "CHUNK", draft(), steps=1)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("ALTER TABLE sessions DROP COLUMN contributor_id")
+        connection.execute("PRAGMA user_version = 2")
+    with Spool(path) as spool:
+        assert spool.session("sess_1").opening.contributor_id == "c" * 32
+        assert spool.session("sess_2").opening.contributor_id is None
+        assert spool.claim("sess_1")
+        spool.opened("sess_1", SERVER_KEY)
+        assert len(deliver(spool)) == 1
+
+
+def test_what_was_never_answered_can_be_forgotten(path: Path) -> None:
+    """Sessions that were given up for that reason, of that source, and nothing else."""
+    with Spool(path) as spool:
+        for name, source in (("sess_1", "codex:1"), ("sess_2", "codex:1"), ("sess_3", "codex:2")):
+            add(spool, name, source=source)
+            spool.opened(name, SERVER_KEY)
+            spool.put(name, "CHUNK", draft(session_id=name), steps=1)
+        spool.accepted("sess_2", 0)
+        for name in ("sess_1", "sess_2", "sess_3"):
+            spool.fail(name, "anew")
+        spool.forget_unsent("codex:1", "another reason")
+        assert len(spool.sessions_of("codex:1")) == 2
+        spool.forget_unsent("codex:1", "anew")
+        assert [each.session_id for each in spool.sessions_of("codex:1")] == ["sess_2"]
+        assert len(spool.sessions_of("codex:2")) == 1

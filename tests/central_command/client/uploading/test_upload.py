@@ -453,6 +453,7 @@ def test_what_an_earlier_version_sent_is_not_sent_again(command: Command, transc
             "UPDATE sessions SET source = ?, source_state = ?", (source, msgspec.msgpack.encode(members))
         )
         connection.execute("ALTER TABLE sessions DROP COLUMN close_answer")
+        connection.execute("ALTER TABLE sessions DROP COLUMN contributor_id")
         connection.execute("PRAGMA user_version = 1")
     sent = len(command.server.requests)
     assert command.run(transcripts / "short.jsonl", "--dry-run").stdout.count("already uploaded completely") == 1

@@ -1,0 +1,148 @@
+"""`contributor`: an id and its key go to another machine in a file, and a key is made only when asked for."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from central_command.client.contract.contributor_keys import key_of, make_key
+from central_command.commands import asking, cli
+
+ID = "0123456789abcdef" * 2
+OTHER = "f" * 32
+
+
+@pytest.fixture(autouse=True)
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The configuration directory of a machine; `another` gives that of the next."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return another(monkeypatch, tmp_path / "first")
+
+
+def another(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    return home / "central-command"
+
+
+def run(*arguments: object, **options: Any) -> Result:
+    return CliRunner().invoke(cli.main, ["contributor", *map(str, arguments)], **options)
+
+
+def whoami() -> dict[str, str]:
+    result = CliRunner().invoke(cli.main, ["whoami"])
+    return dict(line.split("\t", 1) for line in result.stdout.splitlines())
+
+
+def test_an_id_and_its_key_go_to_another_machine(config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    contributor_id, file = whoami()["contributor"], tmp_path / "contributor.json"
+    result = run("export", file)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{file} holds your id and its key: keep it secret.\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    second = another(monkeypatch, tmp_path / "second")
+    result = run("import", file)
+    assert result.exit_code == 0, result.output
+    assert f"as contributor {contributor_id} from now on, with its key." in result.stdout
+    assert whoami()["contributor"] == contributor_id
+    first_key, second_key = key_of(config, contributor_id), key_of(second, contributor_id)
+    assert first_key is not None
+    assert second_key is not None
+    assert first_key.public_key == second_key.public_key
+    assert run("import", file).exit_code == 0, "once more changes nothing"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in second.iterdir()} == {0o600}
+
+
+def test_an_export_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("mine")
+    result = run("export", tmp_path / "there")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"Error: {tmp_path / 'there'} is there already: name a file that is not.\n",
+    )
+    assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_an_import_that_takes_anothers_place_asks_and_keeps_the_former(config: Path, tmp_path: Path) -> None:
+    former = whoami()["contributor"]
+    file = tmp_path / "contributor.json"
+    file.write_text(json.dumps({"contributor_id": OTHER, "private_key": None}))
+    asked = run("import", file)
+    assert asked.exit_code == 2
+    assert "Nobody can be asked here: give --yes to say so." in asked.stderr
+    assert whoami()["contributor"] == former
+    done = run("import", file, "--yes")
+    assert done.exit_code == 0
+    assert f"as contributor {OTHER} from now on, which has no key." in done.stdout
+    assert whoami()["contributor"] == OTHER
+    kept = config / f"contributor_id_{former[:8]}"
+    assert f"The former id is kept in {kept}." in done.stdout
+    assert kept.read_text() == f"{former}\n"
+    assert key_of(config, former) is not None, "and so is its key"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"torn {",
+        b"[]",
+        b'{"contributor_id": "short", "private_key": null}',
+        b'{"contributor_id": "' + ID.encode() + b'"}',
+        b'{"contributor_id": "' + ID.encode() + b'", "private_key": "no key"}',
+        b'{"contributor_id": "' + ID.encode() + b'", "private_key": null, "more": 1}',
+        b'{"contributor_id": "../../../../etc/passwd0123456789", "private_key": null}',
+        b"{" + b" " * 100_000 + b"}",
+        b"\xff\xfe",
+    ],
+)
+def test_a_file_that_is_none_is_one_sentence_and_changes_nothing(content: bytes, config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "contributor.json"
+    file.write_bytes(content)
+    result = run("import", file)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {file} is no file that `central-command contributor export` wrote.\n"
+    assert not config.exists()
+
+
+def test_another_key_of_the_same_id_is_not_replaced(config: Path, tmp_path: Path) -> None:
+    """It may be the one that servers know."""
+    kept, file = make_key(config, ID), tmp_path / "contributor.json"
+    file.write_text(json.dumps({"contributor_id": ID, "private_key": make_key(tmp_path / "other", ID).pem}))
+    result = run("import", file)
+    assert result.exit_code == 1
+    assert "Another key of this contributor is kept in" in result.stderr
+    found = key_of(config, ID)
+    assert found is not None
+    assert found.public_key == kept.public_key
+    assert not (config / "contributor_id").exists()
+
+
+def test_a_key_for_an_id_that_has_none_is_made_when_asked_for(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.mkdir(parents=True)
+    (config / "contributor_id").write_text(f"{ID}\n")
+    assert whoami()["key"].startswith("none: ")
+    assert run("register-key").exit_code == 2
+    monkeypatch.setattr(asking, "is_terminal", lambda: True)
+    assert run("register-key", input="n\n").exit_code == 1
+    assert key_of(config, ID) is None
+    assert run("register-key", input="y\n").exit_code == 0
+    key = key_of(config, ID)
+    assert key is not None
+    again = run("register-key")
+    assert (again.exit_code, again.stdout) == (0, f"The key is in {whoami()['key']}: keep a copy of it.\n")
+    assert run("register-key", "--contributor-id", OTHER.upper(), "--yes").exit_code == 0
+    assert key_of(config, OTHER) is not None
+
+
+def test_a_key_that_cannot_be_read_is_one_sentence(config: Path, tmp_path: Path) -> None:
+    contributor_id = whoami()["contributor"]
+    (config / f"contributor_key_{contributor_id}.pem").write_text("torn")
+    for arguments in (("export", tmp_path / "file"), ("register-key", "--yes")):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+        assert "holds no Ed25519 key in PEM" in result.stderr
+    assert CliRunner().invoke(cli.main, ["whoami"]).exit_code == 1
