@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.consent.settings import ConsentSettings
-from actors.curation.consent import Consented, ConsentState, RecordedConsent
+from actors.curation.consent import Agreement, Consented, RecordedConsent
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.fields import FieldTags
 from actors.curation.following import Curation, CurationStatistics
@@ -90,8 +90,8 @@ async def curate(root: Path, *, anew: bool = False, **options: Any) -> CurationS
 def refused(*contributors: str) -> Consented:
     """What is asked for consent, where these contributors gave none."""
 
-    async def said(contributor_id: str) -> ConsentState:
-        return ConsentState(given=contributor_id not in contributors, version="1.0", source="api")
+    async def said(contributor_id: str) -> Agreement:
+        return Agreement(given=contributor_id not in contributors, version="1.0", source="api")
 
     return said
 

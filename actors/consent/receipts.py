@@ -5,32 +5,16 @@ parsed it can write the very bytes again. It names the contributor by their dige
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from actors.consent.settings import ConsentSettings
 from persistence.format import times
-from persistence.format.consent_events import ConsentEvent, event_sha256
+from persistence.format.consent_events import ConsentEvent, shown
 
 SCHEMA_VERSION: Final = "ISO/IEC TS 27560:2023"
 _SORTED: Final = msgspec.json.Encoder(order="sorted")
-
-
-def event_members(event: ConsentEvent) -> dict[str, Any]:
-    """An event as answers and receipts have it: without its subject, with its hash."""
-    return {
-        "id": event.id,
-        "at": times.to_text(event.at_us / 1e6),
-        "state": event.state,
-        "version": event.version,
-        "purposes": event.purposes,
-        "notice_version": event.notice_version,
-        "notice_sha256": event.notice_sha256,
-        "source": event.source,
-        "previous_sha256": event.previous_sha256,
-        "sha256": event_sha256(event),
-    }
 
 
 def receipt_text(events: Sequence[ConsentEvent], settings: ConsentSettings, *, issued_at: float) -> bytes:
@@ -57,6 +41,6 @@ def receipt_text(events: Sequence[ConsentEvent], settings: ConsentSettings, *, i
             "jurisdiction": settings.jurisdiction,
             "recipients": settings.recipients,
             "withdrawal": settings.withdrawal,
-            "events": [event_members(event) for event in events],
+            "events": [shown(event) for event in events],
         }
     )

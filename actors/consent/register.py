@@ -29,6 +29,8 @@ from persistence.format.consent_events import (
     ConsentEvent,
     ConsentSource,
     Decision,
+    checked_event,
+    event_id,
     event_sha256,
 )
 from persistence.format.records import ConsentRecord, ContributorKeyRecord, JournalName
@@ -319,8 +321,8 @@ class ConsentRegister:
         self, subject: str, decision: Decision, version: str, source: ConsentSource, previous_sha256: str
     ) -> ConsentEvent:
         settings = self.settings
-        return ConsentEvent(
-            id=f"consent_{self._random_bytes(16).hex()}",
+        event = ConsentEvent(
+            id=event_id(self._random_bytes),
             subject=subject,
             at_us=self._now_us(),
             state=decision,
@@ -331,6 +333,7 @@ class ConsentRegister:
             source=source,
             previous_sha256=previous_sha256,
         )
+        return checked_event(event, is_digest=True)
 
     def _now_us(self) -> int:
         return round(times.to_microseconds_precision(self._clock()) * 1_000_000)

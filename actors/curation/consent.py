@@ -12,7 +12,7 @@ from persistence.databases.consents import Consents
 from persistence.format.consent_events import ConsentSource
 
 
-class ConsentState(msgspec.Struct, frozen=True, kw_only=True):
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """What a contributor agreed to when the record was made: written into it as it is."""
 
     given: bool
@@ -20,11 +20,11 @@ class ConsentState(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
 
 
-Consented = Callable[[str], Awaitable[ConsentState]]
+Consented = Callable[[str], Awaitable[Agreement]]
 """Says what the contributor with that id has agreed to; asked once for each record."""
 
 
-BY_CLIENT: Final = ConsentState(given=True, version=FIRST_VERSION, source=ConsentSource.CLIENT)
+BY_CLIENT: Final = Agreement(given=True, version=FIRST_VERSION, source=ConsentSource.CLIENT)
 """Consent as published clients have it: they send only for people who opted in (`consent.mode` "client")."""
 
 
@@ -40,10 +40,10 @@ class RecordedConsent:
         """What of the settings decides: where it changes, every record is looked at again."""
         return f"{self._settings.mode} {self._settings.current_version}"
 
-    async def __call__(self, contributor_id: str) -> ConsentState:
+    async def __call__(self, contributor_id: str) -> Agreement:
         """What the contributor has agreed to."""
         standing = await self._consents.standing(subject_of(contributor_id))
         is_given = is_consented(standing, self._settings)
         if is_given and standing.decision is None:
             return BY_CLIENT
-        return ConsentState(given=is_given, version=standing.version, source=standing.source)
+        return Agreement(given=is_given, version=standing.version, source=standing.source)

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.curation.consent import Consented, ConsentState
+from actors.curation.consent import Agreement, Consented
 from actors.curation.duplicates import KnownSignature, cluster_of
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.fields import FIELDS_VERSION, FieldTags
@@ -258,7 +258,7 @@ class Curation:
         if followed is not None:
             await self._corpus.move(followed)
 
-    async def _made(self, text: bytes, head: Head, late: list[bytes], consent: ConsentState) -> Record | None:
+    async def _made(self, text: bytes, head: Head, late: list[bytes], consent: Agreement) -> Record | None:
         """The record of a trajectory; None where none can be made: nothing that is not scrubbed may be written."""
         try:
             scrubbed = scrub_trajectory(

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from actors.curation.consent import ConsentState
+from actors.curation.consent import Agreement
 from actors.curation.duplicates import SIGNATURE_VERSION, ClusterMembership, Signature, signature_of
 from actors.curation.enrichment.enriching import enrich
 from actors.curation.enrichment.settings import EnrichmentSettings
@@ -114,7 +114,7 @@ def scrub_trajectory(
     head: Head,
     *,
     late_feedback: Sequence[bytes],
-    consent: ConsentState,
+    consent: Agreement,
     settings: CurationSettings,
     rules: str = RULES,
 ) -> Scrubbed:

@@ -9,8 +9,7 @@ from typing import Final
 import msgspec
 
 from central_command.training.notice import Notice
-from persistence.format.consent_events import ConsentEvent, event_sha256
-from persistence.format.times import to_text
+from persistence.format.consent_events import ConsentEvent, ShownEvent, shown
 
 SCHEMA_VERSION: Final = "ISO/IEC TS 27560:2023"
 CATEGORIES: Final = ("prompts", "completions", "conversations", "workflow metadata")
@@ -44,21 +43,6 @@ class Processing(msgspec.Struct, frozen=True, kw_only=True):
     withdrawal_method: str
 
 
-class ReceiptEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision, with its place in the chain."""
-
-    event_id: str
-    event_time: str
-    event_type: str
-    event_state: str
-    consent_version: str
-    notice_version: str
-    notice_sha256: str
-    source: str
-    previous_sha256: str
-    sha256: str
-
-
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. `record_id` is that of the last event; `signature` is always null here."""
 
@@ -66,7 +50,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     record_id: str
     pii_principal_id: str
     pii_processing: Processing
-    events: tuple[ReceiptEvent, ...]
+    events: tuple[ShownEvent, ...]
     signature: None = None
 
 
@@ -91,20 +75,5 @@ def receipt_of(events: list[ConsentEvent], notice: Notice, *, stored_in: tuple[s
             recipient_third_parties=(),
             withdrawal_method=WITHDRAWAL,
         ),
-        events=tuple(_event(each) for each in events),
-    )
-
-
-def _event(event: ConsentEvent) -> ReceiptEvent:
-    return ReceiptEvent(
-        event_id=event.id,
-        event_time=to_text(event.at_us / 1_000_000),
-        event_type="explicit consent",
-        event_state=event.state.value,
-        consent_version=event.version,
-        notice_version=event.notice_version,
-        notice_sha256=event.notice_sha256,
-        source=event.source.value,
-        previous_sha256=event.previous_sha256,
-        sha256=event_sha256(event),
+        events=tuple(map(shown, events)),
     )

@@ -10,13 +10,15 @@ hash stays what it was. A subject is a random id: from its hash nobody finds it.
 """
 
 import hashlib
+import os
 import re
-import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
+
+from persistence.format import times
 
 CURRENT_CONSENT_VERSION: Final = "1.0"
 """The terms that are agreed to now. Who agreed to others is asked again (training_pipeline.md, sections 2.3 and 9)."""
@@ -82,6 +84,21 @@ class ConsentEvent(msgspec.Struct, frozen=True, kw_only=True):
     metadata: str = ""
 
 
+class ShownEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as answers and receipts have it: its time as text, its own hash, and not whose it is."""
+
+    id: str
+    at: str
+    state: Decision
+    version: str
+    purposes: tuple[str, ...]
+    notice_version: str
+    notice_sha256: Sha256
+    source: ConsentSource
+    previous_sha256: Sha256
+    sha256: Sha256
+
+
 class ChainCheck(msgspec.Struct, frozen=True, kw_only=True):
     """What `check_chain` found: how many events, the hash of the last, and the first thing that is wrong, if any is."""
 
@@ -109,33 +126,47 @@ def new_event(
 ) -> ConsentEvent:
     """An event with a new id, to be appended behind the one with `previous_sha256` (`BEFORE_FIRST` for none).
 
-    Raises ConsentEventError for an empty or too long subject, one that looks like a digest, and any other bound.
+    Raises ConsentEventError as `checked_event` does, also for a subject that looks like a digest.
     """
-    if _DIGEST.match(subject):
-        raise ConsentEventError("the subject looks like the digest of one")
-    if len(metadata.encode("utf-8", "surrogatepass")) > METADATA_BYTES_MAX:
+    event = ConsentEvent(
+        id=event_id(os.urandom),
+        subject=subject,
+        at_us=at_us,
+        state=state,
+        version=version,
+        purposes=purposes,
+        notice_version=notice_version,
+        notice_sha256=notice_sha256,
+        source=source,
+        previous_sha256=previous_sha256,
+        metadata=metadata,
+    )
+    return checked_event(event)
+
+
+def event_id(random_bytes: Callable[[int], bytes]) -> str:
+    """The id of a new event."""
+    return f"consent_{random_bytes(16).hex()}"
+
+
+def checked_event(event: ConsentEvent, *, is_digest: bool = False) -> ConsentEvent:
+    """The event as it is read back from where it is to be written.
+
+    `subject` is an id, or with `is_digest` the digest of one, and never what could be taken for the other. Raises
+    ConsentEventError for that, for an empty or too long subject, and for any other bound.
+    """
+    if bool(_DIGEST.match(event.subject)) is not is_digest:
+        raise ConsentEventError(f"the subject {'is not' if is_digest else 'looks like'} the digest of one")
+    if len(event.metadata.encode("utf-8", "surrogatepass")) > METADATA_BYTES_MAX:
         raise ConsentEventError(f"the metadata has more than {METADATA_BYTES_MAX:,} bytes")
-    members = {
-        "id": f"consent_{uuid.uuid4().hex}",
-        "subject": subject,
-        "at_us": at_us,
-        "state": state,
-        "version": version,
-        "purposes": purposes,
-        "notice_version": notice_version,
-        "notice_sha256": notice_sha256,
-        "source": source,
-        "previous_sha256": previous_sha256,
-        "metadata": metadata,
-    }
     try:
-        event = msgspec.convert(members, ConsentEvent)
-        event_sha256(event)
+        checked = msgspec.convert(msgspec.to_builtins(event), ConsentEvent)
+        event_sha256(checked)
     except msgspec.ValidationError as error:
         raise ConsentEventError(f"no event of consent can be made of this: {error}") from None
     except UnicodeEncodeError:
         raise ConsentEventError("no event of consent can be made of this: a text is not Unicode") from None
-    return event
+    return checked
 
 
 def subject_digest(subject: str) -> str:
@@ -158,6 +189,22 @@ def canonical_bytes(event: ConsentEvent) -> bytes:
 def event_sha256(event: ConsentEvent) -> str:
     """The hash of an event, 64 hexadecimal digits: the next one's `previous_sha256`."""
     return hashlib.sha256(canonical_bytes(event)).hexdigest()
+
+
+def shown(event: ConsentEvent) -> ShownEvent:
+    """The event as answers and receipts have it."""
+    return ShownEvent(
+        id=event.id,
+        at=times.to_text(event.at_us / 1e6),
+        state=event.state,
+        version=event.version,
+        purposes=event.purposes,
+        notice_version=event.notice_version,
+        notice_sha256=event.notice_sha256,
+        source=event.source,
+        previous_sha256=event.previous_sha256,
+        sha256=event_sha256(event),
+    )
 
 
 def check_chain(events: Iterable[ConsentEvent], *, head_sha256: str | None = None) -> ChainCheck:

@@ -12,6 +12,9 @@ from actors.envelopes.attestation import derive_shared_secret, generate_key_pair
 from actors.envelopes.refusals import InvalidPublicKey
 from central_command.client.contract.chunking import encode_json
 
+ATTESTATION_BYTES_MAX = 256
+"""What signing adds to a draft, at most."""
+
 
 class InvalidServerKeyError(Exception):
     """The server's public key is not base64 of an uncompressed P-256 point on the curve."""
@@ -22,6 +25,11 @@ class Draft(msgspec.Struct, frozen=True):
 
     before: bytes
     after: bytes
+
+    @property
+    def signed_bytes_max(self) -> int:
+        """The bytes of the envelope when it is signed, at most."""
+        return len(self.before) + len(self.after) + ATTESTATION_BYTES_MAX
 
     def signed(self, shared_secret: bytes, sequence: int, app_version_hash: str) -> bytes:
         """The body to send; the same arguments always give the same bytes."""

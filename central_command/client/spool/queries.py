@@ -2,8 +2,11 @@
 
 import sqlite3
 
-from central_command.client.contract.signing import SessionKey
-from central_command.client.spool.records import Opening, SessionState, StoredSession
+from central_command.client.contract.signing import ATTESTATION_BYTES_MAX, SessionKey
+from central_command.client.spool.records import Backlog, Opening, SessionState, StoredSession
+
+_SIGNED_BYTES = f"coalesce(sum(bytes + (signed = 0) * {ATTESTATION_BYTES_MAX}), 0)"
+"""What envelopes will take: those that wait for their session to be opened grow when they are signed."""
 
 
 def session_row(connection: sqlite3.Connection, session_id: str) -> sqlite3.Row:
@@ -35,12 +38,22 @@ def has_content(connection: sqlite3.Connection, session_id: str) -> bool:
 
 
 def waiting_totals(connection: sqlite3.Connection) -> tuple[int, int]:
-    """How many envelopes wait in all sessions, and how many bytes they and the kept steps hold."""
+    """How many envelopes wait in all sessions, and how many bytes they and the kept steps will be when signed."""
     count, size = connection.execute(
-        "SELECT count(*), coalesce(sum(bytes), 0) + (SELECT coalesce(sum(length(text)), 0) FROM kept_steps)"
+        f"SELECT count(*), {_SIGNED_BYTES} + (SELECT coalesce(sum(length(text)), 0) FROM kept_steps)"  # noqa: S608
         " FROM envelopes WHERE state = 'waiting'"
     ).fetchone()
     return count, size
+
+
+def backlog_of(connection: sqlite3.Connection, session_id: str) -> Backlog:
+    """What of a session waits."""
+    count, size, first = connection.execute(
+        f"SELECT count(*), {_SIGNED_BYTES}, min(position) FROM envelopes"  # noqa: S608 -- fixed text
+        " WHERE session_id = ? AND state = 'waiting'",
+        (session_id,),
+    ).fetchone()
+    return Backlog(envelopes=count, bytes=size, first=first)
 
 
 def stored_session(row: sqlite3.Row) -> StoredSession:

@@ -28,7 +28,14 @@ import msgspec
 from central_command.client.contract.signing import Draft, SessionKey, agree
 from central_command.client.spool.envelopes import Restate, insert, move_contents, signed_envelope, take_back
 from central_command.client.spool.ownership import Ownership
-from central_command.client.spool.queries import current_row, has_content, session_row, stored_session, waiting_totals
+from central_command.client.spool.queries import (
+    backlog_of,
+    current_row,
+    has_content,
+    session_row,
+    stored_session,
+    waiting_totals,
+)
 from central_command.client.spool.records import (
     Backlog,
     Opening,
@@ -379,14 +386,9 @@ class Spool:
             take_back(connection, session_id, position, answer, restate)
 
     def backlog(self, session_id: str) -> Backlog:
-        """What of a session waits."""
+        """What of a session waits, as large as it is when it is signed."""
         with self._transaction() as connection:
-            count, size, first = connection.execute(
-                "SELECT count(*), coalesce(sum(bytes), 0), min(position) FROM envelopes"
-                " WHERE session_id = ? AND state = 'waiting'",
-                (session_id,),
-            ).fetchone()
-            return Backlog(envelopes=count, bytes=size, first=first)
+            return backlog_of(connection, session_id)
 
     # -- Counting
 

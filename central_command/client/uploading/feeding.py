@@ -46,8 +46,6 @@ from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.taking_back import TakingBack, name_of
 
 T = TypeVar("T")
-_ATTESTATION_BYTES_MAX = 256
-"""What signing adds to a draft."""
 
 
 class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -396,9 +394,9 @@ class Feed:
 def _some_of(pieces: Iterator[Piece], held: Piece | None, settings: FeedSettings) -> tuple[list[Piece], Piece | None]:
     """The next pieces that one transaction puts, and one that was cut but is for the next."""
     some = [] if held is None else [held]
-    size = sum(map(_size_of, some))
+    size = sum(piece.draft.signed_bytes_max for piece in some)
     while len(some) < settings.put_envelopes_max and (piece := next(pieces, None)) is not None:
-        size += _size_of(piece)
+        size += piece.draft.signed_bytes_max
         if some and size > settings.put_bytes_max:
             return some, piece
         some.append(piece)
@@ -411,12 +409,7 @@ def _is_empty(backlog: Backlog) -> bool:
 
 def _have_room(pieces: list[Piece], settings: FeedSettings, backlog: Backlog) -> bool:
     """Whether `pieces` may be put beside what waits of their session."""
-    # What waits for its session to be opened is not signed yet, and grows when it is.
-    waiting = backlog.bytes + backlog.envelopes * _ATTESTATION_BYTES_MAX
-    envelopes, size = backlog.envelopes + len(pieces), waiting + sum(map(_size_of, pieces))
+    envelopes = backlog.envelopes + len(pieces)
+    size = backlog.bytes + sum(piece.draft.signed_bytes_max for piece in pieces)
     is_within = envelopes <= settings.undelivered_envelopes_max and size <= settings.undelivered_bytes_max
     return is_within or not backlog.envelopes
-
-
-def _size_of(piece: Piece) -> int:
-    return len(piece.draft.before) + len(piece.draft.after) + _ATTESTATION_BYTES_MAX

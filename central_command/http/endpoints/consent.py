@@ -11,7 +11,6 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from actors.consent.desk import ClaimOutcome, OpeningClaim, ReceiptKey, Shown, SignedReceipt
-from actors.consent.receipts import event_members
 from actors.consent.register import (
     NotLatest,
     NotSigned,
@@ -26,7 +25,8 @@ from actors.consent.signatures import RequestProof, body_digest
 from actors.sessions.outcomes import ActorFailed, FullReason, StorageFull, unavailable
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
-from persistence.format.consent_events import ConsentSource, Decision
+from persistence.format.consent_events import BEFORE_FIRST, ConsentSource, Decision
+from persistence.format.consent_events import shown as shown_event
 from persistence.journals.journal import AppendRefused
 
 WELL_KNOWN_PATH: Final = "/.well-known/central-command.json"
@@ -180,7 +180,7 @@ def _statement(
 def _said(outcome: SayOutcome, settings: ConsentSettings, replies: Replies) -> Reply:
     match outcome:
         case Said():
-            return json_reply({"recorded": outcome.is_new, **_terms(settings), "event": event_members(outcome.event)})
+            return json_reply({"recorded": outcome.is_new, **_terms(settings), "event": shown_event(outcome.event)})
         case NotSigned():
             return not_signed(outcome)
         case NotLatest():
@@ -222,15 +222,16 @@ def _terms(settings: ConsentSettings) -> dict[str, Any]:
 
 
 def _shown(shown: Shown, settings: ConsentSettings) -> Reply:
-    last = event_members(shown.events[-1]) if shown.events else None
+    history = [shown_event(event) for event in shown.events]
+    last = history[-1] if history else None
     return json_reply(
         {
             "state": shown.state,
-            "version": None if last is None else last["version"],
-            "changed_at": None if last is None else last["at"],
-            "last_event_sha256": "0" * 64 if last is None else last["sha256"],
+            "version": None if last is None else last.version,
+            "changed_at": None if last is None else last.at,
+            "last_event_sha256": BEFORE_FIRST if last is None else last.sha256,
             **_terms(settings),
-            "history": [event_members(event) for event in shown.events],
+            "history": history,
         }
     )
 

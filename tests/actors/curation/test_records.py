@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.curation.consent import BY_CLIENT, ConsentState
+from actors.curation.consent import BY_CLIENT, Agreement
 from actors.curation.duplicates import cluster_of
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.fields import FieldTag, FieldTags
@@ -160,4 +160,4 @@ def test_what_cannot_be_read_makes_no_record() -> None:
 
 
 def test_consent_is_noted_as_it_was_answered() -> None:
-    assert ConsentState(given=True, version="1.0", source="client") == BY_CLIENT
+    assert Agreement(given=True, version="1.0", source="client") == BY_CLIENT

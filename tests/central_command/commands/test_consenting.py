@@ -133,7 +133,7 @@ def test_a_receipt_has_the_fields_of_the_specification(folder: Path) -> None:
     receipt = read(run("consent", "receipt"))
     assert receipt["schema_version"] == "ISO/IEC TS 27560:2023"
     assert receipt["pii_principal_id"] == get_or_create_user_id()
-    assert receipt["record_id"] == receipt["events"][-1]["event_id"]
+    assert receipt["record_id"] == receipt["events"][-1]["id"]
     assert receipt["signature"] is None
     processing = receipt["pii_processing"]
     assert processing["privacy_notice"] == {"version": NOTICE.version, "sha256": NOTICE.sha256}
@@ -150,7 +150,7 @@ def test_a_receipt_has_the_fields_of_the_specification(folder: Path) -> None:
         "withdrawal_method",
     }
     first, second = receipt["events"]
-    assert [first["event_state"], second["event_state"]] == ["given", "withdrawn"]
+    assert [first["state"], second["state"]] == ["given", "withdrawn"]
     assert second["previous_sha256"] == first["sha256"]
 
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from actors.envelopes.attestation import generate_key_pair
-from central_command.client.contract.signing import Draft, draft_envelope
+from central_command.client.contract.signing import ATTESTATION_BYTES_MAX, Draft, draft_envelope
 from central_command.client.spool.records import (
     Backlog,
     Opening,
@@ -396,3 +396,18 @@ def test_what_was_never_answered_can_be_forgotten(path: Path) -> None:
         spool.forget_unsent("codex:1", "anew")
         assert [each.session_id for each in spool.sessions_of("codex:1")] == ["sess_2"]
         assert len(spool.sessions_of("codex:2")) == 1
+
+
+def test_what_waits_to_be_signed_is_counted_as_large_as_it_will_be(path: Path) -> None:
+    """At least, and by no more than an attestation: so a bound holds when the session is opened, too."""
+    with Spool(path) as spool:
+        add(spool)
+        for number in range(3):
+            spool.put("sess_1", "CHUNK", draft(str(number)), steps=1)
+        before = spool.backlog("sess_1")
+        assert spool.statistics().bytes == before.bytes
+        spool.opened("sess_1", SERVER_KEY)
+        spool.waiting("sess_1", envelopes_max=9, bytes_max=10_000)
+        signed = spool.backlog("sess_1")
+        assert signed.bytes <= before.bytes < signed.bytes + 3 * ATTESTATION_BYTES_MAX
+        assert spool.statistics().bytes == signed.bytes
