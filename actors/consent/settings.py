@@ -43,7 +43,9 @@ class ConsentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     retention: Text = "until the operator deletes it"
     jurisdiction: Text = ""
     recipients: Texts = ()
-    withdrawal: Text = "POST /v1/contributors/{your contributor id}/consent with state withdrawn"
+    withdrawal: Text = (
+        "central-command contributor withdraw, or POST /v1/contributors/{your id}/consent with state withdrawn"
+    )
     withdrawn_max: PositiveInt = 1_000_000
     keys_max: PositiveInt = 1_000_000
     waiting_max: PositiveInt = 1_024

@@ -63,7 +63,8 @@ def consent() -> None:
     """Say whether your data may be used, and see what you said.
 
     Consent is for the applications on this machine that capture by central_command.training. Nothing is collected
-    before you give it, and nothing of it is sent anywhere.
+    before you give it, and nothing of it is sent anywhere. What may be done with the sessions that you sent to a server
+    is said there: `central-command contributor`.
 
     \b
     Example:
@@ -122,6 +123,8 @@ def give(*, local_dir: Path, yes: bool, as_json: bool) -> None:
 def withdraw(*, local_dir: Path, as_json: bool) -> None:
     """Take your consent back: capture stops at once. What is stored stays until `central-command data --delete`.
 
+    It is about this machine alone. Of what was sent to a server: `central-command contributor withdraw`.
+
     \b
     Example:
       central-command consent withdraw
@@ -147,29 +150,19 @@ def history(*, local_dir: Path, as_json: bool) -> None:
     """
     import msgspec
 
-    from central_command.terminal.listing import Column, Listing, print_listing
-    from persistence.format.times import to_text
+    from central_command.commands.printing.consent_events import events_listing
+    from central_command.terminal.listing import print_listing
+    from persistence.format.consent_events import shown
 
     with one_sentence_for_failures():
         local = _local(local_dir)
         events = [] if local.user_id is None else local.consent.events(local.user_id)
         check = local.consent.check()
-    listing = Listing(
-        Column("time"),
-        Column("said"),
-        Column("terms"),
-        Column("notice"),
-        Column("source"),
-        Column("event", may_be_cut=True),
-        empty="You have said nothing yet: nothing is collected.",
-    )
-    for each in events:
-        if as_json:
+    if as_json:
+        for each in events:
             click.echo(msgspec.json.encode(each).decode())
-        at = to_text(each.at_us / 1_000_000)
-        listing.add(at, each.state.value, each.version, each.notice_version, each.source.value, each.id)
-    if not as_json:
-        print_listing(listing)
+    else:
+        print_listing(events_listing(map(shown, events), empty="You have said nothing yet: nothing is collected."))
     if check.wrong is not None:
         leave(f"{local.folder / 'consent.db'} was changed: {check.wrong}.", EXIT_FAILED)
 

@@ -3,18 +3,36 @@
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no key)
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+import httpx
 
+from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.identity import config_directory
-from central_command.client.uploading.options import own_identity
+from central_command.client.uploading.options import own_identity, server_options
 from central_command.commands.asking import ask, yes_option
-from central_command.commands.endings import one_sentence_for_failures
+from central_command.commands.endings import EXIT_FAILED, leave, one_sentence_for_failures, run_to_end
 from central_command.process.paths import PathTo
 
+if TYPE_CHECKING:
+    from central_command.client.consenting.statements import ShownConsent, Statements
+    from persistence.format.consent_events import Decision
+
+T = TypeVar("T")
+_RECEIPT_BYTES_MAX = 1_048_576
+_SAID = {
+    "none": "nothing yet: what becomes of it is for the server's operator to say",
+    "given": "given: what you sent may be used as the notice says",
+    "outdated": "given to other terms than those of now: nothing is used",
+    "withdrawn": "withdrawn: nothing is used, and nothing more is taken",
+}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print what the server answered instead.")
 contributor_id_option = click.option(
     "--contributor-id", metavar="HEX", help="This contributor (32 hexadecimal digits) instead of your own id."
 )
@@ -22,6 +40,8 @@ contributor_id_option = click.option(
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
+    from central_command.client.consenting.receipts import NotGenuineError
+    from central_command.client.consenting.statements import NotAnsweredError
     from central_command.client.contract.contributor_files import ContributorFileError
     from central_command.client.contract.contributor_keys import ContributorKeyError
     from central_command.client.contract.identity import IdentityError
@@ -29,7 +49,13 @@ def _one_sentence() -> Iterator[None]:
     with one_sentence_for_failures():
         try:
             yield
-        except (ContributorFileError, ContributorKeyError, IdentityError) as error:
+        except (
+            ContributorFileError,
+            ContributorKeyError,
+            IdentityError,
+            NotAnsweredError,
+            NotGenuineError,
+        ) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -38,10 +64,13 @@ def contributor() -> None:
     """Look after the contributor that you deliver as: the id that is credited, and its key.
 
     An id that was made on this machine has a key, which every session is opened with: from the first one on, a server
-    credits nobody in your name who has not got it.
+    credits nobody in your name who has not got it. What may be done with what you sent is said to each server by
+    itself, and signed with the key where there is one.
 
     \b
     Example:
+      central-command contributor show
+      central-command contributor withdraw
       central-command contributor export contributor.json
     """
 
@@ -126,3 +155,169 @@ def register_key(*, contributor_id: str | None, yes: bool) -> None:
             ask("Every machine that uses this id will need the key. Make one?", yes=yes)
             make_key(directory, identity.contributor_id)
     click.echo(f"The key is in {key_path(directory, identity.contributor_id)}: keep a copy of it.")
+
+
+@contributor.command()
+@server_options
+@contributor_id_option
+@json_option
+def show(*, url: str, trust: Trust, contributor_id: str | None, as_json: bool) -> None:
+    """Print what a server has of what you said, and what it asks you to agree to.
+
+    \b
+    Example:
+      central-command contributor show
+    """
+    shown = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
+    _print_shown(shown, url, as_json=as_json)
+
+
+@contributor.command()
+@server_options
+@contributor_id_option
+@yes_option
+@json_option
+def give(*, url: str, trust: Trust, contributor_id: str | None, yes: bool, as_json: bool) -> None:
+    """Print what a server asks you to agree to, ask, and tell it that you agree.
+
+    What you sent before and withdrew comes back, and more is taken. Published clients say so by sending.
+
+    \b
+    Example:
+      central-command contributor give
+
+    Exit status: 0 the server has it on disk, 1 it has not, or you did not agree, 2 nobody could be asked.
+    """
+    from persistence.format.consent_events import ConsentState, Decision
+
+    seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
+    click.echo(seen.notice.text, err=as_json)
+    if seen.state is not ConsentState.GIVEN:
+        ask(f"Do you agree to version {seen.current_version} of these terms?", yes=yes)
+    _say(Decision.GIVEN, seen, url, trust, contributor_id, as_json=as_json)
+
+
+@contributor.command()
+@server_options
+@contributor_id_option
+@json_option
+def withdraw(*, url: str, trust: Trust, contributor_id: str | None, as_json: bool) -> None:
+    """Tell a server that what you sent may not be used, and nothing more be taken.
+
+    When the command ends with 0, the server has it on disk: it refuses what is sent in your name from then on, and what
+    you sent leaves its corpus. What is credited stays credited. Each server has to be told by itself.
+
+    \b
+    Example:
+      central-command contributor withdraw
+
+    Exit status: 0 the server has it on disk, 1 it has not.
+    """
+    from persistence.format.consent_events import Decision
+
+    seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
+    _say(Decision.WITHDRAWN, seen, url, trust, contributor_id, as_json=as_json)
+
+
+@contributor.command()
+@server_options
+@contributor_id_option
+def receipt(*, url: str, trust: Trust, contributor_id: str | None) -> None:
+    """Print a receipt of what you said, signed by the server: JSON with the fields of ISO/IEC TS 27560.
+
+    \b
+    Example:
+      central-command contributor receipt > receipt.json
+      central-command contributor verify receipt.json
+
+    Exit status: 0 it was printed, 1 there is none.
+    """
+    import msgspec
+
+    found = _at_server(url, trust, contributor_id, lambda statements: statements.receipt())
+    click.echo(msgspec.json.format(msgspec.json.encode(found, order="sorted"), indent=2).decode())
+
+
+@contributor.command()
+@click.argument("file", type=PathTo("file", must_exist=True))
+@server_options
+@contributor_id_option
+def verify(*, file: Path, url: str, trust: Trust, contributor_id: str | None) -> None:
+    """Check that the receipt in FILE was made by a server and not changed since, and is yours.
+
+    The server is asked for the key that it signs receipts with. docs/privacy.md says how to verify one with openssl.
+
+    \b
+    Example:
+      central-command contributor verify receipt.json
+
+    Exit status: 0 it is genuine and yours, 1 it is not, or the server cannot be asked.
+    """
+    import msgspec
+
+    from central_command.client.consenting.receipts import ReceiptAnswer, is_of, verify_receipt
+    from central_command.client.consenting.statements import receipt_keys
+    from central_command.terminal.facts import print_facts
+
+    with _one_sentence(), file.open("rb") as opened:
+        try:
+            kept = msgspec.json.decode(opened.read(_RECEIPT_BYTES_MAX), type=ReceiptAnswer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise click.ClickException(f"{file} holds no receipt: {error}.") from error
+        keys = run_to_end(_with_client, url, trust, receipt_keys)
+        facts = verify_receipt(kept, keys)
+    if not is_of(facts, own_identity(contributor_id).contributor_id):
+        leave(f"the receipt is genuine, and of another contributor than this machine's (made by {url}).", EXIT_FAILED)
+    print_facts(
+        [
+            ("receipt", f"genuine, by the key that {url} publishes"),
+            ("consent", facts.state),
+            ("made at", facts.issued_at),
+            ("events", f"{len(facts.events):,}"),
+        ]
+    )
+
+
+def _at_server(
+    url: str, trust: Trust, contributor_id: str | None, ask_for: "Callable[[Statements], Awaitable[T]]"
+) -> T:
+    """What a server answers in the contributor's name, or the end of the command with one sentence."""
+    from central_command.client.consenting.statements import Statements
+
+    async def asked(client: httpx.AsyncClient) -> T:
+        return await ask_for(Statements(client, identity.contributor_id, key, now_s=time.time))
+
+    with _one_sentence():
+        identity = own_identity(contributor_id)
+        key = identity.key_of(identity.contributor_id)
+        return run_to_end(_with_client, url, trust, asked)
+
+
+async def _with_client(url: str, trust: Trust, call: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
+    async with new_client(url, trust) as client:
+        return await call(client)
+
+
+def _say(
+    decision: "Decision", seen: "ShownConsent", url: str, trust: Trust, contributor_id: str | None, *, as_json: bool
+) -> None:
+    """Say it unless it is what was said last, and print what the server has then."""
+    if seen.state.value != decision.value:
+        _at_server(url, trust, contributor_id, lambda statements: statements.say(decision, seen))
+        seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
+    _print_shown(seen, url, as_json=as_json)
+
+
+def _print_shown(shown: "ShownConsent", url: str, *, as_json: bool) -> None:
+    import msgspec
+
+    from central_command.commands.printing.consent_events import events_listing
+    from central_command.terminal.facts import print_facts
+    from central_command.terminal.listing import print_listing
+
+    if as_json:
+        click.echo(msgspec.json.encode(shown).decode())
+        return
+    print_listing(events_listing(shown.history, empty="Nothing was said in your name there yet."))
+    click.echo()
+    print_facts([("consent", _SAID[shown.state]), ("terms now", shown.current_version), ("server", url)])

@@ -9,9 +9,15 @@ BATCH_PATH = "/v1/training/ingest/batch"
 CLOSE_PATH = "/v1/sessions/close"
 HEALTH_PATH = "/health"
 LEADERBOARD_PATH = "/v1/stats/leaderboard"
+WELL_KNOWN_PATH = "/.well-known/central-command.json"
 SESSION_TIMEOUT_S = 10.0
 """For opening and closing; published clients use the same (contract, "Critical Contract")."""
 INGEST_TIMEOUT_S = 30.0
 BATCH_ENVELOPES_MAX = 64
 BATCH_BYTES_MAX = 4_000_000
 """Envelopes and bytes of one batch: a server takes 64 and 5 MB (docs/protocol.md)."""
+
+
+def consent_path(contributor_id: str) -> str:
+    """Where a contributor says what may be done with their data; the id is a secret, and no log's."""
+    return f"/v1/contributors/{contributor_id}/consent"

@@ -6,7 +6,7 @@ that a session has all the envelopes it may have.
 """
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,6 +21,8 @@ from central_command.client.delivering.unreachable import Undelivered, printable
 
 T = TypeVar("T")
 _ANSWER_BYTES_MAX = 65_536
+_LONG_ANSWER_BYTES_MAX = 1_048_576
+"""A hundred events of consent, and the notice."""
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _MEMBERS = frozenset({"error", "reason", "code", "accepted", "closed", "server_public_key"})
 _LINES_TYPE = "application/x-ndjson"
@@ -127,10 +129,23 @@ class Delivery:
 
     async def attempt(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
         """Post `body` once; the answer may be one that a later attempt can mend (`Answer.is_temporary`)."""
+        return await self._requested("POST", path, body, _HEADERS, timeout_s, _ANSWER_BYTES_MAX)
+
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer | Undelivered:
+        """Send a request once whose answer may be a long one."""
+        return await self._requested(
+            method, path, body, _HEADERS | {**(headers or {})}, SESSION_TIMEOUT_S, _LONG_ANSWER_BYTES_MAX
+        )
+
+    async def _requested(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float, bytes_max: int
+    ) -> Answer | Undelivered:
         with trio.move_on_after(timeout_s):
             try:
-                async with self._client.stream("POST", path, content=body, headers=_HEADERS) as response:
-                    members, wait_s = await _members(response), _retry_after_s(response)
+                async with self._client.stream(method, path, content=body or None, headers=headers) as response:
+                    members, wait_s = await _members(response, bytes_max), _retry_after_s(response)
                     return Answer(response.status_code, members, wait_s, _location(response))
             except httpx.RequestError as error:
                 return undelivered(error, self._client.base_url)
@@ -190,18 +205,18 @@ def _result(line: bytes) -> Answer | None:
     return Answer(status, members, retry_after)
 
 
-async def _members(response: httpx.Response) -> dict[str, object]:
-    value = await _json(response)
+async def _members(response: httpx.Response, bytes_max: int = _ANSWER_BYTES_MAX) -> dict[str, object]:
+    value = await _json(response, bytes_max)
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
-async def _json(response: httpx.Response) -> object:
+async def _json(response: httpx.Response, bytes_max: int = _ANSWER_BYTES_MAX) -> object:
     """What the answer holds; None for what is no JSON, or too long."""
     body = bytearray()
     async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as pieces:
         async for piece in pieces:
             body += piece
-            if len(body) > _ANSWER_BYTES_MAX:
+            if len(body) > bytes_max:
                 return None
     try:
         return cast("object", json.loads(body))

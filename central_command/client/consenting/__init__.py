@@ -1,0 +1,1 @@
+"""What a contributor says to a server of their data, and the receipts that it gives."""

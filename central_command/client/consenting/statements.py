@@ -1,0 +1,122 @@
+"""Says to a server what may be done with a contributor's data, signed where they have a key (docs/protocol.md)."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from actors.consent.signatures import REQUEST_AGE_S_MAX
+from central_command.client.consenting.receipts import ReceiptAnswer, ReceiptKeys
+from central_command.client.contract.chunking import encode_json
+from central_command.client.contract.contributor_keys import ContributorKey, export_advice
+from central_command.client.contract.endpoints import WELL_KNOWN_PATH, consent_path
+from central_command.client.delivering.posting import Answer, Delivery
+from central_command.client.delivering.unreachable import Undelivered
+from persistence.format.consent_events import ConsentState, Decision, Sha256, ShownEvent
+
+T = TypeVar("T")
+
+
+class NotAnsweredError(Exception):
+    """The server did not do what was asked; the text is one sentence that says why, and what to do."""
+
+
+class ShownNotice(msgspec.Struct, frozen=True):
+    """What a server asks to agree to."""
+
+    version: str
+    sha256: str
+    language: str
+    text: str
+
+
+class ShownConsent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server has of a contributor: the state that follows from it, and the last events, oldest first."""
+
+    state: ConsentState
+    current_version: str
+    notice: ShownNotice
+    last_event_sha256: Sha256
+    history: list[ShownEvent]
+
+
+class _Recorded(msgspec.Struct, frozen=True):
+    recorded: bool
+    event: ShownEvent
+
+
+class Statements:
+    """Speaks for one contributor over one client; `key` signs, None for a contributor without one."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, contributor_id: str, key: ContributorKey | None, *, now_s: Callable[[], float]
+    ) -> None:
+        self._delivery = Delivery(client)
+        self._contributor_id = contributor_id
+        self._key = key
+        self._now_s = now_s
+        self._path = consent_path(contributor_id)
+
+    def __repr__(self) -> str:
+        return f"<Statements{'' if self._key is None else ' signed'}>"
+
+    async def shown(self) -> ShownConsent:
+        """What the server has of the contributor. Raises NotAnsweredError, as the others do."""
+        return _read(await self._asked("GET", self._path), ShownConsent)
+
+    async def say(self, decision: Decision, seen: ShownConsent) -> ShownEvent:
+        """Give or withdraw consent, to the terms and behind the last event of `seen`; the event is on disk then."""
+        members = {"state": decision, "version": seen.current_version, "after": seen.last_event_sha256}
+        return _read(await self._asked("POST", self._path, encode_json(members)), _Recorded).event
+
+    async def receipt(self) -> ReceiptAnswer:
+        """A signed receipt of what the contributor has said, as it came."""
+        if not (await self.shown()).history:
+            raise NotAnsweredError("There is nothing to give a receipt of: nothing was said in your name there.")
+        return _read(await self._asked("GET", f"{self._path}/receipt"), ReceiptAnswer)
+
+    async def _asked(self, method: str, path: str, body: bytes = b"") -> Answer:
+        headers = {}
+        if self._key is not None:
+            headers = self._key.request_headers(method, path, body, time_s=round(self._now_s()))
+        answer = await self._delivery.ask(method, path, body, headers)
+        if isinstance(answer, Undelivered):
+            raise NotAnsweredError(f"{answer.reason}; {answer.advice}.")
+        if answer.status == httpx.codes.OK:
+            return answer
+        raise NotAnsweredError(self._why(answer))
+
+    def _why(self, answer: Answer) -> str:
+        reason = answer.reason.rstrip(".")
+        match answer.status:
+            case httpx.codes.FORBIDDEN if self._key is None:
+                return f"{reason}; {export_advice(self._contributor_id, has_key=False)}."
+            case httpx.codes.FORBIDDEN:
+                clock = f"this machine's clock must be right to {REQUEST_AGE_S_MAX} s, and the key the registered one"
+                return f"{reason}; {clock}."
+            case httpx.codes.NOT_FOUND:
+                return "The server knows nothing of consent: it is of an earlier version, or none of this kind."
+            case httpx.codes.CONFLICT:
+                return (
+                    "Something else was said in your name meanwhile: look at it (contributor show), and decide again."
+                )
+            case _:
+                return f"{reason}."
+
+
+async def receipt_keys(client: httpx.AsyncClient) -> ReceiptKeys:
+    """The keys that a server says it signs receipts with. Raises NotAnsweredError."""
+    answer = await Delivery(client).ask("GET", WELL_KNOWN_PATH)
+    if isinstance(answer, Undelivered):
+        raise NotAnsweredError(f"{answer.reason}; {answer.advice}.")
+    if answer.status != httpx.codes.OK:
+        raise NotAnsweredError(f"The server publishes no key of receipts: {answer.reason}.")
+    return _read(answer, ReceiptKeys)
+
+
+def _read(answer: Answer, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(answer.members, kind)
+    except msgspec.ValidationError as error:
+        raise NotAnsweredError(f"The answer is none of a Central Command of this version: {error}.") from error
