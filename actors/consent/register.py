@@ -42,12 +42,16 @@ from persistence.storage import Storage
 log = logging.getLogger("central_command.consent")
 
 FIRSTS_AT_ONCE: Final = 256
+BY_THE_OPERATOR: Final = frozenset({ConsentSource.OPERATOR, ConsentSource.IMPORT})
 EVENT_BYTES_MAX: Final = 4_096
 """More than a line of an event takes: the purposes are at most 16 texts of 64 characters."""
 
 
 class Said(msgspec.Struct, frozen=True):
-    """The event that says it is on disk: a new one, or the last one if that says the same."""
+    """The event that says it is on disk: a new one, or the last one if that says the same.
+
+    The last one, too, where it is not earlier than what is brought from elsewhere, whatever it says.
+    """
 
     event: ConsentEvent
     is_new: bool
@@ -73,8 +77,24 @@ class RegisterFailed(msgspec.Struct, frozen=True):
     """What is stored of the contributor cannot be read: the log says where, and nothing was recorded."""
 
 
+class SaidElsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """When something was said that is brought from elsewhere, in microseconds since the epoch, and after which notice.
+
+    The notice is that of now where it is None.
+    """
+
+    at_us: int
+    notice_version: str | None = None
+    notice_sha256: str | None = None
+
+
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a contributor says: to be recorded. `after` is the hash of their last event, for those who have a key."""
+    """What a contributor says, or an operator for them: to be recorded.
+
+    `contributor_id` may be the digest that stands for them. `after` is the hash of their last event, for those who have
+    a key; what is of the source `OPERATOR` or `IMPORT` needs no signature, because it comes from whoever has the data
+    directory.
+    """
 
     contributor_id: str
     decision: Decision
@@ -82,6 +102,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     source: ConsentSource
     proof: RequestProof | None = None
     after: str | None = None
+    elsewhere: SaidElsewhere | None = None
 
 
 class _Newcomers(msgspec.Struct, frozen=True):
@@ -241,7 +262,8 @@ class ConsentRegister:
         return [record.event for record in records if isinstance(record, ConsentRecord)]
 
     async def _record(self, said: Statement) -> SayOutcome:
-        refused = self.not_signed(said.contributor_id, said.proof)
+        is_theirs = said.source not in BY_THE_OPERATOR
+        refused = self.not_signed(said.contributor_id, said.proof) if is_theirs else None
         if refused is not None:
             return refused
         subject, restrictions = subject_of(said.contributor_id), self.restrictions
@@ -249,15 +271,15 @@ class ConsentRegister:
         await self._settled()
         last = next(iter(await self._events(subject, 1)), None)
         last_sha256 = BEFORE_FIRST if last is None else event_sha256(last)
-        if key in restrictions.keys and said.after != last_sha256:
+        if is_theirs and key in restrictions.keys and said.after != last_sha256:
             return NotLatest(last_sha256)
-        if last is not None and (last.state, last.version) == (said.decision, said.version):
+        if last is not None and _adds_nothing(said, last):
             return Said(last, is_new=False)
         is_withdrawn = said.decision is Decision.WITHDRAWN
         is_full = len(restrictions.withdrawn) >= self.settings.withdrawn_max
         if is_withdrawn and is_full and key not in restrictions.withdrawn:
             return TooManyContributors()
-        event = self._event(subject, said.decision, said.version, said.source, self._head)
+        event = self._event(subject, said.decision, said.version, said.source, self._head, said.elsewhere)
         line = _event_line(event)
         # A withdrawal passes the quota, as what ends something does.
         position = await self._storage.consent.append(line.record, line.members, essential=is_withdrawn)
@@ -318,18 +340,25 @@ class ConsentRegister:
         return FIRSTS_AT_ONCE if fits else 1
 
     def _event(
-        self, subject: str, decision: Decision, version: str, source: ConsentSource, previous_sha256: str
+        self,
+        subject: str,
+        decision: Decision,
+        version: str,
+        source: ConsentSource,
+        previous_sha256: str,
+        elsewhere: SaidElsewhere | None = None,
     ) -> ConsentEvent:
         settings = self.settings
+        said = elsewhere or SaidElsewhere(at_us=self._now_us())
         event = ConsentEvent(
             id=event_id(self._random_bytes),
             subject=subject,
-            at_us=self._now_us(),
+            at_us=said.at_us,
             state=decision,
             version=version,
             purposes=settings.purposes,
-            notice_version=settings.notice_version,
-            notice_sha256=settings.notice_sha256,
+            notice_version=said.notice_version or settings.notice_version,
+            notice_sha256=said.notice_sha256 or settings.notice_sha256,
             source=source,
             previous_sha256=previous_sha256,
         )
@@ -337,6 +366,13 @@ class ConsentRegister:
 
     def _now_us(self) -> int:
         return round(times.to_microseconds_precision(self._clock()) * 1_000_000)
+
+
+def _adds_nothing(said: Statement, last: ConsentEvent) -> bool:
+    """Whether the last event says the same, or came after what is brought from elsewhere."""
+    if said.elsewhere is not None and said.elsewhere.at_us <= last.at_us:
+        return True
+    return (last.state, last.version) == (said.decision, said.version)
 
 
 def _event_line(event: ConsentEvent) -> Line:

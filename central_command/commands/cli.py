@@ -13,7 +13,16 @@ from typing import NamedTuple
 
 import click
 
-from central_command.commands import configuring, consenting, curating, erasing, inspecting, serving, upkeep
+from central_command.commands import (
+    configuring,
+    consenting,
+    curating,
+    erasing,
+    inspecting,
+    registering,
+    serving,
+    upkeep,
+)
 from central_command.commands.endings import EXIT_REFUSED, leave
 from central_command.process.steering import STEERING_IN_BLOCKS, escaped
 from central_command.settings.variables import unknown_variables
@@ -67,6 +76,9 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
 }
 """All commands, in the order in which one meets them."""
 
+
+for _command in (registering.stats, registering.events, registering.record, registering.import_):
+    consenting.consent.add_command(_command)
 
 HELP_NAMES = ("-h", "--help")
 

@@ -64,7 +64,7 @@ def consent() -> None:
 
     Consent is for the applications on this machine that capture by central_command.training. Nothing is collected
     before you give it, and nothing of it is sent anywhere. What may be done with the sessions that you sent to a server
-    is said there: `central-command contributor`.
+    is said there: `central-command contributor`. `stats`, `events`, `record`, `import`: for whoever runs a server.
 
     \b
     Example:

@@ -2,10 +2,7 @@
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no server)
 
-import os
 import re
-import time
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +10,13 @@ import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, run_to_end
 from central_command.commands.options import data_options, settings_from
+from central_command.commands.stopped_server import opened_service
 from central_command.process.steering import escaped
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import AsyncIterator
 
     from actors.erasure.job import Report
-    from central_command.service import Service
     from central_command.settings.configuration import Settings
     from persistence.journals.erasure_register import ErasureSubject
 
@@ -93,7 +89,7 @@ def expire(config: Path | None, data_dir: Path) -> None:
 
 
 async def _expire(settings: "Settings", data_dir: Path) -> "Counter[str]":
-    async with _opened(settings, data_dir) as service:
+    async with opened_service(settings, data_dir) as service:
         return await service.expiry.sweep()
 
 
@@ -103,7 +99,7 @@ async def _erase(
     """Erase; return what became of it, None for too many requests."""
     from actors.erasure.job import TooManyErasures
 
-    async with _opened(settings, data_dir) as service:
+    async with opened_service(settings, data_dir) as service:
         if name is not None:
             asked = await service.ask_erasure(subject, name)
             if isinstance(asked, TooManyErasures):
@@ -113,16 +109,3 @@ async def _erase(
             requests = [each.request for each in service.eraser.pending()]
         await service.eraser.erase_pending()
         return [report for each in requests if (report := service.erasure(each)) is not None]
-
-
-@asynccontextmanager
-async def _opened(settings: "Settings", data_dir: Path) -> "AsyncIterator[Service]":
-    """Open all but HTTP and embedding."""
-    import msgspec
-
-    from central_command.service import open_service
-    from persistence.storage import Platform
-
-    settings = msgspec.structs.replace(settings, embedding=msgspec.structs.replace(settings.embedding, enabled=False))
-    async with open_service(settings, data_dir, Platform(clock=time.time, environ=os.environ), erases=False) as service:
-        yield service

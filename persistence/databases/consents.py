@@ -7,7 +7,7 @@ import msgspec
 
 from persistence.databases.database import Database, Row
 from persistence.format import times
-from persistence.format.consent_events import BEFORE_FIRST, Decision
+from persistence.format.consent_events import BEFORE_FIRST, ConsentState, Decision, state_after
 from persistence.format.records import Position
 
 PAGE_ROWS: Final = 1_000
@@ -40,6 +40,11 @@ SELECT session_id FROM consents CROSS JOIN first_chunks ON first_chunks.subject 
     CROSS JOIN sessions USING (session_id)
 WHERE consents.state IS NULL AND last_activity_at < ? LIMIT ?
 """
+
+
+SELECT_COUNTS: Final = "SELECT state, version, count(*) FROM consents GROUP BY state, version"
+SELECT_EVENT_COUNT: Final = "SELECT count(*) FROM consent_events"
+SELECT_KEY_COUNT: Final = "SELECT count(*) FROM contributor_keys"
 
 
 class ConsentStanding(msgspec.Struct, frozen=True):
@@ -97,6 +102,22 @@ class Consents:
     async def sessions(self, subject: str, after: str, limit: int) -> list[str]:
         """Sessions of which the first chunk names the subject, in the order of their ids, behind `after`: a page."""
         return [session_id for (session_id,) in await self._database.read(SELECT_SESSIONS, (subject, after, limit))]
+
+    async def counts(self, current_version: str) -> dict[ConsentState, int]:
+        """How many contributors are in each state, as the current terms have it."""
+        counts = dict.fromkeys(ConsentState, 0)
+        for decision, version, count in await self._database.read(SELECT_COUNTS):
+            state = state_after(None if decision is None else Decision(decision), version, current_version)
+            counts[state] += count
+        return counts
+
+    async def event_count(self) -> int:
+        """How many events there are."""
+        return int((await self._database.read(SELECT_EVENT_COUNT))[0][0])
+
+    async def key_count(self) -> int:
+        """How many contributors have registered a key."""
+        return int((await self._database.read(SELECT_KEY_COUNT))[0][0])
 
     async def open_of_withdrawn(self) -> list[str]:
         """Some open sessions of all who have withdrawn: a session is that of whom its first chunk names."""
