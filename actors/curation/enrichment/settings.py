@@ -4,13 +4,15 @@ from typing import Annotated
 
 import msgspec
 
+from persistence.settings.bounds import PositiveInt, PositiveSeconds
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Points = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class EnrichmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From where on a trajectory is of a tier, fit for training, or a near copy of another one."""
+    """From where on a trajectory is of a tier, fit for training, or a near copy of another; and the optional judge."""
 
     tier_a_points_min: Points = 70
     tier_b_points_min: Points = 50
@@ -21,3 +23,10 @@ class EnrichmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     training_cut_arguments_max: Count = 0
     duplicate_similarity_min: Share = 0.5
     field_confidence_min: Share = 0.05
+    judge_url: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    judge_model: str = ""
+    judge_batch_sessions_max: PositiveInt = 8
+    judge_session_chars_max: PositiveInt = 12_000
+    judge_tokens_per_day_max: Count = 1_000_000
+    judge_timeout_s: PositiveSeconds = 60.0
+    judge_answer_bytes_max: PositiveInt = 65_536

@@ -1,0 +1,166 @@
+"""The optional judge: another model's opinion of a session. Pure: what it is asked, what of its answer is believed, and
+what a day of it may cost.
+
+What it said is kept apart from what was derived (`Judgement`, not `CuratedEnrichment`): it is the opinion of a model
+that reads what anybody may have written, also sentences written to please it. An answer is taken as a whole or not at
+all: one judgement for each session that was asked about, each within its bounds.
+"""
+
+import pkgutil
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Final, Literal, Protocol
+
+import msgspec
+
+from actors.curation.enrichment.verdicts import CognitiveTarget
+from actors.curation.stitched import StitchedStep, StitchedTrajectory
+
+RATIONALE_CHARS_MAX: Final = 300
+STEP_CHARS_MAX: Final = 600
+"""Characters of a step that are shown to the judge."""
+ARGUMENTS_BYTES_MAX: Final = 300
+CHARS_PER_TOKEN: Final = 3
+"""For estimates before a question is asked; rather too few characters, so that the budget holds."""
+ANSWER_TOKENS: Final = 200
+"""Tokens of the answer for each session."""
+
+
+class JudgeProblem(StrEnum):
+    """Why there is no judgement; stable codes."""
+
+    UNREACHABLE = "unreachable"
+    TOO_LATE = "too_late"
+    TOO_LONG = "too_long"
+    REFUSED = "refused"
+    UNREADABLE = "unreadable"
+    INCOMPLETE = "incomplete"
+
+
+class JudgeError(Exception):
+    """The judge gave no answer that can be believed; `problem` says why. Holds nothing of question and answer."""
+
+    def __init__(self, problem: JudgeProblem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a judge is asked about some sessions: the two messages, the sessions' ids, and about how many tokens."""
+
+    instructions: str
+    sessions: str
+    ids: tuple[str, ...]
+    tokens: int
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a judge said, as text, and how many tokens it counted for question and answer; None when it did not say."""
+
+    text: str
+    tokens: int | None
+
+
+class Judge(Protocol):
+    """A model that can be asked. Raises JudgeError."""
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask, and wait for the answer no longer than the time-out."""
+        ...
+
+
+class Judgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A judge's opinion of one session."""
+
+    id: str
+    cognitive_target: CognitiveTarget
+    quality: Annotated[int, msgspec.Meta(ge=0, le=100)]
+    outcome: Literal["succeeded", "failed", "unclear"]
+    rationale: Annotated[str, msgspec.Meta(max_length=RATIONALE_CHARS_MAX)]
+
+
+class _Judgements(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    judgements: list[Judgement]
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """Tokens that were spent on a UTC day."""
+
+    day: str = ""
+    tokens: int = 0
+
+    def left(self, day: str, tokens_max: int) -> int:
+        """How many tokens may still be spent on this day; another day than that of the budget is untouched."""
+        return max(0, tokens_max - (self.tokens if day == self.day else 0))
+
+    def allows(self, question: Question, day: str, tokens_max: int) -> bool:
+        """Whether a question, with its answer, still fits the day."""
+        return question.tokens <= self.left(day, tokens_max)
+
+    def after(self, day: str, question: Question, answer: Answer | None) -> "Budget":
+        """The budget after a question: what the judge counted, but no less than was estimated, answered or not."""
+        counted = max(question.tokens, (answer.tokens or 0) if answer is not None else 0)
+        return Budget(day, (self.tokens if day == self.day else 0) + counted)
+
+
+_ANSWER = msgspec.json.Decoder(_Judgements)
+_encode = msgspec.json.Encoder().encode
+
+
+def question_about(trajectories: Sequence[StitchedTrajectory], session_chars_max: int) -> Question:
+    """The question about some trajectories, which must be scrubbed; of each `session_chars_max` characters are shown.
+
+    The sessions are called by numbers: the trajectories' own ids are nothing that the judge needs.
+    """
+    ids = tuple(str(n) for n in range(1, len(trajectories) + 1))
+    shown = [
+        {"id": name, "session": _shown(trajectory.trajectory_log, session_chars_max)}
+        for name, trajectory in zip(ids, trajectories, strict=True)
+    ]
+    sessions = _encode(shown).decode()
+    asked = (len(_instructions().encode()) + len(sessions.encode())) // CHARS_PER_TOKEN + 1
+    return Question(_instructions(), sessions, ids, asked + ANSWER_TOKENS * len(ids))
+
+
+def judgements_of(question: Question, answer: Answer) -> Mapping[str, Judgement]:
+    """What the judge says of each session, by the ids of the question. Raises JudgeError for an answer that is none."""
+    try:
+        found = _ANSWER.decode(answer.text.strip())
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        raise JudgeError(JudgeProblem.UNREADABLE) from None
+    judged = {judgement.id: judgement for judgement in found.judgements}
+    if len(found.judgements) != len(question.ids) or judged.keys() != set(question.ids):
+        raise JudgeError(JudgeProblem.INCOMPLETE)
+    return judged
+
+
+@lru_cache(maxsize=1)
+def _instructions() -> str:
+    return (pkgutil.get_data(__name__, "judge_prompt.md") or b"").decode()
+
+
+def _shown(steps: Sequence[StitchedStep], chars_max: int) -> str:
+    """A session's steps, a line each: its beginning and its end, where not all find room."""
+    lines: list[str] = []
+    chars = 0
+    half = chars_max // 2
+    place = 0
+    while place < len(steps) and chars + len(line := _line(steps[place])) + 1 <= half:
+        lines.append(line)
+        chars += len(line) + 1
+        place += 1
+    ending: list[str] = []
+    last = len(steps)
+    while last > place and chars + len(line := _line(steps[last - 1])) + 40 <= chars_max:
+        ending.append(line)
+        chars += len(line) + 1
+        last -= 1
+    left_out = [f"[{last - place} steps left out]"] if last > place else []
+    return "\n".join([*lines, *left_out, *reversed(ending)])[:chars_max]
+
+
+def _line(step: StitchedStep) -> str:
+    said = " ".join(step.said[: 2 * STEP_CHARS_MAX].split())[:STEP_CHARS_MAX]
+    asked = bytes(step.arguments)[:ARGUMENTS_BYTES_MAX].decode(errors="replace")
+    return " ".join(part for part in (f"{step.type}:", step.tool_name[:60], asked, said) if part)

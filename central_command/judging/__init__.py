@@ -1,0 +1,1 @@
+"""The judge's HTTP side: the only place from which sessions leave the machine, and only where a URL is set."""
