@@ -7,12 +7,17 @@ finds its record there (`Corpus.record_of`), and one that was not written is not
 
 A record is replaced by a later line of the same trajectory: its row goes from the one line to the other in a single
 transaction, so that whoever reads by the database sees one of them at any time, and never both.
+
+Two tasks write: the one that curates, and the one that asks a judge. Neither writes lines while the rows of the other's
+are missing.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
+
+import trio
 
 from persistence.databases.corpus_records import (
     CorpusIndex,
@@ -25,6 +30,16 @@ from persistence.databases.corpus_records import (
     set_terms,
 )
 from persistence.databases.database import Database, Statement
+from persistence.databases.judgements import (
+    Candidate,
+    JudgementIndex,
+    Standing,
+    count_question,
+    forget_questions,
+    forget_questions_about,
+    set_standing,
+    take_back_question,
+)
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import set_position
@@ -33,8 +48,9 @@ from persistence.files.file_system import FileSystem, OsFileSystem
 from persistence.files.lock import single_curation
 from persistence.format import times
 from persistence.format.layout import DataLayout
-from persistence.format.records import Committed, CorpusRecord, JournalName, Mark
+from persistence.format.records import Committed, CorpusRecord, JournalName, JudgementRecord, Mark, Position, Record
 from persistence.journals.recovery import Recovery
+from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
 from persistence.settings.storage import StorageSettings
 
@@ -56,6 +72,10 @@ class Corpus:
         self._layout = layout
         self._database = database
         self._index = CorpusIndex(database)
+        self.judgements = JudgementIndex(database)
+        """What a judge said of records, and what waits for one."""
+        self._lines = StoredJournal(JournalName.CORPUS, layout.journal(JournalName.CORPUS), files=files)
+        self._writing = trio.Lock()
         self._end = end
         self._files = files
         self._clock = clock
@@ -91,14 +111,37 @@ class Corpus:
 
         `followed` is behind the trajectory's line, None where that is not what is followed now.
         """
-        if self._files.free_bytes(self._layout.root) < len(members) + self._settings.free_bytes_min:
-            return False
-        positions = self._end.write([(members, b"")])
-        if positions is None:
-            return False
-        projection = project_corpus([Committed(record, positions[0])])
-        await self._commit([*projection, forget_attempts(record.trajectory_id)], followed)
-        return True
+        return await self._put([(record, members)], [forget_attempts(record.trajectory_id)], followed)
+
+    async def put_judgements(self, made: Sequence[tuple[JudgementRecord, bytes]], standing: Standing) -> bool:
+        """Write what a judge said of some records, a line each, and what it cost; False when there was no room."""
+        return await self._put(made, [set_standing(standing)], None)
+
+    async def begin_judging(self, standing: Standing) -> None:
+        """Note who is asked from now on, and that nobody was without an answer yet."""
+        await self._database.write([forget_questions(), set_standing(standing)], durable=False)
+
+    async def ask(self, candidates: Sequence[Candidate], standing: Standing) -> None:
+        """Note, durably, that a judge is asked about records, and what that costs, before it is."""
+        at = times.to_text(self._clock())
+        await self._database.write([count_question(candidates, at), set_standing(standing)], durable=True)
+
+    async def not_asked(self, candidates: Sequence[Candidate]) -> None:
+        """Note that the judge was not there: it counts for none of them."""
+        await self._database.write([take_back_question(candidates)], durable=False)
+
+    async def settle(self, candidates: Sequence[Candidate]) -> None:
+        """Note that records which were without an answer are asked about no more."""
+        await self._database.write([forget_questions_about(candidates)], durable=False)
+
+    async def note_judging(self, standing: Standing) -> None:
+        """Note how far asking has come."""
+        await self._database.write([set_standing(standing)], durable=False)
+
+    async def line_of(self, place: Position) -> bytes:
+        """A line of the corpus. Raises JournalDamage where it is damaged."""
+        (text,) = await self._lines.read([place])
+        return text
 
     async def pass_over(self, passed: PassedOver, *, followed: Mark | None = None) -> None:
         """Note why a trajectory has no record; one that has a record is taken back by a line instead (`put`)."""
@@ -123,6 +166,22 @@ class Corpus:
         await self._database.write([*again, set_terms(terms)], durable=False)
         if again:
             self.followed = Mark()
+
+    async def _put(
+        self, made: Sequence[tuple[Record, bytes]], more: Sequence[Statement], followed: Mark | None
+    ) -> bool:
+        """Write lines, and then their rows: of two that write, none commits its position before the other's rows."""
+        needed = sum(len(members) for _, members in made) + self._settings.free_bytes_min
+        async with self._writing:
+            if self._files.free_bytes(self._layout.root) < needed:
+                return False
+            positions = self._end.write([(members, b"") for _, members in made]) if made else []
+            if positions is None:
+                return False
+            committed = [Committed(record, place) for (record, _), place in zip(made, positions, strict=True)]
+            with trio.CancelScope(shield=True):
+                await self._commit([*(project_corpus(committed) if committed else []), *more], followed)
+        return True
 
     async def _commit(self, statements: list[Statement], followed: Mark | None) -> None:
         if followed is not None:

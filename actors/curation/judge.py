@@ -17,6 +17,10 @@ import msgspec
 from actors.curation.enrichment.verdicts import CognitiveTarget
 from actors.curation.stitched import StitchedStep, StitchedTrajectory
 
+JUDGE_VERSION: Final = 1
+"""Raised whenever the prompt changes, or what is shown of a session: what was judged before is judged anew."""
+JUDGE_RULES: Final = f"judge-{JUDGE_VERSION}"
+
 RATIONALE_CHARS_MAX: Final = 300
 STEP_CHARS_MAX: Final = 600
 """Characters of a step that are shown to the judge."""
@@ -31,11 +35,18 @@ class JudgeProblem(StrEnum):
     """Why there is no judgement; stable codes."""
 
     UNREACHABLE = "unreachable"
+    UNAVAILABLE = "unavailable"
+    """It answers nobody: by its status (401, 404, 429, 5xx, a redirect) the question was not even looked at."""
     TOO_LATE = "too_late"
+    BROKEN_OFF = "broken_off"
     TOO_LONG = "too_long"
     REFUSED = "refused"
     UNREADABLE = "unreadable"
     INCOMPLETE = "incomplete"
+
+
+OF_THE_JUDGE: Final = frozenset({JudgeProblem.UNREACHABLE, JudgeProblem.UNAVAILABLE})
+"""Those that say nothing of the sessions that were asked about."""
 
 
 class JudgeError(Exception):
@@ -108,40 +119,12 @@ _ANSWER = msgspec.json.Decoder(_Judgements)
 _encode = msgspec.json.Encoder().encode
 
 
-def question_about(trajectories: Sequence[StitchedTrajectory], session_chars_max: int) -> Question:
-    """The question about some trajectories, which must be scrubbed; of each `session_chars_max` characters are shown.
+def shown_session(trajectory: StitchedTrajectory, chars_max: int) -> str:
+    """What the judge is shown of a scrubbed trajectory: its steps, a line each, of at most so many characters together.
 
-    The sessions are called by numbers: the trajectories' own ids are nothing that the judge needs.
+    Where not all find room, it is the beginning and the end.
     """
-    ids = tuple(str(n) for n in range(1, len(trajectories) + 1))
-    shown = [
-        {"id": name, "session": _shown(trajectory.trajectory_log, session_chars_max)}
-        for name, trajectory in zip(ids, trajectories, strict=True)
-    ]
-    sessions = _encode(shown).decode()
-    asked = (len(_instructions().encode()) + len(sessions.encode())) // CHARS_PER_TOKEN + 1
-    return Question(_instructions(), sessions, ids, asked + ANSWER_TOKENS * len(ids))
-
-
-def judgements_of(question: Question, answer: Answer) -> Mapping[str, Judgement]:
-    """What the judge says of each session, by the ids of the question. Raises JudgeError for an answer that is none."""
-    try:
-        found = _ANSWER.decode(answer.text.strip())
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        raise JudgeError(JudgeProblem.UNREADABLE) from None
-    judged = {judgement.id: judgement for judgement in found.judgements}
-    if len(found.judgements) != len(question.ids) or judged.keys() != set(question.ids):
-        raise JudgeError(JudgeProblem.INCOMPLETE)
-    return judged
-
-
-@lru_cache(maxsize=1)
-def _instructions() -> str:
-    return (pkgutil.get_data(__name__, "judge_prompt.md") or b"").decode()
-
-
-def _shown(steps: Sequence[StitchedStep], chars_max: int) -> str:
-    """A session's steps, a line each: its beginning and its end, where not all find room."""
+    steps = trajectory.trajectory_log
     lines: list[str] = []
     chars = 0
     half = chars_max // 2
@@ -158,6 +141,42 @@ def _shown(steps: Sequence[StitchedStep], chars_max: int) -> str:
         last -= 1
     left_out = [f"[{last - place} steps left out]"] if last > place else []
     return "\n".join([*lines, *left_out, *reversed(ending)])[:chars_max]
+
+
+def question_about(sessions: Sequence[str]) -> Question:
+    """The question about some sessions, each as it is shown (`shown_session`).
+
+    The sessions are called by numbers: the trajectories' own ids are nothing that the judge needs.
+    """
+    ids = tuple(str(n) for n in range(1, len(sessions) + 1))
+    asked = _encode([{"id": name, "session": shown} for name, shown in zip(ids, sessions, strict=True)]).decode()
+    tokens = (len(_instructions().encode()) + len(asked.encode())) // CHARS_PER_TOKEN + 1
+    return Question(_instructions(), asked, ids, tokens + ANSWER_TOKENS * len(ids))
+
+
+def judgements_of(question: Question, answer: Answer) -> Mapping[str, Judgement]:
+    """What the judge says of each session, by the ids of the question. Raises JudgeError for an answer that is none."""
+    try:
+        found = _ANSWER.decode(_unfenced(answer.text))
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        raise JudgeError(JudgeProblem.UNREADABLE) from None
+    judged = {judgement.id: judgement for judgement in found.judgements}
+    if len(found.judgements) != len(question.ids) or judged.keys() != set(question.ids):
+        raise JudgeError(JudgeProblem.INCOMPLETE)
+    return judged
+
+
+def _unfenced(text: str) -> str:
+    """The text without the fence of Markdown that some models put around JSON whatever they are told."""
+    text = text.strip()
+    if text.startswith("```") and text.endswith("```"):
+        return text[3:-3].removeprefix("json")
+    return text
+
+
+@lru_cache(maxsize=1)
+def _instructions() -> str:
+    return (pkgutil.get_data(__name__, "judge_prompt.md") or b"").decode()
 
 
 def _line(step: StitchedStep) -> str:

@@ -20,6 +20,7 @@ def curate(config: Path | None, data_dir: Path, *, anew: bool) -> None:
     A running server does this by itself (curation.enabled); then this command refuses. With --all every trajectory is
     looked at again: records that other rules made, or whose contributor's consent has changed, are made anew, each
     taking the place of the earlier one. Interrupted, it goes on where it was, also by a server that is started later.
+    Where a judge is set (enrichment.judge_url), it is asked last, up to the day's budget.
 
     \b
     Example:
@@ -32,11 +33,12 @@ def curate(config: Path | None, data_dir: Path, *, anew: bool) -> None:
     from central_command.curating.orders import Order
 
     order = Order.of(settings_from(config, {}), data_dir)
-    done = run_to_end(opening.curate, order, anew=anew)
+    done, asked = run_to_end(opening.curate, order, anew=anew)
     passed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.passed_over.items()))
     click.echo(
         f"{done.records:,} record(s) made of {done.reached_n:,} trajectories"
         + (f"; passed over: {passed}" if passed else "")
+        + (f"; {asked.judged:,} judged" if asked is not None else "")
     )
 
 

@@ -1,6 +1,7 @@
 """Curation opened in the process that asks for it: by an order, to follow or up to the end of what there is."""
 
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,10 +9,13 @@ from functools import partial
 from typing import Final
 
 import msgspec
+import trio
 
+from actors.curation.asking import Asking, AskingStatistics
 from actors.curation.consent import RecordedConsent
 from actors.curation.field_tagging import FieldTagger
 from actors.curation.following import Curation, CurationStatistics
+from actors.curation.judge import Judge
 from actors.embedding.engine import ModelError
 from actors.embedding.loading import load_engine
 from central_command.curating.orders import Order
@@ -24,10 +28,17 @@ SECONDS_PER_DAY: Final = 86_400
 log = logging.getLogger("central_command.curation")
 
 
+class Curating(msgspec.Struct, frozen=True):
+    """What makes a corpus: curation, and what asks a judge about its records; None where there is no judge."""
+
+    curation: Curation
+    asking: Asking | None
+
+
 @asynccontextmanager
 async def open_curation(
     order: Order, report: Callable[[CurationStatistics], None] | None = None
-) -> AsyncIterator[Curation]:
+) -> AsyncIterator[Curating]:
     """Open a data directory's corpus, and what makes it.
 
     Raises DataDirectoryLocked when another process does so, NoDataDirectory, StorageDamage or StorageFailure.
@@ -35,10 +46,11 @@ async def open_curation(
     async with (
         open_closed_sessions(order.root) as sessions,
         open_corpus(order.root, order.storage, clock=time.time) as corpus,
+        _open_judge(order) as judge,
     ):
         consented = RecordedConsent(sessions.consents, order.consent)
         await corpus.heed(consented.terms)
-        yield Curation(
+        curation = Curation(
             sessions,
             corpus,
             consented=consented,
@@ -48,15 +60,55 @@ async def open_curation(
             report=report,
             kept_since=partial(_kept_since, order.retention.corpus_days),
         )
+        asking = None
+        if judge is not None:
+            asking = Asking(
+                corpus,
+                judge,
+                consented=consented,
+                settings=order.enrichment,
+                curation=order.curation,
+                clock=time.time,
+            )
+        yield Curating(curation, asking)
 
 
-async def curate(order: Order, *, anew: bool) -> CurationStatistics:
-    """Take every trajectory that there is; with `anew` also those again whose records other rules made."""
-    async with open_curation(order) as curation:
+async def curate(order: Order, *, anew: bool) -> tuple[CurationStatistics, AskingStatistics | None]:
+    """Take every trajectory that there is; with `anew` also those again whose records other rules made.
+
+    Then a judge, where there is one, is asked about the records, until the day has nothing left or it does not answer.
+    """
+    async with open_curation(order) as curating:
         if anew:
-            await curation.begin_anew()
-        await curation.catch_up()
-        return curation.statistics()
+            await curating.curation.begin_anew()
+        await curating.curation.catch_up()
+        if curating.asking is None:
+            return curating.curation.statistics(), None
+        await curating.asking.ask_all()
+        return curating.curation.statistics(), curating.asking.statistics()
+
+
+@asynccontextmanager
+async def _open_judge(order: Order) -> AsyncIterator[Judge | None]:
+    """The judge of the settings, if there is one; one that cannot be asked is said, and keeps nothing else up."""
+    if order.enrichment.judge_url is None:
+        yield None
+        return
+    # Loaded only where there is a judge: nothing else here knows HTTP.
+    from central_command.judging.openai_compatible import new_judge  # noqa: PLC0415
+
+    try:
+        judge = new_judge(order.enrichment, os.environ)
+    except ValueError as error:
+        log.error("records are not judged: %s", error)  # noqa: TRY400 (the sentence says it all)
+        yield None
+        return
+    try:
+        yield judge
+    finally:
+        with trio.CancelScope(shield=True):
+            if judge is not None:
+                await judge.aclose()
 
 
 def _kept_since(days: int) -> float:

@@ -35,13 +35,15 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     order = read_order(sys.stdin.buffer.readline(LINE_BYTES_MAX))
     os.nice(order.curation.nice)
+    status = 0
     with logging_to(order.log):
         try:
             trio.run(partial(_follow, order))
-        except (DataDirectoryLocked, NoDataDirectory, StorageFailure, StorageDamage) as error:
-            log.error("curation: %s", error)  # noqa: TRY400 (the sentence says it all)
-            return EXIT_FAILED
-    return 0
+        except* (DataDirectoryLocked, NoDataDirectory, StorageFailure, StorageDamage) as failed:
+            status = EXIT_FAILED
+            for error in failed.exceptions:
+                log.error("curation: %s", error)  # noqa: TRY400 (the sentence says it all)
+    return status
 
 
 async def _follow(order: Order) -> None:
@@ -49,8 +51,10 @@ async def _follow(order: Order) -> None:
         token = trio.lowlevel.current_trio_token()
         ending = partial(_end_with_server, partial(token.run_sync_soon, scope.cancel), order.curation.stop_grace_s)
         threading.Thread(target=ending, name="server's end", daemon=True).start()
-        async with open_curation(order, Figures().write) as curation:
-            await curation.run()
+        async with open_curation(order, Figures().write) as curating, trio.open_nursery() as nursery:
+            nursery.start_soon(curating.curation.run)
+            if curating.asking is not None:
+                nursery.start_soon(curating.asking.run)
 
 
 def _end_with_server(stop: partial[None], grace_s: float) -> None:

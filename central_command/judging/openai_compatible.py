@@ -18,6 +18,15 @@ from central_command.client.contract.connection import Trust, new_client, server
 
 KEY_VARIABLE: Final = "CENTRAL_COMMAND_JUDGE_KEY"
 
+_OF_THE_QUESTION: Final = frozenset(
+    {
+        httpx.codes.BAD_REQUEST,
+        httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+        httpx.codes.UNPROCESSABLE_ENTITY,
+    }
+)
+"""Statuses with which a judge refuses what it was asked, and not whoever asks."""
+
 
 class _Message(msgspec.Struct, frozen=True):
     content: str
@@ -45,7 +54,8 @@ class OpenAiCompatibleJudge:
     def __init__(self, client: httpx.AsyncClient, settings: EnrichmentSettings, key: str | None) -> None:
         self._client = client
         self._settings = settings
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # An answer that is packed could be of any size once it is unpacked.
+        self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
 
     def __repr__(self) -> str:
         return f"<OpenAiCompatibleJudge {self._settings.judge_model!r}>"
@@ -59,8 +69,10 @@ class OpenAiCompatibleJudge:
         with trio.move_on_after(self._settings.judge_timeout_s):
             try:
                 body = await self._post(question)
-            except httpx.HTTPError:
+            except httpx.ConnectError:
                 raise JudgeError(JudgeProblem.UNREACHABLE) from None
+            except httpx.HTTPError:
+                raise JudgeError(JudgeProblem.BROKEN_OFF) from None
             return _answer(body)
         raise JudgeError(JudgeProblem.TOO_LATE)
 
@@ -78,10 +90,11 @@ class OpenAiCompatibleJudge:
         with trio.CancelScope() as reading:
             async with self._client.stream("POST", "/chat/completions", json=asked, headers=self._headers) as response:
                 if response.status_code != httpx.codes.OK:
-                    raise JudgeError(JudgeProblem.REFUSED)
+                    refused = response.status_code in _OF_THE_QUESTION
+                    raise JudgeError(JudgeProblem.REFUSED if refused else JudgeProblem.UNAVAILABLE)
                 # Whoever leaves this loop in the middle leaves a generator of httpcore to the garbage collector, which
                 # warns of it. Cancelled where it waits for more, it ends by itself, and the connection with it.
-                async for piece in response.aiter_bytes():
+                async for piece in response.aiter_raw():
                     if len(body) + len(piece) > self._settings.judge_answer_bytes_max:
                         reading.cancel()
                     else:
@@ -94,12 +107,18 @@ class OpenAiCompatibleJudge:
 def new_judge(settings: EnrichmentSettings, environ: Mapping[str, str]) -> OpenAiCompatibleJudge | None:
     """The judge of the settings; None without a URL: then nothing leaves the machine.
 
-    Raises ValueError, with a sentence, for a URL that no server can have.
+    Raises ValueError, with a sentence without the key, for a URL that no server can have, or a key that no header can.
     """
     if settings.judge_url is None:
         return None
+    if "@" in settings.judge_url:
+        raise ValueError(f"enrichment.judge_url holds a user or a password: a key belongs into {KEY_VARIABLE}.")
+    key = environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"{KEY_VARIABLE} holds what no key is made of: only printable ASCII can be sent.")
     client = new_client(server_url(settings.judge_url), Trust())
-    return OpenAiCompatibleJudge(client, settings, environ.get(KEY_VARIABLE) or None)
+    client.timeout = httpx.Timeout(None)  # there is one for the whole of an answer
+    return OpenAiCompatibleJudge(client, settings, key or None)
 
 
 def _answer(body: bytes) -> Answer:

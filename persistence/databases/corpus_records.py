@@ -1,7 +1,8 @@
 """The rows of corpus.db: which trajectories have a record, which have none and why, and how far curation has come.
 
-`records` is a projection of the lines of corpus/: of several lines of one trajectory the last one counts. The rest is
-curation's own: it is written in the same transaction as the position that it belongs to.
+`records` is a projection of the lines of corpus/: of several lines of one trajectory the last one counts. So are
+judgements, which are beside it (`persistence.databases.judgements`). The rest is curation's own: it is written in the
+same transaction as the position that it belongs to.
 """
 
 import struct
@@ -11,10 +12,11 @@ from typing import Final
 import msgspec
 
 from persistence.databases.database import Database, Query, Row, Statement
+from persistence.databases.judgements import drop_judgement, project_judgement
 from persistence.databases.projection import set_position
 from persistence.format import times
 from persistence.format.json_text import array_of
-from persistence.format.records import Committed, CorpusRecord, JournalName, Position
+from persistence.format.records import Committed, CorpusRecord, JournalName, JudgementRecord, Position
 
 # Put into the queries below: all names are in this file.
 COLUMNS: Final = (
@@ -45,6 +47,12 @@ session_id IN (SELECT value FROM json_each(?1)) OR contributor_id IN (SELECT val
 DELETE_BANDS_OF: Final = f"""
 DELETE FROM bands WHERE trajectory_id IN (SELECT trajectory_id FROM records WHERE {OF_ERASED})
 """  # noqa: S608
+DELETE_JUDGEMENTS_OF: Final = f"""
+DELETE FROM judgements WHERE trajectory_id IN (SELECT trajectory_id FROM records WHERE {OF_ERASED})
+"""  # noqa: S608
+DELETE_UNANSWERED_OF: Final = f"""
+DELETE FROM unanswered WHERE trajectory_id IN (SELECT trajectory_id FROM records WHERE {OF_ERASED})
+"""  # noqa: S608
 DELETE_RECORDS_OF: Final = f"DELETE FROM records WHERE {OF_ERASED}"  # noqa: S608
 DELETE_PASSED_OVER_OF: Final = f"DELETE FROM passed_over WHERE {OF_ERASED}"  # noqa: S608
 SELECT_TERMS: Final = "SELECT terms FROM consent_terms"
@@ -69,6 +77,7 @@ SELECT count(*), coalesce(sum(steps), 0), coalesce(sum(tokens), 0), coalesce(sum
     count(*) - count(DISTINCT sha256), count(DISTINCT cluster)
 FROM records
 """
+SELECT_JUDGED: Final = "SELECT count(*) FROM judgements"
 SELECT_TIERS: Final = "SELECT tier, count(*) FROM records GROUP BY tier ORDER BY tier"
 SELECT_RULES: Final = "SELECT rules, count(*) FROM records GROUP BY rules ORDER BY count(*) DESC, rules LIMIT ?"
 SELECT_MODELS: Final = "SELECT model, count(*) FROM records GROUP BY model ORDER BY count(*) DESC, model LIMIT ?"
@@ -118,6 +127,7 @@ class CorpusTotals(msgspec.Struct, frozen=True, kw_only=True):
     training_eligible: int
     copies: int
     clusters: int
+    judged: int
     passed_over: dict[str, int]
 
 
@@ -125,8 +135,11 @@ def project_corpus(batch: Sequence[Committed]) -> list[Statement]:
     """The statements for corpus.db, position included; `batch` is of the corpus journal and not empty."""
     statements: list[Statement] = []
     for item in batch:
-        assert isinstance(item.record, CorpusRecord), "a batch holds records of its own journal only"
-        statements += _of_line(item.record, item.position)
+        if isinstance(item.record, JudgementRecord):
+            statements += project_judgement(item.record, item.position)
+        else:
+            assert isinstance(item.record, CorpusRecord), "a batch holds records of its own journal only"
+            statements += _of_line(item.record, item.position)
     return [*statements, set_position(JournalName.CORPUS, batch[-1].position.end)]
 
 
@@ -178,7 +191,11 @@ def _of_line(record: CorpusRecord, place: Position) -> Iterable[Statement]:
 
 def _without(record: CorpusRecord) -> Iterable[Statement]:
     rows = [(record.trajectory_id,)]
-    return [Statement(DELETE_RECORD, rows), Statement(DELETE_BANDS, rows)]
+    return [
+        Statement(DELETE_RECORD, rows),
+        Statement(DELETE_BANDS, rows),
+        *drop_judgement(record.trajectory_id, record.sha256),
+    ]
 
 
 def note_passed_over(passed: PassedOver, at: str) -> Statement:
@@ -211,6 +228,8 @@ def delete_rows(
     of = [(array_of(session_ids), array_of(contributors))]
     return [
         Statement(DELETE_BANDS_OF, of),
+        Statement(DELETE_JUDGEMENTS_OF, of),
+        Statement(DELETE_UNANSWERED_OF, of),
         Statement(DELETE_RECORDS_OF, of),
         Statement(DELETE_PASSED_OVER_OF, of),
         Statement(DELETE_ATTEMPTS, [(trajectory_id,) for trajectory_id in attempts]),
@@ -258,9 +277,10 @@ class CorpusIndex:
 
     async def totals(self, listed_max: int) -> CorpusTotals:
         """Count what there is; of rules and models those with most records, at most `listed_max` each."""
-        (total,), rules, models, tiers, reasons = await self._database.read_snapshot(
+        (total,), ((judged,),), rules, models, tiers, reasons = await self._database.read_snapshot(
             [
                 (SELECT_TOTALS, ()),
+                (SELECT_JUDGED, ()),
                 (SELECT_RULES, (listed_max,)),
                 (SELECT_MODELS, (listed_max,)),
                 (SELECT_TIERS, ()),
@@ -281,6 +301,7 @@ class CorpusIndex:
             training_eligible=eligible,
             copies=copies,
             clusters=clusters,
+            judged=judged,
             passed_over=dict(reasons),
         )
 

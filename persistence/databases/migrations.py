@@ -517,6 +517,38 @@ CREATE TABLE projection_positions (
 ) WITHOUT ROWID;
 """
 
+# A second kind of line in corpus/: what a judge said of a record. `judging` is how far asking has come, `unanswered`
+# what was asked about without an answer.
+CORPUS_2 = """
+CREATE TABLE judgements (
+    trajectory_id TEXT PRIMARY KEY,
+    rules TEXT NOT NULL,
+    model TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    cognitive_target TEXT NOT NULL,
+    quality INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    rationale TEXT NOT NULL,
+    judged_at TEXT NOT NULL,
+    n INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE unanswered (
+    trajectory_id TEXT PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    asked_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE judging (
+    -- One row, none before a judge was asked.
+    only_one INTEGER PRIMARY KEY CHECK (only_one = 1),
+    judge TEXT NOT NULL,
+    -- The line of corpus/ up to which all records were looked at.
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    tokens INTEGER NOT NULL
+);
+"""
+
 
 class Schema(msgspec.Struct, frozen=True):
     """A database's name, for people, and its migrations; the first has number 1."""
@@ -527,7 +559,7 @@ class Schema(msgspec.Struct, frozen=True):
 
 SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5))
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4))
-CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1,))
+CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2))
 
 
 class NewerSchema(SchemaRefused):

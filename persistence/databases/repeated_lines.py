@@ -15,6 +15,7 @@ from persistence.format.records import (
     CorpusRecord,
     EnvelopeRecord,
     JournalName,
+    JudgementRecord,
     Position,
     Record,
     TrajectoryRecord,
@@ -55,7 +56,7 @@ def _claim(record: Record, place: Position) -> Claim:
             line_id = record.event.id
         case ContributorKeyRecord():
             line_id = record.subject
-        case TrajectoryRecord() | CorpusRecord():
+        case TrajectoryRecord() | CorpusRecord() | JudgementRecord():
             line_id, session_id = record.trajectory_id, record.session_id
         case EnvelopeRecord():
             line_id, session_id, sequence = record.envelope_id, record.session_id, record.sequence

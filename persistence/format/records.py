@@ -152,6 +152,26 @@ class CorpusRecord(msgspec.Struct, frozen=True, kw_only=True):
     bands: bytes = b""
 
 
+class JudgementRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the corpus journal: what a judge said of a record, kept apart from what was derived.
+
+    It is about the steps whose `sha256` it names, and counts for nothing once the record has others or is taken back. A
+    later one of the same trajectory takes its place. `rules` says by which version of the question it was asked.
+    """
+
+    trajectory_id: str
+    record_id: str
+    session_id: str
+    contributor_id: str
+    rules: str
+    model: str
+    sha256: str
+    cognitive_target: str
+    quality: int
+    outcome: str
+    rationale: str
+
+
 class ConsentRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the consent journal: what a contributor said. Its subject is a digest; `sha256` is its hash."""
 
@@ -180,7 +200,7 @@ class SequenceGap(msgspec.Struct, frozen=True):
 SessionRecord = EnvelopeRecord | RefusalRecord | TrajectoryRecord
 """What lines say that belong to a session."""
 
-ErasableRecord = SessionRecord | CorpusRecord
+ErasableRecord = SessionRecord | CorpusRecord | JudgementRecord
 """What lines say that can be erased."""
 
 Record = ErasableRecord | ConsentRecord | ContributorKeyRecord

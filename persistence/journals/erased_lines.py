@@ -22,6 +22,7 @@ from persistence.format.records import (
     EnvelopeKind,
     EnvelopeRecord,
     ErasableRecord,
+    JudgementRecord,
     RefusalRecord,
     TrajectoryRecord,
 )
@@ -186,7 +187,7 @@ def _counted(record: ErasableRecord, request: str) -> Erased:
                 score=msgspec.Raw(record.multiplier_breakdown.encode()),
                 fingerprints=_written(record.fingerprints),
             )
-        case CorpusRecord():
+        case CorpusRecord() | JudgementRecord():
             return Erased(request=request, session=session)
         case unreachable:
             assert_never(unreachable)

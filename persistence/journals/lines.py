@@ -19,6 +19,7 @@ from persistence.format.records import (
     EnvelopeKind,
     EnvelopeRecord,
     JournalName,
+    JudgementRecord,
     Record,
     RefusalRecord,
     TrajectoryRecord,
@@ -145,6 +146,15 @@ class _Duplicates(msgspec.Struct, frozen=True):
     bands: bytes
 
 
+class _Judgement(msgspec.Struct, frozen=True):
+    model: str
+    sha256: str
+    cognitive_target: str
+    quality: Count
+    outcome: str
+    rationale: str
+
+
 class _CorpusLine(msgspec.Struct, frozen=True):
     record_id: str
     trajectory_id: str
@@ -153,6 +163,7 @@ class _CorpusLine(msgspec.Struct, frozen=True):
     rules: str
     received: Received
     taken_back: str | None = None
+    judgement: _Judgement | None = None
     metadata: msgspec.Raw = msgspec.Raw()
     started_at: str | None = None
     total_steps: Count = 0
@@ -308,9 +319,11 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
     )
 
 
-def parse_corpus_line(line: bytes) -> CorpusRecord:
+def parse_corpus_line(line: bytes) -> CorpusRecord | JudgementRecord:
     """The record of a line of the corpus journal; raises `LineError`."""
     found = _decode(_CORPUS, line, "the line")
+    if found.judgement is not None:
+        return _judgement(found, found.judgement)
     if found.taken_back is not None:
         return CorpusRecord(
             trajectory_id=found.trajectory_id,
@@ -347,6 +360,22 @@ def parse_corpus_line(line: bytes) -> CorpusRecord:
         cluster=duplicates.cluster,
         minima=duplicates.minima,
         bands=duplicates.bands,
+    )
+
+
+def _judgement(line: _CorpusLine, judgement: _Judgement) -> JudgementRecord:
+    return JudgementRecord(
+        trajectory_id=line.trajectory_id,
+        record_id=line.record_id,
+        session_id=line.session_id,
+        contributor_id=line.contributor_id,
+        rules=line.rules,
+        model=judgement.model,
+        sha256=judgement.sha256,
+        cognitive_target=judgement.cognitive_target,
+        quality=judgement.quality,
+        outcome=judgement.outcome,
+        rationale=judgement.rationale,
     )
 
 

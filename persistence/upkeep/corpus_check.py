@@ -34,6 +34,12 @@ OWN_FACTS: Final = {
     """,
     "SELECT trajectory_id, begun FROM attempts": "INSERT INTO attempts (trajectory_id, begun) VALUES (?, ?)",
     "SELECT only_one, terms FROM consent_terms": "INSERT INTO consent_terms (only_one, terms) VALUES (?, ?)",
+    "SELECT trajectory_id, sha256, attempts, asked_at FROM unanswered": """
+        INSERT OR REPLACE INTO unanswered (trajectory_id, sha256, attempts, asked_at) VALUES (?, ?, ?, ?)
+    """,
+    "SELECT only_one, judge, n, day, tokens FROM judging": """
+        INSERT INTO judging (only_one, judge, n, day, tokens) VALUES (?, ?, ?, ?, ?)
+    """,
     "SELECT version, applied_at FROM schema_migrations": """
         INSERT OR REPLACE INTO schema_migrations (version, applied_at) VALUES (?, ?)
     """,

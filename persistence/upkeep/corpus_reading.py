@@ -9,6 +9,7 @@ import msgspec
 
 from persistence.databases.corpus_records import CorpusIndex, CorpusTotals, StoredRecord
 from persistence.databases.database import Database
+from persistence.databases.judgements import JudgementIndex
 from persistence.databases.migrations import CORPUS_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.projector import projected
 from persistence.databases.reading import open_database_read_only
@@ -63,6 +64,8 @@ async def corpus_state(data_directory: Path) -> CorpusState:
 async def record_line(data_directory: Path, name: str) -> bytes | str:
     """The line of a record, without what is shown to nobody, or a sentence saying why there is none.
 
+    What a judge said of it is put last, as the member `judgement`.
+
     `name` is the record's or its session's id, or a beginning of it that no other has.
     """
     layout = DataLayout(data_directory)
@@ -77,11 +80,13 @@ async def record_line(data_directory: Path, name: str) -> bytes | str:
             if reason is not None:
                 return f"Session {name} has no record in the corpus: {reason}."
             return f"There is no record {name!r} in the corpus of {data_directory}."
+        judged = await JudgementIndex(database).of_trajectory(found[0].record.trajectory_id)
     (line,) = await StoredJournal.of(layout, JournalName.CORPUS).read([found[0].position])
     if is_erased(line):  # a moment ago
         return f"There is no record {name!r} in the corpus of {data_directory}."
     members = json_text.decode(_MEMBERS, line)
-    return msgspec.json.encode({key: value for key, value in members.items() if key not in NOT_SHOWN})
+    shown: dict[str, object] = {key: value for key, value in members.items() if key not in NOT_SHOWN}
+    return msgspec.json.encode(shown if judged is None else shown | {"judgement": judged})
 
 
 async def _named(index: CorpusIndex, name: str) -> list[StoredRecord]:

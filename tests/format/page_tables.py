@@ -294,11 +294,16 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
     """The derived rows of `corpus.db`, by table."""
     records: dict[str, Row] = {}
     bands: dict[str, set[int]] = {}
+    judgements: dict[str, Row] = {}
     for line in journals["corpus"]:
         members = line.members
         if "erased" in members:
             continue
         assert "taken_back" not in members
+        if "judgement" in members:
+            said = {"rules": members["rules"], **members["judgement"], "judged_at": line.at, "n": line.n}
+            judgements[members["trajectory_id"]] = said
+            continue
         enrichment, duplicates = members["enrichment"], members["duplicates"]
         quality = enrichment["quality_assessment"]
         own = ("record_id", "session_id", "contributor_id", "rules", "started_at")
@@ -333,6 +338,13 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
         "bands": [{"band": band, "trajectory_id": name} for name, own_bands in bands.items() for band in own_bands],
         "passed_over": [],
         "attempts": [],
+        "judgements": [
+            {"trajectory_id": name, **row}
+            for name, row in judgements.items()
+            if name in records and row["sha256"] == records[name]["sha256"]
+        ],
+        "unanswered": [],
+        "judging": [],
         "consent_terms": [{"only_one": 1, "terms": "client 1.0"}],
         "projection_positions": [
             *(_position(name, journals[name][-1]) for name in ("corpus", "trajectories")),

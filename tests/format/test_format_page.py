@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName
+from persistence.format.records import JournalName, JudgementRecord
+from persistence.journals.lines import parse_line
 from persistence.journals.stored import StoredJournal
 from tests.format.page_reader import (
     JOURNALS,
@@ -189,7 +190,8 @@ def examples(tmp_path: Path) -> Path:
     blocks = re.findall(r"^```\w+ (\S+/\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     for name, content in blocks:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
+        with (tmp_path / name).open("a") as file:
+            file.write(content)
     assert {name.split("/")[0] for name, _ in blocks} == {*JOURNALS, "keys"}
     return tmp_path
 
@@ -200,6 +202,26 @@ def test_every_example_line_on_the_page_passes_the_reader(examples: Path) -> Non
     kinds = {kind_of(line.members) for line in journals["envelopes"]}
     assert kinds == {"CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE"}
     assert len(re.findall(r"^\{.*\}$", PAGE, re.MULTILINE)) == sum(map(len, journals.values()))
+
+
+def test_a_judges_line_is_a_row_of_its_own(examples: Path) -> None:
+    """It is about the record whose steps it names, and has the members that the page lists."""
+    journals = journals_of(examples)
+    record, judged = (line.members for line in journals["corpus"])
+    listed = re.findall(r"`judgement\.(\w+)`", PAGE.split("### Judgements of records")[1].split("\n## ", 1)[0])
+    assert [*judged["judgement"]] == listed
+    (row,) = corpus_tables(journals)["judgements"]
+    assert [*row] == [*page_tables_of("corpus.db")["judgements"]]
+    assert (row["trajectory_id"], row["sha256"]) == (record["trajectory_id"], record["duplicates"]["sha256"])
+    assert parse_line(JournalName.CORPUS, judged_text(examples)) == JudgementRecord(
+        **{name: judged[name] for name in ("record_id", "trajectory_id", "session_id", "contributor_id", "rules")},
+        **judged["judgement"],
+    )
+
+
+def judged_text(examples: Path) -> bytes:
+    """The example's second line."""
+    return (examples / "corpus" / "2026-11-20.jsonl").read_bytes().splitlines()[1]
 
 
 def test_the_pages_keys_open_its_secrets_and_these_verify_its_lines(examples: Path) -> None:

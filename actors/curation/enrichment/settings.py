@@ -30,3 +30,8 @@ class EnrichmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     judge_tokens_per_day_max: Count = 1_000_000
     judge_timeout_s: PositiveSeconds = 60.0
     judge_answer_bytes_max: PositiveInt = 65_536
+    judge_record_bytes_max: PositiveInt = 16_777_216
+    judge_attempts_max: PositiveInt = 3
+    judge_interval_s: PositiveSeconds = 30.0
+    judge_retry_s: PositiveSeconds = 60.0
+    judge_retry_max_s: PositiveSeconds = 3_600.0

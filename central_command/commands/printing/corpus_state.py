@@ -18,6 +18,7 @@ def corpus_listings(state: CorpusState) -> list[Listing]:
         "fit for training": totals.training_eligible,
         "exact copies": totals.copies,
         "clusters": totals.clusters,
+        "judged": totals.judged,
         "stored bytes": totals.stored_bytes,
         "passed over": sum(totals.passed_over.values()),
         "waiting": state.waiting,

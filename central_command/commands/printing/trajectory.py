@@ -83,6 +83,16 @@ class Scrubbed(msgspec.Struct, frozen=True):
     withheld: int = 0
 
 
+class Judgement(msgspec.Struct, frozen=True):
+    """What a judge said of a record of the corpus."""
+
+    model: str
+    cognitive_target: str
+    quality: int
+    outcome: str
+    rationale: str
+
+
 class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the trajectories journal, or of the corpus, as far as it is shown."""
 
@@ -108,6 +118,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     record_id: str = ""
     rules: str = ""
     scrubbed: Scrubbed | None = None
+    judgement: Judgement | None = None
     score: dict[str, msgspec.Raw] = {}
     received: Received = Received()
 
@@ -176,6 +187,7 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     )
     yield "rules", trajectory.rules
     yield "scrubbed", _scrubbed(trajectory.scrubbed)
+    yield "judged", _judged(trajectory.judgement)
     yield "times", _times(trajectory)
     yield "closed by", f"{trajectory.closed_by}, recorded {trajectory.received.at}".removesuffix(", recorded ")
     yield (
@@ -185,6 +197,13 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     yield "outcome", ", ".join(f"{words(name)} {_shown(value)}" for name, value in outcome.items()) or "none reported"
     yield "feedback", ", ".join(_feedback(raw) for raw in trajectory.feedback)
     yield "coordination", f"{len(trajectory.coordination_links)} links" if trajectory.coordination_links else ""
+
+
+def _judged(judgement: Judgement | None) -> str:
+    if judgement is None:
+        return ""
+    said = f"{judgement.cognitive_target}, {judgement.quality} of 100, {judgement.outcome}"
+    return f"{said}, by {judgement.model}: {judgement.rationale}"
 
 
 def _times(trajectory: Trajectory) -> str:

@@ -1,5 +1,6 @@
 """The judge's HTTP side against a server that answers late, wrongly, too much, and not at all."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -111,12 +112,12 @@ async def test_who_never_answers_gave_no_answer() -> None:
 
 
 async def test_who_hangs_up_gave_no_answer() -> None:
-    assert await problem_of(answering(b"")) is JudgeProblem.UNREACHABLE
-    assert await problem_of(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")) is JudgeProblem.UNREACHABLE
+    assert await problem_of(answering(b"")) is JudgeProblem.BROKEN_OFF
+    assert await problem_of(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")) is JudgeProblem.BROKEN_OFF
 
 
 async def test_who_speaks_no_http_gave_no_answer() -> None:
-    assert await problem_of(answering(b"220 mail.example.org ESMTP\r\n")) is JudgeProblem.UNREACHABLE
+    assert await problem_of(answering(b"220 mail.example.org ESMTP\r\n")) is JudgeProblem.BROKEN_OFF
 
 
 async def test_nobody_there_is_said() -> None:
@@ -157,9 +158,29 @@ async def test_what_is_no_completion_is_no_answer(body: bytes, problem: JudgePro
     assert await problem_of(answering(response(body))) is problem
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "429 Too Many Requests", "500 Internal Server Error"])
-async def test_a_refusal_is_told_apart(status: str) -> None:
-    assert await problem_of(answering(response(b"{}", status))) is JudgeProblem.REFUSED
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        ("400 Bad Request", JudgeProblem.REFUSED),
+        ("413 Content Too Large", JudgeProblem.REFUSED),
+        ("401 Unauthorized", JudgeProblem.UNAVAILABLE),
+        ("429 Too Many Requests", JudgeProblem.UNAVAILABLE),
+        ("500 Internal Server Error", JudgeProblem.UNAVAILABLE),
+    ],
+)
+async def test_a_refused_question_is_told_apart_from_a_judge_that_answers_nobody(
+    status: str, problem: JudgeProblem
+) -> None:
+    assert await problem_of(answering(response(b"{}", status))) is problem
+
+
+async def test_an_answer_that_is_packed_is_not_unpacked() -> None:
+    """It could be of any size then; it is asked for as it is."""
+    packed = gzip.compress(completion(json.dumps({"judgements": [JUDGED]}) + " " * 10_000_000))
+    async with judge(answering(response(packed, "200 OK", "Content-Encoding: gzip"))) as (made, requests):
+        with pytest.raises(JudgeError, match="unreadable"):
+            await made.ask(QUESTION)
+    assert b"Accept-Encoding: identity\r\n" in requests[0]
 
 
 async def test_a_redirect_is_not_followed() -> None:
@@ -168,7 +189,7 @@ async def test_a_redirect_is_not_followed() -> None:
         made,
         got,
     ):
-        with pytest.raises(JudgeError, match="refused"):
+        with pytest.raises(JudgeError, match="unavailable"):
             await made.ask(QUESTION)
     assert len(got) == 1
 
@@ -180,3 +201,16 @@ def test_without_a_url_there_is_no_judge() -> None:
 def test_a_url_that_is_none_is_said_at_the_start() -> None:
     with pytest.raises(ValueError, match="is no URL of a server"):
         new_judge(EnrichmentSettings(judge_url="ftp://judge"), {})
+
+
+def test_a_key_in_the_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValueError, match="belongs into CENTRAL_COMMAND_JUDGE_KEY") as caught:
+        new_judge(EnrichmentSettings(judge_url=f"https://user:{KEY}@judge.example.org"), {})
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}é", f"{KEY}\nX-Other: 1"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValueError, match="only printable ASCII") as caught:
+        new_judge(EnrichmentSettings(judge_url="http://127.0.0.1:9"), {KEY_VARIABLE: key})
+    assert KEY not in str(caught.value)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from persistence.databases.database import SchemaRefused
+from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.backup import back_up
@@ -125,7 +126,7 @@ async def test_a_backup_holds_the_corpus_and_is_restored_with_it(root: Path, tmp
         (root / "kept").rmdir()
     manifest = back_up(root, tmp_path / "backup", StorageSettings(), created_at=AT, with_key=False)
     assert manifest.lines("corpus") == len(corpus_lines(root))
-    assert manifest.schemas["corpus.db"] == 1
+    assert manifest.schemas["corpus.db"] == len(CORPUS_SCHEMA.migrations)
     report = await restore(tmp_path / "backup", tmp_path / "again", StorageSettings(), applied_at=AT)
     assert report.findings == []
     assert shown(tmp_path / "again") == before
