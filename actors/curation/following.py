@@ -134,6 +134,7 @@ class Curation:
 
     async def _follow(self) -> None:
         """Take what is acknowledged and not taken yet; a damaged place is said and passed by."""
+        await self._look_again()
         self._reached = await self._sessions.reached(JournalName.TRAJECTORIES)
         while self._corpus.followed.n < self._reached.n:
             try:
@@ -145,6 +146,17 @@ class Curation:
                 await self._corpus.move(damage.behind)
         self._waiting_since = None
         self._say()
+
+    async def _look_again(self) -> None:
+        """Look again at what sessions.db does not hold any more, once it does.
+
+        A crash of the machine may take its last transactions away, and a backup is older. Until they are there again,
+        consent is what it was before them; so what is made meanwhile must be looked at once more.
+        """
+        for journal, n in self._corpus.looked_at.items():
+            reached = await self._sessions.reached(journal)
+            if reached.n < n:
+                await self._corpus.look_past(journal, reached.n)
 
     def _say(self) -> None:
         if self._report is not None:

@@ -25,7 +25,7 @@ from persistence.format.consent_events import ConsentSource, Decision
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.corpus_reading import record_line
 from persistence.upkeep.rebuilding import rebuild
-from tests.actors.curation.test_following import Killed
+from tests.actors.curation.deaths import Killed
 from tests.curated import (
     EMAIL,
     NOW,

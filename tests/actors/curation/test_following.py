@@ -14,6 +14,7 @@ from actors.curation.fields import FieldTag, FieldTags
 from actors.curation.following import CurationStatistics
 from persistence.corpus import Corpus
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
+from tests.actors.curation.deaths import Killed
 from tests.curated import (
     EMAIL,
     corpus_lines,
@@ -61,10 +62,6 @@ async def test_what_is_there_is_not_made_again(root: Path) -> None:
     assert (await curate(root)).records == 0
     assert (await curate(root, anew=True)).records == 0
     assert corpus_lines(root) == before
-
-
-class Killed(BaseException):
-    """The process ended here."""
 
 
 def dying(monkeypatch: pytest.MonkeyPatch, where: str, when: int, *, after: bool) -> None:
