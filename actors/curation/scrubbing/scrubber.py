@@ -92,6 +92,18 @@ class PIIScrubber:
             self.counts[WITHHELD] += 1
             return Scrubbed(WITHHELD, ())
 
+    def scrub_part(self, text: str, start: int, end: int) -> str:
+        """The part of a text from `start` to `end`, scrubbed as it stands in the whole.
+
+        What crosses an end of it is replaced as a whole, and what it is known by may stand outside.
+        """
+        try:
+            part = self._part(text, start, end)
+        except Exception:  # noqa: BLE001 - whatever fails, the text must not be handed on as it is
+            self.counts[WITHHELD] += 1
+            return WITHHELD
+        return self.scrub(part)
+
     def _scrub_member(self, name: str, text: str) -> str:
         return self.scrub_with_findings(text, None, name=name).text
 
@@ -103,7 +115,7 @@ class PIIScrubber:
         # What a gate finds in a scrubbed text, it finds in the original: placeholders are hidden from it, and hashes
         # lose their end alone.
         found = gate.looked_at(prefix + text)
-        rules = [rule for rule, needed in RULES if not needed.isdisjoint(found)]
+        rules = _needed(found)
         if not rules:
             return Scrubbed(text, ())
         findings: list[Finding] = []
@@ -120,6 +132,23 @@ class PIIScrubber:
             spans.clear()
         raise ValueError("does not come to rest")
 
+    def _part(self, text: str, start: int, end: int) -> str:
+        if gate.is_plain(text):
+            return text[start:end]
+        if len(text) > self._chars_max:
+            raise ValueError("longer than is scrubbed")
+        found = gate.looked_at(text)
+        pieces: list[str] = []
+        counted: Counter[str] = Counter()
+        place = start
+        for span in self._spans(_needed(found), text, "", found):
+            if start < span.end and span.start < end:
+                pieces += (text[place : max(place, span.start)], span.replacement)
+                counted.update([span.replacement] if span.replacement else [])
+                place = span.end
+        self.counts.update(counted)
+        return "".join([*pieces, text[place:end]])
+
     def _spans(self, rules: list[Rule], text: str, prefix: str, found: frozenset[str]) -> list[Span]:
         seen = prefix + text
         looked_at = Text(_without_placeholders(seen), found, literal=self._literal)
@@ -131,6 +160,11 @@ class PIIScrubber:
             return spans
         shift = len(prefix)
         return [Span(start - shift, end - shift, by) for start, end, by in spans if start >= shift]
+
+
+def _needed(found: frozenset[str]) -> list[Rule]:
+    """The rules that may find something, by what a gate has found."""
+    return [rule for rule, needed in RULES if not needed.isdisjoint(found)]
 
 
 def _without_placeholders(text: str) -> str:

@@ -44,14 +44,13 @@ def as_written(seconds: float) -> float:
 
 def encode_step(step: Step) -> bytes:
     """One step as JSON."""
-    written = as_written(step.timestamp)
+    sent = msgspec.structs.replace(step, timestamp=as_written(step.timestamp), left_out=None)
     if step.arguments is None:  # numbers within arguments may be written in another way
         try:
-            return msgspec.json.encode(msgspec.structs.replace(step, timestamp=written))
+            return msgspec.json.encode(sent)
         except UnicodeEncodeError:
             pass
-    members: dict[str, object] = msgspec.to_builtins(step)
-    members["timestamp"] = written
+    members: dict[str, object] = msgspec.to_builtins(sent)
     return encode_json(members)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from actors.curation.scrubbing.rules_version import SCRUB_RULES_VERSION
-from central_command.client.contract.steps import CONTENT_CHARS_MAX, JsonObject, Step, cut, fit_arguments
+from central_command.client.contract.steps import CONTENT_CHARS_MAX, JsonObject, LeftOut, Step, cut, fit_arguments
 
 if TYPE_CHECKING:
     from actors.curation.scrubbing.json_values import JSONValue
@@ -37,18 +37,41 @@ class StepScrubber:
 
         `token_count` stays as well: it says what the agent wrote, and credit does not depend on what was found.
         """
+        if step.left_out is not None:
+            step = self._parted(step, step.left_out)
         content, arguments = self.text(step.content), step.arguments
         scrubbed_arguments = None if arguments is None else self.members(arguments, names=frozenset())
         if content == step.content and scrubbed_arguments == arguments:
             return step
         fitted, is_cut = cut(content, CONTENT_CHARS_MAX), False
         if scrubbed_arguments is not None:
-            scrubbed_arguments, _, is_cut = fit_arguments(scrubbed_arguments)
+            arguments_fitted = fit_arguments(scrubbed_arguments)
+            scrubbed_arguments, is_cut = arguments_fitted.members, arguments_fitted.is_cut
         scrubbed = msgspec.structs.replace(step, content=fitted, arguments=scrubbed_arguments)
         if is_cut or len(fitted) < len(content):  # placeholders may be longer than what they stand for
             original_tokens = step.original_token_count or step.token_count
             return msgspec.structs.replace(scrubbed, truncated=True, original_token_count=original_tokens)
         return scrubbed
+
+    def _parted(self, step: Step, left_out: LeftOut) -> Step:
+        """The step with what was cut scrubbed on both sides of the cut, as it stood in the whole: no half is left."""
+        if step.type == "action":
+            text = cast("str", (step.arguments or {})["json"])
+            arguments: JsonObject = {"json": self._beside(text, left_out)}
+            return msgspec.structs.replace(step, arguments=arguments, left_out=None)
+        return msgspec.structs.replace(step, content=self._beside(step.content, left_out), left_out=None)
+
+    def _beside(self, text: str, left_out: LeftOut) -> str:
+        head, tail_at = text[: left_out.head_chars], len(text) - left_out.tail_chars
+        before = left_out.before_tail
+        tail_end = len(before) + left_out.tail_chars
+        return "".join(
+            [
+                self._scrubber.scrub_part(head + left_out.behind_head, 0, len(head)),
+                text[len(head) : tail_at],
+                self._scrubber.scrub_part(before + text[tail_at:], len(before), tail_end),
+            ]
+        )
 
     def text(self, text: str) -> str:
         """A text, scrubbed; one that is JSON stays JSON."""

@@ -22,6 +22,8 @@ ARGUMENTS_CHARS_MAX = 400_000
 ARGUMENTS_NESTING_MAX = 48
 """Deepest nesting of arguments; the envelope around them adds a few levels to what the server counts."""
 NAME_CHARS_MAX = 200
+BESIDE_CHARS_MAX = 16_384
+"""What is remembered on either side of a cut: longer than any key in PEM. Guards memory."""
 UNDATED_CHARS_MAX = 4_000_000
 """Characters of steps that are held back at most for the first time of their file."""
 _HEAD_SHARE = 0.7
@@ -29,6 +31,18 @@ _CHARS_PER_TOKEN = 4
 
 StepType = Literal["thought", "action", "observation", "error", "instruction", "resolution", "coordination"]
 JsonObject = dict[str, object]
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """What stood beside the places at which a text was cut: by it is told what the ends of its two parts belong to.
+
+    `head_chars` and `tail_chars` are how long the parts are, before and behind the note of what is left out.
+    """
+
+    head_chars: int
+    behind_head: str
+    before_tail: str
+    tail_chars: int
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,7 +53,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     where a text came from when its type alone does not (`thinking`, `user`, `agent`, `program`, `command`, `queue`,
     `notification`, `attachment`, `hook`, `api`), `intent` is `interruption` where the user stopped the agent.
     `timestamp_adjusted` says that the agent's file held a wrong time, and that this one was put between those of the
-    steps around it.
+    steps around it. `left_out` is never sent: what was beside the cut of the content, of an action beside that of its
+    arguments.
     """
 
     step: int
@@ -56,6 +71,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     original_token_count: int | None = None
     timestamp_adjusted: bool | None = None
     token_count: int
+    left_out: LeftOut | None = None
 
 
 def json_text(value: object) -> str:
@@ -73,17 +89,38 @@ def estimate_tokens(chars: int) -> int:
 
 def cut(text: str, chars_max: int) -> str:
     """`text` if it has at most `chars_max` characters, else its head and tail with a note of what is left out."""
+    return cut_noted(text, chars_max)[0]
+
+
+def cut_noted(text: str, chars_max: int) -> tuple[str, LeftOut | None]:
+    """As `cut`, and what stood beside the cut; None where nothing is left out."""
     if len(text) <= chars_max:
-        return text
+        return text, None
     note = f"\n[... {len(text) - chars_max} or more characters left out ...]\n"
     room = max(0, chars_max - len(note))
     head = int(room * _HEAD_SHARE)
     tail = room - head
-    return (text[:head] + note + (text[-tail:] if tail else ""))[:chars_max]
+    tail_at = len(text) - tail
+    beside = LeftOut(
+        head_chars=head,
+        behind_head=text[head : head + BESIDE_CHARS_MAX],
+        before_tail=text[max(0, tail_at - BESIDE_CHARS_MAX) : tail_at],
+        tail_chars=tail,
+    )
+    return (text[:head] + note + text[tail_at:])[:chars_max], beside
 
 
-def fit_arguments(arguments: object) -> tuple[JsonObject, int, bool]:
-    """Arguments that fit a step, the characters that their whole JSON text has, and whether any were cut.
+class FittedArguments(msgspec.Struct, frozen=True):
+    """Arguments that fit a step: the characters that their whole JSON text has, and whether, and where, it was cut."""
+
+    members: JsonObject
+    whole_chars: int
+    is_cut: bool = False
+    left_out: LeftOut | None = None
+
+
+def fit_arguments(arguments: object) -> FittedArguments:
+    """Arguments that fit a step.
 
     What is no object becomes `{"value": ...}`. Longer or deeper ones than the limits become
     `{"json": "<head and tail of their JSON text>"}`.
@@ -91,8 +128,9 @@ def fit_arguments(arguments: object) -> tuple[JsonObject, int, bool]:
     named: JsonObject = arguments if isinstance(arguments, dict) else {"value": arguments}
     text = json_text(named)
     if len(text) <= ARGUMENTS_CHARS_MAX and _nesting(named) <= ARGUMENTS_NESTING_MAX:
-        return named, len(text), False
-    return {"json": cut(text, CONTENT_CHARS_MAX)}, len(text), True
+        return FittedArguments(named, len(text))
+    fitted, left_out = cut_noted(text, CONTENT_CHARS_MAX)
+    return FittedArguments({"json": fitted}, len(text), is_cut=True, left_out=left_out)
 
 
 def _nesting(value: object) -> int:
@@ -169,7 +207,7 @@ class StepList:
         `original_tokens` is given where the agent itself had cut the text before it wrote it down. `arguments` are
         short: what else is known of a message.
         """
-        fitted = cut(content, CONTENT_CHARS_MAX)
+        fitted, left_out = cut_noted(content, CONTENT_CHARS_MAX)
         whole = len(fitted) == len(content) and original_tokens is None
         original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
         self._append(
@@ -187,6 +225,7 @@ class StepList:
                 truncated=None if whole else True,
                 original_token_count=None if whole else original,
                 token_count=estimate_tokens(len(fitted)),
+                left_out=left_out,
             ),
             len(fitted),
         )
@@ -194,20 +233,21 @@ class StepList:
     def add_action(self, timestamp: float, tool: str, arguments: object, call_id: str | None) -> None:
         """Add an action; its tokens count the arguments too, because they are what the agent wrote."""
         content = f"Using {tool}"
-        fitted, whole_chars, is_cut = fit_arguments(arguments)
-        sent_chars = len(json_text(fitted)) if is_cut else whole_chars
+        fitted = fit_arguments(arguments)
+        sent_chars = len(json_text(fitted.members)) if fitted.is_cut else fitted.whole_chars
         self._append(
             Step(
                 step=self.count + 1,
                 type="action",
                 timestamp=timestamp,
                 tool=tool,
-                arguments=fitted,
+                arguments=fitted.members,
                 content=content,
                 call_id=call_id,
-                truncated=True if is_cut else None,
-                original_token_count=estimate_tokens(len(content) + whole_chars) if is_cut else None,
+                truncated=True if fitted.is_cut else None,
+                original_token_count=estimate_tokens(len(content) + fitted.whole_chars) if fitted.is_cut else None,
                 token_count=estimate_tokens(len(content) + sent_chars),
+                left_out=fitted.left_out,
             ),
             len(content) + sent_chars,
         )

@@ -119,13 +119,13 @@ def _fit_texts(step: JsonObject) -> None:
     whole_chars = len(whole)
     sent_chars = len(content)
     if "arguments" in step:
-        arguments, argument_chars, arguments_cut = fit_arguments(step["arguments"])
-        step["arguments"] = arguments
-        is_cut |= arguments_cut
-        whole_chars += argument_chars
-        sent_chars += len(json_text(arguments)) if arguments_cut else argument_chars
+        fitted = fit_arguments(step["arguments"])
+        step["arguments"] = fitted.members
+        is_cut |= fitted.is_cut
+        whole_chars += fitted.whole_chars
+        sent_chars += len(json_text(fitted.members)) if fitted.is_cut else fitted.whole_chars
     for name, value in step.items():
-        if name != "arguments" and isinstance(value, dict | list) and fit_arguments(value)[2]:
+        if name != "arguments" and isinstance(value, dict | list) and fit_arguments(value).is_cut:
             raise BadStepError("one of its members is too large or nested too deeply")
     step["token_count"] = _tokens(step.get("token_count"), estimate_tokens(sent_chars))
     if is_cut:
