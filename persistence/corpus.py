@@ -51,7 +51,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import Committed, CorpusRecord, JournalName, JudgementRecord, Mark, Position, Record
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
-from persistence.journals.writing import JournalEnd
+from persistence.journals.writing import JournalEnd, Members
 from persistence.settings.storage import StorageSettings
 
 
@@ -106,7 +106,7 @@ class Corpus:
         await self._database.write([count_attempt(trajectory_id)], durable=False)
         return before
 
-    async def put(self, record: CorpusRecord, members: bytes, *, followed: Mark | None = None) -> bool:
+    async def put(self, record: CorpusRecord, members: Members, *, followed: Mark | None = None) -> bool:
         """Write a line, its members without braces, and then its row and the position; False when there was no room.
 
         `followed` is behind the trajectory's line, None where that is not what is followed now.
@@ -168,7 +168,7 @@ class Corpus:
             self.followed = Mark()
 
     async def _put(
-        self, made: Sequence[tuple[Record, bytes]], more: Sequence[Statement], followed: Mark | None
+        self, made: Sequence[tuple[Record, Members]], more: Sequence[Statement], followed: Mark | None
     ) -> bool:
         """Write lines, and then their rows: of two that write, none commits its position before the other's rows."""
         needed = sum(len(members) for _, members in made) + self._settings.free_bytes_min

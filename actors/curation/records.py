@@ -6,11 +6,11 @@ scrubbed are withheld one by one, and what cannot be read at all makes no record
 What is told of a session (`enrichment`, `duplicates`) is told from the scrubbed record: so it says nothing that the
 record does not, and sessions that differ in names and paths only are near copies of each other.
 
-Memory: the line, the record, and one step at a time as objects; so about three times the line.
+Memory: the line, the pieces that are scrubbed, and the text that they are joined to once; then that text and its steps
+as they are read. So about three times the line (four where it holds half of a surrogate pair, which takes a copy).
 """
 
 import struct
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -23,11 +23,11 @@ from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.enrichment.verdicts import RULES_VERSION as ENRICHMENT_VERSION
 from actors.curation.enrichment.verdicts import CuratedEnrichment
 from actors.curation.fields import FieldTags
-from actors.curation.scrubbed_values import ScrubbedValues
+from actors.curation.scrubbed_values import ScrubbedValues, ScrubbingReport
 from actors.curation.scrubbing.rules_version import SCRUB_RULES_VERSION
-from actors.curation.scrubbing.spans import WITHHELD
 from actors.curation.settings import CurationSettings
 from actors.curation.stitched import StitchedTrajectory, read_stitched
+from persistence.files.file_system import Buffer
 from persistence.format import json_text
 from persistence.format.records import CorpusRecord
 from persistence.journals.erased_lines import is_erased, read_erased
@@ -69,11 +69,27 @@ class _Of(msgspec.Struct, frozen=True):
     model_engine: str
 
 
+class Members:
+    """The members of a record's line, without braces, in two parts that are never joined: one may be very long."""
+
+    def __init__(self, scrubbed: Buffer, told: bytes) -> None:
+        self._parts = (scrubbed, b",", told)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[Buffer]:
+        return iter(self._parts)
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._parts)
+
+
 class Record(msgspec.Struct, frozen=True):
     """A record that was made: what the database knows of it, and its members without braces."""
 
     record: CorpusRecord
-    members: bytes
+    members: Members | bytes
 
 
 _HEAD: Final = msgspec.json.Decoder(Head)
@@ -94,11 +110,14 @@ def read_head(line: bytes) -> Head | None:
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
-    """A trajectory's members, scrubbed, and the same as the rules read them; what is told of it comes next."""
+    """A trajectory scrubbed: its text, which is a JSON object, and the same as the rules read it; what is told of it
+    comes next.
+    """
 
     head: Head
-    written: dict[str, bytes]
-    counts: Counter[str]
+    rules: str
+    text: bytes
+    report: ScrubbingReport
     feedback: int
     trajectory: StitchedTrajectory
     signature: Signature
@@ -123,31 +142,11 @@ def scrub_trajectory(
     Raises ValueError (msgspec.DecodeError, too) for what cannot be read.
     """
     values = ScrubbedValues(text_chars_max=settings.text_chars_max, findings_max=settings.findings_max)
-    trajectory = json_text.decode(_MEMBERS, line)
     feedback = [*(bytes(each) for each in head.feedback), *late_feedback]
-    written: dict[str, bytes] = {
-        "record_id": _encode(head.record_id),
-        "trajectory_id": _encode(head.trajectory_id),
-        "session_id": _encode(head.session_id),
-        "contributor_id": _encode(head.contributor_id),
-        "rules": _encode(rules),
-        "consent": _encode(consent),
-    }
-    for name, raw in trajectory.items():
-        if name in written or name in REPLACED_MEMBERS:
-            continue
-        match name:
-            case "trajectory_log":
-                written[name] = _array(values, name, (bytes(step) for step in json_text.decode(_ARRAY, bytes(raw))))
-            case "feedback":
-                written[name] = _array(values, name, iter(feedback))
-            case _ if name in SCRUBBED_MEMBERS:
-                written[name] = values.scrubbed(bytes(raw), f"/{name}")
-            case _:
-                written[name] = bytes(raw)
-    stitched = read_stitched(b"{%s}" % _joined({name: written[name] for name in written if name != "feedback"}))
-    written["scrubbed"] = _encode(values.report())
-    return Scrubbed(head, written, values.counts, len(feedback), stitched, signature_of(stitched.trajectory_log))
+    text = _scrubbed_text(line, head, feedback, values, {"rules": rules, "consent": consent})
+    stitched = read_stitched(text)
+    signature = signature_of(stitched.trajectory_log)
+    return Scrubbed(head, rules, text, values.report(), len(feedback), stitched, signature)
 
 
 def finish_record(
@@ -156,25 +155,52 @@ def finish_record(
     """Put to a scrubbed trajectory what is told of it: the cluster that it belongs to, its fields, its enrichment."""
     enrichment = enrich(scrubbed.trajectory, settings)
     signature = scrubbed.signature
-    duplicates = {
-        "version": SIGNATURE_VERSION,
-        "sha256": signature.sha256,
-        "cluster": membership.cluster,
-        "similarity": membership.similarity,
-        "minima": signature.minima,
-        "bands": scrubbed.bands,
+    told = {
+        "scrubbed": scrubbed.report,
+        "enrichment": enrichment,
+        "domain_tags": tags,
+        "duplicates": {
+            "version": SIGNATURE_VERSION,
+            "sha256": signature.sha256,
+            "cluster": membership.cluster,
+            "similarity": membership.similarity,
+            "minima": signature.minima,
+            "bands": scrubbed.bands,
+        },
     }
-    written = {
-        **scrubbed.written,
-        "enrichment": _encode(enrichment),
-        "domain_tags": _encode(tags),
-        "duplicates": _encode(duplicates),
-    }
-    return Record(_record(scrubbed, enrichment, membership, tags), _joined(written))
+    members = Members(memoryview(scrubbed.text)[1:-1], _encode(told)[1:-1])
+    return Record(_record(scrubbed, enrichment, membership, tags), members)
 
 
-def _joined(members: dict[str, bytes]) -> bytes:
-    return b",".join(b'"%s":%s' % (name.encode(), text) for name, text in members.items())
+def _scrubbed_text(
+    line: bytes, head: Head, feedback: Sequence[bytes], values: ScrubbedValues, own: dict[str, object]
+) -> bytes:
+    """The JSON text of a trajectory with its texts scrubbed, and with the record's `own` members before them.
+
+    All pieces are joined at once: so the line, the pieces and the text are what is in memory, and no copies of members.
+    """
+    ids = {
+        "record_id": head.record_id,
+        "trajectory_id": head.trajectory_id,
+        "session_id": head.session_id,
+        "contributor_id": head.contributor_id,
+    }
+    pieces = [_encode({**ids, **own})[:-1]]
+    for name, raw in json_text.decode(_MEMBERS, line).items():
+        if name in ids or name in own or name in REPLACED_MEMBERS:
+            continue
+        pieces.append(b',"%s":' % name.encode())
+        match name:
+            case "trajectory_log":
+                pieces += _array(values, name, (bytes(step) for step in json_text.decode(_ARRAY, memoryview(raw))))
+            case "feedback":
+                pieces += _array(values, name, iter(feedback))
+            case _ if name in SCRUBBED_MEMBERS:
+                pieces.append(values.scrubbed(bytes(raw), f"/{name}"))
+            case _:
+                pieces.append(bytes(raw))
+    pieces.append(b"}")
+    return b"".join(pieces)
 
 
 def taken_back(head: Head, reason: str, rules: str = RULES) -> Record:
@@ -198,30 +224,35 @@ def taken_back(head: Head, reason: str, rules: str = RULES) -> Record:
     return Record(record, _encode(members)[1:-1])
 
 
-def _array(values: ScrubbedValues, name: str, items: Iterator[bytes]) -> bytes:
-    scrubbed = [values.scrubbed(item, f"/{name}/{place}") for place, item in enumerate(items)]
-    return b"[%s]" % b",".join(scrubbed)
+def _array(values: ScrubbedValues, name: str, items: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a JSON array of these items, scrubbed."""
+    yield b"["
+    for place, item in enumerate(items):
+        if place:
+            yield b","
+        yield values.scrubbed(item, f"/{name}/{place}")
+    yield b"]"
 
 
 def _record(
     scrubbed: Scrubbed, enrichment: CuratedEnrichment, membership: ClusterMembership, tags: FieldTags | None
 ) -> CorpusRecord:
-    head, written, quality = scrubbed.head, scrubbed.written, enrichment.quality_assessment
-    of = json_text.decode(_OF, written["metadata"])
+    head, report, quality = scrubbed.head, scrubbed.report, enrichment.quality_assessment
+    of = json_text.decode(_OF, bytes(scrubbed.trajectory.metadata))
     return CorpusRecord(
         trajectory_id=head.trajectory_id,
         record_id=head.record_id,
         session_id=head.session_id,
         contributor_id=head.contributor_id,
-        rules=msgspec.json.decode(written["rules"], type=str),
+        rules=scrubbed.rules,
         provider=of.provider,
         model=of.model_engine,
         started_at=scrubbed.trajectory.started_at,
         steps=len(scrubbed.trajectory.trajectory_log),
         tokens=scrubbed.trajectory.total_tokens,
         feedback=scrubbed.feedback,
-        findings=scrubbed.counts.total() - scrubbed.counts[WITHHELD],
-        withheld=scrubbed.counts[WITHHELD],
+        findings=report.findings,
+        withheld=report.withheld,
         cognitive_target=enrichment.cognitive_target.target,
         quality=quality.score,
         tier=quality.tier,

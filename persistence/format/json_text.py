@@ -31,7 +31,7 @@ _UP_TO_LONE_SURROGATE = re.compile(
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def lone_surrogates_replaced(text: bytes) -> bytes:
+def lone_surrogates_replaced(text: bytes | memoryview) -> bytes | memoryview:
     """Return `text` with every lone surrogate escape replaced by `\\ufffd`, in the same length; linear in its length.
 
     `text` itself is returned when there is none. The text need not be well-formed.
@@ -48,7 +48,7 @@ def lone_surrogates_replaced(text: bytes) -> bytes:
     return text if copy is None else bytes(copy)
 
 
-def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], text: bytes | memoryview) -> T:
     """Decode `text`, in which lone surrogate escapes count as U+FFFD.
 
     `msgspec.Raw` members of the result hold the replaced text where there was such an escape: take what must keep the

@@ -37,7 +37,7 @@ class Pieces(Protocol):
         """How many bytes all pieces have together."""
         ...
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Buffer]:
         """Yield the pieces; called in the journal's own thread."""
         ...
 
@@ -207,7 +207,7 @@ class _Batch:
         self._buffers += framed
         self._placed(sum(map(len, framed)))
 
-    def add_pieces(self, members: Iterable[bytes], received: bytes) -> None:
+    def add_pieces(self, members: Iterable[Buffer], received: bytes) -> None:
         """Write a line piece by piece, so that all of it is never in memory."""
         n = self._first + len(self.positions)
         checksum = length = 0

@@ -1,6 +1,7 @@
 """What a record says: the trajectory as it is, but for what was scrubbed, and where that stood."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def made(line: bytes, *, late: tuple[bytes, ...] = (), **settings: Any) -> Recor
 
 def members(record: Record) -> dict[str, Any]:
     """The members of a record's line."""
-    decoded: dict[str, Any] = json.loads(b"{" + record.members + b"}")
+    decoded: dict[str, Any] = json.loads(b"{%b}" % bytes(record.members))
     return decoded
 
 
@@ -101,13 +102,74 @@ def test_json_within_a_text_is_scrubbed_as_json_and_stays_json() -> None:
 def test_every_member_that_a_client_wrote_is_scrubbed(member: str) -> None:
     value: Any = {"provider": "codex", "model_engine": "gpt-5.5", "note": [f"ask {EMAIL}"]}
     value = [value] if member in {"coordination_links", "feedback"} else value
-    text = made(json.dumps({**TRAJECTORY, member: value}).encode()).members
+    text = bytes(made(json.dumps({**TRAJECTORY, member: value}).encode()).members)
     assert EMAIL.encode() not in text
     assert b"ask [EMAIL]" in text
 
 
+PERSONAL_NAMES = [
+    (EMAIL, "[EMAIL]"),
+    (f"{EMAIL} reviewer", "[EMAIL] reviewer"),
+    ("/home/jane.doe/models/qwen.gguf", "[FILE_PATH]/models/qwen.gguf"),
+    (r"C:\Users\jane.doe\models\qwen.gguf", r"[FILE_PATH]\models\qwen.gguf"),
+]
+HONEST_NAMES = [
+    "claude-sonnet-4-5-20250929",
+    "gpt-4o-2024-08-06",
+    "anthropic/claude-opus-4.1",
+    "us.anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "meta-llama/Llama-3.3-70B-Instruct",
+    "accounts/fireworks/models/deepseek-v3-0324",
+    "hf.co/unsloth/Qwen2.5-Coder-32B-Instruct-GGUF:Q4_K_M",
+    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-7-sonnet-20250219-v1:0",
+    "ft:gpt-4o-mini-2024-07-18:acme::8zQxYc1d",
+    "projects/p/locations/us-central1/publishers/google/models/gemini-2.5-pro@001",
+    "claude-3-5-sonnet@20240620",
+    "gemini-2.5-flash-preview-05-20",
+    "ollama:llama3.1:8b-instruct-q4_0",
+    "mcp__github__create_issue",
+    "Agent 7",
+]
+
+
+@pytest.mark.parametrize(("name", "scrubbed"), [*PERSONAL_NAMES, *((name, name) for name in HONEST_NAMES)])
+def test_names_that_clients_wrote_are_scrubbed_like_any_text_and_honest_ones_stay(name: str, scrubbed: str) -> None:
+    """Of models, agents, their roles and tools: in the line, and in the row by which records are grouped."""
+    step = {"step": 1, "type": "action", "timestamp": 1, "tool": name, "model": name, "content": "x"}
+    names = {"model_engine": name, "agent_name": name, "agent_role": name, "agent": {"name": name}}
+    record = made(
+        json.dumps(
+            {
+                **TRAJECTORY,
+                "metadata": {**TRAJECTORY["metadata"], **names},
+                "close_metadata": names,
+                "trajectory_log": [step],
+                "unique_tools_used": [name],
+                "coordination_links": [{"partner": name}],
+            }
+        ).encode()
+    )
+    found = members(record)
+    assert record.record.model == scrubbed
+    assert {**found["metadata"], "provider": None} == {
+        **dict.fromkeys(names, scrubbed),
+        "agent": {"name": scrubbed},
+        "provider": None,
+    }
+    assert found["close_metadata"]["model_engine"] == scrubbed
+    assert (found["trajectory_log"][0]["tool"], found["trajectory_log"][0]["model"]) == (scrubbed, scrubbed)
+    assert (found["unique_tools_used"], found["coordination_links"]) == ([scrubbed], [{"partner": scrubbed}])
+
+
+def test_names_of_members_and_ids_of_agents_stay() -> None:
+    """What joins things would join nothing any more; an id that is none is a text like any other."""
+    metadata = {**TRAJECTORY["metadata"], EMAIL: 1, "agent_id": "codex-7f3a", "other": {"agent_id": EMAIL}}
+    found = members(made(json.dumps({**TRAJECTORY, "metadata": metadata}).encode()))["metadata"]
+    assert found == {**metadata, "other": {"agent_id": "[EMAIL]"}}
+
+
 def test_feedback_that_came_later_is_scrubbed() -> None:
-    text = made(json.dumps(TRAJECTORY).encode(), late=(b'{"context":"%s"}' % EMAIL.encode(),)).members
+    text = bytes(made(json.dumps(TRAJECTORY).encode(), late=(b'{"context":"%s"}' % EMAIL.encode(),)).members)
     assert b'"feedback":[{"context":"[EMAIL]"}]' in text
 
 
@@ -118,7 +180,7 @@ def test_numbers_keep_their_digits_and_half_a_character_is_replaced() -> None:
         .encode()
         .replace(b'"trajectory_log": 0', b'"trajectory_log": ' + odd)
     )
-    text = made(line).members
+    text = bytes(made(line).members)
     assert b'"timestamp":1e3,"n":[1e400,0.10,123456789012345678901234],"content":"a\xef\xbf\xbd"' in text
 
 
@@ -144,9 +206,27 @@ def test_the_line_says_what_its_row_says(record: str) -> None:
     head = read_head(line)
     assert head is not None
     one = made(line, late=(b"{}",)) if record == "made" else taken_back(head, "no_consent")
-    text = b"".join(frame(one.members, b"", n=1, at=b"2026-11-20T10:12:21.373456Z", batch=1))
+    text = b"".join(frame(bytes(one.members), b"", n=1, at=b"2026-11-20T10:12:21.373456Z", batch=1))
     assert parse_corpus_line(text) == one.record
-    assert b"\n" not in one.members
+    assert b"\n" not in bytes(one.members)
+    assert len(one.members) == len(bytes(one.members))
+
+
+@pytest.mark.parametrize("chars", [600, 6_000], ids=["many short steps", "longer ones"])
+def test_making_a_record_takes_about_three_times_its_line(chars: int) -> None:
+    """The line itself, which is there before, is one of them."""
+    step = {"type": "observation", "timestamp": 1795169530, "tool": "Bash", "content": "x" * chars}
+    steps = [{"step": place, **step} for place in range(1_000_000 // chars)]
+    line = json.dumps({**TRAJECTORY, "trajectory_log": steps}).encode()
+    made(line)  # what is loaded and remembered once
+    tracemalloc.start()
+    try:
+        record = made(line)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(record.members) > 1_000_000
+    assert peak < 2.4 * len(line)
 
 
 @pytest.mark.parametrize("line", [b"{}", b'{"erased":{"at":"2026-11-20T10:12:21.373456Z"},"received":{"n":1}}'])
