@@ -67,7 +67,10 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Asking:
-    """Asks a judge; `ask_all` once, or `run` until cancelled. One task."""
+    """Asks a judge; `ask_all` once, or `run` until cancelled. One task.
+
+    `is_to_be_erased` is asked with a contributor and a session: of whom it says so nothing is shown.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Asking:
         judge: Judge,
         *,
         consented: Consented,
+        is_to_be_erased: Callable[[str, str], bool],
         settings: EnrichmentSettings,
         curation: CurationSettings,
         clock: Callable[[], float],
@@ -82,6 +86,7 @@ class Asking:
         self._corpus = corpus
         self._judge = judge
         self._consented = consented
+        self._is_to_be_erased = is_to_be_erased
         self._settings = settings
         self._room_retry_s = curation.room_retry_s
         self._clock = clock
@@ -178,10 +183,8 @@ class Asking:
         return []
 
     async def _shown(self, candidate: Candidate) -> str | None:
-        """What the judge is shown of a record; None where it is shown nothing, as of who has withdrawn."""
-        if candidate.position.length > self._settings.judge_record_bytes_max:
-            return None
-        if not (await self._consented(candidate.contributor_id)).given:
+        """What the judge is shown of a record; None where it is shown nothing."""
+        if candidate.position.length > self._settings.judge_record_bytes_max or not await self._may(candidate):
             return None
         try:
             trajectory = read_stitched(await self._corpus.line_of(candidate.position))
@@ -190,6 +193,12 @@ class Asking:
             return None
         # Once more, by the rules of today: what made the record may have been older ones, and left names of members.
         return PIIScrubber.for_trajectories().scrub(shown_session(trajectory, self._settings.judge_session_chars_max))
+
+    async def _may(self, candidate: Candidate) -> bool:
+        """Whether a record may be shown to anybody: its contributor agrees, and nobody has asked to erase it."""
+        if self._is_to_be_erased(candidate.contributor_id, candidate.session_id):
+            return False
+        return (await self._consented(candidate.contributor_id)).given
 
     def _fitting(self, shown: Sequence[Shown]) -> tuple[Sequence[Shown], Question] | None:
         """As many as the day still has tokens for, and the question about them; None when that is not one."""
@@ -234,7 +243,7 @@ class Asking:
             for candidate, judgement in judged
             if (stored := await self._corpus.record_of(candidate.trajectory_id)) is not None
             and stored.record.sha256 == candidate.sha256
-            and (await self._consented(candidate.contributor_id)).given
+            and await self._may(candidate)
         ]
         is_said = False
         while not await self._corpus.put_judgements(lines, self._standing):

@@ -66,6 +66,7 @@ async def open_curation(
                 corpus,
                 judge,
                 consented=consented,
+                is_to_be_erased=sessions.is_to_be_erased,
                 settings=order.enrichment,
                 curation=order.curation,
                 clock=time.time,

@@ -31,14 +31,14 @@ TAKE_BACK_QUESTION: Final = "UPDATE unanswered SET attempts = attempts - 1 WHERE
 PUT_STANDING: Final = "INSERT OR REPLACE INTO judging (only_one, judge, n, day, tokens) VALUES (1, ?, ?, ?, ?)"
 SELECT_STANDING: Final = "SELECT judge, n, day, tokens FROM judging"
 SELECT_NEW: Final = """
-SELECT n, trajectory_id, contributor_id, sha256, day, "offset", length, curated_at,
+SELECT n, trajectory_id, session_id, contributor_id, sha256, day, "offset", length, curated_at,
     EXISTS (SELECT 1 FROM judgements AS j
         WHERE j.trajectory_id = records.trajectory_id AND j.rules = ?2 AND j.model = ?3)
     OR EXISTS (SELECT 1 FROM unanswered AS u WHERE u.trajectory_id = records.trajectory_id)
 FROM records WHERE n > ?1 ORDER BY n LIMIT ?4
 """
 SELECT_UNANSWERED: Final = """
-SELECT n, trajectory_id, contributor_id, records.sha256, day, "offset", length, curated_at, attempts
+SELECT n, trajectory_id, session_id, contributor_id, records.sha256, day, "offset", length, curated_at, attempts
 FROM unanswered JOIN records USING (trajectory_id) WHERE attempts < ? ORDER BY asked_at, trajectory_id LIMIT ?
 """
 SELECT_JUDGEMENT: Final = """
@@ -74,6 +74,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """A record that may be asked about. `attempts` is how often it was without an answer."""
 
     trajectory_id: str
+    session_id: str
     contributor_id: str
     sha256: str
     position: Position
@@ -158,6 +159,6 @@ class JudgementIndex:
 
 
 def _candidate(row: Row, *, is_settled: bool = False, attempts: int = 0) -> Candidate:
-    n, trajectory_id, contributor_id, sha256, day, offset, length, curated_at = row
+    n, trajectory_id, session_id, contributor_id, sha256, day, offset, length, curated_at = row
     place = Position(n=n, day=day, offset=offset, length=length, at=times.from_text(curated_at))
-    return Candidate(trajectory_id, contributor_id, sha256, place, is_settled, attempts)
+    return Candidate(trajectory_id, session_id, contributor_id, sha256, place, is_settled, attempts)

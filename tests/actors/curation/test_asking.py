@@ -19,13 +19,16 @@ from actors.curation.consent import Consented, RecordedConsent
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.judge import Answer, JudgeError, JudgeProblem, Question, question_about
 from actors.curation.settings import CurationSettings
+from actors.erasure.job import Report
 from persistence.closed_sessions import open_closed_sessions
 from persistence.corpus import Corpus, open_corpus
 from persistence.format.consent_events import ConsentSource, Decision
+from persistence.journals.erasure_register import ErasureSubject
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.corpus_reading import record_line
 from persistence.upkeep.rebuilding import rebuild
 from tests.actors.curation.deaths import Killed
+from tests.actors.erasure.test_job import erased, holding
 from tests.curated import (
     EMAIL,
     NOW,
@@ -121,6 +124,7 @@ async def opened(
                 corpus,
                 judge,
                 consented=consented or recorded,
+                is_to_be_erased=sessions.is_to_be_erased,
                 settings=EnrichmentSettings(**{"judge_model": "judge-a", **settings}),
                 curation=CurationSettings(),
                 clock=lambda: now,
@@ -195,6 +199,26 @@ async def test_who_has_withdrawn_is_never_asked_about(root: Path) -> None:
     assert await ask(root, judge)
     assert judge.questions == []
     assert corpus_rows(root, "SELECT * FROM unanswered") == []
+
+
+async def test_what_is_to_be_erased_is_never_asked_about_and_its_judgement_is_erased(root: Path) -> None:
+    """From the request on, and when it is done nothing of the judge's words is left."""
+
+    async def telling(question: Question) -> Answer:
+        return judging(question, rationale="words of the judge alone")
+
+    await ask(root, FakeJudge(telling))
+    await ask(root, FakeJudge(nonsense), judge_model="judge-b")
+    judge = FakeJudge()
+    async with running(root) as run:
+        assert isinstance(await run.service.ask_erasure(ErasureSubject.CONTRIBUTOR, CONTRIBUTOR), Report)
+        await ask(root, judge, judge_model="judge-c")
+        assert judge.questions == []
+        await erased(run, ErasureSubject.CONTRIBUTOR, CONTRIBUTOR)
+    assert holding(root, "words of the judge alone") == []
+    for table in ("judgements", "unanswered", "records"):
+        assert corpus_rows(root, f"SELECT * FROM {table}") == [], table
+    assert await findings(root) == []
 
 
 async def test_who_withdraws_while_it_is_asked_is_not_judged(root: Path) -> None:
@@ -419,7 +443,13 @@ async def test_a_judge_that_never_answers_delays_nothing(root: Path, autojump_cl
     settings = EnrichmentSettings(judge_model="judge-a")
     async with curation(root) as (curating, corpus), trio.open_nursery() as nursery:
         asking_ = Asking(
-            corpus, judge, consented=refused(), settings=settings, curation=CurationSettings(), clock=lambda: NOW
+            corpus,
+            judge,
+            consented=refused(),
+            is_to_be_erased=lambda contributor_id, session_id: False,
+            settings=settings,
+            curation=CurationSettings(),
+            clock=lambda: NOW,
         )
         nursery.start_soon(curating.run)
         nursery.start_soon(asking_.run)
