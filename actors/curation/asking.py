@@ -117,9 +117,10 @@ class Asking:
 
     async def ask_all(self) -> bool:
         """Ask until nothing waits or the day has nothing left; False, which is said, when there was no answer."""
-        self._standing = await self._begin()
+        begun = self._standing = await self._begin()
         problem = await self._ask_waiting()
-        await self._corpus.note_judging(self._standing)
+        if self._standing != begun:
+            await self._corpus.note_judging(self._standing)
         if problem is None:
             return True
         self._problems[problem] += 1

@@ -31,7 +31,7 @@ _UP_TO_LONE_SURROGATE = re.compile(
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def lone_surrogates_replaced(text: bytes | memoryview) -> bytes | memoryview:
+def lone_surrogates_replaced(text: bytes) -> bytes:
     """Return `text` with every lone surrogate escape replaced by `\\ufffd`, in the same length; linear in its length.
 
     `text` itself is returned when there is none. The text need not be well-formed.
@@ -64,8 +64,9 @@ def decode(decoder: msgspec.json.Decoder[T], text: bytes | memoryview) -> T:
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            replaced = lone_surrogates_replaced(text)
-            if replaced is text:
+            whole = bytes(text)  # itself, where it is no view
+            replaced = lone_surrogates_replaced(whole)
+            if replaced is whole:
                 raise
         return decoder.decode(replaced)
     except UnicodeDecodeError as error:
