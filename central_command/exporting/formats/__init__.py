@@ -1,0 +1,1 @@
+"""A module for each format: a trajectory becomes its rows, or is left out with a reason. Pure."""

@@ -1,0 +1,26 @@
+"""What a format is to the engine. Each is a `Format` in a module of its own; `table.py` lists them."""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from central_command.corpus.trajectory import Trajectory
+from central_command.exporting.shape import Row, Shape
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
+    """One format: its name, what it makes of a trajectory, and how its files look.
+
+    `rows` returns a trajectory's rows, at least one, or raises `LeftOut`. It is pure: the same arguments give the same
+    rows, their members in the same order. `ending` is that of its files, without the dot. With `file_each` a
+    trajectory's one row is a file of its own, else each row is a line. `features` are the columns as a dataset card
+    declares them, in order: a name, and the YAML (of one line) that says its type (`string`, `list: json`, …); empty
+    for what `datasets` cannot read. `version` is that of the format, where it has one.
+    """
+
+    name: str
+    rows: Callable[[Trajectory, Shape], Iterable[Row]]
+    ending: str = "jsonl"
+    file_each: bool = False
+    features: tuple[tuple[str, str], ...] = ()
+    version: str = ""
