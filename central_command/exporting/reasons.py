@@ -50,6 +50,8 @@ class LeftOutReason(StrEnum):
     """Nothing in it was preferred to something else (`dpo`)."""
     NOT_ALTERNATING = "not_alternating"
     """The reader wants turns that alternate, and these cannot be made to."""
+    MARKS = "marks"
+    """A text holds the very marks by which the reader tells reasoning and calls apart (`sharegpt`)."""
 
 
 class LeftOut(Exception):  # noqa: N818 (no error: the expected end of a conversion)

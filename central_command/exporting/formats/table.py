@@ -2,6 +2,17 @@
 
 from typing import Final
 
+from central_command.exporting.formats.atif import ATIF
+from central_command.exporting.formats.dpo import DPO
 from central_command.exporting.formats.format import Format
+from central_command.exporting.formats.kto import KTO
+from central_command.exporting.formats.messages import MESSAGES
+from central_command.exporting.formats.openai import OPENAI
+from central_command.exporting.formats.otel import OTEL
+from central_command.exporting.formats.sharegpt import SHAREGPT
+from central_command.exporting.formats.swe_agent import SWE_AGENT
+from central_command.exporting.formats.traces import TRACES
 
-FORMATS: Final[dict[str, Format]] = {}
+FORMATS: Final[dict[str, Format]] = {
+    each.name: each for each in (MESSAGES, ATIF, SHAREGPT, OPENAI, KTO, DPO, SWE_AGENT, OTEL, TRACES)
+}

@@ -1,0 +1,34 @@
+"""Embedded sub-agents where a format has one row for each conversation: each is a row of its own, behind its parent's.
+
+A sub-agent's row says who it is as every row does (`agent_role`, `session_id`). One that the format cannot say is left
+out, as its parent would be, and takes nothing else with it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from central_command.corpus.trajectory import Trajectory
+from central_command.exporting.reasons import LeftOut
+from central_command.exporting.shape import Row
+
+
+def rows_of_all(trajectory: Trajectory, rows_of: Callable[[Trajectory], Iterable[Row]]) -> list[Row]:
+    """The rows of a trajectory and of its sub-agents, however deep. Raises the first LeftOut where there are none."""
+    rows: list[Row] = []
+    reasons: list[LeftOut] = []
+    for each in family_of(trajectory):
+        try:
+            rows.extend(rows_of(each))
+        except LeftOut as left_out:
+            reasons.append(left_out)
+    if not rows and reasons:
+        raise reasons[0]
+    return rows
+
+
+def family_of(trajectory: Trajectory) -> Iterator[Trajectory]:
+    """A trajectory, and behind it its sub-agents, each with its own behind it."""
+    waiting = [trajectory]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        waiting.extend(embedded.trajectory for embedded in reversed(each.subagents))
