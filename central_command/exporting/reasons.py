@@ -25,6 +25,8 @@ class LeftOutReason(StrEnum):
     # What nothing should be trained on.
     UNREADABLE = "unreadable"
     """The line is damaged, or was erased."""
+    ERASED = "erased"
+    """It was in the export, and is not in the corpus any more: erased, or its contributor has withdrawn."""
     NO_STEPS = "no_steps"
     CUT_ARGUMENTS = "cut_arguments"
     SEQUENCE_GAPS = "sequence_gaps"
@@ -32,6 +34,8 @@ class LeftOutReason(StrEnum):
     """It shares 13 words in a row with a benchmark's text (`--decontaminate`)."""
     EXACT_COPY = "exact_copy"
     NEAR_COPY = "near_copy"
+    BETWEEN_SPLITS = "between_splits"
+    """It is a near copy of a trajectory that belongs to another split, or holds steps of one."""
     SUBAGENT = "subagent"
     """`--subagents drop`."""
     EMBEDDED = "embedded"

@@ -24,6 +24,7 @@ from actors.embedding.settings import EmbeddingSettings
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
+from central_command.exporting.settings import ExportSettings
 from central_command.http.settings import HttpSettings
 from central_command.process.collector import CollectorSettings
 from central_command.process.logs import LogSettings
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
+    export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 

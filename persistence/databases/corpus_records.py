@@ -258,7 +258,7 @@ class CorpusIndex:
 
     async def beginning_with(self, text: str, limit: int) -> list[StoredRecord]:
         """The records whose ids, or whose sessions' ids, begin so, in the order of their ids, at most `limit`."""
-        return [_stored(row) for row in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))]
+        return [stored_record(row) for row in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))]
 
     async def reason_of_session(self, session_id: str) -> str | None:
         """Why a session's trajectory was passed over; None where it was not."""
@@ -312,10 +312,11 @@ def set_terms(terms: str) -> Statement:
 
 
 def _one(rows: Sequence[Row]) -> StoredRecord | None:
-    return _stored(rows[0]) if rows else None
+    return stored_record(rows[0]) if rows else None
 
 
-def _stored(row: Row) -> StoredRecord:
+def stored_record(row: Row) -> StoredRecord:
+    """The record that a row of COLUMNS is."""
     *described, curated_at, n, day, offset, length = row
     *named, feedback, findings, withheld, target, quality, tier, eligible, domain, sha256, cluster, minima = described
     trajectory_id, record_id, session_id, contributor_id, rules, provider, model, started_at, steps, tokens = named

@@ -25,6 +25,7 @@ NONCE_BYTES: Final = 12
 FORMAT: Final = "v1"
 ENVIRONMENT_VARIABLE: Final = "CENTRAL_COMMAND_MASTER_KEY"
 KEY_FILE: Final = "master.key"
+PSEUDONYM_KEY_FILE: Final = "pseudonyms.key"
 
 FORMAT_CHARS_MAX: Final = 16
 """How much of a format's name is said: a damaged text may be one long name."""
@@ -104,12 +105,26 @@ def load_master_key(keys_folder: Path, environment: Mapping[str, str], *, needed
     if given is not None:
         return _decoded(given, ENVIRONMENT_VARIABLE)
     path = keys_folder / KEY_FILE
+    if needed is not None and not path.exists():
+        raise MasterKeyError(
+            f"the master key (id {needed}) that sealed this data directory's sessions is missing: put back {path} "
+            f"or {ENVIRONMENT_VARIABLE} as it was when the data was written"
+        )
+    return _key_in(path)
+
+
+def load_pseudonym_key(keys_folder: Path) -> bytes:
+    """The key that pseudonyms are made with, from `pseudonyms.key` in `keys_folder`, which is created if missing.
+
+    It is kept as the master key is, and is none: it seals nothing, and may lie beside what it is used for. Raises
+    `MasterKeyError`.
+    """
+    return _key_in(keys_folder / PSEUDONYM_KEY_FILE)
+
+
+def _key_in(path: Path) -> bytes:
+    """The key in a file, which is created if missing."""
     try:
-        if needed is not None and not path.exists():
-            raise MasterKeyError(
-                f"the master key (id {needed}) that sealed this data directory's sessions is missing: put back {path} "
-                f"or {ENVIRONMENT_VARIABLE} as it was when the data was written"
-            )
         if not path.exists():
             _create(path)
         return _decoded(_read_private(path), str(path))

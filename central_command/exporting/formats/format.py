@@ -15,7 +15,9 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     rows, their members in the same order. `ending` is that of its files, without the dot. With `file_each` a
     trajectory's one row is a file of its own, else each row is a line. `features` are the columns as a dataset card
     declares them, in order: a name, and the YAML (of one line) that says its type (`string`, `list: json`, …); empty
-    for what `datasets` cannot read. `version` is that of the format, where it has one.
+    for what `datasets` cannot read. `version` is that of the format, where it has one. `of_line`, where it is given,
+    makes the rows instead: of a trajectory, its line of the corpus as JSON, and the place in it of the trajectory's
+    first step.
     """
 
     name: str
@@ -24,3 +26,4 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     file_each: bool = False
     features: tuple[tuple[str, str], ...] = ()
     version: str = ""
+    of_line: Callable[[Trajectory, bytes, int], Iterable[msgspec.Raw]] | None = None

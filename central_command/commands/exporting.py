@@ -1,0 +1,273 @@
+"""`export`: what trainers read, written and checked."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` needs none of them)
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
+from central_command.commands.options import data_options, settings_from
+from central_command.process.paths import PathTo
+from central_command.process.steering import escaped
+
+if TYPE_CHECKING:
+    from central_command.exporting.contamination import Benchmarks
+    from central_command.exporting.engine import Progress
+    from central_command.exporting.exporting import Done, Given
+    from central_command.exporting.selection import Selection
+    from central_command.exporting.settings import ExportSettings
+    from central_command.exporting.tokens import TokenCounter
+
+PROGRESS_S: Final = 1.0
+PROGRESS_IN_LOGS_S: Final = 30.0
+"""Seconds between two reports, on a terminal and elsewhere."""
+
+_FILTERS: Final[tuple[tuple[str, str, Any, str], ...]] = (
+    ("after", "--after", str, "Sessions that began at this time or later (2026-11-20, UTC), and"),
+    ("before", "--before", str, "before this one."),
+    ("providers", "--provider", list, "Of this agent. Options such as this may be repeated: any of them."),
+    ("models", "--model", list, "Of this model; may hold * and ?."),
+    ("domains", "--domain", list, "About this field of work."),
+    ("cognitive_targets", "--cognitive-target", list, "That were for this: debugging, review, …"),
+    ("tiers", "--tier", list, "Of this tier: A, B or C."),
+    ("outcomes", "--outcome", list, "That the client says ended so: SUCCESS, CRASH, KILLED, SHUTDOWN, or none."),
+    ("feedback", "--feedback", list, "That somebody said this of: accepted, modified, rejected, iterated, or none."),
+    ("contributors", "--contributor", list, "Of this contributor, by pseudonym."),
+    ("tools", "--tool", list, "In which this tool was called."),
+    ("texts", "--text", list, "In which this text stands, in any case; all of them."),
+    ("quality_min", "--quality-min", int, "With at least this quality, 0 to 100."),
+    ("quality_max", "--quality-max", int, "With at most this quality."),
+    ("tokens_min", "--tokens-min", int, "With at least so many tokens, as estimated (characters / 4)."),
+    ("tokens_max", "--tokens-max", int, "With at most so many."),
+    ("steps_min", "--steps-min", int, "With at least so many steps."),
+    ("steps_max", "--steps-max", int, "With at most so many."),
+)
+"""The filters that take values: the member of `Filters`, the option, its type, and what it says."""
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    for name, option, kind, text in reversed(_FILTERS):
+        many = kind is list
+        add = click.option(option, name, multiple=many, type=None if many else kind, help=text)
+        command = add(command)
+    return command
+
+
+@click.command()
+@data_options(must_exist=False)
+@click.argument("folders", metavar="[verify] DIR", nargs=-1, type=PathTo("folder", must_exist=False), required=True)
+@click.option("--format", "formats", multiple=True, help="What to write: messages, parquet, jsonl, …; may be repeated.")
+@_filters
+@click.option("--training-eligible", is_flag=True, help="Only what curation found fit to be trained on.")
+@click.option("--keep-cut-arguments", is_flag=True, help="Also sessions with calls whose arguments were cut.")
+@click.option("--keep-sequence-gaps", is_flag=True, help="Also sessions in which envelopes are missing.")
+@click.option("--dedup", type=click.Choice(["exact", "near", "none"]), default="near", show_default=True)
+@click.option(
+    "--decontaminate",
+    "benchmarks",
+    multiple=True,
+    type=PathTo("file", must_exist=True),
+    help="Leave out what shares 13 words in a row with this file of a benchmark.",
+)
+@click.option("--limit", type=click.IntRange(1), help="At most so many sessions, the earliest.")
+@click.option("--sample", type=click.IntRange(1), help="So many sessions by chance (--seed).")
+@click.option("--seed", default=0, show_default=True, help="Of --sample and --split: another one, another choice.")
+@click.option("--split", "splits", help="train=0.9,validation=0.05,test=0.05: by contributor and near copies.")
+@click.option(
+    "--reasoning",
+    type=click.Choice(["field", "inline", "drop", "last-only"]),
+    default="field",
+    show_default=True,
+    help="Where reasoning goes.",
+)
+@click.option("--reasoning-key", default="reasoning_content", show_default=True, help="The member's name.")
+@click.option("--split-parallel-calls", is_flag=True, help="Calls of one turn one after the other.")
+@click.option("--system", type=click.Choice(["fold", "keep", "drop"]), default="keep", show_default=True)
+@click.option("--subagents", type=click.Choice(["separate", "drop"]), default="separate", show_default=True)
+@click.option("--keep-incomplete", is_flag=True, help="Keep calls at the end that have no result.")
+@click.option("--nested", type=click.Choice(["json", "struct"]), default="json", show_default=True, help="In Parquet.")
+@click.option("--columns", help="Only these columns of rows, with commas between them.")
+@click.option("--tokenizer", type=PathTo("file", must_exist=True), help="Count tokens with this tokenizer.json.")
+@click.option("--max-tokens", type=click.IntRange(1), help="At most so many a row; counted with the embedded one.")
+@click.option(
+    "--overlong",
+    type=click.Choice(["drop", "cut", "split"]),
+    default="drop",
+    show_default=True,
+    help="What happens to longer ones.",
+)
+@click.option("--license", "license_name", default="other", show_default=True, help="As the card names it.")
+@click.option("--incremental", is_flag=True, help="Add what is new, and take out what was erased.")
+@click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl.")
+def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **options: Any) -> None:
+    """Write the corpus of a data directory to DIR as a dataset, or check one: `export verify DIR`.
+
+    DIR gets a folder for each format, README.md (a dataset card), manifest.json and an index. Interrupted, the same
+    command goes on where it was. The same options on the same corpus give the same bytes. It may be used while the
+    server runs.
+
+    What each format holds, and who reads it: docs/exports.md. One that there is not is answered with those there are.
+
+    \b
+    Example:
+      central-command export out --format messages --format parquet --tier A
+      central-command export out --format messages --split train=0.9,test=0.1 --explain
+      central-command export out --incremental
+      central-command export verify out
+
+    Exit status: 0 the export is whole, 1 `verify` found something, 2 nothing was written, 3 stored data is damaged, 5 a
+    database failed, 130 interrupted: the same command goes on.
+    """
+    if len(folders) == 2 and str(folders[0]) == "verify":
+        _verify(folders[1])
+        return
+    if len(folders) != 1:
+        raise click.UsageError("Name one folder: DIR, or verify DIR.")
+    from central_command.exporting import exporting
+
+    settings = settings_from(config, {})
+    os.nice(settings.export.nice)
+    with one_sentence_for_failures():
+        given = _given(folders[0], options, settings.export, settings.embedding.source)
+        done = exporting.export(data_dir, folders[0], given, Reports())
+    _say(folders[0], done)
+
+
+def _verify(folder: Path) -> None:
+    from central_command.exporting.verifying import verify_export
+
+    count = 0
+    with one_sentence_for_failures():
+        for finding in verify_export(folder):
+            click.echo(escaped(finding))
+            count += 1
+    if count:
+        click.echo(f"{count} place(s) where the export is not what its manifest says", err=True)
+        raise SystemExit(EXIT_FAILED)
+    click.echo("all is well")
+
+
+def _given(target: Path, options: dict[str, Any], settings: "ExportSettings", model_source: str) -> "Given":
+    """What the options ask for; of `--incremental` without formats, what the export was made with."""
+    from central_command.exporting.contamination import Benchmarks
+    from central_command.exporting.exporting import Given
+    from central_command.exporting.manifest import read_manifest
+
+    benchmarks = Benchmarks(settings.benchmark_ngrams_max)
+    for path in options["benchmarks"]:
+        benchmarks.add(path)
+    earlier = read_manifest(target).selection if options["incremental"] and not options["formats"] else None
+    needs_counter = options["tokenizer"] or options["max_tokens"] or (earlier is not None and earlier.tokenizer)
+    counter = _counter(options["tokenizer"], model_source) if needs_counter else None
+    selection = _selection(options, benchmarks, counter) if earlier is None else earlier
+    return Given(
+        selection=selection,
+        settings=settings,
+        benchmarks=benchmarks,
+        counter=counter,
+        is_incremental=options["incremental"],
+        explain=options["explain"],
+        license=options["license_name"],
+    )
+
+
+def _selection(options: dict[str, Any], benchmarks: "Benchmarks", counter: "TokenCounter | None") -> "Selection":
+    from central_command.corpus.filters import Filters
+    from central_command.exporting.formats.table import FORMATS
+    from central_command.exporting.selection import Selection
+    from central_command.exporting.shape import Shape
+    from central_command.exporting.splits import Split, read_splits
+
+    formats = tuple(dict.fromkeys(options["formats"]))
+    unknown = [name for name in formats if name not in FORMATS]
+    if not formats or unknown:
+        said = f"there is no format {unknown[0]!r}" if unknown else "name at least one format (--format)"
+        leave(f"{said}; there are {', '.join(FORMATS)}.", EXIT_REFUSED)
+    try:
+        splits = read_splits(options["splits"]) if options["splits"] else (Split("train", 1.0),)
+    except ValueError as error:
+        leave(str(error), EXIT_REFUSED)
+    names = [name for name, _, _, _ in _FILTERS]
+    return Selection(
+        formats=formats,
+        filters=Filters(**{name: options[name] for name in names}, training_eligible=options["training_eligible"]),
+        dedup=options["dedup"],
+        keep_cut_arguments=options["keep_cut_arguments"],
+        keep_sequence_gaps=options["keep_sequence_gaps"],
+        benchmarks=tuple(benchmarks.files),
+        limit=options["limit"],
+        sample=options["sample"],
+        seed=options["seed"],
+        splits=splits,
+        shape=Shape(
+            reasoning=options["reasoning"],
+            reasoning_key=options["reasoning_key"],
+            split_parallel_calls=options["split_parallel_calls"],
+            system=options["system"],
+            subagents=options["subagents"],
+            nested=options["nested"],
+            keep_incomplete=options["keep_incomplete"],
+        ),
+        tokenizer=None if counter is None else counter.file,
+        max_tokens=options["max_tokens"],
+        overlong=options["overlong"],
+        columns=tuple(each.strip() for each in options["columns"].split(",")) if options["columns"] else None,
+    )
+
+
+def _counter(path: Path | None, model_source: str) -> "TokenCounter":
+    from actors.embedding.source import TOKENIZER_NAME, installed_model
+    from central_command.exporting.tokens import load_counter
+
+    if path is None:
+        folder = installed_model() if model_source == "package" else Path(model_source)
+        if folder is None or not (folder / TOKENIZER_NAME).is_file():
+            leave("the embedded tokeniser is not installed: name a tokenizer.json with --tokenizer.", EXIT_REFUSED)
+        path = folder / TOKENIZER_NAME
+    return load_counter(path)
+
+
+def _say(folder: Path, done: "Done") -> None:
+    manifest = done.manifest
+    rows = ", ".join(f"{counts.rows:,} {name}" for name, counts in manifest.formats.items())
+    click.echo(escaped(f"{folder} holds {manifest.kept:,} of {manifest.seen:,} sessions; rows: {rows}"))
+    for reason, count in sorted(manifest.left_out.items(), key=lambda each: -each[1]):
+        click.echo(f"left out: {count:,} {reason}")
+    for name, counts in manifest.formats.items():
+        for reason, count in counts.left_out.items():
+            click.echo(f"left out of {name}: {count:,} {reason}")
+    mended = manifest.facts.mended_numbers + manifest.facts.mended_surrogates
+    if mended:
+        click.echo(f"mended: {mended:,} numbers and halves of characters that readers stumble over")
+    for path in done.rewritten:
+        click.echo(f"written anew without what was erased: {path}")
+
+
+class Reports:
+    """Says on stderr how far an export is, now and then."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began_at = self._said_at = clock()
+        self._stream = sys.stderr
+        self._interval_s = PROGRESS_S if self._stream.isatty() else PROGRESS_IN_LOGS_S
+
+    def __call__(self, progress: "Progress") -> None:
+        """Say it if it is time to."""
+        now = self._clock()
+        if now - self._said_at < self._interval_s:
+            return
+        self._said_at = now
+        share = progress.read_bytes / max(1, progress.read_bytes_total)
+        left_s = (now - self._began_at) * (1 - share) / share if share else 0.0
+        line = (
+            f"{progress.records:,} of {progress.records_total:,} sessions, {progress.rows:,} rows, "
+            f"{progress.read_bytes / 1e6:,.0f} of {progress.read_bytes_total / 1e6:,.0f} MB read, {left_s:,.0f} s left"
+        )
+        click.echo(f"\r{line}\x1b[K" if self._stream.isatty() else line, err=True, nl=not self._stream.isatty())

@@ -1,0 +1,129 @@
+"""What of the corpus is asked for. Each filter has a code, which says what left a trajectory out."""
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import msgspec
+
+from central_command.corpus.trajectory import Trajectory
+from persistence.format.records import CorpusRecord
+
+FilterCode = Literal[
+    "date",
+    "provider",
+    "model",
+    "domain",
+    "cognitive_target",
+    "tier",
+    "not_training_eligible",
+    "quality",
+    "tokens",
+    "steps",
+    "contributor",
+    "outcome",
+    "feedback",
+    "tool",
+    "text",
+]
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """All of these must hold; of several values of one, any. Empty tuples and None ask for nothing.
+
+    `after` and `before` are about the real start of the session: a time or the beginning of one (`2026-11-20`, UTC);
+    `after` is part of it, `before` is not. `models` may hold `*` and `?`, and are compared without case. `tokens` are
+    the estimate (characters / 4). `contributors` are pseudonyms. `outcomes` and `feedback` are what was said, never a
+    guess; `none` stands for what has none. `texts` must all be found, without case, in what the steps say or in
+    the arguments of calls.
+    """
+
+    after: str | None = None
+    before: str | None = None
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    cognitive_targets: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    training_eligible: bool = False
+    quality_min: int | None = None
+    quality_max: int | None = None
+    tokens_min: int | None = None
+    tokens_max: int | None = None
+    steps_min: int | None = None
+    steps_max: int | None = None
+    contributors: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    feedback: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+
+    def against_row(self, row: CorpusRecord, contributor: str) -> FilterCode | None:
+        """The first filter that a record does not pass, by what the database knows of it."""
+        return next(self._against_row(row, contributor), None)
+
+    def against(self, trajectory: Trajectory) -> FilterCode | None:
+        """The first filter that a trajectory does not pass, of those that need all of it."""
+        return next(self._against(trajectory), None)
+
+    def _against_row(self, row: CorpusRecord, contributor: str) -> Iterator[FilterCode]:
+        if not self._is_in_time(row.started_at):
+            yield "date"
+        named: tuple[tuple[FilterCode, str | None, tuple[str, ...]], ...] = (
+            ("provider", row.provider, self.providers),
+            ("cognitive_target", row.cognitive_target, self.cognitive_targets),
+            ("tier", row.tier, self.tiers),
+            ("contributor", contributor, self.contributors),
+        )
+        yield from (code for code, value, wanted in named if wanted and not _is_any([value], wanted))
+        if self.models and not any(fnmatchcase(row.model.lower(), each.lower()) for each in self.models):
+            yield "model"
+        if self.training_eligible and not row.training_eligible:
+            yield "not_training_eligible"
+        if not _within(row.quality, self.quality_min, self.quality_max):
+            yield "quality"
+        if not _within(row.tokens, self.tokens_min, self.tokens_max):
+            yield "tokens"
+        if not _within(row.steps, self.steps_min, self.steps_max):
+            yield "steps"
+
+    def _against(self, trajectory: Trajectory) -> Iterator[FilterCode]:
+        tags = trajectory.domain_tags
+        if self.domains and not _is_any([tags.primary.domain if tags.primary else None], self.domains):
+            yield "domain"
+        outcome = trajectory.outcome.status if trajectory.outcome else None
+        if self.outcomes and not _is_any([outcome], self.outcomes):
+            yield "outcome"
+        if self.feedback and not _is_any([each.signal for each in trajectory.feedback] or [None], self.feedback):
+            yield "feedback"
+        if self.tools and not set(self.tools).intersection(trajectory.unique_tools_used):
+            yield "tool"
+        if self.texts and not _says_all(trajectory, self.texts):
+            yield "text"
+
+    def _is_in_time(self, started_at: str | None) -> bool:
+        if self.after is None and self.before is None:
+            return True
+        if started_at is None:
+            return False
+        return (self.after is None or started_at >= self.after) and (self.before is None or started_at < self.before)
+
+
+def _is_any(values: Sequence[str | None], wanted: Sequence[str]) -> bool:
+    return any((value or "none") in wanted for value in values)
+
+
+def _within(value: int, least: int | None, most: int | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
+def _says_all(trajectory: Trajectory, texts: Sequence[str]) -> bool:
+    missing = {text.casefold() for text in texts}
+    for step in trajectory.steps:
+        said = step.text.casefold()
+        if step.arguments:
+            said += msgspec.json.encode(step.arguments).decode().casefold()
+        missing = {text for text in missing if text not in said}
+        if not missing:
+            return True
+    return False

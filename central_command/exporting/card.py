@@ -1,0 +1,139 @@
+"""README.md of an export: a dataset card, whose YAML says to `datasets` which files are which split of what type."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from central_command.exporting.facts import Lengths
+from central_command.exporting.formats.format import Format
+from central_command.exporting.manifest import Manifest
+from central_command.exporting.segments import PARQUET
+
+SHOWN_MAX = 20
+"""Models, domains and the like that the card lists; all are in the manifest."""
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+LIMITS = """\
+- Personal data and secrets were replaced by rules before anything was stored here; rules miss what they do not know.
+- Sessions are those of people who agreed to this. Who withdraws is taken out at the next `--incremental` export.
+- `outcome` is what the client reported, and `feedback` what somebody said of the session; most have neither.
+- `quality`, `tier` and `cognitive_target` are derived from the steps by fixed rules, and judged by nobody.
+- Schemas of tools were not captured: where `tools` are given they are inferred from the calls (`tools_inferred`).
+- Texts that an agent or a client had cut are marked where the format can say so. Sessions with cut arguments or with
+  gaps are left out unless the selection says otherwise.
+"""
+
+
+def card(manifest: Manifest, formats: Sequence[Format], *, license_name: str) -> str:
+    """The card's text."""
+    return "".join(f"{line}\n" for line in (*_yaml(manifest, formats, license_name), *_body(manifest, formats)))
+
+
+def _yaml(manifest: Manifest, formats: Sequence[Format], license_name: str) -> Iterator[str]:
+    yield "---"
+    yield f"license: {_quoted(license_name)}"
+    yield "pretty_name: Sessions of AI coding agents"
+    yield "task_categories:"
+    yield "- text-generation"
+    yield "tags:"
+    yield from ("- agent-traces", "- code", "- tool-use")
+    yield "size_categories:"
+    yield f"- {next((name for most, name in SIZES if manifest.kept < most), '1M<n<10M')}"
+    readable = [known for known in formats if known.features and any(_paths(manifest, known.name))]
+    if readable:
+        yield "configs:"
+        for number, known in enumerate(readable):
+            yield f"- config_name: {known.name}"
+            if not number:
+                yield "  default: true"
+            yield "  data_files:"
+            for split in manifest.selection.splits:
+                if any(file.format == known.name and file.split == split.name for file in manifest.files):
+                    yield f"  - split: {split.name}"
+                    yield f'    path: "{known.name}/{split.name}-*.{known.ending}"'
+        yield "dataset_info:"
+        for known in readable:
+            if known.ending == PARQUET and manifest.selection.shape.nested == "struct":
+                continue  # the files say it themselves
+            yield f"- config_name: {known.name}"
+            yield "  features:"
+            yield from _features(known, manifest.selection.columns)
+    yield "---"
+
+
+def _features(known: Format, columns: Sequence[str] | None) -> Iterator[str]:
+    for name, declared in known.features:
+        if columns is not None and known.of_line is None and name not in columns:
+            continue
+        yield f"  - name: {name}"
+        yield f"    {declared}" if ":" in declared else f"    dtype: {declared}"
+
+
+def _body(manifest: Manifest, formats: Sequence[Format]) -> Iterator[str]:
+    facts = manifest.facts
+    yield ""
+    yield "# Sessions of AI coding agents"
+    yield ""
+    yield (
+        f"{manifest.kept:,} sessions of coding agents, exported from Central Command up to line {manifest.corpus_n:,} "
+        f"of its corpus; {sum(manifest.left_out.values()):,} of {manifest.seen:,} that were looked at are left out. "
+        "`manifest.json` has the selection, every file with its SHA-256, and all counts."
+    )
+    yield ""
+    yield "| format | sessions | rows | left out of it |"
+    yield "|---|---|---|---|"
+    for known in formats:
+        counts = manifest.formats[known.name]
+        yield f"| {known.name} | {counts.trajectories:,} | {counts.rows:,} | {_listed(counts.left_out)} |"
+    yield ""
+    yield f"Left out: {_listed(manifest.left_out)}."
+    yield ""
+    for title, values in (
+        ("split", facts.splits),
+        ("provider", facts.providers),
+        ("model", facts.models),
+        ("domain", facts.domains),
+        ("cognitive target", facts.cognitive_targets),
+        ("tier", facts.tiers),
+        ("outcome", facts.outcomes),
+        ("feedback", facts.feedback),
+        ("consent version", facts.consent_versions),
+        ("rules", facts.rules),
+        ("scrubbed", facts.findings),
+    ):
+        yield f"- {title}: {_listed(values)}"
+    yield ""
+    yield "| length | p50 | p95 | most | sum |"
+    yield "|---|---|---|---|---|"
+    for title, lengths in (("steps", facts.steps), ("characters", facts.chars), ("tokens", facts.tokens)):
+        if isinstance(lengths, Lengths):
+            yield f"| {title} | {lengths.p50:,} | {lengths.p95:,} | {lengths.most:,} | {lengths.total:,} |"
+    yield ""
+    tokenizer = manifest.selection.tokenizer
+    if tokenizer is not None:
+        yield f"Tokens are those of `{tokenizer.name}` (SHA-256 `{tokenizer.sha256}`)."
+        yield ""
+    yield "## Known limits"
+    yield ""
+    yield LIMITS
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    shown = ", ".join(f"{_cell(name)} {count:,}" for name, count in ordered[:SHOWN_MAX])
+    more = len(ordered) - SHOWN_MAX
+    return (f"{shown} and {more:,} more" if more > 0 else shown) or "none"
+
+
+def _cell(name: str) -> str:
+    """A name as one word of a table: names of models are what clients sent."""
+    return "".join(char if char.isprintable() and char not in "|`<>*_[]" else " " for char in name)
+
+
+def _quoted(text: str) -> str:
+    """A text in YAML: JSON's strings are YAML's."""
+    return msgspec.json.encode(text).decode()
+
+
+def _paths(manifest: Manifest, name: str) -> Iterator[str]:
+    return (file.path for file in manifest.files if file.format == name)

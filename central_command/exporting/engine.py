@@ -1,0 +1,286 @@
+"""An export, from what is asked for to a folder that holds it whole.
+
+1. *Gather*: the rows of corpus.db, at one moment, become a plan on disk: what passes the filters that need no reading,
+   in the order in which it will be read (split, then trajectory). Nothing that comes later changes it.
+2. *Choose*, only for `--limit` and `--sample`: records are judged in their order (of a sample, that of a hash) until
+   there are enough.
+3. *Write*: each record is read once, judged, and written in all formats, a segment at a time
+   (`central_command.exporting.segments`). Files are written below `.unfinished`, and a segment counts once its files
+   are on disk and the plan says so, in one transaction.
+4. *Publish*: what was erased meanwhile is taken out, files get their names, then the card, and last the manifest.
+
+Killed anywhere, the same command goes on behind the last whole segment, and makes the same bytes. In memory are a
+record with its rows, a row group of Parquet, and what filters need; never the corpus, and never all of its rows.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from central_command.corpus.reading import Read
+from central_command.corpus.stored import StoredCorpus
+from central_command.exporting.contamination import Benchmarks
+from central_command.exporting.contents import Entry
+from central_command.exporting.formats.format import Format
+from central_command.exporting.judging import Judge, Left
+from central_command.exporting.plan import Candidate, Plan
+from central_command.exporting.reasons import LeftOut, LeftOutReason
+from central_command.exporting.segments import Segment, numbers_behind
+from central_command.exporting.selection import ExportRefused, Selection
+from central_command.exporting.settings import ExportSettings
+from central_command.exporting.shape import Row
+from central_command.exporting.splits import share_of, split_of
+from central_command.exporting.tokens import Fitted, Piece, TokenCounter, fit
+from persistence.databases.corpus_records import StoredRecord
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far an export is: records and bytes of the corpus that are done, of how many."""
+
+    records: int
+    records_total: int
+    read_bytes: int
+    read_bytes_total: int
+    rows: int
+
+
+class Export:
+    """One run of an export over a plan."""
+
+    def __init__(
+        self,
+        stored: StoredCorpus,
+        plan: Plan,
+        folder: Path,
+        selection: Selection,
+        formats: Sequence[Format],
+        *,
+        settings: ExportSettings,
+        benchmarks: Benchmarks,
+        counter: TokenCounter | None,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self._stored = stored
+        self._plan = plan
+        self._folder = folder
+        self._selection = selection
+        self._formats = formats
+        self._settings = settings
+        self._counter = counter
+        self._report = report
+        self._judge = Judge(selection, stored, plan, benchmarks)
+        self._rows = 0
+
+    def __repr__(self) -> str:
+        return f"<Export {self._folder}>"
+
+    def gather(self, behind_n: int) -> None:
+        """Fix what is looked at: the records whose lines are behind a number, and that are not in the export yet."""
+        with self._stored.snapshot() as snapshot:
+            self._plan.gather(self._gathered(snapshot.records(behind_n)))
+            self._plan.set_state("corpus_n", b"%d" % max(behind_n, snapshot.reached_n))
+        self._plan.commit()
+
+    def _gathered(self, records: Iterable[StoredRecord]) -> Iterator[tuple[Candidate, float]]:
+        selection = self._selection
+        seen = 0
+        for stored in records:
+            row = stored.record
+            if self._plan.is_kept(row.record_id):
+                continue
+            seen += 1
+            contributor = self._stored.pseudonyms.of(row.contributor_id)
+            code = selection.filters.against_row(row, contributor)
+            if code is not None:
+                self._plan.leave_out(row.record_id, LeftOutReason(code))
+                continue
+            yield (
+                Candidate(
+                    0,
+                    row.record_id,
+                    row.trajectory_id,
+                    row.session_id,
+                    contributor,
+                    row.cluster,
+                    row.sha256,
+                    split_of(contributor, selection.splits, selection.seed),
+                    stored.position,
+                ),
+                self._rank(row.record_id, contributor),
+            )
+        self._plan.set_state("seen", b"%d" % seen)
+
+    def _rank(self, record_id: str, contributor: str) -> float:
+        """By what records are ordered: a sample by their hash, what is limited only by their ids, else by splits."""
+        selection = self._selection
+        if selection.sample is not None:
+            return share_of(record_id, selection.seed)
+        return 0.0 if selection.limit is not None else split_of(contributor, selection.splits, selection.seed)
+
+    def choose(self) -> None:
+        """Judge until there are enough, where only some are wanted."""
+        selection = self._selection
+        wanted = min(each for each in (selection.sample, selection.limit) if each is not None)
+        too_many = LeftOutReason.LIMIT if wanted == selection.limit else LeftOutReason.SAMPLE
+        found = 0
+        for candidate in self._plan.candidates(0):
+            is_chosen = False
+            if found >= wanted:
+                self._plan.leave_out(candidate.record_id, too_many)
+            else:
+                try:
+                    self._fitted(self._judge.judged(candidate))
+                except Left as left:
+                    self._plan.leave_out(candidate.record_id, left.reason, left.detail)
+                else:
+                    is_chosen = True
+                    self._plan.keep(_stand_in(candidate))
+                    found += 1
+            self._plan.choose(candidate.ordinal, is_chosen=is_chosen)
+        self._plan.forget_kept()
+        self._plan.put_in_order()
+        self._plan.set_state("is_chosen", b"1")
+        self._plan.commit()
+
+    def write(self) -> None:
+        """Read what is left to read, and write it."""
+        segment: Segment | None = None
+        first = int(self._plan.state("next") or b"0")
+        done, (total, total_bytes), read_bytes = 0, self._plan.totals(), 0
+        is_chosen = self._plan.state("is_chosen") is not None
+        for candidate in self._plan.candidates(first):
+            try:
+                read = self._judge.read(candidate) if is_chosen else self._judge.judged(candidate)
+                fitted = self._fitted(read)
+                rows, left_out = self._rows_of(fitted, read)
+            except Left as left:
+                self._plan.leave_out(candidate.record_id, left.reason, left.detail)
+            else:
+                split = self._selection.splits[candidate.split].name
+                segment = segment or self._segment(split)
+                prepared = segment.prepare(rows)
+                length = candidate.position.length
+                if segment.split != split or not segment.has_room(prepared, length):
+                    self._close(segment, candidate.ordinal)
+                    segment = self._segment(split)
+                places = segment.add(candidate.record_id, prepared, length)
+                entry = self._entry(candidate, read, left_out, fitted)
+                self._plan.keep(msgspec.structs.replace(entry, places=places))
+                self._rows += sum(place.rows for place in places.values())
+            done, read_bytes = done + 1, read_bytes + candidate.position.length
+            self._report(Progress(done, total, read_bytes, total_bytes, self._rows))
+        if segment is not None:
+            self._close(segment, candidate.ordinal + 1)
+        self._plan.set_state("is_written", b"1")
+        self._plan.commit()
+
+    def _segment(self, split: str) -> Segment:
+        return Segment(
+            self._folder,
+            split,
+            self._formats,
+            self._numbers(),
+            shape=self._selection.shape,
+            settings=self._settings,
+        )
+
+    def _close(self, segment: Segment, behind: int) -> None:
+        """End a segment: from here on, it and all that was found out so far counts."""
+        files = segment.close()
+        for file in files:
+            self._plan.add_file(file)
+        self._plan.set_state("numbers", msgspec.json.encode(numbers_behind(self._numbers(), files)))
+        self._plan.set_state("next", b"%d" % behind)
+        self._plan.commit()
+
+    def _numbers(self) -> dict[str, int]:
+        return msgspec.json.decode(self._plan.state("numbers") or b"{}", type=dict[str, int])
+
+    def _fitted(self, read: Read) -> Fitted:
+        """The trajectory, or its pieces that have few enough tokens."""
+        if self._counter is None:
+            return Fitted((Piece(read.trajectory),))
+        tokens = self._counter.of_steps(read.trajectory.steps)
+        fitted = fit(read.trajectory, tokens, self._selection.max_tokens, self._selection.overlong)
+        if not fitted.pieces:
+            raise Left(LeftOutReason.OVERLONG, f"{sum(tokens)} tokens")
+        return fitted
+
+    def _rows_of(self, fitted: Fitted, read: Read) -> tuple[dict[str, list[Row | msgspec.Raw]], dict[str, str]]:
+        """The rows of each format, and why it has none."""
+        rows: dict[str, list[Row | msgspec.Raw]] = {}
+        left_out: dict[str, str] = {}
+        for known in self._formats:
+            made: list[Row | msgspec.Raw] = []
+            for piece in fitted.pieces:
+                try:
+                    made += self._of_piece(known, piece, read)
+                except LeftOut as left:
+                    left_out[known.name] = left.reason
+            if made:
+                rows[known.name] = made
+                left_out.pop(known.name, None)
+        return rows, left_out
+
+    def _of_piece(self, known: Format, piece: Piece, read: Read) -> Iterable[Row | msgspec.Raw]:
+        if known.of_line is not None:
+            return known.of_line(piece.trajectory, read.line, piece.first)
+        made = known.rows(piece.trajectory, self._selection.shape)
+        columns = self._selection.columns
+        return made if columns is None else ({name: row[name] for name in columns if name in row} for row in made)
+
+    def _entry(self, candidate: Candidate, read: Read, left_out: dict[str, str], fitted: Fitted) -> Entry:
+        trajectory, pieces = read.trajectory, [piece.trajectory for piece in fitted.pieces]
+        tags = trajectory.domain_tags.primary
+        enrichment = trajectory.enrichment
+        return Entry(
+            record_id=candidate.record_id,
+            session_id=candidate.session_id,
+            split=self._selection.splits[candidate.split].name,
+            cluster=candidate.cluster,
+            sha256=candidate.sha256,
+            provider=trajectory.provider,
+            model=trajectory.model,
+            domain=tags.domain if tags else None,
+            cognitive_target=enrichment.cognitive_target.target,
+            tier=enrichment.quality_assessment.tier,
+            outcome=trajectory.outcome.status if trajectory.outcome else None,
+            feedback=trajectory.feedback[-1].signal if trajectory.feedback else None,
+            consent_version=trajectory.consent.version,
+            rules=trajectory.rules,
+            steps=sum(len(piece.steps) for piece in pieces),
+            chars=sum(len(step.content or "") for piece in pieces for step in piece.steps),
+            tokens=None if self._counter is None else sum(piece.tokens or 0 for piece in pieces),
+            cut_steps=fitted.cut_steps,
+            findings=trajectory.scrubbed.by_category,
+            mended_numbers=read.mended.numbers,
+            mended_surrogates=read.mended.surrogates,
+            left_out=left_out,
+        )
+
+
+def _stand_in(candidate: Candidate) -> Entry:
+    """What copies of a record that was chosen are told by."""
+    return Entry(
+        record_id=candidate.record_id,
+        session_id=candidate.session_id,
+        split="",
+        cluster=candidate.cluster,
+        sha256=candidate.sha256,
+    )
+
+
+def check_columns(selection: Selection, formats: Sequence[Format]) -> None:
+    """Raise ExportRefused for a column that a format has not."""
+    for known in formats:
+        names = [name for name, _ in known.features]
+        unknown = [name for name in selection.columns or () if name not in names]
+        if unknown:
+            raise ExportRefused(f"--format {known.name} has no column {unknown[0]!r}; it has {', '.join(names)}.")
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Forget what an export has begun."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,394 @@
+"""The folder of an export: begun, gone on with, added to, and published."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from central_command.corpus.stored import StoredCorpus
+from central_command.exporting.card import card
+from central_command.exporting.contamination import Benchmarks
+from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
+from central_command.exporting.engine import Export, Progress, check_columns, clear_unfinished
+from central_command.exporting.facts import facts_of
+from central_command.exporting.formats.format import Format
+from central_command.exporting.formats.table import FORMATS
+from central_command.exporting.manifest import (
+    MANIFEST_NAME,
+    MANIFEST_VERSION,
+    FormatCounts,
+    Manifest,
+    encoded,
+    read_manifest,
+)
+from central_command.exporting.plan import Plan, open_plan
+from central_command.exporting.reasons import LeftOutReason
+from central_command.exporting.rewriting import without
+from central_command.exporting.segments import PARQUET
+from central_command.exporting.selection import ExportRefused, Selection
+from central_command.exporting.settings import ExportSettings
+from central_command.exporting.tokens import TokenCounter
+from central_command.exporting.verifying import described, read_index
+from central_command.exporting.writing import HashedFile, move_file, put_file
+from persistence.files.file_system import OsFileSystem
+from persistence.files.regular import open_file
+
+UNFINISHED: Final = ".unfinished"
+PLAN: Final = "plan.db"
+LINES: Final = "jsonl"
+CARD: Final = "README.md"
+LEFT_OUT: Final = "left_out"
+TRIES: Final = 3
+"""How often an export begins anew when something that it has written was erased meanwhile."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export is made with: what is asked for, and what that needs."""
+
+    selection: Selection
+    settings: ExportSettings
+    benchmarks: Benchmarks
+    counter: TokenCounter | None = None
+    is_incremental: bool = False
+    explain: bool = False
+    license: str = "other"
+
+
+class Done(msgspec.Struct, frozen=True):
+    """An export that is whole: its manifest, and the files that were written anew because something was erased."""
+
+    manifest: Manifest
+    rewritten: tuple[str, ...] = ()
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """What an unfinished export was begun with: with anything else it begins anew."""
+
+    selection: Selection
+    shard_bytes_max: int
+    row_group_bytes_max: int
+    behind_n: int
+    made_with: dict[str, str]
+
+
+def export(data_directory: Path, target: Path, given: Given, report: Callable[[Progress], None]) -> Done:
+    """Make an export, or go on with one, in the folder `target`; blocking.
+
+    Raises ExportRefused, and what reading the corpus raises: NoDataDirectory, DatabaseFailure, MasterKeyError, OSError.
+    """
+    _check_target(data_directory, target)
+    formats = [FORMATS[name] for name in given.selection.formats]
+    check_columns(given.selection, formats)
+    stored = StoredCorpus(data_directory)
+    earlier = _earlier(target, given)
+    OsFileSystem().make_directory(target)
+    drafts = target / UNFINISHED
+    drafts.mkdir(mode=0o700, exist_ok=True)
+    with _locked(target):
+        for _ in range(TRIES):
+            try:
+                return _run(stored, target, given, formats, earlier, report)
+            except _ErasedMeanwhile:
+                clear_unfinished(drafts)
+        raise ExportRefused("the corpus is being erased from again and again: export it later.")
+
+
+class _ErasedMeanwhile(Exception):  # noqa: N818 (a state of the world)
+    """Something that this run has written is not in the corpus any more."""
+
+
+def _check_target(data_directory: Path, target: Path) -> None:
+    if target.resolve().is_relative_to(data_directory.resolve()):
+        raise ExportRefused(f"{target} lies in the data directory: name a folder outside of it.")
+    if target.exists() and not target.is_dir():
+        raise ExportRefused(f"{target} is not a folder.")
+    is_export = (target / MANIFEST_NAME).exists() or (target / UNFINISHED).exists()
+    if target.is_dir() and not is_export and any(target.iterdir()):
+        raise ExportRefused(f"the folder {target} is not empty, and holds no export: name a new one.")
+
+
+def _earlier(target: Path, given: Given) -> Manifest | None:
+    """The export that is added to; None for a new one."""
+    if not (target / MANIFEST_NAME).exists():
+        if given.is_incremental:
+            raise ExportRefused(f"{target} holds no whole export to add to: leave out --incremental.")
+        return None
+    manifest = read_manifest(target)
+    if not given.is_incremental:
+        if (target / UNFINISHED).exists() and manifest.selection == given.selection:
+            return None  # it was killed when all but the tidying was done
+        raise ExportRefused(f"{target} holds an export already: add to it with --incremental, or name another folder.")
+    if manifest.selection != given.selection:
+        raise ExportRefused(f"{target} was made with other options: see `selection` in its {MANIFEST_NAME}.")
+    if given.selection.sample is not None or given.selection.limit is not None:
+        raise ExportRefused("--sample and --limit choose from all there is: nothing can be added to such an export.")
+    return manifest
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    descriptor = open_file(target / UNFINISHED / "lock", os.O_RDWR | os.O_CREAT, follows_links=False)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ExportRefused(f"another process is exporting to {target}.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _run(
+    stored: StoredCorpus,
+    target: Path,
+    given: Given,
+    formats: Sequence[Format],
+    earlier: Manifest | None,
+    report: Callable[[Progress], None],
+) -> Done:
+    drafts = target / UNFINISHED
+    begun = _Begun(
+        given.selection,
+        given.settings.shard_bytes_max,
+        given.settings.row_group_bytes_max,
+        0 if earlier is None else earlier.corpus_n,
+        _made_with(formats),
+    )
+    if earlier is None and (target / MANIFEST_NAME).exists() and not (drafts / PLAN).exists():
+        clear_unfinished(drafts)
+        return Done(read_manifest(target))
+    if not _is_begun(drafts, begun):
+        if earlier is None and (target / MANIFEST_NAME).exists():
+            raise ExportRefused(
+                f"{target} holds an export that something was being added to: go on with --incremental."
+            )
+        _clear(drafts)
+    drafts.mkdir(mode=0o700, exist_ok=True)
+    with open_plan(drafts / PLAN) as plan:
+        run = Export(
+            stored,
+            plan,
+            drafts,
+            given.selection,
+            formats,
+            settings=given.settings,
+            benchmarks=given.benchmarks,
+            counter=given.counter,
+            report=report,
+        )
+        if plan.state("corpus_n") is None:
+            if earlier is not None:
+                _take_over(target, plan, earlier, given.selection)
+            plan.set_state("begun", _encode(begun))
+            run.gather(begun.behind_n)
+        _remove_strays(drafts, plan)
+        if _gone(stored, plan, mine=True):
+            raise _ErasedMeanwhile
+        if plan.state("is_written") is None:
+            wants_some = given.selection.sample is not None or given.selection.limit is not None
+            if wants_some and plan.state("is_chosen") is None:
+                run.choose()
+            run.write()
+        if _gone(stored, plan, mine=True):
+            raise _ErasedMeanwhile
+        done = _publish(stored, target, plan, given, formats, earlier)
+    _clear(drafts)
+    clear_unfinished(drafts)
+    OsFileSystem().sync_directory(target)
+    return done
+
+
+def _is_begun(drafts: Path, begun: _Begun) -> bool:
+    if not (drafts / PLAN).exists():
+        return False
+    with open_plan(drafts / PLAN) as plan:
+        return plan.state("begun") == _encode(begun)
+
+
+def _clear(drafts: Path) -> None:
+    """Remove all but the lock, the plan last: as long as it is there, a whole export is known to be one."""
+    paths = sorted(drafts.rglob("*"), reverse=True)
+    for path in sorted(paths, key=lambda path: path.name.startswith(PLAN)):
+        if path.is_dir():
+            path.rmdir()
+        elif path.name != "lock":
+            path.unlink()
+
+
+def _remove_strays(drafts: Path, plan: Plan) -> None:
+    """Remove what a segment left that does not count."""
+    whole = {file.path for file in plan.files()}
+    for path in drafts.rglob("*"):
+        name = str(path.relative_to(drafts))
+        if path.is_file() and name not in whole and not name.startswith((PLAN, "lock")):
+            path.unlink()
+
+
+def _made_with(formats: Sequence[Format]) -> dict[str, str]:
+    made_with = {"central-command": version("central-command")}
+    if any(known.ending == PARQUET for known in formats):
+        from central_command.exporting.parquet import pyarrow_version  # noqa: PLC0415 (an extra)
+
+        made_with["pyarrow"] = pyarrow_version()
+    return made_with
+
+
+def _take_over(target: Path, plan: Plan, earlier: Manifest, selection: Selection) -> None:
+    places = {split.name: number for number, split in enumerate(selection.splits)}
+    count = 0
+    for entry in read_index(target):
+        plan.take_over(entry, places.get(entry.split, 0))
+        count += 1
+    plan.set_state("earlier", b"%d" % count)
+    numbers: dict[str, int] = {}
+    for file in earlier.files:
+        if file.format:
+            plan.add_file(file)
+            key = f"{file.format}/{file.split}"
+            numbers[key] = max(numbers.get(key, 0), _number_of(file.path, file.format, file.split) + 1)
+    plan.set_state("numbers", _encode(numbers))
+
+
+def _number_of(path: str, format_name: str, split: str) -> int:
+    digits = path.removeprefix(f"{format_name}/{split}-").partition("/")[0].partition(".")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _gone(stored: StoredCorpus, plan: Plan, *, mine: bool) -> frozenset[str]:
+    """The records that are kept and not in the corpus any more: those of this run, or of earlier ones."""
+    before = _earlier_count(plan)
+    with stored.snapshot() as snapshot:
+        return frozenset(
+            record_id
+            for number, record_id in enumerate(plan.kept_ids())
+            if (number >= before) == mine and snapshot.record(record_id) is None
+        )
+
+
+def _earlier_count(plan: Plan) -> int:
+    return int(plan.state("earlier") or b"0")
+
+
+def _publish(
+    stored: StoredCorpus,
+    target: Path,
+    plan: Plan,
+    given: Given,
+    formats: Sequence[Format],
+    earlier: Manifest | None,
+) -> Done:
+    """Give everything its name; what this does it can do again."""
+    drafts = target / UNFINISHED
+    if plan.state("removed") is None:
+        _take_out(stored, target, plan)
+    removed = json.loads(plan.state("removed") or b"[]")
+    rewritten = tuple(json.loads(plan.state("rewritten") or b"[]"))
+    files = plan.files()
+    for file in files:
+        source = drafts / file.path
+        if source.exists():
+            move_file(source, target / file.path)
+    for path in removed:
+        (target / path).unlink(missing_ok=True)
+    for folder in sorted({(target / file.path).parent for file in files}):
+        OsFileSystem().sync_directory(folder)
+    manifest = _manifest(target, plan, given, formats, earlier)
+    put_file(target / MANIFEST_NAME, encoded(manifest))
+    return Done(manifest, (*rewritten, *removed))
+
+
+def _take_out(stored: StoredCorpus, target: Path, plan: Plan) -> None:
+    """Take out of earlier files what is not in the corpus any more."""
+    gone = _gone(stored, plan, mine=False)
+    rewritten: list[str] = []
+    removed: list[str] = []
+    if gone:
+        files = {file.path: file for file in plan.files()}
+        entries = (entry for entry in plan.kept() if entry.record_id in gone)
+        made = without(entries, files, target, target / UNFINISHED)
+        plan.replace_kept(made.moved(entry) for entry in plan.kept() if entry.record_id not in gone)
+        plan.set_state("earlier", b"%d" % (_earlier_count(plan) - len(gone)))
+        for file in made.files:
+            plan.add_file(file)
+        for path in made.removed:
+            plan.remove_file(path)
+        for record_id in sorted(gone):
+            plan.leave_out(record_id, LeftOutReason.ERASED)
+        rewritten, removed = [file.path for file in made.files], made.removed
+    plan.set_state("rewritten", _encode(rewritten))
+    plan.set_state("removed", _encode(removed))
+    plan.commit()
+
+
+def _manifest(target: Path, plan: Plan, given: Given, formats: Sequence[Format], earlier: Manifest | None) -> Manifest:
+    index = _write_lines(target / f"{INDEX_NAME}.{LINES}", plan.kept())
+    beside = [index]
+    if given.explain:
+        explained = (
+            {"record_id": record_id, "reason": reason, "detail": detail}
+            for record_id, reason, detail in plan.left_out()
+        )
+        beside.append(_write_lines(target / f"{LEFT_OUT}.{LINES}", explained))
+    left_out = plan.reasons()
+    seen = int(plan.state("seen") or b"0")
+    if earlier is not None:
+        seen += earlier.seen
+        left_out.update(earlier.left_out)
+    manifest = Manifest(
+        version=MANIFEST_VERSION,
+        made_with=_made_with(formats),
+        selection=given.selection,
+        corpus_n=int(plan.state("corpus_n") or b"0"),
+        seen=seen,
+        kept=sum(1 for _ in plan.kept()),
+        left_out=dict(sorted(left_out.items())),
+        formats=_counts(formats, plan),
+        facts=facts_of(plan.kept()),
+        files=plan.files(),
+    )
+    text = card(manifest, formats, license_name=given.license)
+    put_file(target / CARD, text.encode())
+    beside.append(described(target, CARD))
+    return msgspec.structs.replace(manifest, files=[*manifest.files, *beside])
+
+
+def _counts(formats: Sequence[Format], plan: Plan) -> dict[str, FormatCounts]:
+    trajectories: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    left_out: dict[str, dict[str, int]] = {}
+    for entry in plan.kept():
+        for name, place in entry.places.items():
+            trajectories[name] = trajectories.get(name, 0) + 1
+            rows[name] = rows.get(name, 0) + place.rows
+        for name, reason in entry.left_out.items():
+            of_format = left_out.setdefault(name, {})
+            of_format[reason] = of_format.get(reason, 0) + 1
+    return {
+        known.name: FormatCounts(
+            version=known.version,
+            trajectories=trajectories.get(known.name, 0),
+            rows=rows.get(known.name, 0),
+            left_out=dict(sorted(left_out.get(known.name, {}).items())),
+        )
+        for known in formats
+    }
+
+
+def _write_lines(path: Path, items: "Iterator[Entry] | Iterator[dict[str, str]]") -> WrittenFile:
+    draft = path.with_name(f".{path.name}.draft")
+    file = HashedFile(draft)
+    rows = 0
+    for item in items:
+        file.write(_encode(item) + b"\n")
+        rows += 1
+    file.close()
+    draft.replace(path)
+    return WrittenFile(path=path.name, rows=rows, size_bytes=file.size_bytes, sha256=file.sha256)

@@ -1,0 +1,10 @@
+"""`parquet`: the rows of `messages`, in Parquet."""
+
+from typing import Final
+
+import msgspec
+
+from central_command.exporting.formats.messages import MESSAGES
+from central_command.exporting.formats.format import Format
+
+PARQUET: Final[Format] = msgspec.structs.replace(MESSAGES, name="parquet", ending="parquet")

@@ -1,0 +1,171 @@
+"""Parquet: the rows of a format with declared columns, in row groups of bounded size. Needs pyarrow (extra `export`).
+
+Lists of objects are `list<JSON>` (pyarrow's extension type over the logical type JSON): `datasets` and DuckDB read them
+as objects, Polars and pandas as texts. With `nested = struct` they are structs, for readers that know no JSON; what may
+have any form in them (arguments, schemas) is JSON text there, and every member that a row has not is null. The same
+rows give the same bytes, with the same version of pyarrow: that is in the file, and in the manifest.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from central_command.exporting.contents import Place, WrittenFile
+from central_command.exporting.formats.format import Format
+from central_command.exporting.shape import Row, Shape
+from central_command.exporting.writing import HashedFile, Prepared, encode
+
+FLAT_BYTES: Final = 16
+"""What a flat value counts for, about, beside its text."""
+
+PLAIN: Final = {"string": pa.utf8(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+JSON: Final = pa.json_(pa.utf8())
+
+
+def pyarrow_version() -> str:
+    """The version that is used, which is part of the files."""
+    return str(pa.__version__)
+
+
+class ParquetWriter:
+    """One file; a row group is written when its rows have `row_group_bytes_max` bytes of values."""
+
+    def __init__(
+        self, folder: Path, path: str, known: Format, split: str, *, shape: Shape, row_group_bytes_max: int
+    ) -> None:
+        self._folder = folder
+        self._path = path
+        self._format = known
+        self._split = split
+        self._row_group_bytes_max = row_group_bytes_max
+        self._columns = [Values(name, declared, shape) for name, declared in known.features]
+        self._schema = pa.schema([(column.name, column.type) for column in self._columns])
+        self._sink: HashedFile | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[Sequence[object]] = []
+        self._waiting_bytes = self._rows = self._trajectories = 0
+        self.size_bytes = 0
+
+    def prepare(self, rows: Sequence[Row | msgspec.Raw]) -> Prepared:
+        """Make values of rows."""
+        values = []
+        size_bytes = 0
+        for row in rows:
+            assert isinstance(row, dict), "a format with columns gives dicts"
+            prepared = [column.prepared(row.get(column.name)) for column in self._columns]
+            values.append([value for value, _ in prepared])
+            size_bytes += sum(size for _, size in prepared)
+        return Prepared(values, size_bytes)
+
+    def add(self, record_id: str, prepared: Prepared) -> Place:  # noqa: ARG002 (of the protocol)
+        """Take rows into the row group."""
+        first = self._rows
+        self._waiting += prepared.rows  # type: ignore[arg-type] # its own `prepare` made them
+        self._waiting_bytes += prepared.size_bytes
+        self.size_bytes += prepared.size_bytes
+        self._rows += len(prepared.rows)
+        self._trajectories += 1
+        if self._waiting_bytes >= self._row_group_bytes_max:
+            self._write_group()
+        return Place(self._path, first, len(prepared.rows))
+
+    def close(self) -> list[WrittenFile]:
+        """End the file."""
+        if self._waiting:
+            self._write_group()
+        if self._writer is None or self._sink is None:
+            return []
+        self._writer.close()
+        self._sink.close()
+        return [
+            WrittenFile(
+                path=self._path,
+                format=self._format.name,
+                split=self._split,
+                rows=self._rows,
+                trajectories=self._trajectories,
+                size_bytes=self._sink.size_bytes,
+                sha256=self._sink.sha256,
+            )
+        ]
+
+    def _write_group(self) -> None:
+        if self._writer is None:
+            self._sink = HashedFile(self._folder / self._path)
+            self._writer = open_parquet(self._sink, self._schema)
+        columns = [column.array(values) for column, values in zip(self._columns, zip(*self._waiting), strict=True)]  # noqa: B905 (rows are of one length)
+        table = pa.table(columns, schema=self._schema)
+        self._waiting, self._waiting_bytes = [], 0
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+
+def open_parquet(sink: HashedFile, schema: pa.Schema) -> pq.ParquetWriter:
+    """Begin a file, as all files of an export are."""
+    return pq.ParquetWriter(
+        sink, schema, compression="zstd", write_page_index=True, use_content_defined_chunking=True, version="2.6"
+    )
+
+
+class Values:
+    """One column: its name and type, and how values of rows become values of an array."""
+
+    def __init__(self, name: str, declared: str, shape: Shape) -> None:
+        self.name = name
+        self._is_list = declared.startswith("list:")
+        self._item = declared.removeprefix("list:").strip()
+        self._struct = structs_of(shape.reasoning_key).get(name) if shape.nested == "struct" else None
+        item = self._struct or (JSON if self._item == "json" else PLAIN[self._item])
+        self.type = pa.list_(item) if self._is_list else item
+        # An array of an extension type is not made of Python's values, but cast from its storage.
+        storage = self._struct or PLAIN.get(self._item, pa.utf8())
+        self._storage = pa.list_(storage) if self._is_list else storage
+
+    def prepared(self, value: object) -> tuple[object, int]:
+        """A value as arrays take it, and about how many bytes it takes."""
+        if value is None:
+            return None, FLAT_BYTES
+        if self._is_list and isinstance(value, list):
+            pairs = [self._one(item) for item in value]
+            return [one for one, _ in pairs], sum(size for _, size in pairs) + FLAT_BYTES
+        return self._one(value)
+
+    def _one(self, value: object) -> tuple[object, int]:
+        if self._struct is not None:
+            return as_struct(value, self._struct), len(encode(value))
+        if self._item == "json":
+            text = encode(value)
+            return text.decode(), len(text)
+        return value, FLAT_BYTES + (len(value) if isinstance(value, str) else 0)
+
+    def array(self, values: Sequence[object]) -> pa.Array:
+        """An array of values."""
+        array = pa.array(values, type=self._storage)
+        return array if self._storage.equals(self.type) else array.cast(self.type)
+
+
+def structs_of(reasoning_key: str) -> dict[str, pa.DataType]:
+    """The members of messages and of tools, as structs."""
+    function = pa.struct([("name", pa.utf8()), ("arguments", pa.utf8())])
+    call = pa.struct([("id", pa.utf8()), ("type", pa.utf8()), ("function", function)])
+    texts = [(name, pa.utf8()) for name in ("role", "content", reasoning_key)]
+    message = pa.struct([*texts, ("tool_calls", pa.list_(call)), ("tool_call_id", pa.utf8()), ("name", pa.utf8())])
+    tool = pa.struct([(name, pa.utf8()) for name in ("name", "description", "parameters")])
+    return {
+        **dict.fromkeys(("messages", "prompt", "completion", "chosen", "rejected"), message),
+        "tools": pa.struct([("type", pa.utf8()), ("function", tool)]),
+    }
+
+
+def as_struct(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401 (JSON in, and out)
+    """A value with the members of a struct; where it has an object and the struct a text, that is its JSON."""
+    if pa.types.is_struct(kind) and isinstance(value, dict):
+        return {field.name: as_struct(value.get(field.name), field.type) for field in kind}
+    if pa.types.is_list(kind) and isinstance(value, list):
+        return [as_struct(each, kind.value_type) for each in value]
+    if pa.types.is_string(kind) and value is not None and not isinstance(value, str):
+        return encode(value).decode()
+    return value

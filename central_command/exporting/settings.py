@@ -1,0 +1,16 @@
+"""Settings of exports; `config.toml` explains what each guards."""
+
+from typing import Annotated
+
+import msgspec
+
+from persistence.settings.bounds import PositiveInt
+
+
+class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How large an export's files become, and what making them may take."""
+
+    shard_bytes_max: Annotated[int, msgspec.Meta(ge=1_000, le=500_000_000)] = 500_000_000
+    row_group_bytes_max: Annotated[int, msgspec.Meta(ge=1_000, le=100_000_000)] = 33_554_432
+    benchmark_ngrams_max: PositiveInt = 2_000_000
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10

@@ -1,0 +1,62 @@
+"""corpus.db as it is at one moment, for who reads all of it beside the process that writes it. Blocking.
+
+A snapshot is held no longer than it takes to go through the rows: meanwhile the write-ahead log is not moved into the
+database.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from persistence.databases.corpus_records import COLUMNS, StoredRecord, stored_record
+from persistence.databases.database import SQLITE_ERRORS, failure_of
+from persistence.databases.migrations import CORPUS_SCHEMA
+from persistence.databases.reading import check_version, connected_to_read
+from persistence.files.failures import NoDataDirectory
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+
+SELECT_BEHIND: Final = f"SELECT {COLUMNS} FROM records WHERE n > ? ORDER BY n"  # noqa: S608
+SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
+SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
+ROWS_AT_ONCE: Final = 1_000
+
+
+class CorpusSnapshot:
+    """The records of a corpus.db, all of the same moment."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        rows = connection.execute(SELECT_REACHED, (JournalName.CORPUS,)).fetchall()
+        self.reached_n: int = rows[0][0] if rows else 0
+        """The number of the last line of the corpus that is in it."""
+
+    def records(self, behind_n: int = 0) -> Iterator[StoredRecord]:
+        """Yield the records whose lines are behind a number, in the order of their lines."""
+        cursor = self._connection.execute(SELECT_BEHIND, (behind_n,))
+        cursor.arraysize = ROWS_AT_ONCE
+        while rows := cursor.fetchmany():
+            yield from map(stored_record, rows)
+
+    def record(self, record_id: str) -> StoredRecord | None:
+        """One record; None where it is not in the corpus, or not any more."""
+        rows = self._connection.execute(SELECT_RECORD, (record_id,)).fetchall()
+        return stored_record(rows[0]) if rows else None
+
+
+@contextmanager
+def corpus_snapshot(layout: DataLayout) -> Iterator[CorpusSnapshot]:
+    """Open the corpus.db of a data directory, as it is now.
+
+    Raises NoDataDirectory where there is none, DatabaseFailure when it is of another version of the program.
+    """
+    if not layout.corpus_database.exists():
+        raise NoDataDirectory(f"{layout.root} holds no corpus: `central-command curate` makes one.")
+    try:
+        with connected_to_read(layout.corpus_database) as connection:
+            connection.execute("BEGIN")
+            check_version(connection, CORPUS_SCHEMA)
+            yield CorpusSnapshot(connection)
+    except SQLITE_ERRORS as error:
+        raise failure_of(error, CORPUS_SCHEMA.name) from error

@@ -1,0 +1,117 @@
+"""What clients really put into a line comes out as a trajectory, mended where readers would stumble."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from central_command.corpus import open_corpus
+from central_command.corpus.pseudonyms import Pseudonyms
+from central_command.corpus.reading import Mended, UnreadableLine, read_line
+from persistence.files.failures import NoDataDirectory
+from tests.corpus_maker import put_sessions, session, steps_of, take_back
+
+LINE = (
+    b'{"record_id":"r","trajectory_id":"t","session_id":"s","contributor_id":"c","metadata":%s,"trajectory_log":[%s]}'
+)
+METADATA = b'{"provider":"codex","model_engine":"gpt-5.5"}'
+
+
+def read(step: bytes, metadata: bytes = METADATA) -> "tuple[msgspec.Struct, Mended]":
+    """The only step of a line, and what was mended."""
+    found = read_line(LINE % (metadata, step), lambda _: "con_1")
+    return found.trajectory.steps[0], found.mended
+
+
+def test_numbers_that_no_64_bits_hold_become_texts_of_their_digits() -> None:
+    """Also within arguments, and only those: a reader gets the others as they are."""
+    step, mended = read(
+        b'{"step":1,"type":"action","arguments":{"a":9223372036854775808,"b":-9223372036854775808,"c":[1e400,1e30],'
+        b'"d":"[12345678901234567890,"}}'
+    )
+    assert step.arguments == {  # type: ignore[attr-defined]
+        "a": "9223372036854775808",
+        "b": -9223372036854775808,
+        "c": ["1e400", 1e30],
+        "d": "[12345678901234567890,",
+    }
+    assert mended == Mended(numbers=2)
+
+
+def test_halves_of_surrogate_pairs_become_replacement_characters() -> None:
+    step, mended = read(b'{"step":1,"type":"thought","content":"a\\ud83d \\ud83d\\ude00"}')
+    assert step.content == "a\ufffd \U0001f600"  # type: ignore[attr-defined]
+    assert mended == Mended(surrogates=1)
+
+
+def test_members_of_other_types_than_expected_are_text_or_missing() -> None:
+    """No line fails for what a client put where the contract has no rule."""
+    step, _ = read(
+        b'{"step":1,"type":"action","tool":{"n":1},"arguments":[1],"call_id":7,"is_error":"yes","usage":{"input_tokens":3}}',
+        b'{"provider":"codex","model_engine":"gpt-5.5","agent_role":5,"domain_tags":null}',
+    )
+    assert (step.tool, step.arguments, step.call_id, step.is_error) == ('{"n":1}', {"value": [1]}, "7", None)  # type: ignore[attr-defined]
+    assert step.usage.input_tokens == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("line", [b"{}", b'{"erased":{"at":""}}', b"[", b'"x"'])
+def test_what_holds_no_record_is_unreadable(line: bytes) -> None:
+    with pytest.raises(UnreadableLine):
+        read_line(line, str)
+
+
+def test_pseudonyms_are_the_key_s_and_say_nothing_of_the_id() -> None:
+    one, other = Pseudonyms(b"1" * 32), Pseudonyms(b"2" * 32)
+    assert one.of("AB") == one.of("ab") != other.of("ab")
+    assert one.of("ab").startswith("con_")
+    assert len(one.of("ab")) == 36
+    assert repr(one) == "<Pseudonyms>"
+
+
+def test_real_times_are_those_before_the_client_moved_them() -> None:
+    line = LINE.replace(b'"metadata"', b'"time_shift_s":100.5,"metadata"')
+    trajectory = read_line(
+        line % (METADATA, b'{"step":1,"type":"thought","timestamp":1795169530250}'), lambda _: ""
+    ).trajectory
+    assert trajectory.time_of(trajectory.steps[0]) == "2026-11-20T10:10:29.750000Z"
+
+
+def test_a_corpus_is_iterated_by_filters_without_anybody_s_id(tmp_path: Path) -> None:
+    """What is taken back is gone, and so is what does not pass; again and again."""
+    root = tmp_path / "data"
+    trio.run(put_sessions, root, [session(number, contributor=number % 2) for number in range(6)])
+    trio.run(take_back, root, 3)
+    corpus = open_corpus(root, models=["CLAUDE-*"], steps_min=2, tools=["Bash"])
+    found = list(corpus)
+    assert [each.session_id for each in found] == [f"sess_{number}" for number in (0, 1, 2, 4, 5)]
+    assert list(corpus) == found
+    assert len({each.contributor for each in found}) == 2
+    assert "0" * 31 not in str(list(corpus.examples()))
+    assert [each.session_id for each in open_corpus(root, after="2026-11-03", before="2026-11-06")] == [
+        "sess_2",
+        "sess_4",
+    ]
+    assert [each.session_id for each in open_corpus(root, texts=["ALPHA4 "])] == ["sess_4"]
+    assert list(open_corpus(root, feedback=["accepted"])) == []
+    assert len(list(open_corpus(root, feedback=["none"], outcomes=["SUCCESS"]))) == 5
+
+
+def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NoDataDirectory, match="holds no corpus"):
+        open_corpus(tmp_path)
+    assert not any(tmp_path.iterdir()), "nothing is made where no corpus is"
+    with pytest.raises(ValueError, match="is an address"):
+        open_corpus("https://example.org/x")
+    with pytest.raises(TypeError, match="no filter 'model'"):
+        open_corpus(tmp_path, model="x")
+
+
+def test_steps_of_the_maker_are_what_tests_think_they_are() -> None:
+    assert [step["type"] for step in steps_of("x", 1)] == [
+        "instruction",
+        "thought",
+        "action",
+        "observation",
+        "resolution",
+    ]
