@@ -16,6 +16,5 @@ from central_command.exporting.formats.swe_agent import SWE_AGENT
 from central_command.exporting.formats.traces import TRACES
 
 FORMATS: Final[dict[str, Format]] = {
-    each.name: each
-    for each in (MESSAGES, PARQUET, ATIF, SHAREGPT, OPENAI, KTO, DPO, SWE_AGENT, OTEL, TRACES, JSONL)
+    each.name: each for each in (MESSAGES, PARQUET, ATIF, SHAREGPT, OPENAI, KTO, DPO, SWE_AGENT, OTEL, TRACES, JSONL)
 }
