@@ -1,6 +1,7 @@
 """`open_corpus`: trajectories as objects, for programs that train."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class Corpus:
         while True:
             # Not held open while the caller works: a page, and then on from its last line.
             with stored.snapshot() as snapshot:
-                page = [row for row, _ in zip(snapshot.records(behind_n), range(PAGE_ROWS), strict=False)]
+                page = list(islice(snapshot.records(behind_n), PAGE_ROWS))
             if not page:
                 return
             for row in page:

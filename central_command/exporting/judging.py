@@ -62,7 +62,8 @@ class Judge:
             raise Left(LeftOutReason.UNREADABLE) from None
 
     def _without_reading(self, candidate: Candidate) -> None:
-        owner = self._plan.split_of_cluster(candidate.cluster) if candidate.cluster else None
+        is_split = len(self._selection.splits) > 1
+        owner = self._plan.split_of_cluster(candidate.cluster) if candidate.cluster and is_split else None
         if owner is not None and owner != candidate.split:
             raise Left(LeftOutReason.BETWEEN_SPLITS, candidate.cluster)
         dedup = self._selection.dedup

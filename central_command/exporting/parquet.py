@@ -19,6 +19,7 @@ from central_command.exporting.formats.format import Format
 from central_command.exporting.shape import Row, Shape
 from central_command.exporting.writing import HashedFile, Prepared, encode
 
+_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 FLAT_BYTES: Final = 16
 """What a flat value counts for, about, beside its text."""
 
@@ -121,6 +122,7 @@ class Values:
         item = self._struct or (JSON if self._item == "json" else PLAIN[self._item])
         self.type = pa.list_(item) if self._is_list else item
         # An array of an extension type is not made of Python's values, but cast from its storage.
+        self._is_list_of_json = self._is_list and self._item == "json" and self._struct is None
         storage = self._struct or PLAIN.get(self._item, pa.utf8())
         self._storage = pa.list_(storage) if self._is_list else storage
 
@@ -129,6 +131,9 @@ class Values:
         if value is None:
             return None, FLAT_BYTES
         if self._is_list and isinstance(value, list):
+            if self._is_list_of_json:
+                text = encode(value)
+                return list(map(bytes, _ITEMS.decode(text))), len(text)
             pairs = [self._one(item) for item in value]
             return [one for one, _ in pairs], sum(size for _, size in pairs) + FLAT_BYTES
         return self._one(value)
@@ -138,13 +143,25 @@ class Values:
             return as_struct(value, self._struct), len(encode(value))
         if self._item == "json":
             text = encode(value)
-            return text.decode(), len(text)
+            return text, len(text)
         return value, FLAT_BYTES + (len(value) if isinstance(value, str) else 0)
 
     def array(self, values: Sequence[object]) -> pa.Array:
         """An array of values."""
+        if self._is_list_of_json:
+            return self._lists(values)
         array = pa.array(values, type=self._storage)
         return array if self._storage.equals(self.type) else array.cast(self.type)
+
+    def _lists(self, values: Sequence[Any]) -> pa.Array:
+        """An array of lists of JSON, made of all items at once."""
+        ends: list[int | None] = []
+        items: list[bytes] = []
+        for value in values:
+            ends.append(None if value is None else len(items))
+            items += value or ()
+        offsets = pa.array([*ends, len(items)], type=pa.int32())
+        return pa.ListArray.from_arrays(offsets, pa.array(items, type=pa.utf8()).cast(JSON), type=self.type)
 
 
 def structs_of(reasoning_key: str) -> dict[str, pa.DataType]:

@@ -1,0 +1,218 @@
+"""Exporting a corpus: megabytes of it a second, and the memory that takes, by format; what a server feels of it.
+
+The corpus has so many sessions of some 28 KB, each with ids of its own, so that none is a copy of another; its records
+are made by curation's own code from a few sessions, and multiplied. With `--server`, a server runs on the same data
+directory, and `/health` is asked one request at a time, before and during the last export.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from actors.curation.consent import BY_CLIENT
+from actors.curation.duplicates import ClusterMembership
+from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.records import Record, finish_record, read_head, scrub_trajectory
+from actors.curation.settings import CurationSettings
+from bench.processes import running_server
+from bench.report import Measurement, Report, latency_figures, publish
+from persistence.databases.corpus_records import project_corpus
+from persistence.databases.migrations import CORPUS_SCHEMA
+from persistence.databases.opening import open_inline_database
+from persistence.files.file_system import OsFileSystem
+from persistence.format.layout import DataLayout
+from persistence.format.records import Committed, JournalName, Mark
+from persistence.journals.writing import JournalEnd
+from persistence.settings.storage import StorageSettings
+
+BEGAN: Final = 1_795_169_530
+TEMPLATES: Final = 8
+LINES_AT_ONCE: Final = 500
+CALLS: Final = 12
+WORDS: Final = 90
+"""Words of one text: with this, a session has some 20 KB, as the median of real ones."""
+FORMATS: Final = ("jsonl", "messages", "parquet")
+MARK: Final = b"0123456789ab"
+"""Stands in a template where each copy has digits of its own."""
+
+
+def trajectory(number: int) -> bytes:
+    """The line of a session: a prompt, calls with thoughts and results, a last word."""
+    source = random.Random(number)
+    vocabulary = [f"{source.choice('bcdfglmprst')}{source.choice('aeiou')}{n:03d}" for n in range(900)]
+
+    def text() -> str:
+        return " ".join(source.choice(vocabulary) for _ in range(WORDS)) + f" {MARK.decode()}"
+
+    steps: list[dict[str, Any]] = [{"type": "instruction", "source": "user", "content": text()}]
+    for call in range(CALLS):
+        call_id = f"call_{call}"
+        steps += [
+            {"type": "thought", "source": "thinking", "content": text()},
+            {
+                "type": "action",
+                "tool": "Bash",
+                "call_id": call_id,
+                "arguments": {"command": text()},
+                "content": "Using",
+            },
+            {"type": "observation", "tool": "Bash", "call_id": call_id, "content": text()},
+        ]
+    steps.append({"type": "resolution", "content": text()})
+    log = [{"step": n, "timestamp": BEGAN + 10 * n, "token_count": 150, **step} for n, step in enumerate(steps, 1)]
+    return msgspec.json.encode(
+        {
+            "trajectory_id": f"traj_00000000-0000-7000-8000-{MARK.decode()}",
+            "session_id": f"sess_{MARK.decode()}",
+            "contributor_id": hashlib.sha256(b"%d" % number).hexdigest()[:32],
+            "metadata": {"provider": "claude-code", "model_engine": "claude-opus-4-6"},
+            "close_metadata": None,
+            "trajectory_log": log,
+            "outcome": {"status": "SUCCESS", "total_steps": len(log), "total_chunks": 1},
+            "total_steps": len(log),
+            "started_at": "2026-11-20T10:12:10.000000Z",
+            "ended_at": "2026-11-20T10:22:10.000000Z",
+            "total_tokens": 150 * len(log),
+            "unique_tools_used": ["Bash"],
+            "feedback": [],
+            "score": {"basePoints": len(log), "modelMultiplier": 5, "totalPoints": 5 * len(log)},
+            "enrichment": {},
+        }
+    )
+
+
+def template(number: int) -> Record:
+    """The record of a session, by curation's own rules."""
+    line = trajectory(number)
+    head = read_head(line)
+    assert head is not None
+    scrubbed = scrub_trajectory(line, head, late_feedback=(), consent=BY_CLIENT, settings=CurationSettings())
+    return finish_record(scrubbed, ClusterMembership(f"clu_{MARK.decode()}", 0.0), None, EnrichmentSettings())
+
+
+def copies(sessions: int) -> Iterator[Record]:
+    """Yield so many records, no two alike."""
+    templates = [template(number) for number in range(TEMPLATES)]
+    for number in range(sessions):
+        digits = b"%012x" % number
+        made = templates[number % TEMPLATES]
+        sha256 = hashlib.sha256(digits).hexdigest()
+        record = msgspec.structs.replace(
+            made.record,
+            trajectory_id=made.record.trajectory_id.replace(MARK.decode(), digits.decode()),
+            record_id=made.record.record_id.replace(MARK.decode(), digits.decode()),
+            session_id=made.record.session_id.replace(MARK.decode(), digits.decode()),
+            cluster=f"clu_{digits.decode()}",
+            sha256=sha256,
+            bands=b"",
+        )
+        members = made.members.replace(MARK, digits).replace(made.record.sha256.encode(), sha256.encode())
+        yield Record(record, members)
+
+
+async def make_corpus(root: Path, sessions: int) -> int:
+    """Fill a data directory with a corpus of so many sessions; answer its bytes."""
+    layout = DataLayout(root)
+    files = OsFileSystem()
+    directory = layout.journal(JournalName.CORPUS)
+    await trio.to_thread.run_sync(files.make_directory, directory)
+    size_bytes = 0
+    async with open_inline_database(
+        layout.corpus_database, CORPUS_SCHEMA, StorageSettings(), applied_at="2026-11-20T10:00:00.000000Z"
+    ) as database:
+        end = JournalEnd(JournalName.CORPUS, directory, Mark(), files=files, clock=time.time)
+        waiting: list[Record] = []
+        source = copies(sessions)
+        while waiting := [*islice(source, LINES_AT_ONCE)]:
+            positions = end.write([(record.members, b"") for record in waiting])
+            assert positions is not None, "the disk is full"
+            size_bytes += sum(position.length for position in positions)
+            batch = [Committed(record.record, place) for record, place in zip(waiting, positions, strict=True)]
+            await database.write(project_corpus(batch), durable=False)
+        end.close()
+        await database.checkpoint()
+    return size_bytes
+
+
+def export(root: Path, target: Path, *formats: str) -> tuple[float, float]:
+    """Run an export in a process of its own; answer its seconds and the most memory that it had, in MiB."""
+    options = [part for name in formats for part in ("--format", name)]
+    command = [sys.executable, "-m", "central_command", "export", str(target), "--data-dir", str(root), *options]
+    began_at = time.perf_counter()
+    child = os.posix_spawn(sys.executable, command, os.environ)
+    _, status, usage = os.wait4(child, 0)
+    assert status == 0, f"the export ended with {status}"
+    return time.perf_counter() - began_at, usage.ru_maxrss / 1_024
+
+
+def asked(port: int, duration_s: float, is_over: "Path | None" = None) -> list[float]:
+    """Ask `/health` again and again, for so long or until a file is there; answer the seconds of each."""
+    found = []
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    deadline = time.perf_counter() + duration_s
+    while time.perf_counter() < deadline and not (is_over is not None and is_over.exists()):
+        began_at = time.perf_counter()
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+        found.append(time.perf_counter() - began_at)
+        time.sleep(0.01)
+    connection.close()
+    return found
+
+
+def beside_server(folder: Path, root: Path) -> Measurement:
+    """What `/health` takes while nothing else runs, and while an export does."""
+    target = folder / "beside"
+    with running_server(root) as server:
+        alone = asked(server.port, 10)
+        options = ["--format", "parquet", "--data-dir", str(root)]
+        command = [sys.executable, "-m", "central_command", "export", str(target), *options]
+        child = os.posix_spawn(sys.executable, command, os.environ)
+        meanwhile = asked(server.port, 300, target / "manifest.json")
+        os.waitpid(child, 0)
+    figures = {f"alone_{name}": value for name, value in latency_figures(alone).items()}
+    figures |= {f"meanwhile_{name}": value for name, value in latency_figures(meanwhile).items()}
+    return Measurement("/health", figures | {"ratio_p99": figures["meanwhile_p99_ms"] / figures["alone_p99_ms"]})
+
+
+def main() -> int:
+    """Make a corpus, export it, and say how that went."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sessions", type=int, default=5_000, help="100000 make about 2 GB")
+    parser.add_argument("--server", action="store_true", help="also ask a server beside an export")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    measurements = []
+    with tempfile.TemporaryDirectory(prefix="central-command-bench-") as name:
+        folder = Path(name)
+        root = folder / "data"
+        size_mb = trio.run(make_corpus, root, options.sessions) / 1e6
+        for formats in (*((each,) for each in FORMATS), FORMATS):
+            seconds, memory_mib = export(root, folder / "-".join(formats), *formats)
+            figures = {
+                "corpus_mb": size_mb,
+                "seconds": seconds,
+                "mb_per_s": size_mb / seconds,
+                "memory_mib": memory_mib,
+            }
+            measurements.append(Measurement(" + ".join(formats), figures))
+        if options.server:
+            measurements.append(beside_server(folder, root))
+    publish(Report("exports", measurements), options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
