@@ -1,4 +1,8 @@
-"""README.md of an export: a dataset card, whose YAML says to `datasets` which files are which split of what type."""
+"""README.md of an export: a dataset card, whose YAML says to `datasets` which files are which split of what type.
+
+`datasets` reads all configurations of a folder in one way, as JSON lines or as Parquet. So where an export has both,
+what is not of the first format's kind is a dataset of its own, whose card is in the format's folder.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -24,22 +28,30 @@ LIMITS = """\
 """
 
 
-def card(manifest: Manifest, formats: Sequence[Format], *, license_name: str) -> str:
-    """The card's text."""
-    return "".join(f"{line}\n" for line in (*_yaml(manifest, formats, license_name), *_body(manifest, formats)))
+def cards(manifest: Manifest, formats: Sequence[Format], *, license_name: str) -> Iterator[tuple[str, str]]:
+    """Yield the cards: each the folder that it is for, empty for the export's own, and its text."""
+    first = [known for known in formats if known.ending == formats[0].ending]
+    for folder, described in [("", first), *((each.name, [each]) for each in formats if each not in first)]:
+        yaml = _yaml(manifest, [each for each in described if _is_readable(manifest, each)], folder, license_name)
+        if not folder or any(_is_readable(manifest, each) for each in described):
+            yield folder, "".join(f"{line}\n" for line in (*yaml, *_body(manifest, formats)))
 
 
-def _yaml(manifest: Manifest, formats: Sequence[Format], license_name: str) -> Iterator[str]:
+def _is_readable(manifest: Manifest, known: Format) -> bool:
+    """Whether `datasets` can read a format, and there is something of it."""
+    return bool(known.features) and not known.file_each and any(file.format == known.name for file in manifest.files)
+
+
+def _yaml(manifest: Manifest, readable: Sequence[Format], folder: str, license_name: str) -> Iterator[str]:
     yield "---"
     yield f"license: {_quoted(license_name)}"
     yield "pretty_name: Sessions of AI coding agents"
     yield "task_categories:"
     yield "- text-generation"
     yield "tags:"
-    yield from ("- agent-traces", "- code", "- tool-use")
+    yield from ("- agents", "- code", "- tool-use")
     yield "size_categories:"
     yield f"- {next((name for most, name in SIZES if manifest.kept < most), '1M<n<10M')}"
-    readable = [known for known in formats if known.features and any(_paths(manifest, known.name))]
     if readable:
         yield "configs:"
         for number, known in enumerate(readable):
@@ -50,7 +62,8 @@ def _yaml(manifest: Manifest, formats: Sequence[Format], license_name: str) -> I
             for split in manifest.selection.splits:
                 if any(file.format == known.name and file.split == split.name for file in manifest.files):
                     yield f"  - split: {split.name}"
-                    yield f'    path: "{known.name}/{split.name}-*.{known.ending}"'
+                    place = "" if folder else f"{known.name}/"
+                    yield f'    path: "{place}{split.name}-*.{known.ending}"'
         yield "dataset_info:"
         for known in readable:
             if known.ending == PARQUET and manifest.selection.shape.nested == "struct":
@@ -133,7 +146,3 @@ def _cell(name: str) -> str:
 def _quoted(text: str) -> str:
     """A text in YAML: JSON's strings are YAML's."""
     return msgspec.json.encode(text).decode()
-
-
-def _paths(manifest: Manifest, name: str) -> Iterator[str]:
-    return (file.path for file in manifest.files if file.format == name)

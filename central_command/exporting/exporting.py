@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from central_command.corpus.stored import StoredCorpus
-from central_command.exporting.card import card
+from central_command.exporting.card import cards
 from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
 from central_command.exporting.engine import Export, Progress, check_columns, clear_unfinished
@@ -35,13 +35,12 @@ from central_command.exporting.selection import ExportRefused, Selection
 from central_command.exporting.settings import ExportSettings
 from central_command.exporting.tokens import TokenCounter
 from central_command.exporting.verifying import described, read_index
-from central_command.exporting.writing import HashedFile, move_file, put_file
+from central_command.exporting.writing import LINES, HashedFile, move_file, put_file
 from persistence.files.file_system import OsFileSystem
 from persistence.files.regular import open_file
 
 UNFINISHED: Final = ".unfinished"
 PLAN: Final = "plan.db"
-LINES: Final = "jsonl"
 CARD: Final = "README.md"
 LEFT_OUT: Final = "left_out"
 TRIES: Final = 3
@@ -354,9 +353,10 @@ def _manifest(target: Path, plan: Plan, given: Given, formats: Sequence[Format],
         facts=facts_of(plan.kept()),
         files=plan.files(),
     )
-    text = card(manifest, formats, license_name=given.license)
-    put_file(target / CARD, text.encode())
-    beside.append(described(target, CARD))
+    for folder, text in cards(manifest, formats, license_name=given.license):
+        path = Path(folder, CARD)
+        put_file(target / path, text.encode())
+        beside.append(described(target, str(path)))
     return msgspec.structs.replace(manifest, files=[*manifest.files, *beside])
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from central_command.exporting.contents import Entry, Place, WrittenFile
 from central_command.exporting.segments import PARQUET
-from central_command.exporting.writing import HashedFile
+from central_command.exporting.writing import HashedFile, paths_of
 
 
 class Rewritten(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ def without(gone: Iterable[Entry], files: Mapping[str, WrittenFile], target: Pat
         old = files[path]
         rows = old.rows - sum(place.rows for place in places)
         if rows <= 0:
-            removed.append(path)
+            removed += paths_of(path, max(place.rows for place in places) if rows < 0 else 1)
             continue
         size_bytes, sha256 = _rewrite(target / path, drafts / path, places)
         written.append(

@@ -12,10 +12,9 @@ from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
 from central_command.exporting.manifest import MANIFEST_NAME, Manifest, read_manifest
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.splits import SPLITS_MAX
+from central_command.exporting.writing import LINES, paths_of
 
 READ_BYTES: Final = 1_048_576
-LINES: Final = "jsonl"
-PARQUET_MAGIC: Final = b"PAR1"
 
 
 def verify_export(folder: Path) -> Iterator[str]:
@@ -84,11 +83,15 @@ def _index(folder: Path, manifest: Manifest) -> Iterator[str]:
     splits = {split.name: number for number, split in enumerate(manifest.selection.splits)}
     assert len(splits) <= SPLITS_MAX, "splits are few"
     cluster_splits: dict[bytes, int] = {}
+    in_file = {file.path: file.rows for file in manifest.files}
     count = 0
     for entry in read_index(folder):
         count += 1
         for place in entry.places.values():
-            rows[place.path] += place.rows
+            if place.rows > in_file.get(place.path, 0):  # each of its rows is a file
+                rows.update(paths_of(place.path, place.rows))
+            else:
+                rows[place.path] += place.rows
         if entry.split not in splits:
             yield f"{entry.record_id} is in the split {entry.split}, which there is none of."
             continue
@@ -99,10 +102,5 @@ def _index(folder: Path, manifest: Manifest) -> Iterator[str]:
     if count != manifest.kept:
         yield f"the index has {count} records, and {manifest.kept} stand in the manifest."
     for file in manifest.files:
-        if file.format and not _is_one_of_many(file, rows) and rows[file.path] != file.rows:
+        if file.format and rows[file.path] != file.rows:
             yield f"the index has {rows[file.path]} rows in {file.path}, and {file.rows} stand in the manifest."
-
-
-def _is_one_of_many(file: WrittenFile, rows: "Counter[str]") -> bool:
-    """Whether a file is a further one of a record that has several, or the first of them, which stands for all."""
-    return file.rows == 1 and (not rows[file.path] or rows[file.path] > 1) and not file.path.endswith(f".{LINES}")

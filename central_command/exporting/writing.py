@@ -17,6 +17,7 @@ from central_command.exporting.formats.format import Format
 from central_command.exporting.shape import Row
 from persistence.files.file_system import OsFileSystem
 
+LINES = "jsonl"
 BUFFER_BYTES = 1_048_576
 SYNC_BYTES = 33_554_432
 """What is written between two syncs: a server's own sync waits for what others have left in the disk's queue."""
@@ -167,7 +168,10 @@ class LineWriter:
 
 
 class FileEachWriter:
-    """Each row a file of its own, named for its record; those of one segment in one folder."""
+    """Files of their own, named for their records; those of one segment in one folder.
+
+    Where files have lines, all rows of a record are in one; else each row is a file (`paths_of`).
+    """
 
     def __init__(self, folder: Path, path: str, known: Format, split: str) -> None:
         self._folder = folder
@@ -183,14 +187,11 @@ class FileEachWriter:
         return Prepared(texts, sum(map(len, texts)))
 
     def add(self, record_id: str, prepared: Prepared) -> Place:
-        """Write files, the second and further ones of a record with its number."""
-        first = ""
-        for number, text in enumerate(prepared.rows, start=1):
-            name = (
-                f"{record_id}.{self._format.ending}" if number == 1 else f"{record_id}-{number}.{self._format.ending}"
-            )
-            path = f"{self._path}/{name}"
-            first = first or path
+        """Write the files of a record."""
+        first = f"{self._path}/{record_id}.{self._format.ending}"
+        has_lines = self._format.ending == LINES
+        texts = [b"".join(prepared.rows)] if has_lines else prepared.rows  # type: ignore[arg-type] # see `prepare`
+        for number, (path, text) in enumerate(zip(paths_of(first, len(texts)), texts, strict=True)):
             file = HashedFile(self._folder / path)
             file.write(text)  # type: ignore[arg-type] # its own `prepare` made them
             file.close()
@@ -199,8 +200,8 @@ class FileEachWriter:
                     path=path,
                     format=self._format.name,
                     split=self._split,
-                    rows=1,
-                    trajectories=int(number == 1),
+                    rows=len(prepared.rows) if has_lines else 1,
+                    trajectories=int(number == 0),
                     size_bytes=file.size_bytes,
                     sha256=file.sha256,
                 )
@@ -211,6 +212,12 @@ class FileEachWriter:
     def close(self) -> list[WrittenFile]:
         """Answer what was written."""
         return self._written
+
+
+def paths_of(first: str, count: int) -> list[str]:
+    """The files of a record that has several, by the first: the others have their number behind its name."""
+    stem, _, ending = first.rpartition(".")
+    return [first, *(f"{stem}-{number}.{ending}" for number in range(2, count + 1))]
 
 
 def put_file(path: Path, text: bytes) -> None:

@@ -47,7 +47,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
 from persistence.journals.erasure_register import ERASURES_NAME
 from persistence.journals.parts import Part, copy_part, cut_torn, parts_of
-from persistence.keys.sealing import KEY_FILE
+from persistence.keys.sealing import KEY_FILE, PSEUDONYM_KEY_FILE
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import (
     Progress,
@@ -60,6 +60,7 @@ from persistence.upkeep.manifest import (
     KEY_PATH,
     MANIFEST_FILE,
     MANIFEST_VERSION,
+    PSEUDONYM_KEY_PATH,
     BackupRefused,
     Manifest,
     encoded,
@@ -114,9 +115,7 @@ def back_up(
                 _copy_database(connection, partial / name, name, progress)
         files = [checksum_of(partial, name) for name in schemas]
         files += _checked(copy, _copy_journals(layout, partial, parts, progress), seen)
-        if with_key:
-            make_folders(copy, [Path("keys")])
-            files.append(copy_file(layout.keys / KEY_FILE, partial, KEY_PATH))
+        files += _copy_keys(layout, partial, with_key=with_key)
         if (layout.root / ERASURES_NAME).is_file():  # last: who was erased while the rest was copied is erased again
             files.append(copy_file(layout.root / ERASURES_NAME, partial, ERASURES_NAME))
         manifest = Manifest(
@@ -206,6 +205,20 @@ def _checked(copy: DataLayout, files: list[CopiedFile], seen: dict[JournalName, 
     """Check the copied lines, cut off what is torn, and describe what was cut anew."""
     cut = {path for journal in JOURNALS for path in cut_torn(copy, journal, seen[journal])}
     return [checksum_of(copy.root, file.path) if file.path in cut else file for file in files]
+
+
+def _copy_keys(layout: DataLayout, partial: Path, *, with_key: bool) -> list[CopiedFile]:
+    """Copy the master key if that was asked for, and always the key of pseudonyms.
+
+    The ids that this one hides lie in the journals beside it, so it tells a thief nothing; without it, exports of what
+    is restored would name everybody anew.
+    """
+    wanted = [(KEY_FILE, KEY_PATH)] if with_key else []
+    if (layout.keys / PSEUDONYM_KEY_FILE).is_file():
+        wanted.append((PSEUDONYM_KEY_FILE, PSEUDONYM_KEY_PATH))
+    if wanted:
+        make_folders(DataLayout(partial), [Path("keys")])
+    return [copy_file(layout.keys / name, partial, path) for name, path in wanted]
 
 
 def _write_manifest(partial: Path, manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ from persistence.files.regular import open_file
 from persistence.format.layout import DataLayout
 from persistence.journals.erasure_register import ERASURES_NAME
 from persistence.journals.parts import holds_lines, is_part
-from persistence.keys.sealing import KEY_FILE
+from persistence.keys.sealing import KEY_FILE, PSEUDONYM_KEY_FILE
 
 MANIFEST_FILE: Final = "manifest.json"
 MANIFEST_VERSION: Final = 1
@@ -24,6 +24,8 @@ MANIFEST_BYTES_MAX: Final = 64_000_000
 """More than a file a day for a thousand years takes."""
 
 KEY_PATH: Final = f"keys/{KEY_FILE}"
+PSEUDONYM_KEY_PATH: Final = f"keys/{PSEUDONYM_KEY_FILE}"
+"""Is there once something was exported."""
 DATABASES: Final = ("sessions.db", "ledger.db")
 CORPUS_DATABASE: Final = "corpus.db"
 """Is there once a corpus was made."""
@@ -94,7 +96,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error
     paths = [file.path for file in manifest.files]
-    known = {*DATABASES, CORPUS_DATABASE, KEY_PATH, ERASURES_NAME}
+    known = {*DATABASES, CORPUS_DATABASE, KEY_PATH, PSEUDONYM_KEY_PATH, ERASURES_NAME}
     wrong = [each for each in paths if each not in known and not is_part(each)]
     if wrong or len(set(paths)) != len(paths) or not {*DATABASES} <= {*paths}:
         raise StorageDamage(f"{path} is damaged (it does not name the files of a data directory): use another backup")

@@ -38,7 +38,7 @@ CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
-    r"sessions\.db|ledger\.db|corpus\.db|erasures\.jsonl|keys/master\.key|refused/dropped\.jsonl"
+    r"sessions\.db|ledger\.db|corpus\.db|erasures\.jsonl|keys/(?:master|pseudonyms)\.key|refused/dropped\.jsonl"
     r"|(?:envelopes|refused|trajectories|consent|corpus)/\d{4}-\d\d-\d\d\.jsonl"
 )
 

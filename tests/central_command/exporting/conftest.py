@@ -38,9 +38,7 @@ TEXTS = Format(
     features=(("record_id", "string"), ("messages", "list: json"), ("steps", "int64"), ("tokens", "int64")),
     version="7",
 )
-EACH = Format(
-    name="each", rows=lambda trajectory, shape: rows_of_texts(trajectory, shape)[:1], ending="json", file_each=True
-)
+EACH = Format(name="each", rows=rows_of_texts, ending="json", file_each=True)
 COLUMNAR = Format(name="columnar", rows=rows_of_texts, features=TEXTS.features, ending="parquet")
 MADE_UP = (TEXTS, EACH, COLUMNAR)
 

@@ -19,13 +19,14 @@ from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.lock import single_instance
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, JournalName
-from persistence.keys.sealing import MasterKeyError
+from persistence.keys.sealing import MasterKeyError, load_pseudonym_key
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep import backup as backup_module
 from persistence.upkeep.backup import back_up
 from persistence.upkeep.manifest import KEY_PATH, MANIFEST_FILE, BackupRefused, Manifest
 from persistence.upkeep.rebuilding import rebuild
 from persistence.upkeep.restoring import RestoreReport, restore
+from tests.curated import leave_sessions
 from tests.operations.troubled_files import TroubledFileSystem
 from tests.running_service import Running, running, settings_with
 from tests.signing_client import SigningClient
@@ -282,6 +283,16 @@ async def test_the_key_is_in_a_backup_only_when_asked_for(tmp_path: Path, backup
     assert manifest.with_key
     assert not (backup / "keys").exists()
     assert all(key.strip() not in (backup / name).read_bytes() for name in names(backup, "*.*") | names(backup, "*/*"))
+
+
+async def test_the_key_of_pseudonyms_is_in_every_backup_and_is_restored(tmp_path: Path) -> None:
+    """So that exports of what is restored name everybody as before."""
+    await leave_sessions(tmp_path / "data", "sess_a")
+    key = load_pseudonym_key(tmp_path / "data" / "keys")
+    manifest = make(tmp_path / "data", tmp_path / "copy")
+    assert not manifest.with_key
+    assert (await restored(tmp_path / "copy", tmp_path / "again")).findings == []
+    assert load_pseudonym_key(tmp_path / "again" / "keys") == key
 
 
 async def test_writers_go_on_while_the_databases_are_copied(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""`export`: options that arrive, sentences for what is wrong, and what is said of what was done."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from central_command.commands import exporting
+from central_command.commands.cli import main
+from central_command.exporting.engine import Progress
+from tests.architecture.test_extras import run as run_without_extras
+from tests.corpus_maker import put_sessions, session, steps_of
+
+
+@pytest.fixture(autouse=True)
+def _as_nice_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "nice", lambda _: 0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data directory with a corpus of six sessions, two of them the same."""
+    root = tmp_path / "data"
+    lines = [session(number, contributor=number) for number in range(5)]
+    trio.run(put_sessions, root, [*lines, session(5, steps_of("alpha0"))])
+    return root
+
+
+def run(root: Path, *arguments: str) -> Result:
+    """The command, with that data directory."""
+    return CliRunner().invoke(main, ["export", *arguments, "--data-dir", str(root)], catch_exceptions=False)
+
+
+def test_an_export_is_made_said_checked_and_added_to(root: Path, tmp_path: Path) -> None:
+    target = str(tmp_path / "out")
+    done = run(root, target, "--format", "messages", "--format", "parquet", "--columns", "record_id,messages")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == (f"{target} holds 5 of 6 sessions; rows: 5 messages, 5 parquet\nleft out: 1 exact_copy\n")
+    assert run(root, "verify", target).stdout == "all is well\n"
+    again = run(root, target, "--incremental")
+    assert (again.exit_code, again.stdout) == (0, done.stdout)
+    refused = run(root, target, "--format", "messages")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "holds an export already" in refused.stderr
+    row = json.loads((tmp_path / "out/messages/train-00000.jsonl").read_text().splitlines()[0])
+    assert list(row) == ["record_id", "messages"]
+    (tmp_path / "out" / "more").write_text("x")
+    found = run(root, "verify", target)
+    assert (found.exit_code, found.stdout) == (1, "more is not in the manifest.\n")
+
+
+def test_every_filter_of_the_command_is_heeded(root: Path, tmp_path: Path) -> None:
+    """Each alone leaves out everything, by the reason of its own."""
+    for option, value, reason in (
+        ("--after", "2030", "date"),
+        ("--before", "2020", "date"),
+        ("--provider", "codex", "provider"),
+        ("--model", "gpt-*", "model"),
+        ("--domain", "security", "domain"),
+        ("--cognitive-target", "planning", "cognitive_target"),
+        ("--tier", "X", "tier"),
+        ("--outcome", "CRASH", "outcome"),
+        ("--feedback", "accepted", "feedback"),
+        ("--contributor", "con_0", "contributor"),
+        ("--tool", "Edit", "tool"),
+        ("--text", "nowhere", "text"),
+        ("--quality-min", "100", "quality"),
+        ("--quality-max", "0", "quality"),
+        ("--tokens-min", "999999", "tokens"),
+        ("--tokens-max", "1", "tokens"),
+        ("--steps-min", "999", "steps"),
+        ("--steps-max", "1", "steps"),
+    ):
+        done = run(root, str(tmp_path / option), "--format", "jsonl", "--dedup", "none", option, value)
+        assert done.exit_code == 0, done.stderr
+        assert f"left out: 6 {reason}\n" in done.stdout, option
+
+
+def test_what_cannot_be_done_is_one_sentence(root: Path, tmp_path: Path) -> None:
+    target = str(tmp_path / "out")
+    for arguments, sentence in (
+        ([target], "name at least one format (--format); there are messages, parquet, "),
+        ([target, "--format", "csv"], "there is no format 'csv'; there are messages, "),
+        ([target, "--format", "jsonl", "--split", "a=2"], "--split holds 'a=2'"),
+        ([target, "--format", "messages", "--columns", "colour"], "has no column 'colour'"),
+        ([str(root / "out"), "--format", "jsonl"], "lies in the data directory"),
+        (["verify", str(tmp_path)], "is no whole export"),
+    ):
+        done = run(root, *arguments)
+        assert (done.exit_code, done.stdout) == (2, ""), arguments
+        assert sentence in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    nothing = run(tmp_path / "nowhere", target, "--format", "jsonl")
+    assert nothing.exit_code == 2
+    assert "holds no corpus" in nothing.stderr
+
+
+def test_only_parquet_needs_an_extra(root: Path, tmp_path: Path) -> None:
+    """And the one sentence says what to install."""
+    options = ["--data-dir", str(root), "--format"]
+    done = run_without_extras("export", str(tmp_path / "lines"), *options, "messages", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run_without_extras("export", str(tmp_path / "columns"), *options, "parquet", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "central-command: this needs pyarrow, which comes with the extra 'export': "
+        "pip install 'central-command[export]'.\n"
+    )
+
+
+def test_progress_says_what_is_done_and_how_long_the_rest_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    reports = exporting.Reports(lambda: now[0])
+    for now[0] in (1.0, 60.0, 61.0):
+        reports(Progress(10, 40, 25_000_000, 100_000_000, 12))
+    assert capsys.readouterr().err == "10 of 40 sessions, 12 rows, 25 of 100 MB read, 180 s left\n"
