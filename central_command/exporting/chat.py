@@ -18,6 +18,8 @@ from central_command.exporting.shape import Row, Shape
 
 JOINT: Final = "\n\n"
 """Between the texts of two steps in one message."""
+HARMONY_KEY: Final = "thinking"
+"""The key of gpt-oss: its template takes no words beside reasoning and calls, and makes reasoning of those it takes."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -64,13 +66,14 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
 def chat_of(conversation: Conversation, shape: Shape) -> Chat:
     """The chat that a conversation is.
 
-    Raises LeftOut where nothing is left that the agent said, and where nobody ever asked it for anything.
+    Raises LeftOut where nothing is left that the agent said, and where it begins without being asked: templates take
+    the first message for the user's, and some lose it otherwise.
     """
     turns, dropped = (conversation.turns, 0) if shape.keep_incomplete else _without_tail(conversation.turns)
     messages = messages_of(msgspec.structs.replace(conversation, turns=tuple(turns)), shape)
     if not any(message.role == "assistant" for message in messages):
         raise LeftOut(LeftOutReason.NO_AGENT_TURN)
-    if not any(message.role == "user" for message in messages):
+    if next(message for message in messages if message.role != "system").role != "user":
         raise LeftOut(LeftOutReason.NO_USER_TURN)
     incomplete = any(call.result is None for message in messages for call in message.calls)
     return Chat(messages=messages, incomplete=incomplete, dropped_steps=dropped)
@@ -263,10 +266,25 @@ def _reasoned(messages: Iterable[Message], shape: Shape) -> Iterator[Message]:
     else:
         start = len(found) if shape.reasoning == "drop" else -1
     for place, message in enumerate(found):
-        if message.reasoning and place < start:
+        if message.calls and message.content and place >= start and shape.reasoning_key == HARMONY_KEY:
+            yield _all_reasoning(message)
+        elif message.reasoning and place < start:
             kept = tuple(origin for origin in message.origins if origin.member != "reasoning")
             bare = msgspec.structs.replace(message, reasoning="", origins=kept)
             if bare.content or bare.calls:
                 yield bare
         else:
             yield message
+
+
+def _all_reasoning(message: Message) -> Message:
+    """The same with its words as the end of its reasoning."""
+    return msgspec.structs.replace(
+        message,
+        content="",
+        reasoning=JOINT.join(filter(None, (message.reasoning, message.content))),
+        origins=tuple(
+            msgspec.structs.replace(origin, member="reasoning") if origin.member == "content" else origin
+            for origin in message.origins
+        ),
+    )

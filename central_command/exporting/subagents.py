@@ -6,7 +6,8 @@ out, as its parent would be, and takes nothing else with it.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from central_command.corpus.trajectory import Trajectory
+from central_command.corpus.trajectory import Embedded, Trajectory
+from central_command.exporting.conversation import read_conversation
 from central_command.exporting.reasons import LeftOut
 from central_command.exporting.shape import Row
 
@@ -31,4 +32,13 @@ def family_of(trajectory: Trajectory) -> Iterator[Trajectory]:
     while waiting:
         each = waiting.pop()
         yield each
-        waiting.extend(embedded.trajectory for embedded in reversed(each.subagents))
+        waiting.extend(embedded.trajectory for embedded in reversed(children_of(each)))
+
+
+def children_of(trajectory: Trajectory) -> tuple[Embedded, ...]:
+    """The sub-agents of a trajectory that have anything to say, each once."""
+    found: dict[str, Embedded] = {}
+    for each in trajectory.subagents:
+        if read_conversation(each.trajectory).turns:
+            found.setdefault(each.trajectory.trajectory_id, each)
+    return tuple(found.values())

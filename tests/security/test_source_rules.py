@@ -223,7 +223,7 @@ def test_no_pattern_takes_more_than_its_text_s_length() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-model.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", sorted(path.name for path in REPOSITORY.glob("requirements*.lock")))
 def test_every_dependency_is_pinned_to_a_version_with_its_hashes(name: str) -> None:
     """Nothing is installed that was not seen when it was locked, from wherever an index may be."""
     text = (REPOSITORY / name).read_text().replace("\\\n", " ")
@@ -247,10 +247,11 @@ def test_what_make_installs_is_installed_with_hashes_and_nothing_else() -> None:
 
 
 def test_the_locked_versions_are_those_that_are_tested() -> None:
-    """The development lock adds to the runtime lock and changes nothing of it."""
+    """The development lock adds to the runtime lock and changes nothing of it, and that of the readers to both."""
 
     def versions(path: Path) -> dict[str, str]:
         return dict(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==(\S+)", path.read_text(), re.MULTILINE))
 
-    runtime, development = (versions(REPOSITORY / name) for name in ("requirements.lock", "requirements-dev.lock"))
-    assert runtime.items() <= development.items()
+    names = ("requirements.lock", "requirements-dev.lock", "requirements-readers.lock")
+    runtime, development, readers = (versions(REPOSITORY / name) for name in names)
+    assert runtime.items() <= development.items() <= readers.items()

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from central_command.corpus.trajectory import Embedded, Step, Trajectory, Usage
+from central_command.corpus.trajectory import Step, Trajectory, Usage
 from central_command.exporting.chat import JOINT
 from central_command.exporting.columns import flat
 from central_command.exporting.conversation import (
@@ -33,6 +33,7 @@ from central_command.exporting.conversation import (
 from central_command.exporting.formats.format import Format
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
+from central_command.exporting.subagents import children_of
 from central_command.exporting.tools import inferred_tools
 from central_command.exporting.usage import usage_of
 
@@ -52,7 +53,7 @@ def _document(trajectory: Trajectory) -> Row:
         raise LeftOut(LeftOutReason.NO_STEPS)
     steps = _Steps(conversation).written()
     tools = inferred_tools(conversation.calls)
-    children = [_document(each.trajectory) for each in _sayable(trajectory)]
+    children = [_document(each.trajectory) for each in children_of(trajectory)]
     return _present(
         {
             "schema_version": VERSION,
@@ -75,16 +76,6 @@ def _document(trajectory: Trajectory) -> Row:
     )
 
 
-def _sayable(trajectory: Trajectory) -> Iterator[Embedded]:
-    """The sub-agents that have anything to say, each once."""
-    seen: set[str] = set()
-    for each in trajectory.subagents:
-        identity = each.trajectory.trajectory_id
-        if identity not in seen and read_conversation(each.trajectory).turns:
-            seen.add(identity)
-            yield each
-
-
 class _Steps:
     """The steps of one document in the making."""
 
@@ -93,7 +84,7 @@ class _Steps:
         self._turns = conversation.turns
         self._copied = conversation.copied
         self._children: dict[int, list[Row]] = {}
-        for each in _sayable(self._trajectory):
+        for each in children_of(self._trajectory):
             if each.at is not None:
                 reference: Row = {
                     "trajectory_id": each.trajectory.trajectory_id,

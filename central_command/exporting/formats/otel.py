@@ -24,6 +24,7 @@ from central_command.exporting.conversation import Call, Conversation, Heard, In
 from central_command.exporting.formats.format import Format
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
+from central_command.exporting.subagents import children_of
 from central_command.exporting.usage import usage_of
 from central_command.exporting.written import json_text
 
@@ -61,7 +62,7 @@ class _Trace:
         span["attributes"] = _attributes(_of_session(trajectory))
         children = {each.place: each for each in conversation.calls}
         self._add_turns(conversation, span, clock)
-        for each in trajectory.subagents:
+        for each in children_of(trajectory):
             call = None if each.at is None else children.get(each.at)
             above = span["spanId"] if call is None else _step_id(trajectory, "call", call.place)
             start = clock.first if call is None else clock.at(call.place)
