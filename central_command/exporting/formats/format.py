@@ -13,7 +13,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` returns a trajectory's rows, at least one, or raises `LeftOut`. It is pure: the same arguments give the same
     rows, their members in the same order. `ending` is that of its files, without the dot. With `file_each` a
-    trajectory's one row is a file of its own, else each row is a line. `features` are the columns as a dataset card
+    trajectory's one row is a file of its own, or, where that is one of lines (`jsonl`), all its rows are; else each row
+    is a line of a common one. `features` are the columns as a dataset card
     declares them, in order: a name, and the YAML (of one line) that says its type (`string`, `list: json`, …); empty
     for what `datasets` cannot read. `version` is that of the format, where it has one. `of_line`, where it is given,
     makes the rows instead: of a trajectory, its line of the corpus as JSON, and the place in it of the trajectory's
