@@ -1,11 +1,14 @@
 """Sessions whose every text and argument is one of a kind, so that a reader's output can be searched for it."""
 
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from central_command.corpus.trajectory import Step, Trajectory
 from tests.central_command.exporting.sessions import (
+    STEP_TYPES,
     asked,
     call,
     done,
@@ -73,3 +76,27 @@ def sessions() -> dict[str, Trajectory]:
         **real_sessions(),
     }
     return {name: marked(session) for name, session in found.items()}
+
+
+def generated(count: int) -> Iterator[Trajectory]:
+    """Sessions of any steps in any order, the same ones each time; two thirds begin with a request, as real ones do."""
+    chosen = random.Random(14)
+    for number in range(count):
+        begins = [asked()] if chosen.random() < 0.67 else []
+        steps = begins + [_any_step(chosen) for _ in range(chosen.randint(1, 12))]
+        feedback = chosen.choice([[], [{"signal": "accepted"}], [{"signal": "rejected", "target_step": 4}]])
+        made = trajectory(*steps, trajectory_id=f"traj_{number}", feedback=feedback)
+        yield marked(made)
+
+
+def _any_step(chosen: random.Random) -> dict[str, Any]:
+    kind = chosen.choice([*STEP_TYPES, "thought", "action", "action", "observation", "observation", "instruction"])
+    step: dict[str, Any] = {"type": kind, "content": chosen.choice(["text", "text", "text", "", None])}
+    if kind in {"action", "observation", "error", "delegate", "edit"}:
+        step["call_id"] = chosen.choice([None, "a", "b", "c"])
+    if kind in {"action", "delegate"} and chosen.random() < 0.8:
+        step["tool"] = chosen.choice(["Bash", "Read", "mcp.web:fetch"])
+        step["arguments"] = chosen.choice([{}, {"command": "x", "n": 1}, {"path": "x", "deep": {"a": [None, 0.5]}}])
+    if kind in {"thought", "instruction", "correction", "observation"} and chosen.random() < 0.3:
+        step["source"] = chosen.choice(["thinking", "agent", "program", "hook", "compaction"])
+    return step

@@ -4,6 +4,7 @@ The templates are those that TRL ships (Apache-2.0), rendered by transformers, w
 """
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from central_command.exporting.reasons import LeftOut
 from central_command.exporting.shape import Row, Shape
 from tests.central_command.exporting.sessions import asked, call, result, said, thinking, trajectory
 from tests.readers.conftest import UNPACKED
-from tests.readers.marked import sessions, with_a_system_message
+from tests.readers.marked import generated, sessions, with_a_system_message
 
 TEMPLATES = UNPACKED / "trl" / "chat_templates"
 FOLDED = Shape(system="fold")
@@ -74,6 +75,20 @@ def test_every_session_renders_with_each_result_once(template: str) -> None:
             assert text.count(mark) == 1, (name, mark)
         assert '\\"' not in text.replace('\\"[', ""), (name, "encoded twice")
     assert count > 25
+
+
+def test_generated_sessions_render_each_with_one_of_the_templates() -> None:
+    count = 0
+    for session, template in zip(generated(3_000), cycle(SHAPES), strict=False):
+        shape = SHAPES[template]
+        try:
+            (row,) = messages.rows(session, shape)
+        except LeftOut:
+            continue
+        text, count = rendered(template, row), count + 1
+        for mark in marks_of_calls(session, shape):
+            assert text.count(mark) == 1, (template, session, mark)
+    assert count > 1_200
 
 
 @pytest.mark.parametrize(

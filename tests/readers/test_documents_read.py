@@ -21,7 +21,7 @@ from central_command.exporting.formats import atif, openai, otel
 from central_command.exporting.reasons import LeftOut
 from central_command.exporting.shape import Shape
 from tests.central_command.exporting.sessions import asked, call, done, result, trajectory, whole_session
-from tests.readers.marked import sessions
+from tests.readers.marked import generated, sessions
 
 SESSIONS = sessions()
 EACH = pytest.mark.parametrize("session", SESSIONS.values(), ids=SESSIONS)
@@ -81,13 +81,7 @@ def test_atif_refers_to_its_subagents(model: Any) -> None:
 @EACH
 def test_otlp_is_what_its_protobuf_says(session: Trajectory) -> None:
     (trace,) = otel.rows(session, Shape())
-    row = plain(trace)
-    spans = row["resourceSpans"][0]["scopeSpans"][0]["spans"]
-    for span in spans:  # ProtoJSON has base64 for bytes; OTLP's own rule is hexadecimal.
-        for name in ("traceId", "spanId", "parentSpanId"):
-            if name in span:
-                span[name] = base64.b64encode(bytes.fromhex(span[name])).decode()
-    read = ParseDict(row, TracesData())
+    read = ParseDict(_with_base64_ids(trace), TracesData())
     found = read.resource_spans[0].scope_spans[0].spans
     ids = {span.span_id for span in found}
     assert len(ids) == len(found)
@@ -95,6 +89,16 @@ def test_otlp_is_what_its_protobuf_says(session: Trajectory) -> None:
     assert {len(each) for each in ids} == {8}
     assert all(not span.parent_span_id or span.parent_span_id in ids for span in found)
     assert all(0 <= span.start_time_unix_nano <= span.end_time_unix_nano for span in found)
+
+
+def _with_base64_ids(trace: Any) -> Any:
+    """The same as ProtoJSON has bytes: OTLP's own rule is hexadecimal."""
+    row = plain(trace)
+    for span in row["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for name in ("traceId", "spanId", "parentSpanId"):
+            if name in span:
+                span[name] = base64.b64encode(bytes.fromhex(span[name])).decode()
+    return row
 
 
 def test_sub_agents_are_within_the_call_that_began_them() -> None:
@@ -130,6 +134,20 @@ def test_rows_of_openai_have_its_types(session: Trajectory) -> None:
     assert waiting == {each["id"] for each in last.get("tool_calls", [])}
     for tool in read.get("tools", []):
         TOOL.validate_python(tool)
+
+
+def test_thousands_of_generated_sessions_are_valid() -> None:
+    kept = 0
+    for session in generated(5_000):
+        try:
+            (document,) = atif.rows(session, Shape())
+        except LeftOut:
+            continue
+        kept += 1
+        Atif.model_validate(document)
+        (trace,) = otel.rows(session, Shape())
+        ParseDict(_with_base64_ids(trace), TracesData())
+    assert kept > 4_900
 
 
 def test_every_tool_that_is_called_is_declared() -> None:

@@ -32,7 +32,7 @@ from tests.central_command.exporting.sessions import (
     whole_session,
 )
 from tests.readers.conftest import UNPACKED
-from tests.readers.marked import sessions
+from tests.readers.marked import generated, sessions
 
 SESSIONS = sessions()
 EACH = pytest.mark.parametrize("session", SESSIONS.values(), ids=SESSIONS)
@@ -188,6 +188,20 @@ def test_llama_factory_skips_no_row_and_reads_every_call(llama_factory: LlamaFac
                 assert "<tool_call>" in llama_factory.calls(turn["content"])
     assert llama_factory.warnings == []
     assert count > 20
+
+
+def test_llama_factory_skips_none_of_thousands_of_generated_sessions(llama_factory: LlamaFactory) -> None:
+    count = 0
+    for session in generated(5_000):
+        try:
+            (row,) = sharegpt.rows(session, Shape())
+        except LeftOut:
+            continue
+        count += 1
+        assert llama_factory.convert(row)["_response"]
+        assert row["kto_tag"] in {True, False, None}
+    assert llama_factory.warnings == []
+    assert count > 1_500
 
 
 def test_llama_factory_finds_reasoning_words_and_calls_apart(llama_factory: LlamaFactory) -> None:
