@@ -8,6 +8,7 @@ it is to be kept; `dropped_steps` says how many steps that were. In the middle i
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -77,6 +78,16 @@ def chat_of(conversation: Conversation, shape: Shape) -> Chat:
         raise LeftOut(LeftOutReason.NO_USER_TURN)
     incomplete = any(call.result is None for message in messages for call in message.calls)
     return Chat(messages=messages, incomplete=incomplete, dropped_steps=dropped)
+
+
+def prompting_chat_of(conversation: Conversation, shape: Shape) -> Chat:
+    """The same for formats with prompts, which end in a message of the user or the tool: nowhere in it does the agent
+    answer the system. Raises LeftOut likewise.
+    """
+    chat = chat_of(conversation, shape)
+    if any(before.role == "system" and after.role == "assistant" for before, after in pairwise(chat.messages)):
+        return chat_of(conversation, msgspec.structs.replace(shape, system="fold"))
+    return chat
 
 
 def messages_of(conversation: Conversation, shape: Shape) -> tuple[Message, ...]:
@@ -205,18 +216,23 @@ def _joined(steps: Iterable[Placed]) -> str:
 
 
 def _with_system(messages: Iterable[Message], shape: Shape) -> Iterator[Message]:
-    """The messages with those of the system as they are, within the user's behind them, or left out."""
+    """The messages with those of the system as they are, left out, or within the user's behind them (or instead)."""
     waiting: list[Message] = []
     for message in messages:
         if message.role == "system" and shape.system == "drop":
             continue
         if message.role == "system" and shape.system == "fold":
             waiting.append(message)
-        elif message.role == "user" and waiting:
+        elif not waiting:
+            yield message
+        elif message.role == "user":
             yield _folded([*waiting, message])
             waiting.clear()
         else:
+            # What the agent says next, it says with this before it: no later message of the user may have it.
+            yield _folded(waiting)
             yield message
+            waiting.clear()
     if waiting:
         yield _folded(waiting)
 
@@ -261,12 +277,13 @@ def _both(first: Message, second: Message) -> Message:
 def _reasoned(messages: Iterable[Message], shape: Shape) -> Iterator[Message]:
     """The same with the reasoning that is asked for, and no other."""
     found = list(messages)
+    is_harmony = shape.reasoning_key == HARMONY_KEY and shape.reasoning != "inline"
     if shape.reasoning == "last-only":
         start = max((place for place, message in enumerate(found) if message.role == "user"), default=-1)
     else:
         start = len(found) if shape.reasoning == "drop" else -1
     for place, message in enumerate(found):
-        if message.calls and message.content and place >= start and shape.reasoning_key == HARMONY_KEY:
+        if message.calls and message.content and place >= start and is_harmony:
             yield _all_reasoning(message)
         elif message.reasoning and place < start:
             kept = tuple(origin for origin in message.origins if origin.member != "reasoning")

@@ -7,6 +7,7 @@ unpacked wheel with a stand-in for its logger.
 import importlib
 import json
 import types
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -107,6 +108,22 @@ def test_a_prompt_ends_with_the_user_or_a_tool(session: Trajectory) -> None:
     assert prompt[-1]["role"] in {"user", "tool"}
     assert completion[0]["role"] == completion[-1]["role"] == "assistant"
     trl(row, "prompt", "completion", "label")
+
+
+def test_trl_takes_the_preferences_of_generated_sessions() -> None:
+    labels, pairs = 0, 0
+    for session in generated(1_500):
+        with suppress(LeftOut):
+            (row,) = kto.rows(session, Shape())
+            text, labels = trl(row, "prompt", "completion", "label"), labels + 1
+            assert text["prompt"].endswith("<|im_start|>assistant\n")
+            assert text["completion"]
+        with suppress(LeftOut):
+            for pair in dpo.rows(session, Shape()):
+                text, pairs = trl(pair, "prompt", "chosen", "rejected"), pairs + 1
+                assert text["chosen"] != text["rejected"]
+    assert labels > 150
+    assert pairs > 20
 
 
 class LlamaFactory:

@@ -8,7 +8,7 @@ and `correction_step` say so, for whoever wants no such pair.
 from typing import Final
 
 from central_command.corpus.trajectory import Trajectory
-from central_command.exporting.chat import chat_of, rendered
+from central_command.exporting.chat import prompting_chat_of, rendered
 from central_command.exporting.columns import FEATURES, flat
 from central_command.exporting.conversation import read_conversation
 from central_command.exporting.formats.format import Format
@@ -25,7 +25,7 @@ def rows(trajectory: Trajectory, shape: Shape) -> list[Row]:
 
 
 def _rows(trajectory: Trajectory, shape: Shape) -> list[Row]:
-    chat = chat_of(read_conversation(trajectory), shape)
+    chat = prompting_chat_of(read_conversation(trajectory), shape)
     messages = [rendered(message, shape) for message in chat.messages]
     tools = inferred_tools(chat.calls)
     found: list[Row] = [

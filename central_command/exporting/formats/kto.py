@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from central_command.corpus.trajectory import Trajectory
-from central_command.exporting.chat import chat_of, rendered
+from central_command.exporting.chat import prompting_chat_of, rendered
 from central_command.exporting.columns import FEATURES, flat
 from central_command.exporting.conversation import read_conversation
 from central_command.exporting.formats.format import Format
@@ -30,7 +30,7 @@ def _row(trajectory: Trajectory, shape: Shape) -> Row:
     if label is None:
         raise LeftOut(LeftOutReason.NO_LABEL)
     about = msgspec.structs.replace(trajectory, steps=trajectory.steps[: label.steps])
-    chat = chat_of(read_conversation(about), shape)
+    chat = prompting_chat_of(read_conversation(about), shape)
     response = last_response(chat.messages)
     if response is None:
         raise LeftOut(LeftOutReason.NO_USER_TURN)

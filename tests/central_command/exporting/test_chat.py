@@ -112,6 +112,20 @@ def test_what_the_system_says_in_the_middle(system: Any, contents: list[str]) ->
     assert [f"{each['role']}: {each['content']}" for each in chat(session, system=system)] == contents
 
 
+def test_what_the_system_said_before_an_answer_stays_before_it() -> None:
+    session = trajectory(asked("q"), asked("p", source="program"), said("a"), asked("r"), said("b"))
+    assert [each["content"] for each in chat(session, system="fold")] == ["q", "p", "a", "r", "b"]
+    assert [each["role"] for each in chat(session, system="fold")][:3] == ["user", "user", "assistant"]
+
+
+def test_the_key_of_gpt_oss_has_the_words_before_a_call_in_it() -> None:
+    session = trajectory(asked("q"), thinking("t"), said("s"), call(), result(), thinking("u"), said("d"))
+    keyed = [(each["content"], each.get("thinking")) for each in chat(session, reasoning_key="thinking")]
+    assert keyed == [("q", None), ("", "t\n\ns"), ("1 passed", None), ("d", "u")]
+    inline = chat(session, reasoning_key="thinking", reasoning="inline")
+    assert inline[1]["content"] == "<think>\nt\n</think>\n\ns"
+
+
 def test_a_call_at_the_end_without_result_is_dropped_with_what_is_behind_it() -> None:
     session = trajectory(asked("q"), said("s"), asked("r"), call("a"), call("b"), result("b"), asked("stop"))
     (row,) = messages.rows(session, Shape())

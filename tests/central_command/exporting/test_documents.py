@@ -294,6 +294,12 @@ def test_a_completion_is_all_that_was_done_for_the_last_request() -> None:
     assert [message["role"] for message in row["completion"]] == ["assistant", "tool", "user", "assistant"]
 
 
+def test_a_prompt_never_ends_with_the_system() -> None:
+    session = trajectory(asked("q"), asked("p", source="program"), said("a"), outcome={"status": "SUCCESS"})
+    row = one(kto.KTO, session)
+    assert [(message["role"], message["content"]) for message in row["prompt"]] == [("user", "q"), ("user", "p")]
+
+
 def test_a_response_that_was_corrected_is_rejected_for_the_next() -> None:
     session = trajectory(asked("q"), said("1"), corrected("no"), said("2"), corrected("nor that"), said("3"))
     (row,) = dpo.DPO.rows(session, Shape())
