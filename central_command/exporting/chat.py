@@ -130,6 +130,7 @@ def origins_of(messages: Iterable[Message], shape: Shape) -> list[Row]:
             "step": each.step,
             "type": each.type,
             "chars": each.chars,
+            **({"copied": True} if message.is_copied else {}),
         }
         for place, message in enumerate(messages)
         for each in message.origins

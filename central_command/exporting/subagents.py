@@ -35,6 +35,11 @@ def family_of(trajectory: Trajectory) -> Iterator[Trajectory]:
         waiting.extend(embedded.trajectory for embedded in reversed(children_of(each)))
 
 
+def identity_of(trajectory: Trajectory) -> str:
+    """The id of what is written of a trajectory: its own, or that of one of its parts."""
+    return trajectory.trajectory_id if trajectory.parts == 1 else f"{trajectory.trajectory_id}-{trajectory.part}"
+
+
 def children_of(trajectory: Trajectory) -> tuple[Embedded, ...]:
     """The sub-agents of a trajectory that have anything to say, each once."""
     found: dict[str, Embedded] = {}

@@ -33,7 +33,7 @@ from central_command.exporting.conversation import (
 from central_command.exporting.formats.format import Format
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
-from central_command.exporting.subagents import children_of
+from central_command.exporting.subagents import children_of, identity_of
 from central_command.exporting.tools import inferred_tools
 from central_command.exporting.usage import usage_of
 
@@ -58,7 +58,7 @@ def _document(trajectory: Trajectory) -> Row:
         {
             "schema_version": VERSION,
             "session_id": trajectory.session_id,
-            "trajectory_id": trajectory.trajectory_id,
+            "trajectory_id": identity_of(trajectory),
             "agent": _present(
                 {
                     "name": trajectory.provider,
@@ -87,7 +87,7 @@ class _Steps:
         for each in children_of(self._trajectory):
             if each.at is not None:
                 reference: Row = {
-                    "trajectory_id": each.trajectory.trajectory_id,
+                    "trajectory_id": identity_of(each.trajectory),
                     "session_id": each.trajectory.session_id,
                 }
                 self._children.setdefault(each.at, []).append(reference)

@@ -1,8 +1,9 @@
 """`messages`: chat rows as TRL, Axolotl and verl take them, and as chat templates render them.
 
 `origins` says of every text which step of the corpus it is: `message` (its place, from 0), `member` (`content`, the
-reasoning's key, `tool_calls`), the step's number and type, and how many characters; texts of one member are joined by
-an empty line. So the steps can be found again, and a trainer can mask by what a step was.
+reasoning's key, `tool_calls`), the step's number and type, how many characters, and `copied` where an earlier session
+holds all of the message; texts of one member are joined by an empty line. So the steps can be found again, and a
+trainer can mask by what a step was.
 """
 
 from typing import Final

@@ -24,7 +24,7 @@ from central_command.exporting.conversation import Call, Conversation, Heard, In
 from central_command.exporting.formats.format import Format
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
-from central_command.exporting.subagents import children_of
+from central_command.exporting.subagents import children_of, identity_of
 from central_command.exporting.usage import usage_of
 from central_command.exporting.written import json_text
 
@@ -58,7 +58,7 @@ class _Trace:
         conversation = read_conversation(trajectory)
         clock = _Clock(trajectory, began)
         name = f"invoke_agent {trajectory.provider}"
-        span = self._span(name, _INTERNAL, _hex(trajectory.trajectory_id, 8), parent)
+        span = self._span(name, _INTERNAL, _hex(identity_of(trajectory), 8), parent)
         span["attributes"] = _attributes(_of_session(trajectory))
         children = {each.place: each for each in conversation.calls}
         self._add_turns(conversation, span, clock)
@@ -233,7 +233,7 @@ def _results(calls: Iterable[Call]) -> list[Row]:
 
 
 def _step_id(trajectory: Trajectory, kind: str, place: int) -> str:
-    return _hex(f"{trajectory.trajectory_id}/{kind}/{place}", 8)
+    return _hex(f"{identity_of(trajectory)}/{kind}/{place}", 8)
 
 
 def _hex(text: str, size: int) -> str:

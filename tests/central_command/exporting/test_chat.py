@@ -223,6 +223,13 @@ def test_openai_has_no_call_without_result_and_does_not_learn_from_its_turn() ->
     }
 
 
+def test_origins_say_what_is_copied() -> None:
+    copied = [{"from_step": 1, "to_step": 2}]
+    (row,) = messages.rows(trajectory(asked(), said(), asked(), said(), copied_from=copied), Shape())
+    origins: Any = row["origins"]
+    assert [each.get("copied", False) for each in origins] == [True, True, False, False]
+
+
 def test_openai_does_not_learn_from_copies() -> None:
     copied = [{"from_step": 1, "to_step": 2}]
     (row,) = openai.rows(trajectory(asked(), said(), asked(), said(), copied_from=copied), Shape())

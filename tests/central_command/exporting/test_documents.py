@@ -189,6 +189,14 @@ def test_spans_are_one_in_the_other_and_messages_are_told_once() -> None:
     ]
 
 
+def test_parts_of_a_session_have_ids_of_their_own() -> None:
+    parts = [trajectory(asked(), said(), part=part, parts=2) for part in (1, 2)]
+    spans = [one(otel.OTEL, each)["resourceSpans"][0]["scopeSpans"][0]["spans"] for each in parts]
+    assert len({span["spanId"] for each in spans for span in each}) == 4
+    assert len({span["traceId"] for each in spans for span in each}) == 1
+    assert [one(atif.ATIF, each)["trajectory_id"] for each in parts] == ["traj_1-1", "traj_1-2"]
+
+
 # LLaMA-Factory
 
 
