@@ -172,7 +172,10 @@ def _messages(turn: Turn, copied: frozenset[int], *, split: bool) -> Iterator[Me
     groups = [(call,) for call in turn.calls] if split and turn.calls else [turn.calls]
     is_copied = all(each.place in copied for each in turn.own_steps)
     for number, calls in enumerate(groups):
-        said = msgspec.structs.replace(turn, calls=calls) if number == 0 else Inference(calls=calls)
+        if number == 0:
+            said = msgspec.structs.replace(turn, calls=calls)
+        else:
+            said = Inference(own_steps=tuple(Placed(call.place, call.step) for call in calls), calls=calls)
         yield _assistant(said, is_copied=is_copied)
         for call in calls:
             if call.result is not None:

@@ -83,8 +83,12 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
-    """What the agent said in one go, in order of kinds: reasoning, prose, calls (with their results)."""
+    """What the agent said in one go, in order of kinds: reasoning, prose, calls (with their results).
 
+    `own_steps` are all of these in the order of the trajectory, each once, and at least one; no results.
+    """
+
+    own_steps: tuple[Placed, ...]
     reasoning: tuple[Placed, ...] = ()
     prose: tuple[Placed, ...] = ()
     calls: tuple[Call, ...] = ()
@@ -93,13 +97,6 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
     def is_answered(self) -> bool:
         """Whether each call has its result."""
         return all(call.result is not None for call in self.calls)
-
-    @property
-    def own_steps(self) -> tuple[Placed, ...]:
-        """The agent's steps that it is made of, in their order; no results."""
-        calls = tuple(Placed(call.place, call.step) for call in self.calls)
-        both = {each.place: each for each in (*self.reasoning, *self.prose, *calls)}
-        return tuple(both[place] for place in sorted(both))
 
 
 Turn = Heard | Inference
@@ -173,19 +170,23 @@ class _Reading:
 
     def _inference(self, waiting: list[Placed]) -> Iterator[Inference]:
         """The inference that these steps are, and none of them waits any more."""
-        reasoning, prose, calls = [], [], []
+        own, reasoning, prose, calls = [], [], [], []
         for each in waiting:
+            is_silent = not said_by(each.step)
             if each.place in self._ids:
                 calls.append(self._call(each))
-            if not said_by(each.step):
+            elif is_silent:
+                continue
+            own.append(each)
+            if is_silent:
                 continue
             if each.step.type == "thought" and each.step.source == "thinking":
                 reasoning.append(each)
             else:
                 prose.append(each)
         waiting.clear()
-        if reasoning or prose or calls:
-            yield Inference(reasoning=tuple(reasoning), prose=tuple(prose), calls=tuple(calls))
+        if own:
+            yield Inference(own_steps=tuple(own), reasoning=tuple(reasoning), prose=tuple(prose), calls=tuple(calls))
 
     def _call(self, each: Placed) -> Call:
         result = self._results.get(each.place)
