@@ -73,16 +73,10 @@ def exported(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.fixture(scope="module")
-def parquet(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export of Parquet alone, in more than one file."""
-    target = tmp_path_factory.mktemp("parquet") / "out"
-    make(corpus, target, "parquet", settings=ExportSettings(shard_bytes_max=13_000_000, row_group_bytes_max=2_000_000))
-    return target
-
-
 def loaded(exported: Path, name: str, tmp_path: Path) -> Any:
-    return datasets.load_dataset(str(exported), name, cache_dir=str(tmp_path))["train"]
+    """The rows of a format; Parquet beside others has a card of its own, because a card names files of one kind."""
+    folder = exported / "parquet" if name == "parquet" else exported
+    return datasets.load_dataset(str(folder), name, cache_dir=str(tmp_path))["train"]
 
 
 def written(exported: Path, name: str) -> list[Any]:
@@ -100,8 +94,8 @@ def test_the_corpus_is_as_hard_as_it_says(exported: Path) -> None:
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_datasets_loads_every_format_of_rows(exported: Path, parquet: Path, tmp_path: Path, name: str) -> None:
-    rows = loaded(parquet if name == "parquet" else exported, name, tmp_path)
+def test_datasets_loads_every_format_of_rows(exported: Path, tmp_path: Path, name: str) -> None:
+    rows = loaded(exported, name, tmp_path)
     known = FORMATS[name]
     assert rows.column_names == [column for column, _ in known.features]
     same = written(exported, "messages" if name == "parquet" else name)
@@ -112,18 +106,15 @@ def test_datasets_loads_every_format_of_rows(exported: Path, parquet: Path, tmp_
         }
 
 
-def test_a_card_names_files_of_one_kind(exported: Path, tmp_path: Path) -> None:
-    """`datasets` takes them all for the kind of the first; what is of another one is loaded by its files."""
+def test_cards_name_what_datasets_reads(exported: Path, tmp_path: Path) -> None:
     names = datasets.get_dataset_config_names(str(exported))
     assert set(names) == {name for name in TRAINING if name != "parquet"} | {"jsonl"}
-    files = str(exported / "parquet" / "*.parquet")
-    rows = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path))["train"]
-    assert rows.features["messages"] == datasets.List(datasets.Json())
-    assert len(rows) == TALKING + CALLING
+    assert datasets.get_dataset_config_names(str(exported / "parquet")) == ["parquet"]
+    assert loaded(exported, "parquet", tmp_path).features["messages"] == datasets.List(datasets.Json())
 
 
-def test_arguments_are_objects_and_numbers_too_large_are_their_digits(parquet: Path, tmp_path: Path) -> None:
-    row = loaded(parquet, "parquet", tmp_path)[-1]
+def test_arguments_are_objects_and_numbers_too_large_are_their_digits(exported: Path, tmp_path: Path) -> None:
+    row = loaded(exported, "parquet", tmp_path)[-1]
     (first, *_) = [message for message in row["messages"] if message.get("tool_calls")]
     arguments = first["tool_calls"][0]["function"]["arguments"]
     assert arguments == {
