@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import trio
 
+from central_command.corpus import open_corpus
 from central_command.exporting.chat import JOINT
 from central_command.exporting.formats.table import FORMATS
 from central_command.exporting.settings import ExportSettings
@@ -155,6 +156,27 @@ def test_polars_and_pandas_read_texts_that_are_json(exported: Path) -> None:
     assert table.height == TALKING + CALLING
     first = table["messages"][0]
     assert json.loads(first.to_list()[0])["role"] == "user"
+
+
+def test_the_examples_of_the_documentation_work(corpus: Path, exported: Path, tmp_path: Path) -> None:
+    """docs/datasets.md: from the data directory to `datasets`, and what it asks of DuckDB and Polars."""
+    opened = open_corpus(corpus, providers=["claude-code"])
+    made = datasets.Dataset.from_generator(
+        lambda: ({"record": each} for each in opened.examples()),
+        features=datasets.Features(record=datasets.Json()),
+        cache_dir=str(tmp_path),
+    )
+    assert len(made) == len(list(opened)) == TALKING + CALLING
+    files = str(exported / "parquet" / "train-*.parquet")
+    with duckdb.connect() as database:
+        roles = database.execute(
+            f"select m->>'role' as role, count(*) from (select unnest(messages) as m from '{files}') group by all"
+        ).fetchall()
+        models = database.execute(f"select model_name, count(*), avg(steps) from '{files}' group by all").fetchall()
+    assert {role for role, _ in roles} == {"user", "assistant", "tool"}
+    assert [(name, count) for name, count, _ in models] == [("claude-opus-4-6", TALKING + CALLING)]
+    rows = pl.scan_parquet(files).filter(pl.col("quality") >= 0)
+    assert rows.select("record_id", "model_name", pl.col("messages").list.len()).collect().height == TALKING + CALLING
 
 
 def test_structs_are_what_pandas_gives_as_dicts(corpus: Path, tmp_path: Path) -> None:
