@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +45,7 @@ from actors.sessions.outcomes import (
 )
 from actors.sessions.session import SessionActor
 from central_command.curating.supervision import CurationProcess
+from central_command.exporting.known_exports import exports_with
 from central_command.http.app import Application, create_app
 from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
@@ -120,7 +121,7 @@ class Service:
         self._jumps = jumps
         self.check = check
         self.curation: CurationProcess | None = None
-        self.eraser = Eraser(environment, directory, self.without_curation)
+        self.eraser = Eraser(environment, directory, self.without_curation, self._exports_with)
         self.expiry = Expiry(environment, self.eraser, settings.consent, settings.retention)
         self._started_at = trio.current_time()
 
@@ -156,6 +157,11 @@ class Service:
         return outcome
 
     # Erasure
+
+    async def _exports_with(self, session_ids: Collection[str]) -> list[str]:
+        """The folders of exports that hold something of these sessions."""
+        root = self._environment.storage.layout.root
+        return await self._environment.offload(exports_with, root, session_ids)
 
     async def erase_contributor(
         self, contributor_id: str, proof: RequestProof | None

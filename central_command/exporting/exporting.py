@@ -19,6 +19,7 @@ from central_command.exporting.engine import Export, Progress, check_columns, cl
 from central_command.exporting.facts import facts_of
 from central_command.exporting.formats.format import Format
 from central_command.exporting.formats.table import FORMATS
+from central_command.exporting.known_exports import note_export
 from central_command.exporting.manifest import (
     MANIFEST_NAME,
     MANIFEST_VERSION,
@@ -91,6 +92,7 @@ def export(data_directory: Path, target: Path, given: Given, report: Callable[[P
     OsFileSystem().make_directory(target)
     drafts = target / UNFINISHED
     drafts.mkdir(mode=0o700, exist_ok=True)
+    note_export(data_directory, target)
     with _locked(target):
         for _ in range(TRIES):
             try:

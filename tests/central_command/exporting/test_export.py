@@ -13,6 +13,7 @@ import trio
 from central_command.corpus.filters import Filters
 from central_command.exporting import exporting, writing
 from central_command.exporting.contamination import Benchmarks
+from central_command.exporting.known_exports import exports_with, known_exports
 from central_command.exporting.plan import Plan
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.settings import ExportSettings
@@ -323,6 +324,24 @@ def test_folders_that_hold_something_else_are_left_alone(root: Path, tmp_path: P
         make(root, tmp_path / "out", "jsonl")
     with pytest.raises(ExportRefused, match="was made with other options"):
         make(root, tmp_path / "out", "jsonl", seed=4, is_incremental=True)
+
+
+def test_exports_that_hold_something_of_a_session_are_known(root: Path, tmp_path: Path) -> None:
+    """Each folder once; of one that is gone or unfinished, nobody can tell, and that is said."""
+    assert exports_with(root, ["sess_1"]) == []
+    make(root, tmp_path / "all", "texts")
+    make(root, tmp_path / "all", "texts", is_incremental=True)
+    make(root, tmp_path / "late", "texts", filters=Filters(after="2026-11-15"))
+    gone = tmp_path / "gone"
+    make(root, gone, "texts")
+    gone.rename(tmp_path / "moved")
+    with (root / "exports.jsonl").open("ab") as file:
+        file.write(b'{"path":"/to')
+    make(root, tmp_path / "next", "texts", limit=1)
+    known = [str(tmp_path / name) for name in ("all", "late", "gone", "next")]
+    assert known_exports(root) == known
+    assert exports_with(root, ["sess_1", "sess_x"]) == [known[0], f"{known[2]} (which cannot be looked into)"]
+    assert (root / "exports.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 def test_verify_finds_whatever_was_changed(root: Path, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Which exports were made of a data directory: so that an erasure can name those that hold something of it.
+
+The data directory remembers the folders only (`exports.jsonl`); what is in an export, its own index says.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from central_command.exporting.selection import ExportRefused
+from central_command.exporting.verifying import read_index
+from central_command.exporting.writing import LINES
+from persistence.files.file_system import OsFileSystem
+
+NAME: Final = f"exports.{LINES}"
+BYTES_MAX: Final = 4_194_304
+"""What is read of the file; some ten thousand folders."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    path: str
+
+
+_KNOWN: Final = msgspec.json.Decoder(_Known)
+
+
+def note_export(data_directory: Path, target: Path) -> None:
+    """Remember that an export is begun in a folder; it is on disk when this returns. Raises OSError."""
+    files = OsFileSystem()
+    path = data_directory / NAME
+    known = str(target.resolve())
+    if known in known_exports(data_directory):
+        return
+    file = files.open(path) if path.exists() else files.create(path)
+    try:
+        text = file.read_at(0, BYTES_MAX)
+        whole = text.rfind(b"\n") + 1  # what a crash has torn off goes
+        file.truncate(whole)
+        file.write_at([msgspec.json.encode(_Known(known)) + b"\n"], whole)
+        file.sync()
+    finally:
+        file.close()
+    files.sync_directory(data_directory)
+
+
+def known_exports(data_directory: Path) -> list[str]:
+    """The folders that exports were made in, in the order in which they were begun. Raises OSError."""
+    path = data_directory / NAME
+    if not path.exists():
+        return []
+    file = OsFileSystem().open_read_only(path)
+    try:
+        text = file.read_at(0, BYTES_MAX)
+    finally:
+        file.close()
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(_KNOWN.decode(line).path)
+        except msgspec.DecodeError:
+            continue
+    return found
+
+
+def exports_with(data_directory: Path, session_ids: Collection[str]) -> list[str]:
+    """The folders of exports that hold records of any of these sessions; those that cannot be asked say so."""
+    wanted = frozenset(session_ids)
+    found = []
+    for path in known_exports(data_directory):
+        try:
+            if any(entry.session_id in wanted for entry in read_index(Path(path))):
+                found.append(path)
+        except (ExportRefused, OSError):
+            found.append(f"{path} (which cannot be looked into)")
+    return found
