@@ -135,7 +135,9 @@ def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **opt
     os.nice(settings.export.nice)
     with one_sentence_for_failures():
         given = _given(folders[0], options, settings.export, settings.embedding.source)
-        done = exporting.export(data_dir, folders[0], given, Reports())
+        reports = Reports()
+        done = exporting.export(data_dir, folders[0], given, reports)
+        reports.end()
     _say(folders[0], done)
 
 
@@ -173,7 +175,6 @@ def _given(target: Path, options: dict[str, Any], settings: "ExportSettings", mo
         counter=counter,
         is_incremental=options["incremental"],
         explain=options["explain"],
-        license=options["license_name"],
     )
 
 
@@ -218,6 +219,7 @@ def _selection(options: dict[str, Any], benchmarks: "Benchmarks", counter: "Toke
         max_tokens=options["max_tokens"],
         overlong=options["overlong"],
         columns=tuple(each.strip() for each in options["columns"].split(",")) if options["columns"] else None,
+        license=options["license_name"],
     )
 
 
@@ -257,6 +259,11 @@ class Reports:
         self._began_at = self._said_at = clock()
         self._stream = sys.stderr
         self._interval_s = PROGRESS_S if self._stream.isatty() else PROGRESS_IN_LOGS_S
+
+    def end(self) -> None:
+        """Take the line away that is written over and over."""
+        if self._stream.isatty():
+            click.echo("\r\x1b[K", err=True, nl=False)
 
     def __call__(self, progress: "Progress") -> None:
         """Say it if it is time to."""

@@ -148,7 +148,8 @@ class Export:
         """Read what is left to read, and write it."""
         segment: Segment | None = None
         first = int(self._plan.state("next") or b"0")
-        done, (total, total_bytes), read_bytes = 0, self._plan.totals(), 0
+        (done_before, bytes_before), (total, total_bytes) = self._plan.totals(first), self._plan.totals()
+        done, read_bytes = done_before, bytes_before
         is_chosen = self._plan.state("is_chosen") is not None
         for candidate in self._plan.candidates(first):
             try:

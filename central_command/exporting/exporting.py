@@ -59,7 +59,6 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     counter: TokenCounter | None = None
     is_incremental: bool = False
     explain: bool = False
-    license: str = "other"
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -338,6 +337,8 @@ def _manifest(target: Path, plan: Plan, given: Given, formats: Sequence[Format],
             for record_id, reason, detail in plan.left_out()
         )
         beside.append(_write_lines(target / f"{LEFT_OUT}.{LINES}", explained))
+    else:
+        (target / f"{LEFT_OUT}.{LINES}").unlink(missing_ok=True)
     left_out = plan.reasons()
     seen = int(plan.state("seen") or b"0")
     if earlier is not None:
@@ -355,7 +356,7 @@ def _manifest(target: Path, plan: Plan, given: Given, formats: Sequence[Format],
         facts=facts_of(plan.kept()),
         files=plan.files(),
     )
-    for folder, text in cards(manifest, formats, license_name=given.license):
+    for folder, text in cards(manifest, formats, license_name=given.selection.license):
         path = Path(folder, CARD)
         put_file(target / path, text.encode())
         beside.append(described(target, str(path)))

@@ -3,6 +3,7 @@
 The data directory remembers the folders only (`exports.jsonl`); what is in an export, its own index says.
 """
 
+import errno
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -27,12 +28,23 @@ _KNOWN: Final = msgspec.json.Decoder(_Known)
 
 
 def note_export(data_directory: Path, target: Path) -> None:
-    """Remember that an export is begun in a folder; it is on disk when this returns. Raises OSError."""
-    files = OsFileSystem()
-    path = data_directory / NAME
+    """Remember that an export is begun in a folder; it is on disk when this returns. Raises OSError.
+
+    Where nothing can be written nothing can be erased either, and nothing is remembered.
+    """
     known = str(target.resolve())
     if known in known_exports(data_directory):
         return
+    try:
+        _append(data_directory, known)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+
+
+def _append(data_directory: Path, known: str) -> None:
+    files = OsFileSystem()
+    path = data_directory / NAME
     file = files.open(path) if path.exists() else files.create(path)
     try:
         text = file.read_at(0, BYTES_MAX)

@@ -17,6 +17,7 @@ import msgspec
 
 from central_command.exporting.contents import Entry, WrittenFile
 from central_command.exporting.reasons import LeftOutReason
+from central_command.exporting.selection import ExportRefused
 from persistence.format.records import Position
 
 SCHEMA: Final = (
@@ -77,10 +78,13 @@ SELECT_FILES: Final = "SELECT entry FROM files ORDER BY path"
 SELECT_REASONS: Final = "SELECT reason, count(*) FROM left_out GROUP BY reason ORDER BY reason"
 SELECT_LEFT_OUT: Final = "SELECT record_id, reason, detail FROM left_out ORDER BY record_id"
 SELECT_STATE: Final = "SELECT value FROM state WHERE name = ?"
-SELECT_TOTALS: Final = "SELECT count(*), coalesce(sum(length), 0) FROM candidates WHERE is_chosen IS NOT 0"
+SELECT_TOTALS: Final = """
+SELECT count(*), coalesce(sum(length), 0) FROM candidates WHERE is_chosen IS NOT 0 AND ordinal < ?
+"""
 
 ROWS_AT_ONCE: Final = 1_000
 CACHE_KIB: Final = 16_384
+ORDINAL_MAX: Final = 2**62
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
@@ -157,9 +161,9 @@ class Plan:
         self._connection.execute(TAKE_IN_ORDER)
         self._connection.execute("DROP TABLE again")
 
-    def totals(self) -> tuple[int, int]:
-        """How many records are to be looked at, and their bytes."""
-        ((count, size_bytes),) = self._connection.execute(SELECT_TOTALS)
+    def totals(self, before: int = ORDINAL_MAX) -> tuple[int, int]:
+        """How many records are to be looked at before a place in their order, and their bytes."""
+        ((count, size_bytes),) = self._connection.execute(SELECT_TOTALS, (before,))
         return count, size_bytes
 
     def keep(self, entry: Entry) -> None:
@@ -260,14 +264,21 @@ class Plan:
 
 @contextmanager
 def open_plan(path: Path) -> Iterator[Plan]:
-    """Open the plan of an export, made if missing; what was not committed when the block ends is forgotten."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute("BEGIN")
-        if not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-            for statement in SCHEMA:
-                connection.execute(statement)
-        yield Plan(connection)
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+    """Open the plan of an export, made if missing; what was not committed when the block ends is forgotten.
+
+    Raises ExportRefused where it cannot be read or written.
+    """
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute("BEGIN")
+            if not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                for statement in SCHEMA:
+                    connection.execute(statement)
+            yield Plan(connection)
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        sentence = f"the plan {path} cannot be used ({error}): make room, or remove {path.parent} to begin anew."
+        raise ExportRefused(sentence) from error

@@ -23,7 +23,7 @@ class NamedFile(msgspec.Struct, frozen=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What is exported, and how. `columns` are those that rows keep, None for all."""
+    """What is exported, and how. `columns` are those that rows keep, None for all; `license` is the card's."""
 
     formats: tuple[str, ...]
     filters: Filters = Filters()
@@ -40,6 +40,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     overlong: Overlong = "drop"
     columns: tuple[str, ...] | None = None
+    license: str = "other"
 
 
 class ExportRefused(Exception):  # noqa: N818 (a state of the world, not an error in a call)
