@@ -190,7 +190,7 @@ def beside_server(folder: Path, root: Path) -> Measurement:
 def main() -> int:
     """Make a corpus, export it, and say how that went."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=5_000, help="100000 make about 2 GB")
+    parser.add_argument("--sessions", type=int, default=5_000, help="100000 make 2.8 GB")
     parser.add_argument("--server", action="store_true", help="also ask a server beside an export")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
