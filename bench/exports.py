@@ -118,7 +118,7 @@ def copies(sessions: int) -> Iterator[Record]:
             sha256=sha256,
             bands=b"",
         )
-        members = made.members.replace(MARK, digits).replace(made.record.sha256.encode(), sha256.encode())
+        members = bytes(made.members).replace(MARK, digits).replace(made.record.sha256.encode(), sha256.encode())
         yield Record(record, members)
 
 
