@@ -176,11 +176,14 @@ def _statements(file: Path) -> "list[Statement]":
     return statements
 
 
-async def _say(settings: "Settings", data_dir: Path, statements: "Sequence[Statement]") -> "tuple[int, SayOutcome]":
+async def _say(
+    settings: "Settings", data_dir: Path, statements: "Sequence[Statement]"
+) -> "tuple[int, SayOutcome | None]":
     """Record statements, at least one, up to the first that cannot be; how many were new, and what came of the last."""
     from actors.consent.register import Said
 
     recorded = 0
+    outcome: SayOutcome | None = None
     async with opened_service(settings, data_dir) as service:
         for statement in statements:
             outcome = await service.desk.say(statement)
@@ -190,7 +193,7 @@ async def _say(settings: "Settings", data_dir: Path, statements: "Sequence[State
     return recorded, outcome
 
 
-def _why_not(outcome: "SayOutcome") -> str:
+def _why_not(outcome: "SayOutcome | None") -> str:
     from actors.consent.register import TooManyContributors
 
     if isinstance(outcome, TooManyContributors):
