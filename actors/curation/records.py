@@ -6,8 +6,8 @@ scrubbed are withheld one by one, and what cannot be read at all makes no record
 What is told of a session (`enrichment`, `duplicates`) is told from the scrubbed record: so it says nothing that the
 record does not, and sessions that differ in names and paths only are near copies of each other.
 
-Memory: the line, the pieces that are scrubbed, and the text that they are joined to once; then that text and its steps
-as they are read. So about three times the line (four where it holds half of a surrogate pair, which takes a copy).
+Memory: the line and the scrubbed text; then, beside both, its steps as they are read, which is little for long ones. So
+about two to three times the line, and once more where it holds half of a surrogate pair, which takes a copy.
 """
 
 import struct
@@ -116,7 +116,7 @@ class Scrubbed(msgspec.Struct, frozen=True):
 
     head: Head
     rules: str
-    text: bytes
+    text: bytearray
     report: ScrubbingReport
     feedback: int
     trajectory: StitchedTrajectory
@@ -174,10 +174,11 @@ def finish_record(
 
 def _scrubbed_text(
     line: bytes, head: Head, feedback: Sequence[bytes], values: ScrubbedValues, own: dict[str, object]
-) -> bytes:
+) -> bytearray:
     """The JSON text of a trajectory with its texts scrubbed, and with the record's `own` members before them.
 
-    All pieces are joined at once: so the line, the pieces and the text are what is in memory, and no copies of members.
+    It grows in place, step by step: so the line and this text are in memory, and no copies of either. Nobody may change
+    it afterwards: what is read of it are views.
     """
     ids = {
         "record_id": head.record_id,
@@ -185,22 +186,23 @@ def _scrubbed_text(
         "session_id": head.session_id,
         "contributor_id": head.contributor_id,
     }
-    pieces = [_encode({**ids, **own})[:-1]]
+    text = bytearray(_encode({**ids, **own})[:-1])
     for name, raw in json_text.decode(_MEMBERS, line).items():
         if name in ids or name in own or name in REPLACED_MEMBERS:
             continue
-        pieces.append(b',"%s":' % name.encode())
+        text += b',"%s":' % name.encode()
         match name:
             case "trajectory_log":
-                pieces += _array(values, name, (bytes(step) for step in json_text.decode(_ARRAY, memoryview(raw))))
+                steps = json_text.decode(_ARRAY, memoryview(raw))
+                _add_array(text, values, name, (bytes(step) for step in steps))
             case "feedback":
-                pieces += _array(values, name, iter(feedback))
+                _add_array(text, values, name, iter(feedback))
             case _ if name in SCRUBBED_MEMBERS:
-                pieces.append(values.scrubbed(bytes(raw), f"/{name}"))
+                text += values.scrubbed(bytes(raw), f"/{name}")
             case _:
-                pieces.append(bytes(raw))
-    pieces.append(b"}")
-    return b"".join(pieces)
+                text += raw
+    text += b"}"
+    return text
 
 
 def taken_back(head: Head, reason: str, rules: str = RULES) -> Record:
@@ -224,14 +226,14 @@ def taken_back(head: Head, reason: str, rules: str = RULES) -> Record:
     return Record(record, _encode(members)[1:-1])
 
 
-def _array(values: ScrubbedValues, name: str, items: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the pieces of a JSON array of these items, scrubbed."""
-    yield b"["
+def _add_array(text: bytearray, values: ScrubbedValues, name: str, items: Iterator[bytes]) -> None:
+    """Add the JSON array of these items, scrubbed."""
+    text += b"["
     for place, item in enumerate(items):
         if place:
-            yield b","
-        yield values.scrubbed(item, f"/{name}/{place}")
-    yield b"]"
+            text += b","
+        text += values.scrubbed(item, f"/{name}/{place}")
+    text += b"]"
 
 
 def _record(

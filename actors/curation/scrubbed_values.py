@@ -19,7 +19,7 @@ WITHIN_JSON: Final = -1
 """The offset of what was found in JSON within a text: where it stands there depends on how that is written."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_ENCODER: Final = msgspec.json.Encoder()
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class FoundAt(msgspec.Struct, frozen=True):
@@ -49,7 +49,6 @@ class ScrubbedValues:
         self._ordinals = SessionOrdinals()
         self._left = findings_max
         self._too_deep = 0
-        self._written = bytearray()
         self._places: list[FoundAt] = []
 
     def __repr__(self) -> str:
@@ -77,9 +76,7 @@ class ScrubbedValues:
         It is compact, and numbers have the digits that they had. Raises ValueError for what is no JSON.
         """
         value = json.loads(text, parse_int=_as_written, parse_float=_as_written)
-        # What `encode` returns takes up to half as much again as it is long: very many of those are held together.
-        _ENCODER.encode_into(self._value(value, "", at, 0, in_list=False), self._written)
-        return bytes(self._written)
+        return _encode(self._value(value, "", at, 0, in_list=False))
 
     def _value(self, value: Any, name: str, at: str, depth: int, *, in_list: bool) -> Any:  # noqa: ANN401 JSON
         """As `json_values.scrubbed` goes through a value, text by text, so that each text's place is known."""

@@ -93,7 +93,7 @@ class StitchedTrajectory(msgspec.Struct, frozen=True, kw_only=True):
 _LINE = msgspec.json.Decoder(StitchedTrajectory)
 
 
-def read_stitched(line: bytes) -> StitchedTrajectory:
+def read_stitched(line: bytes | bytearray) -> StitchedTrajectory:
     """Read a line of the trajectories journal, or such a line scrubbed.
 
     Raises msgspec.DecodeError for a text that is no such line.

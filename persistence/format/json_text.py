@@ -48,7 +48,7 @@ def lone_surrogates_replaced(text: bytes) -> bytes:
     return text if copy is None else bytes(copy)
 
 
-def decode(decoder: msgspec.json.Decoder[T], text: bytes | memoryview) -> T:
+def decode(decoder: msgspec.json.Decoder[T], text: bytes | bytearray | memoryview) -> T:
     """Decode `text`, in which lone surrogate escapes count as U+FFFD.
 
     `msgspec.Raw` members of the result hold the replaced text where there was such an escape: take what must keep the
