@@ -98,15 +98,15 @@ _OF: Final = msgspec.json.Decoder(_Of)
 
 def read_head(line: bytes) -> Head | None:
     """Read the beginning of a trajectory's line; None for one that holds no trajectory any more (it was erased)."""
-    if is_erased(line):
-        kept = read_erased(line).erased.kept
-        if kept is None:
-            return None
-        return Head(kept.trajectory_id, kept.session_id, kept.contributor_id or "", is_expired=True)
     try:
-        return json_text.decode(_HEAD, line)
+        if not is_erased(line):
+            return json_text.decode(_HEAD, line)
+        kept = read_erased(line).erased.kept
     except msgspec.DecodeError:
         return None
+    if kept is None:
+        return None
+    return Head(kept.trajectory_id, kept.session_id, kept.contributor_id or "", is_expired=True)
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
