@@ -105,7 +105,13 @@ class ConsentDesk:
         return ReceiptKey(self._signer.key_id, public_key, self._signer.public_key_pem)
 
     async def claimed(self, session_id: str, public_key: str, claim: OpeningClaim) -> ClaimOutcome:
-        """Whether a session may be opened for a contributor; a key that comes first is registered, durably."""
+        """Whether a session may be opened for a contributor; a key that comes first is registered, durably.
+
+        For who was erased it is opened as nobody's: nothing of theirs is stored with it, and it takes none of their
+        chunks.
+        """
+        if contributor_key(claim.contributor_id) in self._register.restrictions.erased:
+            return None
         if claim.public_key is None or claim.signature is None:
             if contributor_key(claim.contributor_id) in self._register.restrictions.keys:
                 return NotSigned("This contributor has registered a key, and the opening must be signed with it.")

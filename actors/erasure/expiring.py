@@ -42,6 +42,9 @@ DAY_S: Final = 86_400.0
 LINES_AT_ONCE: Final = 100_000
 """Lines whose places are in memory, about 200 bytes each; a file with more of them is made anew more than once."""
 
+SESSIONS_AT_ONCE: Final = 100_000
+"""Sessions whose records are taken out of the corpus together: more than one commit of trajectories holds."""
+
 
 class _Tier(msgspec.Struct, frozen=True):
     """Lines of a journal that are kept for so many days; of envelopes, those of these kinds."""
@@ -59,12 +62,16 @@ class _Done(msgspec.Struct):
     corpus_before: str = ""
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _OfSession(msgspec.Struct, frozen=True):
     session_id: str
+
+
+class _Envelope(_OfSession, frozen=True):
     type: str | None = None
 
 
-_LINE: Final = msgspec.json.Decoder(_Line)
+_OF_SESSION: Final = msgspec.json.Decoder(_OfSession)
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _DONE: Final = msgspec.json.Decoder(_Done)
 
 CONTENT: Final = frozenset({None, EnvelopeKind.CHUNK.value, EnvelopeKind.SESSION_CLOSE.value})
@@ -151,9 +158,12 @@ class Expiry:
                 await self._environment.offload(self._save, done)
         if retention.corpus_days and self._storage.erasure.corpus.exists:
             before = times.to_text(self._environment.clock() - retention.corpus_days * DAY_S)
-            erased = await self._expire_corpus(done.corpus_before, before)
-            if erased is not None:
-                gone["corpus"], done.corpus_before = erased, before
+            while done.corpus_before < before:
+                erased = await self._expire_corpus(done.corpus_before, before)
+                if erased is None:
+                    break
+                gone["corpus"] += erased[0]
+                done.corpus_before = erased[1]
                 await self._environment.offload(self._save, done)
         return gone
 
@@ -189,11 +199,16 @@ class Expiry:
             log.warning("%s that are past their time stay: there is no room to write a file of them anew", tier.name)
         return is_done
 
-    async def _expire_corpus(self, after: str, before: str) -> int | None:
-        """Take out of the corpus what was made of trajectories of a time; return how many lines, None without room."""
-        session_ids = frozenset(await self._storage.erasure.rows.stitched(after, before))
-        if not session_ids:
-            return 0
+    async def _expire_corpus(self, after: str, before: str) -> tuple[int, str] | None:
+        """Take out of the corpus what was made of trajectories of a time, as many as are looked for at once.
+
+        Return how many lines, and up to which time; None without room.
+        """
+        stitched = await self._storage.erasure.rows.stitched(after, before, SESSIONS_AT_ONCE)
+        reached = before if len(stitched) < SESSIONS_AT_ONCE else stitched[-1][1]
+        if not stitched or reached == after:
+            return 0, before
+        session_ids = frozenset(session_id for session_id, _ in stitched)
         places: list[Position] = []
         async with self._eraser.stopped_corpus() as stopped:
             async for lines in stopped.scan(Mark()):
@@ -204,7 +219,7 @@ class Expiry:
                 log.warning("no room: lines of records that are past their time stay, in no row of the corpus")
                 return None
             await stopped.compact()
-        return len(places)
+        return len(places), reached
 
     # Up to where
 
@@ -225,18 +240,16 @@ class Expiry:
 
 def _holding(tier: _Tier, lines: Sequence[StoredLine]) -> list[tuple[str, Position]]:
     """The lines of a tier that hold something still: of which session, and where."""
-    found = []
-    for line in lines:
-        if not is_erased(line.text):
-            read = json_text.decode(_LINE, line.text)
-            if tier.journal is not JournalName.ENVELOPES or read.type in tier.kinds:
-                found.append((read.session_id, line.position))
-    return found
+    whole = [line for line in lines if not is_erased(line.text)]
+    if tier.journal is not JournalName.ENVELOPES:
+        return [(_session(line), line.position) for line in whole]
+    read = [(json_text.decode(_ENVELOPE, line.text), line.position) for line in whole]
+    return [(envelope.session_id, place) for envelope, place in read if (envelope.type or None) in tier.kinds]
 
 
 def _of_sessions(session_ids: Collection[str], lines: Sequence[StoredLine]) -> list[Position]:
-    return [
-        line.position
-        for line in lines
-        if not is_erased(line.text) and json_text.decode(_LINE, line.text).session_id in session_ids
-    ]
+    return [line.position for line in lines if not is_erased(line.text) and _session(line) in session_ids]
+
+
+def _session(line: StoredLine) -> str:
+    return json_text.decode(_OF_SESSION, line.text).session_id

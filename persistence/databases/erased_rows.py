@@ -70,7 +70,9 @@ SELECT_UNFINISHED: Final = """
 SELECT session_id FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))
     AND (status != 'closed' OR (chunk_count > 0 AND trajectory_id IS NULL AND closed_by != 'withdrawn'))
 """
-SELECT_STITCHED: Final = "SELECT session_id FROM trajectories WHERE created_at >= ? AND created_at < ?"
+SELECT_STITCHED: Final = """
+SELECT session_id, created_at FROM trajectories WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT ?
+"""
 SELECT_KNOWN_TRAJECTORIES: Final = """
 SELECT trajectory_id FROM trajectories WHERE trajectory_id IN (SELECT value FROM json_each(?))
 """
@@ -130,10 +132,13 @@ class ErasedRows:
         rows = await self._sessions.read(SELECT_UNFINISHED, (array_of(session_ids),))
         return {session_id for (session_id,) in rows}
 
-    async def stitched(self, after: str, before: str) -> list[str]:
-        """The sessions whose trajectory was written at a time or later, and before another; both are texts."""
-        rows = await self._sessions.read(SELECT_STITCHED, (after, before))
-        return [session_id for (session_id,) in rows]
+    async def stitched(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
+        """The sessions whose trajectory was written at a time or later, and before another, each with its time.
+
+        Times are texts; in their order, at most `limit`.
+        """
+        rows = await self._sessions.read(SELECT_STITCHED, (after, before, limit))
+        return [(session_id, at) for session_id, at in rows]
 
     async def unknown(self, trajectory_ids: Collection[str]) -> list[str]:
         """Those of these trajectories that there are not, or not any more."""

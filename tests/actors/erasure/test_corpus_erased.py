@@ -174,7 +174,7 @@ async def test_a_request_that_was_interrupted_in_the_corpus_goes_on(tmp_path: Pa
         shutil.rmtree(root)
         if not ended:
             break
-        kill_at += 2
+        kill_at += 3
     assert kill_at > 4
 
 

@@ -166,8 +166,8 @@ async def test_a_sweep_that_was_interrupted_is_made_up_for_by_the_next(tmp_path:
         assert tiers_with(root, f"{WORDS}, other 0", f"{WORDS}, other 2") == set()
         assert rows(root) == before
         assert await verify(root, kept().storage, applied_at=AT) == []
-        kill_at += 7
-    assert kill_at > 8
+        kill_at += 11
+    assert kill_at > 12
 
 
 async def test_what_has_kept_its_names_is_erased_when_somebody_asks(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.app import create_app
 from central_command.http.settings import HttpSettings
+from persistence.upkeep.verification import verify
 from tests.running_service import Running, running, settings_with
 from tests.server_process import REPOSITORY
 from tests.signing_client import CONTRIBUTOR, SigningClient, dumps
@@ -234,6 +235,30 @@ async def test_with_a_registered_key_every_request_must_be_signed_and_works_once
         assert again == 409, "replayed"
         body = dumps(GIVE | {"after": last["last_event_sha256"]}).encode()
         assert (await server.post(body, headers=mine.headers("POST", body, at=now)))[0] == 200
+
+
+async def test_who_has_a_key_is_erased_by_its_owner_alone_and_opens_sessions_as_nobody_then(tmp_path: Path) -> None:
+    path = f"/v1/contributors/{CONTRIBUTOR}"
+    async with asked(tmp_path) as server:
+        mine, thief, now = Contributor(), Contributor(), server.run.clock.now
+        sessions = [SigningClient(f"sess_{n}_0123456789abcdef", now_s=now) for n in range(3)]
+        for session in sessions[:2]:
+            assert await server.opened(session, **mine.opening(session)) == 200
+        assert await server.sent(sessions[0].chunk()) is None
+        for headers in ({}, thief.headers("DELETE", at=now, path=path)):
+            assert (await server.client.delete(path, headers=headers)).status_code == 403
+        answer = await server.client.delete(path, headers=mine.headers("DELETE", at=now, path=path))
+        assert answer.status_code == 202
+        await server.run.service.eraser.erase_pending()
+        report = server.run.service.erasure((await answer.get_json())["request"])
+        assert report is not None
+        assert (report.hindered, report.erasure.counts) == (None, {"envelopes": 3, "trajectories": 1})
+        assert await server.opened(sessions[2], **mine.opening(sessions[2])) == 200
+        assert await server.sent(sessions[2].chunk()) == "contributor_erased"
+        rows = server.run.rows("sessions.db", "SELECT session_id, subject FROM sessions")
+        assert {subject for _, subject in rows} == {""}
+        assert {name for name, _ in rows if name.startswith("sess_")} == {sessions[2].session_id}
+        assert await verify(tmp_path, settings_with().storage, applied_at="2026-11-20T10:00:00.000000Z") == []
 
 
 async def test_there_is_no_receipt_of_nothing(tmp_path: Path) -> None:
