@@ -20,13 +20,14 @@ import msgspec
 import trio
 
 from actors.consent.desk import ConsentDesk
-from actors.consent.register import ConsentRegister, NotSigned
+from actors.consent.register import ConsentRegister, NotSigned, Said, SayOutcome
 from actors.consent.signatures import RequestProof
 from actors.curation.following import CurationStatistics
 from actors.embedding.nursery import EmbeddingNursery, EmbeddingStatistics, open_embeddings
 from actors.envelopes.reading import Envelope
 from actors.erasure.expiring import Expiry
 from actors.erasure.job import Eraser, Report, TooManyErasures
+from actors.intake.desk import IntakeDesk
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
@@ -44,12 +45,14 @@ from actors.sessions.outcomes import (
     StorageFull,
 )
 from actors.sessions.session import SessionActor
+from central_command.access.gate import Gate
 from central_command.curating.supervision import CurationProcess
 from central_command.exporting.known_exports import exports_with
 from central_command.http.app import Application, create_app
 from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
+from central_command.http.endpoints.intake import Intake
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.http.requests.networks import parse_networks
 from central_command.http.settings import HttpSettingsError
@@ -58,6 +61,7 @@ from central_command.process.collector import Collector
 from central_command.process.logs import set_levels
 from central_command.settings.configuration import Settings, SettingsError
 from central_command.settings.run_time import change
+from persistence.databases.access_tokens import TokenFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 from persistence.files.space import Room
 from persistence.files.writer_thread import writer_thread
@@ -103,21 +107,23 @@ class Service:
         directory: Directory,
         budget: BufferBudget,
         embeddings: EmbeddingNursery | None,
-        clock: Callable[[], float],
         jumps: ClockJumps,
         check: BackgroundCheck,
         environment: Environment,
         consent: ConsentRegister,
+        gate: Gate,
     ) -> None:
         self._settings = settings
         self._environment = environment
         self._consent = consent
-        self.desk = ConsentDesk(consent, storage.receipts, clock)
+        self.desk = ConsentDesk(consent, storage.receipts, environment.clock)
+        self._taking = IntakeDesk(consent, storage.intake, random_bytes=environment.random_bytes)
+        self.intake = Intake(self._taking, gate, settings.intake)
         self._storage = storage
         self._directory = directory
         self._budget = budget
         self.embeddings = embeddings
-        self._clock = clock
+        self._clock = environment.clock
         self._jumps = jumps
         self.check = check
         self.curation: CurationProcess | None = None
@@ -169,6 +175,16 @@ class Service:
         """Ask for a contributor to be erased; who has a key must sign. The request is on disk when this returns."""
         refused = self._consent.not_signed(contributor_id, proof)
         return refused or await self.ask_erasure(ErasureSubject.CONTRIBUTOR, contributor_id)
+
+    async def erase_user(self, user_id: str) -> Report | TooManyErasures | SayOutcome:
+        """Withdraw for a user of an application, and ask for them to be erased; or what kept that from being recorded.
+
+        The request is on disk when this returns.
+        """
+        said = await self._taking.withdraw(user_id)
+        if said is None or isinstance(said, Said):
+            return await self.ask_erasure(ErasureSubject.USER, user_id)
+        return said
 
     async def ask_erasure(self, subject: ErasureSubject, name: str) -> Report | TooManyErasures:
         """Ask for somebody, or a session, to be erased, by who may; the request is on disk when this returns."""
@@ -259,6 +275,10 @@ class Service:
     def trajectories_n(self) -> int:
         """How many trajectories there are."""
         return self._storage.trajectories.statistics().tail.n
+
+    def texts_n(self) -> int:
+        """How many texts of the intake there are."""
+        return self._storage.intake.statistics().tail.n
 
     def reconfigure(self, settings: Settings) -> None:
         """Go on with other settings, as far as they can change at run time (`settings.run_time`)."""
@@ -424,17 +444,23 @@ async def open_service(
                 clock=platform.clock,
                 is_busy=lambda: any(journal.has_waiting_lines for journal in storage.journals.values()),
             )
+            gate = Gate(
+                TokenFile(storage.layout.access_database, platform.clock),
+                settings.access,
+                clock=platform.clock,
+                offload=platform.offload,
+            )
             service = Service(
                 settings,
                 storage,
                 directory,
                 budget,
                 embeddings,
-                platform.clock,
                 jumps,
                 check,
                 environment,
                 consent,
+                gate,
             )
             if set_aside := service.set_aside():
                 log.warning(
@@ -451,6 +477,7 @@ async def open_service(
                 if erases:
                     background.start_soon(service.eraser.run, name="erasure")
                     background.start_soon(service.expiry.run, name="expiry")
+                background.start_soon(gate.run, name="use of tokens")
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()
@@ -485,11 +512,16 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 clock=platform.clock,
                 embedder=service.embeddings,
                 desk=service.desk,
+                intake=service.intake,
             )
             collector.settle()
             if settings.curation.enabled:
                 service.curation = CurationProcess(
-                    settings, data_directory, reached_n=service.trajectories_n, clock=platform.clock
+                    settings,
+                    data_directory,
+                    reached_n=service.trajectories_n,
+                    texts_n=service.texts_n,
+                    clock=platform.clock,
                 )
             config = hypercorn_config(http_settings)
             serving = partial(serve, app, config, shutdown_trigger=stopping.wait)

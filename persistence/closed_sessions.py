@@ -1,4 +1,6 @@
-"""What curation follows: trajectories and what was said of their sessions later, read beside the server or at rest.
+"""What curation follows: trajectories, what was said of their sessions later, and texts of the intake.
+
+It is read beside the server or at rest.
 
 Only what is acknowledged: the journals are read up to the positions that sessions.db has, because what stands behind
 them may still be taken back by the server that writes it.
@@ -23,6 +25,7 @@ from persistence.files.file_system import OsFileSystem
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
 from persistence.format.records import EnvelopeKind, JournalName, Mark
+from persistence.intake import IntakeTexts
 from persistence.journals.erased_lines import is_erased
 from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
 from persistence.journals.reading import Scan
@@ -47,6 +50,8 @@ class ClosedSessions:
         self._index = SessionIndex(sessions)
         self.consents = Consents(sessions)
         """What the contributors of the trajectories said."""
+        self.texts = IntakeTexts(layout, sessions)
+        """What applications handed over for their users."""
         self._acknowledged = Mark()
         self._trajectories = StoredJournal(
             JournalName.TRAJECTORIES,
@@ -70,6 +75,11 @@ class ClosedSessions:
             self._erasures.find(subject, digest_of(subject, name)) is not None
             for subject, name in ((ErasureSubject.CONTRIBUTOR, contributor_id), (ErasureSubject.SESSION, session_id))
         )
+
+    def is_user_to_be_erased(self, subject: str) -> bool:
+        """Whether somebody has asked for a user, known by a digest, to be erased; now, or whenever before."""
+        self._erasures.read_on()
+        return self._erasures.find(ErasureSubject.USER, subject.removeprefix("sha256:")) is not None
 
     def scan(self, start: Mark) -> Scan:
         """Read the trajectories behind a mark, in order, up to where they were acknowledged when last asked."""

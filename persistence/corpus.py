@@ -5,6 +5,8 @@ committed together. A process that ends between the two is made up for at the ne
 position are projected first, before anything is followed. So whatever dies when, a trajectory that was followed twice
 finds its record there (`Corpus.record_of`), and one that was not written is not passed by.
 
+Texts of the intake are followed in the same way, some at a time: they share a sync, and a transaction.
+
 A record is replaced by a later line of the same trajectory: its row goes from the one line to the other in a single
 transaction, so that whoever reads by the database sees one of them at any time, and never both.
 
@@ -29,6 +31,7 @@ from persistence.databases.corpus_records import (
     project_corpus,
     set_terms,
 )
+from persistence.databases.corpus_texts import CorpusTexts, TextPassedOver, note_texts_passed_over
 from persistence.databases.database import Database, Statement
 from persistence.databases.judgements import (
     Candidate,
@@ -48,7 +51,16 @@ from persistence.files.file_system import FileSystem, OsFileSystem
 from persistence.files.lock import single_curation
 from persistence.format import times
 from persistence.format.layout import DataLayout
-from persistence.format.records import Committed, CorpusRecord, JournalName, JudgementRecord, Mark, Position, Record
+from persistence.format.records import (
+    Committed,
+    CorpusRecord,
+    CorpusTextRecord,
+    JournalName,
+    JudgementRecord,
+    Mark,
+    Position,
+    Record,
+)
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd, Members
@@ -76,12 +88,15 @@ class Corpus:
         """What a judge said of records, and what waits for one."""
         self._lines = StoredJournal(JournalName.CORPUS, layout.journal(JournalName.CORPUS), files=files)
         self._writing = trio.Lock()
+        self._texts = CorpusTexts(database)
         self._end = end
         self._files = files
         self._clock = clock
         self._settings = settings
         self.followed = positions.get(JournalName.TRAJECTORIES, Mark())
         """Up to where the trajectories journal has been curated."""
+        self.followed_texts = positions.get(JournalName.INTAKE, Mark())
+        """Up to where the intake journal has been curated."""
         self.looked_at = {name: positions.get(name, Mark()).n for name in (JournalName.ENVELOPES, JournalName.CONSENT)}
         """Up to which line late feedback (in envelopes) and events of consent have been looked at."""
 
@@ -143,6 +158,28 @@ class Corpus:
         (text,) = await self._lines.read([place])
         return text
 
+    async def text_rules(self, record_ids: Sequence[str]) -> dict[str, str]:
+        """Of texts that have a record, by which rules it was made."""
+        return await self._texts.rules_of(record_ids)
+
+    async def put_texts(
+        self,
+        made: Sequence[tuple[CorpusTextRecord, bytes]],
+        passed: Sequence[TextPassedOver],
+        *,
+        followed: Mark | None = None,
+    ) -> bool:
+        """Write lines of texts, and then their rows, why others have none, and the position; False without room.
+
+        `followed` is behind the last of them in the intake journal, None where that is not what is followed now.
+        """
+        noted = note_texts_passed_over(passed, times.to_text(self._clock()))
+        moved = [] if followed is None else [set_position(JournalName.INTAKE, followed)]
+        written = await self._put(made, [noted, *moved], None)
+        if written and followed is not None:
+            self.followed_texts = followed
+        return written
+
     async def pass_over(self, passed: PassedOver, *, followed: Mark | None = None) -> None:
         """Note why a trajectory has no record; one that has a record is taken back by a line instead (`put`)."""
         noted = note_passed_over(passed, times.to_text(self._clock()))
@@ -162,10 +199,11 @@ class Corpus:
         known = await self._index.terms()
         if known == terms:
             return
-        again = [] if known is None else [set_position(JournalName.TRAJECTORIES, Mark())]
+        both = (JournalName.TRAJECTORIES, JournalName.INTAKE)
+        again = [] if known is None else [set_position(journal, Mark()) for journal in both]
         await self._database.write([*again, set_terms(terms)], durable=False)
         if again:
-            self.followed = Mark()
+            self.followed = self.followed_texts = Mark()
 
     async def _put(
         self, made: Sequence[tuple[Record, Members]], more: Sequence[Statement], followed: Mark | None

@@ -10,6 +10,7 @@ from functools import partial
 
 from persistence.corpus import open_parts
 from persistence.databases.corpus_records import delete_rows, select_attempts
+from persistence.databases.corpus_texts import delete_texts
 from persistence.databases.database import Database
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.files.file_system import FileSystem, Offload
@@ -43,10 +44,18 @@ class StoppedCorpus:
         return [trajectory_id for (trajectory_id,) in await self._database.read(*select_attempts())]
 
     async def delete_rows(
-        self, session_ids: Collection[str], contributors: Collection[str], attempts: Collection[str]
+        self,
+        session_ids: Collection[str],
+        contributors: Collection[str],
+        attempts: Collection[str],
+        users: Collection[str] = (),
     ) -> None:
-        """Delete all rows of these sessions and contributors, and what was attempted of these trajectories."""
-        await self._database.write(delete_rows(session_ids, contributors, attempts), durable=True)
+        """Delete all rows of these sessions, contributors and users, and what was attempted of these trajectories.
+
+        Users are given by their digests.
+        """
+        statements = [*delete_rows(session_ids, contributors, attempts), *delete_texts(users)]
+        await self._database.write(statements, durable=True)
 
     async def erase(self, places: Sequence[Position], rewrite: Rewrite) -> bool:
         """Rewrite lines, each to the same length; False when there was no room for a file of them."""

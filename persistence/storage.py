@@ -139,6 +139,7 @@ class Storage:
         self.refused = journals[JournalName.REFUSED]
         self.trajectories = journals[JournalName.TRAJECTORIES]
         self.consent = journals[JournalName.CONSENT]
+        self.intake = journals[JournalName.INTAKE]
 
     def has_room_for_letter(self, size_bytes: int) -> bool:
         """Whether the quota of refused envelopes takes a line of so many bytes, behind those that wait."""

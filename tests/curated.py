@@ -69,6 +69,7 @@ async def curation(
             sessions,
             corpus,
             consented=consented or recorded,
+            consented_users=recorded.of_user,
             settings=CurationSettings(**settings),
             enrichment=EnrichmentSettings(),
             tagged=tagged,

@@ -220,21 +220,27 @@ class ServerProcess:
         """`GET` over a connection of its own."""
         return self._request("GET", path, None)
 
-    def post(self, path: str, body: bytes) -> Answer:
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """`POST` over a connection of its own."""
-        return self._request("POST", path, body)
+        return self._request("POST", path, body, headers)
 
-    def _request(self, method: str, path: str, body: bytes | None) -> Answer:
+    def _request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None) -> Answer:
         connection = self.connect()
         try:
-            return request(connection, method, path, body)
+            return request(connection, method, path, body, headers)
         finally:
             connection.close()
 
 
-def request(connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None = None) -> Answer:
+def request(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Send one request and read its answer; the connection stays open."""
-    connection.request(method, path, body, {"Content-Type": "application/json"})
+    connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
     response = connection.getresponse()
     text = response.read()
     return Answer(response.status, json.loads(text) if text else {})

@@ -11,13 +11,13 @@ chunks and no event, which a crash cannot lose.
 
 import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, assert_never, cast
 
 import msgspec
 import trio
 
-from actors.consent.restrictions import Restrictions, subject_key, subject_of
+from actors.consent.restrictions import Restrictions, subject_key, subject_of, subject_of_user
 from actors.consent.settings import ConsentMode, ConsentSettings
 from actors.consent.signatures import REQUEST_AGE_S_MAX, RequestProof, is_signed
 from actors.consent.standing import FIRST_VERSION
@@ -28,10 +28,12 @@ from persistence.format.consent_events import (
     BEFORE_FIRST,
     ConsentEvent,
     ConsentSource,
+    ConsentState,
     Decision,
     checked_event,
     event_id,
     event_sha256,
+    state_after,
 )
 from persistence.format.records import ConsentRecord, ContributorKeyRecord, JournalName
 from persistence.journals.journal import AppendRefused, Line
@@ -104,6 +106,28 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     after: str | None = None
     elsewhere: SaidElsewhere | None = None
 
+    @property
+    def subject(self) -> str:
+        """The digest that stands for the contributor."""
+        return subject_of(self.contributor_id)
+
+
+class UserStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user of an application says, by that application: to be recorded."""
+
+    user_id: str
+    decision: Decision
+    version: str
+    source: ConsentSource = ConsentSource.API
+
+    def __repr__(self) -> str:
+        return f"<UserStatement {self.decision}>"
+
+    @property
+    def subject(self) -> str:
+        """The digest that stands for the user."""
+        return subject_of_user(self.user_id)
+
 
 class _Newcomers(msgspec.Struct, frozen=True):
     """Record the first envelopes of contributors of whom there is no event."""
@@ -123,7 +147,7 @@ class _Request(Slot[Any]):
 
     __slots__ = ("message",)
 
-    def __init__(self, message: "Statement | _Newcomers | _Registration") -> None:
+    def __init__(self, message: "Statement | UserStatement | _Newcomers | _Registration") -> None:
         super().__init__()
         self.message = message
 
@@ -181,9 +205,11 @@ class ConsentRegister:
                 log.error("nothing was recorded: %s", damage)  # noqa: TRY400 it says it all
                 request.fill(RegisterFailed())
 
-    async def _done(self, message: Statement | _Registration | _Newcomers) -> SayOutcome | RegisterOutcome | bool:
+    async def _done(
+        self, message: Statement | UserStatement | _Registration | _Newcomers
+    ) -> SayOutcome | RegisterOutcome | bool:
         match message:
-            case Statement():
+            case Statement() | UserStatement():
                 return await self._record(message)
             case _Registration():
                 return await self._register(message)
@@ -211,8 +237,8 @@ class ConsentRegister:
             await self._send.send(request)
             has_more = await request.wait() is True
 
-    async def say(self, statement: Statement) -> SayOutcome:
-        """Record what a contributor says, unless their last event says it already."""
+    async def say(self, statement: Statement | UserStatement) -> SayOutcome:
+        """Record what a contributor or a user says, unless their last event says it already."""
         return cast("SayOutcome", await self._ask(statement))
 
     async def key_of(self, contributor_id: str, public_key: bytes) -> RegisterOutcome:
@@ -241,7 +267,14 @@ class ConsentRegister:
         await self._settled()
         return await self._events(subject_of(contributor_id), self.settings.history_events_max)
 
-    async def _ask(self, message: Statement | _Registration) -> object:
+    async def states(self, subjects: Iterable[str]) -> dict[str, ConsentState]:
+        """What follows from the last event of each of these, which are digests."""
+        await self._settled()
+        current = self.settings.current_version
+        standings = {subject: await self._storage.consents.standing(subject) for subject in subjects}
+        return {subject: state_after(said.decision, said.version, current) for subject, said in standings.items()}
+
+    async def _ask(self, message: Statement | UserStatement | _Registration) -> object:
         request = _Request(message)
         try:
             self._send.send_nowait(request)
@@ -261,17 +294,20 @@ class ConsentRegister:
         records = [parse_consent_line(line) for line in await self._storage.consent.read(places)]
         return [record.event for record in records if isinstance(record, ConsentRecord)]
 
-    async def _record(self, said: Statement) -> SayOutcome:
-        is_theirs = said.source not in BY_THE_OPERATOR
-        refused = self.not_signed(said.contributor_id, said.proof) if is_theirs else None
+    async def _record(self, said: Statement | UserStatement) -> SayOutcome:
+        # Of a user the application's token answers for them, and no key.
+        by_contributor = said if isinstance(said, Statement) and said.source not in BY_THE_OPERATOR else None
+        refused = (
+            None if by_contributor is None else self.not_signed(by_contributor.contributor_id, by_contributor.proof)
+        )
         if refused is not None:
             return refused
-        subject, restrictions = subject_of(said.contributor_id), self.restrictions
+        subject, restrictions = said.subject, self.restrictions
         key = subject_key(subject)
         await self._settled()
         last = next(iter(await self._events(subject, 1)), None)
         last_sha256 = BEFORE_FIRST if last is None else event_sha256(last)
-        if is_theirs and key in restrictions.keys and said.after != last_sha256:
+        if by_contributor is not None and key in restrictions.keys and by_contributor.after != last_sha256:
             return NotLatest(last_sha256)
         if last is not None and _adds_nothing(said, last):
             return Said(last, is_new=False)
@@ -279,7 +315,7 @@ class ConsentRegister:
         is_full = len(restrictions.withdrawn) >= self.settings.withdrawn_max
         if is_withdrawn and is_full and key not in restrictions.withdrawn:
             return TooManyContributors()
-        event = self._event(subject, said.decision, said.version, said.source, self._head, said.elsewhere)
+        event = self._event(subject, said.decision, said.version, said.source, self._head, _elsewhere(said))
         line = _event_line(event)
         # A withdrawal passes the quota, as what ends something does.
         position = await self._storage.consent.append(line.record, line.members, essential=is_withdrawn)
@@ -368,9 +404,14 @@ class ConsentRegister:
         return round(times.to_microseconds_precision(self._clock()) * 1_000_000)
 
 
-def _adds_nothing(said: Statement, last: ConsentEvent) -> bool:
+def _elsewhere(said: Statement | UserStatement) -> SaidElsewhere | None:
+    return said.elsewhere if isinstance(said, Statement) else None
+
+
+def _adds_nothing(said: Statement | UserStatement, last: ConsentEvent) -> bool:
     """Whether the last event says the same, or came after what is brought from elsewhere."""
-    if said.elsewhere is not None and said.elsewhere.at_us <= last.at_us:
+    elsewhere = _elsewhere(said)
+    if elsewhere is not None and elsewhere.at_us <= last.at_us:
         return True
     return (last.state, last.version) == (said.decision, said.version)
 

@@ -7,7 +7,7 @@ envelope costs the look at three empty collections; otherwise a SHA-256 of 32 by
 
 from typing import Final
 
-from persistence.format.consent_events import subject_digest
+from persistence.format.consent_events import subject_digest, user_name
 
 SUBJECT_BYTES: Final = 16
 _PREFIX_CHARS: Final = len("sha256:")
@@ -16,6 +16,15 @@ _PREFIX_CHARS: Final = len("sha256:")
 def subject_of(contributor_id: str) -> str:
     """Return the digest that stands for a contributor, whose id is 32 hexadecimal digits of either case."""
     return subject_digest(contributor_id.lower())
+
+
+def subject_of_user(user_id: str) -> str:
+    """Return the digest that stands for a user of an application, whose id counts as it is written.
+
+    What is hashed is no contributor's id, whatever the user's is: so nobody speaks for a user who has no token for it,
+    and nobody with a token for a contributor.
+    """
+    return subject_digest(user_name(user_id))
 
 
 def subject_key(subject: str) -> bytes:

@@ -9,7 +9,7 @@ from actors.consent.restrictions import subject_of
 from actors.consent.settings import ConsentSettings
 from actors.consent.standing import FIRST_VERSION, is_consented
 from persistence.databases.consents import Consents
-from persistence.format.consent_events import ConsentSource
+from persistence.format.consent_events import ConsentSource, ConsentState, state_after
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,3 +47,9 @@ class RecordedConsent:
         if is_given and standing.decision is None:
             return BY_CLIENT
         return Agreement(given=is_given, version=standing.version, source=standing.source)
+
+    async def of_user(self, subject: str) -> Agreement:
+        """What a user of an application has agreed to: only what they said counts, whatever the mode."""
+        standing = await self._consents.standing(subject)
+        state = state_after(standing.decision, standing.version, self._settings.current_version)
+        return Agreement(given=state is ConsentState.GIVEN, version=standing.version, source=standing.source)

@@ -11,6 +11,9 @@ import re
 from collections import Counter
 from typing import Final
 
+DOMAINS_VERSION: Final = 1
+"""Raised whenever a text may get another domain."""
+
 GENERAL: Final = "general"
 WEIGHT_MIN: Final = 3
 SAME_MAX: Final = 3

@@ -1,5 +1,7 @@
 """Curation: follows the trajectories journal, and makes of each trajectory one record of the corpus, or none.
 
+Texts of the intake are taken in turn with them (`actors.curation.texts`).
+
 One at a time, in the order of their lines. What is made of a trajectory and the position behind it are committed
 together (`persistence.corpus`), so each is taken once, whatever ends the process in between. Followed again from the
 beginning (`begin_anew`), a trajectory whose record is up to date is passed by; so going over everything anew can be
@@ -15,6 +17,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from itertools import starmap
 from typing import Final
 
@@ -28,6 +31,7 @@ from actors.curation.fields import FIELDS_VERSION, FieldTags
 from actors.curation.records import RULES, Head, Record, finish_record, read_head, scrub_trajectory, taken_back
 from actors.curation.settings import CurationSettings
 from actors.curation.stitched import StitchedTrajectory
+from actors.curation.texts import TextCuration
 from persistence.closed_sessions import ClosedSessions
 from persistence.corpus import Corpus
 from persistence.databases.corpus_records import PassedOver
@@ -56,7 +60,8 @@ class CurationStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """How far curation has come, and what it did since it began.
 
     `followed_n` is the number of the last trajectory that it is done with, `reached_n` that of the last one that there
-    is. `waiting_since` is when the first of those between was written, in seconds since the epoch; None without one.
+    is; `texts_followed_n` and `texts_reached_n` say the same of the intake. `waiting_since` is when the first
+    line between those was written, in seconds since the epoch; None without one.
     """
 
     followed_n: int
@@ -65,6 +70,10 @@ class CurationStatistics(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     passed_over: dict[str, int]
     is_out_of_room: bool
+    texts_followed_n: int = 0
+    texts_reached_n: int = 0
+    text_records: int = 0
+    texts_passed_over: dict[str, int] = {}
 
 
 class Curation:
@@ -76,6 +85,7 @@ class Curation:
         corpus: Corpus,
         *,
         consented: Consented,
+        consented_users: Consented,
         settings: CurationSettings,
         enrichment: EnrichmentSettings,
         tagged: Callable[[StitchedTrajectory], FieldTags | None] | None = None,
@@ -96,6 +106,15 @@ class Curation:
         self._records = 0
         self._passed_over: Counter[str] = Counter()
         self._is_out_of_room = False
+        self._texts = TextCuration(
+            sessions.texts,
+            corpus,
+            consented=consented_users,
+            is_to_be_erased=sessions.is_user_to_be_erased,
+            settings=settings,
+            waits=self._say_waiting_since,
+            until_written=self._until_written,
+        )
 
     def __repr__(self) -> str:
         return f"<Curation followed={self._corpus.followed.n} of {self._reached.n}>"
@@ -109,10 +128,14 @@ class Curation:
             records=self._records,
             passed_over=dict(self._passed_over),
             is_out_of_room=self._is_out_of_room,
+            texts_followed_n=self._corpus.followed_texts.n,
+            texts_reached_n=self._texts.reached.n,
+            text_records=self._texts.records,
+            texts_passed_over=dict(self._texts.passed_over),
         )
 
     async def run(self) -> None:
-        """Follow until cancelled: trajectories every `poll_interval_s`, late feedback every `feedback_interval_s`."""
+        """Follow until cancelled: every `poll_interval_s`, and late feedback every `feedback_interval_s`."""
         feedback_at = trio.current_time()
         while True:
             await self._follow()
@@ -129,8 +152,9 @@ class Curation:
         await self._take_late_feedback()
 
     async def begin_anew(self) -> None:
-        """Go over all trajectories again, from now on: those whose record other rules made get another one."""
+        """Go over everything again, from now on: what other rules made a record of gets another one."""
         await self._corpus.move(Mark())
+        await self._texts.begin_anew()
 
     async def _follow(self) -> None:
         """Take what is acknowledged and not taken yet; a damaged place is said and passed by."""
@@ -144,6 +168,7 @@ class Curation:
                     raise
                 log.error("%s Curation goes on behind it.", damage)  # noqa: TRY400 (the sentence says it all)
                 await self._corpus.move(damage.behind)
+        await self._texts.follow()
         self._waiting_since = None
         self._say()
 
@@ -158,6 +183,10 @@ class Curation:
             if reached.n < n:
                 await self._corpus.look_past(journal, reached.n)
 
+    def _say_waiting_since(self, at: float) -> None:
+        self._waiting_since = at
+        self._say()
+
     def _say(self) -> None:
         if self._report is not None:
             self._report(self.statistics())
@@ -167,8 +196,7 @@ class Curation:
             for line in lines:
                 if line.position.n > self._reached.n:
                     return
-                self._waiting_since = line.position.at
-                self._say()
+                self._say_waiting_since(line.position.at)
                 await self._take(line)
                 await trio.lowlevel.checkpoint()
 
@@ -213,6 +241,7 @@ class Curation:
             for session_id in page:
                 await self.reconsider(session_id)
             last = page[-1]
+        await self._texts.reconsider(subject)
 
     async def reconsider(self, session_id: str) -> None:
         """Make the record of a session anew if it is not what it would be now; not before its trajectory is reached."""
@@ -301,7 +330,10 @@ class Curation:
 
     async def _put(self, made: Record, followed: Mark | None) -> None:
         """Write a line, however long it takes until there is room for it."""
-        while not await self._corpus.put(made.record, made.members, followed=followed):
+        await self._until_written(partial(self._corpus.put, made.record, made.members, followed=followed))
+
+    async def _until_written(self, write: Callable[[], Awaitable[bool]]) -> None:
+        while not await write():
             if not self._is_out_of_room:
                 log.warning("no room is left on the disk for the corpus; curation waits for some")
             self._is_out_of_room = True

@@ -30,6 +30,7 @@ from actors.curation.stitched import StitchedTrajectory, read_stitched
 from persistence.files.file_system import Buffer
 from persistence.format import json_text
 from persistence.format.records import CorpusRecord
+from persistence.format.submitted_texts import RecordKind
 from persistence.journals.erased_lines import is_erased, read_erased
 
 RULES: Final = f"scrubbing-{SCRUB_RULES_VERSION} enrichment-{ENRICHMENT_VERSION} duplicates-{SIGNATURE_VERSION}"
@@ -181,6 +182,7 @@ def _scrubbed_text(
     it afterwards: what is read of it are views.
     """
     ids = {
+        "kind": RecordKind.TRAJECTORY,
         "record_id": head.record_id,
         "trajectory_id": head.trajectory_id,
         "session_id": head.session_id,
@@ -216,6 +218,7 @@ def taken_back(head: Head, reason: str, rules: str = RULES) -> Record:
         taken_back=reason,
     )
     members = {
+        "kind": RecordKind.TRAJECTORY,
         "record_id": record.record_id,
         "trajectory_id": record.trajectory_id,
         "session_id": record.session_id,

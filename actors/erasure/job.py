@@ -9,6 +9,9 @@ its contributor is taken. Then, in rounds, as long as a look at all lines finds 
 3. their rows get other names, and so does their credit, whose amount stays;
 4. their lines are erased, a day's file after the other (`persistence.journals.erasing`).
 
+Of a user of an application there are texts in place of sessions: their lines are erased as looks find them, and then
+their rows get other names. Nothing new of theirs is stored meanwhile, so nothing needs to end first.
+
 When a look finds none, their lines and rows of the corpus go, while curation, a process of its own, is stopped: of what
 is erased it makes no record again. Then what a crash had torn off is removed, the databases are written anew, and every
 file is searched for the ids and the pieces. If nothing is found the job's file goes, and the request is done; else it
@@ -29,7 +32,7 @@ import msgspec
 import trio
 
 from actors.consent.restrictions import subject_key
-from actors.erasure.theirs import Look, Theirs
+from actors.erasure.theirs import DIGEST_PREFIX, Look, Theirs
 from actors.sessions.directory import Directory
 from actors.sessions.environment import Environment
 from actors.sessions.messages import CloseSession
@@ -42,7 +45,7 @@ from persistence.files.whole_file import read_file, remove_file, replace_file
 from persistence.format.layout import DataLayout
 from persistence.format.records import OF_SESSIONS, ClosedBy, JournalName, Mark
 from persistence.journals.erasing import erasing
-from persistence.journals.erasure_register import Erasure, ErasureSubject, digest_of
+from persistence.journals.erasure_register import PEOPLE, Erasure, ErasureSubject, digest_of
 from persistence.journals.reading import Scan
 from persistence.upkeep.remains import remains
 
@@ -50,12 +53,13 @@ log = logging.getLogger("central_command.storage")
 
 HANDING_OVER_LOOK_S: Final = 0.01
 
-DIGEST_PREFIX: Final = "sha256:"
-
 CORPUS_LOCKED_S_MAX: Final = 10.0
 """How long the corpus may be another process's until a request has to wait for its next try."""
 
 CORPUS_LOCKED_LOOK_S: Final = 0.25
+
+RECORDS_SEARCHED_MAX: Final = 64
+"""Ids of a user's texts that are looked for in the end."""
 
 REMAINS_SAID: Final = 10
 """Files that one sentence names."""
@@ -68,6 +72,7 @@ class _Work(msgspec.Struct):
     subjects: list[str] = []
     sessions: list[str] = []
     samples: list[str] = []
+    records: list[str] = []
 
 
 ExportsWith = Callable[[Collection[str]], Awaitable[list[str]]]
@@ -119,7 +124,7 @@ class Eraser:
         self._corpus_turn = trio.Lock()
         self._asked = trio.Event()
         self._hindered: dict[str, str] = {}
-        environment.restrictions.erased.update(map(_restricted, self._erasure.register.contributors))
+        environment.restrictions.erased.update(map(_restricted, self._erasure.register.people))
 
     def __repr__(self) -> str:
         return f"<Eraser {self._erasure.register!r}>"
@@ -137,7 +142,7 @@ class Eraser:
             if found is None and len(register) >= self._erasure.settings.erasures_max:
                 return TooManyErasures()
             asked = await self._environment.offload(register.ask, subject, digest)
-            if subject is ErasureSubject.CONTRIBUTOR:
+            if subject in PEOPLE:
                 self._environment.restrictions.erased.add(_restricted(digest))
             if found is None:
                 await self._environment.offload(
@@ -193,13 +198,14 @@ class Eraser:
                     self._hinder(job.request, str(hindered))
                 job.sessions = []
             theirs = await self._look(jobs)
+        theirs = await self._erase_texts(jobs, theirs)
         try:
             await self._erase_from_corpus(theirs, [job for job in jobs if job.request not in self._hindered])
         except DataDirectoryLocked as locked:
             for job in jobs:
                 self._hinder(job.request, str(locked))
         await self._environment.offload(_remove_torn, self._storage.layout, self._erasure.files)
-        if any(job.work.sessions for job in jobs):
+        if any(job.work.sessions or job.user is not None for job in jobs):
             await self._erasure.rows.compact()
         left = await self._search(jobs, theirs)
         for job in jobs:
@@ -240,7 +246,8 @@ class Eraser:
         theirs = _theirs(jobs)
         noted = [subject for job in jobs for subject in job.work.subjects]
         look = Look(list(theirs.values()), sessions_max=sessions_max, noted=noted)
-        for name in OF_SESSIONS:
+        of_users = (JournalName.INTAKE,) if any(job.user is not None for job in jobs) else ()
+        for name in (*OF_SESSIONS, *of_users):
             await self._look_at(look, name, self._storage.journals[name].scan())
         await self._erasure.rows.note_contributors(look.first_at)
         for job in jobs:
@@ -275,7 +282,8 @@ class Eraser:
             for job in jobs:
                 found = in_corpus[job.request]
                 names = [name.lower() for name in job.work.names]
-                await stopped.delete_rows(job.work.sessions, names, attempts)
+                users = [] if job.user is None else [job.user]
+                await stopped.delete_rows(job.work.sessions, names, attempts, users)
                 rewrite = erasing(JournalName.CORPUS, job.request, self._environment.clock())
                 if not await stopped.erase(found.in_corpus, rewrite):
                     self._hinder(job.request, "the disk has no room to write a file of corpus anew")
@@ -301,6 +309,22 @@ class Eraser:
                         raise
                     await trio.sleep(CORPUS_LOCKED_LOOK_S)
             yield stopped
+
+    async def _erase_texts(self, jobs: Sequence["_Job"], theirs: dict[str, Theirs]) -> dict[str, Theirs]:
+        """Erase the texts of users, as many at a time as a look finds, until it finds none; return the last look."""
+        storage = self._storage
+        while at_work := [job for job in jobs if theirs[job.request].texts and job.request not in self._hindered]:
+            await storage.projector.drain()
+            for job in at_work:
+                await self._save(job)
+                rewrite = erasing(JournalName.INTAKE, job.request, self._environment.clock())
+                if not await storage.intake.erase(theirs[job.request].texts, rewrite):
+                    self._hinder(job.request, "the disk has no room to write a file of intake anew")
+            theirs = await self._look(jobs)
+        for job in jobs:
+            if job.user is not None and job.request not in self._hindered:
+                await self._erasure.rows.rename_texts(job.user)
+        return theirs
 
     async def _erase_sessions(self, job: "_Job") -> None:
         storage, request, session_ids = self._storage, job.request, job.sessions
@@ -340,6 +364,7 @@ class Eraser:
         for job in jobs:
             referenced = theirs[job.request].referenced
             names |= {name: job.request for name in job.work.sessions if name not in referenced}
+            names |= dict.fromkeys(job.work.records, job.request)
         samples = {piece: job.request for job in jobs for piece in job.work.samples}
         leave = [job.path for job in jobs]
         return await self._environment.offload(partial(remains, self._storage.layout, names, samples, leave=leave))
@@ -370,6 +395,11 @@ class _Job:
     def __repr__(self) -> str:
         return f"<_Job {self.request} sessions={len(self.sessions)}>"
 
+    @property
+    def user(self) -> str | None:
+        """The digest that stands for the user whom it is for; None where it is for somebody else."""
+        return f"{DIGEST_PREFIX}{self.erasure.sha256}" if self.erasure.subject is ErasureSubject.USER else None
+
     def note_tried(self) -> None:
         """Note that its sessions are erased now; raises `_Hindered` for one of which lines were left the time before.
 
@@ -395,6 +425,7 @@ class _Job:
         self.work.names += sorted(theirs.names - {*self.work.names})
         self.work.subjects += sorted(theirs.subjects - {*self.work.subjects})
         self.work.samples = theirs.samples
+        self.work.records = list(dict.fromkeys([*self.work.records, *theirs.records]))[:RECORDS_SEARCHED_MAX]
 
 
 def _restricted(digest: str) -> bytes:
@@ -410,6 +441,8 @@ def _work(subject: ErasureSubject, name: str, session_ids: Sequence[str]) -> _Wo
             return _Work(sessions=[name])
         case ErasureSubject.HELD:
             return _Work(sessions=[*session_ids])
+        case ErasureSubject.USER:
+            return _Work()
         case unreachable:
             assert_never(unreachable)
 

@@ -22,6 +22,11 @@ from persistence.journals.reading import StoredLine
 SAMPLES_MAX: Final = 64
 """Pieces of what they wrote that are looked for in the end."""
 
+TEXTS_MAX: Final = 10_000
+"""Texts of a user that one look finds. Guards memory."""
+
+DIGEST_PREFIX: Final = "sha256:"
+
 SAMPLE_BYTES: Final = 48
 SAMPLE_BYTES_MIN: Final = 24
 """Less may stand anywhere."""
@@ -56,7 +61,15 @@ class _Trajectory(msgspec.Struct, frozen=True):
 
 class _Corpus(msgspec.Struct, frozen=True):
     session_id: str
-    contributor_id: msgspec.Raw
+    contributor_id: msgspec.Raw = msgspec.Raw()
+    user_id: str | None = None
+
+
+class _Text(msgspec.Struct, frozen=True):
+    """A text of the intake: what it says of its session is the application's own."""
+
+    record_id: str
+    subject: str
 
 
 _Line = _Envelope | _Refused | _Trajectory | _Corpus
@@ -70,6 +83,7 @@ _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _REFUSED: Final = msgspec.json.Decoder(_Refused)
 _TRAJECTORY: Final = msgspec.json.Decoder(_Trajectory)
 _CORPUS: Final = msgspec.json.Decoder(_Corpus)
+_INTAKE: Final = msgspec.json.Decoder(_Text)
 _BODY: Final = msgspec.json.Decoder(_Body)
 _TEXT: Final = msgspec.json.Decoder(str)
 
@@ -93,6 +107,10 @@ class Theirs:
         """Lines that were erased for this request, by journal."""
         self.in_corpus: list[Position] = []
         """Lines of the corpus that are theirs and not erased."""
+        self.texts: list[Position] = []
+        """Lines of the intake that are theirs and not erased; there may be more."""
+        self.records: list[str] = []
+        """The ids of some of these."""
 
     def __repr__(self) -> str:
         return f"<Theirs {self.erasure.request} sessions={len(self.sessions)}>"
@@ -129,7 +147,11 @@ class Look:
         """Look at the next lines of a journal."""
         for line in lines:
             erased = read_erased(line.text).erased if is_erased(line.text) else None
-            if erased is None or erased.kept is not None:
+            if erased is None and name is JournalName.INTAKE:
+                self._look_at_text(line)
+            elif erased is None and name is JournalName.CORPUS and self._is_record_of_text(line):
+                pass
+            elif erased is None or erased.kept is not None:
                 self._look_at(name, line)
             elif (theirs := self._by_request.get(erased.request)) is not None:
                 theirs.erased[name] += 1
@@ -157,6 +179,29 @@ class Look:
             self._sessions_left -= 1
             theirs.sessions[line.session_id] = None
         theirs.sample(body)
+
+    def _is_record_of_text(self, stored: StoredLine) -> bool:
+        """Whether a line of the corpus was made of a text; it is looked at then."""
+        line = json_text.decode(_CORPUS, stored.text)
+        if line.user_id is None:
+            return False
+        if (theirs := self._user(line.user_id)) is not None:
+            theirs.in_corpus.append(stored.position)
+        return True
+
+    def _look_at_text(self, stored: StoredLine) -> None:
+        line = json_text.decode(_INTAKE, stored.text)
+        theirs = self._user(line.subject)
+        if theirs is None or len(theirs.texts) >= TEXTS_MAX:
+            return
+        theirs.texts.append(stored.position)
+        if len(theirs.records) < SAMPLES_MAX:
+            theirs.records.append(line.record_id)
+        theirs.sample(stored.text)
+
+    def _user(self, subject: str) -> Theirs | None:
+        """Whose a text is, by the digest of its user."""
+        return self._by_digest.get((ErasureSubject.USER, subject.removeprefix(DIGEST_PREFIX)))
 
     def _note(self, subject: str, at: float) -> None:
         if subject in self._noted:
@@ -189,8 +234,8 @@ def _read(name: JournalName, text: bytes) -> _Line:
             return json_text.decode(_TRAJECTORY, text)
         case JournalName.CORPUS:
             return json_text.decode(_CORPUS, text)
-        case JournalName.CONSENT:
-            raise AssertionError("nothing of the journal of consent is erased")
+        case JournalName.CONSENT | JournalName.INTAKE:
+            raise AssertionError("nothing of the one is erased, and the other is looked at by itself")
         case unreachable:
             assert_never(unreachable)
 

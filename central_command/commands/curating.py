@@ -40,6 +40,12 @@ def curate(config: Path | None, data_dir: Path, *, anew: bool) -> None:
         + (f"; passed over: {passed}" if passed else "")
         + (f"; {asked.judged:,} judged" if asked is not None else "")
     )
+    if done.texts_reached_n:
+        passed_texts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.texts_passed_over.items()))
+        click.echo(
+            f"{done.text_records:,} record(s) made of {done.texts_reached_n:,} text(s) of the intake"
+            + (f"; passed over: {passed_texts}" if passed_texts else "")
+        )
 
 
 @click.group()

@@ -92,7 +92,8 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
     progress = _progress_reports()
     with one_sentence_for_failures():
         manifest = back_up(data_dir, folder, settings.storage, created_at=_now(), with_key=with_key, progress=progress)
-    names = (*JOURNALS, *(["corpus"] if "corpus.db" in manifest.schemas else []))
+    names = [*JOURNALS, *(["intake"] if manifest.lines("intake") else [])]
+    names += ["corpus"] if "corpus.db" in manifest.schemas else []
     counts = ", ".join(f"{manifest.lines(name):,} {name} lines" for name in names)
     holds = f"holds {counts} and both databases ({manifest.size_bytes:,} bytes), as of {manifest.created_at}"
     click.echo(f"{escaped(str(folder))} {holds}")

@@ -54,6 +54,7 @@ async def open_curation(
             sessions,
             corpus,
             consented=consented,
+            consented_users=consented.of_user,
             settings=order.curation,
             enrichment=order.enrichment,
             tagged=_tagger(order) if order.curation.field_tags else None,

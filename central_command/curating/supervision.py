@@ -26,7 +26,8 @@ COMMAND = (sys.executable, "-m", "central_command.curating.worker")
 class CurationProcess:
     """The process; `run` starts it and keeps it running until it is cancelled.
 
-    `reached_n` says how many trajectories there are, `clock` gives seconds since the epoch.
+    `reached_n` says how many trajectories there are, `texts_n` how many texts of the intake; `clock` gives seconds
+    since the epoch.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class CurationProcess:
         data_directory: Path,
         *,
         reached_n: Callable[[], int],
+        texts_n: Callable[[], int],
         clock: Callable[[], float],
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._settings = settings.curation
         self._order = Order.of(settings, data_directory)
         self._reached_n = reached_n
+        self._texts_n = texts_n
         self._clock = clock
         self._command = command
         self._figures: CurationStatistics | None = None
@@ -57,10 +60,14 @@ class CurationProcess:
     def lag(self) -> CurationLag:
         """How far the corpus is behind; before the process has said anything, nothing is taken."""
         followed_n = 0 if self._figures is None else self._figures.followed_n
+        texts_followed_n = 0 if self._figures is None else self._figures.texts_followed_n
         waiting = max(0, self._reached_n() - followed_n)
+        texts = max(0, self._texts_n() - texts_followed_n)
         since = None if self._figures is None else self._figures.waiting_since
         since = self._current_at if since is None else since
-        return CurationLag(trajectories=waiting, seconds=max(0.0, self._clock() - since) if waiting else 0.0)
+        return CurationLag(
+            trajectories=waiting, texts=texts, seconds=max(0.0, self._clock() - since) if waiting or texts else 0.0
+        )
 
     @property
     def figures(self) -> CurationStatistics | None:

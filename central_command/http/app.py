@@ -20,6 +20,7 @@ from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, emb
 from central_command.http.endpoints.erasures import erasure_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
+from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.statistics import statistics_routes
@@ -88,6 +89,7 @@ def create_app(
     clock: Callable[[], float],
     embedder: Embedder | None = None,
     desk: Desk | None = None,
+    intake: Intake | None = None,
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
@@ -112,12 +114,18 @@ def create_app(
     for routes in (
         session_routes(gateway, reader, replies, schema, desk),
         consent_routes(desk, reader, replies),
+        intake_routes(intake, gateway, settings, reader, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),
         health_routes(gateway, replies),
         model_routes(is_offered=embedder is not None, created_at=clock()),
-        openapi_routes(settings, schema, CURRENT_CONSENT_VERSION if desk is None else desk.settings.current_version),
+        openapi_routes(
+            settings,
+            schema,
+            CURRENT_CONSENT_VERSION if desk is None else desk.settings.current_version,
+            None if intake is None else intake.settings,
+        ),
     ):
         app.register_blueprint(routes)
     _answer_preflights(app, settings)

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from actors.consent.register import NotSigned
+from actors.consent.register import NotSigned, SayOutcome
 from actors.consent.signatures import RequestProof
 from actors.envelopes.reading import Envelope
 from actors.erasure.job import Report, TooManyErasures
@@ -21,9 +21,13 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CurationLag(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the corpus is behind: trajectories that were not taken yet, and for how long the first of them waits."""
+    """How far the corpus is behind: trajectories, and texts of the intake, that were not taken yet.
+
+    `seconds` is for how long the first of them waits.
+    """
 
     trajectories: int
+    texts: int = 0
     seconds: float
 
 
@@ -54,6 +58,13 @@ class Gateway(Protocol):
         self, contributor_id: str, proof: RequestProof | None
     ) -> Report | TooManyErasures | NotSigned:
         """Ask for a contributor to be erased; who has a key must sign. The request is on disk when this returns."""
+        ...
+
+    async def erase_user(self, user_id: str) -> Report | TooManyErasures | SayOutcome:
+        """Withdraw for a user of an application, and ask for them to be erased; or what kept that from being recorded.
+
+        Who may ask is decided before.
+        """
         ...
 
     def erasure(self, request: str) -> Report | None:

@@ -22,8 +22,10 @@ from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.settings import CurationSettings
 from actors.embedding.settings import EmbeddingSettings
 from actors.envelopes.settings import SchemaSettings
+from actors.intake.settings import IntakeSettings
 from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
+from central_command.access.settings import AccessSettings
 from central_command.exporting.settings import ExportSettings
 from central_command.http.settings import HttpSettings
 from central_command.process.collector import CollectorSettings
@@ -66,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enrichment: EnrichmentSettings = msgspec.field(default_factory=EnrichmentSettings)
     embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
     consent: ConsentSettings = msgspec.field(default_factory=ConsentSettings)
+    access: AccessSettings = msgspec.field(default_factory=AccessSettings)
+    intake: IntakeSettings = msgspec.field(default_factory=IntakeSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
@@ -367,6 +371,7 @@ def _wrong_together(settings: Settings, sources: Mapping[str, str]) -> Iterator[
         ("http.body_bytes_max", "storage.journal_queue_bytes_max"),
         ("http.body_bytes_max", "http.body_bytes_hard_max"),
         ("http.body_bytes_hard_max", "storage.journal_queue_bytes_max"),
+        ("intake.record_bytes_max", "http.body_bytes_max"),
         ("schema.nesting_max", "schema.nesting_hard_max"),
         ("http.daily_days_default", "http.daily_days_max"),
         ("http.leaderboard_limit_default", "http.leaderboard_limit_max"),

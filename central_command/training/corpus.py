@@ -11,8 +11,9 @@ import msgspec
 
 from central_command.training.day_files import LOCK_TIMEOUT_S, DayFiles, LockedDayFiles, whole_lines
 from central_command.training.local_user import TRAINING_DATA_PATH
-from central_command.training.records import RecordFilter, TrainingRecord, is_id, log, read_filter, record_line
+from central_command.training.records import RecordFilter, TrainingRecord, log, read_filter, record_line
 from persistence.files.file_system import OsFileSystem
+from persistence.format.submitted_texts import is_id
 from persistence.format.times import day_of
 
 _WRITE_BYTES: Final = 1_048_576

@@ -16,7 +16,8 @@ from actors.curation.scrubbing.scrubber import PIIScrubber
 from actors.curation.scrubbing.spans import WITHHELD
 from central_command.training.consent import ConsentManager
 from central_command.training.corpus import TrainingCorpus
-from central_command.training.records import CONTENT_TYPES, ID_CHARS_MAX, TrainingRecord, is_id, log, plain_metadata
+from central_command.training.records import TrainingRecord, log, plain_metadata
+from persistence.format.submitted_texts import CONTENT_TYPES, ID_CHARS_MAX, is_id
 
 RECORDS_AT_ONCE_MAX: Final = 64
 """Records that share a lock and a sync; more are taken in parts."""

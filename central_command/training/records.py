@@ -2,22 +2,15 @@
 
 import json
 import logging
-import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from persistence.format import json_text
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
+from persistence.format.submitted_texts import METADATA_BYTES_MAX
 
 log = logging.getLogger("central_command.training")
-
-CONTENT_TYPES: Final = ("prompt", "completion", "conversation", "workflow")
-ID_CHARS_MAX: Final = 256
-METADATA_BYTES_MAX: Final = 65_536
-"""As JSON: a few figures and names, not a second place for content."""
-
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class TrainingDataError(Exception):
@@ -76,11 +69,6 @@ def plain_metadata(metadata: dict[str, Any] | None) -> dict[str, Any]:
         raise ValueError(f"the metadata take more than {METADATA_BYTES_MAX:,} bytes")
     plain: dict[str, Any] = msgspec.json.decode(text)
     return plain
-
-
-def is_id(value: object) -> bool:
-    """Whether it can be the id of a user or a session: a text of 1 to 256 characters."""
-    return isinstance(value, str) and 0 < len(value) <= ID_CHARS_MAX and _SURROGATE.search(value) is None
 
 
 def _encoded(value: object, what: str) -> bytes:

@@ -11,12 +11,20 @@ from typing import Final
 
 import msgspec
 
+from persistence.databases.corpus_texts import CorpusTexts, TextTotals, text_rows
 from persistence.databases.database import Database, Query, Row, Statement
 from persistence.databases.judgements import drop_judgement, project_judgement
 from persistence.databases.projection import set_position
 from persistence.format import times
 from persistence.format.json_text import array_of
-from persistence.format.records import Committed, CorpusRecord, JournalName, JudgementRecord, Position
+from persistence.format.records import (
+    Committed,
+    CorpusRecord,
+    CorpusTextRecord,
+    JournalName,
+    JudgementRecord,
+    Position,
+)
 
 # Put into the queries below: all names are in this file.
 COLUMNS: Final = (
@@ -112,6 +120,7 @@ class PassedOver(msgspec.Struct, frozen=True):
 class CorpusTotals(msgspec.Struct, frozen=True, kw_only=True):
     """What the corpus holds; `passed_over` is counted by reason, `rules` and `models` are those with most records.
 
+    `texts` is what there is of the intake; the rest is of trajectories.
     `copies` are records whose steps are those of another one, `clusters` groups of near copies, also of one alone.
     """
 
@@ -129,17 +138,22 @@ class CorpusTotals(msgspec.Struct, frozen=True, kw_only=True):
     clusters: int
     judged: int
     passed_over: dict[str, int]
+    texts: TextTotals
 
 
 def project_corpus(batch: Sequence[Committed]) -> list[Statement]:
     """The statements for corpus.db, position included; `batch` is of the corpus journal and not empty."""
     statements: list[Statement] = []
     for item in batch:
-        if isinstance(item.record, JudgementRecord):
-            statements += project_judgement(item.record, item.position)
-        else:
-            assert isinstance(item.record, CorpusRecord), "a batch holds records of its own journal only"
-            statements += _of_line(item.record, item.position)
+        match item.record:
+            case CorpusRecord():
+                statements += _of_line(item.record, item.position)
+            case CorpusTextRecord():
+                statements += text_rows(item.record, item.position)
+            case JudgementRecord():
+                statements += project_judgement(item.record, item.position)
+            case _:
+                raise AssertionError("a batch holds records of its own journal only")
     return [*statements, set_position(JournalName.CORPUS, batch[-1].position.end)]
 
 
@@ -288,6 +302,7 @@ class CorpusIndex:
             ]
         )
         records, steps, tokens, findings, withheld, stored_bytes, eligible, copies, clusters = total
+        texts = await CorpusTexts(self._database).totals()
         return CorpusTotals(
             records=records,
             steps=steps,
@@ -303,6 +318,7 @@ class CorpusIndex:
             clusters=clusters,
             judged=judged,
             passed_over=dict(reasons),
+            texts=texts,
         )
 
 

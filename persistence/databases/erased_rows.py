@@ -61,6 +61,11 @@ LEDGER_RENAMES: Final = (
     "UPDATE credits SET contributor_id = ?3, session_id = ?2 WHERE session_id = ?1",
     "UPDATE fingerprinted SET session_id = ?2, trajectory_id = ?4 WHERE session_id = ?1",
 )
+# As a projection of erased lines has them.
+RENAME_TEXTS: Final = """
+UPDATE intake_records SET record_id = 'text_erased_' || n, subject = '', session_id = '', content_type = ''
+WHERE subject = ? AND subject != ''
+"""
 # Of whom there may be chunks that are not erased: `note_contributors` says so, when all lines were looked at.
 UNNOTE_CONTRIBUTOR: Final = "UPDATE consents SET first_chunk_at = NULL WHERE subject = ?"
 DROP_CONTRIBUTOR: Final = "DELETE FROM consents WHERE subject = ? AND n IS NULL"
@@ -178,6 +183,10 @@ class ErasedRows:
             durable=True,
         )
         return split
+
+    async def rename_texts(self, subject: str) -> None:
+        """Give the rows of a user's texts, whose lines are all erased, their new names."""
+        await self._sessions.write([Statement(RENAME_TEXTS, [(subject,)])], durable=True)
 
     async def note_contributors(self, first_at: Mapping[str, float]) -> None:
         """Note when the first chunk came that names each subject, of those that are not erased."""

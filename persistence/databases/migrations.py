@@ -351,6 +351,33 @@ WHEN OLD.placeholder != 2 AND (OLD.envelope_count > 0 OR OLD.status != 'active' 
 END;
 """
 
+# Texts that applications hand over for their users (intake/), found by their users.
+SESSIONS_6 = """
+CREATE TABLE intake_records (
+    record_id TEXT PRIMARY KEY,
+    -- The digest that stands for the user.
+    subject TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    received_at TEXT NOT NULL,
+    n INTEGER NOT NULL UNIQUE,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX intake_records_by_subject ON intake_records (subject, n);
+
+ALTER TABLE projection_positions RENAME TO former_positions;
+CREATE TABLE projection_positions (
+    journal TEXT PRIMARY KEY CHECK (journal IN ('envelopes', 'refused', 'trajectories', 'consent', 'intake')),
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    next_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO projection_positions SELECT journal, n, day, next_offset FROM former_positions;
+DROP TABLE former_positions;
+"""
+
 LEDGER_1 = """
 CREATE TABLE credits (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -550,6 +577,69 @@ CREATE TABLE judging (
 """
 
 
+# Texts of the intake, beside the trajectories: `texts` follows from the lines of corpus/, `texts_passed_over` is why
+# there is no record of one.
+CORPUS_3 = """
+CREATE TABLE texts (
+    record_id TEXT PRIMARY KEY,
+    subject TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    chars INTEGER NOT NULL,
+    findings INTEGER NOT NULL,
+    withheld INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    curated_at TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX texts_by_subject ON texts (subject, record_id);
+CREATE INDEX texts_by_session ON texts (session_id, record_id);
+CREATE INDEX texts_by_n ON texts (n);
+CREATE INDEX texts_by_sha256 ON texts (sha256);
+
+CREATE TABLE texts_passed_over (
+    record_id TEXT PRIMARY KEY,
+    subject TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    noted_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX texts_passed_over_by_reason ON texts_passed_over (reason);
+CREATE INDEX texts_passed_over_by_subject ON texts_passed_over (subject, record_id);
+
+ALTER TABLE projection_positions RENAME TO former_positions;
+CREATE TABLE projection_positions (
+    journal TEXT PRIMARY KEY CHECK (journal IN ('corpus', 'trajectories', 'envelopes', 'consent', 'intake')),
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    next_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO projection_positions SELECT journal, n, day, next_offset FROM former_positions;
+DROP TABLE former_positions;
+"""
+
+# Who may ask for what beside the contract's open endpoints.
+ACCESS_1 = """
+CREATE TABLE tokens (
+    token_id TEXT PRIMARY KEY,
+    -- Of the token's text, 64 hexadecimal digits; the token itself is nowhere.
+    sha256 TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    -- Sorted, with a space between.
+    scopes TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    expires_at TEXT,
+    revoked_at TEXT,
+    last_used_at TEXT
+) WITHOUT ROWID;
+"""
+
+
 class Schema(msgspec.Struct, frozen=True):
     """A database's name, for people, and its migrations; the first has number 1."""
 
@@ -557,9 +647,10 @@ class Schema(msgspec.Struct, frozen=True):
     migrations: tuple[str, ...]
 
 
-SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5))
+SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6))
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4))
-CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2))
+CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2, CORPUS_3))
+ACCESS_SCHEMA = Schema("access.db", (ACCESS_1,))
 
 
 class NewerSchema(SchemaRefused):

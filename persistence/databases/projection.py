@@ -28,14 +28,16 @@ from persistence.format.records import (
     ContributorKeyRecord,
     EnvelopeKind,
     EnvelopeRecord,
+    IntakeRecord,
     JournalName,
     Mark,
     Position,
     RefusalRecord,
+    SessionRecord,
     TrajectoryRecord,
 )
 
-R = TypeVar("R", EnvelopeRecord, RefusalRecord, TrajectoryRecord)
+R = TypeVar("R", EnvelopeRecord, RefusalRecord, TrajectoryRecord, IntakeRecord)
 
 
 INSERT_PLACEHOLDER = """
@@ -70,6 +72,10 @@ INSERT INTO consent_events (n, event_id, subject, previous_sha256, sha256, day, 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_CONTRIBUTOR_KEY = "INSERT INTO contributor_keys (subject, public_key, registered_at, n) VALUES (?, ?, ?, ?)"
+INSERT_INTAKE_RECORD = """
+INSERT INTO intake_records (record_id, subject, session_id, content_type, received_at, n, day, "offset", length)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 INSERT_FEEDBACK = """
 INSERT INTO feedback (session_id, n, envelope_id, signal, received_at, late)
 SELECT ?1, ?2, ?3, ?4, ?5, max(?6, status = 'closed') FROM sessions WHERE session_id = ?1
@@ -166,6 +172,8 @@ def project_sessions(journal: JournalName, batch: Sequence[Committed]) -> list[S
             statements = _trajectories(batch)
         case JournalName.CONSENT:
             return [*_consents(batch), set_position(journal, batch[-1].position.end)]
+        case JournalName.INTAKE:
+            return [_intake_records(batch), set_position(journal, batch[-1].position.end)]
         case JournalName.CORPUS:
             raise AssertionError("sessions.db knows nothing of the corpus")
         case unreachable:
@@ -210,7 +218,7 @@ def _fingerprints(batch: Sequence[Committed]) -> list[Statement]:
 def _note_first(batch: Sequence[Committed], first_at: dict[str, float]) -> None:
     """Note when the first line of each session came."""
     for item in batch:
-        assert not isinstance(item.record, ConsentRecord | ContributorKeyRecord), "those are no session's"
+        assert isinstance(item.record, SessionRecord), "the others are no session's"
         session_id, at = item.record.session_id, item.position.at
         first_at[session_id] = min(first_at.get(session_id, at), at)
 
@@ -414,6 +422,24 @@ def _consents(batch: Sequence[Committed]) -> list[Statement]:
         Statement(NOTE_CONSENT, states),
         Statement(INSERT_CONTRIBUTOR_KEY, keys),
     ]
+
+
+def _intake_records(batch: Sequence[Committed]) -> Statement:
+    rows = [
+        (
+            record.record_id,
+            record.subject,
+            record.session_id,
+            record.content_type,
+            times.to_text(place.at),
+            place.n,
+            place.day,
+            place.offset,
+            place.length,
+        )
+        for record, place in _of(IntakeRecord, batch)
+    ]
+    return Statement(INSERT_INTAKE_RECORD, rows)
 
 
 def _of_consent(batch: Iterable[Committed]) -> Iterator[tuple[ConsentRecord | ContributorKeyRecord, Position]]:

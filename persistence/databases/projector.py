@@ -57,6 +57,7 @@ class Projector:
             JournalName.REFUSED: deque(),
             JournalName.TRAJECTORIES: deque(),
             JournalName.CONSENT: deque(),
+            JournalName.INTAKE: deque(),
         }
         # Lines of the envelopes journal are summed up as they come, a batch at a time: summing up a whole batch at once
         # would hold up whoever asks meanwhile.

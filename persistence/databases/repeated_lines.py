@@ -13,7 +13,9 @@ from persistence.format.records import (
     ConsentRecord,
     ContributorKeyRecord,
     CorpusRecord,
+    CorpusTextRecord,
     EnvelopeRecord,
+    IntakeRecord,
     JournalName,
     JudgementRecord,
     Position,
@@ -41,6 +43,7 @@ FIRST_REFUSED: Final = "SELECT n FROM refused_envelopes WHERE envelope_id = ?"
 FIRST_CONSENT: Final = """
 SELECT n FROM consent_events WHERE event_id = ?1 UNION ALL SELECT n FROM contributor_keys WHERE subject = ?1
 """
+FIRST_INTAKE: Final = "SELECT n FROM intake_records WHERE record_id = ?"
 FIRST_TRAJECTORY: Final = "SELECT n FROM trajectories WHERE trajectory_id = ? OR session_id = ? ORDER BY n LIMIT 1"
 
 
@@ -58,6 +61,8 @@ def _claim(record: Record, place: Position) -> Claim:
             line_id = record.subject
         case TrajectoryRecord() | CorpusRecord() | JudgementRecord():
             line_id, session_id = record.trajectory_id, record.session_id
+        case IntakeRecord() | CorpusTextRecord():
+            line_id = record.record_id
         case EnvelopeRecord():
             line_id, session_id, sequence = record.envelope_id, record.session_id, record.sequence
         case _:
@@ -91,6 +96,8 @@ def _first_line(journal: JournalName, claim: Claim) -> Query:
             return FIRST_TRAJECTORY, (claim.line_id, claim.session_id)
         case JournalName.CONSENT:
             return FIRST_CONSENT, (claim.line_id,)
+        case JournalName.INTAKE:
+            return FIRST_INTAKE, (claim.line_id,)
         case JournalName.CORPUS:
             raise AssertionError("a line of the corpus may say again what an earlier one says")
         case unreachable:
@@ -111,5 +118,7 @@ def _sentence(journal: JournalName, claim: Claim, first: int) -> str:
         return f"is a second trajectory of session {claim.session_id!r}, or has its id; the first is line {first}"
     if journal is JournalName.CONSENT:
         return f"is a second event of the id {claim.line_id!r}, or its second key; the first is line {first}"
+    if journal is JournalName.INTAKE:
+        return f"has the record_id {claim.line_id!r} for a second time; the first is line {first}"
     numbered = "" if claim.sequence is None else f", or the sequence {claim.sequence} of session {claim.session_id!r},"
     return f"has the envelope_id {claim.line_id!r}{numbered} for a second time; the first is line {first}"

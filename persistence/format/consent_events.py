@@ -174,6 +174,11 @@ def subject_digest(subject: str) -> str:
     return subject if _DIGEST.match(subject) else f"sha256:{_sha256(subject)}"
 
 
+def user_name(user_id: str) -> str:
+    """What is hashed of a user of an application, whose id counts as it is written; it is no contributor's id."""
+    return f"user:{user_id}"
+
+
 def without_subject(event: ConsentEvent) -> ConsentEvent:
     """The event without its subject and metadata; its hash is the same."""
     return msgspec.structs.replace(

@@ -43,6 +43,11 @@ def refused_name(n: int) -> str:
     return f"env_{SESSION_PREFIX}refused_{n}"
 
 
+def text_name(n: int) -> str:
+    """Return what an erased line of intake/ is called."""
+    return f"text_{SESSION_PREFIX}{n}"
+
+
 def is_erased_session(session_id: str) -> bool:
     """Whether an id is one that was put in place of another."""
     return session_id.startswith(SESSION_PREFIX)

@@ -28,6 +28,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "corpus.db"
 
     @property
+    def access_database(self) -> Path:
+        """The tokens; is there once one was made."""
+        return self.root / "access.db"
+
+    @property
     def keys(self) -> Path:
         """The folder of the master key."""
         return self.root / "keys"

@@ -23,10 +23,17 @@ class JournalName(StrEnum):
     REFUSED = "refused"
     TRAJECTORIES = "trajectories"
     CONSENT = "consent"
+    INTAKE = "intake"
     CORPUS = "corpus"
 
 
-INGESTED: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES, JournalName.CONSENT)
+INGESTED: Final = (
+    JournalName.ENVELOPES,
+    JournalName.REFUSED,
+    JournalName.TRAJECTORIES,
+    JournalName.CONSENT,
+    JournalName.INTAKE,
+)
 """The journals that the server writes, and projects into its databases; the corpus is curation's alone."""
 
 OF_SESSIONS: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES)
@@ -190,6 +197,38 @@ class ContributorKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     at_us: int
 
 
+class IntakeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the intake journal: a text that an application handed over for one of its users.
+
+    The user is known by a digest alone (`subject`).
+    """
+
+    record_id: str
+    subject: str
+    session_id: str
+    content_type: str
+
+
+class CorpusTextRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the corpus journal: a text of the intake as it may be shown, or that it may not be shown any more.
+
+    A later line of the same `record_id` takes the place of an earlier one; `taken_back` as in `CorpusRecord`. `chars`
+    are those of the scrubbed content, `sha256` is its digest.
+    """
+
+    record_id: str
+    subject: str
+    session_id: str
+    content_type: str
+    rules: str
+    taken_back: str | None = None
+    domain: str = ""
+    chars: int = 0
+    findings: int = 0
+    withheld: int = 0
+    sha256: str = ""
+
+
 class SequenceGap(msgspec.Struct, frozen=True):
     """`missing` sequence numbers were skipped just before the envelope with the sequence `before`."""
 
@@ -200,7 +239,10 @@ class SequenceGap(msgspec.Struct, frozen=True):
 SessionRecord = EnvelopeRecord | RefusalRecord | TrajectoryRecord
 """What lines say that belong to a session."""
 
-ErasableRecord = SessionRecord | CorpusRecord | JudgementRecord
+CorpusLineRecord = CorpusRecord | CorpusTextRecord | JudgementRecord
+"""What lines of the corpus say."""
+
+ErasableRecord = SessionRecord | IntakeRecord | CorpusLineRecord
 """What lines say that can be erased."""
 
 Record = ErasableRecord | ConsentRecord | ContributorKeyRecord

@@ -19,9 +19,11 @@ from persistence.format.erased_names import session_digits
 from persistence.format.records import (
     ClosedBy,
     CorpusRecord,
+    CorpusTextRecord,
     EnvelopeKind,
     EnvelopeRecord,
     ErasableRecord,
+    IntakeRecord,
     JudgementRecord,
     RefusalRecord,
     TrajectoryRecord,
@@ -187,8 +189,10 @@ def _counted(record: ErasableRecord, request: str) -> Erased:
                 score=msgspec.Raw(record.multiplier_breakdown.encode()),
                 fingerprints=_written(record.fingerprints),
             )
-        case CorpusRecord() | JudgementRecord():
+        case CorpusRecord() | CorpusTextRecord() | JudgementRecord():
             return Erased(request=request, session=session)
+        case IntakeRecord():
+            return Erased(request=request)
         case unreachable:
             assert_never(unreachable)
 

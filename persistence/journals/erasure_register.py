@@ -18,6 +18,7 @@ import msgspec
 
 from persistence.files.file_system import FileSystem
 from persistence.format import erased_names, times
+from persistence.format.consent_events import user_name
 from persistence.format.layout import DataLayout
 from persistence.journals.framing import frame, parse_frame
 
@@ -29,8 +30,14 @@ class ErasureSubject(StrEnum):
 
     CONTRIBUTOR = "contributor"
     SESSION = "session"
+    USER = "user"
+    """Whose texts an application has handed over: no contributor, whatever the id."""
     HELD = "held"
     """Sessions that were held for want of consent, for as long as they may be: no tombstone, more may come."""
+
+
+PEOPLE: Final = frozenset({ErasureSubject.CONTRIBUTOR, ErasureSubject.USER})
+"""Of whom nothing is taken any more."""
 
 
 class ErasureState(StrEnum):
@@ -65,8 +72,14 @@ _LINE: Final = msgspec.json.Decoder(_Line)
 
 def digest_of(subject: ErasureSubject, name: str) -> str:
     """Return what a request keeps of an id, or of another name; a contributor's is the same in either case."""
-    lowered = name.lower() if subject is ErasureSubject.CONTRIBUTOR else name
-    return hashlib.sha256(lowered.encode()).hexdigest()
+    match subject:
+        case ErasureSubject.CONTRIBUTOR:
+            name = name.lower()
+        case ErasureSubject.USER:
+            name = user_name(name)
+        case _:
+            pass
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 class ErasureRegister:
@@ -88,9 +101,9 @@ class ErasureRegister:
         return len(self._by_request)
 
     @property
-    def contributors(self) -> set[str]:
-        """The digests of all contributors who are erased, or will be."""
-        return {digest for subject, digest in self._by_subject if subject is ErasureSubject.CONTRIBUTOR}
+    def people(self) -> set[str]:
+        """The digests of all contributors and users who are erased, or will be: no two of them are equal."""
+        return {digest for subject, digest in self._by_subject if subject in PEOPLE}
 
     def read_on(self) -> None:
         """Take in what was written since it was read last, also by another process."""

@@ -15,9 +15,12 @@ from persistence.format.records import (
     ConsentRecord,
     ContributorKeyRecord,
     CopiedRun,
+    CorpusLineRecord,
     CorpusRecord,
+    CorpusTextRecord,
     EnvelopeKind,
     EnvelopeRecord,
+    IntakeRecord,
     JournalName,
     JudgementRecord,
     Record,
@@ -26,6 +29,7 @@ from persistence.format.records import (
     most_copied_from,
 )
 from persistence.format.step_runs import StepTexts, fingerprints_of
+from persistence.format.submitted_texts import RecordKind
 from persistence.journals.erased_lines import Erased, ErasedLine, Kept, fingerprints_in, is_erased, read_erased
 from persistence.journals.framing import Received
 
@@ -175,6 +179,32 @@ class _CorpusLine(msgspec.Struct, frozen=True):
     duplicates: msgspec.Raw = msgspec.Raw()
 
 
+class _CorpusKind(msgspec.Struct, frozen=True):
+    kind: RecordKind = RecordKind.TRAJECTORY
+
+
+class _CorpusTextLine(msgspec.Struct, frozen=True):
+    record_id: str
+    user_id: str
+    session_id: str
+    content_type: str
+    rules: str
+    received: Received
+    taken_back: str | None = None
+    domain: str = ""
+    content: str = ""
+    scrubbed: _Scrubbed = _Scrubbed(0, 0)
+    sha256: str = ""
+
+
+class _IntakeLine(msgspec.Struct, frozen=True):
+    record_id: str
+    subject: str
+    session_id: str
+    content_type: str
+    received: Received
+
+
 class _Score(msgspec.Struct, frozen=True, rename="camel"):
     base_points: Count
     total_points: float
@@ -203,6 +233,9 @@ _ENVELOPE: Final = msgspec.json.Decoder(_EnvelopeLine)
 _REFUSAL: Final = msgspec.json.Decoder(_RefusalLine)
 _TRAJECTORY: Final = msgspec.json.Decoder(_TrajectoryLine)
 _CORPUS: Final = msgspec.json.Decoder(_CorpusLine)
+_CORPUS_KIND: Final = msgspec.json.Decoder(_CorpusKind)
+_CORPUS_TEXT: Final = msgspec.json.Decoder(_CorpusTextLine)
+_INTAKE: Final = msgspec.json.Decoder(_IntakeLine)
 _ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
 _DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
 _SCORE: Final = msgspec.json.Decoder(_Score)
@@ -319,8 +352,10 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
     )
 
 
-def parse_corpus_line(line: bytes) -> CorpusRecord | JudgementRecord:
+def parse_corpus_line(line: bytes) -> CorpusLineRecord:
     """The record of a line of the corpus journal; raises `LineError`."""
+    if _decode(_CORPUS_KIND, line, "the line").kind is RecordKind.TEXT:
+        return _corpus_text(line)
     found = _decode(_CORPUS, line, "the line")
     if found.judgement is not None:
         return _judgement(found, found.judgement)
@@ -379,6 +414,34 @@ def _judgement(line: _CorpusLine, judgement: _Judgement) -> JudgementRecord:
     )
 
 
+def _corpus_text(line: bytes) -> CorpusTextRecord:
+    found = _decode(_CORPUS_TEXT, line, "the line")
+    return CorpusTextRecord(
+        record_id=found.record_id,
+        subject=found.user_id,
+        session_id=found.session_id,
+        content_type=found.content_type,
+        rules=found.rules,
+        taken_back=found.taken_back,
+        domain=found.domain,
+        chars=len(found.content),
+        findings=found.scrubbed.findings,
+        withheld=found.scrubbed.withheld,
+        sha256=found.sha256,
+    )
+
+
+def parse_intake_line(line: bytes) -> IntakeRecord:
+    """The record of a line of the intake journal; raises `LineError`."""
+    found = _decode(_INTAKE, line, "the line")
+    return IntakeRecord(
+        record_id=found.record_id,
+        subject=found.subject,
+        session_id=found.session_id,
+        content_type=found.content_type,
+    )
+
+
 def parse_consent_line(line: bytes) -> ConsentRecord | ContributorKeyRecord:
     """The record of a line of the consent journal; raises `LineError`. The hash of an event is computed from it."""
     key = _decode(_CONSENT, line, "the line").contributor_key
@@ -406,6 +469,8 @@ def parse_line(journal: JournalName, line: bytes) -> Record:
             return parse_corpus_line(line)
         case JournalName.CONSENT:
             return parse_consent_line(line)
+        case JournalName.INTAKE:
+            return parse_intake_line(line)
         case unreachable:
             assert_never(unreachable)
 
@@ -422,6 +487,9 @@ def _erased_record(journal: JournalName, line: bytes) -> Record:
                 return _erased_trajectory(read.erased)
             case JournalName.CORPUS:
                 return _erased_record_of_corpus(read.erased)
+            case JournalName.INTAKE:
+                name = erased_names.text_name(read.received.n)
+                return IntakeRecord(record_id=name, subject="", session_id="", content_type="")
             case JournalName.CONSENT:
                 raise LineError("nothing of the journal of consent is erased")
             case unreachable:

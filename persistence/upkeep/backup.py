@@ -39,7 +39,14 @@ from pathlib import Path
 
 from persistence.databases.database import SchemaRefused, failure_of
 from persistence.databases.key_check import sealed_with
-from persistence.databases.migrations import CORPUS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema, version_of
+from persistence.databases.migrations import (
+    ACCESS_SCHEMA,
+    CORPUS_SCHEMA,
+    LEDGER_SCHEMA,
+    SESSIONS_SCHEMA,
+    Schema,
+    version_of,
+)
 from persistence.databases.reading import connected_to_read
 from persistence.files.file_copies import CopiedFile, checksum_of, copy_file
 from persistence.files.file_system import OsFileSystem
@@ -57,6 +64,7 @@ from persistence.upkeep.copying import (
     summed,
 )
 from persistence.upkeep.manifest import (
+    ACCESS_DATABASE,
     KEY_PATH,
     MANIFEST_FILE,
     MANIFEST_VERSION,
@@ -75,6 +83,7 @@ JOURNALS = (
     JournalName.REFUSED,
     JournalName.ENVELOPES,
     JournalName.CONSENT,
+    JournalName.INTAKE,
 )
 """In the order in which their lengths are noted."""
 
@@ -113,6 +122,11 @@ def back_up(
             make_folders(copy, [Path(journal) for journal in journals])
             for name, connection in databases.items():
                 _copy_database(connection, partial / name, name, progress)
+        if layout.access_database.is_file():
+            # Not as long as the others: while it is read, no token can be made or revoked.
+            with _snapshot(layout.access_database, ACCESS_SCHEMA, settings) as access:
+                schemas[ACCESS_DATABASE] = version_of(access)
+                _copy_database(access, partial / ACCESS_DATABASE, ACCESS_DATABASE, progress)
         files = [checksum_of(partial, name) for name in schemas]
         files += _checked(copy, _copy_journals(layout, partial, parts, progress), seen)
         files += _copy_keys(layout, partial, with_key=with_key)

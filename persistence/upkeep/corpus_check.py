@@ -7,7 +7,7 @@ position that this names; what was written later is checked as lines.
 
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +32,9 @@ OWN_FACTS: Final = {
         INSERT OR REPLACE INTO passed_over (trajectory_id, session_id, contributor_id, reason, rules, noted_at)
         VALUES (?, ?, ?, ?, ?, ?)
     """,
+    "SELECT record_id, subject, reason, rules, noted_at FROM texts_passed_over": """
+        INSERT OR REPLACE INTO texts_passed_over (record_id, subject, reason, rules, noted_at) VALUES (?, ?, ?, ?, ?)
+    """,
     "SELECT trajectory_id, begun FROM attempts": "INSERT INTO attempts (trajectory_id, begun) VALUES (?, ?)",
     "SELECT only_one, terms FROM consent_terms": "INSERT INTO consent_terms (only_one, terms) VALUES (?, ?)",
     "SELECT trajectory_id, sha256, attempts, asked_at FROM unanswered": """
@@ -49,13 +52,21 @@ OWN_FACTS: Final = {
 }
 """How what follows from no line is read, and how it is put into another database."""
 
-IN_BOTH: Final = "SELECT trajectory_id FROM main.records JOIN main.passed_over USING (trajectory_id) LIMIT 10"
+IN_BOTH: Final = """
+SELECT 'trajectory', trajectory_id FROM main.records JOIN main.passed_over USING (trajectory_id)
+UNION ALL SELECT 'text', record_id FROM main.texts JOIN main.texts_passed_over USING (record_id) LIMIT 10
+"""
 
 
 async def check_corpus(
-    layout: DataLayout, settings: StorageSettings, findings: Findings, *, reached_n: Callable[[], int], applied_at: str
+    layout: DataLayout,
+    settings: StorageSettings,
+    findings: Findings,
+    *,
+    reached_n: Callable[[], Mapping[str, int]],
+    applied_at: str,
 ) -> None:
-    """Check the corpus, if there is one. `reached_n` says how many trajectories there are; it is asked after corpus.db.
+    """Check the corpus, if there is one. `reached_n` says how many lines the journals have, and is asked last.
 
     Raises SchemaRefused for a corpus.db of another version of the program.
     """
@@ -83,7 +94,7 @@ async def _check(
     settings: StorageSettings,
     findings: Findings,
     *,
-    reached_n: Callable[[], int],
+    reached_n: Callable[[], Mapping[str, int]],
     applied_at: str,
 ) -> None:
     damaged = [
@@ -95,11 +106,13 @@ async def _check(
     if damaged or differing.of_tables:
         return
     seen = positions(connection, "main")
-    followed_n = seen.get(JournalName.TRAJECTORIES, 0)
-    if followed_n > (known_n := reached_n()):
-        findings.add(f"corpus.db has followed the trajectories up to line {followed_n}, and there are {known_n}")
-    for (trajectory_id,) in connection.execute(IN_BOTH):
-        findings.add(f"corpus.db: trajectory {trajectory_id!r} has a record, and is passed over")
+    reached = reached_n()
+    for journal_name in (JournalName.TRAJECTORIES, JournalName.INTAKE):
+        followed_n, known_n = seen.get(journal_name, 0), reached.get(journal_name, 0)
+        if followed_n > known_n:
+            findings.add(f"corpus.db has followed the {journal_name} up to line {followed_n}, and there are {known_n}")
+    for kind, name in connection.execute(IN_BOTH):
+        findings.add(f"corpus.db: {kind} {name!r} has a record, and is passed over")
     # 0700; the rows name sessions and contributors.
     with tempfile.TemporaryDirectory(prefix="central-command-verify-") as folder:
         expected = Path(folder) / "corpus.db"

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from persistence.databases.corpus_records import CorpusIndex, CorpusTotals, StoredRecord
+from persistence.databases.corpus_texts import CorpusTexts, StoredText
 from persistence.databases.database import Database
 from persistence.databases.judgements import JudgementIndex
 from persistence.databases.migrations import CORPUS_SCHEMA, SESSIONS_SCHEMA
@@ -16,7 +17,7 @@ from persistence.databases.reading import open_database_read_only
 from persistence.files.failures import NoDataDirectory
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName, Mark
+from persistence.format.records import CorpusRecord, JournalName, Mark
 from persistence.journals.erased_lines import is_erased
 from persistence.journals.stored import StoredJournal
 
@@ -28,16 +29,17 @@ CANDIDATES_MAX: Final = 5
 
 PREFIXES: Final = ("rec_", "sess_")
 
-NOT_SHOWN: Final = frozenset({"contributor_id", "crc32"})
-"""Members of a record's line that are shown to nobody: the id is a secret of its contributor."""
+NOT_SHOWN: Final = frozenset({"contributor_id", "user_id", "crc32"})
+"""Members of a record's line that are shown to nobody: who it was. A contributor's id is a secret of theirs."""
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class CorpusState(msgspec.Struct, frozen=True, kw_only=True):
-    """What the corpus holds, and how many trajectories were not taken yet."""
+    """What the corpus holds, and how many trajectories, and texts of the intake, were not taken yet."""
 
     waiting: int
+    texts_waiting: int
     totals: CorpusTotals
 
 
@@ -56,9 +58,13 @@ async def corpus_state(data_directory: Path) -> CorpusState:
         _corpus(layout) as corpus,
         open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as sessions,
     ):
-        followed = (await projected(corpus)).get(JournalName.TRAJECTORIES, Mark())
-        reached = (await projected(sessions)).get(JournalName.TRAJECTORIES, Mark())
-        return CorpusState(waiting=max(0, reached.n - followed.n), totals=await CorpusIndex(corpus).totals(LISTED_MAX))
+        followed, reached = await projected(corpus), await projected(sessions)
+        waiting, texts_waiting = (
+            max(0, reached.get(name, Mark()).n - followed.get(name, Mark()).n)
+            for name in (JournalName.TRAJECTORIES, JournalName.INTAKE)
+        )
+        totals = await CorpusIndex(corpus).totals(LISTED_MAX)
+        return CorpusState(waiting=waiting, texts_waiting=texts_waiting, totals=totals)
 
 
 async def record_line(data_directory: Path, name: str) -> bytes | str:
@@ -71,7 +77,8 @@ async def record_line(data_directory: Path, name: str) -> bytes | str:
     layout = DataLayout(data_directory)
     async with _corpus(layout) as database:
         index = CorpusIndex(database)
-        found = await _named(index, name)
+        found: list[StoredRecord | StoredText] = [*await _named(index, name)]
+        found += await _texts_named(CorpusTexts(database), name)
         if len(found) > 1:
             listed = ", ".join(each.record.record_id for each in found[:CANDIDATES_MAX])
             return f"More than one record begins with {name!r}: {listed}{', …' if len(found) > CANDIDATES_MAX else ''}."
@@ -80,13 +87,22 @@ async def record_line(data_directory: Path, name: str) -> bytes | str:
             if reason is not None:
                 return f"Session {name} has no record in the corpus: {reason}."
             return f"There is no record {name!r} in the corpus of {data_directory}."
-        judged = await JudgementIndex(database).of_trajectory(found[0].record.trajectory_id)
+        record = found[0].record
+        of = record.trajectory_id if isinstance(record, CorpusRecord) else None
+        judged = None if of is None else await JudgementIndex(database).of_trajectory(of)
     (line,) = await StoredJournal.of(layout, JournalName.CORPUS).read([found[0].position])
     if is_erased(line):  # a moment ago
         return f"There is no record {name!r} in the corpus of {data_directory}."
     members = json_text.decode(_MEMBERS, line)
     shown: dict[str, object] = {key: value for key, value in members.items() if key not in NOT_SHOWN}
     return msgspec.json.encode(shown if judged is None else shown | {"judgement": judged})
+
+
+async def _texts_named(texts: CorpusTexts, name: str) -> list[StoredText]:
+    """The texts that may be meant: of that id, or all of that session, else those that begin so."""
+    found = await texts.beginning_with(name, CANDIDATES_MAX + 1) if name else []
+    exact = [each for each in found if name in {each.record.record_id, each.record.session_id}]
+    return exact or found
 
 
 async def _named(index: CorpusIndex, name: str) -> list[StoredRecord]:

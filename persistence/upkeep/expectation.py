@@ -21,7 +21,13 @@ from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.findings import Findings
 
-SCAN_ORDER = (JournalName.TRAJECTORIES, JournalName.REFUSED, JournalName.ENVELOPES, JournalName.CONSENT)
+SCAN_ORDER = (
+    JournalName.TRAJECTORIES,
+    JournalName.REFUSED,
+    JournalName.ENVELOPES,
+    JournalName.CONSENT,
+    JournalName.INTAKE,
+)
 """So that, beside a server, the envelopes of every trajectory that was read are read, too."""
 
 

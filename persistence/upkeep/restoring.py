@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from persistence.corpus import project_lines
-from persistence.databases.migrations import CORPUS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.migrations import ACCESS_SCHEMA, CORPUS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import copy_file
@@ -26,7 +26,6 @@ from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import Progress, appearing_whole, make_folders, no_progress, summed
 from persistence.upkeep.manifest import (
-    CORPUS_DATABASE,
     DATABASES,
     MANIFEST_FILE,
     BackupRefused,
@@ -106,8 +105,9 @@ async def _project_corpus(layout: DataLayout, settings: StorageSettings, applied
 
 
 def _check_schemas(backup: Path, manifest: Manifest) -> None:
-    has_corpus = any(file.path == CORPUS_DATABASE for file in manifest.files)
-    for schema in (SESSIONS_SCHEMA, LEDGER_SCHEMA, *((CORPUS_SCHEMA,) if has_corpus else ())):
+    held = {file.path for file in manifest.files}
+    others = [schema for schema in (CORPUS_SCHEMA, ACCESS_SCHEMA) if schema.name in held]
+    for schema in (SESSIONS_SCHEMA, LEDGER_SCHEMA, *others):
         version = manifest.schemas.get(schema.name, 0)
         if version < 1:
             raise StorageDamage(

@@ -6,7 +6,8 @@ Independent checks, so that a fault in one of them does not hide:
   new ones gives, row by row, column by column;
 - sums are sums: balances of credits, totals of days, a trajectory's steps of its session's chunks;
 - the master key, where it is there, is the one that sealed the sessions;
-- the corpus, if there is one: its lines, and its database against them (`persistence.upkeep.corpus_check`).
+- the corpus, if there is one: its lines, and its database against them (`persistence.upkeep.corpus_check`);
+- the tokens, if there are any (`persistence.upkeep.access_check`).
 
 It reads only, and looks at no line twice. What takes more (signatures, stitching and scoring anew) is a closer look,
 made of parts that this package does not know: whoever wants it hands it in (`CloserLook`).
@@ -41,6 +42,7 @@ from persistence.journals.reading import JournalReader
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import MasterKeyError, Sealer, find_master_key
 from persistence.settings.storage import StorageSettings
+from persistence.upkeep.access_check import check_access
 from persistence.upkeep.comparison import differences
 from persistence.upkeep.corpus_check import check_corpus
 from persistence.upkeep.expectation import Expectation, expectation
@@ -118,6 +120,7 @@ async def verify(
                         await _look_closer(closer_look, layout, expected, sealer, findings)
             wrong = wrong_sums(databases, dropped)
         await _check_corpus(layout, settings, findings, applied_at=applied_at)
+        check_access(layout, findings)
     except SchemaRefused:
         raise
     except UNREADABLE as error:
@@ -131,11 +134,11 @@ async def verify(
 
 
 async def _check_corpus(layout: DataLayout, settings: StorageSettings, findings: Findings, *, applied_at: str) -> None:
-    """Check the corpus against the trajectories that there are now: it only follows them."""
+    """Check the corpus against the trajectories and texts that there are now: it only follows them."""
 
-    def reached_n() -> int:
+    def reached_n() -> dict[str, int]:
         with snapshot(layout, findings) as databases:
-            return 0 if databases is None else positions(databases, "main").get(JournalName.TRAJECTORIES, 0)
+            return {} if databases is None else positions(databases, "main")
 
     await check_corpus(layout, settings, findings, reached_n=reached_n, applied_at=applied_at)
 

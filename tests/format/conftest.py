@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.format.written_data import Written, use
+from tests.format.written_data import Written, use, use_intake
 from tests.server_process import REPOSITORY, ServerProcess, run_command
 
 TRANSCRIPT = REPOSITORY / "tests" / "transcripts" / "short.jsonl"
@@ -19,6 +19,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     homes = {"XDG_STATE_HOME": str(written.root / "state"), "XDG_CONFIG_HOME": str(written.root / "config")}
     with ServerProcess(written.data, settings=ACCEPTING_GAPS) as server:
         use(server)
+        made = run_command("token", "create", "--scope", "intake", "--data-dir", str(written.data), cwd=written.root)
+        assert made.returncode == 0, made.stderr
+        use_intake(server, made.stdout.strip())
         done = run_command("upload", str(TRANSCRIPT), "--url", server.url, cwd=written.root, settings=homes)
         assert done.returncode == 0, done.stderr
         assert server.terminate() == 0

@@ -20,10 +20,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-JOURNALS = ("envelopes", "refused", "trajectories", "consent", "corpus")
+JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
-DATABASE_VERSIONS = {"sessions.db": 5, "ledger.db": 4, "corpus.db": 2}
+DATABASE_VERSIONS = {"sessions.db": 6, "ledger.db": 4, "corpus.db": 3, "access.db": 1}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"
@@ -38,8 +38,8 @@ CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
-    r"sessions\.db|ledger\.db|corpus\.db|erasures\.jsonl|keys/(?:master|pseudonyms)\.key|refused/dropped\.jsonl"
-    r"|(?:envelopes|refused|trajectories|consent|corpus)/\d{4}-\d\d-\d\d\.jsonl"
+    r"sessions\.db|ledger\.db|corpus\.db|access\.db|erasures\.jsonl|keys/(?:master|pseudonyms)\.key"
+    r"|refused/dropped\.jsonl|(?:envelopes|refused|trajectories|consent|intake|corpus)/\d{4}-\d\d-\d\d\.jsonl"
 )
 
 
@@ -225,6 +225,19 @@ def subject_of(contributor_id: str) -> str:
     return f"sha256:{hashlib.sha256(contributor_id.lower().encode()).hexdigest()}"
 
 
+def user_subject_of(user_id: str) -> str:
+    """What stands for a user of an application in `consent/` and `intake/`."""
+    return f"sha256:{hashlib.sha256(b'user:' + user_id.encode()).hexdigest()}"
+
+
+def kind_of_record(members: dict[str, Any]) -> str:
+    """What a line of `corpus/` was made of."""
+    kind = members.get("kind", "trajectory")
+    if kind not in ("trajectory", "text"):
+        raise UnknownFormat(f"a record of the kind {kind!r}")
+    return str(kind)
+
+
 def event_of(members: dict[str, Any]) -> dict[str, Any] | None:
     """The event that a line of `consent/` holds; None where it holds a key."""
     if "contributor_key" in members:
@@ -263,6 +276,8 @@ def counted(journal: str, line: Line) -> dict[str, Any]:
     if {*members} != {"erased", "received", "crc32"} or not line.head.startswith(b'{"erased":{'):
         raise UnknownFormat(f"line {line.n} of {journal}/ is erased, and says more")
     erased = members["erased"]
+    if journal == "intake":
+        return {"record_id": f"text_erased_{line.n}", "subject": "", "session_id": "", "content_type": ""}
     kept = erased.get("kept", {})
     names = {"session_id": kept.get("session_id", f"erased_{erased.get('session')}")}
     metadata = {"provider": erased.get("provider"), "model_engine": erased.get("model")}
@@ -478,8 +493,9 @@ def check_backup(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
     if manifest["version"] != MANIFEST_VERSION:
         raise UnknownFormat(f"a manifest of the version {manifest['version']}")
-    without_corpus = {name: version for name, version in DATABASE_VERSIONS.items() if name != "corpus.db"}
-    if manifest["schemas"] not in (DATABASE_VERSIONS, without_corpus):
+    schemas = manifest["schemas"]
+    known = {name: version for name, version in DATABASE_VERSIONS.items() if name in schemas}
+    if schemas != known or not {"sessions.db", "ledger.db"} <= {*schemas}:
         raise UnknownFormat(f"databases of the versions {manifest['schemas']}")
     for file in manifest["files"]:
         if not BACKUP_PATH.fullmatch(file["path"]):

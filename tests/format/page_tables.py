@@ -12,9 +12,18 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.format.page_reader import Line, closed_by, counted, event_hash, event_of, kind_of, subject_of
+from tests.format.page_reader import (
+    Line,
+    closed_by,
+    counted,
+    event_hash,
+    event_of,
+    kind_of,
+    kind_of_record,
+    subject_of,
+)
 
-FOLLOWED = ("envelopes", "refused", "trajectories", "consent")
+FOLLOWED = ("envelopes", "refused", "trajectories", "consent", "intake")
 K = 0x9E3779B97F4A7C15
 CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
 UNSEEN = {
@@ -57,6 +66,7 @@ class SessionsDatabase:
         self.consents: dict[str, Row] = {}
         self.events: list[Row] = []
         self.keys: list[Row] = []
+        self.texts = [_text(line) for line in journals["intake"]]
         self.positions = [_position(name, journals[name][-1]) for name in FOLLOWED if journals[name]]
         for line in journals["envelopes"]:
             self._add_envelope(line, counted("envelopes", line))
@@ -103,6 +113,7 @@ class SessionsDatabase:
             "consents": list(self.consents.values()),
             "consent_events": self.events,
             "contributor_keys": self.keys,
+            "intake_records": self.texts,
         }
 
     def _session(self, members: dict[str, Any], line: Line) -> Row:
@@ -295,6 +306,7 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
     records: dict[str, Row] = {}
     bands: dict[str, set[int]] = {}
     judgements: dict[str, Row] = {}
+    texts: list[Row] = []
     for line in journals["corpus"]:
         members = line.members
         if "erased" in members:
@@ -303,6 +315,9 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
         if "judgement" in members:
             said = {"rules": members["rules"], **members["judgement"], "judged_at": line.at, "n": line.n}
             judgements[members["trajectory_id"]] = said
+            continue
+        if kind_of_record(members) == "text":
+            texts.append(_corpus_text(line))
             continue
         enrichment, duplicates = members["enrichment"], members["duplicates"]
         quality = enrichment["quality_assessment"]
@@ -337,6 +352,8 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
         "records": [{"trajectory_id": name, **row} for name, row in records.items()],
         "bands": [{"band": band, "trajectory_id": name} for name, own_bands in bands.items() for band in own_bands],
         "passed_over": [],
+        "texts": texts,
+        "texts_passed_over": [],
         "attempts": [],
         "judgements": [
             {"trajectory_id": name, **row}
@@ -347,7 +364,7 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
         "judging": [],
         "consent_terms": [{"only_one": 1, "terms": "client 1.0"}],
         "projection_positions": [
-            *(_position(name, journals[name][-1]) for name in ("corpus", "trajectories")),
+            *(_position(name, journals[name][-1]) for name in ("corpus", "trajectories", "intake")),
             *looked_at,
         ],
     }
@@ -357,6 +374,25 @@ def _fingerprints_of(line: Line) -> list[int]:
     members = counted("trajectories", line)
     found: list[int] = members["fingerprints"] if "fingerprints" in members else fingerprints(members["trajectory_log"])
     return found
+
+
+def _text(line: Line) -> Row:
+    names = ("record_id", "subject", "session_id", "content_type")
+    members = counted("intake", line)
+    return {**{name: members[name] for name in names}, "received_at": line.at, **place_of(line)}
+
+
+def _corpus_text(line: Line) -> Row:
+    members = line.members
+    return {
+        **{name: members[name] for name in ("record_id", "session_id", "content_type", "domain", "sha256", "rules")},
+        "subject": members["user_id"],
+        "chars": len(members["content"]),
+        "findings": members["scrubbed"]["findings"],
+        "withheld": members["scrubbed"]["withheld"],
+        "curated_at": line.at,
+        **place_of(line),
+    }
 
 
 def fingerprints(steps: list[dict[str, Any]]) -> list[int]:

@@ -25,6 +25,7 @@ from tests.format.page_reader import (
     event_of,
     key_id,
     kind_of,
+    kind_of_record,
     read_journal,
     read_line,
     read_master_key,
@@ -273,18 +274,23 @@ def test_the_members_of_an_event_are_listed_in_their_order(written: Written) -> 
 
 
 def test_the_members_of_a_servers_own_line_are_listed_in_their_order(written: Written) -> None:
-    """Of dead letters, trajectories and records, whose members are all the server's."""
+    """Of dead letters, trajectories, texts and records, whose members are all the server's."""
     first = PAGE.split("\n## corpus/\n", 1)[1].split("\n\n| member |", 1)[0]
     names = [row.split(" | ")[0] for row in first.splitlines() if row.startswith("| `")]
     listed = re.findall(r"`(\w+)`", " ".join(names))
+    second = PAGE.split("\n### Records of texts\n", 1)[1].split("\n\n```", 1)[0]
+    of_texts = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`\w.*?) \|", second, re.MULTILINE)))
     for line in journals_of(written.data)["corpus"]:
         members = [*line.members][:-2]
+        if kind_of_record(line.members) == "text":
+            assert members == of_texts
+            continue
         members += [] if "repeated_members" in members else ["repeated_members"]
         assert sorted(members) == sorted(listed)
         assert [name for name in members if name != "repeated_members"] == [
             name for name in listed if name != "repeated_members"
         ]
-    for name in ("refused", "trajectories"):
+    for name in ("refused", "trajectories", "intake"):
         listed = re.findall(r"^\| `(\w+)[`.]", PAGE.split(f"\n## {name}/\n", 1)[1].split("\n## ", 1)[0], re.MULTILINE)
         for line in journals_of(written.data)[name]:
             members = [*line.members][:-2]

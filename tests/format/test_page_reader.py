@@ -22,15 +22,18 @@ from tests.format.page_reader import (
     ecmascript,
     envelope_is_signed,
     kind_of,
+    kind_of_record,
     refused_is_signed,
     signed_texts,
     unsealed,
+    user_subject_of,
 )
 from tests.format.page_tables import SessionsDatabase, Tables, corpus_tables, fingerprints, ledger_tables
 from tests.format.written_data import ALL_DATABASES, Written, framed, journals_of, rows_of, sessions_of
 from tests.running_service import Clock, running, settings_with
 from tests.server_process import run_command
 from tests.signing_client import CONTRIBUTOR
+from tests.submitted_texts import USER
 
 
 def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -166,8 +169,10 @@ def test_a_record_is_its_trajectory_scrubbed_and_what_is_told_of_it(written: Wri
     journals = journals_of(written.data)
     trajectories = {line.members["trajectory_id"]: line.members for line in journals["trajectories"]}
     own = {"scrubbed", "enrichment", "domain_tags", "duplicates", "record_id", "rules", "consent", "received", "crc32"}
-    assert len(journals["corpus"]) == len(trajectories) == 4
-    for line in journals["corpus"]:
+    own |= {"kind"}
+    records = [line for line in journals["corpus"] if kind_of_record(line.members) == "trajectory"]
+    assert len(records) == len(trajectories) == 4
+    for line in records:
         record = line.members
         trajectory = trajectories[record["trajectory_id"]]
         assert {*record} - own == {*trajectory} - own
@@ -180,8 +185,27 @@ def test_a_record_is_its_trajectory_scrubbed_and_what_is_told_of_it(written: Wri
             assert [text[at : at + len(name)] for at, name, _ in each["found"]] == [
                 name for _, name, _ in each["found"]
             ]
-    (closed,) = [line.members for line in journals["corpus"] if line.members["session_id"] == "sess_closed"]
+    (closed,) = [line.members for line in records if line.members["session_id"] == "sess_closed"]
     assert [given["signal"] for given in closed["feedback"]] == ["accepted", "rejected"]
+
+
+def test_a_record_of_a_text_is_that_text_scrubbed(written: Written) -> None:
+    """Of a user who is known by a digest alone."""
+    journals = journals_of(written.data)
+    texts = {line.members["record_id"]: line.members for line in journals["intake"]}
+    records = [line.members for line in journals["corpus"] if kind_of_record(line.members) == "text"]
+    assert len(records) == len(texts) == 2
+    for record in records:
+        text = texts[record["record_id"]]
+        assert record["user_id"] == text["subject"] == user_subject_of(USER)
+        assert {name: record[name] for name in ("session_id", "content_type", "consent_version", "metadata")} == {
+            name: text[name] for name in ("session_id", "content_type", "consent_version", "metadata")
+        }
+        assert time_of(record["timestamp"]) == text["received"]["at"]
+        assert record["sha256"] == hashlib.sha256(record["content"].encode()).hexdigest()
+        assert record["scrubbed"]["findings"] == ("jane" in text["content"])
+        assert record["content"] == text["content"].replace("jane.doe@example.com", "[EMAIL]")
+    assert USER not in b"".join(line.text for name in journals for line in journals[name]).decode()
 
 
 def test_a_trajectory_is_stitched_of_its_chunks_as_the_page_says(written: Written) -> None:

@@ -15,11 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.format.page_reader import JOURNALS, Line, read_journal, read_line, read_master_key, unsealed
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps
+from tests.submitted_texts import USER, record
+from tests.submitted_texts import body as body_of
 
 DATABASES = ("sessions.db", "ledger.db")
 """Those that the server itself writes."""
 
-ALL_DATABASES = (*DATABASES, "corpus.db")
+ALL_DATABASES = (*DATABASES, "corpus.db", "access.db")
+SESSION_JOURNALS = ("envelopes", "refused", "trajectories")
 LONG_AGO = "2001-09-09T01:46:40.000000Z"
 """The time of lines that are made here: it may stand in the file of any day that a test is run on."""
 
@@ -64,7 +67,17 @@ def rows_of(path: Path) -> Rows:
 
 def sessions_of(journals: dict[str, list[Line]]) -> set[str]:
     """The sessions that lines name."""
-    return {line.members["session_id"] for name, lines in journals.items() for line in lines if name != "consent"}
+    return {line.members["session_id"] for name in SESSION_JOURNALS for line in journals[name]}
+
+
+def use_intake(server: ServerProcess, token: str) -> None:
+    """Texts of a user who has agreed."""
+    headers = {"Authorization": f"Bearer {token}"}
+    said = server.post("/v1/intake/consent", dumps({"user_id": USER, "state": "given", "version": "1.0"}), headers)
+    assert said.status == 200
+    texts = [record("write to jane.doe@example.com", metadata={"n": 1.50}), record("a\ud83d", content_type="workflow")]
+    answer = server.post("/v1/intake/records", body_of(texts), headers)
+    assert answer.members["accepted"] == 2, answer
 
 
 def newest(folder: Path) -> Path:

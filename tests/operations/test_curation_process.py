@@ -37,7 +37,7 @@ def wait_until_current(server: ServerProcess, count: int) -> None:
     def is_current() -> bool:
         lag = server.get("/health").members["curation_lag"]
         with suppress(sqlite3.OperationalError):  # its process has not come to that yet
-            return lag == {"trajectories": 0, "seconds": 0} and len(shown(server.data_directory)) == count
+            return lag == {"trajectories": 0, "texts": 0, "seconds": 0} and len(shown(server.data_directory)) == count
         return False
 
     wait_for(is_current, f"{count} records")

@@ -23,12 +23,28 @@ def corpus_listings(state: CorpusState) -> list[Listing]:
         "passed over": sum(totals.passed_over.values()),
         "waiting": state.waiting,
     }
+    texts = totals.texts
+    of_texts = {
+        "texts": texts.records,
+        "users": texts.users,
+        "characters": texts.chars,
+        "findings": texts.findings,
+        "texts withheld": texts.withheld,
+        "exact copies": texts.copies,
+        "stored bytes": texts.stored_bytes,
+        "passed over": sum(texts.passed_over.values()),
+        "waiting": state.texts_waiting,
+    }
     found = (
         _counts("corpus", "", summary),
         _counts("tier", "records", totals.tiers),
         _counts("passed over", "trajectories", totals.passed_over),
         _counts("model", "records", totals.models),
         _counts("rules", "records", totals.rules),
+        _counts("intake", "", of_texts if texts.records or texts.passed_over or state.texts_waiting else {}),
+        _counts("content type", "texts", texts.content_types),
+        _counts("domain", "texts", texts.domains),
+        _counts("passed over", "texts", texts.passed_over),
     )
     return [each for each in found if each is not None]
 

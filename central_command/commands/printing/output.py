@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from central_command.commands.endings import EXIT_DAMAGED, leave
-from central_command.commands.printing import terminal, trajectory
+from central_command.commands.printing import terminal, text_record, trajectory
 from central_command.commands.printing.step_range import STEP_MAX
 from central_command.commands.printing.trajectory import Trajectory
 
@@ -17,6 +17,11 @@ def print_line(line: bytes, steps: range | None, lines_max: int | None, *, as_js
         click.echo(terminal.clean_json(line.rstrip(b"\n").decode(errors="replace")))
         return
     try:
+        text = text_record.read_text_record(line)
+        if text is not None:
+            for each in text_record.printed_lines(text, lines_max):
+                click.echo(each)
+            return
         found = trajectory.read_trajectory(line)
     except msgspec.DecodeError as error:
         leave(f"{name} is damaged: {error}; run verify", EXIT_DAMAGED)

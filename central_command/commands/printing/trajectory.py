@@ -279,10 +279,11 @@ def _head(step: Step, number: int, start_s: float | None, lines_max: int | None)
 def _body(step: Step, lines_max: int | None) -> str:
     """A step's content; nothing where it has none."""
     content = _shown(step.content)
-    return "" if content in {"null", ""} else _content(clean(content), lines_max)
+    return "" if content in {"null", ""} else shortened(clean(content), lines_max)
 
 
-def _content(text: str, lines_max: int | None) -> str:
+def shortened(text: str, lines_max: int | None) -> str:
+    """A text of which only the first `lines_max` lines are shown, each cut where it is long; all of it when None."""
     if lines_max is None:
         return text
     lines = text.split("\n")

@@ -11,13 +11,16 @@ import msgspec
 from quart import Blueprint, Response
 
 from actors.envelopes.settings import SchemaSettings
+from actors.intake.settings import IntakeSettings
 from actors.sessions.outcomes import BusyReason, FullReason
 from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIGNATURE_WORDS
+from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.schemas import all_schemas, refusal
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
 from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_PATH
+from central_command.http.endpoints.intake import RECORDS_PATH, USER_CONSENT_PATH, USER_PATH
 from central_command.http.requests.replies import (
     BATCH_PATH,
     EMBEDDINGS_PATH,
@@ -39,6 +42,7 @@ _ERROR = reference("Error")
 _EMPTY_NEVER = "Every answer has a JSON body, but for HEAD and OPTIONS, which work on every path as usual."
 _SENTENCES = {
     400: "The request cannot be read, or something in it is not allowed.",
+    401: "There is no valid token.",
     403: "The contributor has registered a key, and the request is not signed with it.",
     404: "There is nothing of that name.",
     408: "The body did not arrive in time.",
@@ -56,9 +60,13 @@ _SENTENCES = {
 
 
 def openapi_document(
-    settings: HttpSettings, schema: SchemaSettings, current_version: str = CURRENT_CONSENT_VERSION
+    settings: HttpSettings,
+    schema: SchemaSettings,
+    current_version: str = CURRENT_CONSENT_VERSION,
+    intake: IntakeSettings | None = None,
 ) -> dict[str, Any]:
     """The description, with the bounds that these settings set; `current_version` is that of the terms of consent."""
+    taking = intake or IntakeSettings()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -78,21 +86,28 @@ def openapi_document(
             **_statistics(settings),
             **_consent(),
             **_erasures(),
+            **_intake(settings, taking),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             OPENAPI_PATH: {"get": _description()},
         },
-        "components": {"schemas": all_schemas(schema, current_version), "headers": _HEADERS},
+        "components": {
+            "schemas": all_schemas(schema, current_version, taking.records_max),
+            "headers": _HEADERS,
+            "securitySchemes": SECURITY_SCHEMES,
+        },
     }
 
 
-def openapi_routes(settings: HttpSettings, schema: SchemaSettings, current_version: str) -> Blueprint:
+def openapi_routes(
+    settings: HttpSettings, schema: SchemaSettings, current_version: str, intake: IntakeSettings | None
+) -> Blueprint:
     """The endpoint; its text is written once, when it is first asked for."""
     routes = Blueprint("openapi", __name__)
 
     @cache
     def reply() -> Reply:
-        return Reply(200, msgspec.json.encode(openapi_document(settings, schema, current_version)))
+        return Reply(200, msgspec.json.encode(openapi_document(settings, schema, current_version, intake)))
 
     @routes.get(OPENAPI_PATH)
     async def openapi() -> Response:
@@ -111,6 +126,7 @@ _HEADERS: dict[str, Any] = {
         "description": "Seconds to wait before the request is sent again.",
         "schema": {"type": "integer", "minimum": 1},
     },
+    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer "}},
     "Accept-Encoding": {"required": True, "schema": {"const": "identity"}},
 }
 _ON_EVERY_ANSWER = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
@@ -126,7 +142,12 @@ def _answer(words: str, schema: Schema | str, *headers: str, content_type: str =
 
 
 def _errors(*statuses: int, schema: Schema = _ERROR) -> Answers:
-    headers = {415: ("Accept-Encoding",), 429: ("Retry-After",), 503: ("Retry-After",)}
+    headers = {
+        401: ("WWW-Authenticate",),
+        415: ("Accept-Encoding",),
+        429: ("Retry-After",),
+        503: ("Retry-After",),
+    }
     return {str(status): _answer(_SENTENCES[status], schema, *headers.get(status, ())) for status in statuses}
 
 
@@ -324,6 +345,57 @@ def _erasures() -> dict[str, Any]:
     return {
         f"{CONTRIBUTORS_PATH}/{{contributor_id}}": {"delete": erase},
         f"{ERASURES_PATH}/{{request}}": {"get": report},
+    }
+
+
+def _intake(settings: HttpSettings, intake: IntakeSettings) -> dict[str, Any]:
+    answers = {
+        **_OF_LIMITED,
+        **_OF_BODIES,
+        **_errors(401, 404, 507),
+        "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
+    }
+    words = (
+        f"Up to {intake.records_max} records (`IntakeRecord`), a line each, of at most {intake.record_bytes_max} "
+        f"bytes; at most {settings.body_bytes_max} bytes together. Each is taken or refused by itself."
+    )
+    records = {"required": True, "content": {NDJSON_TYPE: {"schema": {"type": "string", "minLength": 1}}}}
+    taken = {**answers, "200": _answer("What became of each record, in order.", "IntakeResults")}
+    said = {**answers, "200": _answer("It is recorded, now or before.", "ConsentSaid"), **_errors(409)}
+    return {
+        RECORDS_PATH: {
+            "post": _operation(
+                "submitRecords",
+                "Hand over texts of an application's users",
+                taken,
+                description=words,
+                security=SECURITY,
+                requestBody=records,
+            )
+        },
+        USER_PATH.replace("<", "{").replace(">", "}"): {
+            "delete": _operation(
+                "eraseUser",
+                "Withdraw for a user, and erase all that was handed over of theirs",
+                {
+                    **_OF_LIMITED,
+                    **_errors(401, 404, 409, 507),
+                    "202": _answer("It is on disk, and nothing of the user is taken any more.", "Erasure"),
+                    "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
+                },
+                security=SECURITY,
+                parameters=USER_PARAMETERS,
+            )
+        },
+        USER_CONSENT_PATH: {
+            "post": _operation(
+                "sayUserConsent",
+                "Record what a user says of consent",
+                said,
+                security=SECURITY,
+                requestBody=_body(reference("SayUserConsent")),
+            )
+        },
     }
 
 

@@ -14,6 +14,7 @@ from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.consent import ED25519_KEY, ED25519_SIGNATURE, consent_schemas
 from central_command.http.description.envelopes import envelope_schemas
+from central_command.http.description.intake import intake_schemas
 from central_command.http.description.json_schema import (
     BOOLEAN,
     COUNT,
@@ -42,8 +43,11 @@ _PUBLIC_KEY: Schema = {
 }
 
 
-def all_schemas(schema: SchemaSettings, current_version: str) -> dict[str, Schema]:
-    """Every schema by its name, bounded as `schema` says; `current_version` is that of the terms of consent."""
+def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) -> dict[str, Schema]:
+    """Every schema by its name, bounded as `schema` says; `current_version` is that of the terms of consent.
+
+    `records_max` is how many records one request of the intake may bring.
+    """
     _, reports = msgspec.json.schema_components(
         [Summary, DayReport, ModelReport, ProviderReport, LeaderboardEntry],
         ref_template="#/components/schemas/{name}",
@@ -52,6 +56,7 @@ def all_schemas(schema: SchemaSettings, current_version: str) -> dict[str, Schem
         **_session_schemas(schema),
         **envelope_schemas(schema),
         **consent_schemas(current_version),
+        **intake_schemas(current_version, records_max),
         **_answers(),
         **_embedding_schemas(),
         **reports,
@@ -180,6 +185,7 @@ def _answers() -> dict[str, Schema]:
                     object_of(
                         {
                             "trajectories": {"type": "integer", "minimum": 0},
+                            "texts": {"type": "integer", "minimum": 0},
                             "seconds": {"type": "number", "minimum": 0},
                         }
                     )

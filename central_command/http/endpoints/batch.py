@@ -11,7 +11,6 @@ client takes the wrong sequence that a later envelope of the same session would 
 
 import logging
 from collections.abc import Sequence
-from http import HTTPStatus
 
 import trio
 
@@ -22,6 +21,7 @@ from central_command.http.endpoints.ingest import EnvelopeIntake, settle
 from central_command.http.gateway import Gateway
 from central_command.http.requests.direct import ReceivedBody, WritePiece
 from central_command.http.requests.limits import Charge
+from central_command.http.requests.ndjson import lines_of
 from central_command.http.requests.replies import BATCH_PATH, HttpProblem, Replies, Reply, problem, result_line
 from central_command.http.settings import HttpSettings
 
@@ -88,7 +88,7 @@ class BatchEndpoint:
 
         The request itself is counted against its address already, and stands for its first line.
         """
-        lines = self._lines_of(received.text)
+        lines = lines_of(received.text, lines_max=self._lines_max, of="envelope", code="empty_batch")
         if isinstance(lines, HttpProblem):
             return problem(BATCH_PATH, lines)
         results = _Results(len(lines))
@@ -104,24 +104,6 @@ class BatchEndpoint:
                 piece, more = await results.next()
                 await write(piece, more=more)
         return None
-
-    def _lines_of(self, body: bytes) -> list[bytes] | HttpProblem:
-        """The lines, without their ends; a last line may have none."""
-        # One more than there may be, to see that there are too many. `split` looks at every byte; `find` does not.
-        lines: list[bytes] = []
-        start = 0
-        while start < len(body) and len(lines) <= self._lines_max:
-            end = body.find(b"\n", start)
-            if end < 0:
-                end = len(body)
-            lines.append(body[start:end])
-            start = end + 1
-        if not lines:
-            return HttpProblem(HTTPStatus.BAD_REQUEST, "empty_batch", "The body holds no envelope.")
-        if len(lines) > self._lines_max:
-            sentence = f"The body holds more than {self._lines_max} lines; send the envelopes in several requests."
-            return HttpProblem(HTTPStatus.BAD_REQUEST, "too_many_lines", sentence)
-        return [line.removesuffix(b"\r") for line in lines]
 
     async def _read(self, received: ReceivedBody, lines: Sequence[bytes], results: _Results) -> Shares:
         """Read the envelopes; the answer to what is none, or has no budget any more, is known at once."""

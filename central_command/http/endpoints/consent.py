@@ -95,7 +95,7 @@ def consent_routes(desk: Desk | None, reader: Reader, replies: Replies) -> Bluep
         statement = _statement(contributor_id, reader.decoded(_BODY, body), proof_of(body), known.settings)
         if isinstance(statement, Reply):
             return statement.response()
-        return _said(await known.say(statement), known.settings, replies).response()
+        return said_reply(await known.say(statement), known.settings, replies).response()
 
     @routes.get(CONSENT_PATH)
     async def show(contributor_id: str) -> Response:
@@ -177,7 +177,8 @@ def _statement(
     )
 
 
-def _said(outcome: SayOutcome, settings: ConsentSettings, replies: Replies) -> Reply:
+def said_reply(outcome: SayOutcome, settings: ConsentSettings, replies: Replies) -> Reply:
+    """The answer to a contributor or a user who has said something."""
     match outcome:
         case Said():
             return json_reply({"recorded": outcome.is_new, **_terms(settings), "event": shown_event(outcome.event)})

@@ -12,7 +12,7 @@ from actors.consent.register import NotSigned
 from actors.erasure.job import Report, TooManyErasures
 from central_command.http.endpoints.consent import check_contributor_id, not_signed, proof_of
 from central_command.http.gateway import Gateway
-from central_command.http.requests.replies import error, json_reply
+from central_command.http.requests.replies import Reply, error, json_reply
 from persistence.journals.erasure_register import ErasureState
 
 CONTRIBUTORS_PATH = "/v1/contributors"
@@ -31,10 +31,7 @@ def erasure_routes(gateway: Gateway) -> Blueprint:
         asked = await gateway.erase_contributor(contributor_id, proof_of(b""))
         if isinstance(asked, NotSigned):
             return not_signed(asked).response()
-        if isinstance(asked, TooManyErasures):
-            sentence = "The server has noted as many requests for erasure as it may; its operator has to allow more."
-            return error(507, sentence).response()
-        return json_reply(_members(asked), 202).response()
+        return asked_reply(asked).response()
 
     @routes.get(f"{ERASURES_PATH}/<request>")
     async def report(request: str) -> Response:
@@ -44,6 +41,14 @@ def erasure_routes(gateway: Gateway) -> Blueprint:
         return json_reply(_members(found)).response()
 
     return routes
+
+
+def asked_reply(asked: Report | TooManyErasures) -> Reply:
+    """The answer to who has asked for somebody to be erased."""
+    if isinstance(asked, TooManyErasures):
+        sentence = "The server has noted as many requests for erasure as it may; its operator has to allow more."
+        return error(507, sentence)
+    return json_reply(_members(asked), 202)
 
 
 def _members(report: Report) -> dict[str, object]:

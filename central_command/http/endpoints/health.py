@@ -20,7 +20,7 @@ def health_routes(gateway: Gateway, replies: Replies) -> Blueprint:
             "status": "ok",
             "uptime": gateway.uptime_s,
             "last_full_check": last_full_check,
-            "curation_lag": None if lag is None else {"trajectories": lag.trajectories, "seconds": lag.seconds},
+            "curation_lag": lag,
         }
         return json_reply(body).response()
 

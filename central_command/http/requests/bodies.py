@@ -92,6 +92,11 @@ class Reader:
         """What the current request costs its address."""
         return _exchange().charge
 
+    @staticmethod
+    def address() -> str:
+        """What the current request's client is counted by."""
+        return _exchange().address
+
     async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The body as a JSON object of the decoder's type, which takes any value for any member."""
         return self.decoded(decoder, await self.body())

@@ -94,8 +94,8 @@ class Exchange:
         self._receive_raw = receive
         self._send_raw = send
         self._edge = edge
-        self._address = edge.addresses.of(scope)
-        self._permit = edge.admission.permit(self._address)
+        self.address = edge.addresses.of(scope)
+        self._permit = edge.admission.permit(self.address)
         self._read_ahead: deque[ASGIReceiveEvent] = deque()
         self.charge: Charge = FREE
         self._received_bytes = 0
@@ -116,7 +116,7 @@ class Exchange:
         began_at = trio.current_time()
         path = _path(self._scope)
         counted = path not in PROBE_PATHS
-        entered = counted and self._edge.admission.enter(self._address)
+        entered = counted and self._edge.admission.enter(self.address)
         try:
             refused = self._refusal(path, admitted=entered or not counted)
             if refused is None and counted and self._scope["method"] != "OPTIONS":
@@ -131,7 +131,7 @@ class Exchange:
                 await self._guarded(partial(application, scope, self.receive, self.send), path or "")
         finally:
             if entered:
-                self._edge.admission.leave(self._address)
+                self._edge.admission.leave(self.address)
             self._permit.release()
             ended_at = trio.current_time() if self._answered_at is None else self._answered_at
             self._edge.log.write(self._scope["method"], self._scope["path"], self._logged_status(), ended_at - began_at)
@@ -217,15 +217,15 @@ class Exchange:
     async def _take_charge(self, path: str) -> HttpProblem | None:
         """Take the request from its address's budget, or else from its session's; or return the 429."""
         limits = self._edge.limits
-        taken = limits.take(self._address, path)
+        taken = limits.take(self.address, path)
         if (
             isinstance(taken, HttpProblem)
             and path in SESSION_PATHS
             and self._scope["method"] == "POST"
-            and limits.knows_sessions_at(self._address)
+            and limits.knows_sessions_at(self.address)
         ):
             session_id = session_in(await self._first_bytes())
-            taken = limits.take_for_session(self._address, session_id) or taken
+            taken = limits.take_for_session(self.address, session_id) or taken
         if isinstance(taken, HttpProblem):
             self.refuse_body()
             return taken
@@ -268,8 +268,8 @@ class Exchange:
 
     def _handed_over(self, text: bytes) -> ReceivedBody:
         """The body for its endpoint; from now on its memory is counted for as long as anyone has it."""
-        permit, self._permit = self._permit, self._edge.admission.permit(self._address)
-        return ReceivedBody(text, self._address, permit, self.charge)
+        permit, self._permit = self._permit, self._edge.admission.permit(self.address)
+        return ReceivedBody(text, self.address, permit, self.charge)
 
     async def _body(self, path: str) -> bytes | HttpProblem | None:
         """The whole body; or what is wrong with it; None when the client went away."""

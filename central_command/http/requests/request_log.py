@@ -10,7 +10,8 @@ from central_command.process.logs import iso_time
 CLIENT_GONE = 499
 """The status logged when the client went away before its answer, as nginx does; it is never sent."""
 
-CONTRIBUTORS_PATH = "/v1/contributors/"
+SECRETIVE_PATHS = ("/v1/contributors/", "/v1/intake/users/")
+"""What follows these in a path names somebody."""
 
 _METHOD_CHARS_MAX = 20
 _PATH_CHARS_MAX = 200
@@ -51,19 +52,20 @@ class RequestLog:
 
 
 def _without_secrets(path: str) -> str:
-    """A path without the contributor's id that it may hold, right or wrong: who knows it may speak in their name."""
-    if CONTRIBUTORS_PATH not in path:
-        return path
-    before, _, rest = path.partition(CONTRIBUTORS_PATH)
-    _, slash, behind = rest.partition("/")
-    return f"{before}{CONTRIBUTORS_PATH}...{slash}{behind}"
+    """A path without the id of a contributor, or of a user, that it may hold, right or wrong."""
+    for named in SECRETIVE_PATHS:
+        if named in path:
+            before, _, rest = path.partition(named)
+            _, slash, behind = rest.partition("/")
+            path = f"{before}{named}...{slash}{behind}"
+    return path
 
 
 @lru_cache(maxsize=_PATHS_REMEMBERED_MAX)
 def printable(text: str, chars_max: int = _PATH_CHARS_MAX) -> str:
     """`text` in ASCII without spaces and control characters, percent-encoded where needed, and cut to `chars_max`.
 
-    Of a path that names a contributor, the id is left out.
+    Of a path that names a contributor, or a user, the id is left out.
     """
     text = _without_secrets(text)
     escaped = quote(text[:chars_max], safe=_PATH_SAFE, errors="replace")

@@ -1,6 +1,7 @@
 """`curate` and `corpus`: the corpus made once, counted, and a record of it shown."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from central_command.commands.cli import main
 from tests.curated import EMAIL, curate, leave_session, leave_sessions, refused, shown
 from tests.running_service import running
 from tests.signing_client import CONTRIBUTOR
+from tests.submitted_texts import USER, leave_texts
 
 
 def run(root: Path, *arguments: str) -> Result:
@@ -51,6 +53,30 @@ def test_the_corpus_is_made_once_counted_and_shown(root: Path) -> None:
         assert CONTRIBUTOR not in text
         assert EMAIL not in text
     assert run(root, "corpus", "show", "sess_b", "--steps", "2").output.count("[EMAIL]") == 1  # in the header
+
+
+def test_texts_of_the_intake_are_made_counted_and_shown_too(root: Path) -> None:
+    """By the record's id or its session's; never the user, nor what was scrubbed, nor what steers a terminal."""
+    content = "\n".join([f"write to {EMAIL}\x1b[31m", *(f"line {n}" for n in range(9))])
+    record_id, other = trio.run(partial(leave_texts, root, content, "other", metadata={"model_name": "q\x1b[1m"}))
+    assert run(root, "curate").output.splitlines()[1] == "2 record(s) made of 2 text(s) of the intake"
+    counted = run(root, "corpus", "stats").output
+    for line in ("texts\t2", "users\t1", "prompt\t2", "general\t2"):
+        assert f"{line}\n" in counted
+    found = json.loads(run(root, "corpus", "stats", "--json").output)
+    assert (found["texts_waiting"], found["totals"]["texts"]["records"]) == (0, 2)
+    result = run(root, "corpus", "show", record_id[:12])
+    assert result.exit_code == 0, result.output
+    for text in ("session\tsess_001\n", "type\tprompt\n", "scrubbed\t1 [EMAIL]\n", "write to [EMAIL]", "4 more lines"):
+        assert text in result.output
+    assert "line 8" in run(root, "corpus", "show", record_id, "--full").output
+    whole = run(root, "corpus", "show", record_id, "--json").output
+    assert json.loads(whole)["metadata"]["model_name"] == "q\x1b[1m"
+    for text in (whole, result.output):
+        assert (EMAIL in text, USER in text, "sha256:" in text, "\x1b" in text) == (False,) * 4
+    several = run(root, "corpus", "show", "sess_001")
+    assert (several.exit_code, "More than one record begins with 'sess_001'" in several.output) == (1, True)
+    assert other in several.output
 
 
 def test_figures_are_there_for_programs(root: Path) -> None:

@@ -50,11 +50,16 @@ class Watched(CurationProcess):
                 self.changed = trio.Event()
 
 
-def process(root: Path, *command: str, clock: Any = time.time, n: int = 2, **settings: Any) -> Watched:
+def process(root: Path, *command: str, clock: Any = time.time, n: int = 2, texts: int = 0, **settings: Any) -> Watched:
     """One on this data directory, of which `command` takes the place."""
     settings = {"restart_delay_s": 0.01, "poll_interval_s": 0.05, **settings}
     return Watched(
-        settings_with(curation=settings), root, reached_n=lambda: n, clock=clock, command=tuple(command) or COMMAND
+        settings_with(curation=settings),
+        root,
+        reached_n=lambda: n,
+        texts_n=lambda: texts,
+        clock=clock,
+        command=tuple(command) or COMMAND,
     )
 
 
@@ -177,6 +182,7 @@ def test_the_lag_is_that_of_the_first_trajectory_that_waits(tmp_path: Path) -> N
     now = 131.0
     assert curating.lag == CurationLag(trajectories=1, seconds=1.0)
     assert repr(curating).startswith("<CurationProcess starts=0 CurationLag(")
+    assert process(tmp_path, clock=lambda: now, n=0, texts=5).lag.texts == 5
 
 
 async def test_figures_come_in_any_pieces() -> None:

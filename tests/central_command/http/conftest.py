@@ -11,7 +11,7 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from actors.consent.register import NotSigned
+from actors.consent.register import NotSigned, SayOutcome
 from actors.consent.signatures import RequestProof
 from actors.envelopes.reading import Envelope
 from actors.envelopes.settings import SchemaSettings
@@ -83,6 +83,10 @@ class FakeGateway:
         )
         return outcome
 
+    async def erase_user(self, user_id: str) -> Report | TooManyErasures | SayOutcome:
+        outcome: Report | TooManyErasures = await self._answer("erase user", user_id, self.erasing)
+        return outcome
+
     def erasure(self, request: str) -> Report | None:
         report = self.erasing if isinstance(self.erasing, Report) else None
         return report if report is not None and report.erasure.request == request else None
@@ -124,7 +128,7 @@ class FakeGateway:
 
     @property
     def curation_lag(self) -> CurationLag | None:
-        return CurationLag(trajectories=2, seconds=0.5)
+        return CurationLag(trajectories=2, texts=1, seconds=0.5)
 
     @property
     def uptime_s(self) -> float:

@@ -101,7 +101,7 @@ async def test_health(client: Any) -> None:
         "status": "ok",
         "uptime": 12.5,
         "last_full_check": "2026-11-20T12:00:00Z",
-        "curation_lag": {"trajectories": 2, "seconds": 0.5},
+        "curation_lag": {"trajectories": 2, "texts": 1, "seconds": 0.5},
     }
 
 

@@ -28,6 +28,7 @@ from persistence.format.records import (
     ContributorKeyRecord,
     EnvelopeKind,
     EnvelopeRecord,
+    IntakeRecord,
     JournalName,
     Position,
     Record,
@@ -371,7 +372,18 @@ def test_a_batch_of_another_journal_s_records_is_a_bug(both: Both) -> None:
 
 
 SESSIONS = ("s1", "s2", "lost")
-CHOICES = ("chunk", "chunk", "chunk", "feedback", "refused", "close", "server_close", "trajectory", "consent", "key")
+CHOICES = (
+    *("chunk", "chunk", "chunk", "feedback", "refused", "close", "server_close", "trajectory", "consent", "key"),
+    "text",
+)
+
+
+def said(choice: str, decision: Decision, whose: str, index: int) -> tuple[JournalName, Record]:
+    """An event of somebody's consent, or a text of theirs."""
+    if choice == "consent":
+        return JournalName.CONSENT, consent(whose, decision, f"consent{index}")
+    text = IntakeRecord(record_id=f"text{index}", subject=whose, session_id="s", content_type="prompt")
+    return JournalName.INTAKE, text
 
 
 @st.composite
@@ -419,9 +431,10 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
             case "refused" if session not in closed:
                 journals[JournalName.REFUSED].append(refusal(session, sequence + gap, gap=gap))
                 sequences[session] += gap + 1
-            case "consent":
-                decision, contributor = draw(st.sampled_from(Decision)), draw(st.sampled_from("ab"))
-                journals[JournalName.CONSENT].append(consent(contributor, decision, f"consent{index}"))
+            case "consent" | "text":
+                decision, whose = draw(st.sampled_from(Decision)), draw(st.sampled_from("ab"))
+                name, record = said(choice, decision, whose, index)
+                journals[name].append(record)
             case "key" if session not in keyed:
                 keyed.add(session)
                 journals[JournalName.CONSENT].append(
@@ -429,8 +442,8 @@ def histories(draw: st.DrawFn) -> dict[JournalName, list[Committed]]:
                 )
             case _:
                 pass
-    hours = draw(st.lists(st.integers(0, 48), min_size=105, max_size=105))
-    starts = dict(zip(INGESTED, (0, 25, 50, 75), strict=True))
+    hours = draw(st.lists(st.integers(0, 48), min_size=130, max_size=130))
+    starts = dict(zip(INGESTED, (0, 25, 50, 75, 100), strict=True))
     return {
         name: placed(records, lambda n, start=starts[name]: NOON + 3_600 * hours[start + n] + n)  # type: ignore[misc]
         for name, records in journals.items()

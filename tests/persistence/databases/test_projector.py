@@ -120,6 +120,7 @@ async def test_what_is_submitted_is_projected_in_batches_with_its_position() -> 
             JournalName.REFUSED: Mark(),
             TRAJECTORIES: Mark(2, "2026-11-20", 20),
             JournalName.CONSENT: Mark(),
+            JournalName.INTAKE: Mark(),
         }
         statistics = projector.statistics()
         assert (statistics.lines_waiting, statistics.lines_projected, statistics.batches) == (0, 9, 3)

@@ -1,0 +1,1 @@
+"""Tokens: what lets a request do what the contract's open endpoints do not."""

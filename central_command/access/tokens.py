@@ -1,0 +1,46 @@
+"""What a token is: `cc_` and 32 random bytes, of which only the SHA-256 is kept, and what it may be used for. Pure.
+
+256 bits of chance need no slow hash: nobody finds a token from its digest, and nobody guesses one. So a token is found
+by its digest, as a row by its key; how long that takes tells at most something of the digest, which leads nowhere.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+TOKEN_BYTES: Final = 32
+TOKEN: Final = re.compile(r"\Acc_[0-9A-Za-z_-]{43}\Z")
+
+DURATION: Final = re.compile(r"\A([1-9][0-9]{0,4})([hdw])\Z")
+_UNIT_S: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Scope(StrEnum):
+    """What a token lets its holder do; none includes another."""
+
+    READ = "read"
+    """Figures, the corpus, search, the viewer."""
+    INTAKE = "intake"
+    """Hand over texts for an application's users, and what these say of consent."""
+    EXPORT = "export"
+    ADMIN = "admin"
+    """Jobs, erasure, bans, tokens, raw sessions."""
+
+
+def new_token(random_bytes: Callable[[int], bytes]) -> str:
+    """A token that nobody has; it is shown once."""
+    return f"cc_{base64.urlsafe_b64encode(random_bytes(TOKEN_BYTES)).rstrip(b'=').decode()}"
+
+
+def token_sha256(token: str) -> str:
+    """What is kept of a token: 64 hexadecimal digits."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def duration_s(text: str) -> int | None:
+    """Seconds of a duration such as `90d`, `12h` or `4w`; None for what is none."""
+    found = DURATION.match(text)
+    return None if found is None else int(found[1]) * _UNIT_S[found[2]]

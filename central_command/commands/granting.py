@@ -1,0 +1,145 @@
+"""`token`: who may ask a server for what its open endpoints do not give."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` needs none of them)
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
+from central_command.commands.options import data_options, settings_from, wide_option
+
+SCOPES = ("read", "intake", "export", "admin")
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke the tokens that a server lets in, also while it runs.
+
+    \b
+    Example:
+      central-command token create --scope intake --expires 90d --name shop
+      central-command token list
+    """
+
+
+@token.command()
+@data_options(must_exist=True)
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="What it is for; repeatable."
+)
+@click.option("--expires", metavar="TIME", help="How long it is valid: 12h, 90d or 4w.  [default: until revoked]")
+@click.option("--name", default="", help="What it is called in the list: at most 64 characters.")
+def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires: str | None, name: str) -> None:
+    """Make a token and print it, once: only its SHA-256 is kept.
+
+    Standard output has the token alone, standard error its id.
+
+    \b
+    Example:
+      central-command token create --scope intake --expires 90d --name shop > token.txt
+
+    Exit status: 0 made, 2 refused (a wrong option, or as many tokens as access.tokens_max allows).
+    """
+    from central_command.access.tokens import duration_s, new_token, token_sha256
+    from persistence.databases.access_tokens import StoredToken, TokenFile, TooManyTokens
+    from persistence.format import times
+    from persistence.format.layout import DataLayout
+
+    settings = settings_from(config, {})
+    lasting_s = None if expires is None else duration_s(expires)
+    if expires is not None and lasting_s is None:
+        leave("--expires takes a whole number and h, d or w, such as 90d", EXIT_REFUSED)
+    if len(name) > 64 or not (name.isprintable() or not name):
+        leave("--name takes at most 64 characters that can be printed", EXIT_REFUSED)
+    made, now = new_token(os.urandom), time.time()
+    stored = StoredToken(
+        token_id=f"tok_{os.urandom(8).hex()}",
+        name=name,
+        scopes=tuple(sorted({*scopes})),
+        created_at=times.to_text(now),
+        expires_at=None if lasting_s is None else times.to_text(now + lasting_s),
+        revoked_at=None,
+        last_used_at=None,
+    )
+    with one_sentence_for_failures():
+        tokens = TokenFile(DataLayout(data_dir).access_database, time.time)
+        refused = tokens.add(stored, token_sha256(made), tokens_max=settings.access.tokens_max)
+    if isinstance(refused, TooManyTokens):
+        leave("there are as many tokens as access.tokens_max allows: revoke one, or set it higher", EXIT_REFUSED)
+    click.echo(made)
+    click.echo(f"{stored.token_id}: keep the token now, it is not shown again", err=True)
+
+
+@token.command("list")
+@data_options(must_exist=True)
+@wide_option
+def list_tokens(config: Path | None, data_dir: Path, *, wide: bool) -> None:
+    """List the tokens: their ids, names and scopes, until when they are valid, when they were used last.
+
+    The use is noted every access.last_use_interval_s.
+
+    \b
+    Example:
+      central-command token list
+    """
+    from central_command.terminal.listing import Column, Listing, print_listing
+    from persistence.databases.access_tokens import TokenFile
+    from persistence.format.layout import DataLayout
+
+    settings_from(config, {})
+    with one_sentence_for_failures():
+        tokens = TokenFile(DataLayout(data_dir).access_database, time.time).all()
+    if not tokens:
+        click.echo("There is no token: `central-command token create` makes one.", err=True)
+        return
+    listing = Listing(
+        Column("token"),
+        Column("name", may_be_cut=True),
+        Column("scopes"),
+        Column("state"),
+        Column("expires"),
+        Column("used"),
+    )
+    now = time.time()
+    for each in tokens:
+        state = "revoked" if each.revoked_at else "valid" if each.is_valid(now) else "expired"
+        listing.add(
+            each.token_id,
+            each.name,
+            " ".join(each.scopes),
+            state,
+            "never" if each.expires_at is None else each.expires_at[:19],
+            "never" if each.last_used_at is None else each.last_used_at[:19],
+        )
+    print_listing(listing, wide=wide)
+
+
+@token.command()
+@data_options(must_exist=True)
+@click.argument("token_id", metavar="TOKEN")
+def revoke(config: Path | None, data_dir: Path, token_id: str) -> None:
+    """Revoke a token: the server refuses it from now on.
+
+    TOKEN is the id that `token list` shows, or any beginning of it that no other has.
+
+    \b
+    Example:
+      central-command token revoke tok_0f3a
+
+    Exit status: 0 revoked, 1 there is no such token.
+    """
+    from persistence.databases.access_tokens import TokenFile
+    from persistence.format import times
+    from persistence.format.layout import DataLayout
+
+    settings_from(config, {})
+    with one_sentence_for_failures():
+        revoked = TokenFile(DataLayout(data_dir).access_database, time.time).revoke(
+            token_id, times.to_text(time.time())
+        )
+    if revoked is None:
+        leave("there is no token whose id alone begins so: `central-command token list` lists them", EXIT_FAILED)
+    click.echo(f"{revoked} is revoked")

@@ -1,0 +1,125 @@
+"""`Authorization: Bearer` (RFC 6750): who may ask endpoints that are not open, and how often an address may be wrong.
+
+Whatever is wrong with a token (its form, unknown, revoked, expired) is answered alike, and counted by address: past
+`access.wrong_per_minute` and `wrong_per_hour` the answer is 429. A right token is not kept out by that, because behind
+the same address may be others, and nobody guesses 256 bits; and it gives back what its request cost the address: what
+one token may send is bounded by a budget of its own.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, Protocol, assert_never
+
+import trio
+from quart import request
+
+from central_command.access.gate import Admitted, CannotTell, CheckOutcome, NotAdmitted, OutOfScope
+from central_command.access.settings import AccessSettings
+from central_command.access.tokens import Scope
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.buckets import Clock, Rate, TokenBuckets
+from central_command.http.requests.replies import HttpProblem, Replies
+
+REALM: Final = 'Bearer realm="central-command"'
+NEEDS_TOKEN: Final = "This endpoint needs a valid token: Authorization: Bearer cc_..."  # noqa: S105 (a sentence)
+
+_MINUTE_S, _HOUR_S = 60.0, 3_600.0
+
+
+class TokenCheck(Protocol):
+    """What looks tokens up."""
+
+    @property
+    def settings(self) -> AccessSettings:
+        """How many there may be, and how often somebody may be wrong."""
+        ...
+
+    async def check(self, token: str, scope: Scope) -> CheckOutcome:
+        """Whether who presents this may do that."""
+        ...
+
+
+class Authorization:
+    """Admits requests to what needs a scope, each scope with a budget for each token."""
+
+    def __init__(
+        self,
+        gate: TokenCheck,
+        budgets: Mapping[Scope, tuple[int, int]],
+        replies: Replies,
+        *,
+        addresses_max: int,
+        clock: Clock = trio.current_time,
+    ) -> None:
+        """`budgets` are requests in a minute and in an hour, by scope."""
+        settings = gate.settings
+        self._gate = gate
+        self._replies = replies
+        self._wrong = TokenBuckets(
+            _rates(settings.wrong_per_minute, settings.wrong_per_hour), keys_max=addresses_max, clock=clock
+        )
+        self._by_token = {
+            scope: TokenBuckets(_rates(*budget), keys_max=settings.tokens_max, clock=clock)
+            for scope, budget in budgets.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"<Authorization {len(self._wrong)} addresses were wrong>"
+
+    async def admit(self, scope: Scope) -> Admitted:
+        """Who sends the current request; raises ProblemError for who may not."""
+        presented = _presented()
+        found = NotAdmitted() if presented is None else await self._gate.check(presented, scope)
+        match found:
+            case NotAdmitted():
+                raise ProblemError(self._refused(is_wrong=presented is not None))
+            case OutOfScope():
+                challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
+                sentence = f"The token has not the scope {scope}, which this endpoint needs."
+                raise ProblemError(
+                    HttpProblem(
+                        HTTPStatus.FORBIDDEN, "insufficient_scope", sentence, (("WWW-Authenticate", challenge),)
+                    )
+                )
+            case CannotTell():
+                sentence = "Tokens cannot be looked up now; send this request again later."
+                raise ProblemError(self._replies.overloaded("storage_failed", sentence))
+            case Admitted():
+                Reader.charge().give_back()
+                self._count(scope, found)
+                return found
+            case unreachable:
+                assert_never(unreachable)
+
+    def _refused(self, *, is_wrong: bool) -> HttpProblem:
+        """The answer to whoever has no token, or a wrong one, which is counted."""
+        retry_after_s = self._wrong.take(Reader.address()) if is_wrong else None
+        if retry_after_s is not None:
+            sentence = "Too many wrong tokens came from this address; come back later."
+            return HttpProblem(
+                HTTPStatus.TOO_MANY_REQUESTS, "too_many_wrong_tokens", sentence, retry_after_s=retry_after_s
+            )
+        challenge = f'{REALM}, error="invalid_token"' if is_wrong else REALM
+        return HttpProblem(HTTPStatus.UNAUTHORIZED, "unauthorized", NEEDS_TOKEN, (("WWW-Authenticate", challenge),))
+
+    def _count(self, scope: Scope, admitted: Admitted) -> None:
+        budget = self._by_token.get(scope)
+        retry_after_s = None if budget is None else budget.take(admitted.token_id)
+        if retry_after_s is not None:
+            sentence = "Too many requests were sent with this token; come back later."
+            raise ProblemError(
+                HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)
+            )
+
+
+def _presented() -> str | None:
+    """What stands for a token in the current request; None where nothing does, "" for what cannot be one."""
+    headers = request.headers.getlist("Authorization")
+    if not headers:
+        return None
+    scheme, _, token = headers[0].partition(" ")
+    return token.strip(" ") if len(headers) == 1 and scheme.lower() == "bearer" else ""
+
+
+def _rates(per_minute: int, per_hour: int) -> tuple[Rate, Rate]:
+    return Rate(per_minute, _MINUTE_S), Rate(per_hour, _HOUR_S)
