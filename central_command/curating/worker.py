@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -61,7 +62,8 @@ def _end_with_server(stop: partial[None], grace_s: float) -> None:
     """Stop when standard input ends; a record that takes longer than so many seconds is given up."""
     while os.read(sys.stdin.fileno(), LINE_BYTES_MAX):
         pass
-    stop()
+    with suppress(trio.RunFinishedError):  # it has ended by itself
+        stop()
     time.sleep(grace_s)
     os._exit(0)
 
