@@ -1,0 +1,30 @@
+"""Who is erased is told which exports hold something of them, and the next look at such an export takes it out."""
+
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from persistence.journals.erasure_register import ErasureSubject
+from tests.actors.erasure.test_job import erased
+from tests.central_command.exporting.conftest import contents, make
+from tests.curated import curate, leave_sessions
+from tests.running_service import running
+from tests.signing_client import CONTRIBUTOR
+
+
+async def test_an_erasure_names_the_exports_that_hold_something_of_it(tmp_path: Path) -> None:
+    """By the server itself, beside which exports were made; afterwards nothing of it is in them."""
+    root, target = tmp_path / "data", tmp_path / "out"
+    await leave_sessions(root, "sess_a", "sess_b")
+    await curate(root)
+    export = partial(make, root, target, "jsonl", dedup="none")
+    assert (await trio.to_thread.run_sync(export)).manifest.kept == 2
+    assert any(b"sess_a: done" in text for text in contents(target).values())
+    async with running(root) as run:
+        report = await erased(run, ErasureSubject.CONTRIBUTOR, CONTRIBUTOR)
+        assert report.erasure.exports == [str(target)]
+    done = await trio.to_thread.run_sync(partial(export, is_incremental=True))
+    assert (done.manifest.kept, done.manifest.left_out) == (0, {"erased": 2})
+    assert done.rewritten == ("jsonl/train-00000.jsonl",)
+    assert not any(b"sess_a" in text for text in contents(target).values())
