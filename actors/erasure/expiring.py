@@ -66,11 +66,19 @@ class _OfSession(msgspec.Struct, frozen=True):
     session_id: str
 
 
+class _OfTrajectory(msgspec.Struct, frozen=True):
+    """A line of the corpus; of a text of the intake, which names a session of its application's, it is none."""
+
+    session_id: str
+    trajectory_id: str | None = None
+
+
 class _Envelope(_OfSession, frozen=True):
     type: str | None = None
 
 
 _OF_SESSION: Final = msgspec.json.Decoder(_OfSession)
+_OF_TRAJECTORY: Final = msgspec.json.Decoder(_OfTrajectory)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _DONE: Final = msgspec.json.Decoder(_Done)
 
@@ -248,7 +256,8 @@ def _holding(tier: _Tier, lines: Sequence[StoredLine]) -> list[tuple[str, Positi
 
 
 def _of_sessions(session_ids: Collection[str], lines: Sequence[StoredLine]) -> list[Position]:
-    return [line.position for line in lines if not is_erased(line.text) and _session(line) in session_ids]
+    read = [(json_text.decode(_OF_TRAJECTORY, line.text), line.position) for line in lines if not is_erased(line.text)]
+    return [place for of, place in read if of.trajectory_id is not None and of.session_id in session_ids]
 
 
 def _session(line: StoredLine) -> str:

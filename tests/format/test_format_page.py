@@ -208,7 +208,7 @@ def test_every_example_line_on_the_page_passes_the_reader(examples: Path) -> Non
 def test_a_judges_line_is_a_row_of_its_own(examples: Path) -> None:
     """It is about the record whose steps it names, and has the members that the page lists."""
     journals = journals_of(examples)
-    record, judged = (line.members for line in journals["corpus"])
+    record, judged, _ = (line.members for line in journals["corpus"])
     listed = re.findall(r"`judgement\.(\w+)`", PAGE.split("### Judgements of records")[1].split("\n## ", 1)[0])
     assert [*judged["judgement"]] == listed
     (row,) = corpus_tables(journals)["judgements"]
