@@ -55,7 +55,7 @@ def corpus() -> None:
     \b
     Example:
       central-command corpus stats
-      central-command corpus show rec_01a22280
+      central-command corpus show sess_7612d355
     """
 
 
@@ -100,7 +100,7 @@ def show(
 
     \b
     Example:
-      central-command corpus show rec_01a22280
+      central-command corpus show sess_7612d355
     """
 
     from central_command.commands.printing.output import print_line

@@ -29,15 +29,17 @@ CONTRIBUTOR = re.compile(r"\A[0-9A-Fa-f]{32}\Z")
 @click.option("--session", metavar="ID", help="One session.")
 @click.option("--pending", is_flag=True, help="Do what was asked for before, and is not done.")
 def erase(config: Path | None, data_dir: Path, contributor: str | None, session: str | None, *, pending: bool) -> None:
-    """Erase all that a contributor has sent, or one session; nothing of that contributor is taken from then on.
+    """Erase all that a contributor has sent, or one session.
 
-    Every line of theirs is replaced by one that says only that it was erased; credits stay as amounts of nobody, so
-    that sums agree. Then every file of the data directory is searched, and the request is done when nothing is found.
-    It can be interrupted, and goes on with --pending, or when the server starts.
+    Nothing of that contributor is taken from then on. Every line of theirs is replaced by one that says only that it
+    was erased; credits stay as amounts of nobody, so that sums agree. Then every file of the data directory is
+    searched, and the request is done when nothing is found. It can be interrupted, and goes on with --pending, or when
+    the server starts.
 
     The server must be stopped. While it runs, ask it: DELETE /v1/contributors/ID does the same.
 
-    It cannot reach backups and exports (docs/privacy.md).
+    It cannot reach backups and exports; it names the exports that hold something of what is erased, and `export DIR
+    --incremental` takes that out of them (docs/privacy.md).
 
     \b
     Example:

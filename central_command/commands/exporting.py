@@ -104,7 +104,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--license", "license_name", default="other", show_default=True, help="As the card names it.")
 @click.option("--incremental", is_flag=True, help="Add what is new, and take out what was erased.")
-@click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl.")
+@click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl: all of this run.")
 def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **options: Any) -> None:
     """Write the corpus of a data directory to DIR as a dataset, or check one: `export verify DIR`.
 
