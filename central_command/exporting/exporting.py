@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from central_command.exporting.known_exports import note_export
 from central_command.exporting.manifest import (
     MANIFEST_NAME,
     MANIFEST_VERSION,
+    UNFINISHED,
     FormatCounts,
     Manifest,
     encoded,
@@ -36,11 +37,10 @@ from central_command.exporting.selection import ExportRefused, Selection
 from central_command.exporting.settings import ExportSettings
 from central_command.exporting.tokens import TokenCounter
 from central_command.exporting.verifying import described, read_index
-from central_command.exporting.writing import LINES, HashedFile, move_file, put_file
+from central_command.exporting.writing import LINES, HashedFile, draft_of, move_file, put_file
 from persistence.files.file_system import OsFileSystem
 from persistence.files.regular import open_file
 
-UNFINISHED: Final = ".unfinished"
 PLAN: Final = "plan.db"
 CARD: Final = "README.md"
 LEFT_OUT: Final = "left_out"
@@ -76,6 +76,8 @@ class _Begun(msgspec.Struct, frozen=True):
     row_group_bytes_max: int
     behind_n: int
     made_with: dict[str, str]
+    earlier: str = ""
+    """The SHA-256 of the manifest that is added to; empty for a new export."""
 
 
 def export(data_directory: Path, target: Path, given: Given, report: Callable[[Progress], None]) -> Done:
@@ -93,16 +95,24 @@ def export(data_directory: Path, target: Path, given: Given, report: Callable[[P
     drafts.mkdir(mode=0o700, exist_ok=True)
     note_export(data_directory, target)
     with _locked(target):
+        rewritten: tuple[str, ...] = ()
         for _ in range(TRIES):
             try:
-                return _run(stored, target, given, formats, earlier, report)
-            except _ErasedMeanwhile:
-                clear_unfinished(drafts)
+                done = _run(stored, target, given, formats, earlier, report)
+            except _ErasedMeanwhile as erased:
+                rewritten += erased.rewritten
+                earlier = _earlier(target, given)
+            else:
+                return Done(done.manifest, tuple(dict.fromkeys((*rewritten, *done.rewritten))))
         raise ExportRefused("the corpus is being erased from again and again: export it later.")
 
 
 class _ErasedMeanwhile(Exception):  # noqa: N818 (a state of the world)
-    """Something that this run has written is not in the corpus any more."""
+    """Something that was written is not in the corpus any more; `rewritten` says which files are without it already."""
+
+    def __init__(self, rewritten: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.rewritten = rewritten
 
 
 def _check_target(data_directory: Path, target: Path) -> None:
@@ -161,56 +171,118 @@ def _run(
         given.settings.row_group_bytes_max,
         0 if earlier is None else earlier.corpus_n,
         _made_with(formats),
+        "" if earlier is None else described(target, MANIFEST_NAME).sha256,
     )
-    if earlier is None and (target / MANIFEST_NAME).exists() and not (drafts / PLAN).exists():
-        clear_unfinished(drafts)
-        return Done(read_manifest(target))
-    if not _is_begun(drafts, begun):
-        if earlier is None and (target / MANIFEST_NAME).exists():
-            raise ExportRefused(
-                f"{target} holds an export that something was being added to: go on with --incremental."
-            )
-        _clear(drafts)
+    if earlier is None and (target / MANIFEST_NAME).exists():
+        return _tidied(target)
+    _clear_others(target, begun)
     drafts.mkdir(mode=0o700, exist_ok=True)
     with open_plan(drafts / PLAN) as plan:
-        run = Export(
-            stored,
-            plan,
-            drafts,
-            given.selection,
-            formats,
-            settings=given.settings,
-            benchmarks=given.benchmarks,
-            counter=given.counter,
-            report=report,
-        )
-        if plan.state("corpus_n") is None:
-            if earlier is not None:
-                _take_over(target, plan, earlier, given.selection)
-            plan.set_state("begun", _encode(begun))
-            run.gather(begun.behind_n)
-        _remove_strays(drafts, plan)
-        if _gone(stored, plan, mine=True):
-            raise _ErasedMeanwhile
-        if plan.state("is_written") is None:
-            wants_some = given.selection.sample is not None or given.selection.limit is not None
-            if wants_some and plan.state("is_chosen") is None:
-                run.choose()
-            run.write()
-        if _gone(stored, plan, mine=True):
-            raise _ErasedMeanwhile
-        done = _publish(stored, target, plan, given, formats, earlier)
+        was_publishing = plan.state("removed") is not None
+        if not was_publishing:
+            _write(stored, target, plan, given, formats, begun, earlier, report)
+        done = None
+        if (earlier is not None and was_publishing) or not _gone(stored, plan, mine=True):
+            done = _publish(stored, target, plan, given, formats, earlier)
+        elif was_publishing:
+            _withdraw(target, plan)
+        is_late = done is not None and earlier is not None and was_publishing
+        is_outdated = is_late and any(_gone(stored, plan, mine=mine) for mine in (True, False))
     _clear(drafts)
+    if done is None or is_outdated:
+        raise _ErasedMeanwhile(() if done is None else done.rewritten)
     clear_unfinished(drafts)
     OsFileSystem().sync_directory(target)
     return done
 
 
-def _is_begun(drafts: Path, begun: _Begun) -> bool:
+def _tidied(target: Path) -> Done:
+    """The export that is whole, but for the tidying: this was all that was left to do when it was killed."""
+    drafts = target / UNFINISHED
+    known, _ = _begun_with(drafts)
+    if known is not None and known.earlier:
+        raise ExportRefused(f"{target} holds an export that something was being added to: go on with --incremental.")
+    _clear(drafts)
+    clear_unfinished(drafts)
+    return Done(read_manifest(target))
+
+
+def _begun_with(drafts: Path) -> tuple[_Begun | None, bool]:
+    """What an unfinished export was begun with, and whether it was publishing already."""
     if not (drafts / PLAN).exists():
-        return False
+        return None, False
     with open_plan(drafts / PLAN) as plan:
-        return plan.state("begun") == _encode(begun)
+        begun = plan.state("begun")
+        return begun and msgspec.json.decode(begun, type=_Begun), plan.state("removed") is not None
+
+
+def _clear_others(target: Path, begun: _Begun) -> None:
+    """Clear away what is unfinished and cannot be gone on with: all that was begun with anything else.
+
+    What has begun to add to this very export, and was publishing, has changed its files, and has to be gone on with.
+    """
+    drafts = target / UNFINISHED
+    known, was_publishing = _begun_with(drafts)
+    if known == begun:
+        return
+    if known is not None and was_publishing and begun.earlier and known.earlier == begun.earlier:
+        return
+    if known is not None and was_publishing and not begun.earlier:
+        with open_plan(drafts / PLAN) as plan:
+            _withdraw(target, plan)
+    _clear(drafts)
+
+
+def _withdraw(target: Path, plan: Plan) -> None:
+    """Take away what an export that is not whole has published: another one will not have all of these files."""
+    files = plan.files()
+    beside = [Path(f"{name}.{LINES}") for name in (INDEX_NAME, LEFT_OUT)]
+    beside += [Path(folder, CARD) for folder in {"", *(file.format for file in files)}]
+    for path in (
+        *(Path(file.path) for file in files),
+        *beside,
+        *(draft_of(path) for path in (*beside, Path(MANIFEST_NAME))),
+    ):
+        (target / path).unlink(missing_ok=True)
+    folders = {folder for file in files for folder in Path(file.path).parents if folder.name}
+    for folder in sorted(folders, reverse=True):
+        with suppress(OSError):
+            (target / folder).rmdir()
+
+
+def _write(
+    stored: StoredCorpus,
+    target: Path,
+    plan: Plan,
+    given: Given,
+    formats: Sequence[Format],
+    begun: _Begun,
+    earlier: Manifest | None,
+    report: Callable[[Progress], None],
+) -> None:
+    """Write what is left to write, below `.unfinished`."""
+    run = Export(
+        stored,
+        plan,
+        target / UNFINISHED,
+        given.selection,
+        formats,
+        settings=given.settings,
+        benchmarks=given.benchmarks,
+        counter=given.counter,
+        report=report,
+    )
+    if plan.state("corpus_n") is None:
+        if earlier is not None:
+            _take_over(target, plan, earlier, given.selection)
+        plan.set_state("begun", _encode(begun))
+        run.gather(begun.behind_n)
+    _remove_strays(target / UNFINISHED, plan, earlier)
+    if plan.state("is_written") is None and not _gone(stored, plan, mine=True):
+        wants_some = given.selection.sample is not None or given.selection.limit is not None
+        if wants_some and plan.state("is_chosen") is None:
+            run.choose()
+        run.write()
 
 
 def _clear(drafts: Path) -> None:
@@ -223,9 +295,9 @@ def _clear(drafts: Path) -> None:
             path.unlink()
 
 
-def _remove_strays(drafts: Path, plan: Plan) -> None:
-    """Remove what a segment left that does not count."""
-    whole = {file.path for file in plan.files()}
+def _remove_strays(drafts: Path, plan: Plan, earlier: Manifest | None) -> None:
+    """Remove what a segment left that does not count, and earlier files that were being written anew."""
+    whole = {file.path for file in plan.files()} - {file.path for file in (earlier.files if earlier else ())}
     for path in drafts.rglob("*"):
         name = str(path.relative_to(drafts))
         if path.is_file() and name not in whole and not name.startswith((PLAN, "lock")):
@@ -386,7 +458,7 @@ def _counts(formats: Sequence[Format], plan: Plan) -> dict[str, FormatCounts]:
 
 
 def _write_lines(path: Path, items: "Iterator[Entry] | Iterator[dict[str, str]]") -> WrittenFile:
-    draft = path.with_name(f".{path.name}.draft")
+    draft = draft_of(path)
     file = HashedFile(draft)
     rows = 0
     for item in items:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from central_command.exporting.manifest import UNFINISHED
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.verifying import read_index
 from central_command.exporting.writing import LINES
@@ -77,13 +78,18 @@ def known_exports(data_directory: Path) -> list[str]:
 
 
 def exports_with(data_directory: Path, session_ids: Collection[str]) -> list[str]:
-    """The folders of exports that hold records of any of these sessions; those that cannot be asked say so."""
+    """The folders of exports that hold records of any of these sessions; those that cannot be asked say so.
+
+    What is being added to an export is not in its index yet.
+    """
     wanted = frozenset(session_ids)
     found = []
     for path in known_exports(data_directory):
         try:
             if any(entry.session_id in wanted for entry in read_index(Path(path))):
                 found.append(path)
+            elif (Path(path) / UNFINISHED).exists():
+                found.append(f"{path} (which is unfinished)")
         except (ExportRefused, OSError):
             found.append(f"{path} (which cannot be looked into)")
     return found

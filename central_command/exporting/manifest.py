@@ -14,6 +14,8 @@ from central_command.exporting.facts import Facts
 from central_command.exporting.selection import ExportRefused, Selection
 
 MANIFEST_NAME: Final = "manifest.json"
+UNFINISHED: Final = ".unfinished"
+"""The folder within an export's own that holds what is being written; it is gone when all is whole."""
 MANIFEST_VERSION: Final = 1
 MANIFEST_BYTES_MAX: Final = 2_000_000_000
 

@@ -220,9 +220,14 @@ def paths_of(first: str, count: int) -> list[str]:
     return [first, *(f"{stem}-{number}.{ending}" for number in range(2, count + 1))]
 
 
+def draft_of(path: Path) -> Path:
+    """Where a small file is written before it gets its name."""
+    return path.with_name(f".{path.name}.draft")
+
+
 def put_file(path: Path, text: bytes) -> None:
     """Put a small file into its place, whole and on disk, or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
+    draft = draft_of(path)
     file = HashedFile(draft)
     file.write(text)
     file.close()
