@@ -213,7 +213,8 @@ def _begun_with(drafts: Path) -> tuple[_Begun | None, bool]:
         return None, False
     with open_plan(drafts / PLAN) as plan:
         begun = plan.state("begun")
-        return begun and msgspec.json.decode(begun, type=_Begun), plan.state("removed") is not None
+        known = msgspec.json.decode(begun, type=_Begun) if begun else None
+        return known, plan.state("removed") is not None
 
 
 def _clear_others(target: Path, begun: _Begun) -> None:
