@@ -192,12 +192,13 @@ def _selection(options: dict[str, Any], benchmarks: "Benchmarks", counter: "Toke
         leave(f"{said}; there are {', '.join(FORMATS)}.", EXIT_REFUSED)
     try:
         splits = read_splits(options["splits"]) if options["splits"] else (Split("train", 1.0),)
+        chosen = {name: options[name] for name, _, _, _ in _FILTERS}
+        filters = Filters(**chosen, training_eligible=options["training_eligible"])
     except ValueError as error:
         leave(str(error), EXIT_REFUSED)
-    names = [name for name, _, _, _ in _FILTERS]
     return Selection(
         formats=formats,
-        filters=Filters(**{name: options[name] for name in names}, training_eligible=options["training_eligible"]),
+        filters=filters,
         dedup=options["dedup"],
         keep_cut_arguments=options["keep_cut_arguments"],
         keep_sequence_gaps=options["keep_sequence_gaps"],

@@ -1,13 +1,19 @@
 """What of the corpus is asked for. Each filter has a code, which says what left a trajectory out."""
 
+import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from central_command.corpus.trajectory import Trajectory
 from persistence.format.records import CorpusRecord
+
+TIME_SHAPE: Final = "0000-00-00T00:00:00.000000Z"
+"""How times stand in the corpus, with 0 for any digit."""
+YEAR_CHARS: Final = 4
+_DIGIT: Final = re.compile("[0-9]")
 
 FilterCode = Literal[
     "date",
@@ -36,6 +42,8 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     the estimate (characters / 4). `contributors` are pseudonyms. `outcomes` and `feedback` are what was said, never a
     guess; `none` stands for what has none. `texts` must all be found, without case, in what the steps say or in
     the arguments of calls.
+
+    Raises ValueError for a time that is none.
     """
 
     after: str | None = None
@@ -57,6 +65,11 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     feedback: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, text in (("after", self.after), ("before", self.before)):
+            if text is not None and not _begins_a_time(text):
+                raise ValueError(f"{name} is {text!r}, which is no time such as 2026-11-20, nor the beginning of one.")
 
     def against_row(self, row: CorpusRecord, contributor: str) -> FilterCode | None:
         """The first filter that a record does not pass, by what the database knows of it."""
@@ -107,6 +120,10 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         if started_at is None:
             return False
         return (self.after is None or started_at >= self.after) and (self.before is None or started_at < self.before)
+
+
+def _begins_a_time(text: str) -> bool:
+    return len(text) >= YEAR_CHARS and TIME_SHAPE.startswith(_DIGIT.sub("0", text))
 
 
 def _is_any(values: Sequence[str | None], wanted: Sequence[str]) -> bool:

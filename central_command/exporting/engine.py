@@ -13,9 +13,11 @@ Killed anywhere, the same command goes on behind the last whole segment, and mak
 record with its rows, a row group of Parquet, and what filters need; never the corpus, and never all of its rows.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -34,6 +36,10 @@ from central_command.exporting.shape import Row
 from central_command.exporting.splits import share_of, split_of
 from central_command.exporting.tokens import Fitted, Piece, TokenCounter, fit
 from persistence.databases.corpus_records import StoredRecord
+
+REASONING_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+MESSAGE_MEMBERS: Final = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
+"""What a message of a chat has beside its reasoning."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -273,8 +279,18 @@ def _stand_in(candidate: Candidate) -> Entry:
     )
 
 
-def check_columns(selection: Selection, formats: Sequence[Format]) -> None:
-    """Raise ExportRefused for a column that a format has not."""
+def check_selection(selection: Selection, formats: Sequence[Format]) -> None:
+    """Raise ExportRefused for what cannot be asked for: a column that a format has not, a member that is another one's
+    already, or a text that is none.
+    """
+    try:
+        msgspec.json.encode(selection)
+    except UnicodeEncodeError:
+        raise ExportRefused("an option or the name of a file holds what is not UTF-8: write it another way.") from None
+    key = selection.shape.reasoning_key
+    if REASONING_KEY.fullmatch(key) is None or key in MESSAGE_MEMBERS:
+        taken = ", ".join(sorted(MESSAGE_MEMBERS))
+        raise ExportRefused(f"--reasoning-key is up to 64 letters, digits and _, and none of {taken}; it is {key!r}.")
     for known in formats:
         names = [name for name, _ in known.features]
         unknown = [name for name in selection.columns or () if name not in names]

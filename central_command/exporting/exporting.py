@@ -15,7 +15,7 @@ from central_command.corpus.stored import StoredCorpus
 from central_command.exporting.card import cards
 from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
-from central_command.exporting.engine import Export, Progress, check_columns, clear_unfinished
+from central_command.exporting.engine import Export, Progress, check_selection, clear_unfinished
 from central_command.exporting.facts import facts_of
 from central_command.exporting.formats.format import Format
 from central_command.exporting.formats.table import FORMATS
@@ -87,7 +87,7 @@ def export(data_directory: Path, target: Path, given: Given, report: Callable[[P
     """
     _check_target(data_directory, target)
     formats = [FORMATS[name] for name in given.selection.formats]
-    check_columns(given.selection, formats)
+    check_selection(given.selection, formats)
     stored = StoredCorpus(data_directory)
     earlier = _earlier(target, given)
     OsFileSystem().make_directory(target)
@@ -116,6 +116,10 @@ class _ErasedMeanwhile(Exception):  # noqa: N818 (a state of the world)
 
 
 def _check_target(data_directory: Path, target: Path) -> None:
+    try:
+        str(target.resolve()).encode()
+    except UnicodeEncodeError:
+        raise ExportRefused(f"the path of {target} is not UTF-8, and could not be remembered: name another.") from None
     if target.resolve().is_relative_to(data_directory.resolve()):
         raise ExportRefused(f"{target} lies in the data directory: name a folder outside of it.")
     if target.exists() and not target.is_dir():

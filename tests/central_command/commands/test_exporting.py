@@ -86,6 +86,12 @@ def test_what_cannot_be_done_is_one_sentence(root: Path, tmp_path: Path) -> None
         ([target, "--format", "csv"], "there is no format 'csv'; there are messages, "),
         ([target, "--format", "jsonl", "--split", "a=2"], "--split holds 'a=2'"),
         ([target, "--format", "messages", "--columns", "colour"], "has no column 'colour'"),
+        ([target, "--format", "messages", "--after", "yesterday"], "after is 'yesterday', which is no time such as"),
+        ([target, "--format", "messages", "--before", "20"], "before is '20', which is no time such as"),
+        ([target, "--format", "messages", "--reasoning-key", "content"], "none of content, name, role, tool_call_id, "),
+        ([target, "--format", "messages", "--reasoning-key", "a b"], "--reasoning-key is up to 64 letters"),
+        ([target, "--format", "messages", "--text", "\udcff"], "holds what is not UTF-8"),
+        ([f"{target}\udcff", "--format", "messages"], "is not UTF-8, and could not be remembered"),
         ([str(root / "out"), "--format", "jsonl"], "lies in the data directory"),
         (["verify", str(tmp_path)], "is no whole export"),
     ):
@@ -93,7 +99,7 @@ def test_what_cannot_be_done_is_one_sentence(root: Path, tmp_path: Path) -> None
         assert (done.exit_code, done.stdout) == (2, ""), arguments
         assert sentence in done.stderr
         assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out*"))
     nothing = run(tmp_path / "nowhere", target, "--format", "jsonl")
     assert nothing.exit_code == 2
     assert "holds no corpus" in nothing.stderr
