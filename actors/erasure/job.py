@@ -234,7 +234,8 @@ class Eraser:
         exports = await self._exports_with(job.work.sessions)
         await offload(self._erasure.register.note_done, job.request, counts, exports)
         await offload(remove_file, self._erasure.files, job.path)
-        log.info("erasure %s is done: %s", job.request, counts)
+        counted = ", ".join(f"{count} line(s) of {name.value}" for name, count in counts.items())
+        log.info("erasure %s is done: %s", job.request, counted or "there was nothing")
 
     def _hinder(self, request: str, sentence: str) -> None:
         log.warning("erasure %s is not done: %s", request, sentence)
