@@ -229,6 +229,10 @@ class Spool:
         """Give up what still waits, for a reason that no retry can mend. Keys and envelopes are forgotten."""
         self._finish(session_id, SessionState.FAILED, None, None, problem)
 
+    def restate(self, session_id: str, source_state: bytes) -> None:
+        """Note something else of a session's source; whatever else is known of the session stays."""
+        self._update(session_id, "source_state = ?", source_state)
+
     def forget_unsent(self, source: str, problem: str) -> None:
         """Forget the sessions of a source that were given up for `problem` and of which nothing was ever answered."""
         with self._transaction() as connection:

@@ -51,7 +51,8 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     """What a session of the spool knows of its source: written with each envelope, read when it is taken up again.
 
     `taken` are the digests that earlier versions noted of its first steps, `records` what is noted of those after them,
-    in order of its chunks; `bytes_sent` counts their JSON text.
+    in order of its chunks; `bytes_sent` counts their JSON text. `is_sent_anew` says of a session that is done that its
+    steps count as new: it stays what it is, credited or not, and nothing is derived from it any more.
     """
 
     path: str
@@ -62,6 +63,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     taken: bytes = b""
     records: bytes = b""
     bytes_sent: int = 0
+    is_sent_anew: bool = False
 
     def encode(self) -> bytes:
         """As `source_state` holds it."""
@@ -150,7 +152,7 @@ class History:
     def sessions(self, source: str) -> list[StoredSession]:
         """The source's sessions on this server, oldest first, without those given up for sending it anew."""
         every = self.spool.sessions_of(source)
-        return [session for session in every if session.url == self.url and session.problem != SENT_ANEW]
+        return [each for each in every if each.url == self.url and not _is_sent_anew(each)]
 
     def source_of(self, survey: Survey) -> str:
         """The source of a file: the one that it was sent as before, else a new one, which is not in the spool yet.
@@ -212,9 +214,16 @@ class History:
         return {each for each in found if each.startswith(f"{survey.transcript.provider}:")}
 
     def send_anew(self, source: str) -> None:
-        """Forget what was sent: all steps count as new. The server keeps what it has."""
+        """Count all steps as new. The server keeps what it has, and what is done stays noted with its credit."""
         for session in self.sessions(source):
-            self.spool.fail(session.session_id, SENT_ANEW)
+            if is_unfinished(session):
+                self.spool.fail(session.session_id, SENT_ANEW)
+            else:
+                self._leave_out(session)
+
+    def _leave_out(self, session: StoredSession) -> None:
+        after = msgspec.structs.replace(state_of(session), is_sent_anew=True)
+        self.spool.restate(session.session_id, after.encode())
 
 
 def family_of(source: str) -> str:
@@ -228,6 +237,10 @@ def failure_of(sessions: Iterable[StoredSession]) -> str | None:
         if not is_unfinished(session) and session.problem and session.problem not in GOES_ON:
             return session.problem
     return None
+
+
+def _is_sent_anew(session: StoredSession) -> bool:
+    return session.problem == SENT_ANEW or state_of(session).is_sent_anew
 
 
 def is_unfinished(session: StoredSession) -> bool:

@@ -29,6 +29,7 @@ from central_command.client.uploading.recognition import old_digest
 from central_command.client.uploading.sources import find_files
 from central_command.client.uploading.survey import survey
 from central_command.client.uploading.upload import Uploader, upload_command
+from central_command.commands.printing.contributions import contributions_listing
 
 
 class Command:
@@ -305,6 +306,28 @@ def test_what_was_uploaded_completely_is_skipped_and_this_is_said(command: Comma
     assert command.server.envelopes[-1]["session_id"] != command.server.envelopes[0]["session_id"]
     assert "skipped" in command.run(transcripts / "short.jsonl").stdout
     assert len(command.server.requests) == 2 * sent
+
+
+def test_what_was_credited_stays_credited_when_its_file_is_sent_anew(
+    command: Command, transcripts: Path, tmp_path: Path
+) -> None:
+    """In `mine`, whose sum is then the server's; so does a session that was refused, with its own reason."""
+    command.run(transcripts / "short.jsonl")
+    command.server.refuse = lambda _envelope: "The model is unknown."
+    command.run(transcripts / "long.jsonl")
+    command.server.refuse = lambda _envelope: None
+    assert command.run(transcripts / "short.jsonl", transcripts / "long.jsonl", "--no-resume").exit_code == 0
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        sessions = spool.sessions_to(Options().url, limit=9)
+        assert spool.totals_to(Options().url).points == 12.5 * 4, "the server closes what it refused, too"
+    rows = [line.split("\t") for line in contributions_listing(sessions).lines() if line.startswith("sess_")]
+    by_file = sorted((row[1], row[3], row[7]) for row in rows)
+    assert by_file == [
+        ("long.jsonl", "delivered", ""),
+        ("long.jsonl", "not whole", "Chunk 1 was refused: The model is unknown."),
+        ("short.jsonl", "delivered", ""),
+        ("short.jsonl", "delivered", ""),
+    ]
 
 
 def test_a_copy_or_a_moved_file_is_the_same_session(command: Command, transcripts: Path, tmp_path: Path) -> None:
