@@ -234,7 +234,7 @@ class Eraser:
         exports = await self._exports_with(job.work.sessions)
         await offload(self._erasure.register.note_done, job.request, counts, exports)
         await offload(remove_file, self._erasure.files, job.path)
-        counted = ", ".join(f"{count} line(s) of {name.value}" for name, count in counts.items())
+        counted = ", ".join(f"{count} line(s) of {name}" for name, count in counts.items())
         log.info("erasure %s is done: %s", job.request, counted or "there was nothing")
 
     def _hinder(self, request: str, sentence: str) -> None:

@@ -95,7 +95,7 @@ def test_memory_is_bounded_where_cycles_live_for_longer() -> None:
         collector.collect()
         in_use.clear()
         most = max(most, sys.getallocatedblocks() - before)
-    one_round = CYCLES * 4
+    one_round = CYCLES * 4 + 100  # and what this loop itself has made
     assert most < SETTINGS.uncollected_blocks_max + one_round
     assert collector.statistics().full_collections > 1
     assert collector.statistics().uncollected_blocks <= SETTINGS.uncollected_blocks_max
