@@ -27,7 +27,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import EnvelopeKind, JournalName, Mark
 from persistence.intake import IntakeTexts
 from persistence.journals.erased_lines import is_erased
-from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
+from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, register_path
 from persistence.journals.reading import Scan
 from persistence.journals.stored import StoredJournal
 
@@ -71,10 +71,7 @@ class ClosedSessions:
     def is_to_be_erased(self, contributor_id: str, session_id: str) -> bool:
         """Whether somebody has asked for a contributor, or for a session, to be erased; now, or whenever before."""
         self._erasures.read_on()
-        return any(
-            self._erasures.find(subject, digest_of(subject, name)) is not None
-            for subject, name in ((ErasureSubject.CONTRIBUTOR, contributor_id), (ErasureSubject.SESSION, session_id))
-        )
+        return self._erasures.names(contributor_id, session_id)
 
     def is_user_to_be_erased(self, subject: str) -> bool:
         """Whether somebody has asked for a user, known by a digest, to be erased; now, or whenever before."""

@@ -1,17 +1,45 @@
 """The corpus of a data directory, read beside the server: rows by its database, lines by their places. Blocking."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.corpus.reading import Read, UnreadableLine, read_line
+from persistence.databases.corpus_records import StoredRecord
 from persistence.databases.corpus_snapshot import CorpusSnapshot, corpus_snapshot
+from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Position
+from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
+
+
+class ShownRecords:
+    """The records of a snapshot but for those that somebody has asked to be erased: they are handed out no more.
+
+    An erasure takes its time, and in what was restored it waits until a server starts.
+    """
+
+    def __init__(self, snapshot: CorpusSnapshot, erasures: ErasureRegister) -> None:
+        self._snapshot = snapshot
+        self._erasures = erasures
+        self.reached_n = snapshot.reached_n
+
+    def records(self, behind_n: int = 0) -> Iterator[StoredRecord]:
+        """Yield those whose lines are behind a number, in the order of their lines."""
+        return filter(self._is_shown, self._snapshot.records(behind_n))
+
+    def record(self, record_id: str) -> StoredRecord | None:
+        """One record; None where it is not in the corpus, or not any more."""
+        found = self._snapshot.record(record_id)
+        return found if found is not None and self._is_shown(found) else None
+
+    def _is_shown(self, stored: StoredRecord) -> bool:
+        return not self._erasures.names(stored.record.contributor_id, stored.record.session_id)
 
 
 class StoredCorpus:
@@ -31,10 +59,11 @@ class StoredCorpus:
         return f"<StoredCorpus {self._layout.root}>"
 
     @contextmanager
-    def snapshot(self) -> Iterator[CorpusSnapshot]:
+    def snapshot(self) -> Iterator["ShownRecords"]:
         """The corpus.db as it is now. Raises NoDataDirectory, DatabaseFailure."""
+        erasures = ErasureRegister(register_path(self._layout), OsFileSystem(), time.time)
         with corpus_snapshot(self._layout) as snapshot:
-            yield snapshot
+            yield ShownRecords(snapshot, erasures)
 
     def read(self, place: Position) -> Read:
         """Read a record by its place; raises UnreadableLine for one that is damaged, or was erased."""

@@ -131,6 +131,13 @@ class ErasureRegister:
         request = self._by_subject.get((subject, digest))
         return None if request is None else self._by_request[request]
 
+    def names(self, contributor_id: str, session_id: str) -> bool:
+        """Whether a contributor or a session is erased, or will be."""
+        return bool(self._by_subject) and any(
+            (subject, digest_of(subject, name)) in self._by_subject
+            for subject, name in ((ErasureSubject.CONTRIBUTOR, contributor_id), (ErasureSubject.SESSION, session_id))
+        )
+
     def all(self) -> list[Erasure]:
         """Return all requests, in their order."""
         return list(self._by_request.values())

@@ -10,6 +10,9 @@ from central_command.corpus import open_corpus
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.corpus.reading import Mended, UnreadableLine, read_line
 from persistence.files.failures import NoDataDirectory
+from persistence.files.file_system import OsFileSystem
+from persistence.format.layout import DataLayout
+from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
 from tests.corpus_maker import put_sessions, session, steps_of, take_back
 
 LINE = (
@@ -95,6 +98,18 @@ def test_a_corpus_is_iterated_by_filters_without_anybody_s_id(tmp_path: Path) ->
     assert [each.session_id for each in open_corpus(root, texts=["ALPHA4 "])] == ["sess_4"]
     assert list(open_corpus(root, feedback=["accepted"])) == []
     assert len(list(open_corpus(root, feedback=["none"], outcomes=["SUCCESS"]))) == 5
+
+
+def test_of_whom_is_to_be_erased_nothing_is_handed_out_before_it_is_done(tmp_path: Path) -> None:
+    """As in what was restored, where requests wait until a server starts."""
+    root = tmp_path / "data"
+    trio.run(put_sessions, root, [session(number, contributor=number) for number in range(4)])
+    corpus = open_corpus(root)
+    assert len(list(corpus)) == 4
+    register = ErasureRegister(register_path(DataLayout(root)), OsFileSystem(), lambda: 1.0)
+    register.ask(ErasureSubject.CONTRIBUTOR, digest_of(ErasureSubject.CONTRIBUTOR, f"{1:032x}"))
+    register.ask(ErasureSubject.SESSION, digest_of(ErasureSubject.SESSION, "sess_2"))
+    assert [each.session_id for each in corpus] == ["sess_0", "sess_3"]
 
 
 def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:

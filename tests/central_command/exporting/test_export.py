@@ -20,6 +20,9 @@ from central_command.exporting.settings import ExportSettings
 from central_command.exporting.splits import Split
 from central_command.exporting.verifying import read_index, verify_export
 from central_command.exporting.writing import paths_of
+from persistence.files.file_system import OsFileSystem
+from persistence.format.layout import DataLayout
+from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
 from tests.central_command.exporting.conftest import contents, make
 from tests.corpus_maker import put_sessions, session, steps_of, take_back
 
@@ -237,6 +240,17 @@ def test_what_is_erased_while_an_export_is_made_is_not_in_it(
     trio.run(take_back, root, 2)
     assert make(root, tmp_path / "next", "jsonl").manifest.kept == 18
     assert list(verify_export(tmp_path / "next")) == []
+
+
+def test_an_export_takes_out_whom_it_is_asked_to_erase_before_that_is_done(root: Path, tmp_path: Path) -> None:
+    make(root, tmp_path / "out", "jsonl")
+    register = ErasureRegister(register_path(DataLayout(root)), OsFileSystem(), lambda: 1.0)
+    register.ask(ErasureSubject.CONTRIBUTOR, digest_of(ErasureSubject.CONTRIBUTOR, f"{1:032x}"))
+    manifest = make(root, tmp_path / "out", "jsonl", is_incremental=True).manifest
+    assert (manifest.seen, manifest.kept, manifest.left_out) == (20, 17, {"erased": 3})
+    assert list(verify_export(tmp_path / "out")) == []
+    assert b"Mended alpha8:" not in b"".join(contents(tmp_path / "out").values())
+    assert make(root, tmp_path / "next", "jsonl").manifest.kept == 17
 
 
 def test_each_record_that_is_left_out_has_one_reason(tmp_path: Path) -> None:
