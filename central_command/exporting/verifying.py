@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
-from central_command.exporting.manifest import MANIFEST_NAME, Manifest, read_manifest
+from central_command.exporting.facts import facts_of
+from central_command.exporting.manifest import MANIFEST_NAME, Manifest, encoded, read_manifest
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.splits import SPLITS_MAX
 from central_command.exporting.writing import LINES, paths_of
@@ -21,12 +22,16 @@ def verify_export(folder: Path) -> Iterator[str]:
     """Yield a sentence for everything that is wrong. Raises ExportRefused for a folder that is no export, OSError."""
     manifest = read_manifest(folder)
     yield from _files(folder, manifest)
+    if (folder / MANIFEST_NAME).read_bytes() != encoded(manifest):
+        yield f"{MANIFEST_NAME} has been changed: it is written in another way than exports are."
     yield from _sums(manifest)
     yield from _index(folder, manifest)
+    if facts_of(read_index(folder)) != manifest.facts:
+        yield "the facts in the manifest are not those of the index."
     known = {file.path for file in manifest.files} | {MANIFEST_NAME}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_file() and name not in known:
+        if name not in known and (path.is_symlink() or not path.is_dir()):
             yield f"{name} is not in the manifest."
 
 

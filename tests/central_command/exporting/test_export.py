@@ -380,6 +380,15 @@ def test_verify_finds_whatever_was_changed(root: Path, tmp_path: Path) -> None:
     assert "jsonl/more.jsonl is not in the manifest" in found(lambda: stray.write_text("{}\n"))
     stray.unlink()
     path = target / "manifest.json"
+    stray.symlink_to("/nowhere")
+    assert "jsonl/more.jsonl is not in the manifest" in " ".join(verify_export(target))
+    stray.unlink()
+    for old, new, said in (
+        ('"chars": {\n   "total": ', '"chars": {\n   "total": 1', "the facts in the manifest"),
+        ('"seed"', '"need"', "manifest.json has been changed"),
+    ):
+        assert old in path.read_text()
+        assert said in found(lambda old=old, new=new: path.write_text(path.read_text().replace(old, new)))  # type: ignore[misc]
     assert "are not the 21 seen" in found(lambda: path.write_text(path.read_text().replace('"seen": 20', '"seen": 21')))
     assert list(verify_export(target)) == []
     path.write_text("{")
