@@ -1,4 +1,4 @@
-"""`erase`: a contributor's data, or a session's; `expire`: what is past its time."""
+"""`erase`: the data of a contributor, of a session or of a user; `expire`: what is past its time."""
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no server)
 
@@ -16,7 +16,9 @@ from central_command.process.steering import escaped
 if TYPE_CHECKING:
     from collections import Counter
 
-    from actors.erasure.job import Report
+    from actors.consent.register import SayOutcome
+    from actors.erasure.job import Report, TooManyErasures
+    from central_command.service import Service
     from central_command.settings.configuration import Settings
     from persistence.journals.erasure_register import ErasureSubject
 
@@ -27,16 +29,26 @@ CONTRIBUTOR = re.compile(r"\A[0-9A-Fa-f]{32}\Z")
 @data_options(must_exist=True)
 @click.option("--contributor", metavar="ID", help="All that is credited to it, or names it.")
 @click.option("--session", metavar="ID", help="One session.")
+@click.option("--user", metavar="ID", help="All texts of a user, by the id that applications know them by.")
 @click.option("--pending", is_flag=True, help="Do what was asked for before, and is not done.")
-def erase(config: Path | None, data_dir: Path, contributor: str | None, session: str | None, *, pending: bool) -> None:
-    """Erase all that a contributor has sent, or one session.
+def erase(
+    config: Path | None,
+    data_dir: Path,
+    contributor: str | None,
+    session: str | None,
+    user: str | None,
+    *,
+    pending: bool,
+) -> None:
+    """Erase all that a contributor has sent, one session, or the texts of a user of applications.
 
-    Nothing of that contributor is taken from then on. Every line of theirs is replaced by one that says only that it
-    was erased; credits stay as amounts of nobody, so that sums agree. Then every file of the data directory is
-    searched, and the request is done when nothing is found. It can be interrupted, and goes on with --pending, or when
-    the server starts.
+    Nothing of that contributor, or that user, is taken from then on; for a user it is also recorded that they withdraw.
+    Every line of theirs is replaced by one that says only that it was erased; credits stay as amounts of nobody, so
+    that sums agree. Then every file of the data directory is searched, and the request is done when nothing is found.
+    It can be interrupted, and goes on with --pending, or when the server starts.
 
-    The server must be stopped. While it runs, ask it: DELETE /v1/contributors/ID does the same.
+    The server must be stopped. While it runs, ask it: DELETE /v1/contributors/ID does the same, and for a user
+    DELETE /v1/intake/users/ID.
 
     It cannot reach backups and exports; it names the exports that hold something of what is erased, and `export DIR
     --incremental` takes that out of them (docs/privacy.md).
@@ -48,17 +60,15 @@ def erase(config: Path | None, data_dir: Path, contributor: str | None, session:
     Exit status: 0 done, 1 not done yet (it says why), 2 nothing was started, 3 stored data is damaged, 5 the disk
     failed.
     """
-    if (contributor is not None) + (session is not None) + pending != 1:
-        leave("name one of --contributor, --session and --pending", EXIT_REFUSED)
-    if contributor is not None and not CONTRIBUTOR.fullmatch(contributor):
-        leave("--contributor takes 32 hexadecimal digits", EXIT_REFUSED)
-    settings = settings_from(config, {})
-    from persistence.journals.erasure_register import ErasureState, ErasureSubject
+    from actors.erasure.job import TooManyErasures
+    from persistence.journals.erasure_register import ErasureState
 
-    subject = ErasureSubject.CONTRIBUTOR if contributor is not None else ErasureSubject.SESSION
-    reports = run_to_end(_erase, settings, data_dir, subject, contributor or session)
-    if reports is None:
+    named = _named(contributor, session, user, pending=pending)
+    reports = run_to_end(_erase, settings_from(config, {}), data_dir, named)
+    if isinstance(reports, TooManyErasures):
         leave("there are as many requests as storage.erasures_max allows: set it higher", EXIT_REFUSED)
+    if not isinstance(reports, list):
+        leave(f"nothing is erased: that the user withdraws could not be recorded ({reports!r})", EXIT_REFUSED)
     for report in reports:
         erasure = report.erasure
         if erasure.state is ErasureState.DONE:
@@ -90,24 +100,49 @@ def expire(config: Path | None, data_dir: Path) -> None:
     click.echo(f"past their time, and erased: {erased or 'nothing'}")
 
 
+def _named(
+    contributor: str | None, session: str | None, user: str | None, *, pending: bool
+) -> "tuple[ErasureSubject, str] | None":
+    """Whom or what the options name, which must be one; None for what is pending."""
+    from actors.intake.reading import USER_ID, USER_ID_SENTENCE
+    from persistence.journals.erasure_register import ErasureSubject
+
+    by_subject = {ErasureSubject.CONTRIBUTOR: contributor, ErasureSubject.SESSION: session, ErasureSubject.USER: user}
+    named = [(subject, name) for subject, name in by_subject.items() if name is not None]
+    if len(named) + pending != 1:
+        leave("name one of --contributor, --session, --user and --pending", EXIT_REFUSED)
+    if contributor is not None and not CONTRIBUTOR.fullmatch(contributor):
+        leave("--contributor takes 32 hexadecimal digits", EXIT_REFUSED)
+    if user is not None and not USER_ID.match(user):
+        leave(USER_ID_SENTENCE.replace("user_id", "--user").removesuffix("."), EXIT_REFUSED)
+    return named[0] if named else None
+
+
 async def _expire(settings: "Settings", data_dir: Path) -> "Counter[str]":
     async with opened_service(settings, data_dir) as service:
         return await service.expiry.sweep()
 
 
 async def _erase(
-    settings: "Settings", data_dir: Path, subject: "ErasureSubject", name: str | None
-) -> "list[Report] | None":
-    """Erase; return what became of it, None for too many requests."""
-    from actors.erasure.job import TooManyErasures
+    settings: "Settings", data_dir: Path, named: "tuple[ErasureSubject, str] | None"
+) -> "list[Report] | TooManyErasures | SayOutcome":
+    """Erase whom or what is named, or what is pending; return what became of it, or why it was not asked for."""
+    from actors.erasure.job import Report
 
     async with opened_service(settings, data_dir) as service:
-        if name is not None:
-            asked = await service.ask_erasure(subject, name)
-            if isinstance(asked, TooManyErasures):
-                return None
+        if named is not None:
+            asked = await _asked(service, *named)
+            if not isinstance(asked, Report):
+                return asked
             requests = [asked.erasure.request]
         else:
             requests = [each.request for each in service.eraser.pending()]
         await service.eraser.erase_pending()
         return [report for each in requests if (report := service.erasure(each)) is not None]
+
+
+async def _asked(service: "Service", subject: "ErasureSubject", name: str) -> "Report | TooManyErasures | SayOutcome":
+    """Ask for it as the endpoints do."""
+    from persistence.journals.erasure_register import ErasureSubject
+
+    return await (service.erase_user(name) if subject is ErasureSubject.USER else service.ask_erasure(subject, name))

@@ -1,16 +1,22 @@
 """`erase` as an operator meets it, and `restore --erasures`."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from actors.consent.register import RegisterFailed
+from actors.intake.desk import IntakeDesk
+from actors.intake.reading import RecordRefusal, RefusedRecord, SubmittedRecord
 from actors.sessions.outcomes import Accepted
 from central_command.commands import cli
 from persistence.files.lock import single_instance
+from persistence.format.records import JournalName
 from tests.running_service import running
 from tests.signing_client import CONTRIBUTOR
+from tests.submitted_texts import OTHER, USER, leave_texts
 
 SESSION = "sess_of_the_one_who_goes_0123456789abcdef"
 
@@ -58,6 +64,46 @@ def test_a_session_is_erased_and_shown_no_more() -> None:
     assert "was erased, for the request er_" in shown.output
 
 
+def test_a_user_is_erased_and_has_withdrawn_and_asked_again_it_is_the_same_request() -> None:
+    """As the endpoint does it: nothing of theirs is taken any more, and nothing of others is changed."""
+    data = Path("data")
+    theirs = trio.run(leave_texts, data, "one text of theirs", "another")
+    trio.run(partial(leave_texts, user_id=OTHER), data, "of somebody else")
+    done = run("erase", "--user", USER)
+    assert done.exit_code == 0, done.output
+    assert "is done: erased lines: 2 of intake" in done.output
+    assert run("erase", "--user", USER).output == done.output
+    assert [holding("data", text) for text in (USER, "of theirs", *theirs)] == [[]] * 4
+    assert holding("data", "of somebody else")
+    assert run("verify", "--deep").output.splitlines()[-1] == "all is well"
+    text = SubmittedRecord(USER, "s", "prompt", b'"x"', b"{}")
+
+    async def said_and_taken() -> None:
+        async with running(data) as service:
+            assert [line["state"] for line in service.lines(JournalName.CONSENT)[-3:]] == [
+                "given",
+                "given",
+                "withdrawn",
+            ]
+            [refused] = await service.service.intake.desk.submit([text], token_id="tok_1")
+            assert isinstance(refused, RefusedRecord)
+            assert refused.code is RecordRefusal.ERASED
+
+    trio.run(said_and_taken)
+
+
+def test_a_user_whose_withdrawal_cannot_be_recorded_is_not_erased(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_arguments: object) -> RegisterFailed:
+        await trio.lowlevel.checkpoint()
+        return RegisterFailed()
+
+    monkeypatch.setattr(IntakeDesk, "withdraw", fail)
+    refused = run("erase", "--user", USER)
+    assert refused.exit_code == 2
+    assert "nothing is erased: that the user withdraws could not be recorded" in refused.output
+    assert run("erase", "--pending").output == ""
+
+
 def test_what_keeps_it_from_being_done_is_said() -> None:
     Path("data/old.log").write_text(f"{SESSION} was here")
     hindered = run("erase", "--session", SESSION)
@@ -74,6 +120,12 @@ def test_what_keeps_it_from_being_done_is_said() -> None:
         ("--contributor", "c0ffee"),
         ("--session", "s", "--pending"),
         ("--contributor", CONTRIBUTOR, "--session", "s"),
+        ("--user", USER, "--pending"),
+        ("--user", USER, "--contributor", CONTRIBUTOR),
+        ("--user", ""),
+        ("--user", ".."),
+        ("--user", "a/b"),
+        ("--user", "u" * 129),
     ],
 )
 def test_what_is_not_one_thing_to_erase_is_refused(arguments: tuple[str, ...]) -> None:
