@@ -10,7 +10,7 @@ from functools import partial
 
 from persistence.corpus import open_parts
 from persistence.databases.corpus_records import delete_rows, select_attempts
-from persistence.databases.corpus_texts import delete_texts
+from persistence.databases.corpus_texts import delete_texts, forget_texts
 from persistence.databases.database import Database
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.files.file_system import FileSystem, Offload
@@ -56,6 +56,10 @@ class StoppedCorpus:
         """
         statements = [*delete_rows(session_ids, contributors, attempts), *delete_texts(users)]
         await self._database.write(statements, durable=True)
+
+    async def forget_texts(self, record_ids: Collection[str]) -> None:
+        """Delete all rows of these texts."""
+        await self._database.write(forget_texts(record_ids), durable=True)
 
     async def erase(self, places: Sequence[Position], rewrite: Rewrite) -> bool:
         """Rewrite lines, each to the same length; False when there was no room for a file of them."""

@@ -112,6 +112,7 @@ class Curation:
             consented=consented_users,
             is_to_be_erased=sessions.is_user_to_be_erased,
             settings=settings,
+            kept_since=kept_since,
             waits=self._say_waiting_since,
             until_written=self._until_written,
         )

@@ -18,6 +18,7 @@ from actors.curation.settings import CurationSettings
 from persistence.format import json_text
 from persistence.format.records import CorpusTextRecord, IntakeRecord
 from persistence.format.submitted_texts import RecordKind
+from persistence.journals.erased_lines import is_erased, read_erased
 
 TEXT_RULES: Final = f"scrubbing-{SCRUB_RULES_VERSION} domains-{DOMAINS_VERSION}"
 """The version of all rules that make such a record: what other ones made is made anew by `curate --all`."""
@@ -59,12 +60,15 @@ _TEXT: Final = msgspec.json.Decoder(SubmittedText)
 _CONTENT: Final = msgspec.json.Decoder(str)
 
 
-def read_text(line: bytes) -> SubmittedText | None:
-    """Read a line of the intake journal; None for one that holds no text any more (it was erased)."""
+def read_text(line: bytes) -> SubmittedText | IntakeRecord | None:
+    """Read a line of the intake journal: its text, or which that was where its time is over; None for an erased one."""
     try:
-        return json_text.decode(_TEXT, line)
+        if not is_erased(line):
+            return json_text.decode(_TEXT, line)
+        kept = read_erased(line).erased.kept
     except msgspec.DecodeError:
         return None
+    return None if kept is None else kept.text
 
 
 def text_record(text: SubmittedText, consent: Agreement, settings: CurationSettings, *, at: float) -> TextRecord:

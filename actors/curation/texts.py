@@ -28,7 +28,7 @@ from actors.curation.text_records import (
 )
 from persistence.corpus import Corpus
 from persistence.databases.corpus_texts import TextPassedOver
-from persistence.format.records import Mark
+from persistence.format.records import IntakeRecord, Mark
 from persistence.intake import IntakeTexts, TextPlace
 from persistence.journals.reading import JournalDamage, StoredLine
 
@@ -42,12 +42,15 @@ READ_AT_ONCE: Final = 16
 
 NO_CONSENT: Final = "no_consent"
 SCRUBBING_FAILED: Final = "scrubbing_failed"
+EXPIRED: Final = "expired"
+"""Its time in the corpus is over, or that of its line."""
 
 
 class _Item(msgspec.Struct, frozen=True):
-    """A line of the intake, read, and when it was received."""
+    """A line of the intake, read, and when it was received; `text` is None where its time is over."""
 
-    text: SubmittedText
+    head: IntakeRecord
+    text: SubmittedText | None
     at: float
 
 
@@ -62,6 +65,7 @@ class TextCuration:
         consented: Callable[[str], Awaitable[Agreement]],
         is_to_be_erased: Callable[[str], bool],
         settings: CurationSettings,
+        kept_since: Callable[[], float],
         waits: Callable[[float], None],
         until_written: Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]],
     ) -> None:
@@ -70,6 +74,7 @@ class TextCuration:
         self._consented = consented
         self._is_to_be_erased = is_to_be_erased
         self._settings = settings
+        self._kept_since = kept_since
         self._waits = waits
         self._until_written = until_written
         self.reached = Mark()
@@ -149,39 +154,49 @@ class TextCuration:
 
     async def _take(self, found: Sequence[_Item | None], followed: Mark | None) -> None:
         """Make of each what it is to be now, and write what differs from what there is."""
-        named = dict.fromkeys(item.text.subject for item in found if item is not None)
+        named = dict.fromkeys(item.head.subject for item in found if item is not None)
         subjects = [subject for subject in named if not self._is_to_be_erased(subject)]
-        items = [item for item in found if item is not None and item.text.subject in subjects]
+        items = [item for item in found if item is not None and item.head.subject in subjects]
         consents = {subject: await self._consented(subject) for subject in subjects}
-        known = await self._corpus.text_rules([item.text.record_id for item in items])
+        known = await self._corpus.text_rules([item.head.record_id for item in items])
         made: list[TextRecord] = []
         passed: list[TextPassedOver] = []
         for item in items:
-            text, consent = item.text, consents[item.text.subject]
-            rules = known.get(text.record_id)
-            if consent.given and rules == TEXT_RULES:
+            head = item.head
+            rules = known.get(head.record_id)
+            outcome = self._outcome(item, consents[head.subject], rules)
+            if outcome is None:
                 continue
-            outcome = self._made(item, consent) if consent.given else NO_CONSENT
             if isinstance(outcome, TextRecord):
                 made.append(outcome)
                 self.records += 1
                 continue
             self.passed_over[outcome] += 1
             if rules is None:
-                passed.append(TextPassedOver(text.record_id, text.subject, outcome, TEXT_RULES))
+                passed.append(TextPassedOver(head.record_id, head.subject, outcome, TEXT_RULES))
             else:
-                made.append(text_taken_back(text.head, outcome))
+                made.append(text_taken_back(head, outcome))
         if made or passed or followed is not None:
             await self._put(made, passed, followed)
 
-    def _made(self, item: _Item, consent: Agreement) -> TextRecord | str:
+    def _outcome(self, item: _Item, consent: Agreement, rules: str | None) -> TextRecord | str | None:
+        """The record of a text, or why there is to be none; None where the one that there is, by `rules`, stays."""
+        if not consent.given:
+            return NO_CONSENT
+        if item.at < self._kept_since():
+            return EXPIRED
+        if item.text is None:  # a record that there is stays: it cannot be made anew
+            return EXPIRED if rules is None else None
+        return None if rules == TEXT_RULES else self._made(item.text, item.at, consent)
+
+    def _made(self, text: SubmittedText, at: float, consent: Agreement) -> TextRecord | str:
         """The record of a text, or why there is none: nothing that is not scrubbed may be written."""
         try:
-            return text_record(item.text, consent, self._settings, at=item.at)
+            return text_record(text, consent, self._settings, at=at)
         except Unscrubbed:
-            log.error("no record can be made of text %s (it cannot be scrubbed)", item.text.record_id)  # noqa: TRY400
+            log.error("no record can be made of text %s (it cannot be scrubbed)", text.record_id)  # noqa: TRY400
         except Exception as error:  # noqa: BLE001 - whatever fails; never with its own text, which may hold theirs
-            log.error("no record can be made of text %s (%s)", item.text.record_id, type(error).__name__)  # noqa: TRY400
+            log.error("no record can be made of text %s (%s)", text.record_id, type(error).__name__)  # noqa: TRY400
         return SCRUBBING_FAILED
 
     async def _put(self, made: Sequence[TextRecord], passed: Sequence[TextPassedOver], followed: Mark | None) -> None:
@@ -191,5 +206,10 @@ class TextCuration:
 
 def _item(line: bytes, at: float) -> _Item | None:
     """A line as it was received at `at`; None for one that was erased."""
-    text = read_text(line)
-    return None if text is None else _Item(text, at)
+    match read_text(line):
+        case None:
+            return None
+        case SubmittedText() as text:
+            return _Item(text.head, text, at)
+        case head:
+            return _Item(head, None, at)

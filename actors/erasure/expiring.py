@@ -6,7 +6,7 @@ amount of nobody. More of that contributor may come, and is held again.
 What is past the days of its tier loses what it held and keeps its names, line by line, a whole day's file at a time
 (`persistence.journals.erasing`): every row of the databases stays what it was, so nothing has to be remembered but up
 to where it was done. Of refused envelopes whole files go, because their rows say all that counts; of the corpus, whose
-lines nothing counts, lines and rows.
+lines nothing counts, lines and rows: by when a trajectory was written, and a text was handed over.
 
 A sweep that is interrupted leaves whole files, old or new, and the next one finds what is left.
 """
@@ -28,7 +28,8 @@ from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.whole_file import read_file, replace_file
 from persistence.format import json_text, times
 from persistence.format.erased_names import new_request
-from persistence.format.records import EnvelopeKind, JournalName, Mark, Position
+from persistence.format.records import OF_SESSIONS, EnvelopeKind, JournalName, Mark, Position
+from persistence.format.submitted_texts import RecordKind
 from persistence.journals.erased_lines import is_erased
 from persistence.journals.erasing import erasing, expiring
 from persistence.journals.erasure_register import ErasureState, ErasureSubject
@@ -38,12 +39,6 @@ from persistence.settings.retention import RetentionSettings
 log = logging.getLogger("central_command.storage")
 
 DAY_S: Final = 86_400.0
-
-LINES_AT_ONCE: Final = 100_000
-"""Lines whose places are in memory, about 200 bytes each; a file with more of them is made anew more than once."""
-
-SESSIONS_AT_ONCE: Final = 100_000
-"""Sessions whose records are taken out of the corpus together: more than one commit of trajectories holds."""
 
 
 class _Tier(msgspec.Struct, frozen=True):
@@ -56,21 +51,26 @@ class _Tier(msgspec.Struct, frozen=True):
 
 
 class _Done(msgspec.Struct):
-    """Up to where everything that could go is gone: the end of a line by tier, and a time for the corpus."""
+    """Up to where everything that could go is gone: the end of a line by tier, for the corpus a time by kind."""
 
     lines: dict[str, Mark] = {}
-    corpus_before: str = ""
+    corpus_before: dict[RecordKind, str] = {}
 
 
 class _OfSession(msgspec.Struct, frozen=True):
     session_id: str
 
 
-class _OfTrajectory(msgspec.Struct, frozen=True):
-    """A line of the corpus; of a text of the intake, which names a session of its application's, it is none."""
+class _Record(_OfSession, frozen=True):
+    """A line of the corpus; a text's record has its id, and names a session of its application's."""
 
-    session_id: str
-    trajectory_id: str | None = None
+    record_id: str
+    kind: RecordKind = RecordKind.TRAJECTORY
+
+    @property
+    def made_of(self) -> str:
+        """What it goes with: a text, by its id, or a session."""
+        return self.record_id if self.kind is RecordKind.TEXT else self.session_id
 
 
 class _Envelope(_OfSession, frozen=True):
@@ -78,7 +78,7 @@ class _Envelope(_OfSession, frozen=True):
 
 
 _OF_SESSION: Final = msgspec.json.Decoder(_OfSession)
-_OF_TRAJECTORY: Final = msgspec.json.Decoder(_OfTrajectory)
+_RECORD: Final = msgspec.json.Decoder(_Record)
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
 _DONE: Final = msgspec.json.Decoder(_Done)
 
@@ -123,7 +123,7 @@ class Expiry:
                 gone["held sessions"] = await self._erase_held()
             if self._retention.refused_days:
                 gone["refused"] = await self._storage.refused_quota.drop_before(self._day(self._retention.refused_days))
-            if any((self._retention.envelopes_days, self._retention.trajectories_days, self._retention.corpus_days)):
+            if self._retention.takes_lines:
                 gone += await self._expire()
         return +gone
 
@@ -158,6 +158,7 @@ class Expiry:
             _Tier("envelopes", JournalName.ENVELOPES, retention.envelopes_days, CONTENT),
             _Tier("feedback", JournalName.ENVELOPES, retention.trajectories_days, FEEDBACK),
             _Tier("trajectories", JournalName.TRAJECTORIES, retention.trajectories_days),
+            _Tier("intake", JournalName.INTAKE, retention.intake_days),
         ):
             if tier.days:
                 gone[tier.name], done.lines[tier.name] = await self._expire_lines(
@@ -166,13 +167,14 @@ class Expiry:
                 await self._environment.offload(self._save, done)
         if retention.corpus_days and self._storage.erasure.corpus.exists:
             before = times.to_text(self._environment.clock() - retention.corpus_days * DAY_S)
-            while done.corpus_before < before:
-                erased = await self._expire_corpus(done.corpus_before, before)
-                if erased is None:
-                    break
-                gone["corpus"] += erased[0]
-                done.corpus_before = erased[1]
-                await self._environment.offload(self._save, done)
+            for kind in RecordKind:
+                while (after := done.corpus_before.get(kind, "")) < before:
+                    erased = await self._expire_corpus(kind, after, before)
+                    if erased is None:
+                        break
+                    gone["corpus"] += erased[0]
+                    done.corpus_before[kind] = erased[1]
+                    await self._environment.offload(self._save, done)
         return gone
 
     async def _expire_lines(self, tier: _Tier, start: Mark) -> tuple[int, Mark]:
@@ -185,12 +187,14 @@ class Expiry:
         async for lines in self._storage.journals[tier.journal].scan(start):
             old = [line for line in lines if line.position.day < kept_from]
             holding = await self._environment.offload(_holding, tier, old)
-            unfinished = await self._storage.erasure.rows.unfinished({session_id for session_id, _ in holding})
+            unfinished = set[str]()
+            if tier.journal in OF_SESSIONS:  # what a text says of its session is the application's own
+                unfinished = await self._storage.erasure.rows.unfinished({session_id for session_id, _ in holding})
             places += [place for session_id, place in holding if session_id not in unfinished]
             is_waiting = is_waiting or bool(unfinished)
             if old and not is_waiting:
                 reached = old[-1].position.end
-            if len(places) >= LINES_AT_ONCE:
+            if len(places) >= self._retention.lines_at_once_max:
                 if not await self._erase(tier, places):
                     return erased, start
                 erased, places = erased + len(places), []
@@ -207,21 +211,27 @@ class Expiry:
             log.warning("%s that are past their time stay: there is no room to write a file of them anew", tier.name)
         return is_done
 
-    async def _expire_corpus(self, after: str, before: str) -> tuple[int, str] | None:
-        """Take out of the corpus what was made of trajectories of a time, as many as are looked for at once.
+    async def _expire_corpus(self, kind: RecordKind, after: str, before: str) -> tuple[int, str] | None:
+        """Take out of the corpus what was made of trajectories, or of texts, of a time, as many as may be at once.
 
         Return how many lines, and up to which time; None without room.
         """
-        stitched = await self._storage.erasure.rows.stitched(after, before, SESSIONS_AT_ONCE)
-        reached = before if len(stitched) < SESSIONS_AT_ONCE else stitched[-1][1]
-        if not stitched or reached == after:
-            return 0, before
-        session_ids = frozenset(session_id for session_id, _ in stitched)
+        rows = self._storage.erasure.rows
+        select = rows.handed_over if kind is RecordKind.TEXT else rows.stitched
+        at_once = self._retention.records_at_once_max
+        found = await select(after, before, at_once)
+        while len(found) == at_once and found[0][1] == found[-1][1]:  # of one commit, so all of it is taken
+            at_once *= 2
+            found = await select(after, before, at_once)
+        reached = before if len(found) < at_once else found[-1][1]
+        if not found:
+            return 0, reached
+        ids = frozenset(each for each, _ in found)
         places: list[Position] = []
         async with self._eraser.stopped_corpus() as stopped:
             async for lines in stopped.scan(Mark()):
-                places += await self._environment.offload(_of_sessions, session_ids, lines)
-            await stopped.delete_rows(session_ids, (), ())
+                places += await self._environment.offload(_made_of, kind, ids, lines)
+            await (stopped.forget_texts(ids) if kind is RecordKind.TEXT else stopped.delete_rows(ids, (), ()))
             rewrite = erasing(JournalName.CORPUS, new_request(), self._environment.clock())
             if not await stopped.erase(places, rewrite):
                 log.warning("no room: lines of records that are past their time stay, in no row of the corpus")
@@ -255,9 +265,10 @@ def _holding(tier: _Tier, lines: Sequence[StoredLine]) -> list[tuple[str, Positi
     return [(envelope.session_id, place) for envelope, place in read if (envelope.type or None) in tier.kinds]
 
 
-def _of_sessions(session_ids: Collection[str], lines: Sequence[StoredLine]) -> list[Position]:
-    read = [(json_text.decode(_OF_TRAJECTORY, line.text), line.position) for line in lines if not is_erased(line.text)]
-    return [place for of, place in read if of.trajectory_id is not None and of.session_id in session_ids]
+def _made_of(kind: RecordKind, ids: Collection[str], lines: Sequence[StoredLine]) -> list[Position]:
+    """The lines of the corpus that were made of the trajectories of these sessions, or of these texts."""
+    read = [(json_text.decode(_RECORD, line.text), line.position) for line in lines if not is_erased(line.text)]
+    return [place for of, place in read if of.kind is kind and of.made_of in ids]
 
 
 def _session(line: StoredLine) -> str:

@@ -15,7 +15,7 @@ from actors.consent.restrictions import subject_of
 from actors.envelopes import letter_bodies
 from persistence.format import json_text
 from persistence.format.records import JournalName, Position
-from persistence.journals.erased_lines import Erased, is_erased, read_erased
+from persistence.journals.erased_lines import Erased, Kept, is_erased, read_erased
 from persistence.journals.erasure_register import Erasure, ErasureSubject, digest_of
 from persistence.journals.reading import StoredLine
 
@@ -147,8 +147,8 @@ class Look:
         """Look at the next lines of a journal."""
         for line in lines:
             erased = read_erased(line.text).erased if is_erased(line.text) else None
-            if erased is None and name is JournalName.INTAKE:
-                self._look_at_text(line)
+            if name is JournalName.INTAKE and (erased is None or erased.kept is not None):
+                self._look_at_text(line, None if erased is None else erased.kept)
             elif erased is None and name is JournalName.CORPUS and self._is_record_of_text(line):
                 pass
             elif erased is None or erased.kept is not None:
@@ -189,8 +189,8 @@ class Look:
             theirs.in_corpus.append(stored.position)
         return True
 
-    def _look_at_text(self, stored: StoredLine) -> None:
-        line = json_text.decode(_INTAKE, stored.text)
+    def _look_at_text(self, stored: StoredLine, kept: Kept | None) -> None:
+        line = json_text.decode(_INTAKE, stored.text) if kept is None else kept.text
         theirs = self._user(line.subject)
         if theirs is None or len(theirs.texts) >= TEXTS_MAX:
             return

@@ -115,6 +115,12 @@ def delete_texts(subjects: Collection[str]) -> list[Statement]:
     return [Statement(DELETE_TEXTS_OF, of), Statement(DELETE_PASSED_OVER_OF, of)]
 
 
+def forget_texts(record_ids: Collection[str]) -> list[Statement]:
+    """The statements that leave no row of these texts."""
+    of = [(record_id,) for record_id in record_ids]
+    return [Statement(DELETE_TEXT, of), Statement(DELETE_PASSED_OVER, of)]
+
+
 class CorpusTexts:
     """The texts of a corpus.db, for reading."""
 

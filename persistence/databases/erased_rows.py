@@ -78,6 +78,10 @@ SELECT session_id FROM sessions WHERE session_id IN (SELECT value FROM json_each
 SELECT_STITCHED: Final = """
 SELECT session_id, created_at FROM trajectories WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT ?
 """
+SELECT_HANDED_OVER: Final = """
+SELECT record_id, received_at FROM intake_records WHERE received_at >= ? AND received_at < ?
+ORDER BY received_at LIMIT ?
+"""
 SELECT_KNOWN_TRAJECTORIES: Final = """
 SELECT trajectory_id FROM trajectories WHERE trajectory_id IN (SELECT value FROM json_each(?))
 """
@@ -144,6 +148,11 @@ class ErasedRows:
         """
         rows = await self._sessions.read(SELECT_STITCHED, (after, before, limit))
         return [(session_id, at) for session_id, at in rows]
+
+    async def handed_over(self, after: str, before: str, limit: int) -> list[tuple[str, str]]:
+        """The texts of the intake of a time, each by its record's id, as `stitched` has sessions."""
+        rows = await self._sessions.read(SELECT_HANDED_OVER, (after, before, limit))
+        return [(record_id, at) for record_id, at in rows]
 
     async def unknown(self, trajectory_ids: Collection[str]) -> list[str]:
         """Those of these trajectories that there are not, or not any more."""

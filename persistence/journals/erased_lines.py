@@ -45,6 +45,23 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trajectory_id: str = ""
     contributor_id: str | None = None
     copied_from: str | None = None
+    record_id: str = ""
+    subject: str = ""
+    content_type: str = ""
+
+    @property
+    def text(self) -> IntakeRecord:
+        """Which text of the intake it was, and whose."""
+        return IntakeRecord(
+            record_id=self.record_id,
+            subject=self.subject,
+            session_id=self.session_id,
+            content_type=self.content_type,
+        )
+
+
+ExpirableRecord = EnvelopeRecord | TrajectoryRecord | IntakeRecord
+"""The records whose lines keep their names when their time is over."""
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,7 +125,7 @@ def erased_text(line: bytes, framed: Frame, record: ErasableRecord, *, request: 
     return text
 
 
-def expired_text(line: bytes, framed: Frame, record: EnvelopeRecord | TrajectoryRecord, *, at: float) -> bytes:
+def expired_text(line: bytes, framed: Frame, record: ExpirableRecord, *, at: float) -> bytes:
     """Return what takes the place of a line whose time is over: it keeps its names, and loses what it held.
 
     A line that is too short for that holds nothing else, and stays.
@@ -129,20 +146,31 @@ def _as_long(line: bytes, framed: Frame, said: Erased, at: float) -> bytes | Non
     return None
 
 
-def _kept(record: EnvelopeRecord | TrajectoryRecord) -> Kept:
-    if isinstance(record, TrajectoryRecord):
-        return Kept(
-            session_id=record.session_id,
-            trajectory_id=record.trajectory_id,
-            contributor_id=record.contributor_id,
-            copied_from=record.copied_from,
-        )
-    return Kept(
-        session_id=record.session_id,
-        envelope_id=record.envelope_id,
-        session_hmac=record.session_hmac,
-        contributor_id=record.contributor_id,
-    )
+def _kept(record: ExpirableRecord) -> Kept:
+    match record:
+        case EnvelopeRecord():
+            return Kept(
+                session_id=record.session_id,
+                envelope_id=record.envelope_id,
+                session_hmac=record.session_hmac,
+                contributor_id=record.contributor_id,
+            )
+        case TrajectoryRecord():
+            return Kept(
+                session_id=record.session_id,
+                trajectory_id=record.trajectory_id,
+                contributor_id=record.contributor_id,
+                copied_from=record.copied_from,
+            )
+        case IntakeRecord():
+            return Kept(
+                session_id=record.session_id,
+                record_id=record.record_id,
+                subject=record.subject,
+                content_type=record.content_type,
+            )
+        case unreachable:
+            assert_never(unreachable)
 
 
 def _framed(erased: Erased, framed: Frame, received: bytes, *, spaces: int) -> bytes:

@@ -23,6 +23,7 @@ from persistence.format.records import (
     ConsentRecord,
     ContributorKeyRecord,
     EnvelopeRecord,
+    IntakeRecord,
     JournalName,
     Position,
     TrajectoryRecord,
@@ -84,7 +85,9 @@ def expiring(name: JournalName, at: float) -> Rewrite:
         if is_erased(line):
             return line
         record = parse_line(name, line)
-        assert isinstance(record, EnvelopeRecord | TrajectoryRecord), "of no other journal a line keeps its names"
+        assert isinstance(record, EnvelopeRecord | TrajectoryRecord | IntakeRecord), (
+            "of no other journal a line keeps its names"
+        )
         return expired_text(line, framed, record, at=at)
 
     return rewrite

@@ -488,8 +488,8 @@ def _erased_record(journal: JournalName, line: bytes) -> Record:
             case JournalName.CORPUS:
                 return _erased_record_of_corpus(read.erased)
             case JournalName.INTAKE:
-                name = erased_names.text_name(read.received.n)
-                return IntakeRecord(record_id=name, subject="", session_id="", content_type="")
+                kept = read.erased.kept or Kept(session_id="", record_id=erased_names.text_name(read.received.n))
+                return kept.text
             case JournalName.CONSENT:
                 raise LineError("nothing of the journal of consent is erased")
             case unreachable:

@@ -276,9 +276,9 @@ def counted(journal: str, line: Line) -> dict[str, Any]:
     if {*members} != {"erased", "received", "crc32"} or not line.head.startswith(b'{"erased":{'):
         raise UnknownFormat(f"line {line.n} of {journal}/ is erased, and says more")
     erased = members["erased"]
-    if journal == "intake":
-        return {"record_id": f"text_erased_{line.n}", "subject": "", "session_id": "", "content_type": ""}
     kept = erased.get("kept", {})
+    if journal == "intake":
+        return kept or {"record_id": f"text_erased_{line.n}", "subject": "", "session_id": "", "content_type": ""}
     names = {"session_id": kept.get("session_id", f"erased_{erased.get('session')}")}
     metadata = {"provider": erased.get("provider"), "model_engine": erased.get("model")}
     if journal == "refused":

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 import sqlite3
@@ -12,8 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, JudgementRecord
+from persistence.journals.erasing import expiring
+from persistence.journals.framing import parse_frame
 from persistence.journals.lines import parse_line
 from persistence.journals.stored import StoredJournal
 from tests.format.page_reader import (
@@ -319,15 +323,30 @@ def test_the_pages_word_of_dropped_days_is_a_good_line_with_the_members_listed()
     assert [*line.members["dropped"]] == listed
 
 
-def test_the_pages_erased_line_is_a_good_line_with_members_that_are_listed_in_their_order() -> None:
+def test_the_pages_erased_lines_are_good_lines_with_members_that_are_listed_in_their_order() -> None:
     section = PAGE[PAGE.index("### Erased lines") : PAGE.index("### Erasures")]
-    (text,) = re.findall(r"(?m)^    (\{.*\})$", section)
-    line = read_line(text.encode())
-    assert line is not None
+    closed, expired = (read_line(text.encode()) for text in re.findall(r"(?m)^    (\{.*\})$", section))
+    assert closed is not None
+    assert expired is not None
     listed = [name for cell in re.findall(r"(?m)^\| (`.*?`) \|", section) for name in re.findall(r"`(\w+)`", cell)]
-    found = list(line.members["erased"])
-    assert sorted(found, key=listed.index) == found
-    assert line.head.endswith(b"}" + b" " * 12)
+    for members in (closed.members["erased"], expired.members["erased"]):
+        assert sorted(members, key=listed.index) == [*members]
+    assert closed.head.endswith(b"}" + b" " * 12)
+    of_kept = listed[listed.index("session_id") :]
+    kept = expired.members["erased"]["kept"]
+    assert sorted(kept, key=of_kept.index) == [*kept]
+
+
+def test_the_pages_text_that_is_past_its_time_is_that_of_its_example() -> None:
+    """As the server takes from it what it held."""
+    section = PAGE[PAGE.index("#### Lines past their time") : PAGE.index("### Erasures")]
+    (text,) = re.findall(r"(?m)^    (\{.*\})$", section)
+    (before,) = re.findall(r"(?m)^(\{.*\})$", PAGE.split("\n## intake/\n", 1)[1].split("\n## ", 1)[0])
+    framed_before = parse_frame(f"{before}\n".encode())
+    assert framed_before is not None
+    at = times.from_text(json.loads(text)["erased"]["at"])
+    assert expiring(JournalName.INTAKE, at)(before.encode(), framed_before) == text.encode()
+    assert parse_line(JournalName.INTAKE, text.encode()) == parse_line(JournalName.INTAKE, before.encode())
 
 
 def test_the_pages_request_for_erasure_is_a_good_line_with_members_that_are_listed() -> None:

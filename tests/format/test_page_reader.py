@@ -113,16 +113,18 @@ async def test_every_table_follows_from_lines_that_are_past_their_time(copy: Pat
     """Of sessions that have ended; what is told of each stays."""
     before, clock = journals_of(copy), Clock()
     clock.now += 100 * 86_400
-    settings = settings_with(retention={"envelopes_days": 50, "trajectories_days": 60})
+    settings = settings_with(retention={"envelopes_days": 50, "trajectories_days": 60, "intake_days": 70})
     async with running(copy, settings=settings, clock=clock) as run:
         gone = await run.service.expiry.sweep()
     # What a contributor says by their first envelope may be noted by the next start alone, and is then to be heeded.
     assert run_command("curate", "--data-dir", str(copy), cwd=copy.parent).returncode == 0
     assert gone["trajectories"] == len(before["trajectories"])
     assert gone["envelopes"] > gone["feedback"] > 0
+    assert gone["intake"] == len(before["intake"]) > 0
     assert check_tables(copy) == 10
     after = journals_of(copy)
-    for name in ("envelopes", "trajectories"):
+    assert all({*line.members} == {"erased", "received", "crc32"} for line in after["intake"])
+    for name in ("envelopes", "trajectories", "intake"):
         kept = [line.members["erased"]["kept"]["session_id"] for line in after[name] if "erased" in line.members]
         assert {*kept} <= {line.members["session_id"] for line in before[name]}
     assert run_command("verify", "--deep", "--data-dir", str(copy), cwd=copy.parent).returncode == 0

@@ -144,6 +144,19 @@ async def test_a_session_that_was_open_is_closed_and_credited_from_what_was_kept
     assert await verify(root, kept().storage, applied_at=AT) == []
 
 
+async def ends(root: Path, settings: Settings, clock: Clock, kill_at: int) -> bool:
+    """Sweep; return whether the process has ended meanwhile, at that operation on files."""
+    files = DyingFiles(kill_at)
+    try:
+        async with running(root, settings=settings, clock=clock, files=files) as run:
+            files.counts = True
+            await run.service.expiry.sweep()
+            files.counts = False
+    except* Killed:
+        pass
+    return files.is_dead
+
+
 async def test_a_sweep_that_was_interrupted_is_made_up_for_by_the_next(tmp_path: Path) -> None:
     """The process ends at operations on files in turn."""
     template, kill_at, ended = tmp_path / "template", 1, True
@@ -152,15 +165,7 @@ async def test_a_sweep_that_was_interrupted_is_made_up_for_by_the_next(tmp_path:
     clock.now += 50 * DAY_S
     while ended:
         root = Path(shutil.copytree(template, tmp_path / str(kill_at)))
-        files = DyingFiles(kill_at)
-        try:
-            async with running(root, settings=kept(**KEPT), clock=clock, files=files) as run:
-                files.counts = True
-                await run.service.expiry.sweep()
-                files.counts = False
-        except* Killed:
-            pass
-        ended = files.is_dead
+        ended = await ends(root, kept(**KEPT), clock, kill_at)
         async with running(root, settings=kept(**KEPT), clock=clock) as run:
             await run.service.expiry.sweep()
         assert tiers_with(root, f"{WORDS}, other 0", f"{WORDS}, other 2") == set()
