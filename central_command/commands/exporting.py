@@ -103,8 +103,8 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     help="What happens to longer ones.",
 )
 @click.option("--license", "license_name", default="other", show_default=True, help="As the card names it.")
-@click.option("--incremental", is_flag=True, help="Add what is new, and take out what was erased.")
-@click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl: all of this run.")
+@click.option("--incremental", is_flag=True, help="Add what is new, take out what has gone from the corpus.")
+@click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl.")
 def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **options: Any) -> None:
     """Write the corpus of a data directory to DIR as a dataset, or check one: `export verify DIR`.
 
@@ -248,8 +248,15 @@ def _say(folder: Path, done: "Done") -> None:
     mended = manifest.facts.mended_numbers + manifest.facts.mended_surrogates
     if mended:
         click.echo(f"mended: {mended:,} numbers and halves of characters that readers stumble over")
+    for name, counts in manifest.formats.items():
+        if not counts.rows:
+            click.echo(f"{name} holds no rows: there is nothing to load of it")
+    for reason, count in done.taken_out.items():
+        click.echo(f"taken out, because the corpus holds it no more: {count:,} {reason}")
     for path in done.rewritten:
-        click.echo(f"written anew without what was erased: {path}")
+        click.echo(f"written anew without what was taken out: {path}")
+    for path in done.removed:
+        click.echo(f"removed with what was taken out: {path}")
 
 
 class Reports:

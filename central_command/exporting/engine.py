@@ -82,11 +82,11 @@ class Export:
     def __repr__(self) -> str:
         return f"<Export {self._folder}>"
 
-    def gather(self, behind_n: int) -> None:
-        """Fix what is looked at: the records whose lines are behind a number, and that are not in the export yet."""
+    def gather(self) -> None:
+        """Fix what is looked at: all that is not in the export yet, also what an earlier run has left out."""
         with self._stored.snapshot() as snapshot:
-            self._plan.gather(self._gathered(snapshot.records(behind_n)))
-            self._plan.set_state("corpus_n", b"%d" % max(behind_n, snapshot.reached_n))
+            self._plan.gather(self._gathered(snapshot.records()))
+            self._plan.set_state("corpus_n", b"%d" % snapshot.reached_n)
         self._plan.commit()
 
     def _gathered(self, records: Iterable[StoredRecord]) -> Iterator[tuple[Candidate, float]]:

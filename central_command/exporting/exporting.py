@@ -3,7 +3,8 @@
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +31,6 @@ from central_command.exporting.manifest import (
     read_manifest,
 )
 from central_command.exporting.plan import Plan, open_plan
-from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.rewriting import without
 from central_command.exporting.segments import PARQUET
 from central_command.exporting.selection import ExportRefused, Selection
@@ -44,6 +44,7 @@ from persistence.files.regular import open_file
 PLAN: Final = "plan.db"
 CARD: Final = "README.md"
 LEFT_OUT: Final = "left_out"
+ERASED: Final = "erased"
 TRIES: Final = 3
 """How often an export begins anew when something that it has written was erased meanwhile."""
 
@@ -62,10 +63,16 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """An export that is whole: its manifest, and the files that were written anew because something was erased."""
+    """An export that is whole: its manifest, and what became of that which is not in the corpus any more.
+
+    `rewritten` are the files that were written anew without it, `removed` those that held nothing else. `taken_out`
+    counts it by the corpus's own reason, `ERASED` where the corpus knows nothing of it any more.
+    """
 
     manifest: Manifest
     rewritten: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    taken_out: dict[str, int] = {}
 
 
 class _Begun(msgspec.Struct, frozen=True):
@@ -74,7 +81,6 @@ class _Begun(msgspec.Struct, frozen=True):
     selection: Selection
     shard_bytes_max: int
     row_group_bytes_max: int
-    behind_n: int
     made_with: dict[str, str]
     earlier: str = ""
     """The SHA-256 of the manifest that is added to; empty for a new export."""
@@ -95,24 +101,39 @@ def export(data_directory: Path, target: Path, given: Given, report: Callable[[P
     drafts.mkdir(mode=0o700, exist_ok=True)
     note_export(data_directory, target)
     with _locked(target):
-        rewritten: tuple[str, ...] = ()
+        before: list[Done] = []
         for _ in range(TRIES):
             try:
                 done = _run(stored, target, given, formats, earlier, report)
             except _ErasedMeanwhile as erased:
-                rewritten += erased.rewritten
+                before += [] if erased.done is None else [erased.done]
                 earlier = _earlier(target, given)
             else:
-                return Done(done.manifest, tuple(dict.fromkeys((*rewritten, *done.rewritten))))
+                return _together([*before, done])
         raise ExportRefused("the corpus is being erased from again and again: export it later.")
 
 
 class _ErasedMeanwhile(Exception):  # noqa: N818 (a state of the world)
-    """Something that was written is not in the corpus any more; `rewritten` says which files are without it already."""
+    """Something that was written is not in the corpus any more; `done` is what was done about it already."""
 
-    def __init__(self, rewritten: tuple[str, ...] = ()) -> None:
+    def __init__(self, done: Done | None) -> None:
         super().__init__()
-        self.rewritten = rewritten
+        self.done = done
+
+
+def _together(runs: Sequence[Done]) -> Done:
+    """What runs have done one after the other; of a file the last that became of it."""
+    manifest = runs[-1].manifest
+    whole = {file.path for file in manifest.files}
+    taken_out: Counter[str] = Counter()
+    for run in runs:
+        taken_out.update(run.taken_out)
+    return Done(
+        manifest,
+        tuple(dict.fromkeys(path for run in runs for path in run.rewritten if path in whole)),
+        tuple(dict.fromkeys(path for run in runs for path in run.removed if path not in whole)),
+        dict(sorted(taken_out.items())),
+    )
 
 
 def _check_target(data_directory: Path, target: Path) -> None:
@@ -173,7 +194,6 @@ def _run(
         given.selection,
         given.settings.shard_bytes_max,
         given.settings.row_group_bytes_max,
-        0 if earlier is None else earlier.corpus_n,
         _made_with(formats),
         "" if earlier is None else described(target, MANIFEST_NAME).sha256,
     )
@@ -194,7 +214,7 @@ def _run(
         is_outdated = is_late and any(_gone(stored, plan, mine=mine) for mine in (True, False))
     _clear(drafts)
     if done is None or is_outdated:
-        raise _ErasedMeanwhile(() if done is None else done.rewritten)
+        raise _ErasedMeanwhile(done)
     clear_unfinished(drafts)
     OsFileSystem().sync_directory(target)
     return done
@@ -249,10 +269,7 @@ def _withdraw(target: Path, plan: Plan) -> None:
         *(draft_of(path) for path in (*beside, Path(MANIFEST_NAME))),
     ):
         (target / path).unlink(missing_ok=True)
-    folders = {folder for file in files for folder in Path(file.path).parents if folder.name}
-    for folder in sorted(folders, reverse=True):
-        with suppress(OSError):
-            (target / folder).rmdir()
+    _remove_empty_folders(target, (file.path for file in files))
 
 
 def _write(
@@ -279,9 +296,9 @@ def _write(
     )
     if plan.state("corpus_n") is None:
         if earlier is not None:
-            _take_over(target, plan, earlier, given.selection)
+            _take_over(stored, target, plan, earlier, given.selection)
         plan.set_state("begun", _encode(begun))
-        run.gather(begun.behind_n)
+        run.gather()
     _remove_strays(target / UNFINISHED, plan, earlier)
     if plan.state("is_written") is None and not _gone(stored, plan, mine=True):
         wants_some = given.selection.sample is not None or given.selection.limit is not None
@@ -318,12 +335,14 @@ def _made_with(formats: Sequence[Format]) -> dict[str, str]:
     return made_with
 
 
-def _take_over(target: Path, plan: Plan, earlier: Manifest, selection: Selection) -> None:
+def _take_over(stored: StoredCorpus, target: Path, plan: Plan, earlier: Manifest, selection: Selection) -> None:
     places = {split.name: number for number, split in enumerate(selection.splits)}
     count = 0
-    for entry in read_index(target):
-        plan.take_over(entry, places.get(entry.split, 0))
-        count += 1
+    with stored.snapshot() as snapshot:
+        for entry in read_index(target):
+            is_gone = snapshot.record(entry.record_id) is None
+            plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
+            count += 1
     plan.set_state("earlier", b"%d" % count)
     numbers: dict[str, int] = {}
     for file in earlier.files:
@@ -378,8 +397,9 @@ def _publish(
     for folder in sorted({(target / file.path).parent for file in files}):
         OsFileSystem().sync_directory(folder)
     manifest = _manifest(target, plan, given, formats, earlier)
+    _remove_empty_folders(target, removed)
     put_file(target / MANIFEST_NAME, encoded(manifest))
-    return Done(manifest, (*rewritten, *removed))
+    return Done(manifest, rewritten, tuple(removed), json.loads(plan.state("taken_out") or b"{}"))
 
 
 def _take_out(stored: StoredCorpus, target: Path, plan: Plan) -> None:
@@ -387,48 +407,60 @@ def _take_out(stored: StoredCorpus, target: Path, plan: Plan) -> None:
     gone = _gone(stored, plan, mine=False)
     rewritten: list[str] = []
     removed: list[str] = []
+    taken_out: Counter[str] = Counter()
     if gone:
         files = {file.path: file for file in plan.files()}
         entries = (entry for entry in plan.kept() if entry.record_id in gone)
         made = without(entries, files, target, target / UNFINISHED)
+        taken_out = _reasons(stored, (entry for entry in plan.kept() if entry.record_id in gone))
         plan.replace_kept(made.moved(entry) for entry in plan.kept() if entry.record_id not in gone)
         plan.set_state("earlier", b"%d" % (_earlier_count(plan) - len(gone)))
         for file in made.files:
             plan.add_file(file)
         for path in made.removed:
             plan.remove_file(path)
-        for record_id in sorted(gone):
-            plan.leave_out(record_id, LeftOutReason.ERASED)
         rewritten, removed = [file.path for file in made.files], made.removed
+    plan.set_state("taken_out", _encode(taken_out))
     plan.set_state("rewritten", _encode(rewritten))
     plan.set_state("removed", _encode(removed))
     plan.commit()
 
 
+def _reasons(stored: StoredCorpus, gone: Iterable[Entry]) -> Counter[str]:
+    """Why records are not in the corpus any more, counted."""
+    with stored.snapshot() as snapshot:
+        return Counter(snapshot.reason(entry.session_id, entry.record_id) or ERASED for entry in gone)
+
+
+def _remove_empty_folders(target: Path, removed: Iterable[str]) -> None:
+    """Remove the folders that hold nothing any more, now that these files are gone."""
+    folders = {folder for path in removed for folder in Path(path).parents if folder.name}
+    for folder in sorted(folders, reverse=True):
+        with suppress(OSError):
+            (target / folder).rmdir()
+
+
 def _manifest(target: Path, plan: Plan, given: Given, formats: Sequence[Format], earlier: Manifest | None) -> Manifest:
     index = _write_lines(target / f"{INDEX_NAME}.{LINES}", plan.kept())
     beside = [index]
-    if given.explain:
+    listed = f"{LEFT_OUT}.{LINES}"
+    was_explained = earlier is not None and any(file.path == listed for file in earlier.files)
+    if given.explain or was_explained:
         explained = (
             {"record_id": record_id, "reason": reason, "detail": detail}
             for record_id, reason, detail in plan.left_out()
         )
-        beside.append(_write_lines(target / f"{LEFT_OUT}.{LINES}", explained))
+        beside.append(_write_lines(target / listed, explained))
     else:
-        (target / f"{LEFT_OUT}.{LINES}").unlink(missing_ok=True)
-    left_out = plan.reasons()
-    seen = int(plan.state("seen") or b"0")
-    if earlier is not None:
-        seen += earlier.seen
-        left_out.update(earlier.left_out)
+        (target / listed).unlink(missing_ok=True)
     manifest = Manifest(
         version=MANIFEST_VERSION,
         made_with=_made_with(formats),
         selection=given.selection,
         corpus_n=int(plan.state("corpus_n") or b"0"),
-        seen=seen,
+        seen=_earlier_count(plan) + int(plan.state("seen") or b"0"),
         kept=sum(1 for _ in plan.kept_ids()),
-        left_out=dict(sorted(left_out.items())),
+        left_out=dict(plan.reasons()),
         formats=_counts(formats, plan),
         facts=facts_of(plan.kept()),
         files=plan.files(),
@@ -437,6 +469,8 @@ def _manifest(target: Path, plan: Plan, given: Given, formats: Sequence[Format],
         path = Path(folder, CARD)
         put_file(target / path, text.encode())
         beside.append(described(target, str(path)))
+    for path in {Path(known.name, CARD) for known in formats} - {Path(file.path) for file in beside}:
+        (target / path).unlink(missing_ok=True)  # of a format that has no rows any more
     return msgspec.structs.replace(manifest, files=[*manifest.files, *beside])
 
 

@@ -170,8 +170,14 @@ class Plan:
         """Note that a record is in the export, and where."""
         self._connection.execute(PUT_KEPT, (entry.record_id, entry.cluster, entry.sha256, msgspec.json.encode(entry)))
 
-    def take_over(self, entry: Entry, split: int) -> None:
-        """Note a record of an earlier run, whose split holds for its cluster."""
+    def take_over(self, entry: Entry, split: int | None) -> None:
+        """Note a record of an earlier run, whose split holds for its cluster.
+
+        Without a split it is one that has gone: nothing is a copy of it, and no cluster is in its split.
+        """
+        if split is None:
+            self._connection.execute(PUT_KEPT, (entry.record_id, "", "", msgspec.json.encode(entry)))
+            return
         self.keep(entry)
         if entry.cluster:
             self._connection.execute(PUT_OWNER, (entry.cluster, split))

@@ -25,8 +25,6 @@ class LeftOutReason(StrEnum):
     # What nothing should be trained on.
     UNREADABLE = "unreadable"
     """The line is damaged, or was erased."""
-    ERASED = "erased"
-    """It was in the export, and is not in the corpus any more: erased, or its contributor has withdrawn."""
     NO_STEPS = "no_steps"
     CUT_ARGUMENTS = "cut_arguments"
     SEQUENCE_GAPS = "sequence_gaps"

@@ -1,4 +1,4 @@
-"""Files of an export without what was erased since: the other rows stay as they are, in their order."""
+"""Files of an export without what has gone from the corpus since: the other rows stay as they are, in their order."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

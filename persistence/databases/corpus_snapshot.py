@@ -20,6 +20,10 @@ from persistence.format.records import JournalName
 SELECT_BEHIND: Final = f"SELECT {COLUMNS} FROM records WHERE n > ? ORDER BY n"  # noqa: S608
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
+SELECT_REASON: Final = """
+SELECT reason FROM passed_over WHERE session_id = ?1
+UNION ALL SELECT reason FROM texts_passed_over WHERE record_id = ?2 LIMIT 1
+"""
 ROWS_AT_ONCE: Final = 1_000
 
 
@@ -43,6 +47,11 @@ class CorpusSnapshot:
         """One record; None where it is not in the corpus, or not any more."""
         rows = self._connection.execute(SELECT_RECORD, (record_id,)).fetchall()
         return stored_record(rows[0]) if rows else None
+
+    def reason(self, session_id: str, record_id: str) -> str | None:
+        """Why a session, or a text by its record, has no record; None where nothing is known of it."""
+        rows = self._connection.execute(SELECT_REASON, (session_id, record_id)).fetchall()
+        return rows[0][0] if rows else None
 
 
 @contextmanager

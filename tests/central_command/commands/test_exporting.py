@@ -12,7 +12,7 @@ from central_command.commands import exporting
 from central_command.commands.cli import main
 from central_command.exporting.engine import Progress
 from tests.architecture.test_extras import run as run_without_extras
-from tests.corpus_maker import put_sessions, session, steps_of
+from tests.corpus_maker import put_sessions, session, steps_of, take_back
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,26 @@ def test_an_export_is_made_said_checked_and_added_to(root: Path, tmp_path: Path)
     (tmp_path / "out" / "more").write_text("x")
     found = run(root, "verify", target)
     assert (found.exit_code, found.stdout) == (1, "more is not in the manifest.\n")
+
+
+def test_what_has_gone_is_said_by_its_reason_and_files_by_what_became_of_them(root: Path, tmp_path: Path) -> None:
+    target = str(tmp_path / "out")
+    run(root, target, "--format", "messages", "--format", "traces")
+    trio.run(take_back, root, 1)
+    done = run(root, target, "--incremental")
+    assert done.stdout.splitlines()[:4] == [
+        f"{target} holds 4 of 5 sessions; rows: 4 messages, 44 traces",
+        "left out: 1 exact_copy",
+        "taken out, because the corpus holds it no more: 1 no_consent",
+        "written anew without what was taken out: messages/train-00000.jsonl",
+    ]
+    assert done.stdout.splitlines()[4].startswith("removed with what was taken out: traces/train-00000/")
+    trio.run(take_back, root, 0, 2, 3, 4, 5)
+    lines = run(root, target, "--incremental").stdout.splitlines()
+    assert lines[0] == f"{target} holds 0 of 0 sessions; rows: 0 messages, 0 traces"
+    assert "messages holds no rows: there is nothing to load of it" in lines
+    assert "removed with what was taken out: messages/train-00000.jsonl" in lines
+    assert run(root, "verify", target).stdout == "all is well\n"
 
 
 def test_every_filter_of_the_command_is_heeded(root: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ async def test_an_erasure_names_the_exports_that_hold_something_of_it(tmp_path: 
         report = await erased(run, ErasureSubject.CONTRIBUTOR, CONTRIBUTOR)
         assert report.erasure.exports == [str(target)]
     done = await trio.to_thread.run_sync(partial(export, is_incremental=True))
-    assert (done.manifest.kept, done.manifest.left_out) == (0, {"erased": 2})
-    assert done.rewritten == ("jsonl/train-00000.jsonl",)
+    assert (done.manifest.seen, done.manifest.kept, done.manifest.left_out) == (0, 0, {})
+    assert done.taken_out == {"erased": 2}
+    assert (done.rewritten, done.removed) == ((), ("jsonl/train-00000.jsonl",))
     assert not any(b"sess_a" in text for text in contents(target).values())

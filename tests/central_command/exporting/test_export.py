@@ -204,15 +204,18 @@ def test_what_was_erased_leaves_the_files_that_held_it_and_no_others(root: Path,
     gone = [entry for entry in index.values() if entry.session_id in {"sess_1", "sess_11"}]
     trio.run(take_back, root, 1, 11)
     done = make(root, target, *ALL, is_incremental=True)
-    assert set(done.rewritten) == {
+    assert {*done.rewritten, *done.removed} == {
         path
         for entry in gone
         for name, place in entry.places.items()
         for path in (paths_of(place.path, 2) if name == "each" else [place.path])
     }
-    assert (done.manifest.seen, done.manifest.kept, done.manifest.left_out) == (20, 18, {"erased": 2})
+    assert all(name.startswith("each/") for name in done.removed), "all others hold something else, too"
+    assert (done.manifest.seen, done.manifest.kept, done.manifest.left_out) == (18, 18, {})
+    assert done.taken_out == {"no_consent": 2}
     after = contents(target)
-    assert {name for name in data_of(before) if before[name] != after.get(name)} == set(done.rewritten)
+    assert {name for name in data_of(before) if name not in after} == set(done.removed)
+    assert {name for name in data_of(before) if after.get(name, before[name]) != before[name]} == set(done.rewritten)
     assert list(verify_export(target)) == []
     left = [row["session_id"] for row in rows(target, "jsonl")]
     assert left == [f"sess_{number}" for number in range(20) if number not in {1, 11}]
