@@ -165,7 +165,20 @@ def _earlier(target: Path, given: Given) -> Manifest | None:
         raise ExportRefused(f"{target} was made with other options: see `selection` in its {MANIFEST_NAME}.")
     if given.selection.sample is not None or given.selection.limit is not None:
         raise ExportRefused("--sample and --limit choose from all there is: nothing can be added to such an export.")
+    _check_files(target, given)
     return manifest
+
+
+def _check_files(target: Path, given: Given) -> None:
+    """Raise ExportRefused unless the files that an export was made with are those that are there now."""
+    wanted = given.selection.benchmarks
+    if wanted != tuple(given.benchmarks.files):
+        named = " ".join(f"--decontaminate {file.name}" for file in wanted) or "no --decontaminate"
+        raise ExportRefused(f"{target} was made with {named}: give the same files, in the same order.")
+    tokenizer = given.selection.tokenizer
+    if tokenizer != (None if given.counter is None else given.counter.file):
+        named = "no tokeniser" if tokenizer is None else f"--tokenizer {tokenizer.name} (SHA-256 {tokenizer.sha256})"
+        raise ExportRefused(f"{target} was made with {named}: give the same.")
 
 
 @contextmanager

@@ -72,6 +72,31 @@ def test_what_has_gone_is_said_by_its_reason_and_files_by_what_became_of_them(ro
     assert run(root, "verify", target).stdout == "all is well\n"
 
 
+def test_files_that_an_export_was_made_with_are_given_again_when_it_is_added_to(root: Path, tmp_path: Path) -> None:
+    """Else what they leave out would come in."""
+    target = str(tmp_path / "out")
+    benchmark = tmp_path / "benchmark.txt"
+    words = next(step["content"] for step in steps_of("alpha1") if step["type"] == "resolution").split()
+    benchmark.write_text(" ".join(words[1:15]))
+    given = ["--decontaminate", str(benchmark)]
+    done = run(root, target, "--format", "messages", *given)
+    assert "left out: 1 contaminated\n" in done.stdout
+    refused = run(root, target, "--incremental")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "was made with --decontaminate benchmark.txt: give the same files" in refused.stderr
+    assert run(root, target, "--incremental", *given).stdout == done.stdout
+    benchmark.write_text("something else")
+    assert run(root, target, "--incremental", *given).exit_code == 2
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text('{"version":"1.0","model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}}')
+    counted = str(tmp_path / "counted")
+    assert run(root, counted, "--format", "messages", "--tokenizer", str(tokenizer)).exit_code == 0
+    refused = run(root, counted, "--incremental")
+    assert refused.exit_code == 2
+    assert "was made with --tokenizer tokenizer.json (SHA-256 " in refused.stderr
+    assert run(root, counted, "--incremental", "--tokenizer", str(tokenizer)).exit_code == 0
+
+
 def test_every_filter_of_the_command_is_heeded(root: Path, tmp_path: Path) -> None:
     """Each alone leaves out everything, by the reason of its own."""
     for option, value, reason in (
