@@ -20,11 +20,16 @@ from central_command.commands.endings import EXIT_FAILED, leave, one_sentence_fo
 from central_command.process.paths import PathTo
 
 if TYPE_CHECKING:
-    from central_command.client.consenting.statements import ShownConsent, Statements
+    from central_command.client.consenting.statements import ErasureStanding, ShownConsent, Statements
     from persistence.format.consent_events import Decision
 
 T = TypeVar("T")
 _RECEIPT_BYTES_MAX = 1_048_576
+_ERASURE_WAIT_S = 120.0
+_STAYS = """\
+What stays of an erasure: what was said of your consent and the public half of your key, both under a digest of your id;
+what was credited, as amounts of nobody; backups, and exports that were handed out before. It reaches this server alone,
+and nothing of this machine: its spool and your id with its key are yours to delete, once the erasure is done."""
 _SAID = {
     "none": "nothing yet: what becomes of it is for the server's operator to say",
     "given": "given: what you sent may be used as the notice says",
@@ -71,6 +76,7 @@ def contributor() -> None:
     Example:
       central-command contributor show
       central-command contributor withdraw
+      central-command contributor erase
       central-command contributor export contributor.json
     """
 
@@ -222,6 +228,43 @@ def withdraw(*, url: str, trust: Trust, contributor_id: str | None, as_json: boo
 @contributor.command()
 @server_options
 @contributor_id_option
+@click.option(
+    "--wait-s",
+    type=click.FloatRange(0, 86_400),
+    default=_ERASURE_WAIT_S,
+    show_default=True,
+    help="So many seconds it is waited for the erasure to be done.",
+)
+@yes_option
+@json_option
+def erase(*, url: str, trust: Trust, contributor_id: str | None, wait_s: float, yes: bool, as_json: bool) -> None:
+    """Ask, and have a server erase everything that was sent in your name, for good.
+
+    It also tells the server that you withdraw your consent. From then on nothing is taken there in your name, not even
+    when you give consent again. What stays is printed before you are asked. The server does it behind its answer and
+    searches all of its files in the end, which takes half a minute at least; run again, the command says how the same
+    request stands. Of what lies on the server's own backups and exports, its operator knows (docs/privacy.md).
+
+    \b
+    Example:
+      central-command contributor erase
+
+    Exit status: 0 it is done, 1 it is not done yet, or you did not agree, 2 nobody could be asked.
+    """
+    click.echo(_STAYS, err=as_json)
+    ask(f"Erase everything that was sent to {url} in your name?", yes=yes)
+    standing = _at_server(url, trust, contributor_id, lambda statements: statements.erase())
+    click.echo(f"The erasure is asked for: nothing more is taken in your name ({standing.request}).", err=as_json)
+    _withdraw_with(url, trust, contributor_id)
+    standing = _at_server(url, trust, contributor_id, lambda statements: statements.followed(standing, for_s=wait_s))
+    _print_standing(standing, url, as_json=as_json)
+    if not standing.is_done:
+        leave("it is not done yet; run the command again to see how it stands.", EXIT_FAILED)
+
+
+@contributor.command()
+@server_options
+@contributor_id_option
 def receipt(*, url: str, trust: Trust, contributor_id: str | None) -> None:
     """Print a receipt of what you said, signed by the server: JSON with the fields of ISO/IEC TS 27560.
 
@@ -306,6 +349,37 @@ def _say(
         _at_server(url, trust, contributor_id, lambda statements: statements.say(decision, seen))
         seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
     _print_shown(seen, url, as_json=as_json)
+
+
+def _withdraw_with(url: str, trust: Trust, contributor_id: str | None) -> None:
+    """Withdraw beside an erasure, which goes on also where that cannot be recorded."""
+    from persistence.format.consent_events import ConsentState, Decision
+
+    async def withdraw(statements: "Statements") -> None:
+        seen = await statements.shown()
+        if seen.state is not ConsentState.WITHDRAWN:
+            await statements.say(Decision.WITHDRAWN, seen)
+
+    try:
+        _at_server(url, trust, contributor_id, withdraw)
+    except click.ClickException as error:
+        click.echo(f"That you withdraw your consent could not be recorded: {error.message}", err=True)
+
+
+def _print_standing(standing: "ErasureStanding", url: str, *, as_json: bool) -> None:
+    import msgspec
+
+    from central_command.terminal.facts import print_facts
+
+    if as_json:
+        click.echo(msgspec.json.encode(standing).decode())
+        return
+    says = "asked for, and under way"
+    if standing.is_done:
+        says = f"done: {sum(standing.erased_lines.values()):,} line(s) were erased, nothing of you is left there"
+    elif standing.hindered:
+        says = "hindered: something holds it up, which the server's operator is told; it is tried again"
+    print_facts([("erasure", says), ("request", standing.request), ("server", url)])
 
 
 def _print_shown(shown: "ShownConsent", url: str, *, as_json: bool) -> None:

@@ -1,21 +1,33 @@
-"""Says to a server what may be done with a contributor's data, signed where they have a key (docs/protocol.md)."""
+"""Says to a server what may be done with a contributor's data, erasure included, signed where they have a key.
 
+What is asked and answered: docs/protocol.md, "Contributors".
+"""
+
+import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import httpx
 import msgspec
+import trio
 
 from actors.consent.signatures import REQUEST_AGE_S_MAX
 from central_command.client.consenting.receipts import ReceiptAnswer, ReceiptKeys
 from central_command.client.contract.chunking import encode_json
 from central_command.client.contract.contributor_keys import ContributorKey, export_advice
-from central_command.client.contract.endpoints import WELL_KNOWN_PATH, consent_path
+from central_command.client.contract.endpoints import (
+    WELL_KNOWN_PATH,
+    consent_path,
+    contributor_path,
+    erasure_path,
+)
 from central_command.client.delivering.posting import Answer, Delivery
 from central_command.client.delivering.unreachable import Undelivered
 from persistence.format.consent_events import ConsentState, Decision, Sha256, ShownEvent
 
 T = TypeVar("T")
+_ASKED_EVERY_S = 5.0
+"""How often it is asked how an erasure stands."""
 
 
 class NotAnsweredError(Exception):
@@ -39,6 +51,23 @@ class ShownConsent(msgspec.Struct, frozen=True, kw_only=True):
     notice: ShownNotice
     last_event_sha256: Sha256
     history: list[ShownEvent]
+
+
+class ErasureStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a request for erasure stands; `erased_lines` says of one that is done how many of which journal."""
+
+    request: Annotated[str, msgspec.Meta(pattern=r"\Aer_[0-9a-f]{16}\Z")]
+    state: str
+    requested_at: str
+    done_at: str | None = None
+    erased_lines: dict[str, int] = {}
+    hindered: bool = False
+    """Whether something keeps it from being done; the server tries again."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of the contributor is left in any file of the server."""
+        return self.done_at is not None
 
 
 class _Recorded(msgspec.Struct, frozen=True):
@@ -76,14 +105,31 @@ class Statements:
             raise NotAnsweredError("There is nothing to give a receipt of: nothing was said in your name there.")
         return _read(await self._asked("GET", f"{self._path}/receipt"), ReceiptAnswer)
 
-    async def _asked(self, method: str, path: str, body: bytes = b"") -> Answer:
+    async def erase(self) -> ErasureStanding:
+        """Ask for all of the contributor to be erased; the request is on disk then. Asked again, it is the same one."""
+        path = contributor_path(self._contributor_id)
+        return _read(await self._asked("DELETE", path, is_answer=httpx.codes.ACCEPTED), ErasureStanding)
+
+    async def followed(self, standing: ErasureStanding, *, for_s: float) -> ErasureStanding:
+        """How a request for erasure stands once it is done, or after so many seconds, whatever comes first.
+
+        A server that does not answer meanwhile is asked again.
+        """
+        until = trio.current_time() + for_s
+        while not standing.is_done and (left_s := until - trio.current_time()) > 0:
+            await trio.sleep(min(_ASKED_EVERY_S, left_s))
+            with contextlib.suppress(NotAnsweredError):
+                standing = _read(await self._asked("GET", erasure_path(standing.request)), ErasureStanding)
+        return standing
+
+    async def _asked(self, method: str, path: str, body: bytes = b"", *, is_answer: int = httpx.codes.OK) -> Answer:
         headers = {}
         if self._key is not None:
             headers = self._key.request_headers(method, path, body, time_s=round(self._now_s()))
         answer = await self._delivery.ask(method, path, body, headers)
         if isinstance(answer, Undelivered):
             raise NotAnsweredError(f"{answer.reason}; {answer.advice}.")
-        if answer.status == httpx.codes.OK:
+        if answer.status == is_answer:
             return answer
         raise NotAnsweredError(self._why(answer))
 
@@ -96,7 +142,9 @@ class Statements:
                 clock = f"this machine's clock must be right to {REQUEST_AGE_S_MAX} s, and the key the registered one"
                 return f"{reason}; {clock}."
             case httpx.codes.NOT_FOUND:
-                return "The server knows nothing of consent: it is of an earlier version, or none of this kind."
+                return (
+                    "The server knows nothing of consent or erasure: it is of an earlier version, or none of this kind."
+                )
             case httpx.codes.CONFLICT:
                 return (
                     "Something else was said in your name meanwhile: look at it (contributor show), and decide again."

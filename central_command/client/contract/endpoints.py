@@ -18,6 +18,16 @@ BATCH_BYTES_MAX = 4_000_000
 """Envelopes and bytes of one batch: a server takes 64 and 5 MB (docs/protocol.md)."""
 
 
+def contributor_path(contributor_id: str) -> str:
+    """Where a contributor asks to be erased; the id is a secret, and no log's."""
+    return f"/v1/contributors/{contributor_id}"
+
+
 def consent_path(contributor_id: str) -> str:
-    """Where a contributor says what may be done with their data; the id is a secret, and no log's."""
-    return f"/v1/contributors/{contributor_id}/consent"
+    """Where a contributor says what may be done with their data."""
+    return f"{contributor_path(contributor_id)}/consent"
+
+
+def erasure_path(request: str) -> str:
+    """Where it is said how a request for erasure stands."""
+    return f"/v1/erasures/{request}"

@@ -5,11 +5,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
 from central_command.client.contract.contributor_keys import key_of, make_key
-from central_command.commands import asking, cli
+from central_command.commands import asking, cli, representing
 
 ID = "0123456789abcdef" * 2
 OTHER = "f" * 32
@@ -146,3 +147,89 @@ def test_a_key_that_cannot_be_read_is_one_sentence(config: Path, tmp_path: Path)
         assert result.stderr.count("\n") == 1
         assert "holds no Ed25519 key in PEM" in result.stderr
     assert CliRunner().invoke(cli.main, ["whoami"]).exit_code == 1
+
+
+REQUEST = {"request": "er_0123456789abcdef", "state": "requested", "requested_at": "2026-11-29T02:00:00Z"}
+DONE = REQUEST | {"state": "done", "done_at": "2026-11-29T02:01:00Z", "erased_lines": {"envelopes": 3, "corpus": 1}}
+
+
+class Erasing:
+    """A server in memory that erases and keeps what is said of consent; `refuses` answers to what is said."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, bool]] = []
+        self.standing: dict[str, Any] = REQUEST
+        self.state = "given"
+        self.refuses: httpx.Response | None = None
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path.replace(whoami()["contributor"], "ID")
+        self.asked.append((request.method, path, "Contributor-Signature" in request.headers))
+        if request.method == "DELETE":
+            return httpx.Response(202, json=self.standing)
+        if path.startswith("/v1/erasures/"):
+            return httpx.Response(200, json=self.standing)
+        event = {
+            "id": "consent_1",
+            "at": "2026-11-29T02:00:00Z",
+            "state": "withdrawn",
+            "version": "1.0",
+            "source": "api",
+            "purposes": [],
+            "notice_version": "1.0",
+            "notice_sha256": "0" * 64,
+            "previous_sha256": "0" * 64,
+            "sha256": "1" * 64,
+        }
+        if request.method == "POST":
+            if self.refuses is not None:
+                return self.refuses
+            self.state = json.loads(request.content)["state"]
+            return httpx.Response(200, json={"recorded": True, "event": event})
+        notice = {"version": "1.0", "sha256": "0" * 64, "language": "en", "text": "Terms."}
+        members = {"state": self.state, "current_version": "1.0", "notice": notice, "last_event_sha256": "0" * 64}
+        return httpx.Response(200, json=members | {"history": []})
+
+
+@pytest.fixture
+def erasing(monkeypatch: pytest.MonkeyPatch) -> Erasing:
+    server = Erasing()
+
+    def new_client(url: str, _trust: object) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=url, transport=httpx.MockTransport(server.handle))
+
+    monkeypatch.setattr(representing, "new_client", new_client)
+    return server
+
+
+def test_who_asks_to_be_erased_is_asked_told_what_stays_and_withdraws(erasing: Erasing) -> None:
+    asked = run("erase")
+    assert asked.exit_code == 2
+    assert "What stays of an erasure: " in asked.stdout
+    assert erasing.asked == [], "nothing is asked of the server before somebody agreed"
+    result = run("erase", "--yes", "--wait-s", "0")
+    assert result.exit_code == 1
+    assert "erasure\tasked for, and under way\nrequest\ter_0123456789abcdef\n" in result.stdout
+    assert "run the command again to see how it stands" in result.stderr
+    assert erasing.asked[0] == ("DELETE", "/v1/contributors/ID", True)
+    assert erasing.state == "withdrawn"
+    shown = run("show")
+    assert "given" not in shown.stdout
+    assert "consent\twithdrawn: nothing is used, and nothing more is taken" in shown.stdout
+
+
+def test_an_erasure_that_is_done_is_said_by_the_same_command(erasing: Erasing) -> None:
+    erasing.standing, erasing.state = DONE, "withdrawn"
+    result = run("erase", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "erasure\tdone: 4 line(s) were erased, nothing of you is left there" in result.stdout
+    assert [method for method, _path, _signed in erasing.asked] == ["DELETE", "GET"], "what was said is not said again"
+    as_json = run("erase", "--yes", "--json")
+    assert json.loads(as_json.stdout) == DONE
+
+
+def test_an_erasure_goes_on_where_the_withdrawal_cannot_be_recorded(erasing: Erasing) -> None:
+    erasing.standing, erasing.refuses = DONE, httpx.Response(507, json={"error": "No room."})
+    result = run("erase", "--yes")
+    assert result.exit_code == 0
+    assert result.stderr == "That you withdraw your consent could not be recorded: No room.\n"

@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from trio.testing import MockClock
 
 from central_command.client.consenting.receipts import NotGenuineError, ReceiptAnswer, is_of, verify_receipt
-from central_command.client.consenting.statements import NotAnsweredError, Statements, receipt_keys
+from central_command.client.consenting.statements import ErasureStanding, NotAnsweredError, Statements, receipt_keys
 from central_command.client.contract.contributor_keys import ContributorKey, make_key
 from persistence.format.consent_events import ConsentState, Decision
 from persistence.format.records import JournalName
@@ -184,3 +185,47 @@ async def test_other_answers_are_one_sentence(status: int, body: object, sentenc
     client = httpx.AsyncClient(base_url="http://server.test", transport=httpx.MockTransport(lambda _request: answer))
     with pytest.raises(NotAnsweredError, match=sentence):
         await Statements(client, CONTRIBUTOR, None, now_s=lambda: 0.0).shown()
+
+
+async def test_a_contributor_with_a_key_is_erased_and_nothing_of_it_counts_as_given(tmp_path: Path) -> None:
+    """Their request is signed; nobody else's is taken. Asked again, it is the same request, and how it stands."""
+    key = make_key(tmp_path, CONTRIBUTOR)
+    async with asked(tmp_path / "data") as server:
+        _status, session = await opened(server, "sess_1", key)
+        assert await server.sent(session.chunk()) is None
+        with pytest.raises(NotAnsweredError, match="this machine has no key of contributor"):
+            await Speaking(server, None).statements.erase()
+        await server.run.projected()
+        speaking = Speaking(server, key)
+        assert (await speaking.statements.shown()).state is ConsentState.GIVEN
+        standing = await speaking.statements.erase()
+        assert not standing.is_done
+        assert await server.sent(session.chunk()) == "contributor_erased"
+        await speaking.statements.say(Decision.WITHDRAWN, await speaking.statements.shown())
+        await server.run.service.eraser.erase_pending()
+        done = await speaking.statements.followed(await speaking.statements.erase(), for_s=0)
+        assert (done.request, done.is_done) == (standing.request, True)
+        assert done.erased_lines["envelopes"] == 2
+        assert (await speaking.statements.shown()).state is ConsentState.WITHDRAWN
+
+
+async def test_an_erasure_is_followed_until_it_is_done_or_time_is_up(autojump_clock: MockClock) -> None:
+    """A server that does not answer for once is asked again."""
+    known = {"request": "er_0123456789abcdef", "state": "requested", "requested_at": "2026-11-29T02:00:00Z"}
+    done = known | {"state": "done", "done_at": "2026-11-29T02:01:00Z", "erased_lines": {"envelopes": 3}}
+    answers = [(200, known), (503, {"error": "Busy."}), (200, known | {"hindered": True}), (200, done)]
+    left = iter(answers)
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == f"/v1/erasures/{known['request']}"
+        status, members = next(left)
+        return httpx.Response(status, json=members)
+
+    client = httpx.AsyncClient(base_url="http://server.test", transport=httpx.MockTransport(handle))
+    statements = Statements(client, CONTRIBUTOR, None, now_s=lambda: 0.0)
+    standing = msgspec.convert(known, ErasureStanding)
+    early = await statements.followed(standing, for_s=15)
+    assert (early.is_done, early.hindered) == (False, True)
+    whole = await statements.followed(early, for_s=3_600)
+    assert whole.erased_lines == {"envelopes": 3}
+    assert autojump_clock.current_time() == pytest.approx(20), "once it is done nothing is waited for"
