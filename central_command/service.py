@@ -164,10 +164,10 @@ class Service:
 
     # Erasure
 
-    async def _exports_with(self, session_ids: Collection[str]) -> list[str]:
-        """The folders of exports that hold something of these sessions."""
+    async def _exports_with(self, session_ids: Collection[str], users: Collection[str]) -> list[str]:
+        """The folders of exports that hold something of these sessions or users."""
         root = self._environment.storage.layout.root
-        return await self._environment.offload(exports_with, root, session_ids)
+        return await self._environment.offload(exports_with, root, session_ids, users)
 
     async def erase_contributor(
         self, contributor_id: str, proof: RequestProof | None

@@ -1,6 +1,7 @@
 """A corpus of sessions that a test describes, made by curation's own rules, without a server."""
 
 import base64
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ from uuid import UUID
 
 import msgspec
 
-from actors.curation.consent import BY_CLIENT
+from actors.curation.consent import BY_CLIENT, Agreement
 from actors.curation.duplicates import KnownSignature, cluster_of
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.records import finish_record, read_head, scrub_trajectory, taken_back
 from actors.curation.settings import CurationSettings
+from actors.curation.text_records import SubmittedText, TextRecord, text_record, text_taken_back
 from persistence.corpus import open_corpus
 from persistence.settings.storage import StorageSettings
 from tests.actors.curation.trajectory_lines import call, prompt, thought
@@ -108,3 +110,36 @@ async def take_back(root: Path, *numbers: int) -> None:
             assert head is not None
             made = taken_back(head, "no_consent")
             assert await corpus.put(made.record, made.members)
+
+
+def text(number: int, content: str = "", *, user: int = 1, **metadata: Any) -> SubmittedText:
+    """A text that a user shared; texts are a day apart, in the order of their numbers."""
+    return SubmittedText(
+        record_id=f"text_{UUID(int=number)}",
+        subject=f"{user:064x}",
+        session_id=f"app_{number}",
+        content_type="prompt",
+        content=content or f"Words of text {number}",
+        metadata=msgspec.Raw(json.dumps(metadata).encode()),
+    )
+
+
+async def put_texts(root: Path, texts: Sequence[SubmittedText]) -> None:
+    """Put records of these texts into the corpus of a data directory; each was shared on the day of its number."""
+    _begin(root)
+    agreed = Agreement(given=True, version="1.0", source="api")
+    made = [
+        text_record(each, agreed, CurationSettings(), at=BEGAN + 86_400 * int(each.record_id[-3:], 16))
+        for each in texts
+    ]
+    await _put_texts(root, made)
+
+
+async def take_texts_back(root: Path, *numbers: int) -> None:
+    """Take records of texts out of the corpus, as a withdrawal does."""
+    await _put_texts(root, [text_taken_back(text(number).head, "no_consent") for number in numbers])
+
+
+async def _put_texts(root: Path, made: Sequence[TextRecord]) -> None:
+    async with open_corpus(root, StorageSettings(free_bytes_min=0), clock=lambda: NOW) as corpus:
+        assert await corpus.put_texts([(each.record, each.members) for each in made], [], followed=None)

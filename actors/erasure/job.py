@@ -75,11 +75,11 @@ class _Work(msgspec.Struct):
     records: list[str] = []
 
 
-ExportsWith = Callable[[Collection[str]], Awaitable[list[str]]]
-"""Names the exports that hold records of any of these sessions: the server cannot take those back."""
+ExportsWith = Callable[[Collection[str], Collection[str]], Awaitable[list[str]]]
+"""Names the exports that hold records of any of these sessions or users: the server cannot take those back."""
 
 
-async def no_exports(_session_ids: Collection[str]) -> list[str]:
+async def no_exports(_session_ids: Collection[str], _users: Collection[str]) -> list[str]:
     """Of a server that makes no exports."""
     await trio.lowlevel.checkpoint()
     return []
@@ -231,7 +231,7 @@ class Eraser:
         offload, counts = self._environment.offload, dict(theirs.erased)
         for session_id in job.work.sessions:
             await offload(self._storage.closing.end, session_id)
-        exports = await self._exports_with(job.work.sessions)
+        exports = await self._exports_with(job.work.sessions, [] if job.user is None else [job.user])
         await offload(self._erasure.register.note_done, job.request, counts, exports)
         await offload(remove_file, self._erasure.files, job.path)
         counted = ", ".join(f"{count} line(s) of {name}" for name, count in counts.items())

@@ -62,7 +62,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @data_options(must_exist=False)
 @click.argument("folders", metavar="[verify] DIR", nargs=-1, type=PathTo("folder", must_exist=False), required=True)
-@click.option("--format", "formats", multiple=True, help="What to write: messages, parquet, jsonl, …; may be repeated.")
+@click.option("--format", "formats", multiple=True, help="What to write: messages, records, …; may be repeated.")
 @_filters
 @click.option("--training-eligible", is_flag=True, help="Only what curation found fit to be trained on.")
 @click.option("--keep-cut-arguments", is_flag=True, help="Also sessions with calls whose arguments were cut.")
@@ -237,9 +237,13 @@ def _counter(path: Path | None, model_source: str) -> "TokenCounter":
 
 
 def _say(folder: Path, done: "Done") -> None:
+    from central_command.exporting.card import subject_of
+    from central_command.exporting.formats.table import FORMATS
+
     manifest = done.manifest
+    noun = subject_of([FORMATS[name] for name in manifest.formats]).noun
     rows = ", ".join(f"{counts.rows:,} {name}" for name, counts in manifest.formats.items())
-    click.echo(escaped(f"{folder} holds {manifest.kept:,} of {manifest.seen:,} sessions; rows: {rows}"))
+    click.echo(escaped(f"{folder} holds {manifest.kept:,} of {manifest.seen:,} {noun}; rows: {rows}"))
     for reason, count in sorted(manifest.left_out.items(), key=lambda each: -each[1]):
         click.echo(f"left out: {count:,} {reason}")
     for name, counts in manifest.formats.items():

@@ -7,8 +7,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from central_command.corpus.trajectory import Trajectory
-from persistence.format.records import CorpusRecord
+from central_command.corpus.trajectory import Record, Trajectory
+from persistence.format import times
+from persistence.format.records import CorpusRecord, CorpusTextRecord
 
 TIME_SHAPE: Final = "0000-00-00T00:00:00.000000Z"
 """How times stand in the corpus, with 0 for any digit."""
@@ -32,6 +33,9 @@ FilterCode = Literal[
     "tool",
     "text",
 ]
+
+FOR_RECORDS: Final = ("after", "before", "domains", "contributors", "texts")
+"""The filters that records of the intake can be asked for by; `after` and `before` are about when one was shared."""
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +82,19 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     def against(self, trajectory: Trajectory) -> FilterCode | None:
         """The first filter that a trajectory does not pass, of those that need all of it."""
         return next(self._against(trajectory), None)
+
+    def against_text_row(self, row: CorpusTextRecord, contributor: str) -> FilterCode | None:
+        """The first filter that a record of the intake does not pass, by what the database knows of it."""
+        if self.domains and row.domain not in self.domains:
+            return "domain"
+        return "contributor" if self.contributors and contributor not in self.contributors else None
+
+    def against_record(self, record: Record) -> FilterCode | None:
+        """The first filter that a record of the intake does not pass, of those that need all of it."""
+        if not self._is_in_time(times.to_text(record.timestamp)):
+            return "date"
+        said = record.content.casefold()
+        return None if all(text.casefold() in said for text in self.texts) else "text"
 
     def _against_row(self, row: CorpusRecord, contributor: str) -> Iterator[FilterCode]:
         if not self._is_in_time(row.started_at):

@@ -1,16 +1,20 @@
-"""`open_corpus`: trajectories as objects, for programs that train."""
+"""`open_corpus`: trajectories, and records of the intake, as objects, for programs that train."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from central_command.corpus.filters import Filters
+from central_command.corpus.filters import FOR_RECORDS, Filters
 from central_command.corpus.reading import UnreadableLine
-from central_command.corpus.stored import StoredCorpus
-from central_command.corpus.trajectory import Trajectory
+from central_command.corpus.stored import ShownRecords, StoredCorpus
+from central_command.corpus.trajectory import Record, Trajectory
+from persistence.databases.corpus_records import StoredRecord
+from persistence.databases.corpus_texts import StoredText
+
+_Row = TypeVar("_Row", StoredRecord, StoredText)
 
 
 class Corpus:
@@ -29,24 +33,35 @@ class Corpus:
 
     def __iter__(self) -> Iterator[Trajectory]:
         stored = StoredCorpus(self._data_directory)
-        behind_n = 0
-        while True:
-            # Not held open while the caller works: a page, and then on from its last line.
-            with stored.snapshot() as snapshot:
-                page = list(islice(snapshot.records(behind_n), PAGE_ROWS))
-            if not page:
-                return
-            for row in page:
-                contributor = stored.pseudonyms.of(row.record.contributor_id)
-                if self._filters.against_row(row.record, contributor) is not None:
-                    continue
-                try:
-                    trajectory = stored.read(row.position).trajectory
-                except UnreadableLine:
-                    continue
-                if self._filters.against(trajectory) is None:
-                    yield trajectory
-            behind_n = page[-1].position.n
+        for row in _rows(stored, ShownRecords.records):
+            contributor = stored.pseudonyms.of(row.record.contributor_id)
+            if self._filters.against_row(row.record, contributor) is not None:
+                continue
+            try:
+                trajectory = stored.read(row.position).trajectory
+            except UnreadableLine:
+                continue
+            if self._filters.against(trajectory) is None:
+                yield trajectory
+
+    def records(self, **filters: Any) -> Iterator[Record]:
+        """Yield the records of the intake that pass these filters (`FOR_RECORDS`), in the order in which they came.
+
+        The corpus's own filters are about trajectories. Raises TypeError for a filter that there is none of.
+        """
+        return self._records(_chosen(filters, FOR_RECORDS))
+
+    def _records(self, filters: Filters) -> Iterator[Record]:
+        stored = StoredCorpus(self._data_directory)
+        for row in _rows(stored, ShownRecords.texts):
+            if filters.against_text_row(row.record, stored.pseudonyms.of(row.record.subject)) is not None:
+                continue
+            try:
+                record = stored.read_text(row.position).record
+            except UnreadableLine:
+                continue
+            if filters.against_record(record) is None:
+                yield record
 
     def examples(self) -> Iterator[dict[str, Any]]:
         """Yield the trajectories as plain dicts: what `datasets.Dataset.from_generator` takes."""
@@ -67,12 +82,29 @@ def open_corpus(path: str | Path, **filters: Any) -> Corpus:
     if "://" in str(path):
         raise ValueError(f"{path} is an address: name a data directory of this machine.")
     root = Path(path)
+    chosen = _chosen(filters, [field.name for field in msgspec.structs.fields(Filters)])
+    StoredCorpus(root)
+    return Corpus(root, chosen)
+
+
+def _rows(stored: StoredCorpus, behind: Callable[[ShownRecords, int], Iterator[_Row]]) -> Iterator[_Row]:
+    """Yield rows in the order of their lines; nothing is held open while the caller works."""
+    behind_n = 0
+    while True:
+        with stored.snapshot() as snapshot:
+            page = list(islice(behind(snapshot, behind_n), PAGE_ROWS))
+        if not page:
+            return
+        yield from page
+        behind_n = page[-1].position.n
+
+
+def _chosen(filters: dict[str, Any], known: Collection[str]) -> Filters:
     try:
         chosen = msgspec.convert(filters, Filters, strict=True)
     except msgspec.ValidationError as error:
         raise TypeError(str(error)) from None
-    unknown = filters.keys() - {field.name for field in msgspec.structs.fields(Filters)}
+    unknown = filters.keys() - set(known)
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)!r}")
-    StoredCorpus(root)
-    return Corpus(root, chosen)
+    return chosen

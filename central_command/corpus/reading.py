@@ -24,6 +24,7 @@ from central_command.corpus.trajectory import (
     Gap,
     Link,
     Outcome,
+    Record,
     Step,
     Trajectory,
 )
@@ -69,6 +70,13 @@ class Read(msgspec.Struct, frozen=True):
     mended: Mended
 
 
+class ReadRecord(msgspec.Struct, frozen=True):
+    """A line of a text of the intake that was read: the record, and how much was mended."""
+
+    record: Record
+    mended: Mended
+
+
 class UnreadableLine(Exception):  # noqa: N818 (a state of the line, not an error in a call)
     """The line holds no record: it was erased, or is of another kind."""
 
@@ -111,19 +119,62 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     unique_tools_used: tuple[str, ...] = ()
 
 
+class _TextLine(msgspec.Struct, frozen=True, kw_only=True):
+    record_id: str
+    user_id: str
+    session_id: str
+    timestamp: float
+    domain: str
+    content_type: str
+    content: str
+    metadata: dict[str, Any] = {}
+    consent_version: str | None = None
+    rules: str = ""
+    scrubbed: Findings = Findings()
+
+
 _LINE: Final = msgspec.json.Decoder(_Line)
+_TEXT_LINE: Final = msgspec.json.Decoder(_TextLine)
 _VALUE: Final = msgspec.json.Decoder(Any)
 
 
 def read_line(line: bytes, pseudonym_of: Callable[[str], str]) -> Read:
     """Read a line of the corpus; `pseudonym_of` is given the contributor's id. Raises UnreadableLine."""
-    whole, surrogates = _without_lone_surrogates(line)
-    mended, numbers = _without_large_numbers(whole)
+    mended, much = _mended(line)
     try:
         found = _decoded(mended)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableLine(type(error).__name__) from None
-    return Read(_trajectory(found, pseudonym_of(found.contributor_id)), mended, Mended(numbers, surrogates))
+    return Read(_trajectory(found, pseudonym_of(found.contributor_id)), mended, much)
+
+
+def read_text_line(line: bytes, pseudonym_of: Callable[[str], str]) -> ReadRecord:
+    """Read a line of the corpus for a text; `pseudonym_of` is given the user's digest. Raises UnreadableLine."""
+    mended, much = _mended(line)
+    try:
+        found = _TEXT_LINE.decode(mended)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnreadableLine(type(error).__name__) from None
+    record = Record(
+        record_id=found.record_id,
+        session_id=found.session_id,
+        timestamp=found.timestamp,
+        domain=found.domain,
+        content_type=found.content_type,
+        content=found.content,
+        contributor=pseudonym_of(found.user_id),
+        metadata=found.metadata,
+        consent_version=found.consent_version or "",
+        rules=found.rules,
+        scrubbed=found.scrubbed,
+    )
+    return ReadRecord(record, much)
+
+
+def _mended(line: bytes) -> tuple[bytes, Mended]:
+    whole, surrogates = _without_lone_surrogates(line)
+    mended, numbers = _without_large_numbers(whole)
+    return mended, Mended(numbers, surrogates)
 
 
 def _decoded(line: bytes) -> _Line:

@@ -4,18 +4,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from central_command.corpus.pseudonyms import Pseudonyms
-from central_command.corpus.reading import Read, UnreadableLine, read_line
+from central_command.corpus.reading import Read, ReadRecord, UnreadableLine, read_line, read_text_line
 from persistence.databases.corpus_records import StoredRecord
 from persistence.databases.corpus_snapshot import CorpusSnapshot, corpus_snapshot
+from persistence.databases.corpus_texts import StoredText
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Position
-from persistence.journals.erasure_register import ErasureRegister, register_path
+from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, register_path
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
+
+DIGEST_PREFIX: Final = "sha256:"
+"""What stands before the digest of a user in a `subject`."""
 
 
 class ShownRecords:
@@ -33,13 +38,28 @@ class ShownRecords:
         """Yield those whose lines are behind a number, in the order of their lines."""
         return filter(self._is_shown, self._snapshot.records(behind_n))
 
-    def record(self, record_id: str) -> StoredRecord | None:
-        """One record; None where it is not in the corpus, or not any more."""
+    def texts(self, behind_n: int = 0) -> Iterator[StoredText]:
+        """Yield the texts of the intake whose lines are behind a number, in the order of their lines."""
+        return filter(self._is_shown_text, self._snapshot.texts(behind_n))
+
+    def holds(self, record_id: str) -> bool:
+        """Whether a record, of a session or of a text, is in the corpus, and handed out."""
         found = self._snapshot.record(record_id)
-        return found if found is not None and self._is_shown(found) else None
+        if found is not None:
+            return self._is_shown(found)
+        text = self._snapshot.text(record_id)
+        return text is not None and self._is_shown_text(text)
+
+    def reason(self, session_id: str, record_id: str) -> str | None:
+        """Why a session, or a text by its record, has no record; None where nothing is known of it."""
+        return self._snapshot.reason(session_id, record_id)
 
     def _is_shown(self, stored: StoredRecord) -> bool:
         return not self._erasures.names(stored.record.contributor_id, stored.record.session_id)
+
+    def _is_shown_text(self, stored: StoredText) -> bool:
+        digest = stored.record.subject.removeprefix(DIGEST_PREFIX)
+        return self._erasures.find(ErasureSubject.USER, digest) is None
 
 
 class StoredCorpus:
@@ -66,9 +86,15 @@ class StoredCorpus:
             yield ShownRecords(snapshot, erasures)
 
     def read(self, place: Position) -> Read:
-        """Read a record by its place; raises UnreadableLine for one that is damaged, or was erased."""
+        """Read a session's record by its place; raises UnreadableLine for one that is damaged, or was erased."""
+        return read_line(self._line(place), self.pseudonyms.of)
+
+    def read_text(self, place: Position) -> ReadRecord:
+        """Read a text's record by its place; raises UnreadableLine likewise."""
+        return read_text_line(self._line(place), self.pseudonyms.of)
+
+    def _line(self, place: Position) -> bytes:
         try:
-            line = self._journal.read_now(place)
+            return self._journal.read_now(place)
         except JournalDamage:
             raise UnreadableLine("damaged") from None
-        return read_line(line, self.pseudonyms.of)

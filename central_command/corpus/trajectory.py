@@ -319,7 +319,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A record of the intake: what an application's users shared (docs/training.md), beside the trajectories.
+    """A record of the intake: what an application's user shared (docs/protocol.md), beside the trajectories.
 
     `timestamp` is seconds since the epoch, UTC; `content` and `metadata` are scrubbed. `contributor` is the pseudonym
     of who shared it.
@@ -334,3 +334,5 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     contributor: str = ""
     metadata: dict[str, Any] = {}
     consent_version: str = ""
+    rules: str = ""
+    scrubbed: Findings = Findings()

@@ -27,13 +27,38 @@ LIMITS = """\
   gaps are left out unless the selection says otherwise.
 """
 
+LIMITS_OF_RECORDS = """\
+- Personal data and secrets were replaced by rules before anything was stored here; rules miss what they do not know.
+- Records are those of people who agreed to this. Who withdraws is taken out at the next `--incremental` export.
+- `domain` was found by fixed rules, and judged by nobody; `metadata` is what the application said, scrubbed.
+"""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What a card is about: its title, what one record of it is, the tags, the limits."""
+
+    title: str
+    noun: str
+    tags: tuple[str, ...]
+    limits: str
+
+
+OF_SESSIONS = Subject("Sessions of AI coding agents", "sessions", ("agents", "code", "tool-use"), LIMITS)
+OF_RECORDS = Subject("Texts of people who use language models", "records", (), LIMITS_OF_RECORDS)
+
+
+def subject_of(formats: Sequence[Format]) -> Subject:
+    """What an export in these formats is about."""
+    return OF_RECORDS if formats[0].of_record is not None else OF_SESSIONS
+
 
 def cards(manifest: Manifest, formats: Sequence[Format], *, license_name: str) -> Iterator[tuple[str, str]]:
     """Yield the cards: each the folder that it is for, empty for the export's own, and its text."""
     first = [known for known in formats if known.ending == formats[0].ending]
     for folder, described in [("", first), *((each.name, [each]) for each in formats if each not in first)]:
-        yaml = _yaml(manifest, [each for each in described if _is_readable(manifest, each)], folder, license_name)
-        if not folder or any(_is_readable(manifest, each) for each in described):
+        readable = [each for each in described if _is_readable(manifest, each)]
+        yaml = _yaml(manifest, readable, folder, license_name, subject_of(formats))
+        if not folder or readable:
             yield folder, "".join(f"{line}\n" for line in (*yaml, *_body(manifest, formats)))
 
 
@@ -42,14 +67,17 @@ def _is_readable(manifest: Manifest, known: Format) -> bool:
     return bool(known.features) and not known.file_each and any(file.format == known.name for file in manifest.files)
 
 
-def _yaml(manifest: Manifest, readable: Sequence[Format], folder: str, license_name: str) -> Iterator[str]:
+def _yaml(
+    manifest: Manifest, readable: Sequence[Format], folder: str, license_name: str, subject: Subject
+) -> Iterator[str]:
     yield "---"
     yield f"license: {_quoted(license_name)}"
-    yield "pretty_name: Sessions of AI coding agents"
+    yield f"pretty_name: {subject.title}"
     yield "task_categories:"
     yield "- text-generation"
-    yield "tags:"
-    yield from ("- agents", "- code", "- tool-use")
+    if subject.tags:
+        yield "tags:"
+        yield from (f"- {tag}" for tag in subject.tags)
     yield "size_categories:"
     yield f"- {next((name for most, name in SIZES if manifest.kept < most), '1M<n<10M')}"
     if readable:
@@ -83,17 +111,17 @@ def _features(known: Format, columns: Sequence[str] | None) -> Iterator[str]:
 
 
 def _body(manifest: Manifest, formats: Sequence[Format]) -> Iterator[str]:
-    facts = manifest.facts
+    facts, subject = manifest.facts, subject_of(formats)
     yield ""
-    yield "# Sessions of AI coding agents"
+    yield f"# {subject.title}"
     yield ""
     yield (
-        f"{manifest.kept:,} sessions of coding agents, exported from Central Command up to line {manifest.corpus_n:,} "
+        f"{manifest.kept:,} {subject.noun}, exported from Central Command up to line {manifest.corpus_n:,} "
         f"of its corpus; {sum(manifest.left_out.values()):,} of {manifest.seen:,} that were looked at are left out. "
         "`manifest.json` has the selection, every file with its SHA-256, and all counts."
     )
     yield ""
-    yield "| format | sessions | rows | left out of it |"
+    yield f"| format | {subject.noun} | rows | left out of it |"
     yield "|---|---|---|---|"
     for known in formats:
         counts = manifest.formats[known.name]
@@ -114,7 +142,8 @@ def _body(manifest: Manifest, formats: Sequence[Format]) -> Iterator[str]:
         ("rules", facts.rules),
         ("scrubbed", facts.findings),
     ):
-        yield f"- {title}: {_listed(values)}"
+        if subject is OF_SESSIONS or values.keys() != {"none"}:  # of records most of this says nothing
+            yield f"- {title}: {_listed(values)}"
     yield ""
     yield "| length | p50 | p95 | most | sum |"
     yield "|---|---|---|---|---|"
@@ -128,7 +157,7 @@ def _body(manifest: Manifest, formats: Sequence[Format]) -> Iterator[str]:
         yield ""
     yield "## Known limits"
     yield ""
-    yield LIMITS
+    yield subject.limits
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ other file all of it. The same 13 words in a row are what others look for as wel
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,9 +50,13 @@ class Benchmarks:
 
     def found_in(self, trajectory: Trajectory) -> str | None:
         """What of a trajectory stands in a benchmark: the file and the words; None where nothing does."""
+        return self.found_in_texts(said_in(trajectory))
+
+    def found_in_texts(self, texts: Iterable[str]) -> str | None:
+        """What of texts stands in a benchmark."""
         if not self._found_in:
             return None
-        for text in said_in(trajectory):
+        for text in texts:
             for ngram in _ngrams(text):
                 number = self._found_in.get(hash_of(ngram))
                 if number is not None:

@@ -33,6 +33,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     record_id: str
     session_id: str
+    contributor: str = ""
+    """Of a record of the intake, whose user is told by it alone."""
     split: str
     cluster: str = ""
     sha256: str = ""

@@ -17,25 +17,20 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from central_command.corpus.reading import Read
 from central_command.corpus.stored import StoredCorpus
-from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.contents import Entry
 from central_command.exporting.formats.format import Format
-from central_command.exporting.judging import Judge, Left
 from central_command.exporting.plan import Candidate, Plan
-from central_command.exporting.reasons import LeftOut, LeftOutReason
+from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.segments import Segment, numbers_behind
 from central_command.exporting.selection import ExportRefused, Selection
 from central_command.exporting.settings import ExportSettings
-from central_command.exporting.shape import Row
-from central_command.exporting.splits import share_of, split_of
-from central_command.exporting.tokens import Fitted, Piece, TokenCounter, fit
-from persistence.databases.corpus_records import StoredRecord
+from central_command.exporting.source import Found, Left, Source
+from central_command.exporting.splits import share_of
 
 REASONING_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MESSAGE_MEMBERS: Final = frozenset({"role", "content", "tool_calls", "tool_call_id", "name"})
@@ -58,25 +53,23 @@ class Export:
     def __init__(
         self,
         stored: StoredCorpus,
+        source: Source[Any],
         plan: Plan,
         folder: Path,
         selection: Selection,
         formats: Sequence[Format],
         *,
         settings: ExportSettings,
-        benchmarks: Benchmarks,
-        counter: TokenCounter | None,
         report: Callable[[Progress], None],
     ) -> None:
         self._stored = stored
+        self._source = source
         self._plan = plan
         self._folder = folder
         self._selection = selection
         self._formats = formats
         self._settings = settings
-        self._counter = counter
         self._report = report
-        self._judge = Judge(selection, stored, plan, benchmarks)
         self._rows = 0
 
     def __repr__(self) -> str:
@@ -85,45 +78,29 @@ class Export:
     def gather(self) -> None:
         """Fix what is looked at: all that is not in the export yet, also what an earlier run has left out."""
         with self._stored.snapshot() as snapshot:
-            self._plan.gather(self._gathered(snapshot.records()))
+            self._plan.gather(self._gathered(self._source.found(snapshot)))
             self._plan.set_state("corpus_n", b"%d" % snapshot.reached_n)
         self._plan.commit()
 
-    def _gathered(self, records: Iterable[StoredRecord]) -> Iterator[tuple[Candidate, float]]:
-        selection = self._selection
+    def _gathered(self, records: Iterable[Found]) -> Iterator[tuple[Candidate, float]]:
         seen = 0
-        for stored in records:
-            row = stored.record
-            if self._plan.is_kept(row.record_id):
+        for found in records:
+            candidate = found.candidate
+            if self._plan.is_kept(candidate.record_id):
                 continue
             seen += 1
-            contributor = self._stored.pseudonyms.of(row.contributor_id)
-            code = selection.filters.against_row(row, contributor)
-            if code is not None:
-                self._plan.leave_out(row.record_id, LeftOutReason(code))
-                continue
-            yield (
-                Candidate(
-                    0,
-                    row.record_id,
-                    row.trajectory_id,
-                    row.session_id,
-                    contributor,
-                    row.cluster,
-                    row.sha256,
-                    split_of(contributor, selection.splits, selection.seed),
-                    stored.position,
-                ),
-                self._rank(row.record_id, contributor),
-            )
+            if found.left_out is not None:
+                self._plan.leave_out(candidate.record_id, found.left_out)
+            else:
+                yield candidate, self._rank(candidate)
         self._plan.set_state("seen", b"%d" % seen)
 
-    def _rank(self, record_id: str, contributor: str) -> float:
+    def _rank(self, candidate: Candidate) -> float:
         """By what records are ordered: a sample by their hash, what is limited only by their ids, else by splits."""
         selection = self._selection
         if selection.sample is not None:
-            return share_of(record_id, selection.seed)
-        return 0.0 if selection.limit is not None else split_of(contributor, selection.splits, selection.seed)
+            return share_of(candidate.record_id, selection.seed)
+        return 0.0 if selection.limit is not None else candidate.split
 
     def choose(self) -> None:
         """Judge until there are enough, where only some are wanted."""
@@ -137,7 +114,7 @@ class Export:
                 self._plan.leave_out(candidate.record_id, too_many)
             else:
                 try:
-                    self._fitted(self._judge.judged(candidate))
+                    self._source.judged(candidate)
                 except Left as left:
                     self._plan.leave_out(candidate.record_id, left.reason, left.detail)
                 else:
@@ -159,9 +136,8 @@ class Export:
         is_chosen = self._plan.state("is_chosen") is not None
         for candidate in self._plan.candidates(first):
             try:
-                read = self._judge.read(candidate) if is_chosen else self._judge.judged(candidate)
-                fitted = self._fitted(read)
-                rows, left_out = self._rows_of(fitted, read)
+                item = self._source.read(candidate) if is_chosen else self._source.judged(candidate)
+                rows, entry = self._source.made(candidate, item)
             except Left as left:
                 self._plan.leave_out(candidate.record_id, left.reason, left.detail)
             else:
@@ -173,7 +149,6 @@ class Export:
                     self._close(segment, candidate.ordinal)
                     segment = self._segment(split)
                 places = segment.add(candidate.record_id, prepared, length)
-                entry = self._entry(candidate, read, left_out, fitted)
                 self._plan.keep(msgspec.structs.replace(entry, places=places))
                 self._rows += sum(place.rows for place in places.values())
             done, read_bytes = done + 1, read_bytes + candidate.position.length
@@ -204,68 +179,6 @@ class Export:
 
     def _numbers(self) -> dict[str, int]:
         return msgspec.json.decode(self._plan.state("numbers") or b"{}", type=dict[str, int])
-
-    def _fitted(self, read: Read) -> Fitted:
-        """The trajectory, or its pieces that have few enough tokens."""
-        if self._counter is None:
-            return Fitted((Piece(read.trajectory),))
-        tokens = self._counter.of_steps(read.trajectory.steps)
-        fitted = fit(read.trajectory, tokens, self._selection.max_tokens, self._selection.overlong)
-        if not fitted.pieces:
-            raise Left(LeftOutReason.OVERLONG, f"{sum(tokens)} tokens")
-        return fitted
-
-    def _rows_of(self, fitted: Fitted, read: Read) -> tuple[dict[str, list[Row | msgspec.Raw]], dict[str, str]]:
-        """The rows of each format, and why it has none."""
-        rows: dict[str, list[Row | msgspec.Raw]] = {}
-        left_out: dict[str, str] = {}
-        for known in self._formats:
-            made: list[Row | msgspec.Raw] = []
-            for piece in fitted.pieces:
-                try:
-                    made += self._of_piece(known, piece, read)
-                except LeftOut as left:
-                    left_out[known.name] = left.reason
-            if made:
-                rows[known.name] = made
-                left_out.pop(known.name, None)
-        return rows, left_out
-
-    def _of_piece(self, known: Format, piece: Piece, read: Read) -> Iterable[Row | msgspec.Raw]:
-        if known.of_line is not None:
-            return known.of_line(piece.trajectory, read.line, piece.first)
-        made = known.rows(piece.trajectory, self._selection.shape)
-        columns = self._selection.columns
-        return made if columns is None else ({name: row[name] for name in columns if name in row} for row in made)
-
-    def _entry(self, candidate: Candidate, read: Read, left_out: dict[str, str], fitted: Fitted) -> Entry:
-        trajectory, pieces = read.trajectory, [piece.trajectory for piece in fitted.pieces]
-        tags = trajectory.domain_tags.primary
-        enrichment = trajectory.enrichment
-        return Entry(
-            record_id=candidate.record_id,
-            session_id=candidate.session_id,
-            split=self._selection.splits[candidate.split].name,
-            cluster=candidate.cluster,
-            sha256=candidate.sha256,
-            provider=trajectory.provider,
-            model=trajectory.model,
-            domain=tags.domain if tags else None,
-            cognitive_target=enrichment.cognitive_target.target,
-            tier=enrichment.quality_assessment.tier,
-            outcome=trajectory.outcome.status if trajectory.outcome else None,
-            feedback=trajectory.feedback[-1].signal if trajectory.feedback else None,
-            consent_version=trajectory.consent.version,
-            rules=trajectory.rules,
-            steps=sum(len(piece.steps) for piece in pieces),
-            chars=sum(len(step.content or "") for piece in pieces for step in piece.steps),
-            tokens=None if self._counter is None else sum(piece.tokens or 0 for piece in pieces),
-            cut_steps=fitted.cut_steps,
-            findings=trajectory.scrubbed.by_category,
-            mended_numbers=read.mended.numbers,
-            mended_surrogates=read.mended.surrogates,
-            left_out=left_out,
-        )
 
 
 def _stand_in(candidate: Candidate) -> Entry:

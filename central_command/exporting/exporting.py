@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,7 +34,10 @@ from central_command.exporting.plan import Plan, open_plan
 from central_command.exporting.rewriting import without
 from central_command.exporting.segments import PARQUET
 from central_command.exporting.selection import ExportRefused, Selection
+from central_command.exporting.sessions import Sessions
 from central_command.exporting.settings import ExportSettings
+from central_command.exporting.source import Source
+from central_command.exporting.texts import Texts, check_source
 from central_command.exporting.tokens import TokenCounter
 from central_command.exporting.verifying import described, read_index
 from central_command.exporting.writing import LINES, HashedFile, draft_of, move_file, put_file
@@ -93,6 +96,7 @@ def export(data_directory: Path, target: Path, given: Given, report: Callable[[P
     """
     _check_target(data_directory, target)
     formats = [FORMATS[name] for name in given.selection.formats]
+    check_source(given.selection, formats)
     check_selection(given.selection, formats)
     stored = StoredCorpus(data_directory)
     earlier = _earlier(target, given)
@@ -233,6 +237,12 @@ def _run(
     return done
 
 
+def _source(stored: StoredCorpus, plan: Plan, given: Given, formats: Sequence[Format]) -> Source[Any]:
+    if formats[0].of_record is not None:
+        return Texts(stored, plan, given.selection, formats, benchmarks=given.benchmarks)
+    return Sessions(stored, plan, given.selection, formats, benchmarks=given.benchmarks, counter=given.counter)
+
+
 def _tidied(target: Path) -> Done:
     """The export that is whole, but for the tidying: this was all that was left to do when it was killed."""
     drafts = target / UNFINISHED
@@ -298,13 +308,12 @@ def _write(
     """Write what is left to write, below `.unfinished`."""
     run = Export(
         stored,
+        _source(stored, plan, given, formats),
         plan,
         target / UNFINISHED,
         given.selection,
         formats,
         settings=given.settings,
-        benchmarks=given.benchmarks,
-        counter=given.counter,
         report=report,
     )
     if plan.state("corpus_n") is None:
@@ -353,7 +362,7 @@ def _take_over(stored: StoredCorpus, target: Path, plan: Plan, earlier: Manifest
     count = 0
     with stored.snapshot() as snapshot:
         for entry in read_index(target):
-            is_gone = snapshot.record(entry.record_id) is None
+            is_gone = not snapshot.holds(entry.record_id)
             plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
             count += 1
     plan.set_state("earlier", b"%d" % count)
@@ -378,7 +387,7 @@ def _gone(stored: StoredCorpus, plan: Plan, *, mine: bool) -> frozenset[str]:
         return frozenset(
             record_id
             for number, record_id in enumerate(plan.kept_ids())
-            if (number >= before) == mine and snapshot.record(record_id) is None
+            if (number >= before) == mine and not snapshot.holds(record_id)
         )
 
 

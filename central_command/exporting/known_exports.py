@@ -10,11 +10,14 @@ from typing import Final
 
 import msgspec
 
+from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.exporting.manifest import UNFINISHED
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.verifying import read_index
 from central_command.exporting.writing import LINES
 from persistence.files.file_system import OsFileSystem
+from persistence.format.layout import DataLayout
+from persistence.keys.sealing import MasterKeyError, load_pseudonym_key
 
 NAME: Final = f"exports.{LINES}"
 BYTES_MAX: Final = 4_194_304
@@ -77,19 +80,31 @@ def known_exports(data_directory: Path) -> list[str]:
     return found
 
 
-def exports_with(data_directory: Path, session_ids: Collection[str]) -> list[str]:
-    """The folders of exports that hold records of any of these sessions; those that cannot be asked say so.
+def exports_with(data_directory: Path, session_ids: Collection[str], users: Collection[str] = ()) -> list[str]:
+    """The folders of exports that hold records of any of these sessions, or of users by their digests.
 
-    What is being added to an export is not in its index yet.
+    Those that cannot be asked say so. What is being added to an export is not in its index yet.
     """
     wanted = frozenset(session_ids)
     found = []
     for path in known_exports(data_directory):
         try:
-            if any(entry.session_id in wanted for entry in read_index(Path(path))):
+            of_users = _pseudonyms_of(users, data_directory)
+            # Names of a user's sessions are their application's, and may be another user's, too.
+            if any(
+                (each.contributor in of_users) if each.contributor else (each.session_id in wanted)
+                for each in read_index(Path(path))
+            ):
                 found.append(path)
             elif (Path(path) / UNFINISHED).exists():
                 found.append(f"{path} (which is unfinished)")
-        except (ExportRefused, OSError):
+        except (ExportRefused, OSError, MasterKeyError):
             found.append(f"{path} (which cannot be looked into)")
     return found
+
+
+def _pseudonyms_of(users: Collection[str], data_directory: Path) -> frozenset[str]:
+    if not users:
+        return frozenset()
+    pseudonyms = Pseudonyms(load_pseudonym_key(DataLayout(data_directory).keys))
+    return frozenset(map(pseudonyms.of, users))

@@ -7,9 +7,11 @@ database.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from persistence.databases.corpus_records import COLUMNS, StoredRecord, stored_record
+from persistence.databases.corpus_texts import COLUMNS as TEXT_COLUMNS
+from persistence.databases.corpus_texts import StoredText, stored_text
 from persistence.databases.database import SQLITE_ERRORS, failure_of
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
@@ -18,7 +20,9 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 
 SELECT_BEHIND: Final = f"SELECT {COLUMNS} FROM records WHERE n > ? ORDER BY n"  # noqa: S608
+SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE n > ? ORDER BY n"  # noqa: S608
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
+SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # noqa: S608
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
 SELECT_REASON: Final = """
 SELECT reason FROM passed_over WHERE session_id = ?1
@@ -38,15 +42,27 @@ class CorpusSnapshot:
 
     def records(self, behind_n: int = 0) -> Iterator[StoredRecord]:
         """Yield the records whose lines are behind a number, in the order of their lines."""
-        cursor = self._connection.execute(SELECT_BEHIND, (behind_n,))
-        cursor.arraysize = ROWS_AT_ONCE
-        while rows := cursor.fetchmany():
-            yield from map(stored_record, rows)
+        return map(stored_record, self._rows(SELECT_BEHIND, behind_n))
+
+    def texts(self, behind_n: int = 0) -> Iterator[StoredText]:
+        """Yield the texts of the intake whose lines are behind a number, in the order of their lines."""
+        return map(stored_text, self._rows(SELECT_TEXTS_BEHIND, behind_n))
 
     def record(self, record_id: str) -> StoredRecord | None:
-        """One record; None where it is not in the corpus, or not any more."""
+        """A session's record; None where it is not in the corpus, or not any more."""
         rows = self._connection.execute(SELECT_RECORD, (record_id,)).fetchall()
         return stored_record(rows[0]) if rows else None
+
+    def text(self, record_id: str) -> StoredText | None:
+        """A text's record; None likewise."""
+        rows = self._connection.execute(SELECT_TEXT, (record_id,)).fetchall()
+        return stored_text(rows[0]) if rows else None
+
+    def _rows(self, query: str, behind_n: int) -> Iterator[tuple[Any, ...]]:
+        cursor = self._connection.execute(query, (behind_n,))
+        cursor.arraysize = ROWS_AT_ONCE
+        while rows := cursor.fetchmany():
+            yield from rows
 
     def reason(self, session_id: str, record_id: str) -> str | None:
         """Why a session, or a text by its record, has no record; None where nothing is known of it."""

@@ -134,7 +134,7 @@ class CorpusTexts:
 
     async def beginning_with(self, text: str, limit: int) -> list[StoredText]:
         """The records whose ids, or whose sessions' ids, begin so, in the order of their ids, at most `limit`."""
-        return [_stored(row) for row in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))]
+        return [stored_text(row) for row in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))]
 
     async def totals(self) -> TextTotals:
         """Count what there is."""
@@ -156,7 +156,8 @@ class CorpusTexts:
         )
 
 
-def _stored(row: Row) -> StoredText:
+def stored_text(row: Row) -> StoredText:
+    """A row of COLUMNS as what it stands for."""
     *described, rules, curated_at, n, day, offset, length = row
     record_id, subject, session_id, content_type, domain, chars, findings, withheld, sha256 = described
     return StoredText(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from central_command.corpus.trajectory import Trajectory
+from central_command.corpus.trajectory import Record, Trajectory
 from central_command.exporting.shape import Row, Shape
 
 
@@ -18,7 +18,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     declares them, in order: a name, and the YAML (of one line) that says its type (`string`, `list: json`, …); empty
     for what `datasets` cannot read. `version` is that of the format, where it has one. `of_line`, where it is given,
     makes the rows instead: of a trajectory, its line of the corpus as JSON, and the place in it of the trajectory's
-    first step.
+    first step. With `of_record` a format is one of the intake's records, and makes a row of each.
     """
 
     name: str
@@ -28,3 +28,9 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[tuple[str, str], ...] = ()
     version: str = ""
     of_line: Callable[[Trajectory, bytes, int], Iterable[msgspec.Raw]] | None = None
+    of_record: Callable[[Record], Row] | None = None
+
+
+def no_rows(trajectory: Trajectory, shape: Shape) -> Iterable[Row]:
+    """`rows` of a format that makes its rows of something else than a trajectory alone."""
+    raise NotImplementedError("rows of this format are made of something else")

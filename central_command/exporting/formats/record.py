@@ -4,14 +4,13 @@ Left out are the contributor's id, in whose place the pseudonym stands, the jour
 which near copies are found, and `total_tokens`, which is an estimate that looks like a count.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from central_command.corpus.trajectory import Trajectory
-from central_command.exporting.formats.format import Format
-from central_command.exporting.shape import Row, Shape
+from central_command.exporting.formats.format import Format, no_rows
 
 FEATURES: Final = (
     ("record_id", "string"),
@@ -74,9 +73,4 @@ def rows_of_line(trajectory: Trajectory, line: bytes, first: int) -> Iterator[ms
     yield msgspec.Raw(_encode({name: own.get(name, members.get(name, _NULL)) for name, _ in FEATURES}))
 
 
-def rows(trajectory: Trajectory, shape: Shape) -> Iterable[Row]:
-    """There are none without the line."""
-    raise NotImplementedError("rows of this format are made of the record's line")
-
-
-JSONL: Final = Format(name="jsonl", rows=rows, features=FEATURES, of_line=rows_of_line, version="1")
+JSONL: Final = Format(name="jsonl", rows=no_rows, features=FEATURES, of_line=rows_of_line, version="1")

@@ -11,10 +11,12 @@ from central_command.exporting.formats.openai import OPENAI
 from central_command.exporting.formats.otel import OTEL
 from central_command.exporting.formats.parquet import PARQUET
 from central_command.exporting.formats.record import JSONL
+from central_command.exporting.formats.records import RECORDS
 from central_command.exporting.formats.sharegpt import SHAREGPT
 from central_command.exporting.formats.swe_agent import SWE_AGENT
 from central_command.exporting.formats.traces import TRACES
 
 FORMATS: Final[dict[str, Format]] = {
-    each.name: each for each in (MESSAGES, PARQUET, ATIF, SHAREGPT, OPENAI, KTO, DPO, SWE_AGENT, OTEL, TRACES, JSONL)
+    each.name: each
+    for each in (MESSAGES, PARQUET, ATIF, SHAREGPT, OPENAI, KTO, DPO, SWE_AGENT, OTEL, TRACES, JSONL, RECORDS)
 }

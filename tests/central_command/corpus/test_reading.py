@@ -13,7 +13,7 @@ from persistence.files.failures import NoDataDirectory
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
-from tests.corpus_maker import put_sessions, session, steps_of, take_back
+from tests.corpus_maker import put_sessions, put_texts, session, steps_of, take_back, take_texts_back, text
 
 LINE = (
     b'{"record_id":"r","trajectory_id":"t","session_id":"s","contributor_id":"c","metadata":%s,"trajectory_log":[%s]}'
@@ -110,6 +110,25 @@ def test_of_whom_is_to_be_erased_nothing_is_handed_out_before_it_is_done(tmp_pat
     register.ask(ErasureSubject.CONTRIBUTOR, digest_of(ErasureSubject.CONTRIBUTOR, f"{1:032x}"))
     register.ask(ErasureSubject.SESSION, digest_of(ErasureSubject.SESSION, "sess_2"))
     assert [each.session_id for each in corpus] == ["sess_0", "sess_3"]
+
+
+def test_records_of_the_intake_are_typed_objects_beside_the_trajectories(tmp_path: Path) -> None:
+    """Chosen by filters of their own; without what was taken back, and under pseudonyms."""
+    root = tmp_path / "data"
+    trio.run(put_sessions, root, [session(0)])
+    texts = [text(number, "I said it" if number else "else", user=number % 2, n=10**20) for number in range(5)]
+    trio.run(put_texts, root, texts)
+    trio.run(take_texts_back, root, 3)
+    corpus = open_corpus(root, tiers=["none"])
+    found = list(corpus.records())
+    assert [(each.session_id, each.content_type) for each in found] == [(f"app_{n}", "prompt") for n in (0, 1, 2, 4)]
+    assert (found[0].content, found[0].metadata) == ("else", {"n": str(10**20)})
+    assert len({each.contributor for each in found}) == 2
+    assert [each.session_id for each in corpus.records(after="2026-11-21", before="2026-11-23")] == ["app_1", "app_2"]
+    assert list(corpus.records(contributors=[found[1].contributor], texts=["SAID"])) == [found[1]]
+    assert [each.session_id for each in corpus.records(domains=["general"])] == [each.session_id for each in found]
+    with pytest.raises(TypeError, match="no filter 'tiers'"):
+        corpus.records(tiers=["A"])
 
 
 def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import trio
 
+from actors.erasure.job import Report
 from persistence.journals.erasure_register import ErasureSubject
-from tests.actors.erasure.test_job import erased
+from tests.actors.erasure.test_job import done, erased
 from tests.central_command.exporting.conftest import contents, make
 from tests.curated import curate, leave_sessions
 from tests.running_service import running
 from tests.signing_client import CONTRIBUTOR
+from tests.submitted_texts import OTHER, USER, leave_texts
 
 
 async def test_an_erasure_names_the_exports_that_hold_something_of_it(tmp_path: Path) -> None:
@@ -24,8 +26,26 @@ async def test_an_erasure_names_the_exports_that_hold_something_of_it(tmp_path: 
     async with running(root) as run:
         report = await erased(run, ErasureSubject.CONTRIBUTOR, CONTRIBUTOR)
         assert report.erasure.exports == [str(target)]
-    done = await trio.to_thread.run_sync(partial(export, is_incremental=True))
-    assert (done.manifest.seen, done.manifest.kept, done.manifest.left_out) == (0, 0, {})
-    assert done.taken_out == {"erased": 2}
-    assert (done.rewritten, done.removed) == ((), ("jsonl/train-00000.jsonl",))
+    again = await trio.to_thread.run_sync(partial(export, is_incremental=True))
+    assert (again.manifest.seen, again.manifest.kept, again.manifest.left_out) == (0, 0, {})
+    assert again.taken_out == {"erased": 2}
+    assert (again.rewritten, again.removed) == ((), ("jsonl/train-00000.jsonl",))
     assert not any(b"sess_a" in text for text in contents(target).values())
+
+
+async def test_an_erasure_of_a_user_names_the_exports_that_hold_a_record_of_theirs(tmp_path: Path) -> None:
+    root, target = tmp_path / "data", tmp_path / "out"
+    await leave_texts(root, "what the one said")
+    await leave_texts(root, "what the other said", user_id=OTHER)
+    await curate(root)
+    export = partial(make, root, target, "records")
+    assert (await trio.to_thread.run_sync(export)).manifest.kept == 2
+    async with running(root) as run:
+        asked = await run.service.erase_user(USER)
+        assert isinstance(asked, Report)
+        report = await done(run, asked.erasure.request)
+        assert report.erasure.exports == [str(target)]
+    assert (await trio.to_thread.run_sync(partial(export, is_incremental=True))).taken_out == {"erased": 1}
+    texts = contents(target).values()
+    assert not any(b"the one" in text for text in texts)
+    assert any(b"the other" in text for text in texts)

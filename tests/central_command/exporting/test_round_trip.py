@@ -131,7 +131,7 @@ def test_generated_sessions_lose_nothing(session: Trajectory) -> None:
 @given(generated_sessions())
 @GENERATED
 def test_every_format_says_any_session_or_why_not(session: Trajectory) -> None:
-    for each in (known for known in FORMATS.values() if known.of_line is None):
+    for each in (known for known in FORMATS.values() if known.of_line is known.of_record is None):
         try:
             rows = list(each.rows(session, Shape()))
         except LeftOut:

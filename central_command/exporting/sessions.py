@@ -1,0 +1,172 @@
+"""Sessions as the source of an export: the rules by which one belongs in it, in order, and what is made of one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from central_command.corpus.reading import Read, UnreadableLine
+from central_command.corpus.stored import ShownRecords, StoredCorpus
+from central_command.exporting.contamination import Benchmarks
+from central_command.exporting.contents import Entry
+from central_command.exporting.formats.format import Format
+from central_command.exporting.plan import Candidate, Plan
+from central_command.exporting.reasons import LeftOut, LeftOutReason
+from central_command.exporting.selection import Selection
+from central_command.exporting.shape import Row
+from central_command.exporting.source import Found, Left, Rows, check_without_reading
+from central_command.exporting.splits import split_of
+from central_command.exporting.tokens import Fitted, Piece, TokenCounter, fit
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A session that was read, and the pieces of it that have few enough tokens."""
+
+    read: Read
+    fitted: Fitted
+
+
+class Sessions:
+    """The sessions of a corpus; copies are those of what the plan has kept before."""
+
+    def __init__(
+        self,
+        stored: StoredCorpus,
+        plan: Plan,
+        selection: Selection,
+        formats: Sequence[Format],
+        *,
+        benchmarks: Benchmarks,
+        counter: TokenCounter | None,
+    ) -> None:
+        self._stored = stored
+        self._plan = plan
+        self._selection = selection
+        self._formats = formats
+        self._benchmarks = benchmarks
+        self._counter = counter
+
+    def __repr__(self) -> str:
+        return f"<Sessions of {self._stored!r}>"
+
+    def found(self, snapshot: ShownRecords) -> Iterator[Found]:
+        """Yield what there is."""
+        selection = self._selection
+        for stored in snapshot.records():
+            row = stored.record
+            contributor = self._stored.pseudonyms.of(row.contributor_id)
+            candidate = Candidate(
+                0,
+                row.record_id,
+                row.trajectory_id,
+                row.session_id,
+                contributor,
+                row.cluster,
+                row.sha256,
+                split_of(contributor, selection.splits, selection.seed),
+                stored.position,
+            )
+            code = selection.filters.against_row(row, contributor)
+            yield Found(candidate, None if code is None else LeftOutReason(code))
+
+    def judged(self, candidate: Candidate) -> Session:
+        """Read a session; raises Left for one that does not belong in the export."""
+        check_without_reading(candidate, plan=self._plan, selection=self._selection)
+        read = self._read(candidate)
+        trajectory = read.trajectory
+        selection = self._selection
+        code = selection.filters.against(trajectory)
+        if code is not None:
+            raise Left(LeftOutReason(code))
+        if not trajectory.steps:
+            raise Left(LeftOutReason.NO_STEPS)
+        if trajectory.has_cut_arguments and not selection.keep_cut_arguments:
+            raise Left(LeftOutReason.CUT_ARGUMENTS)
+        if trajectory.sequence_gaps and not selection.keep_sequence_gaps:
+            raise Left(LeftOutReason.SEQUENCE_GAPS)
+        if trajectory.is_subagent and selection.shape.subagents == "drop":
+            raise Left(LeftOutReason.SUBAGENT)
+        for run in trajectory.copied_from:
+            if self._plan.split_of_session(run.session_id) not in {None, candidate.split}:
+                raise Left(LeftOutReason.BETWEEN_SPLITS, run.session_id)
+        matched = self._benchmarks.found_in(trajectory)
+        if matched is not None:
+            raise Left(LeftOutReason.CONTAMINATED, matched)
+        return Session(read, self._fitted(read))
+
+    def read(self, candidate: Candidate) -> Session:
+        """Read a session that was judged before; raises Left for one that is not there any more."""
+        read = self._read(candidate)
+        return Session(read, self._fitted(read))
+
+    def made(self, candidate: Candidate, item: Session) -> tuple[Rows, Entry]:
+        """Make the rows of a session in each format, and say what is counted of it."""
+        rows, left_out = self._rows_of(item.fitted, item.read)
+        return rows, self._entry(candidate, item.read, left_out, item.fitted)
+
+    def _read(self, candidate: Candidate) -> Read:
+        try:
+            return self._stored.read(candidate.position)
+        except UnreadableLine:
+            raise Left(LeftOutReason.UNREADABLE) from None
+
+    def _fitted(self, read: Read) -> Fitted:
+        """The trajectory, or its pieces that have few enough tokens."""
+        if self._counter is None:
+            return Fitted((Piece(read.trajectory),))
+        tokens = self._counter.of_steps(read.trajectory.steps)
+        fitted = fit(read.trajectory, tokens, self._selection.max_tokens, self._selection.overlong)
+        if not fitted.pieces:
+            raise Left(LeftOutReason.OVERLONG, f"{sum(tokens)} tokens")
+        return fitted
+
+    def _rows_of(self, fitted: Fitted, read: Read) -> tuple[dict[str, list[Row | msgspec.Raw]], dict[str, str]]:
+        """The rows of each format, and why it has none."""
+        rows: dict[str, list[Row | msgspec.Raw]] = {}
+        left_out: dict[str, str] = {}
+        for known in self._formats:
+            made: list[Row | msgspec.Raw] = []
+            for piece in fitted.pieces:
+                try:
+                    made += self._of_piece(known, piece, read)
+                except LeftOut as left:
+                    left_out[known.name] = left.reason
+            if made:
+                rows[known.name] = made
+                left_out.pop(known.name, None)
+        return rows, left_out
+
+    def _of_piece(self, known: Format, piece: Piece, read: Read) -> Iterable[Row | msgspec.Raw]:
+        if known.of_line is not None:
+            return known.of_line(piece.trajectory, read.line, piece.first)
+        made = known.rows(piece.trajectory, self._selection.shape)
+        columns = self._selection.columns
+        return made if columns is None else ({name: row[name] for name in columns if name in row} for row in made)
+
+    def _entry(self, candidate: Candidate, read: Read, left_out: dict[str, str], fitted: Fitted) -> Entry:
+        trajectory, pieces = read.trajectory, [piece.trajectory for piece in fitted.pieces]
+        tags = trajectory.domain_tags.primary
+        enrichment = trajectory.enrichment
+        return Entry(
+            record_id=candidate.record_id,
+            session_id=candidate.session_id,
+            split=self._selection.splits[candidate.split].name,
+            cluster=candidate.cluster,
+            sha256=candidate.sha256,
+            provider=trajectory.provider,
+            model=trajectory.model,
+            domain=tags.domain if tags else None,
+            cognitive_target=enrichment.cognitive_target.target,
+            tier=enrichment.quality_assessment.tier,
+            outcome=trajectory.outcome.status if trajectory.outcome else None,
+            feedback=trajectory.feedback[-1].signal if trajectory.feedback else None,
+            consent_version=trajectory.consent.version,
+            rules=trajectory.rules,
+            steps=sum(len(piece.steps) for piece in pieces),
+            chars=sum(len(step.content or "") for piece in pieces for step in piece.steps),
+            tokens=None if self._counter is None else sum(piece.tokens or 0 for piece in pieces),
+            cut_steps=fitted.cut_steps,
+            findings=trajectory.scrubbed.by_category,
+            mended_numbers=read.mended.numbers,
+            mended_surrogates=read.mended.surrogates,
+            left_out=left_out,
+        )
