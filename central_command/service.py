@@ -47,11 +47,13 @@ from actors.sessions.outcomes import (
 from actors.sessions.session import SessionActor
 from central_command.access.gate import Gate
 from central_command.curating.supervision import CurationProcess
+from central_command.export_queue.queue import ExportQueue, folder_of
 from central_command.exporting.known_exports import exports_with
 from central_command.http.app import Application, create_app
 from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
+from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.http.requests.networks import parse_networks
@@ -118,6 +120,7 @@ class Service:
         self._consent = consent
         self.desk = ConsentDesk(consent, storage.receipts, environment.clock)
         self._taking = IntakeDesk(consent, storage.intake, random_bytes=environment.random_bytes)
+        self._gate = gate
         self.intake = Intake(self._taking, gate, settings.intake)
         self._storage = storage
         self._directory = directory
@@ -162,12 +165,18 @@ class Service:
         assert not isinstance(outcome, StillActive | Forgotten), "that is what becomes of abandoned ones"
         return outcome
 
+    def exports(self, queue: ExportQueue) -> Exports:
+        """What the endpoints of exports need."""
+        bounds = self._settings.export
+        return Exports(queue, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
+
     # Erasure
 
     async def _exports_with(self, session_ids: Collection[str], users: Collection[str]) -> list[str]:
         """The folders of exports that hold something of these sessions or users."""
         root = self._environment.storage.layout.root
-        return await self._environment.offload(exports_with, root, session_ids, users)
+        look = partial(exports_with, root, session_ids, users, own=folder_of(self._settings, root))
+        return await self._environment.offload(look)
 
     async def erase_contributor(
         self, contributor_id: str, proof: RequestProof | None
@@ -505,6 +514,9 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
         nursery.start_soon(collector.run, name="collector")
         async with open_service(settings, data_directory, platform) as service:
+            queue = ExportQueue(
+                settings, data_directory, clock=platform.clock, random_bytes=os.urandom, offload=platform.offload
+            )
             app = create_app(
                 service,
                 settings.http,
@@ -513,6 +525,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 embedder=service.embeddings,
                 desk=service.desk,
                 intake=service.intake,
+                exports=service.exports(queue),
             )
             collector.settle()
             if settings.curation.enabled:
@@ -531,6 +544,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     log.info("serving %s, data in %s", ", ".join(urls), data_directory)
                     background.start_soon(service.check.run, name="background check")
                     background.start_soon(service.watch_space, name="free space")
+                    background.start_soon(_until, stopping, queue.run, name="exports")
                     if service.curation is not None:
                         background.start_soon(_until, stopping, service.curation.run, name="curation")
                     if reread is not None:

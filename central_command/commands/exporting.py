@@ -17,10 +17,8 @@ from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
 
 if TYPE_CHECKING:
-    from central_command.exporting.contamination import Benchmarks
     from central_command.exporting.engine import Progress
     from central_command.exporting.exporting import Done, Given
-    from central_command.exporting.selection import Selection
     from central_command.exporting.settings import ExportSettings
     from central_command.exporting.tokens import TokenCounter
 
@@ -28,33 +26,33 @@ PROGRESS_S: Final = 1.0
 PROGRESS_IN_LOGS_S: Final = 30.0
 """Seconds between two reports, on a terminal and elsewhere."""
 
-_FILTERS: Final[tuple[tuple[str, str, Any, str], ...]] = (
-    ("after", "--after", str, "Sessions that began at this time or later (2026-11-20, UTC), and"),
-    ("before", "--before", str, "before this one."),
-    ("providers", "--provider", list, "Of this agent. Options such as this may be repeated: any of them."),
-    ("models", "--model", list, "Of this model; may hold * and ?."),
-    ("domains", "--domain", list, "About this field of work."),
-    ("cognitive_targets", "--cognitive-target", list, "That were for this: debugging, review, …"),
-    ("tiers", "--tier", list, "Of this tier: A, B or C."),
-    ("outcomes", "--outcome", list, "That the client says ended so: SUCCESS, CRASH, KILLED, SHUTDOWN, or none."),
-    ("feedback", "--feedback", list, "That somebody said this of: accepted, modified, rejected, iterated, or none."),
-    ("contributors", "--contributor", list, "Of this contributor, by pseudonym."),
-    ("tools", "--tool", list, "In which this tool was called."),
-    ("texts", "--text", list, "In which this text stands, in any case; all of them."),
-    ("quality_min", "--quality-min", int, "With at least this quality, 0 to 100."),
-    ("quality_max", "--quality-max", int, "With at most this quality."),
-    ("tokens_min", "--tokens-min", int, "With at least so many tokens, as estimated (characters / 4)."),
-    ("tokens_max", "--tokens-max", int, "With at most so many."),
-    ("steps_min", "--steps-min", int, "With at least so many steps."),
-    ("steps_max", "--steps-max", int, "With at most so many."),
+_FILTERS: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("--after", str, "Sessions that began at this time or later (2026-11-20, UTC), and"),
+    ("--before", str, "before this one."),
+    ("--provider", list, "Of this agent. Options such as this may be repeated: any of them."),
+    ("--model", list, "Of this model; may hold * and ?."),
+    ("--domain", list, "About this field of work."),
+    ("--cognitive-target", list, "That were for this: debugging, review, …"),
+    ("--tier", list, "Of this tier: A, B or C."),
+    ("--outcome", list, "That the client says ended so: SUCCESS, CRASH, KILLED, SHUTDOWN, or none."),
+    ("--feedback", list, "That somebody said this of: accepted, modified, rejected, iterated, or none."),
+    ("--contributor", list, "Of this contributor, by pseudonym."),
+    ("--tool", list, "In which this tool was called."),
+    ("--text", list, "In which this text stands, in any case; all of them."),
+    ("--quality-min", int, "With at least this quality, 0 to 100."),
+    ("--quality-max", int, "With at most this quality."),
+    ("--tokens-min", int, "With at least so many tokens, as estimated (characters / 4)."),
+    ("--tokens-max", int, "With at most so many."),
+    ("--steps-min", int, "With at least so many steps."),
+    ("--steps-max", int, "With at most so many."),
 )
-"""The filters that take values: the member of `Filters`, the option, its type, and what it says."""
+"""The filters that take values: the option, its type, and what it says."""
 
 
 def _filters(command: Callable[..., None]) -> Callable[..., None]:
-    for name, option, kind, text in reversed(_FILTERS):
+    for option, kind, text in reversed(_FILTERS):
         many = kind is list
-        add = click.option(option, name, multiple=many, type=None if many else kind, help=text)
+        add = click.option(option, multiple=many, type=None if many else kind, help=text)
         command = add(command)
     return command
 
@@ -62,7 +60,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @data_options(must_exist=False)
 @click.argument("folders", metavar="[verify] DIR", nargs=-1, type=PathTo("folder", must_exist=False), required=True)
-@click.option("--format", "formats", multiple=True, help="What to write: messages, records, …; may be repeated.")
+@click.option("--format", multiple=True, help="What to write: messages, records, …; may be repeated.")
 @_filters
 @click.option("--training-eligible", is_flag=True, help="Only what curation found fit to be trained on.")
 @click.option("--keep-cut-arguments", is_flag=True, help="Also sessions with calls whose arguments were cut.")
@@ -78,7 +76,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--limit", type=click.IntRange(1), help="At most so many sessions, the earliest.")
 @click.option("--sample", type=click.IntRange(1), help="So many sessions by chance (--seed).")
 @click.option("--seed", default=0, show_default=True, help="Of --sample and --split: another one, another choice.")
-@click.option("--split", "splits", help="train=0.9,validation=0.05,test=0.05: by contributor and near copies.")
+@click.option("--split", help="train=0.9,validation=0.05,test=0.05: by contributor and near copies.")
 @click.option(
     "--reasoning",
     type=click.Choice(["field", "inline", "drop", "last-only"]),
@@ -102,8 +100,9 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="What happens to longer ones.",
 )
-@click.option("--license", "license_name", default="other", show_default=True, help="As the card names it.")
+@click.option("--license", default="other", show_default=True, help="As the card names it.")
 @click.option("--incremental", is_flag=True, help="Add what is new, take out what has gone from the corpus.")
+@click.option("--ends-with-input", is_flag=True, hidden=True, help="End when standard input does.")
 @click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl.")
 def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **options: Any) -> None:
     """Write the corpus of a data directory to DIR as a dataset, or check one: `export verify DIR`.
@@ -131,6 +130,10 @@ def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **opt
         raise click.UsageError("Name one folder: DIR, or verify DIR.")
     from central_command.exporting import exporting
 
+    if options["ends_with_input"]:
+        from central_command.process.children import end_with_parent
+
+        end_with_parent()
     settings = settings_from(config, {})
     os.nice(settings.export.nice)
     with one_sentence_for_failures():
@@ -157,6 +160,7 @@ def _verify(folder: Path) -> None:
 
 def _given(target: Path, options: dict[str, Any], settings: "ExportSettings", model_source: str) -> "Given":
     """What the options ask for; of `--incremental` without formats, what the export was made with."""
+    from central_command.exporting.asked import Asked, selection_of
     from central_command.exporting.contamination import Benchmarks
     from central_command.exporting.exporting import Given
     from central_command.exporting.manifest import read_manifest
@@ -164,10 +168,16 @@ def _given(target: Path, options: dict[str, Any], settings: "ExportSettings", mo
     benchmarks = Benchmarks(settings.benchmark_ngrams_max)
     for path in options["benchmarks"]:
         benchmarks.add(path)
-    earlier = read_manifest(target).selection if options["incremental"] and not options["formats"] else None
+    earlier = read_manifest(target).selection if options["incremental"] and not options["format"] else None
     needs_counter = options["tokenizer"] or options["max_tokens"] or (earlier is not None and earlier.tokenizer)
     counter = _counter(options["tokenizer"], model_source) if needs_counter else None
-    selection = _selection(options, benchmarks, counter) if earlier is None else earlier
+    if earlier is None:
+        asked = Asked(**{name: options[name] for name in Asked.__struct_fields__})
+        selection = selection_of(
+            asked, benchmarks=tuple(benchmarks.files), tokenizer=None if counter is None else counter.file
+        )
+    else:
+        selection = earlier
     return Given(
         selection=selection,
         settings=settings,
@@ -175,52 +185,6 @@ def _given(target: Path, options: dict[str, Any], settings: "ExportSettings", mo
         counter=counter,
         is_incremental=options["incremental"],
         explain=options["explain"],
-    )
-
-
-def _selection(options: dict[str, Any], benchmarks: "Benchmarks", counter: "TokenCounter | None") -> "Selection":
-    from central_command.corpus.filters import Filters
-    from central_command.exporting.formats.table import FORMATS
-    from central_command.exporting.selection import Selection
-    from central_command.exporting.shape import Shape
-    from central_command.exporting.splits import Split, read_splits
-
-    formats = tuple(dict.fromkeys(options["formats"]))
-    unknown = [name for name in formats if name not in FORMATS]
-    if not formats or unknown:
-        said = f"there is no format {unknown[0]!r}" if unknown else "name at least one format (--format)"
-        leave(f"{said}; there are {', '.join(FORMATS)}.", EXIT_REFUSED)
-    try:
-        splits = read_splits(options["splits"]) if options["splits"] else (Split("train", 1.0),)
-        chosen = {name: options[name] for name, _, _, _ in _FILTERS}
-        filters = Filters(**chosen, training_eligible=options["training_eligible"])
-    except ValueError as error:
-        leave(str(error), EXIT_REFUSED)
-    return Selection(
-        formats=formats,
-        filters=filters,
-        dedup=options["dedup"],
-        keep_cut_arguments=options["keep_cut_arguments"],
-        keep_sequence_gaps=options["keep_sequence_gaps"],
-        benchmarks=tuple(benchmarks.files),
-        limit=options["limit"],
-        sample=options["sample"],
-        seed=options["seed"],
-        splits=splits,
-        shape=Shape(
-            reasoning=options["reasoning"],
-            reasoning_key=options["reasoning_key"],
-            split_parallel_calls=options["split_parallel_calls"],
-            system=options["system"],
-            subagents=options["subagents"],
-            nested=options["nested"],
-            keep_incomplete=options["keep_incomplete"],
-        ),
-        tokenizer=None if counter is None else counter.file,
-        max_tokens=options["max_tokens"],
-        overlong=options["overlong"],
-        columns=tuple(each.strip() for each in options["columns"].split(",")) if options["columns"] else None,
-        license=options["license_name"],
     )
 
 

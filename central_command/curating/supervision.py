@@ -4,11 +4,9 @@ Nothing waits for it. When it cannot run, the corpus falls behind, and that is a
 """
 
 import logging
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from math import inf
 from pathlib import Path
 
 import trio
@@ -16,6 +14,7 @@ import trio
 from actors.curation.following import CurationStatistics
 from central_command.curating.orders import Order, line_of, read_figures
 from central_command.http.gateway import CurationLag
+from central_command.process.children import start, stop
 from central_command.settings.configuration import Settings
 
 log = logging.getLogger("central_command.curation")
@@ -109,7 +108,7 @@ class CurationProcess:
     async def _live(self) -> int:
         """Run the process to its end; return its exit status, negative for a signal."""
         self._starts += 1
-        process = await trio.lowlevel.open_process(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = await start(self._command)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -128,16 +127,7 @@ class CurationProcess:
 
     async def _stop(self, process: trio.Process) -> None:
         """Tell it to stop, and end it when it takes too long: it may end at any moment without harm."""
-        assert process.stdin is not None
-        with trio.CancelScope(shield=True) as scope:
-            scope.deadline = trio.current_time() + self._settings.stop_grace_s
-            await process.stdin.aclose()
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-            with trio.CancelScope(shield=True) as scope:
-                scope.deadline = inf
-                await process.wait()
+        await stop(process, grace_s=self._settings.stop_grace_s)
         assert process.stdout is not None
         with trio.CancelScope(shield=True):
             await process.stdout.aclose()

@@ -9,9 +9,7 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
-from contextlib import suppress
 from functools import partial
 
 import trio
@@ -19,6 +17,7 @@ import trio
 from actors.curation.following import CurationStatistics
 from central_command.curating.opening import open_curation
 from central_command.curating.orders import LINE_BYTES_MAX, Order, line_of, read_order
+from central_command.process.children import end_with_parent
 from central_command.process.logs import logging_to
 from persistence.files.failures import DataDirectoryLocked, NoDataDirectory, StorageDamage, StorageFailure
 
@@ -50,22 +49,12 @@ def main() -> int:
 async def _follow(order: Order) -> None:
     with trio.CancelScope() as scope:
         token = trio.lowlevel.current_trio_token()
-        ending = partial(_end_with_server, partial(token.run_sync_soon, scope.cancel), order.curation.stop_grace_s)
-        threading.Thread(target=ending, name="server's end", daemon=True).start()
+        # A record that takes longer than that is given up.
+        end_with_parent(partial(token.run_sync_soon, scope.cancel), order.curation.stop_grace_s)
         async with open_curation(order, Figures().write) as curating, trio.open_nursery() as nursery:
             nursery.start_soon(curating.curation.run)
             if curating.asking is not None:
                 nursery.start_soon(curating.asking.run)
-
-
-def _end_with_server(stop: partial[None], grace_s: float) -> None:
-    """Stop when standard input ends; a record that takes longer than so many seconds is given up."""
-    while os.read(sys.stdin.fileno(), LINE_BYTES_MAX):
-        pass
-    with suppress(trio.RunFinishedError):  # it has ended by itself
-        stop()
-    time.sleep(grace_s)
-    os._exit(0)
 
 
 class Figures:

@@ -43,6 +43,7 @@ from central_command.exporting.verifying import described, read_index
 from central_command.exporting.writing import LINES, HashedFile, draft_of, move_file, put_file
 from persistence.files.file_system import OsFileSystem
 from persistence.files.regular import open_file
+from persistence.format.layout import DataLayout
 
 PLAN: Final = "plan.db"
 CARD: Final = "README.md"
@@ -145,7 +146,8 @@ def _check_target(data_directory: Path, target: Path) -> None:
         str(target.resolve()).encode()
     except UnicodeEncodeError:
         raise ExportRefused(f"the path of {target} is not UTF-8, and could not be remembered: name another.") from None
-    if target.resolve().is_relative_to(data_directory.resolve()):
+    is_own = target.resolve().parent == DataLayout(data_directory.resolve()).exports
+    if target.resolve().is_relative_to(data_directory.resolve()) and not is_own:
         raise ExportRefused(f"{target} lies in the data directory: name a folder outside of it.")
     if target.exists() and not target.is_dir():
         raise ExportRefused(f"{target} is not a folder.")

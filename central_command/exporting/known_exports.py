@@ -80,14 +80,19 @@ def known_exports(data_directory: Path) -> list[str]:
     return found
 
 
-def exports_with(data_directory: Path, session_ids: Collection[str], users: Collection[str] = ()) -> list[str]:
+def exports_with(
+    data_directory: Path, session_ids: Collection[str], users: Collection[str] = (), *, own: Path | None = None
+) -> list[str]:
     """The folders of exports that hold records of any of these sessions, or of users by their digests.
 
-    Those that cannot be asked say so. What is being added to an export is not in its index yet.
+    Those that cannot be asked say so; one that is not in the folder `own` any more was deleted by the server. What is
+    being added to an export is not in its index yet.
     """
     wanted = frozenset(session_ids)
     found = []
     for path in known_exports(data_directory):
+        if own is not None and Path(path).parent == own.resolve() and not Path(path).exists():
+            continue
         try:
             of_users = _pseudonyms_of(users, data_directory)
             # Names of a user's sessions are their application's, and may be another user's, too.

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from persistence.settings.bounds import PositiveInt
+from persistence.settings.bounds import PositiveInt, PositiveSeconds
 
 
 class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,3 +14,9 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     row_group_bytes_max: Annotated[int, msgspec.Meta(ge=1_000, le=100_000_000)] = 33_554_432
     benchmark_ngrams_max: PositiveInt = 2_000_000
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10
+    directory: str | None = None
+    waiting_max: PositiveInt = 10
+    kept_max: PositiveInt = 100
+    stop_grace_s: PositiveSeconds = 2.0
+    requests_per_minute: PositiveInt = 120
+    requests_per_hour: PositiveInt = 2_000

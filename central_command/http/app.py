@@ -18,6 +18,7 @@ from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.consent import Desk, consent_routes
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoints
 from central_command.http.endpoints.erasures import erasure_routes
+from central_command.http.endpoints.exports import Exports, export_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.intake import Intake, intake_routes
@@ -90,6 +91,7 @@ def create_app(
     embedder: Embedder | None = None,
     desk: Desk | None = None,
     intake: Intake | None = None,
+    exports: Exports | None = None,
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
@@ -115,6 +117,7 @@ def create_app(
         session_routes(gateway, reader, replies, schema, desk),
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
+        export_routes(exports, settings, reader, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),

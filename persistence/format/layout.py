@@ -62,6 +62,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         """Which large sessions are being closed, and which are put aside because that ended the process."""
         return self.root / "closing.json"
 
+    @property
+    def exports(self) -> Path:
+        """The folder of exports that were asked for over HTTP, unless a setting names another one."""
+        return self.root / "exports"
+
     def journal(self, name: JournalName) -> Path:
         """The folder of a journal's daily files."""
         return self.root / name

@@ -27,11 +27,11 @@ def remains(
     """Return the paths, below the data directory, of the files that hold any of these texts, by whose text it is.
 
     Samples of content are not looked for in the journals: somebody else may have written the same there, in lines that
-    say whose they are. `leave` are files that are not looked at.
+    say whose they are. `leave` are files that are not looked at. Nor are exports: those with something of it are named.
     """
     names = {name: whose for name, whose in names.items() if len(name) >= NEEDLE_BYTES_MIN}
     found: dict[str, list[str]] = {}
-    for path in _files(layout.root):
+    for path in _files(layout.root, but=layout.exports):
         below = path.relative_to(layout.root).as_posix()
         wanted = names if is_part(below) else {**names, **samples}
         if path not in leave and wanted:
@@ -40,9 +40,9 @@ def remains(
     return found
 
 
-def _files(root: Path) -> Iterator[Path]:
+def _files(root: Path, *, but: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if Path(folder, name) != but)
         for name in sorted(names):
             path = Path(folder) / name
             if path.is_file() and not path.is_symlink():

@@ -17,7 +17,7 @@ from tests.signing_client import SigningClient, dumps
 MODEL_S_MAX = 120.0
 KNOWN_NAMES = re.compile(
     r"lock|corpus\.lock|exports\.jsonl|(sessions|ledger|corpus)\.db(-wal|-shm)?|access\.db(-journal)?"
-    r"|keys(/(master|pseudonyms)\.key)?|models(/\S+)?|torn(/\S+)?"
+    r"|exports(/\S+)?|keys(/(master|pseudonyms)\.key)?|models(/\S+)?|torn(/\S+)?"
     r"|(envelopes|trajectories|refused|consent|intake|corpus)(/\d{4}-\d\d-\d\d\.jsonl)?"
 )
 

@@ -14,12 +14,14 @@ from actors.envelopes.settings import SchemaSettings
 from actors.intake.settings import IntakeSettings
 from actors.sessions.outcomes import BusyReason, FullReason
 from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIGNATURE_WORDS
+from central_command.http.description.exports import EXPORT_PARAMETERS, EXPORT_SECURITY, FILE_PARAMETERS
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.schemas import all_schemas, refusal
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
 from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_PATH
+from central_command.http.endpoints.exports import EXPORT_PATH, EXPORTS_PATH, FILE_PATH
 from central_command.http.endpoints.intake import RECORDS_PATH, USER_CONSENT_PATH, USER_PATH
 from central_command.http.requests.replies import (
     BATCH_PATH,
@@ -87,6 +89,7 @@ def openapi_document(
             **_consent(),
             **_erasures(),
             **_intake(settings, taking),
+            **_exports(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             OPENAPI_PATH: {"get": _description()},
@@ -373,7 +376,7 @@ def _intake(settings: HttpSettings, intake: IntakeSettings) -> dict[str, Any]:
                 requestBody=records,
             )
         },
-        USER_PATH.replace("<", "{").replace(">", "}"): {
+        _template(USER_PATH): {
             "delete": _operation(
                 "eraseUser",
                 "Withdraw for a user, and erase all that was handed over of theirs",
@@ -397,6 +400,60 @@ def _intake(settings: HttpSettings, intake: IntakeSettings) -> dict[str, Any]:
             )
         },
     }
+
+
+def _exports() -> dict[str, Any]:
+    answers = {
+        **_OF_LIMITED,
+        **_errors(401, 404),
+        "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
+    }
+    one = {**answers, "200": _answer("How it stands.", "Export")}
+    file = {"description": "The file.", "content": {"application/octet-stream": {}}}
+    return {
+        EXPORTS_PATH: {
+            "post": _operation(
+                "askExport",
+                "Have an export made",
+                {**answers, **_OF_BODIES, **_errors(507), "202": _answer("It is on disk, and will be made.", "Export")},
+                description="One is made at a time. docs/exports.md has the options; names have `_` for `-`.",
+                security=EXPORT_SECURITY,
+                requestBody=_body(reference("AskExport")),
+            ),
+            "get": _operation(
+                "exports",
+                "All exports that were asked for",
+                {**answers, "200": _answer("The earliest first.", "Exports")},
+                security=EXPORT_SECURITY,
+            ),
+        },
+        _template(EXPORT_PATH): {
+            "get": _operation(
+                "export", "How an export stands", one, security=EXPORT_SECURITY, parameters=EXPORT_PARAMETERS
+            ),
+            "delete": _operation(
+                "deleteExport",
+                "Cancel an export, and remove all of it",
+                {**one, **_errors(507)},
+                security=EXPORT_SECURITY,
+                parameters=EXPORT_PARAMETERS,
+            ),
+        },
+        _template(FILE_PATH).replace("path:", ""): {
+            "get": _operation(
+                "exportFile",
+                "A file of an export that is done",
+                {**answers, "200": file},
+                security=EXPORT_SECURITY,
+                parameters=FILE_PARAMETERS,
+            )
+        },
+    }
+
+
+def _template(path: str) -> str:
+    """A route's path as OpenAPI writes it."""
+    return path.replace("<", "{").replace(">", "}")
 
 
 def _health() -> dict[str, Any]:

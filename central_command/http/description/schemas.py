@@ -14,6 +14,7 @@ from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.consent import ED25519_KEY, ED25519_SIGNATURE, consent_schemas
 from central_command.http.description.envelopes import envelope_schemas
+from central_command.http.description.exports import export_schemas
 from central_command.http.description.intake import intake_schemas
 from central_command.http.description.json_schema import (
     BOOLEAN,
@@ -57,6 +58,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **envelope_schemas(schema),
         **consent_schemas(current_version),
         **intake_schemas(current_version, records_max),
+        **export_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,

@@ -34,11 +34,13 @@ async def test_an_erasure_names_the_exports_that_hold_something_of_it(tmp_path: 
 
 
 async def test_an_erasure_of_a_user_names_the_exports_that_hold_a_record_of_theirs(tmp_path: Path) -> None:
-    root, target = tmp_path / "data", tmp_path / "out"
+    """Also one that lies in the data directory, because it was asked for over HTTP: that is named, and not searched."""
+    root, target = tmp_path / "data", tmp_path / "data" / "exports" / "exp_1"
     await leave_texts(root, "what the one said")
     await leave_texts(root, "what the other said", user_id=OTHER)
     await curate(root)
     export = partial(make, root, target, "records")
+    target.parent.mkdir()
     assert (await trio.to_thread.run_sync(export)).manifest.kept == 2
     async with running(root) as run:
         asked = await run.service.erase_user(USER)

@@ -1,0 +1,1 @@
+"""Exports that are asked for over HTTP: kept on disk, and made one after the other in a process each."""
