@@ -51,7 +51,7 @@ class ShownRecords:
         return text is not None and self._is_shown_text(text)
 
     def reason(self, session_id: str, record_id: str) -> str | None:
-        """Why a session, or a text by its record, has no record; None where nothing is known of it."""
+        """Why a session, or a text by its record, is not in the corpus; None where nothing is known of it."""
         return self._snapshot.reason(session_id, record_id)
 
     def _is_shown(self, stored: StoredRecord) -> bool:
