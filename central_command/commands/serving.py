@@ -37,6 +37,6 @@ def serve(config: Path | None, data_dir: Path, host: str | None, port: int | Non
     from central_command.process.logs import logging_to
 
     with one_sentence_for_failures(), logging_to(settings.log):
-        from central_command.service import run_service
+        from central_command.running import run_service
 
         trio.run(partial(run_service, settings, data_dir, reread=settings_reader(config, overrides)))

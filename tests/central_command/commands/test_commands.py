@@ -155,7 +155,7 @@ def test_serve_hands_settings_and_data_directory_over(replace: Replace, monkeypa
     Path("config.toml").write_text("[http]\nport = 1\nbacklog = 5\n[log]\nqueue_lines_max = 20")
     monkeypatch.setenv("CENTRAL_COMMAND__LOG__LEVEL", "error")
     serve, calls = answering(None)
-    replace("central_command.service", run_service=serve)
+    replace("central_command.running", run_service=serve)
     result = run("serve", "--data-dir", "elsewhere", "--host", "::1", "--port", "9")
     assert result.exit_code == 0, result.output
     ((settings, data_dir), _) = calls[0]
@@ -170,7 +170,7 @@ def test_another_file_is_read_when_named(replace: Replace) -> None:
     Path("config.toml").write_text("nonsense")
     Path("other.toml").write_text("[http]\nport = 7")
     serve, calls = answering(None)
-    replace("central_command.service", run_service=serve)
+    replace("central_command.running", run_service=serve)
     assert run("serve", "--config", "other.toml").exit_code == 0
     ((settings, data_dir), _) = calls[0]
     assert isinstance(settings, Settings)
@@ -181,7 +181,7 @@ def test_another_file_is_read_when_named(replace: Replace) -> None:
 @pytest.mark.parametrize("command", [["serve"], ["show", "x"], ["sessions"], ["stats"], ["verify"], ["rebuild"]])
 def test_a_wrong_setting_is_one_sentence(command: list[str], replace: Replace) -> None:
     """On stderr, with exit status 2, and nothing is started."""
-    replace("central_command.service", run_service=None)
+    replace("central_command.running", run_service=None)
     for module in ("inspection", "verification", "rebuilding"):
         replace(f"persistence.upkeep.{module}")
     Path("config.toml").write_text("[http]\nprot = 1")
@@ -224,7 +224,7 @@ def test_a_failure_of_the_world_is_one_sentence(
 ) -> None:
     """With the exit status that says whether a restart can help, and no traceback."""
     serve, _ = answering(failure)
-    replace("central_command.service", run_service=serve)
+    replace("central_command.running", run_service=serve)
     result = run("serve")
     assert result.exit_code == status
     assert result.stderr.startswith(f"central-command: {sentence}")
@@ -234,7 +234,7 @@ def test_a_failure_of_the_world_is_one_sentence(
 def test_a_bug_keeps_its_traceback(replace: Replace) -> None:
     """What nobody expected is not hidden from whoever has to mend it."""
     serve, _ = answering(KeyError("a bug"))
-    replace("central_command.service", run_service=serve)
+    replace("central_command.running", run_service=serve)
     result = run("serve")
     assert result.exit_code == 1
     assert isinstance(result.exception, KeyError)

@@ -1,0 +1,155 @@
+"""A server's process, from its settings to its end: HTTP and what runs beside it, signals, and settings read again.
+
+Leaving takes at most `shutdown_timeout_s`; then the process exits all the same, with a status that says so: everything
+acknowledged is on disk, and the next start recovers the rest.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from central_command.curating.supervision import CurationProcess
+from central_command.export_queue.queue import ExportQueue
+from central_command.http.app import Application, create_app
+from central_command.http.connections.descriptors import fitting
+from central_command.http.connections.server import serve
+from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
+from central_command.http.requests.networks import parse_networks
+from central_command.http.settings import HttpSettingsError
+from central_command.process.collector import Collector
+from central_command.process.logs import set_levels
+from central_command.service import Service, open_service
+from central_command.settings.configuration import Settings, SettingsError
+from central_command.settings.run_time import change
+from persistence.files.writer_thread import writer_thread
+from persistence.storage import Platform
+
+log = logging.getLogger("central_command.service")
+
+EXIT_SHUTDOWN_TIMEOUT = 4
+"""The process's exit status when it did not stop in time."""
+
+
+async def run_service(settings: Settings, data_directory: Path, reread: Callable[[], Settings] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then stop within `service.shutdown_timeout_s`.
+
+    At SIGHUP the settings are read again by `reread`, which raises SettingsError for wrong ones.
+    """
+    http_settings = fitting(settings.http)
+    platform = Platform(clock=time.time, environ=os.environ, writer=writer_thread)
+    collector = Collector(settings.collector)
+    async with trio.open_nursery() as nursery:
+        stopping, rereading = trio.Event(), trio.Semaphore(0, max_value=1)
+        await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
+        nursery.start_soon(collector.run, name="collector")
+        async with open_service(settings, data_directory, platform) as service:
+            queue = ExportQueue(
+                settings, data_directory, clock=platform.clock, random_bytes=os.urandom, offload=platform.offload
+            )
+            app = create_app(
+                service,
+                settings.http,
+                schema=settings.schema,
+                clock=platform.clock,
+                embedder=service.embeddings,
+                desk=service.desk,
+                intake=service.intake,
+                exports=service.exports(queue),
+            )
+            collector.settle()
+            if settings.curation.enabled:
+                service.curation = CurationProcess(
+                    settings,
+                    data_directory,
+                    reached_n=service.trajectories_n,
+                    texts_n=service.texts_n,
+                    clock=platform.clock,
+                )
+            config = hypercorn_config(http_settings)
+            serving = partial(serve, app, config, shutdown_trigger=stopping.wait)
+            async with trio.open_nursery() as background:
+                async with trio.open_nursery() as http:
+                    urls: list[str] = await http.start(serving)
+                    log.info("serving %s, data in %s", ", ".join(urls), data_directory)
+                    background.start_soon(service.check.run, name="background check")
+                    background.start_soon(service.watch_space, name="free space")
+                    background.start_soon(_until, stopping, queue.run, name="exports")
+                    if service.curation is not None:
+                        background.start_soon(_until, stopping, service.curation.run, name="curation")
+                    if reread is not None:
+                        background.start_soon(_reread_settings, rereading, reread, settings, service, app, config)
+                background.cancel_scope.cancel()
+        log.info("stopped")
+        nursery.cancel_scope.cancel()
+
+
+async def _until(stopping: trio.Event, run: Callable[[], Awaitable[None]]) -> None:
+    """Run something until the service begins to stop, so that it has the time that requests have to end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await stopping.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def _reread_settings(
+    rereading: trio.Semaphore,
+    reread: Callable[[], Settings],
+    settings: Settings,
+    service: Service,
+    app: Application,
+    config: ServerConfig,
+) -> None:
+    """Each time it is asked for, read the settings and the TLS files again; what is wrong changes nothing."""
+    while True:
+        await rereading.acquire()
+        try:
+            found = change(settings, await trio.to_thread.run_sync(reread))
+            parse_networks(found.settings.http.trusted_proxies)
+            has_tls = reread_tls(config, found.settings.http)
+        except (SettingsError, HttpSettingsError) as error:
+            log.error("SIGHUP: nothing was changed: %s", error)  # noqa: TRY400 (the sentence says it all)
+            continue
+        settings = found.settings
+        set_levels(settings.log)
+        service.reconfigure(settings)
+        app.reconfigure(settings.http, settings.schema)
+        log.log(
+            logging.WARNING if found.need_restart else logging.INFO,
+            "SIGHUP: the settings were read again%s; changed: %s%s",
+            ", and the TLS certificate" if has_tls else "",
+            ", ".join(found.taken) or "nothing",
+            f"; only a restart changes: {', '.join(found.need_restart)}" if found.need_restart else "",
+        )
+
+
+async def _watch_signals(
+    stopping: trio.Event,
+    rereading: trio.Semaphore,
+    timeout_s: float,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Set `stopping` at the first signal, and end the process when stopping then takes too long.
+
+    SIGHUP asks for `rereading`, once however often it comes meanwhile.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGHUP:
+                if not rereading.value:
+                    rereading.release()
+                continue
+            log.info("%s: stopping", signal.Signals(number).name)
+            break
+        stopping.set()
+        await trio.sleep(timeout_s)
+    # A thread that waits for a disk cannot be cancelled, and nothing acknowledged depends on it.
+    log.error("not stopped within %g s; exiting, and the next start recovers", timeout_s)
+    logging.shutdown()
+    os._exit(EXIT_SHUTDOWN_TIMEOUT)
