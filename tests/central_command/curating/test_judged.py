@@ -143,7 +143,7 @@ async def test_the_servers_curation_process_asks_it(root: Path, monkeypatch: pyt
         settings = settings_with(
             enrichment={"judge_url": server.url, "judge_model": "judge-a", "judge_interval_s": 0.05}
         )
-        process = CurationProcess(settings, root, reached_n=lambda: 2, clock=lambda: 0.0)
+        process = CurationProcess(settings, root, reached_n=lambda: 2, texts_n=lambda: 0, clock=lambda: 0.0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.run)
             assert await trio.to_thread.run_sync(server.is_asked.wait, 60)
