@@ -36,6 +36,12 @@ _SAID = {
     "outdated": "given to other terms than those of now: nothing is used",
     "withdrawn": "withdrawn: nothing is used, and nothing more is taken",
 }
+_HELD = {
+    "none": "nothing yet: what you send is held, and not used, until you agree (central-command contributor give)",
+    "outdated": "given to other terms than those of now: what you sent is held, and not used, until you agree to these"
+    " (central-command contributor give)",
+}
+"""The same, where the server holds back what was sent."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what the server answered instead.")
 contributor_id_option = click.option(
@@ -174,8 +180,7 @@ def show(*, url: str, trust: Trust, contributor_id: str | None, as_json: bool) -
     Example:
       central-command contributor show
     """
-    shown = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
-    _print_shown(shown, url, as_json=as_json)
+    _print_shown(*_at_server(url, trust, contributor_id, _seen), url, as_json=as_json)
 
 
 @contributor.command()
@@ -347,8 +352,13 @@ def _say(
     """Say it unless it is what was said last, and print what the server has then."""
     if seen.state.value != decision.value:
         _at_server(url, trust, contributor_id, lambda statements: statements.say(decision, seen))
-        seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
-    _print_shown(seen, url, as_json=as_json)
+    _print_shown(*_at_server(url, trust, contributor_id, _seen), url, as_json=as_json)
+
+
+async def _seen(statements: "Statements") -> "tuple[ShownConsent, bool]":
+    """What the server has, and whether it says that it holds back what was sent until its terms are agreed to."""
+    seen = await statements.shown()
+    return seen, await statements.holds(seen)
 
 
 def _withdraw_with(url: str, trust: Trust, contributor_id: str | None) -> None:
@@ -382,7 +392,7 @@ def _print_standing(standing: "ErasureStanding", url: str, *, as_json: bool) -> 
     print_facts([("erasure", says), ("request", standing.request), ("server", url)])
 
 
-def _print_shown(shown: "ShownConsent", url: str, *, as_json: bool) -> None:
+def _print_shown(shown: "ShownConsent", holds: bool, url: str, *, as_json: bool) -> None:  # noqa: FBT001
     import msgspec
 
     from central_command.commands.printing.consent_events import events_listing
@@ -394,4 +404,5 @@ def _print_shown(shown: "ShownConsent", url: str, *, as_json: bool) -> None:
         return
     print_listing(events_listing(shown.history, empty="Nothing was said in your name there yet."))
     click.echo()
-    print_facts([("consent", _SAID[shown.state]), ("terms now", shown.current_version), ("server", url)])
+    says = (_HELD if holds else _SAID)[shown.state]
+    print_facts([("consent", says), ("terms now", shown.current_version), ("server", url)])

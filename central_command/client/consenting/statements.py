@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import trio
 
+from actors.consent.settings import ConsentMode
 from actors.consent.signatures import REQUEST_AGE_S_MAX
 from central_command.client.consenting.receipts import ReceiptAnswer, ReceiptKeys
 from central_command.client.contract.chunking import encode_json
@@ -70,6 +71,14 @@ class ErasureStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         return self.done_at is not None
 
 
+class _Terms(msgspec.Struct, frozen=True):
+    mode: ConsentMode
+
+
+class _WellKnown(msgspec.Struct, frozen=True):
+    consent: _Terms
+
+
 class _Recorded(msgspec.Struct, frozen=True):
     recorded: bool
     event: ShownEvent
@@ -93,6 +102,16 @@ class Statements:
     async def shown(self) -> ShownConsent:
         """What the server has of the contributor. Raises NotAnsweredError, as the others do."""
         return _read(await self._asked("GET", self._path), ShownConsent)
+
+    async def holds(self, seen: ShownConsent) -> bool:
+        """Whether the server says that it holds back what was sent until the contributor agrees to its terms.
+
+        False where it does not say, as a server of an earlier version.
+        """
+        if seen.state is not ConsentState.NONE:
+            return seen.state is ConsentState.OUTDATED
+        known = await self._delivery.get(WELL_KNOWN_PATH, _WellKnown)
+        return isinstance(known, _WellKnown) and known.consent.mode is ConsentMode.REQUIRED
 
     async def say(self, decision: Decision, seen: ShownConsent) -> ShownEvent:
         """Give or withdraw consent, to the terms and behind the last event of `seen`; the event is on disk then."""

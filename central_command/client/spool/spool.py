@@ -233,6 +233,10 @@ class Spool:
         """Note something else of a session's source; whatever else is known of the session stays."""
         self._update(session_id, "source_state = ?", source_state)
 
+    def explain(self, session_id: str, problem: str) -> None:
+        """Say otherwise why something of a session was refused; whatever else is known of it stays."""
+        self._update(session_id, "problem = ?", problem)
+
     def forget_unsent(self, source: str, problem: str) -> None:
         """Forget the sessions of a source that were given up for `problem` and of which nothing was ever answered."""
         with self._transaction() as connection:

@@ -40,8 +40,14 @@ ENDED_BY_SERVER = "the server had already closed the session"
 """Kept as the problem of a session whose last chunks came too late: their steps go into a further session."""
 ENDED_FOR_KEY = "the contributor's key was registered after the session had been opened"
 """The same, where the next session has to be opened with a key."""
-GOES_ON = frozenset({ENDED_BY_SERVER, ENDED_FOR_KEY})
+ENDED_BY_WITHDRAWAL = "the contributor had withdrawn their consent meanwhile"
+"""The same, where consent was given again since."""
+GOES_ON = frozenset({ENDED_BY_SERVER, ENDED_FOR_KEY, ENDED_BY_WITHDRAWAL})
 """Problems that the next session mends."""
+WITHDRAWN = "Nothing more is taken: the contributor has withdrawn their consent."
+"""The problem of a session of which the server took no more; it is over when consent is given again."""
+ERASED = "Nothing more is taken: the contributor was erased at this server."
+"""The same, and for good."""
 SUBAGENT = "subagent"
 """The `agent_role` of a sub-agent's session."""
 SENT_ANEW = "given up, because its file was sent anew"
@@ -218,6 +224,16 @@ class History:
         for session in self.sessions(source):
             if is_unfinished(session):
                 self.spool.fail(session.session_id, SENT_ANEW)
+            else:
+                self._leave_out(session)
+
+    def go_on_with_consent(self, source: str) -> None:
+        """Count as new what was refused while consent was withdrawn; behind what was accepted, as a further session."""
+        for session in self.sessions(source):
+            if session.problem != WITHDRAWN:
+                continue
+            if session.envelopes_accepted or is_unfinished(session):
+                self.spool.explain(session.session_id, ENDED_BY_WITHDRAWAL)
             else:
                 self._leave_out(session)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
-from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX
+from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX, DEFAULT_URL
 from central_command.client.contract.scrubbing import WITHHELD
 from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import SessionState, StoredSession
@@ -22,7 +22,7 @@ from central_command.client.uploading.duration import (
     duration_s,
     in_words,
 )
-from central_command.client.uploading.history import GOES_ON, failure_of, state_of
+from central_command.client.uploading.history import ERASED, GOES_ON, WITHDRAWN, failure_of, state_of
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
 from central_command.client.uploading.survey import Survey
@@ -31,6 +31,11 @@ from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
 _ASKS_FOR_TIME = frozenset({429, 503})
+_ADVICE = {
+    WITHDRAWN: "an upload sends it once you have given consent again: central-command contributor give",
+    ERASED: "neither trying again nor --no-resume will help",
+}
+"""What to do about a failure, where it is not the usual thing."""
 
 
 class FileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,8 +126,8 @@ def lines_of(report: FileReport) -> Iterable[str]:
         yield "  already uploaded completely: skipped (--no-resume sends it anew)"
     if report.problem is not None:
         yield f"  not delivered: {report.problem}"
-        if failure_of(report.sessions):
-            yield "  trying again will not help; --no-resume sends the file anew"
+        if failure := failure_of(report.sessions):
+            yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
 
 
 def in_order(findings: Mapping[str, int]) -> str:
@@ -142,6 +147,13 @@ def describe_findings(findings: Mapping[str, int], *, scrubs: bool) -> Iterator[
     yield f"Scrubbed: {in_order(replaced) or 'nothing was found'}."
     if withheld:
         yield f"{withheld} text(s) could not be scrubbed and are not sent; [WITHHELD] stands in their place."
+
+
+def describe_held(url: str) -> str:
+    """That the server uses nothing of what was sent until its terms are agreed to."""
+    at = "" if url == DEFAULT_URL else f" --url {printable(url)}"
+    give = f"central-command contributor give{at}"
+    return f"What you sent is held there, and not used, until you agree to the server's terms: {give}"
 
 
 def describe_untried(count: int, status: int | None) -> str:

@@ -2,7 +2,8 @@
 
 What waits behind the refusal is taken back, and the session is closed as it is, which credits what was accepted. Where
 the server had only closed it already, or takes it no more without the contributor's key, the rest of the file becomes a
-further session; any other refusal is final.
+further session; where the contributor had withdrawn their consent, it does once they have given it again. Any other
+refusal is final.
 """
 
 from central_command.client.delivering.posting import Answer
@@ -10,7 +11,17 @@ from central_command.client.delivering.progress import Resting, Sent
 from central_command.client.delivering.refusals import KEY_REQUIRED, NOT_OPENED
 from central_command.client.spool.records import StoredEnvelope, StoredSession
 from central_command.client.spool.spool import Spool
-from central_command.client.uploading.history import ENDED_BY_SERVER, ENDED_FOR_KEY, SENT_ANEW, without_undelivered
+from central_command.client.uploading.history import (
+    ENDED_BY_SERVER,
+    ENDED_FOR_KEY,
+    ERASED,
+    SENT_ANEW,
+    WITHDRAWN,
+    without_undelivered,
+)
+
+_OF_CONTRIBUTOR = {"consent_withdrawn": WITHDRAWN, "contributor_erased": ERASED}
+"""Refusals that say nothing against the session, and what is kept of them."""
 
 
 class TakingBack:
@@ -21,8 +32,9 @@ class TakingBack:
 
     def refused(self, session_id: str, envelope: StoredEnvelope, answer: Answer) -> Sent:
         """End the session with what the server has of it."""
-        problem = f"{name_of(envelope.kind, envelope.position)} was refused: {answer.reason.rstrip('.')}."
-        session, code = self._spool.session(session_id), answer.members.get("code")
+        session, code = self._spool.session(session_id), str(answer.members.get("code"))
+        said = f"{name_of(envelope.kind, envelope.position)} was refused: {answer.reason.rstrip('.')}."
+        problem = _OF_CONTRIBUTOR.get(code, said)
         if code == "session_closed" and session.envelopes_accepted:
             problem = ENDED_BY_SERVER
         if code == KEY_REQUIRED and not self._has_begun_anew_in_vain(session):

@@ -23,7 +23,7 @@ from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.duration import OPENS_PER_H, duration_s, in_words
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
-from central_command.client.uploading.history import History, failure_of, is_unfinished, marks_of
+from central_command.client.uploading.history import WITHDRAWN, History, failure_of, is_unfinished, marks_of
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
@@ -44,6 +44,7 @@ from central_command.client.uploading.report import (
     describe_adjusted,
     describe_duration,
     describe_findings,
+    describe_held,
     describe_model,
     describe_rest,
     describe_shift,
@@ -63,6 +64,7 @@ from central_command.client.uploading.sources import (
     find_files,
     unreadable,
 )
+from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
 from central_command.client.uploading.timing import placing_for, timeline_of
 from central_command.terminal.listing import print_listing
@@ -101,6 +103,7 @@ class Uploader:
         self._feeder = Feeder(
             client, history, identity, at_once=options.at_once, scrubs=options.scrub, surroundings=surroundings
         )
+        self._consent = ConsentStanding(client, identity, now_s=self._now_s)
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self.last_status: int | None = None
         """What the server answered last when it was given up; None where no answer came."""
@@ -124,6 +127,11 @@ class Uploader:
     def is_any_session(self) -> bool:
         """Whether any file held one."""
         return any(report.sessions or report.already_there for report in self.reports)
+
+    async def is_held(self) -> bool:
+        """Whether something was sent now of which the server says that it waits for consent."""
+        sent = (each for report in self.reports for each in report.sessions if each.session_id not in report.earlier)
+        return any(each.envelopes_accepted for each in sent) and await self._consent.holds()
 
     async def upload(self, files: Sequence[Found]) -> int:
         """Upload `files`; gives how many were not delivered whole. A server out of reach ends it early.
@@ -185,6 +193,8 @@ class Uploader:
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
                 self._history.send_anew(work.source)
+            elif await self._was_refused_for_consent(work.source) and await self._consent.is_given_again():
+                self._history.go_on_with_consent(work.source)
             sessions = tuple(self._history.sessions(work.source))
             earlier = frozenset(each.session_id for each in sessions if not is_unfinished(each))
             timeline = timeline_of(known.times, now_s=self._now_s())
@@ -222,6 +232,10 @@ class Uploader:
                 status=None if failure is None else failure.status,
             )
 
+    async def _was_refused_for_consent(self, source: str) -> bool:
+        sessions = await self._threads.keep(partial(self._history.sessions, source))
+        return any(each.problem == WITHDRAWN for each in sessions)
+
     def _say_waiting(self, bar: FileBar, display: Display, waiting: Waiting) -> None:
         """Show a wait; of a long one, say now and then how long all that is left will take."""
         bar.waiting(waiting)
@@ -244,7 +258,10 @@ async def _run(
             await uploader.upload(files)
 
         was_interrupted = await interruptible(upload)
+        is_held = not was_interrupted and await uploader.is_held()
     _print_reports(uploader, options, wide=wide, as_json=as_json)
+    if is_held:
+        click.echo(describe_held(options.url), err=as_json)
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED

@@ -30,12 +30,17 @@ class FakeServer:
         self.faults: deque[Handler] = deque()
         self.envelopes: list[dict[str, Any]] = []
         self.refuse: Callable[[dict[str, Any]], str | None] = lambda _envelope: None
+        self.refusal_code = "schema"
         self.takes_batches = True
         self.credit: dict[str, Any] = {"points": 12.5, "steps": 3}
         self.knows_keys = True
         """A server of before there were keys passes over what it does not know."""
         self.keys: dict[str, str] = {}
         """The registered key of each contributor who has one, base64."""
+        self.consent: str | None = None
+        """The state of everybody's consent; None for a server that knows nothing of it."""
+        self.consent_mode = "client"
+        self.consent_asked = 0
         self._signed_by: dict[str, str] = {}
         self._secrets: dict[str, bytes] = {}
         self._expected: dict[str, int] = {}
@@ -56,9 +61,23 @@ class FakeServer:
         return found
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return self._said_of_consent(request.url.path)
         self.requests.append((request.url.path, request.content))
         answer = await self.faults.popleft()(request) if self.faults else None
         return answer if answer is not None else self.answer(request)
+
+    def _said_of_consent(self, path: str) -> httpx.Response:
+        if self.consent is None:
+            return httpx.Response(404, json={"error": "There is no such endpoint."})
+        notice = {"version": "1.0", "sha256": "0" * 64, "language": "en", "text": "Terms."}
+        terms = {"current_version": "1.0", "notice": notice}
+        if path == "/.well-known/central-command.json":
+            return httpx.Response(200, json={"receipt_keys": [], "consent": {"mode": self.consent_mode, **terms}})
+        assert re.fullmatch("/v1/contributors/[0-9a-f]{32}/consent", path)
+        self.consent_asked += 1
+        said = {"state": self.consent, "last_event_sha256": "0" * 64, "history": []}
+        return httpx.Response(200, json=said | terms)
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/training/ingest/batch":
@@ -137,7 +156,7 @@ class FakeServer:
             refusal = {"accepted": False, "reason": "Open with the key.", "code": "contributor_key_required"}
             return httpx.Response(200, json=refusal)
         if reason := self.refuse(body):
-            return httpx.Response(200, json={"accepted": False, "reason": reason, "code": "schema"})
+            return httpx.Response(200, json={"accepted": False, "reason": reason, "code": self.refusal_code})
         self._seen.add(text)
         self.envelopes.append(body)
         return httpx.Response(200, json={"accepted": True, "envelope_id": "env_1"})

@@ -161,12 +161,15 @@ class Erasing:
         self.standing: dict[str, Any] = REQUEST
         self.state = "given"
         self.refuses: httpx.Response | None = None
+        self.mode = "client"
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.replace(whoami()["contributor"], "ID")
         self.asked.append((request.method, path, "Contributor-Signature" in request.headers))
         if request.method == "DELETE":
             return httpx.Response(202, json=self.standing)
+        if path == "/.well-known/central-command.json":
+            return httpx.Response(200, json={"receipt_keys": [], "consent": {"mode": self.mode}})
         if path.startswith("/v1/erasures/"):
             return httpx.Response(200, json=self.standing)
         event = {
@@ -233,3 +236,22 @@ def test_an_erasure_goes_on_where_the_withdrawal_cannot_be_recorded(erasing: Era
     result = run("erase", "--yes")
     assert result.exit_code == 0
     assert result.stderr == "That you withdraw your consent could not be recorded: No room.\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "mode", "says"),
+    [
+        ("none", "required", "what you send is held, and not used, until you agree (central-command contributor give)"),
+        ("outdated", "client", "is held, and not used, until you agree to these (central-command contributor give)"),
+        ("none", "client", "nothing yet: what becomes of it is for the server's operator to say"),
+        ("given", "required", "given: what you sent may be used as the notice says"),
+    ],
+)
+def test_show_says_what_is_held_until_its_contributor_agrees(
+    erasing: Erasing, state: str, mode: str, says: str
+) -> None:
+    erasing.state, erasing.mode = state, mode
+    result = run("show")
+    assert result.exit_code == 0, result.output
+    facts = dict(line.split("\t", 1) for line in result.stdout.splitlines() if "\t" in line)
+    assert facts["consent"].endswith(says)

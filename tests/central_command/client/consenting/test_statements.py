@@ -209,6 +209,19 @@ async def test_a_contributor_with_a_key_is_erased_and_nothing_of_it_counts_as_gi
         assert (await speaking.statements.shown()).state is ConsentState.WITHDRAWN
 
 
+@pytest.mark.parametrize("mode", ["required", "client"])
+async def test_what_is_held_for_consent_is_what_the_server_says(tmp_path: Path, mode: str) -> None:
+    """Until it is given, and only where it is required."""
+    async with asked(tmp_path / "data", consent={"mode": mode}) as server:
+        _status, session = await opened(server, "sess_1", None)
+        assert await server.sent(session.chunk()) is None
+        statements = Speaking(server, None).statements
+        seen = await statements.shown()
+        assert await statements.holds(seen) == (mode == "required")
+        await statements.say(Decision.GIVEN, seen)
+        assert not await statements.holds(await statements.shown())
+
+
 async def test_an_erasure_is_followed_until_it_is_done_or_time_is_up(autojump_clock: MockClock) -> None:
     """A server that does not answer for once is asked again."""
     known = {"request": "er_0123456789abcdef", "state": "requested", "requested_at": "2026-11-29T02:00:00Z"}
