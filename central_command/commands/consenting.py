@@ -88,7 +88,7 @@ def show(*, local_dir: Path, as_json: bool) -> None:
         _print_state(_local(local_dir), as_json=as_json)
 
 
-@consent.command()
+@consent.command(short_help="Agree to what is collected on this machine.")
 @local_dir_option
 @yes_option
 @json_option
@@ -136,7 +136,7 @@ def withdraw(*, local_dir: Path, as_json: bool) -> None:
         _print_state(local, as_json=as_json)
 
 
-@consent.command()
+@consent.command(short_help="List what you said, oldest first.")
 @local_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line instead, one for each event.")
 def history(*, local_dir: Path, as_json: bool) -> None:
@@ -167,7 +167,7 @@ def history(*, local_dir: Path, as_json: bool) -> None:
         leave(f"{local.folder / 'consent.db'} was changed: {check.wrong}.", EXIT_FAILED)
 
 
-@consent.command()
+@consent.command(short_help="Print what you agreed to as JSON.")
 @local_dir_option
 def receipt(*, local_dir: Path) -> None:
     """Print what you agreed to as JSON, with the fields of ISO/IEC TS 27560.

@@ -96,7 +96,7 @@ def events(config: Path | None, data_dir: Path, contributor: str, *, as_json: bo
         print_listing(events_listing(found, empty=""))
 
 
-@click.command()
+@click.command(short_help="Record what a contributor told you.")
 @data_options(must_exist=True)
 @contributor_argument
 @click.argument("state", type=click.Choice(["given", "withdrawn"]))
@@ -128,7 +128,7 @@ def record(config: Path | None, data_dir: Path, contributor: str, state: str) ->
     click.echo(f"{outcome.event.id}: {state}" if outcome.is_new else f"{outcome.event.id} says so already")
 
 
-@click.command(name="import")
+@click.command(short_help="Record what was said elsewhere, from a file.", name="import")
 @data_options(must_exist=True)
 @click.argument("file", type=PathTo("file", must_exist=True))
 def import_(config: Path | None, data_dir: Path, file: Path) -> None:

@@ -87,7 +87,7 @@ def contributor() -> None:
     """
 
 
-@contributor.command()
+@contributor.command(short_help="Write your id and its key to a file.")
 @click.argument("file", type=PathTo("file", must_exist=False))
 @contributor_id_option
 def export(*, file: Path, contributor_id: str | None) -> None:
@@ -110,7 +110,7 @@ def export(*, file: Path, contributor_id: str | None) -> None:
     click.echo(f"{file} holds your id {'and its key' if key else 'alone, which has no key'}: keep it secret.")
 
 
-@contributor.command(name="import")
+@contributor.command(short_help="Deliver as the contributor in a file.", name="import")
 @click.argument("file", type=PathTo("file", must_exist=True))
 @yes_option
 def import_(*, file: Path, yes: bool) -> None:
@@ -141,7 +141,7 @@ def import_(*, file: Path, yes: bool) -> None:
     click.echo(f"Delete {file}: whoever has it can speak in your name.")
 
 
-@contributor.command(name="register-key")
+@contributor.command(short_help="Make a key for an id that has none.", name="register-key")
 @contributor_id_option
 @yes_option
 def register_key(*, contributor_id: str | None, yes: bool) -> None:
@@ -169,7 +169,7 @@ def register_key(*, contributor_id: str | None, yes: bool) -> None:
     click.echo(f"The key is in {key_path(directory, identity.contributor_id)}: keep a copy of it.")
 
 
-@contributor.command()
+@contributor.command(short_help="Print what a server has of what you said.")
 @server_options
 @contributor_id_option
 @json_option
@@ -183,7 +183,7 @@ def show(*, url: str, trust: Trust, contributor_id: str | None, as_json: bool) -
     _print_shown(*_at_server(url, trust, contributor_id, _seen), url, as_json=as_json)
 
 
-@contributor.command()
+@contributor.command(short_help="Agree to a server's terms.")
 @server_options
 @contributor_id_option
 @yes_option
@@ -208,7 +208,7 @@ def give(*, url: str, trust: Trust, contributor_id: str | None, yes: bool, as_js
     _say(Decision.GIVEN, seen, url, trust, contributor_id, as_json=as_json)
 
 
-@contributor.command()
+@contributor.command(short_help="Take your consent back at a server.")
 @server_options
 @contributor_id_option
 @json_option
@@ -230,7 +230,7 @@ def withdraw(*, url: str, trust: Trust, contributor_id: str | None, as_json: boo
     _say(Decision.WITHDRAWN, seen, url, trust, contributor_id, as_json=as_json)
 
 
-@contributor.command()
+@contributor.command(short_help="Have a server erase all that you sent.")
 @server_options
 @contributor_id_option
 @click.option(
@@ -267,7 +267,7 @@ def erase(*, url: str, trust: Trust, contributor_id: str | None, wait_s: float, 
         leave("it is not done yet; run the command again to see how it stands.", EXIT_FAILED)
 
 
-@contributor.command()
+@contributor.command(short_help="Print a signed receipt of what you said.")
 @server_options
 @contributor_id_option
 def receipt(*, url: str, trust: Trust, contributor_id: str | None) -> None:
@@ -286,7 +286,7 @@ def receipt(*, url: str, trust: Trust, contributor_id: str | None) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(found, order="sorted"), indent=2).decode())
 
 
-@contributor.command()
+@contributor.command(short_help="Check a receipt that a server gave you.")
 @click.argument("file", type=PathTo("file", must_exist=True))
 @server_options
 @contributor_id_option

@@ -255,3 +255,12 @@ def test_show_says_what_is_held_until_its_contributor_agrees(
     assert result.exit_code == 0, result.output
     facts = dict(line.split("\t", 1) for line in result.stdout.splitlines() if "\t" in line)
     assert facts["consent"].endswith(says)
+
+
+@pytest.mark.parametrize("group", ["contributor", "consent"])
+def test_no_command_is_cut_off_in_the_help_of_its_group(group: str) -> None:
+    result = CliRunner().invoke(cli.main, [group, "--help"])
+    assert result.exit_code == 0
+    listed = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert len(listed) >= 8
+    assert [line for line in listed if line.endswith("...")] == []
