@@ -61,7 +61,7 @@ class FakeServer:
         return found
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
+        if request.method == "GET" and request.url.path.startswith(("/v1/contributors/", "/.well-known/")):
             return self._said_of_consent(request.url.path)
         self.requests.append((request.url.path, request.content))
         answer = await self.faults.popleft()(request) if self.faults else None
