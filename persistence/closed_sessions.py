@@ -27,7 +27,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import EnvelopeKind, JournalName, Mark
 from persistence.intake import IntakeTexts
 from persistence.journals.erased_lines import is_erased
-from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, register_path
+from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import Scan
 from persistence.journals.stored import StoredJournal
 
@@ -76,7 +76,7 @@ class ClosedSessions:
     def is_user_to_be_erased(self, subject: str) -> bool:
         """Whether somebody has asked for a user, known by a digest, to be erased; now, or whenever before."""
         self._erasures.read_on()
-        return self._erasures.find(ErasureSubject.USER, subject.removeprefix("sha256:")) is not None
+        return self._erasures.names_user(subject)
 
     def scan(self, start: Mark) -> Scan:
         """Read the trajectories behind a mark, in order, up to where they were acknowledged when last asked."""

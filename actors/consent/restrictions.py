@@ -7,10 +7,9 @@ envelope costs the look at three empty collections; otherwise a SHA-256 of 32 by
 
 from typing import Final
 
-from persistence.format.consent_events import subject_digest, user_name
+from persistence.format.consent_events import DIGEST_PREFIX, subject_digest, user_name
 
 SUBJECT_BYTES: Final = 16
-_PREFIX_CHARS: Final = len("sha256:")
 
 
 def subject_of(contributor_id: str) -> str:
@@ -29,7 +28,7 @@ def subject_of_user(user_id: str) -> str:
 
 def subject_key(subject: str) -> bytes:
     """Return the 16 bytes that a digest begins with."""
-    return bytes.fromhex(subject[_PREFIX_CHARS : _PREFIX_CHARS + 2 * SUBJECT_BYTES])
+    return bytes.fromhex(subject.removeprefix(DIGEST_PREFIX)[: 2 * SUBJECT_BYTES])
 
 
 def contributor_key(contributor_id: str) -> bytes:

@@ -32,7 +32,7 @@ import msgspec
 import trio
 
 from actors.consent.restrictions import subject_key
-from actors.erasure.theirs import DIGEST_PREFIX, Look, Theirs
+from actors.erasure.theirs import Look, Theirs
 from actors.sessions.directory import Directory
 from actors.sessions.environment import Environment
 from actors.sessions.messages import CloseSession
@@ -42,6 +42,7 @@ from persistence.databases.database import DatabaseUnavailable
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.file_system import FileSystem
 from persistence.files.whole_file import read_file, remove_file, replace_file
+from persistence.format.consent_events import DIGEST_PREFIX
 from persistence.format.layout import DataLayout
 from persistence.format.records import OF_SESSIONS, ClosedBy, JournalName, Mark
 from persistence.journals.erasing import erasing

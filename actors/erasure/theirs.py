@@ -14,6 +14,7 @@ import msgspec
 from actors.consent.restrictions import subject_of
 from actors.envelopes import letter_bodies
 from persistence.format import json_text
+from persistence.format.consent_events import DIGEST_PREFIX
 from persistence.format.records import JournalName, Position
 from persistence.journals.erased_lines import Erased, Kept, is_erased, read_erased
 from persistence.journals.erasure_register import Erasure, ErasureSubject, digest_of
@@ -24,8 +25,6 @@ SAMPLES_MAX: Final = 64
 
 TEXTS_MAX: Final = 10_000
 """Texts of a user that one look finds. Guards memory."""
-
-DIGEST_PREFIX: Final = "sha256:"
 
 SAMPLE_BYTES: Final = 48
 SAMPLE_BYTES_MIN: Final = 24

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.corpus.reading import Read, ReadRecord, UnreadableLine, read_line, read_text_line
@@ -14,13 +13,10 @@ from persistence.databases.corpus_texts import StoredText
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Position
-from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, register_path
+from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
-
-DIGEST_PREFIX: Final = "sha256:"
-"""What stands before the digest of a user in a `subject`."""
 
 
 class ShownRecords:
@@ -58,8 +54,7 @@ class ShownRecords:
         return not self._erasures.names(stored.record.contributor_id, stored.record.session_id)
 
     def _is_shown_text(self, stored: StoredText) -> bool:
-        digest = stored.record.subject.removeprefix(DIGEST_PREFIX)
-        return self._erasures.find(ErasureSubject.USER, digest) is None
+        return not self._erasures.names_user(stored.record.subject)
 
 
 class StoredCorpus:

@@ -29,6 +29,9 @@ BEFORE_FIRST: Final = "0" * 64
 SUBJECT_CHARS_MAX: Final = 256
 METADATA_BYTES_MAX: Final = 65_536
 
+DIGEST_PREFIX: Final = "sha256:"
+"""What the digest that stands for a subject begins with, before 64 hexadecimal digits."""
+
 _DIGEST = re.compile(r"\Asha256:[0-9a-f]{64}\Z")
 _CANONICAL = msgspec.json.Encoder(order="sorted")
 
@@ -171,7 +174,7 @@ def checked_event(event: ConsentEvent, *, is_digest: bool = False) -> ConsentEve
 
 def subject_digest(subject: str) -> str:
     """What stands for a subject in what is hashed, and in its place once it is erased; of a digest, itself."""
-    return subject if _DIGEST.match(subject) else f"sha256:{_sha256(subject)}"
+    return subject if _DIGEST.match(subject) else f"{DIGEST_PREFIX}{_sha256(subject)}"
 
 
 def user_name(user_id: str) -> str:
@@ -251,7 +254,7 @@ def state_after(decision: Decision | None, version: str | None, current_version:
 
 
 def _metadata_digest(metadata: str) -> str:
-    return metadata if not metadata or _DIGEST.match(metadata) else f"sha256:{_sha256(metadata)}"
+    return metadata if not metadata or _DIGEST.match(metadata) else f"{DIGEST_PREFIX}{_sha256(metadata)}"
 
 
 def _sha256(text: str) -> str:

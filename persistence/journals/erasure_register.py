@@ -18,7 +18,7 @@ import msgspec
 
 from persistence.files.file_system import FileSystem
 from persistence.format import erased_names, times
-from persistence.format.consent_events import user_name
+from persistence.format.consent_events import DIGEST_PREFIX, user_name
 from persistence.format.layout import DataLayout
 from persistence.journals.framing import frame, parse_frame
 
@@ -137,6 +137,10 @@ class ErasureRegister:
             (subject, digest_of(subject, name)) in self._by_subject
             for subject, name in ((ErasureSubject.CONTRIBUTOR, contributor_id), (ErasureSubject.SESSION, session_id))
         )
+
+    def names_user(self, subject: str) -> bool:
+        """Whether a user of applications, given by the digest that stands for them, is erased, or will be."""
+        return (ErasureSubject.USER, subject.removeprefix(DIGEST_PREFIX)) in self._by_subject
 
     def all(self) -> list[Erasure]:
         """Return all requests, in their order."""
