@@ -28,6 +28,7 @@ from actors.curation.consent import Agreement, Consented
 from actors.curation.duplicates import KnownSignature, cluster_of
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.fields import FIELDS_VERSION, FieldTags
+from actors.curation.past_damage import follow_past_damage
 from actors.curation.records import RULES, Head, Record, finish_record, read_head, scrub_trajectory, taken_back
 from actors.curation.settings import CurationSettings
 from actors.curation.stitched import StitchedTrajectory
@@ -36,7 +37,7 @@ from persistence.closed_sessions import ClosedSessions
 from persistence.corpus import Corpus
 from persistence.databases.corpus_records import PassedOver
 from persistence.format.records import JournalName, Mark
-from persistence.journals.reading import JournalDamage, StoredLine
+from persistence.journals.reading import StoredLine
 
 log = logging.getLogger("central_command.curation")
 
@@ -161,14 +162,7 @@ class Curation:
         """Take what is acknowledged and not taken yet; a damaged place is said and passed by."""
         await self._look_again()
         self._reached = await self._sessions.reached(JournalName.TRAJECTORIES)
-        while self._corpus.followed.n < self._reached.n:
-            try:
-                await self._follow_from(self._corpus.followed)
-            except JournalDamage as damage:
-                if damage.behind is None or damage.behind <= self._corpus.followed:
-                    raise
-                log.error("%s Curation goes on behind it.", damage)  # noqa: TRY400 (the sentence says it all)
-                await self._corpus.move(damage.behind)
+        await follow_past_damage(lambda: self._corpus.followed, self._reached, self._follow_from, self._corpus.move)
         await self._texts.follow()
         self._waiting_since = None
         self._say()

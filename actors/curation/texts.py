@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from actors.curation.consent import Agreement
+from actors.curation.past_damage import follow_past_damage
 from actors.curation.settings import CurationSettings
 from actors.curation.text_records import (
     TEXT_RULES,
@@ -88,18 +89,14 @@ class TextCuration:
     async def follow(self) -> None:
         """Take what is acknowledged and not taken yet; a damaged place is said and passed by."""
         self.reached = await self._texts.reached()
-        while self._corpus.followed_texts.n < self.reached.n:
-            try:
-                await self._follow_from(self._corpus.followed_texts)
-            except JournalDamage as damage:
-                if damage.behind is None or damage.behind <= self._corpus.followed_texts:
-                    raise
-                log.error("%s Curation goes on behind it.", damage)  # noqa: TRY400 (the sentence says it all)
-                await self._corpus.put_texts([], [], followed=damage.behind)
+        await follow_past_damage(lambda: self._corpus.followed_texts, self.reached, self._follow_from, self._move)
 
     async def begin_anew(self) -> None:
         """Go over all texts again, from now on."""
-        await self._corpus.put_texts([], [], followed=Mark())
+        await self._move(Mark())
+
+    async def _move(self, followed: Mark) -> None:
+        await self._corpus.put_texts([], [], followed=followed)
 
     async def reconsider(self, subject: str) -> None:
         """Take a user's records back, or make them again, by what they said last; not of what is still to come."""
