@@ -2,8 +2,7 @@
 
 The nesting is the order: storage ⊃ embedding ⊃ session actors ⊃ HTTP. Leaving goes the other way: HTTP stops accepting
 and lets requests end, the directory drains the mailboxes and ends the actors, embedding stops, the storage writes and
-projects what is left. When all that takes longer than `shutdown_timeout_s`, the process exits all the same, with a
-status that says so: everything acknowledged is on disk, and the next start recovers the rest.
+projects what is left. How long that may take says `running`.
 """
 
 import logging
