@@ -34,13 +34,16 @@ async def test_what_is_sent_arrives_however_much_it_is() -> None:
             async for piece in client:
                 received.extend(piece)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stream.send_all, MUCH)
-            await wait_all_tasks_blocked()  # the kernel takes no more
-            nursery.start_soon(read)
-            await wait_all_tasks_blocked()
+        async def send() -> None:
+            await stream.send_all(MUCH)
             await stream.send_all(b"the end")
             await stream.send_eof()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await wait_all_tasks_blocked()  # the kernel takes no more
+            assert received == b""
+            nursery.start_soon(read)
         assert bytes(received) == MUCH + b"the end"
 
 
