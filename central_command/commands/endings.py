@@ -29,7 +29,9 @@ EXIT_INTERRUPTED = 130
 
 
 EXTRAS = {
+    "cronsim": "server",
     "hypercorn": "server",
+    "prometheus_client": "server",
     "quart": "server",
     "quart_trio": "server",
     "numpy": "embed",
