@@ -38,11 +38,13 @@ from persistence.journals.writing import JournalEnd
 from persistence.settings.storage import StorageSettings
 
 BEGAN: Final = 1_795_169_530
-TEMPLATES: Final = 8
+TEMPLATES: Final = 400
+"""Sessions with texts of their own; with a few, compression finds all of a row group in it twice."""
 LINES_AT_ONCE: Final = 500
 CALLS: Final = 12
 WORDS: Final = 90
 """Words of one text: with this, a session has some 20 KB, as the median of real ones."""
+LINE_WORDS: Final = 10
 FORMATS: Final = ("jsonl", "messages", "parquet")
 MARK: Final = b"0123456789ab"
 """Stands in a template where each copy has digits of its own."""
@@ -54,7 +56,8 @@ def trajectory(number: int) -> bytes:
     vocabulary = [f"{source.choice('bcdfglmprst')}{source.choice('aeiou')}{n:03d}" for n in range(900)]
 
     def text() -> str:
-        return " ".join(source.choice(vocabulary) for _ in range(WORDS)) + f" {MARK.decode()}"
+        lines = (" ".join(source.choices(vocabulary, k=LINE_WORDS)) for _ in range(WORDS // LINE_WORDS))
+        return "\n".join(f'\t{line} = "{MARK.decode()}"' for line in lines)
 
     steps: list[dict[str, Any]] = [{"type": "instruction", "source": "user", "content": text()}]
     for call in range(CALLS):

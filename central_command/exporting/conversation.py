@@ -141,7 +141,7 @@ def said_by(step: Step) -> str:
     text = step.content or ""
     if step.type != "action" or not is_call(step):
         return text
-    if not text or text == step.tool or text == f"Using {step.tool}":
+    if not text or text in (step.tool, f"Using {step.tool}"):
         return ""
     values = [value for value in (step.arguments or {}).values() if isinstance(value, str) and value]
     label, _, rest = text.partition(": ")
