@@ -8,7 +8,7 @@ another type than the contract's become text, or are left out, so that a line ne
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -30,24 +30,22 @@ from central_command.corpus.trajectory import (
 )
 from persistence.format import json_text
 
+T = TypeVar("T")
+
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
 
+_KINDS: Final = {"0123456789+": "0", ".": ".", "eE": "e", ":,[-": ":"}
 _DIGITS: Final = bytes(
-    ord("0")
-    if chr(byte) in "0123456789"
-    else ord("e")
-    if chr(byte) in "eE"
-    else ord(":")
-    if chr(byte) in ":,[-"
-    else 32
-    for byte in range(256)
+    next((ord(kind) for chars, kind in _KINDS.items() if chr(byte) in chars), ord(" ")) for byte in range(256)
 )
-"""By what numbers are looked for: digits, exponents, and what stands before one (the corpus has no white space)."""
+"""By what numbers are looked for: digits (an exponent's sign counts as one), points, exponents, and what stands before
+a number (the corpus has no white space)."""
 SUSPICIOUS: Final = re.compile(rb"[:,\[]-?(?:[0-9]{19}|[0-9]++(?:\.[0-9]++)?[eE]\+?[0-9]{3})")
 """What may be such a number: asked of the few lines with long runs of digits, such as ids, or what looks like one."""
 LONG_INTEGER: Final = b"0" * 19
 LARGE_EXPONENT: Final = b"0e000"
+_OF_NUMBER: Final = b"0."
 STRING_OR_NUMBER: Final = re.compile(
     rb'"(?:[^"\\]++|\\.)*+"?|-?[0-9]++(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+', re.DOTALL
 )
@@ -140,21 +138,13 @@ _VALUE: Final = msgspec.json.Decoder(Any)
 
 def read_line(line: bytes, pseudonym_of: Callable[[str], str]) -> Read:
     """Read a line of the corpus; `pseudonym_of` is given the contributor's id. Raises UnreadableLine."""
-    mended, much = _mended(line)
-    try:
-        found = _decoded(mended)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UnreadableLine(type(error).__name__) from None
+    found, mended, much = _read(line, _decoded)
     return Read(_trajectory(found, pseudonym_of(found.contributor_id)), mended, much)
 
 
 def read_text_line(line: bytes, pseudonym_of: Callable[[str], str]) -> ReadRecord:
     """Read a line of the corpus for a text; `pseudonym_of` is given the user's digest. Raises UnreadableLine."""
-    mended, much = _mended(line)
-    try:
-        found = _TEXT_LINE.decode(mended)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UnreadableLine(type(error).__name__) from None
+    found, _, much = _read(line, _TEXT_LINE.decode)
     record = Record(
         record_id=found.record_id,
         session_id=found.session_id,
@@ -171,10 +161,22 @@ def read_text_line(line: bytes, pseudonym_of: Callable[[str], str]) -> ReadRecor
     return ReadRecord(record, much)
 
 
-def _mended(line: bytes) -> tuple[bytes, Mended]:
-    whole, surrogates = _without_lone_surrogates(line)
-    mended, numbers = _without_large_numbers(whole)
-    return mended, Mended(numbers, surrogates)
+def _read(line: bytes, decode: Callable[[bytes], T]) -> tuple[T, bytes, Mended]:
+    """What a line holds, the line as it was mended, and how much was. Raises UnreadableLine.
+
+    Halves of surrogate pairs are looked for where decoding fails: it does so for each, also in what it passes over.
+    """
+    mended, numbers = _without_large_numbers(line)
+    try:
+        try:
+            return decode(mended), mended, Mended(numbers)
+        except msgspec.DecodeError:
+            whole, surrogates = _without_lone_surrogates(mended)
+            if not surrogates:
+                raise
+        return decode(whole), whole, Mended(numbers, surrogates)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise UnreadableLine(type(error).__name__) from None
 
 
 def _decoded(line: bytes) -> _Line:
@@ -256,8 +258,6 @@ def _trajectory(line: _Line, contributor: str) -> Trajectory:
 
 
 def _without_lone_surrogates(line: bytes) -> tuple[bytes, int]:
-    if b"\\ud" not in line and b"\\uD" not in line:
-        return line, 0
     replaced = json_text.lone_surrogates_replaced(line)
     if replaced is line:
         return line, 0
@@ -282,13 +282,13 @@ def _without_large_numbers(line: bytes) -> tuple[bytes, int]:
 
 def _may_have_large_numbers(line: bytes) -> bool:
     """Whether numbers have to be looked at one by one. A regular expression would take as long as all the rest."""
-    digits = line.translate(_DIGITS, b".+")
+    digits = line.translate(_DIGITS)
     if LONG_INTEGER in digits:
         return True
     at = digits.find(LARGE_EXPONENT)
     while at >= 0:
         before = at
-        while before >= 0 and digits[before] == ord("0"):  # less than 19 times
+        while before >= 0 and digits[before] in _OF_NUMBER:  # never past another exponent: all in all linear
             before -= 1
         if before >= 0 and digits[before] == ord(":"):
             return True

@@ -1,7 +1,7 @@
 """The corpus of a data directory, read beside the server: rows by its database, lines by their places. Blocking."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class StoredCorpus:
         with self.snapshot():  # that there is a corpus is known before a key is made
             pass
         self._journal = StoredJournal.of(self._layout, JournalName.CORPUS)
+        self._read_line: Callable[[Position], bytes] = self._journal.read_now
         self.pseudonyms = Pseudonyms(load_pseudonym_key(self._layout.keys))
 
     def __repr__(self) -> str:
@@ -80,6 +81,16 @@ class StoredCorpus:
         with corpus_snapshot(self._layout) as snapshot:
             yield ShownRecords(snapshot, erasures)
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """As long as the block lasts, records are read without opening their file for each: for who reads many."""
+        with self._journal.kept_open() as read:
+            self._read_line = read
+            try:
+                yield
+            finally:
+                self._read_line = self._journal.read_now
+
     def read(self, place: Position) -> Read:
         """Read a session's record by its place; raises UnreadableLine for one that is damaged, or was erased."""
         return read_line(self._line(place), self.pseudonyms.of)
@@ -90,6 +101,6 @@ class StoredCorpus:
 
     def _line(self, place: Position) -> bytes:
         try:
-            return self._journal.read_now(place)
+            return self._read_line(place)
         except JournalDamage:
             raise UnreadableLine("damaged") from None

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from central_command.exporting.conversation import Call, Conversation, Heard, Inference, Placed, Turn, said_by
+from central_command.exporting.conversation import Call, Conversation, Heard, Inference, Placed, Turn
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
 
@@ -95,7 +95,9 @@ def messages_of(conversation: Conversation, shape: Shape) -> tuple[Message, ...]
     copied = conversation.copied
     split = shape.split_parallel_calls
     plain = [message for turn in conversation.turns for message in _messages(turn, copied, split=split)]
-    return tuple(_reasoned(_merged(_with_system(plain, shape)), shape))
+    merged = _merged(plain if shape.system == "keep" else _with_system(plain, shape))
+    is_as_it_is = shape.reasoning in {"field", "inline"} and not _is_harmony(shape)
+    return tuple(merged if is_as_it_is else _reasoned(merged, shape))
 
 
 def rendered(message: Message, shape: Shape) -> Row:
@@ -123,18 +125,20 @@ def content_of(message: Message, shape: Shape) -> str:
 
 def origins_of(messages: Iterable[Message], shape: Shape) -> list[Row]:
     """Whence each text of the messages comes: by it the steps of the corpus can be found again."""
-    return [
-        {
-            "message": place,
-            "member": shape.reasoning_key if each.member == "reasoning" else each.member,
-            "step": each.step,
-            "type": each.type,
-            "chars": each.chars,
-            **({"copied": True} if message.is_copied else {}),
-        }
-        for place, message in enumerate(messages)
-        for each in message.origins
-    ]
+    rows: list[Row] = []
+    for place, message in enumerate(messages):
+        for each in message.origins:
+            row: Row = {
+                "message": place,
+                "member": shape.reasoning_key if each.member == "reasoning" else each.member,
+                "step": each.step,
+                "type": each.type,
+                "chars": each.chars,
+            }
+            if message.is_copied:
+                row["copied"] = True
+            rows.append(row)
+    return rows
 
 
 def _without_tail(turns: Sequence[Turn]) -> tuple[Sequence[Turn], int]:
@@ -170,10 +174,10 @@ def _messages(turn: Turn, copied: frozenset[int], *, split: bool) -> Iterator[Me
             )
         return
     groups = [(call,) for call in turn.calls] if split and turn.calls else [turn.calls]
-    is_copied = all(each.place in copied for each in turn.own_steps)
+    is_copied = bool(copied) and all(each.place in copied for each in turn.own_steps)
     for number, calls in enumerate(groups):
         if number == 0:
-            said = msgspec.structs.replace(turn, calls=calls)
+            said = turn if len(groups) == 1 else msgspec.structs.replace(turn, calls=calls)
         else:
             said = Inference(own_steps=tuple(Placed(call.place, call.step) for call in calls), calls=calls)
         yield _assistant(said, is_copied=is_copied)
@@ -191,9 +195,9 @@ def _assistant(turn: Inference, *, is_copied: bool) -> Message:
         calls=turn.calls,
         is_copied=is_copied,
         origins=(
-            *(_origin("reasoning", each) for each in turn.reasoning),
-            *(_origin("content", each) for each in turn.prose),
-            *(Origin("tool_calls", call.step.step, call.step.type, 0) for call in turn.calls),
+            *[Origin("reasoning", each.step.step, each.step.type, len(each.said)) for each in turn.reasoning],
+            *[Origin("content", each.step.step, each.step.type, len(each.said)) for each in turn.prose],
+            *[Origin("tool_calls", call.step.step, call.step.type, 0) for call in turn.calls],
         ),
     )
 
@@ -211,12 +215,8 @@ def _tool(call: Call, result: Placed, copied: frozenset[int]) -> Message:
     )
 
 
-def _origin(member: str, each: Placed) -> Origin:
-    return Origin(member, each.step.step, each.step.type, len(said_by(each.step)))
-
-
 def _joined(steps: Iterable[Placed]) -> str:
-    return JOINT.join(said_by(each.step) for each in steps)
+    return JOINT.join([each.said for each in steps])
 
 
 def _with_system(messages: Iterable[Message], shape: Shape) -> Iterator[Message]:
@@ -281,7 +281,7 @@ def _both(first: Message, second: Message) -> Message:
 def _reasoned(messages: Iterable[Message], shape: Shape) -> Iterator[Message]:
     """The same with the reasoning that is asked for, and no other."""
     found = list(messages)
-    is_harmony = shape.reasoning_key == HARMONY_KEY and shape.reasoning != "inline"
+    is_harmony = _is_harmony(shape)
     if shape.reasoning == "last-only":
         start = max((place for place, message in enumerate(found) if message.role == "user"), default=-1)
     else:
@@ -296,6 +296,10 @@ def _reasoned(messages: Iterable[Message], shape: Shape) -> Iterator[Message]:
                 yield bare
         else:
             yield message
+
+
+def _is_harmony(shape: Shape) -> bool:
+    return shape.reasoning_key == HARMONY_KEY and shape.reasoning != "inline"
 
 
 def _all_reasoning(message: Message) -> Message:

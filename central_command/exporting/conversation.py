@@ -27,6 +27,7 @@ call, and one of a call that was never made, is heard: nothing is lost, and no c
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, Final, Literal
 
 import msgspec
@@ -46,10 +47,11 @@ COMPACTION: Final = "compaction"
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """A step, and its place in the trajectory's steps, from 0."""
+    """A step, and its place in the trajectory's steps, from 0; `said` of an agent's own is what it says in words."""
 
     place: int
     step: Step
+    said: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,10 +138,10 @@ def is_call(step: Step) -> bool:
 
 def said_by(step: Step) -> str:
     """What an agent's step says in words; empty for a call's label that only repeats its tool or its arguments."""
-    text = step.text
+    text = step.content or ""
     if step.type != "action" or not is_call(step):
         return text
-    if text in {"", step.tool, f"Using {step.tool}"}:
+    if not text or text in (step.tool, f"Using {step.tool}"):
         return ""
     values = [value for value in (step.arguments or {}).values() if isinstance(value, str) and value]
     label, _, rest = text.partition(": ")
@@ -151,9 +153,11 @@ class _Reading:
 
     def __init__(self, trajectory: Trajectory) -> None:
         self._steps = trajectory.steps
-        self._received = {link.step for link in trajectory.links if link.direction == "received"}
+        received = {link.step for link in trajectory.links if link.direction == "received"}
+        self._is_agents = [_is_agents(step, received) for step in self._steps]
+        self._is_call = [own and is_call(step) for own, step in zip(self._is_agents, self._steps, strict=True)]
         self._results, self._answered = self._matched()
-        self._ids = _unique_ids(self._steps, {place for place in range(len(self._steps)) if self._is_call(place)})
+        self._ids = _unique_ids(self._steps, self._is_call)
 
     def turns(self) -> Iterator[Turn]:
         waiting: list[Placed] = []
@@ -161,8 +165,8 @@ class _Reading:
             if place in self._answered:
                 if waiting and self._answered[place] >= waiting[0].place:
                     yield from self._inference(waiting)
-            elif self._is_agents(step):
-                waiting.append(Placed(place, step))
+            elif self._is_agents[place]:
+                waiting.append(Placed(place, step, said_by(step)))
             else:
                 yield from self._inference(waiting)
                 yield Heard(place=place, step=step, role=_role(step), is_result=step.type in _RESULTS)
@@ -172,13 +176,12 @@ class _Reading:
         """The inference that these steps are, and none of them waits any more."""
         own, reasoning, prose, calls = [], [], [], []
         for each in waiting:
-            is_silent = not said_by(each.step)
             if each.place in self._ids:
                 calls.append(self._call(each))
-            elif is_silent:
+            elif not each.said:
                 continue
             own.append(each)
-            if is_silent:
+            if not each.said:
                 continue
             if each.step.type == "thought" and each.step.source == "thinking":
                 reasoning.append(each)
@@ -199,22 +202,13 @@ class _Reading:
             result=None if result is None else Placed(result, self._steps[result]),
         )
 
-    def _is_agents(self, step: Step) -> bool:
-        if step.type == "correction":
-            return step.source in _AGENTS_OWN
-        return step.type in _OF_AGENT and step.step not in self._received
-
-    def _is_call(self, place: int) -> bool:
-        step = self._steps[place]
-        return self._is_agents(step) and is_call(step)
-
     def _matched(self) -> tuple[dict[int, int], dict[int, int]]:
         """The place of each call's result by the call's, and the other way round."""
         by_id: defaultdict[str, deque[int]] = defaultdict(deque)
         unnamed: deque[int] = deque()
         results: dict[int, int] = {}
         for place, step in enumerate(self._steps):
-            if self._is_call(place):
+            if self._is_call[place]:
                 (by_id[step.call_id] if step.call_id else unnamed).append(place)
             elif step.type in _RESULTS:
                 waiting = by_id.get(step.call_id, deque()) if step.call_id else unnamed
@@ -228,17 +222,23 @@ class _Reading:
         return result.source is None and result.tool in {None, "", call.tool}
 
 
+def _is_agents(step: Step, received: Collection[int]) -> bool:
+    if step.type == "correction":
+        return step.source in _AGENTS_OWN
+    return step.type in _OF_AGENT and step.step not in received
+
+
 def _role(step: Step) -> Role:
     is_system = step.source in _SYSTEMS or step.intent == COMPACTION
     return "system" if is_system and step.type not in _RESULTS else "user"
 
 
-def _unique_ids(steps: Sequence[Step], places: Collection[int]) -> dict[int, str]:
+def _unique_ids(steps: Sequence[Step], is_call: Sequence[bool]) -> dict[int, str]:
     """An id for each call, by its place: its own, if no other call has it; else one that nobody has."""
     taken = {step.call_id for step in steps if step.call_id}
     given: set[str] = set()
     ids: dict[int, str] = {}
-    for place in sorted(places):
+    for place in compress(range(len(steps)), is_call):
         chosen = steps[place].call_id
         if not chosen or chosen in given:
             chosen = _free(f"{chosen}-" if chosen else "call_", place + 1, taken)

@@ -22,14 +22,14 @@ from typing import Any, Final
 import msgspec
 
 from central_command.corpus.stored import StoredCorpus
-from central_command.exporting.contents import Entry
+from central_command.exporting.contents import Entry, Place
 from central_command.exporting.formats.format import Format
 from central_command.exporting.plan import Candidate, Plan
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.segments import Segment, numbers_behind
 from central_command.exporting.selection import ExportRefused, Selection
 from central_command.exporting.settings import ExportSettings
-from central_command.exporting.source import Found, Left, Source
+from central_command.exporting.source import Found, Left, Rows, Source
 from central_command.exporting.splits import share_of
 
 REASONING_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -71,6 +71,7 @@ class Export:
         self._settings = settings
         self._report = report
         self._rows = 0
+        self._segment: Segment | None = None
 
     def __repr__(self) -> str:
         return f"<Export {self._folder}>"
@@ -108,20 +109,21 @@ class Export:
         wanted = min(each for each in (selection.sample, selection.limit) if each is not None)
         too_many = LeftOutReason.LIMIT if wanted == selection.limit else LeftOutReason.SAMPLE
         found = 0
-        for candidate in self._plan.candidates(0):
-            is_chosen = False
-            if found >= wanted:
-                self._plan.leave_out(candidate.record_id, too_many)
-            else:
-                try:
-                    self._source.judged(candidate)
-                except Left as left:
-                    self._plan.leave_out(candidate.record_id, left.reason, left.detail)
+        with self._stored.kept_open():
+            for candidate in self._plan.candidates(0):
+                is_chosen = False
+                if found >= wanted:
+                    self._plan.leave_out(candidate.record_id, too_many)
                 else:
-                    is_chosen = True
-                    self._plan.keep(_stand_in(candidate))
-                    found += 1
-            self._plan.choose(candidate.ordinal, is_chosen=is_chosen)
+                    try:
+                        self._source.judged(candidate)
+                    except Left as left:
+                        self._plan.leave_out(candidate.record_id, left.reason, left.detail)
+                    else:
+                        is_chosen = True
+                        self._plan.keep(_stand_in(candidate))
+                        found += 1
+                self._plan.choose(candidate.ordinal, is_chosen=is_chosen)
         self._plan.forget_kept()
         self._plan.put_in_order()
         self._plan.set_state("is_chosen", b"1")
@@ -129,7 +131,14 @@ class Export:
 
     def write(self) -> None:
         """Read what is left to read, and write it."""
-        segment: Segment | None = None
+        try:
+            with self._stored.kept_open():
+                self._write()
+        finally:
+            if self._segment is not None:
+                self._segment.abandon()
+
+    def _write(self) -> None:
         first = int(self._plan.state("next") or b"0")
         (done_before, bytes_before), (total, total_bytes) = self._plan.totals(first), self._plan.totals()
         done, read_bytes = done_before, bytes_before
@@ -141,25 +150,29 @@ class Export:
             except Left as left:
                 self._plan.leave_out(candidate.record_id, left.reason, left.detail)
             else:
-                split = self._selection.splits[candidate.split].name
-                segment = segment or self._segment(split)
-                prepared = segment.prepare(rows)
-                length = candidate.position.length
-                if segment.split != split or not segment.has_room(prepared, length):
-                    self._close(segment, candidate.ordinal)
-                    segment = self._segment(split)
-                places = segment.add(candidate.record_id, prepared, length)
+                places = self._add(candidate, rows)
                 self._plan.keep(msgspec.structs.replace(entry, places=places))
                 self._rows += sum(place.rows for place in places.values())
             done, read_bytes = done + 1, read_bytes + candidate.position.length
             self._report(Progress(done, total, read_bytes, total_bytes, self._rows))
-        if segment is not None:
-            self._close(segment, candidate.ordinal + 1)
+        if self._segment is not None:
+            self._close(self._segment, candidate.ordinal + 1)
         self._plan.set_state("is_written", b"1")
         self._plan.commit()
 
-    def _segment(self, split: str) -> Segment:
-        return Segment(
+    def _add(self, candidate: Candidate, rows: Rows) -> dict[str, Place]:
+        """Write rows into the segment that is open, or into a new one; answer where they are."""
+        split = self._selection.splits[candidate.split].name
+        segment = self._segment or self._open(split)
+        prepared = segment.prepare(rows)
+        length = candidate.position.length
+        if segment.split != split or not segment.has_room(prepared, length):
+            self._close(segment, candidate.ordinal)
+            segment = self._open(split)
+        return segment.add(candidate.record_id, prepared, length)
+
+    def _open(self, split: str) -> Segment:
+        self._segment = Segment(
             self._folder,
             split,
             self._formats,
@@ -167,10 +180,12 @@ class Export:
             shape=self._selection.shape,
             settings=self._settings,
         )
+        return self._segment
 
     def _close(self, segment: Segment, behind: int) -> None:
         """End a segment: from here on, it and all that was found out so far counts."""
         files = segment.close()
+        self._segment = None
         for file in files:
             self._plan.add_file(file)
         self._plan.set_state("numbers", msgspec.json.encode(numbers_behind(self._numbers(), files)))

@@ -7,6 +7,8 @@ rows give the same bytes, with the same version of pyarrow: that is in the file,
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +21,6 @@ from central_command.exporting.formats.format import Format
 from central_command.exporting.shape import Row, Shape
 from central_command.exporting.writing import HashedFile, Prepared, encode
 
-_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 FLAT_BYTES: Final = 16
 """What a flat value counts for, about, beside its text."""
 
@@ -33,7 +34,11 @@ def pyarrow_version() -> str:
 
 
 class ParquetWriter:
-    """One file; a row group is written when its rows have `row_group_bytes_max` bytes of values."""
+    """One file; a row group is written when its rows have `row_group_bytes_max` bytes of values.
+
+    It is written in a thread of its own, as Arrow, zstd and the disk need no interpreter, while the next one is filled.
+    So two are in memory, never three: the next one waits for the last.
+    """
 
     def __init__(
         self, folder: Path, path: str, known: Format, split: str, *, shape: Shape, row_group_bytes_max: int
@@ -49,6 +54,8 @@ class ParquetWriter:
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[Sequence[object]] = []
         self._waiting_bytes = self._rows = self._trajectories = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="row groups")
+        self._writing: Future[None] | None = None
         self.size_bytes = 0
 
     def prepare(self, rows: Sequence[Row | msgspec.Raw]) -> Prepared:
@@ -78,6 +85,8 @@ class ParquetWriter:
         """End the file."""
         if self._waiting:
             self._write_group()
+        self._written()
+        self._thread.shutdown()
         if self._writer is None or self._sink is None:
             return []
         self._writer.close()
@@ -94,13 +103,28 @@ class ParquetWriter:
             )
         ]
 
+    def abandon(self) -> None:
+        """Wait until nothing is being written any more, and leave it at that."""
+        self._thread.shutdown(cancel_futures=True)
+
     def _write_group(self) -> None:
+        self._written()
+        rows, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        self._writing = self._thread.submit(self._write_rows, rows)
+
+    def _written(self) -> None:
+        """Wait for the row group that is being written; what went wrong in it goes wrong here."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write_rows(self, rows: list[Sequence[object]]) -> None:
         if self._writer is None:
             self._sink = HashedFile(self._folder / self._path)
             self._writer = open_parquet(self._sink, self._schema)
-        columns = [column.array(values) for column, values in zip(self._columns, zip(*self._waiting), strict=True)]  # noqa: B905 (rows are of one length)
+        columns = [column.array(values) for column, values in zip(self._columns, zip(*rows), strict=True)]  # noqa: B905 (rows are of one length)
+        rows.clear()
         table = pa.table(columns, schema=self._schema)
-        self._waiting, self._waiting_bytes = [], 0
         self._writer.write_table(table, row_group_size=table.num_rows)
 
 
@@ -132,8 +156,8 @@ class Values:
             return None, FLAT_BYTES
         if self._is_list and isinstance(value, list):
             if self._is_list_of_json:
-                text = encode(value)
-                return list(map(bytes, _ITEMS.decode(text))), len(text)
+                texts = [encode(item) for item in value]
+                return texts, sum(map(len, texts)) + max(1, len(texts)) + 1  # with commas and brackets
             pairs = [self._one(item) for item in value]
             return [one for one, _ in pairs], sum(size for _, size in pairs) + FLAT_BYTES
         return self._one(value)
@@ -154,14 +178,17 @@ class Values:
         return array if self._storage.equals(self.type) else array.cast(self.type)
 
     def _lists(self, values: Sequence[Any]) -> pa.Array:
-        """An array of lists of JSON, made of all items at once."""
+        """An array of lists of JSON, made of all items at once: what was encoded here is UTF-8, and not asked again."""
         ends: list[int | None] = []
         items: list[bytes] = []
         for value in values:
             ends.append(None if value is None else len(items))
             items += value or ()
         offsets = pa.array([*ends, len(items)], type=pa.int32())
-        return pa.ListArray.from_arrays(offsets, pa.array(items, type=pa.utf8()).cast(JSON), type=self.type)
+        places = pa.array(accumulate(map(len, items), initial=0), type=pa.int32())
+        buffers = [None, places.buffers()[1], pa.py_buffer(b"".join(items))]
+        texts = pa.ExtensionArray.from_storage(JSON, pa.Array.from_buffers(pa.utf8(), len(items), buffers))
+        return pa.ListArray.from_arrays(offsets, texts, type=self.type)
 
 
 def structs_of(reasoning_key: str) -> dict[str, pa.DataType]:

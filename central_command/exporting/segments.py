@@ -65,6 +65,11 @@ class Segment:
         """End the files; they are on disk then."""
         return [file for writer in self._writers.values() for file in writer.close()]
 
+    def abandon(self) -> None:
+        """Leave the files as they are, and write nothing any more."""
+        for writer in self._writers.values():
+            writer.abandon()
+
 
 def numbers_behind(numbers: Mapping[str, int], files: Sequence[WrittenFile]) -> dict[str, int]:
     """The numbers of the next files, when these were written with those."""

@@ -52,6 +52,10 @@ class Writer(Protocol):
         """End what is open, and answer what was written; it is on disk then."""
         ...
 
+    def abandon(self) -> None:
+        """Write nothing any more, from the moment that this returns; what was written does not count."""
+        ...
+
 
 class HashedFile:
     """A new file that is written from its beginning to its end, buffered, and hashed meanwhile."""
@@ -166,6 +170,9 @@ class LineWriter:
             )
         ]
 
+    def abandon(self) -> None:
+        """All that was added was written then."""
+
 
 class FileEachWriter:
     """Files of their own, named for their records; those of one segment in one folder.
@@ -212,6 +219,9 @@ class FileEachWriter:
     def close(self) -> list[WrittenFile]:
         """Answer what was written."""
         return self._written
+
+    def abandon(self) -> None:
+        """All that was added was written then."""
 
 
 def paths_of(first: str, count: int) -> list[str]:

@@ -19,6 +19,9 @@ from persistence.journals.reading import BadLine, JournalDamage, Piece, StoredLi
 READ_BYTES: Final = 1_048_576
 """What is read at once; a line that is longer takes several reads, and as much memory as it is long."""
 
+KEPT_OPEN_READS: Final = 100
+"""Lines that are read by their places before their file is opened anew."""
+
 NOTHING: Final = Piece(())
 
 
@@ -86,15 +89,43 @@ def read_lines(name: JournalName, files: DayFiles, places: Sequence[Position]) -
         for place in places:
             if place.day not in opened:
                 opened[place.day] = _existing(name, files, place)
-            text = opened[place.day].read_at(place.offset, place.length)
-            frame = parse_frame(text) if len(text) == place.length and text.endswith(b"\n") else None
-            if frame is None or frame.n != place.n:
-                raise damage(name, BadLine(place.day, place.offset, place.n, f"no line {place.n} that is whole"))
-            lines.append(text[:-1])
+            lines.append(_line_at(name, opened[place.day], place))
     finally:
         for file in opened.values():
             file.close()
     return lines
+
+
+class KeptOpen:
+    """Reads lines by their places, one at a time, with the last one's file kept open for up to `KEPT_OPEN_READS` reads.
+
+    So what an erasure has made anew is seen soon, and its old file is not held for long.
+    """
+
+    def __init__(self, name: JournalName, files: DayFiles) -> None:
+        self._name = name
+        self._files = files
+        self._file: File | None = None
+        self._day = ""
+        self._reads_left = 0
+
+    def __repr__(self) -> str:
+        return f"<KeptOpen {self._name} {self._day}>"
+
+    def read(self, place: Position) -> bytes:
+        """Read a line, without its newline; raises JournalDamage when it is not what it was."""
+        if self._file is None or place.day != self._day or not self._reads_left:
+            self.close()
+            self._file = _existing(self._name, self._files, place)
+            self._day, self._reads_left = place.day, KEPT_OPEN_READS
+        self._reads_left -= 1
+        return _line_at(self._name, self._file, place)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def read_part(files: DayFiles, place: Position, start: int, end: int) -> bytes:
@@ -142,6 +173,14 @@ def damage(name: JournalName, bad: BadLine, later: Position | None = None, behin
     if later is not None:
         follows = f", and good lines follow (line {later.n} at byte {later.offset} of {name_of(later.day)})"
     return JournalDamage(name, f"{bad.where}{follows}", behind)
+
+
+def _line_at(name: JournalName, file: File, place: Position) -> bytes:
+    text = file.read_at(place.offset, place.length)
+    frame = parse_frame(text) if len(text) == place.length and text.endswith(b"\n") else None
+    if frame is None or frame.n != place.n:
+        raise damage(name, BadLine(place.day, place.offset, place.n, f"no line {place.n} that is whole"))
+    return text[:-1]
 
 
 def _existing(name: JournalName, files: DayFiles, place: Position) -> File:

@@ -1,6 +1,7 @@
 """A journal of a data directory, read: at rest, or while it is written. Takes no lock, and writes nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import Dropped, JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
 from persistence.journals.reading import Piece, Scan, StoredStatistics
-from persistence.journals.scanning import find, next_lines, read_lines, read_part
+from persistence.journals.scanning import KeptOpen, find, next_lines, read_lines, read_part
 
 T = TypeVar("T")
 
@@ -68,6 +69,15 @@ class StoredJournal:
     def read_now(self, place: Position) -> bytes:
         """Read a line in the thread that asks (`JournalReader.read_now`)."""
         return self._now(read_lines, self._name, self._files, [place])[0]
+
+    @contextmanager
+    def kept_open(self) -> Iterator[Callable[[Position], bytes]]:
+        """What reads lines one by one, as `read_now` does, but does not open their file for each (`KeptOpen`)."""
+        kept = KeptOpen(self._name, self._files)
+        try:
+            yield partial(self._now, kept.read)
+        finally:
+            kept.close()
 
     def part_now(self, place: Position, start: int, end: int) -> bytes:
         """Read some bytes of a line, unchecked (`JournalReader.part_now`)."""
