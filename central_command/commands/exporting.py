@@ -19,8 +19,8 @@ from central_command.process.steering import escaped
 if TYPE_CHECKING:
     from central_command.exporting.engine import Progress
     from central_command.exporting.exporting import Done, Given
-    from central_command.exporting.settings import ExportSettings
     from central_command.exporting.tokens import TokenCounter
+    from central_command.settings.configuration import Settings
 
 PROGRESS_S: Final = 1.0
 PROGRESS_IN_LOGS_S: Final = 30.0
@@ -90,6 +90,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--subagents", type=click.Choice(["separate", "drop"]), default="separate", show_default=True)
 @click.option("--keep-incomplete", is_flag=True, help="Keep calls at the end that have no result.")
 @click.option("--nested", type=click.Choice(["json", "struct"]), default="json", show_default=True, help="In Parquet.")
+@click.option("--documents", type=click.Choice(["lines", "files"]), default="lines", show_default=True, help="Of ATIF.")
 @click.option("--columns", help="Only these columns of rows, with commas between them.")
 @click.option("--tokenizer", type=PathTo("file", must_exist=True), help="Count tokens with this tokenizer.json.")
 @click.option("--max-tokens", type=click.IntRange(1), help="At most so many a row; counted with the embedded one.")
@@ -137,7 +138,7 @@ def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **opt
     settings = settings_from(config, {})
     os.nice(settings.export.nice)
     with one_sentence_for_failures():
-        given = _given(folders[0], options, settings.export, settings.embedding.source)
+        given = _given(folders[0], options, settings)
         reports = Reports()
         done = exporting.export(data_dir, folders[0], given, reports)
         reports.end()
@@ -158,19 +159,19 @@ def _verify(folder: Path) -> None:
     click.echo("all is well")
 
 
-def _given(target: Path, options: dict[str, Any], settings: "ExportSettings", model_source: str) -> "Given":
+def _given(target: Path, options: dict[str, Any], settings: "Settings") -> "Given":
     """What the options ask for; of `--incremental` without formats, what the export was made with."""
     from central_command.exporting.asked import Asked, selection_of
     from central_command.exporting.contamination import Benchmarks
     from central_command.exporting.exporting import Given
     from central_command.exporting.manifest import read_manifest
 
-    benchmarks = Benchmarks(settings.benchmark_ngrams_max)
+    benchmarks = Benchmarks(settings.export.benchmark_ngrams_max)
     for path in options["benchmarks"]:
         benchmarks.add(path)
     earlier = read_manifest(target).selection if options["incremental"] and not options["format"] else None
     needs_counter = options["tokenizer"] or options["max_tokens"] or (earlier is not None and earlier.tokenizer)
-    counter = _counter(options["tokenizer"], model_source) if needs_counter else None
+    counter = _counter(options["tokenizer"], settings.embedding.source) if needs_counter else None
     if earlier is None:
         asked = Asked(**{name: options[name] for name in Asked.__struct_fields__})
         selection = selection_of(
@@ -180,9 +181,10 @@ def _given(target: Path, options: dict[str, Any], settings: "ExportSettings", mo
         selection = earlier
     return Given(
         selection=selection,
-        settings=settings,
+        settings=settings.export,
         benchmarks=benchmarks,
         counter=counter,
+        providers=settings.schema.providers,
         is_incremental=options["incremental"],
         explain=options["explain"],
     )

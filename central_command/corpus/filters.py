@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
-from central_command.corpus.trajectory import Record, Trajectory
+from actors.curation.domains import GENERAL, KEYWORDS
+from actors.curation.enrichment.verdicts import CognitiveTarget, Tier
+from central_command.corpus.trajectory import FeedbackSignal, OutcomeStatus, Record, Trajectory
 from persistence.format import times
 from persistence.format.records import CorpusRecord, CorpusTextRecord
 
@@ -33,6 +35,17 @@ FilterCode = Literal[
     "tool",
     "text",
 ]
+
+NONE: Final = "none"
+"""Asks for what has no value."""
+KNOWN_VALUES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "tiers": ("tier", (*get_args(Tier), NONE)),
+    "outcomes": ("outcome", (*get_args(OutcomeStatus), NONE)),
+    "feedback": ("feedback", (*get_args(FeedbackSignal), NONE)),
+    "cognitive_targets": ("cognitive target", (*get_args(CognitiveTarget), NONE)),
+}
+"""Of filters that ask for one of a known set, its name and all there is. Clients name models, tools and fields, too."""
+DOMAINS_OF_RECORDS: Final = (*KEYWORDS, GENERAL)
 
 FOR_RECORDS: Final = ("after", "before", "domains", "contributors", "texts")
 """The filters that records of the intake can be asked for by; `after` and `before` are about when one was shared."""
@@ -139,12 +152,28 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         return (self.after is None or started_at >= self.after) and (self.before is None or started_at < self.before)
 
 
+def check_values(filters: Filters) -> None:
+    """Raise ValueError, whose text is one sentence, for a value that nothing can have: it would leave out everything.
+
+    It is no part of `Filters`, which are read of exports that were made before, too.
+    """
+    for member, (noun, known) in KNOWN_VALUES.items():
+        check_known(noun, getattr(filters, member), known)
+
+
+def check_known(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ValueError for the first value that is not among those that are known."""
+    unknown = [value for value in asked if value not in known]
+    if unknown:
+        raise ValueError(f"there is no {noun} {unknown[0]!r}; there are {', '.join(known)}.")
+
+
 def _begins_a_time(text: str) -> bool:
     return len(text) >= YEAR_CHARS and TIME_SHAPE.startswith(_DIGIT.sub("0", text))
 
 
 def _is_any(values: Sequence[str | None], wanted: Sequence[str]) -> bool:
-    return any((value or "none") in wanted for value in values)
+    return any((value or NONE) in wanted for value in values)
 
 
 def _within(value: int, least: int | None, most: int | None) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from central_command.corpus.filters import FOR_RECORDS, Filters
+from central_command.corpus.filters import DOMAINS_OF_RECORDS, FOR_RECORDS, Filters, check_known, check_values
 from central_command.corpus.reading import UnreadableLine
 from central_command.corpus.stored import ShownRecords, StoredCorpus
 from central_command.corpus.trajectory import Record, Trajectory
@@ -47,9 +47,12 @@ class Corpus:
     def records(self, **filters: Any) -> Iterator[Record]:
         """Yield the records of the intake that pass these filters (`FOR_RECORDS`), in the order in which they came.
 
-        The corpus's own filters are about trajectories. Raises TypeError for a filter that there is none of.
+        The corpus's own filters are about trajectories. Raises TypeError for a filter that there is none of,
+        ValueError for a value of one that nothing can have.
         """
-        return self._records(_chosen(filters, FOR_RECORDS))
+        chosen = _chosen(filters, FOR_RECORDS)
+        check_known("domain", chosen.domains, DOMAINS_OF_RECORDS)
+        return self._records(chosen)
 
     def _records(self, filters: Filters) -> Iterator[Record]:
         stored = StoredCorpus(self._data_directory)
@@ -77,7 +80,7 @@ def open_corpus(path: str | Path, **filters: Any) -> Corpus:
     """The corpus of a data directory, of which only what passes the filters (`Filters`) is shown.
 
     Lists may be given for tuples. Raises NoDataDirectory where there is no corpus, TypeError for a filter that there is
-    none of, ValueError for an address: only folders of this machine can be read.
+    none of, ValueError for a value of one that nothing can have and for an address: only folders can be read.
     """
     if "://" in str(path):
         raise ValueError(f"{path} is an address: name a data directory of this machine.")
@@ -107,4 +110,5 @@ def _chosen(filters: dict[str, Any], known: Collection[str]) -> Filters:
     unknown = filters.keys() - set(known)
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)!r}")
+    check_values(chosen)
     return chosen

@@ -50,6 +50,10 @@ class ShownRecords:
         """Why a session, or a text by its record, is not in the corpus; None where nothing is known of it."""
         return self._snapshot.reason(session_id, record_id)
 
+    def providers(self) -> list[str]:
+        """The agents that there are sessions of."""
+        return self._snapshot.providers()
+
     def _is_shown(self, stored: StoredRecord) -> bool:
         return not self._erasures.names(stored.record.contributor_id, stored.record.session_id)
 

@@ -33,6 +33,9 @@ StepType = Literal[
     "yield",
 ]
 
+FeedbackSignal = Literal["accepted", "modified", "rejected", "iterated"]
+OutcomeStatus = Literal["SUCCESS", "CRASH", "KILLED", "SHUTDOWN"]
+
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that the agent reported of one model message; None where it said nothing.
@@ -89,7 +92,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody said of the session, not a guess. `target_step` is the number of steps at that time."""
 
-    signal: Literal["accepted", "modified", "rejected", "iterated"]
+    signal: FeedbackSignal
     timestamp: float = 0.0
     context: str | None = None
     target_step: int | None = None
@@ -100,7 +103,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The client's own report of how the session ended. Its counts are never trusted, and are not here."""
 
-    status: Literal["SUCCESS", "CRASH", "KILLED", "SHUTDOWN"]
+    status: OutcomeStatus
     duration_seconds: float | None = None
     user_interventions: int | None = None
     files_modified: int | None = None

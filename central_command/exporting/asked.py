@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from central_command.corpus.filters import Filters
+from central_command.corpus.filters import DOMAINS_OF_RECORDS, Filters, check_known, check_values
 from central_command.exporting.engine import check_selection
-from central_command.exporting.formats.table import FORMATS
+from central_command.exporting.formats.table import FORMATS, formats_of
 from central_command.exporting.selection import Dedup, ExportRefused, NamedFile, Overlong, Selection
-from central_command.exporting.shape import Nesting, ReasoningPlace, Shape, Subagents, SystemPlace
+from central_command.exporting.shape import Documents, Nesting, ReasoningPlace, Shape, Subagents, SystemPlace
 from central_command.exporting.splits import Split, read_splits
 from central_command.exporting.texts import check_source
 
@@ -87,6 +87,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     subagents: Subagents = "separate"
     keep_incomplete: bool = False
     nested: Nesting = "json"
+    documents: Documents = "lines"
     columns: str | None = None
     max_tokens: _Positive | None = None
     overlong: Overlong = "drop"
@@ -97,7 +98,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def selection_of(
     asked: Asked, *, benchmarks: tuple[NamedFile, ...] = (), tokenizer: NamedFile | None = None
 ) -> Selection:
-    """What is asked for as a selection. Raises ExportRefused for a format or a split that cannot be."""
+    """What is asked for as a selection. Raises ExportRefused for a format, a split or a value that cannot be."""
     formats = tuple(dict.fromkeys(asked.format))
     unknown = [name for name in formats if name not in FORMATS]
     if not formats or unknown:
@@ -106,6 +107,9 @@ def selection_of(
     try:
         splits = read_splits(asked.split) if asked.split else (Split("train", 1.0),)
         filters = Filters(**{member: getattr(asked, name) for name, member in OF_FILTERS.items()})
+        check_values(filters)
+        if any(FORMATS[name].of_record is not None for name in formats):
+            check_known("domain of records", filters.domains, DOMAINS_OF_RECORDS)
     except ValueError as error:
         raise ExportRefused(str(error)) from None
     return Selection(
@@ -126,6 +130,7 @@ def selection_of(
             system=asked.system,
             subagents=asked.subagents,
             nested=asked.nested,
+            documents=asked.documents,
             keep_incomplete=asked.keep_incomplete,
         ),
         tokenizer=tokenizer,
@@ -160,7 +165,7 @@ def read_asked(members: Mapping[str, Any]) -> Asked:
     if any("\0" in text or text.encode(errors="replace").decode() != text for text in arguments):
         raise ExportRefused("the export cannot be read: a text holds what no option can.")
     chosen = selection_of(asked)
-    formats = [FORMATS[name] for name in chosen.formats]
+    formats = formats_of(chosen)
     check_source(chosen, formats)
     check_selection(chosen, formats)
     return asked

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from central_command.corpus.filters import check_known
 from central_command.corpus.stored import StoredCorpus
 from central_command.exporting.card import cards
 from central_command.exporting.contamination import Benchmarks
@@ -19,7 +20,7 @@ from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
 from central_command.exporting.engine import Export, Progress, check_selection, clear_unfinished
 from central_command.exporting.facts import facts_of
 from central_command.exporting.formats.format import Format
-from central_command.exporting.formats.table import FORMATS
+from central_command.exporting.formats.table import formats_of
 from central_command.exporting.known_exports import note_export
 from central_command.exporting.manifest import (
     MANIFEST_NAME,
@@ -62,6 +63,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     settings: ExportSettings
     benchmarks: Benchmarks
     counter: TokenCounter | None = None
+    providers: tuple[str, ...] = ()
+    """Those that the server takes; with those in the corpus, all that can be asked for. Empty: not known."""
     is_incremental: bool = False
     explain: bool = False
 
@@ -96,10 +99,11 @@ def export(data_directory: Path, target: Path, given: Given, report: Callable[[P
     Raises ExportRefused, and what reading the corpus raises: NoDataDirectory, DatabaseFailure, MasterKeyError, OSError.
     """
     _check_target(data_directory, target)
-    formats = [FORMATS[name] for name in given.selection.formats]
+    formats = formats_of(given.selection)
     check_source(given.selection, formats)
     check_selection(given.selection, formats)
     stored = StoredCorpus(data_directory)
+    _check_providers(stored, given)
     earlier = _earlier(target, given)
     OsFileSystem().make_directory(target)
     drafts = target / UNFINISHED
@@ -185,6 +189,19 @@ def _check_files(target: Path, given: Given) -> None:
     if tokenizer != (None if given.counter is None else given.counter.file):
         named = "no tokeniser" if tokenizer is None else f"--tokenizer {tokenizer.name} (SHA-256 {tokenizer.sha256})"
         raise ExportRefused(f"{target} was made with {named}: give the same.")
+
+
+def _check_providers(stored: StoredCorpus, given: Given) -> None:
+    """Raise ExportRefused for a provider that nothing is of, nor can be."""
+    asked = given.selection.filters.providers
+    if not asked or not given.providers:
+        return
+    with stored.snapshot() as snapshot:
+        known = sorted({*given.providers, *snapshot.providers()})
+    try:
+        check_known("provider", asked, known)
+    except ValueError as error:
+        raise ExportRefused(str(error)) from None
 
 
 @contextmanager

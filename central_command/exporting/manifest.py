@@ -4,6 +4,8 @@ A folder with one is a whole export. It says nothing of the machine or of the ti
 the same corpus gives the same manifest.
 """
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,9 @@ UNFINISHED: Final = ".unfinished"
 """The folder within an export's own that holds what is being written; it is gone when all is whole."""
 MANIFEST_VERSION: Final = 1
 MANIFEST_BYTES_MAX: Final = 2_000_000_000
+HASH_BYTES_MAX: Final = 128
+"""Of the manifest's end, in which its hash stands."""
+_HASH: Final = re.compile(rb'(\n "sha256": ")([0-9a-f]{64}|)("\n\}\n)\Z')
 
 
 class FormatCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,11 +49,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     formats: dict[str, FormatCounts]
     facts: Facts
     files: list[WrittenFile]
+    sha256: str = ""
+    """Of the manifest's own text, with nothing between the quotation marks that this stands in."""
 
 
 def encoded(manifest: Manifest) -> bytes:
-    """The manifest's text: JSON, a line a member."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+    """The manifest's text: JSON, a line a member, the last of which is its own hash."""
+    text = _formatted(msgspec.json.encode(msgspec.structs.replace(manifest, sha256="")))
+    return _HASH.sub(lambda found: found[1] + hashlib.sha256(text).hexdigest().encode() + found[3], text)
+
+
+def is_as_written(text: bytes) -> bool:
+    """Whether a manifest's text is what was written: it has the hash that it says, or, without one, the same form."""
+    found = _HASH.search(text, max(0, len(text) - HASH_BYTES_MAX))
+    if found is None or not found[2]:
+        return _formatted(text) == text
+    return hashlib.sha256(text[: found.start(2)] + text[found.end(2) :]).hexdigest().encode() == found[2]
+
+
+def _formatted(text: bytes) -> bytes:
+    return msgspec.json.format(text, indent=1).rstrip(b"\n") + b"\n"
 
 
 def read_manifest(folder: Path) -> Manifest:

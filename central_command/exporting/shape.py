@@ -8,6 +8,7 @@ ReasoningPlace = Literal["field", "inline", "drop", "last-only"]
 SystemPlace = Literal["fold", "keep", "drop"]
 Subagents = Literal["embed", "separate", "drop"]
 Nesting = Literal["json", "struct"]
+Documents = Literal["lines", "files"]
 
 Row = dict[str, object]
 """One row as JSON would hold it: texts, numbers, booleans, None, lists and dicts of these, and nothing else."""
@@ -31,3 +32,5 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     keep_incomplete: bool = False
     """A call at the end without its result stays, and the row says `incomplete`; else the tail behind the last whole
     turn is dropped."""
+    documents: Documents = "lines"
+    """How ATIF's documents stand: each a line of a common file, or each in a file of its own."""

@@ -10,7 +10,7 @@ import msgspec
 
 from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
 from central_command.exporting.facts import facts_of
-from central_command.exporting.manifest import MANIFEST_NAME, Manifest, encoded, read_manifest
+from central_command.exporting.manifest import MANIFEST_NAME, Manifest, is_as_written, read_manifest
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.splits import SPLITS_MAX
 from central_command.exporting.writing import LINES, paths_of
@@ -22,8 +22,8 @@ def verify_export(folder: Path) -> Iterator[str]:
     """Yield a sentence for everything that is wrong. Raises ExportRefused for a folder that is no export, OSError."""
     manifest = read_manifest(folder)
     yield from _files(folder, manifest)
-    if (folder / MANIFEST_NAME).read_bytes() != encoded(manifest):
-        yield f"{MANIFEST_NAME} has been changed: it is written in another way than exports are."
+    if not is_as_written((folder / MANIFEST_NAME).read_bytes()):
+        yield f"{MANIFEST_NAME} has been changed: it is not what its own SHA-256 says."
     yield from _sums(manifest)
     yield from _index(folder, manifest)
     if facts_of(read_index(folder)) != manifest.facts:

@@ -24,6 +24,7 @@ SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE n > ? ORDE
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
 SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # noqa: S608
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
+SELECT_PROVIDERS: Final = "SELECT DISTINCT provider FROM records ORDER BY provider"
 SELECT_REASON: Final = """
 SELECT reason FROM passed_over WHERE session_id = ?1
 UNION ALL SELECT reason FROM texts_passed_over WHERE record_id = ?2 LIMIT 1
@@ -57,6 +58,10 @@ class CorpusSnapshot:
         """A text's record; None likewise."""
         rows = self._connection.execute(SELECT_TEXT, (record_id,)).fetchall()
         return stored_text(rows[0]) if rows else None
+
+    def providers(self) -> list[str]:
+        """The agents that there are sessions of, by their names."""
+        return [provider for (provider,) in self._connection.execute(SELECT_PROVIDERS)]
 
     def _rows(self, query: str, behind_n: int) -> Iterator[tuple[Any, ...]]:
         cursor = self._connection.execute(query, (behind_n,))

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from central_command.exporting.formats.atif import ATIF
 from central_command.exporting.formats.dpo import DPO
 from central_command.exporting.formats.format import Format
@@ -15,8 +17,20 @@ from central_command.exporting.formats.records import RECORDS
 from central_command.exporting.formats.sharegpt import SHAREGPT
 from central_command.exporting.formats.swe_agent import SWE_AGENT
 from central_command.exporting.formats.traces import TRACES
+from central_command.exporting.selection import Selection
 
 FORMATS: Final[dict[str, Format]] = {
     each.name: each
     for each in (MESSAGES, PARQUET, ATIF, SHAREGPT, OPENAI, KTO, DPO, SWE_AGENT, OTEL, TRACES, JSONL, RECORDS)
 }
+
+
+def formats_of(selection: Selection) -> list[Format]:
+    """The formats that are asked for, as they are asked for."""
+    return [_as_asked(FORMATS[name], selection) for name in selection.formats]
+
+
+def _as_asked(known: Format, selection: Selection) -> Format:
+    if known is ATIF and selection.shape.documents == "files":
+        return msgspec.structs.replace(known, ending="json", file_each=True)
+    return known

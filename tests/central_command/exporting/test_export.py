@@ -1,5 +1,6 @@
 """Exports: what goes in adds up, is the same twice whatever was interrupted, and can be added to."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from central_command.exporting.known_exports import exports_with, known_exports
 from central_command.exporting.plan import Plan
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.settings import ExportSettings
+from central_command.exporting.shape import Shape
 from central_command.exporting.splits import Split
 from central_command.exporting.verifying import read_index, verify_export
 from central_command.exporting.writing import paths_of
@@ -449,3 +451,43 @@ def test_nothing_leaks_between_splits_and_everything_stays_in_its_own(crowd: Pat
     assert splits.items() <= later.items(), "what was in a split is still in it"
     assert len(later) > len(splits)
     assert list(verify_export(tmp_path / "after")) == []
+
+
+def test_a_manifest_is_what_its_own_hash_says(root: Path, tmp_path: Path) -> None:
+    """Any change of it is seen, also one by which everything still adds up; without a hash its form is looked at."""
+    target = tmp_path / "out"
+    make(root, target)
+    path = target / "manifest.json"
+    text = path.read_bytes()
+    digest = json.loads(text)["sha256"]
+    assert digest == hashlib.sha256(text.replace(digest.encode(), b"")).hexdigest()
+    changed = "manifest.json has been changed: it is not what its own SHA-256 says."
+    path.write_bytes(text.replace(b'"license": "other"', b'"license": "mine!"'))
+    assert list(verify_export(target)) == [changed]
+    path.write_bytes(text.replace(digest.encode(), b"0" * 64))
+    assert list(verify_export(target)) == [changed]
+    path.write_bytes(text.replace(b',\n "sha256": "%s"\n}' % digest.encode(), b"\n}"))
+    assert list(verify_export(target)) == []  # as exports were made before
+    path.write_bytes(path.read_bytes().replace(b'"seed": 0', b'"seed":  0'))
+    assert list(verify_export(target)) == [changed]
+
+
+def test_documents_may_be_a_file_each(root: Path, tmp_path: Path) -> None:
+    """They are named for their records, hold what the lines hold, and go with their records."""
+    lines, files = tmp_path / "lines", tmp_path / "files"
+    make(root, lines, "atif")
+    asked = Shape(documents="files")
+    made = make(root, files, "atif", shape=asked).manifest
+    index = list(read_index(files))
+    assert all(
+        Path(entry.places["atif"].path).match(f"atif/train-0000?/{entry.record_id}.json")
+        and entry.places["atif"].rows == 1
+        for entry in index
+    )
+    whole = b"".join((files / entry.places["atif"].path).read_bytes() for entry in index)
+    assert whole == b"".join(path.read_bytes() for path in sorted(lines.glob("atif/*.jsonl")))
+    assert made.formats["atif"].rows == len(index) == 20
+    assert list(verify_export(files)) == []
+    trio.run(take_back, root, 3)
+    assert make(root, files, "atif", shape=asked, is_incremental=True).removed == (index[3].places["atif"].path,)
+    assert list(verify_export(files)) == []
