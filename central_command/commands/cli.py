@@ -23,6 +23,7 @@ from central_command.commands import (
     inspecting,
     registering,
     serving,
+    signing_in,
     upkeep,
 )
 from central_command.commands.endings import EXIT_REFUSED, leave
@@ -70,6 +71,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "corpus": curating.corpus,
     "export": exporting.export,
     "token": granting.token,
+    "sign-in": signing_in.sign_in,
     "verify": upkeep.verify,
     "backup": upkeep.backup,
     "restore": upkeep.restore,
