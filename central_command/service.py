@@ -42,6 +42,7 @@ from actors.sessions.outcomes import (
     StorageFull,
 )
 from actors.sessions.session import SessionActor
+from central_command.access.bans import BanDesk, BanList
 from central_command.access.desk import AccessDesk
 from central_command.access.gate import Gate
 from central_command.curating.supervision import CurationProcess
@@ -116,7 +117,14 @@ class Service:
             random_bytes=environment.random_bytes,
             offload=environment.offload,
         )
-        self.access = Access(desk, gate)
+        bans = BanDesk(
+            storage.layout.access_database,
+            settings.access,
+            clock=environment.clock,
+            random_bytes=environment.random_bytes,
+        )
+        self.bans = BanList(bans, settings.access, clock=environment.clock, offload=environment.offload)
+        self.access = Access(desk, gate, self.bans)
         self._storage = storage
         self._directory = directory
         self._budget = budget
@@ -474,6 +482,7 @@ async def open_service(
                     len(set_aside),
                 )
             await service.finish_interrupted()
+            await service.bans.look()
             async with trio.open_nursery() as background:
                 background.start_soon(service.sweep, name="sweep")
                 background.start_soon(consent.run, name="consent register")
@@ -483,6 +492,7 @@ async def open_service(
                     background.start_soon(service.eraser.run, name="erasure")
                     background.start_soon(service.expiry.run, name="expiry")
                 background.start_soon(gate.run, name="use of tokens")
+                background.start_soon(service.bans.run, name="bans")
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()

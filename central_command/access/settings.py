@@ -18,3 +18,5 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     browser_session_s: PositiveSeconds = 43_200.0
     links_max: PositiveInt = 100
     link_s: PositiveSeconds = 600.0
+    bans_max: PositiveInt = 10_000
+    bans_refresh_s: PositiveSeconds = 5.0

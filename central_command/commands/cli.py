@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from central_command.commands import (
+    banning,
     configuring,
     consenting,
     curating,
@@ -72,6 +73,9 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "export": exporting.export,
     "token": granting.token,
     "sign-in": signing_in.sign_in,
+    "ban": banning.ban,
+    "unban": banning.unban,
+    "bans": banning.bans,
     "verify": upkeep.verify,
     "backup": upkeep.backup,
     "restore": upkeep.restore,

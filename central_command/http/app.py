@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.access import Access, access_routes
+from central_command.http.endpoints.bans import ban_routes
 from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.consent import Desk, consent_routes
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoints
@@ -118,11 +119,12 @@ def create_app(
     }
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read)}
     for routes in (
-        session_routes(gateway, reader, replies, schema, desk),
+        session_routes(gateway, reader, replies, schema, desk, None if access is None else access.bans),
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
         export_routes(exports, settings, reader, replies),
         access_routes(access, settings, reader, replies),
+        ban_routes(access, settings, reader, replies),
         sign_in_routes(access, settings, reader, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),

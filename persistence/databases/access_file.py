@@ -7,6 +7,7 @@ closes it. What a command has committed, the server's next look sees. Blocking.
 """
 
 import hmac
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,10 +18,13 @@ import msgspec
 
 from persistence.databases.database import SQLITE_ERRORS, DatabaseFailure, Row, failure_of
 from persistence.databases.migrations import ACCESS_SCHEMA, migrate
-from persistence.files.regular import check_file
+from persistence.files.regular import check_file, open_file
 from persistence.format import times
 
 BUSY_TIMEOUT_S: Final = 5.0
+
+CHANGE_COUNTER: Final = slice(24, 28)
+"""Where it stands in the file (sqlite.org/fileformat2.html, section 1.3.7)."""
 
 _LAST: Final = "\U0010ffff"
 """Sorts behind every character of an id."""
@@ -56,6 +60,17 @@ class AccessFile:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._path}>"
+
+    def changes(self) -> bytes:
+        """What differs after each transaction of any process: SQLite's file change counter; empty without a file."""
+        try:
+            descriptor = open_file(self._path, follows_links=True)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise DatabaseFailure(f"access.db cannot be opened: {error.strerror}") from error
+        with closing(os.fdopen(descriptor, "rb")) as file:
+            return file.read(CHANGE_COUNTER.stop)[CHANGE_COUNTER]
 
     @contextmanager
     def _transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection | None]:

@@ -16,7 +16,8 @@ CREATE TABLE tokens (
 ) WITHOUT ROWID;
 """
 
-# Browsers that have signed in, and links that one may sign in with, each once: its row goes with that.
+# Browsers that have signed in, and links that one may sign in with, each once: its row goes with that. Who may open no
+# sessions.
 ACCESS_2 = """
 CREATE TABLE sign_in_links (
     link_id TEXT PRIMARY KEY,
@@ -39,4 +40,14 @@ CREATE TABLE browser_sessions (
     last_used_at TEXT
 ) WITHOUT ROWID;
 CREATE INDEX browser_sessions_by_origin ON browser_sessions (origin);
+CREATE TABLE bans (
+    ban_id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('address', 'contributor', 'machine')),
+    -- A network, the digest of a contributor's id, or a machine's fingerprint.
+    subject TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    expires_at TEXT,
+    UNIQUE (kind, subject)
+) WITHOUT ROWID;
 """

@@ -3,9 +3,10 @@
 import re
 from typing import Any, Final
 
+from central_command.access.bans import CONTRIBUTOR, DAYS_MAX, MACHINE, REASON_CHARS_MAX, BanKind
 from central_command.access.making import NAME_CHARS_MAX
 from central_command.access.tokens import DURATION, TOKEN, Scope
-from central_command.http.description.json_schema import TEXT, Schema, object_of, one_of, or_null, text_of
+from central_command.http.description.json_schema import TEXT, Schema, integer, object_of, one_of, or_null, text_of
 from central_command.http.description.operations import (
     ERROR,
     OF_BODIES,
@@ -25,6 +26,7 @@ from central_command.http.endpoints.access import (
     TOKEN_PATH,
     TOKENS_PATH,
 )
+from central_command.http.endpoints.bans import BAN_ID, BAN_PATH, BANS_PATH
 from central_command.http.endpoints.sign_in import HTML_TYPE, LINK_PATH, SIGN_OUT_PATH
 from central_command.http.requests.browsers import SIGN_IN_PATH
 
@@ -39,6 +41,14 @@ _TOKEN_PARAMETERS: Final = [{"name": "token_id", "in": "path", "required": True,
 _SESSION_PARAMETERS: Final = [
     {"name": "session_id", "in": "path", "required": True, "schema": _pattern(BROWSER_SESSION_ID)}
 ]
+_BAN_PARAMETERS: Final = [{"name": "ban_id", "in": "path", "required": True, "schema": _pattern(BAN_ID)}]
+_ASKED_BAN: Final[dict[str, Schema]] = {
+    "machine": _pattern(MACHINE),
+    "contributor": _pattern(CONTRIBUTOR),
+    "address": {**TEXT, "description": "An IP address, or a network (CIDR)."},
+    "reason": text_of(REASON_CHARS_MAX, description="Printable characters only."),
+    "days": or_null(integer(1, DAYS_MAX)),
+}
 _PAGE: Final[dict[str, Any]] = {"description": "A page.", "content": {HTML_TYPE: {"schema": TEXT}}}
 _ELSEWHERE: Final[dict[str, Any]] = {"description": "Done; the browser goes on there."}
 
@@ -55,6 +65,16 @@ def access_schemas() -> dict[str, Schema]:
         "last_used_at": or_null(TEXT),
     }
     token = {"token_id": _pattern(TOKEN_ID), **held}
+    ban = object_of(
+        {
+            "ban_id": _pattern(BAN_ID),
+            "kind": one_of(BanKind),
+            "subject": TEXT,
+            "reason": TEXT,
+            "created_at": TEXT,
+            "expires_at": or_null(TEXT),
+        }
+    )
     session = object_of({"session_id": _pattern(BROWSER_SESSION_ID), "origin": TEXT, **held})
     return {
         "AskToken": object_of(
@@ -69,6 +89,9 @@ def access_schemas() -> dict[str, Schema]:
         "Tokens": object_of({"tokens": {"type": "array", "items": {"$ref": "#/components/schemas/Token"}}}),
         "BrowserSessions": object_of({"sessions": {"type": "array", "items": session}}),
         "Revoked": object_of({"revoked": TEXT}),
+        "AskBan": object_of({}, _ASKED_BAN, minProperties=1),
+        "Ban": ban,
+        "Bans": object_of({"bans": {"type": "array", "items": {"$ref": "#/components/schemas/Ban"}}}),
     }
 
 
@@ -120,7 +143,36 @@ def access_operations() -> dict[str, Any]:
                 parameters=_SESSION_PARAMETERS,
             )
         },
+        **_bans(asked),
         **_pages(),
+    }
+
+
+def _bans(asked: Answers) -> dict[str, Any]:
+    """Who may open no sessions."""
+    return {
+        BANS_PATH: {
+            "get": operation(
+                "bans", "All bans", {**asked, "200": answer("The oldest first.", "Bans")}, security=SECURITY
+            ),
+            "post": operation(
+                "ban",
+                "Ban a machine, a contributor or an address",
+                {**asked, **OF_BODIES, **errors(507), "201": answer("It is on disk, and counts.", "Ban")},
+                description="One of the three; an earlier ban of the same is replaced. Openings are refused, no more.",
+                security=SECURITY,
+                requestBody=body({"$ref": "#/components/schemas/AskBan"}),
+            ),
+        },
+        template(BAN_PATH): {
+            "delete": operation(
+                "unban",
+                "Take a ban back",
+                {**asked, "200": answer("It counts no more.", "Ban")},
+                security=SECURITY,
+                parameters=_BAN_PARAMETERS,
+            )
+        },
     }
 
 

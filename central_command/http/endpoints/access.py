@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from quart import Blueprint, Response
 
+from central_command.access.bans import BanList
 from central_command.access.desk import SignInOutcome
 from central_command.access.making import NAME_CHARS_MAX, NewLink, NewToken, is_name
 from central_command.access.settings import AccessSettings
@@ -90,10 +91,11 @@ class Desk(Protocol):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """What the endpoints need: who does it, and who says who may ask."""
+    """What the endpoints need: who does it, who says who may ask, and who may open no sessions."""
 
     desk: Desk
     gate: TokenCheck
+    bans: BanList
 
 
 def access_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
@@ -116,7 +118,7 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
     @routes.post(TOKENS_PATH)
     async def make_token() -> Response:
         desk, asked_of = await admitted()
-        asked = _asked_token(reader.decoded(_ASKED_TOKEN, await _small_body(reader)))
+        asked = _asked_token(reader.decoded(_ASKED_TOKEN, await small_body(reader)))
         if isinstance(asked, Reply):
             return asked.response()
         scopes, name, lasting_s = asked
@@ -166,7 +168,8 @@ async def storage_watched(replies: Replies) -> AsyncIterator[None]:
         raise ProblemError(replies.overloaded("storage_failed", sentence)) from None
 
 
-async def _small_body(reader: Reader) -> bytes:
+async def small_body(reader: Reader) -> bytes:
+    """The body, which is small; raises ProblemError for a larger one."""
     body = await reader.body()
     if len(body) > ASKED_BYTES_MAX:
         sentence = f"The body is larger than {ASKED_BYTES_MAX:,} bytes, which no request here is."

@@ -6,52 +6,38 @@ from typing import Any
 
 import pytest
 
-from central_command.http.requests.replies import Reply
-from tests.central_command.http.description.test_openapi import check_described
-from tests.central_command.http.endpoints.test_sign_in import SESSIONS, TOKENS, Browsing, browsing
-
-
-async def ask(server: Browsing, token: str, method: str, path: str, body: Any = None) -> Any:
-    data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    return await server.send(method, path, data, Authorization=f"Bearer {token}")
-
-
-def described(answer: Any, method: str, path: str) -> Any:
-    names = ("WWW-Authenticate", "Retry-After")
-    headers = tuple((name, answer.headers[name]) for name in names if name in answer.headers)
-    check_described(method, path, Reply(answer.status_code, answer.body, headers))
-    return json.loads(answer.body)
+from tests.central_command.http.endpoints.test_sign_in import SESSIONS, TOKENS, browsing, described
 
 
 async def test_a_token_is_made_shown_once_listed_and_revoked(tmp_path: Path) -> None:
     async with browsing(tmp_path) as server:
         admin, admin_id = server.token("admin", "intake")
         asked = {"scopes": ["intake"], "name": "shop", "expires": "90d"}
-        answer = await ask(server, admin, "POST", TOKENS, asked)
+        answer = await server.ask(admin, "POST", TOKENS, asked)
         assert answer.status_code == 201
         made = described(answer, "post", TOKENS)
         assert (made["name"], made["scopes"]) == ("shop", ["intake"])
-        answer = await ask(server, admin, "GET", TOKENS)
+        answer = await server.ask(admin, "GET", TOKENS)
         assert made["token"].encode() not in answer.body
         listed = described(answer, "get", TOKENS)["tokens"]
         assert {each["token_id"] for each in listed} == {admin_id, made["token_id"]}
-        assert (await ask(server, made["token"], "GET", TOKENS)).status_code == 403
+        assert (await server.ask(made["token"], "GET", TOKENS)).status_code == 403
         path = f"{TOKENS}/{made['token_id']}"
-        assert described(await ask(server, admin, "DELETE", path), "delete", f"{TOKENS}/{{token_id}}") == {
+        assert described(await server.ask(admin, "DELETE", path), "delete", f"{TOKENS}/{{token_id}}") == {
             "revoked": made["token_id"]
         }
-        assert (await ask(server, made["token"], "GET", TOKENS)).status_code == 401
+        assert (await server.ask(made["token"], "GET", TOKENS)).status_code == 401
 
 
 async def test_browser_sessions_are_listed_and_ended(tmp_path: Path) -> None:
     async with browsing(tmp_path) as server:
         admin, _ = server.token("admin")
         cookie = await server.cookie(server.link())
-        [session] = described(await ask(server, admin, "GET", SESSIONS), "get", SESSIONS)["sessions"]
+        [session] = described(await server.ask(admin, "GET", SESSIONS), "get", SESSIONS)["sessions"]
         path = f"{SESSIONS}/{session['session_id']}"
-        described(await ask(server, admin, "DELETE", path), "delete", f"{SESSIONS}/{{session_id}}")
+        described(await server.ask(admin, "DELETE", path), "delete", f"{SESSIONS}/{{session_id}}")
         assert (await server.send("GET", SESSIONS, Cookie=cookie)).status_code == 401
-        [session] = described(await ask(server, admin, "GET", SESSIONS), "get", SESSIONS)["sessions"]
+        [session] = described(await server.ask(admin, "GET", SESSIONS), "get", SESSIONS)["sessions"]
         assert session["revoked_at"] is not None
 
 
@@ -89,7 +75,7 @@ async def test_what_no_token_can_be_made_of_is_one_sentence_and_changes_nothing(
     async with browsing(tmp_path) as server:
         admin, _ = server.token("admin")
         before = server.rows("tokens")
-        answer = await ask(server, admin, "POST", TOKENS, body)
+        answer = await server.ask(admin, "POST", TOKENS, body)
         assert answer.status_code == status, answer.body
         assert described(answer, "post", TOKENS)["error"].endswith(".")
         assert server.rows("tokens") == before
@@ -104,7 +90,7 @@ async def test_what_there_is_not_is_404_and_ends_nothing(tmp_path: Path, path: s
         admin, _ = server.token("admin")
         await server.cookie(server.link())
         before = server.rows(), server.rows("tokens")
-        answer = await ask(server, admin, "DELETE", f"{path}/{name}")
+        answer = await server.ask(admin, "DELETE", f"{path}/{name}")
         assert answer.status_code == 404
         assert json.loads(answer.body)["error"].endswith(".")
         assert (server.rows(), server.rows("tokens")) == before
@@ -120,16 +106,16 @@ async def test_only_the_scope_admin_may_ask(tmp_path: Path) -> None:
             ("GET", SESSIONS),
             ("DELETE", f"{SESSIONS}/x"),
         ):
-            assert (await ask(server, other, method, path)).status_code == 403
-            assert (await ask(server, "cc_x", method, path)).status_code == 401
+            assert (await server.ask(other, method, path)).status_code == 403
+            assert (await server.ask("cc_x", method, path)).status_code == 401
             assert (await server.send(method, path)).status_code == 401
-            assert (await ask(server, other, "PUT", path)).status_code == 405
+            assert (await server.ask(other, "PUT", path)).status_code == 405
 
 
 async def test_there_are_no_more_tokens_than_the_settings_allow(tmp_path: Path) -> None:
     async with browsing(tmp_path, tokens_max=1) as server:
         admin, _ = server.token("admin")
-        answer = await ask(server, admin, "POST", TOKENS, {"scopes": ["admin"]})
+        answer = await server.ask(admin, "POST", TOKENS, {"scopes": ["admin"]})
         assert answer.status_code == 507
         described(answer, "post", TOKENS)
 
@@ -142,7 +128,7 @@ async def test_a_database_that_cannot_be_read_is_503_and_no_way_in(
         cookie = await server.cookie(server.link())
         good = (tmp_path / "access.db").read_bytes()
         (tmp_path / "access.db").write_bytes(b"no database" * 100)
-        assert (await ask(server, admin, "GET", TOKENS)).status_code == 503
+        assert (await server.ask(admin, "GET", TOKENS)).status_code == 503
         assert (await server.send("GET", SESSIONS, Cookie=cookie)).status_code == 503
         assert (await server.send("GET", "/sign-in", Cookie=cookie)).status_code == 503
         assert (await server.sign_in(admin)).status_code == 503

@@ -17,9 +17,10 @@ from central_command.access.making import Maker, NewLink
 from central_command.access.settings import AccessSettings
 from central_command.access.tokens import Scope, new_cookie
 from central_command.http.app import create_app
-from central_command.http.requests.replies import CONTENT_POLICY
+from central_command.http.requests.replies import CONTENT_POLICY, Reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.browser_sessions import BrowserSessionFile
+from tests.central_command.http.description.test_openapi import check_described
 from tests.running_service import Running, running, settings_with
 from tests.submitted_texts import leave_token
 
@@ -73,8 +74,21 @@ class Browsing:
     def token(self, *scopes: str, **options: Any) -> tuple[str, str]:
         return leave_token(self.run.root, *(scopes or ("admin",)), now=self.run.clock.now, **options)
 
+    async def ask(self, token: str, method: str, path: str, body: Any = None) -> Any:
+        """Ask as a program does, with a token."""
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.send(method, path, data, Authorization=f"Bearer {token}")
+
     def rows(self, table: str = "browser_sessions") -> list[tuple[Any, ...]]:
         return self.run.rows("access.db", f"SELECT * FROM {table} ORDER BY 1")
+
+
+def described(answer: Any, method: str, path: str) -> Any:
+    """The answer's JSON, found to be described."""
+    names = ("WWW-Authenticate", "Retry-After")
+    headers = tuple((name, answer.headers[name]) for name in names if name in answer.headers)
+    check_described(method, path, Reply(answer.status_code, answer.body, headers))
+    return json.loads(answer.body)
 
 
 @asynccontextmanager
