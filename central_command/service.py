@@ -482,7 +482,6 @@ async def open_service(
                     len(set_aside),
                 )
             await service.finish_interrupted()
-            await service.bans.look()
             async with trio.open_nursery() as background:
                 background.start_soon(service.sweep, name="sweep")
                 background.start_soon(consent.run, name="consent register")
@@ -492,7 +491,6 @@ async def open_service(
                     background.start_soon(service.eraser.run, name="erasure")
                     background.start_soon(service.expiry.run, name="expiry")
                 background.start_soon(gate.run, name="use of tokens")
-                background.start_soon(service.bans.run, name="bans")
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()

@@ -121,7 +121,7 @@ async def _unless_banned(
 ) -> OpenSession | Reply:
     """The opening, or that it is refused; a resend for a session that is open is answered as it was."""
     contributor_id = None if claim is None else claim.contributor_id
-    is_banned = bans.refuses(
+    is_banned = await bans.refuses(
         machine=message.machine_fingerprint, contributor_id=contributor_id, address=Reader.address()
     )
     if not is_banned or await gateway.is_open(message.session_id):
