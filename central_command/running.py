@@ -7,6 +7,7 @@ acknowledged is on disk, and the next start recovers the rest.
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from central_command.access.tokens import Scope
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.queue import ExportQueue
 from central_command.http.app import Application, create_app
@@ -21,12 +23,14 @@ from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.requests.networks import parse_networks
-from central_command.http.settings import HttpSettingsError
+from central_command.http.settings import HttpSettingsError, is_loopback, link_url
 from central_command.process.collector import Collector
 from central_command.process.logs import set_levels
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings, SettingsError
 from central_command.settings.run_time import change
+from persistence.databases.browser_sessions import TooManyLinks
+from persistence.databases.database import DatabaseFailure
 from persistence.files.writer_thread import writer_thread
 from persistence.storage import Platform
 
@@ -61,6 +65,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 desk=service.desk,
                 intake=service.intake,
                 exports=service.exports(queue),
+                access=service.access,
             )
             collector.settle()
             if settings.curation.enabled:
@@ -77,6 +82,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 async with trio.open_nursery() as http:
                     urls: list[str] = await http.start(serving)
                     log.info("serving %s, data in %s", ", ".join(urls), data_directory)
+                    await _print_link(service, urls)
                     background.start_soon(service.check.run, name="background check")
                     background.start_soon(service.watch_space, name="free space")
                     background.start_soon(_until, stopping, queue.run, name="exports")
@@ -87,6 +93,20 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 background.cancel_scope.cancel()
         log.info("stopped")
         nursery.cancel_scope.cancel()
+
+
+async def _print_link(service: Service, urls: list[str]) -> None:
+    """Print a link to sign in with, for whoever sits at the terminal of a server that only this machine reaches."""
+    if not sys.stdout.isatty() or not all(is_loopback(url) for url in urls):
+        return
+    try:
+        made = await service.access.desk.make_link([*Scope])
+    except DatabaseFailure as failure:
+        log.warning("there is no link to sign in with: %s", failure)
+        return
+    if not isinstance(made, TooManyLinks):
+        sys.stdout.write(f"Sign in, once and within minutes: {link_url(urls[0], made.code)}\n")
+        sys.stdout.flush()
 
 
 async def _until(stopping: trio.Event, run: Callable[[], Awaitable[None]]) -> None:

@@ -42,16 +42,20 @@ from actors.sessions.outcomes import (
     StorageFull,
 )
 from actors.sessions.session import SessionActor
+from central_command.access.bans import BanDesk, BanList
+from central_command.access.desk import AccessDesk
 from central_command.access.gate import Gate
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.queue import ExportQueue, folder_of
 from central_command.exporting.known_exports import exports_with
+from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
 from central_command.settings.configuration import Settings
 from persistence.databases.access_tokens import TokenFile
+from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 from persistence.files.space import Room
 from persistence.format.layout import DataLayout
@@ -106,6 +110,21 @@ class Service:
         self._taking = IntakeDesk(consent, storage.intake, random_bytes=environment.random_bytes)
         self._gate = gate
         self.intake = Intake(self._taking, gate, settings.intake)
+        desk = AccessDesk(
+            storage.layout.access_database,
+            settings.access,
+            clock=environment.clock,
+            random_bytes=environment.random_bytes,
+            offload=environment.offload,
+        )
+        bans = BanDesk(
+            storage.layout.access_database,
+            settings.access,
+            clock=environment.clock,
+            random_bytes=environment.random_bytes,
+        )
+        self.bans = BanList(bans, settings.access, clock=environment.clock, offload=environment.offload)
+        self.access = Access(desk, gate, self.bans)
         self._storage = storage
         self._directory = directory
         self._budget = budget
@@ -442,6 +461,7 @@ async def open_service(
                 settings.access,
                 clock=platform.clock,
                 offload=platform.offload,
+                sessions=BrowserSessionFile(storage.layout.access_database, platform.clock),
             )
             service = Service(
                 settings,

@@ -1,1 +1,1 @@
-"""Tokens: what lets a request do what the contract's open endpoints do not."""
+"""Tokens and browser sessions: what lets a request do what the contract's open endpoints do not."""

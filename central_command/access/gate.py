@@ -1,19 +1,21 @@
-"""Who may do what: tokens looked up where they are presented, and when each was used last.
+"""Who may do what: tokens and browser sessions looked up where they are presented, and when each was used last.
 
-Nothing of a token is remembered but when it was used: what was revoked a moment ago is refused now. A look-up reads two
+Nothing of them is remembered but when they were used: what was revoked a moment ago is refused now. A look-up reads two
 pages of a small file, in a thread. Uses are noted some time later, together, so that a request does not wait for a
 disk; a crash forgets at most that time's.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import trio
 
 from central_command.access.settings import AccessSettings
-from central_command.access.tokens import TOKEN, Scope, token_sha256
+from central_command.access.tokens import COOKIE, TOKEN, Scope, token_sha256
+from persistence.databases.access_file import Held
 from persistence.databases.access_tokens import TokenFile
+from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.database import DatabaseFailure
 from persistence.files.file_system import Offload
 from persistence.format import times
@@ -22,17 +24,18 @@ log = logging.getLogger("central_command.tokens")
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """The token is valid, and has the scope."""
+    """The token, or the browser session, is valid, and has the scope."""
 
     token_id: str
+    """Its id: `tok_…`, or `ses_…` of a browser session."""
 
 
 class NotAdmitted(msgspec.Struct, frozen=True):
-    """The token is none, was revoked, or has expired: which of these nobody is told."""
+    """It is none, was revoked, or has expired: which of these nobody is told."""
 
 
 class OutOfScope(msgspec.Struct, frozen=True):
-    """The token is valid, and is for something else."""
+    """It is valid, and is for something else."""
 
 
 class CannotTell(msgspec.Struct, frozen=True):
@@ -43,23 +46,33 @@ CheckOutcome = Admitted | NotAdmitted | OutOfScope | CannotTell
 
 
 class Gate:
-    """Looks tokens up; `run` must run in a nursery for their use to be noted."""
+    """Looks tokens and browser sessions up; `run` must run in a nursery for their use to be noted."""
 
     def __init__(
-        self, tokens: TokenFile, settings: AccessSettings, *, clock: Callable[[], float], offload: Offload
+        self,
+        tokens: TokenFile,
+        settings: AccessSettings,
+        *,
+        clock: Callable[[], float],
+        offload: Offload,
+        sessions: BrowserSessionFile | None = None,
     ) -> None:
+        """Without `sessions` no browser is let in."""
         self.settings = settings
         self._tokens = tokens
+        self._sessions = sessions
         self._clock = clock
         self._offload = offload
         self._used: dict[str, str] = {}
         """When tokens were used that this is not noted of yet: `tokens_max` at most, and few are valid at once."""
+        self._used_sessions: dict[str, str] = {}
+        """The same of browser sessions: `browser_sessions_max` at most."""
 
     def __repr__(self) -> str:
-        return f"<Gate {len(self._used)} used since it was noted>"
+        return f"<Gate {len(self._used) + len(self._used_sessions)} used since it was noted>"
 
     async def check(self, token: str, scope: Scope) -> CheckOutcome:
-        """Whether who presents this may do that."""
+        """Whether who presents this token may do that."""
         if not TOKEN.match(token):
             await trio.lowlevel.checkpoint()
             return NotAdmitted()
@@ -68,11 +81,26 @@ class Gate:
         except DatabaseFailure as failure:
             log.error("a token could not be looked up: %s", failure)  # noqa: TRY400 (the sentence says it all)
             return CannotTell()
+        return self._judged(found, "" if found is None else found.token_id, scope, self._used)
+
+    async def check_session(self, cookie: str, scope: Scope) -> CheckOutcome:
+        """Whether the browser that presents this cookie may do that."""
+        if self._sessions is None or not COOKIE.match(cookie):
+            await trio.lowlevel.checkpoint()
+            return NotAdmitted()
+        try:
+            found = await self._offload(self._sessions.find, token_sha256(cookie))
+        except DatabaseFailure as failure:
+            log.error("a browser session could not be looked up: %s", failure)  # noqa: TRY400 (likewise)
+            return CannotTell()
+        return self._judged(found, "" if found is None else found.session_id, scope, self._used_sessions)
+
+    def _judged(self, found: Held | None, found_id: str, scope: Scope, used: dict[str, str]) -> CheckOutcome:
         now = self._clock()
         if found is None or not found.is_valid(now):
             return NotAdmitted()
-        self._used[found.token_id] = times.to_text(now)
-        return Admitted(found.token_id) if scope in found.scopes else OutOfScope()
+        used[found_id] = times.to_text(now)
+        return Admitted(found_id) if scope in found.scopes else OutOfScope()
 
     async def run(self) -> None:
         """Note uses every `last_use_interval_s`, and at the end, until cancelled."""
@@ -86,10 +114,19 @@ class Gate:
 
     async def _note(self) -> None:
         used, self._used = self._used, {}
+        if not await self._noted(self._tokens.note_uses, used):
+            self._used = {**used, **self._used}
+        if self._sessions is not None:
+            used, self._used_sessions = self._used_sessions, {}
+            if not await self._noted(self._sessions.note_uses, used):
+                self._used_sessions = {**used, **self._used_sessions}
+
+    async def _noted(self, note_uses: Callable[[Mapping[str, str]], None], used: Mapping[str, str]) -> bool:
         if not used:
-            return
+            return True
         try:
-            await self._offload(self._tokens.note_uses, used)
+            await self._offload(note_uses, used)
         except DatabaseFailure as failure:
             log.warning("%s; the use of tokens is noted later", failure)
-            self._used = {**used, **self._used}
+            return False
+        return True

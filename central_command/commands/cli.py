@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from central_command.commands import (
+    banning,
     configuring,
     consenting,
     curating,
@@ -23,6 +24,7 @@ from central_command.commands import (
     inspecting,
     registering,
     serving,
+    signing_in,
     upkeep,
 )
 from central_command.commands.endings import EXIT_REFUSED, leave
@@ -70,6 +72,10 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "corpus": curating.corpus,
     "export": exporting.export,
     "token": granting.token,
+    "sign-in": signing_in.sign_in,
+    "ban": banning.ban,
+    "unban": banning.unban,
+    "bans": banning.bans,
     "verify": upkeep.verify,
     "backup": upkeep.backup,
     "restore": upkeep.restore,

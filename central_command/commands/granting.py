@@ -43,34 +43,25 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
 
     Exit status: 0 made, 2 refused (a wrong option, or as many tokens as access.tokens_max allows).
     """
-    from central_command.access.tokens import duration_s, new_token, token_sha256
-    from persistence.databases.access_tokens import StoredToken, TokenFile, TooManyTokens
-    from persistence.format import times
+    from central_command.access.making import Maker, is_name
+    from central_command.access.tokens import Scope, duration_s
+    from persistence.databases.access_tokens import TooManyTokens
     from persistence.format.layout import DataLayout
 
     settings = settings_from(config, {})
     lasting_s = None if expires is None else duration_s(expires)
     if expires is not None and lasting_s is None:
         leave("--expires takes a whole number and h, d or w, such as 90d", EXIT_REFUSED)
-    if len(name) > 64 or not (name.isprintable() or not name):
+    if not is_name(name):
         leave("--name takes at most 64 characters that can be printed", EXIT_REFUSED)
-    made, now = new_token(os.urandom), time.time()
-    stored = StoredToken(
-        token_id=f"tok_{os.urandom(8).hex()}",
-        name=name,
-        scopes=tuple(sorted({*scopes})),
-        created_at=times.to_text(now),
-        expires_at=None if lasting_s is None else times.to_text(now + lasting_s),
-        revoked_at=None,
-        last_used_at=None,
-    )
     with one_sentence_for_failures():
-        tokens = TokenFile(DataLayout(data_dir).access_database, time.time)
-        refused = tokens.add(stored, token_sha256(made), tokens_max=settings.access.tokens_max)
-    if isinstance(refused, TooManyTokens):
+        path = DataLayout(data_dir).access_database
+        maker = Maker(path, settings.access, clock=time.time, random_bytes=os.urandom)
+        made = maker.token([Scope(each) for each in scopes], name, lasting_s)
+    if isinstance(made, TooManyTokens):
         leave("there are as many tokens as access.tokens_max allows: revoke one, or set it higher", EXIT_REFUSED)
-    click.echo(made)
-    click.echo(f"{stored.token_id}: keep the token now, it is not shown again", err=True)
+    click.echo(made.text)
+    click.echo(f"{made.stored.token_id}: keep the token now, it is not shown again", err=True)
 
 
 @token.command("list")
@@ -121,7 +112,7 @@ def list_tokens(config: Path | None, data_dir: Path, *, wide: bool) -> None:
 @data_options(must_exist=True)
 @click.argument("token_id", metavar="TOKEN")
 def revoke(config: Path | None, data_dir: Path, token_id: str) -> None:
-    """Revoke a token: the server refuses it from now on.
+    """Revoke a token: the server refuses it from now on, and browser sessions that were opened with it.
 
     TOKEN is the id that `token list` shows, or any beginning of it that no other has.
 

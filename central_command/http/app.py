@@ -14,6 +14,8 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 
 from actors.envelopes.settings import SchemaSettings
 from central_command.http.description.openapi import openapi_routes
+from central_command.http.endpoints.access import Access, access_routes
+from central_command.http.endpoints.bans import ban_routes
 from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.consent import Desk, consent_routes
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoints
@@ -24,6 +26,7 @@ from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader
 from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.sessions import session_routes
+from central_command.http.endpoints.sign_in import sign_in_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader
@@ -36,6 +39,7 @@ from central_command.http.requests.replies import (
     INTERNAL_ERROR,
     HttpProblem,
     Replies,
+    guard_headers,
     is_openai_path,
     problem,
 )
@@ -92,6 +96,7 @@ def create_app(
     desk: Desk | None = None,
     intake: Intake | None = None,
     exports: Exports | None = None,
+    access: Access | None = None,
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
@@ -114,10 +119,13 @@ def create_app(
     }
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read)}
     for routes in (
-        session_routes(gateway, reader, replies, schema, desk),
+        session_routes(gateway, reader, replies, schema, desk, None if access is None else access.bans),
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
         export_routes(exports, settings, reader, replies),
+        access_routes(access, settings, reader, replies),
+        ban_routes(access, settings, reader, replies),
+        sign_in_routes(access, settings, reader, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),
@@ -134,6 +142,7 @@ def create_app(
     _answer_preflights(app, settings)
     _match_exactly(app)
     _answer_errors(app)
+    _guard_pages(app)
     app.edge = Edge(app.asgi_app, gateway, settings, RequestLog(clock), direct, limits, streaming)
     app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
     return app
@@ -203,6 +212,16 @@ def _answer_errors(app: QuartTrio) -> None:
     def failed(error: BaseException) -> Response:
         logger.error("%s %s failed.", request.method, printable(request.path), exc_info=error)
         return problem(request.path, HttpProblem(500, "internal_error", INTERNAL_ERROR)).response()
+
+
+def _guard_pages(app: QuartTrio) -> None:
+    """What browsers may do with an answer of ours, and that nobody keeps it, unless the endpoint itself says so."""
+
+    @app.after_request
+    async def guard(response: Response) -> Response:
+        for name, value in guard_headers(request.path):
+            response.headers.setdefault(name, value)
+        return response
 
 
 def _http_problem(error: HTTPException, status: int) -> HttpProblem:

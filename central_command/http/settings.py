@@ -1,6 +1,8 @@
 """Settings of the HTTP layer, each with its unit and its bounds; `config.toml` explains what each guards."""
 
+import ipaddress
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -117,3 +119,21 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The same on `/v1/embeddings`, whose clients wait for minutes and send up to 2,048 texts."""
     embed_input_chars_max: PositiveInt = 512
     """Characters of `input` that `/v1/embed` takes; the rest is cut off (contract, "POST /v1/embed")."""
+
+    @property
+    def browsers_url(self) -> str:
+        """Where a browser on this machine reaches the server, when nothing stands in front of it."""
+        scheme = "http" if self.tls_certificate is None else "https"
+        host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 (compared, not listened on)
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a server that listens at this URL, of an IP address, is reached from its own machine alone."""
+    host = urlsplit(url).hostname or ""
+    return ipaddress.ip_address(host).is_loopback
+
+
+def link_url(base: str, code: str) -> str:
+    """The address of a link to sign in with, on a server that is reached at `base`."""
+    return f"{base.rstrip('/')}/sign-in/link?code={code}"

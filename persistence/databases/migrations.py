@@ -10,26 +10,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from persistence.databases.access_tables import ACCESS_1, ACCESS_2
 from persistence.databases.corpus_tables import CORPUS_1, CORPUS_2, CORPUS_3
 from persistence.databases.database import SchemaRefused
 from persistence.databases.ledger_tables import LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4
 from persistence.databases.sessions_tables import SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6
-
-# Who may ask for what beside the contract's open endpoints.
-ACCESS_1 = """
-CREATE TABLE tokens (
-    token_id TEXT PRIMARY KEY,
-    -- Of the token's text, 64 hexadecimal digits; the token itself is nowhere.
-    sha256 TEXT NOT NULL UNIQUE,
-    name TEXT NOT NULL,
-    -- Sorted, with a space between.
-    scopes TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    expires_at TEXT,
-    revoked_at TEXT,
-    last_used_at TEXT
-) WITHOUT ROWID;
-"""
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -42,7 +27,7 @@ class Schema(msgspec.Struct, frozen=True):
 SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6))
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4))
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2, CORPUS_3))
-ACCESS_SCHEMA = Schema("access.db", (ACCESS_1,))
+ACCESS_SCHEMA = Schema("access.db", (ACCESS_1, ACCESS_2))
 
 
 class NewerSchema(SchemaRefused):

@@ -1,4 +1,7 @@
-"""The tokens checked: access.db as a database, and that each says what it is for. Nothing else speaks of them."""
+"""access.db checked: as a database, and that each token, link and browser session says what it is for.
+
+Nothing else speaks of them.
+"""
 
 import sqlite3
 from typing import Final
@@ -12,14 +15,18 @@ from persistence.upkeep.schema_objects import schema_differences
 from persistence.upkeep.snapshot import UNREADABLE
 
 WRONG: Final = """
-SELECT token_id FROM tokens WHERE scopes = '' OR length(sha256) != 64 OR sha256 GLOB '*[^0-9a-f]*' LIMIT 10
+SELECT what, id FROM (
+    SELECT 'token' AS what, token_id AS id, scopes, sha256 FROM tokens
+    UNION ALL SELECT 'link', link_id, scopes, sha256 FROM sign_in_links
+    UNION ALL SELECT 'browser session', session_id, scopes, sha256 FROM browser_sessions
+) WHERE scopes = '' OR length(sha256) != 64 OR sha256 GLOB '*[^0-9a-f]*' LIMIT 10
 """
 
 ADVICE: Final = "restore it from a backup, or move it away and make new tokens"
 
 
 def check_access(layout: DataLayout, findings: Findings) -> None:
-    """Check the tokens, if there are any. Raises SchemaRefused for an access.db of another version of the program."""
+    """Check access.db, if there is one. Raises SchemaRefused for an access.db of another version of the program."""
     if not layout.access_database.exists():
         return
     try:
@@ -38,5 +45,5 @@ def _check(connection: sqlite3.Connection, findings: Findings) -> None:
     if integrity != "ok" or schema_differences(connection, "main", ACCESS_SCHEMA).sentences:
         findings.add(f"access.db is damaged, or of other tables: {ADVICE}")
         return
-    for (token_id,) in connection.execute(WRONG):
-        findings.add(f"access.db: token {token_id!r} has no scope, or no SHA-256")
+    for what, found_id in connection.execute(WRONG):
+        findings.add(f"access.db: {what} {found_id!r} has no scope, or no SHA-256")

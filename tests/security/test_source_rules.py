@@ -78,7 +78,7 @@ def test_nothing_secret_is_compared_with_an_operator() -> None:
     ]
     assert found == []
     digests = [path for path, tree in sources() if "hmac.compare_digest" in ast.unparse(tree)]
-    assert digests == ["persistence/databases/access_tokens.py", "actors/envelopes/attestation.py"]
+    assert digests == ["persistence/databases/access_file.py", "actors/envelopes/attestation.py"]
 
 
 def test_nothing_runs_what_it_reads() -> None:

@@ -13,10 +13,21 @@ from quart import Blueprint, Response
 from actors.envelopes.settings import SchemaSettings
 from actors.intake.settings import IntakeSettings
 from actors.sessions.outcomes import BusyReason, FullReason
+from central_command.http.description.access import access_operations
 from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIGNATURE_WORDS
 from central_command.http.description.exports import EXPORT_PARAMETERS, EXPORT_SECURITY, FILE_PARAMETERS
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
+from central_command.http.description.operations import ERROR as _ERROR
+from central_command.http.description.operations import HEADERS as _HEADERS
+from central_command.http.description.operations import OF_BODIES as _OF_BODIES
+from central_command.http.description.operations import OF_LIMITED as _OF_LIMITED
+from central_command.http.description.operations import Answers
+from central_command.http.description.operations import answer as _answer
+from central_command.http.description.operations import body as _body
+from central_command.http.description.operations import errors as _errors
+from central_command.http.description.operations import operation as _operation
+from central_command.http.description.operations import template as _template
 from central_command.http.description.schemas import all_schemas, refusal
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
@@ -27,7 +38,6 @@ from central_command.http.requests.replies import (
     BATCH_PATH,
     EMBEDDINGS_PATH,
     INGEST_PATH,
-    JSON_TYPE,
     MODELS_PATH,
     NDJSON_TYPE,
     Reply,
@@ -37,28 +47,8 @@ from persistence.format.consent_events import CURRENT_CONSENT_VERSION
 
 OPENAPI_PATH = "/openapi.json"
 
-Answers = dict[str, dict[str, Any]]
-"""By status, as OpenAPI writes it."""
-
-_ERROR = reference("Error")
 _EMPTY_NEVER = "Every answer has a JSON body, but for HEAD and OPTIONS, which work on every path as usual."
-_SENTENCES = {
-    400: "The request cannot be read, or something in it is not allowed.",
-    401: "There is no valid token.",
-    403: "The contributor has registered a key, and the request is not signed with it.",
-    404: "There is nothing of that name.",
-    408: "The body did not arrive in time.",
-    409: "The session is open with another key, or something else was said last.",
-    413: "The body is too large.",
-    415: "The body has a content encoding.",
-    429: "Too many requests of this address, or too much of this kind.",
-    431: "The request's first line and headers are too large.",
-    500: "A fault of the server.",
-    501: "A transfer encoding other than chunked.",
-    503: "Overload, shutdown or storage out of order: nothing was done.",
-    505: "A version of HTTP that the server does not speak.",
-    507: "Nothing more can be stored.",
-}
+_OPENAI_ERROR = reference("OpenAiError")
 
 
 def openapi_document(
@@ -90,6 +80,7 @@ def openapi_document(
             **_erasures(),
             **_intake(settings, taking),
             **_exports(),
+            **access_operations(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             OPENAPI_PATH: {"get": _description()},
@@ -119,62 +110,6 @@ def openapi_routes(
     return routes
 
 
-# How an operation is put together
-
-_HEADERS: dict[str, Any] = {
-    "Access-Control-Allow-Origin": {"required": True, "schema": {"const": "*"}},
-    "Access-Control-Expose-Headers": {"required": True, "schema": {"const": "Retry-After"}},
-    "Retry-After": {
-        "required": True,
-        "description": "Seconds to wait before the request is sent again.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer "}},
-    "Accept-Encoding": {"required": True, "schema": {"const": "identity"}},
-}
-_ON_EVERY_ANSWER = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
-
-
-def _answer(words: str, schema: Schema | str, *headers: str, content_type: str = JSON_TYPE) -> dict[str, Any]:
-    """An answer; a schema is given as itself or by its name."""
-    return {
-        "description": words,
-        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ON_EVERY_ANSWER, *headers)},
-        "content": {content_type: {"schema": reference(schema) if isinstance(schema, str) else schema}},
-    }
-
-
-def _errors(*statuses: int, schema: Schema = _ERROR) -> Answers:
-    headers = {
-        401: ("WWW-Authenticate",),
-        415: ("Accept-Encoding",),
-        429: ("Retry-After",),
-        503: ("Retry-After",),
-    }
-    return {str(status): _answer(_SENTENCES[status], schema, *headers.get(status, ())) for status in statuses}
-
-
-def _operation(name: str, summary: str, answers: Answers, schema: Schema = _ERROR, **more: object) -> dict[str, Any]:
-    """An operation with its own answers and those of every request; `schema` is how this path says no."""
-    answers = {**_errors(431, 501), **_errors(400, 500, 505, schema=_or_malformed(schema)), **answers}
-    return {"operationId": name, "summary": summary, **more, "responses": dict(sorted(answers.items()))}
-
-
-def _body(schema: Schema) -> dict[str, Any]:
-    """A body; any content type is taken for JSON."""
-    return {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
-
-
-_OPENAI_ERROR = reference("OpenAiError")
-
-
-def _or_malformed(schema: Schema) -> Schema:
-    """What is no HTTP at all is refused before it is known on which path."""
-    return schema if schema is _ERROR else {"anyOf": [schema, _ERROR]}
-
-
-_OF_LIMITED = {**_errors(503), **_errors(429, schema=reference("TooMany"))}
-_OF_BODIES = _errors(408, 413, 415)
 _IN_INGEST_FORM = {
     **_errors(408, schema=refusal(["body_timeout"])),
     **_errors(413, schema=refusal(["body_too_large"])),
@@ -449,11 +384,6 @@ def _exports() -> dict[str, Any]:
             )
         },
     }
-
-
-def _template(path: str) -> str:
-    """A route's path as OpenAPI writes it."""
-    return path.replace("<", "{").replace(">", "}")
 
 
 def _health() -> dict[str, Any]:

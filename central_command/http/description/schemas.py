@@ -12,6 +12,7 @@ from actors.embedding.embedding import DIMENSIONS
 from actors.embedding.settings import INPUT_TOKENS_MAX, LIST_INPUTS_MAX, OFFICIAL_TOKENS, REQUEST_INPUTS_MAX
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.settings import SchemaSettings
+from central_command.http.description.access import access_schemas
 from central_command.http.description.consent import ED25519_KEY, ED25519_SIGNATURE, consent_schemas
 from central_command.http.description.envelopes import envelope_schemas
 from central_command.http.description.exports import export_schemas
@@ -59,6 +60,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **consent_schemas(current_version),
         **intake_schemas(current_version, records_max),
         **export_schemas(),
+        **access_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,

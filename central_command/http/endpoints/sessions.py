@@ -14,6 +14,7 @@ from actors.consent.signatures import decoded_key
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.messages import OpenSession
 from actors.sessions.outcomes import Opened, UnknownSession
+from central_command.access.bans import BanList
 from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk, not_recorded
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import Reader
@@ -27,6 +28,8 @@ _REPLACEMENT = "\ufffd"  # what a lone surrogate was read as
 
 OPEN_FIELDS = tuple(name for name in OpenSession.__struct_fields__ if name != "signed_by")
 """The fields that an opening must have, in the contract's order."""
+
+BANNED: Final = "This machine, contributor or address may open no sessions here: the server's operator has banned it."
 
 CLAIM_FIELDS: Final = ("contributor_id", "contributor_key", "contributor_signature")
 """The fields that say for whom it is opened: the first alone, or all of them."""
@@ -47,7 +50,12 @@ _CLOSE = msgspec.json.Decoder(_CloseBody)
 
 
 def session_routes(
-    gateway: Gateway, reader: Reader, replies: Replies, schema: SchemaSettings, desk: Desk | None = None
+    gateway: Gateway,
+    reader: Reader,
+    replies: Replies,
+    schema: SchemaSettings,
+    desk: Desk | None = None,
+    bans: BanList | None = None,
 ) -> Blueprint:
     """The endpoints; lengths of the model and the version are bounded as in envelopes."""
     routes = Blueprint("sessions", __name__)
@@ -58,6 +66,8 @@ def session_routes(
         fields = msgspec.structs.asdict(await reader.json(_OPEN))
         claim = _read_claim({name: fields.pop(name) for name in CLAIM_FIELDS})
         message = _read_open(fields, checks)
+        if not isinstance(message, Reply) and not isinstance(claim, Reply) and bans is not None:
+            message = await _unless_banned(message, claim, bans, gateway)
         if not isinstance(message, Reply):
             message = claim if isinstance(claim, Reply) else await _claimed(message, claim, desk, replies)
         if isinstance(message, Reply):
@@ -104,6 +114,19 @@ def _read_claim(fields: dict[str, Any]) -> OpeningClaim | Reply | None:
     if not isinstance(signature, str):
         return error(HTTPStatus.BAD_REQUEST, "contributor_signature must be base64 of 64 bytes.")
     return OpeningClaim(contributor_id, key, signature)
+
+
+async def _unless_banned(
+    message: OpenSession, claim: OpeningClaim | None, bans: BanList, gateway: Gateway
+) -> OpenSession | Reply:
+    """The opening, or that it is refused; a resend for a session that is open is answered as it was."""
+    contributor_id = None if claim is None else claim.contributor_id
+    is_banned = await bans.refuses(
+        machine=message.machine_fingerprint, contributor_id=contributor_id, address=Reader.address()
+    )
+    if not is_banned or await gateway.is_open(message.session_id):
+        return message
+    return error(HTTPStatus.FORBIDDEN, BANNED)
 
 
 async def _claimed(

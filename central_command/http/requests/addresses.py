@@ -29,6 +29,18 @@ class Peer(msgspec.Struct, frozen=True):
     is_proxy: bool
 
 
+class Front(msgspec.Struct, frozen=True):
+    """How a browser names this server: over TLS or not, and the names (with ports) that it may have asked for."""
+
+    is_secure: bool
+    hosts: tuple[str, ...]
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Our own origins, as browsers write them in `Origin`."""
+        return tuple(f"{'https' if self.is_secure else 'http'}://{host}" for host in self.hosts)
+
+
 class ClientKeys:
     """Finds whose request it is; raises HttpSettingsError when `trusted_proxies` holds something that is no network.
 
@@ -53,10 +65,28 @@ class ClientKeys:
         forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
         return (forwarded and _vouched_for(forwarded.decode("latin-1"), self._trusted)) or peer.key
 
+    def front(self, scope: HTTPScope) -> Front:
+        """How the browser that sends a request names this server, behind trusted proxies, too.
+
+        These say so in `X-Forwarded-Proto` and `X-Forwarded-Host`; of several values the last is the nearest proxy's.
+        """
+        client = scope.get("client")
+        is_proxied = self._peer(client[0] if client else "").is_proxy
+        hosts = [_last(scope, b"host"), _last(scope, b"x-forwarded-host") if is_proxied else ""]
+        scheme = _last(scope, b"x-forwarded-proto") if is_proxied else ""
+        is_secure = (scheme or scope["scheme"]) == "https"
+        return Front(is_secure, tuple(host for host in hosts if host))
+
     def of_stranger(self, peer: str) -> str | None:
         """The key of whoever connected; None for a trusted proxy, whose connections are those of many."""
         found = self._peer(peer)
         return None if found.is_proxy else found.key
+
+
+def _last(scope: HTTPScope, name: bytes) -> str:
+    """The last value of a header, in small letters; empty where there is none."""
+    values = b",".join([value for found, value in scope["headers"] if found == name])
+    return values.rpartition(b",")[2].strip().decode("latin-1").lower()
 
 
 def _peer(text: str, *, trusted: Sequence[Network]) -> Peer:

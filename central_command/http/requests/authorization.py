@@ -1,9 +1,11 @@
-"""`Authorization: Bearer` (RFC 6750): who may ask endpoints that are not open, and how often an address may be wrong.
+"""Who may ask endpoints that are not open: with a token (RFC 6750), or a browser with the cookie of its session.
 
-Whatever is wrong with a token (its form, unknown, revoked, expired) is answered alike, and counted by address: past
-`access.wrong_per_minute` and `wrong_per_hour` the answer is 429. A right token is not kept out by that, because behind
-the same address may be others, and nobody guesses 256 bits; and it gives back what its request cost the address: what
-one token may send is bounded by a budget of its own.
+Whatever is wrong with a token or a cookie (its form, unknown, revoked, expired) is answered alike, and counted by
+address: past `access.wrong_per_minute` and `wrong_per_hour` the answer is 429. A right one is not kept out by that,
+because behind the same address may be others, and nobody guesses 256 bits; and it gives back what its request cost the
+address: what one token may send is bounded by a budget of its own.
+
+What holds for cookies alone is in `browsers`.
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,7 @@ from central_command.access.gate import Admitted, CannotTell, CheckOutcome, NotA
 from central_command.access.settings import AccessSettings
 from central_command.access.tokens import Scope
 from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.browsers import check_site, presented_cookie, sent_to_sign_in
 from central_command.http.requests.buckets import Clock, Rate, TokenBuckets
 from central_command.http.requests.replies import HttpProblem, Replies
 
@@ -35,7 +38,11 @@ class TokenCheck(Protocol):
         ...
 
     async def check(self, token: str, scope: Scope) -> CheckOutcome:
-        """Whether who presents this may do that."""
+        """Whether who presents this token may do that."""
+        ...
+
+    async def check_session(self, cookie: str, scope: Scope) -> CheckOutcome:
+        """Whether the browser that presents this cookie may do that."""
         ...
 
 
@@ -69,10 +76,18 @@ class Authorization:
     async def admit(self, scope: Scope) -> Admitted:
         """Who sends the current request; raises ProblemError for who may not."""
         presented = _presented()
-        found = NotAdmitted() if presented is None else await self._gate.check(presented, scope)
+        cookie = presented_cookie() if presented is None else None
+        if presented is not None:
+            found = await self._gate.check(presented, scope)
+        elif cookie is not None:
+            check_site()
+            found = await self._gate.check_session(cookie, scope)
+        else:
+            found = NotAdmitted()
         match found:
             case NotAdmitted():
-                raise ProblemError(self._refused(is_wrong=presented is not None))
+                refused = self._refused(is_wrong=presented is not None or cookie is not None)
+                raise ProblemError(refused if presented is not None else sent_to_sign_in(refused, cookie))
             case OutOfScope():
                 challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
                 sentence = f"The token has not the scope {scope}, which this endpoint needs."
@@ -90,6 +105,10 @@ class Authorization:
                 return found
             case unreachable:
                 assert_never(unreachable)
+
+    def wrong(self) -> HttpProblem:
+        """The answer to who has shown something wrong elsewhere than in a header; it is counted."""
+        return self._refused(is_wrong=True)
 
     def _refused(self, *, is_wrong: bool) -> HttpProblem:
         """The answer to whoever has no token, or a wrong one, which is counted."""

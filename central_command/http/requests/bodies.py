@@ -8,6 +8,7 @@ from quart import request
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
+from central_command.http.requests.addresses import Front
 from central_command.http.requests.direct import body_too_large, body_too_slow
 from central_command.http.requests.exchange import EXCHANGE_KEY, Exchange
 from central_command.http.requests.limits import Charge
@@ -96,6 +97,11 @@ class Reader:
     def address() -> str:
         """What the current request's client is counted by."""
         return _exchange().address
+
+    @staticmethod
+    def front() -> Front:
+        """How the current request's client names this server."""
+        return _exchange().front
 
     async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The body as a JSON object of the decoder's type, which takes any value for any member."""

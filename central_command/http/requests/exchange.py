@@ -22,11 +22,12 @@ from http import HTTPStatus
 from typing import cast
 from urllib.parse import urlsplit
 
+import msgspec
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
 from central_command.http.gateway import Gateway
-from central_command.http.requests.addresses import ClientKeys
+from central_command.http.requests.addresses import ClientKeys, Front
 from central_command.http.requests.admission import Admission, BodyPermit
 from central_command.http.requests.direct import (
     UNSUPPORTED_ENCODING,
@@ -47,9 +48,11 @@ from central_command.http.requests.replies import (
     INGEST_PATH,
     INTERNAL_ERROR,
     NDJSON_TYPE,
+    PROBE_PATHS,
     HttpProblem,
     Replies,
     Reply,
+    guard_headers,
     problem,
 )
 from central_command.http.requests.request_log import CLIENT_GONE, RequestLog, printable
@@ -66,9 +69,6 @@ INVITE_KEY = "central_command.invite_body"
 
 BODY_FAILED = "central_command.body_failed"
 """The type of the message that stands in the place of a body's rest which does not come or is malformed."""
-
-PROBE_PATHS = frozenset({"/health", "/ready"})
-"""Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
 
 IN_PLACE_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
 
@@ -110,6 +110,11 @@ class Exchange:
     def __repr__(self) -> str:
         method, path = self._scope["method"], printable(self._scope["path"])
         return f"<Exchange {method} {path} status={self._status} received={self._received_bytes} bytes>"
+
+    @property
+    def front(self) -> Front:
+        """How the client names this server."""
+        return self._edge.addresses.front(self._scope)
 
     async def run(self, application: Application) -> None:
         """Have the request answered; raises nothing but cancellation."""
@@ -327,6 +332,8 @@ class Exchange:
 
     async def _refuse(self, reply: Reply) -> None:
         """Answer without the framework, reading what comes so that the server is never kept waiting."""
+        if guards := guard_headers(_path(self._scope) or ""):
+            reply = msgspec.structs.replace(reply, headers=(*reply.headers, *guards))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._drain, nursery.cancel_scope)
             await self._write(reply)

@@ -46,6 +46,33 @@ _INGEST_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
 Headers = tuple[tuple[str, str], ...]
 
 
+CONTENT_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+"""What a page of ours may load, and who may frame it: nothing inline, nothing from elsewhere, nobody."""
+
+GUARD_HEADERS: Headers = (
+    ("Content-Security-Policy", CONTENT_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+)
+NO_STORE: Headers = (("Cache-Control", "no-store"),)
+
+PROBE_PATHS = frozenset({"/health", "/ready"})
+"""Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
+
+PUBLIC_PATHS = frozenset({"/openapi.json"})
+"""Outside of `/v1/`: what everybody may see, and caches may keep."""
+
+
+def guard_headers(path: str) -> Headers:
+    """What every answer on a path has that browsers open as a page of ours, or ask with their cookie.
+
+    The contract's endpoints, and what stands beside them below `/v1/`, know no cookie, and stay as they are.
+    """
+    if path.startswith("/v1/") or path in PROBE_PATHS:
+        return ()
+    return GUARD_HEADERS if path in PUBLIC_PATHS else (*GUARD_HEADERS, *NO_STORE)
+
+
 class Reply(msgspec.Struct, frozen=True):
     """An answer: its status, its JSON text and the headers that belong to it."""
 

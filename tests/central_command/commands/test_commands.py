@@ -27,7 +27,8 @@ from persistence.keys.sealing import MasterKeyError
 
 COMMANDS = (
     *("serve", "upload", "watch", "mine", "whoami", "contributor", "consent", "data", "sessions", "show", "stats"),
-    *("curate", "corpus", "export", "token", "verify", "backup", "restore", "rebuild", "erase", "expire", "config"),
+    *("curate", "corpus", "export", "token", "sign-in", "ban", "unban", "bans"),
+    *("verify", "backup", "restore", "rebuild", "erase", "expire", "config"),
 )
 LINE = (
     b'{"trajectory_id":"traj_1","session_id":"sess_1","trajectory_log":[{"step":1,"type":"thought"}],"closed_by":"x"}\n'
@@ -109,7 +110,7 @@ def test_help_lists_every_command_with_what_it_does() -> None:
     """A stranger sees all commands at once, in the order in which they are met."""
     result = run("--help")
     assert result.exit_code == 0
-    listed = dict(re.findall(r"^  (\w+)  +(\S.+)$", result.output.split("Commands:")[1], re.MULTILINE))
+    listed = dict(re.findall(r"^  ([\w-]+)  +(\S.+)$", result.output.split("Commands:")[1], re.MULTILINE))
     assert tuple(listed) == COMMANDS
     assert all(len(words.split()) > 2 for words in listed.values())
 

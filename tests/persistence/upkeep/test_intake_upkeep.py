@@ -121,7 +121,7 @@ async def test_a_line_twice_does_not_start(root: Path) -> None:
 
 async def test_a_backup_holds_texts_and_tokens_and_is_restored_with_them(root: Path, tmp_path: Path) -> None:
     manifest = back_up(root, tmp_path / "backup", StorageSettings(), created_at=AT, with_key=False)
-    assert (manifest.lines("intake"), manifest.schemas["access.db"]) == (3, 1)
+    assert (manifest.lines("intake"), manifest.schemas["access.db"]) == (3, 2)
     report = await restore(tmp_path / "backup", tmp_path / "again", StorageSettings(), applied_at=AT)
     assert report.findings == []
     assert journal(tmp_path / "again").read_bytes() == journal(root).read_bytes()
@@ -134,7 +134,7 @@ async def test_a_backup_holds_texts_and_tokens_and_is_restored_with_them(root: P
 async def test_tokens_of_a_later_version_are_not_restored(root: Path, tmp_path: Path) -> None:
     back_up(root, tmp_path / "backup", StorageSettings(), created_at=AT, with_key=False)
     path = tmp_path / "backup" / "manifest.json"
-    path.write_text(re.sub(r'"access\.db": 1', '"access.db": 9', path.read_text()))
+    path.write_text(re.sub(r'"access\.db": 2', '"access.db": 9', path.read_text()))
     with pytest.raises(BackupRefused, match=r"access\.db has schema version 9"):
         await restore(tmp_path / "backup", tmp_path / "again", StorageSettings(), applied_at=AT)
 

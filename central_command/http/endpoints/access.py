@@ -1,0 +1,203 @@
+"""`/api/access/…`: the tokens and browser sessions that there are, made and ended with the scope `admin`.
+
+No answer shows a token, but the one to whoever made it, once.
+"""
+
+import logging
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import msgspec
+from quart import Blueprint, Response
+
+from central_command.access.bans import BanList
+from central_command.access.desk import SignInOutcome
+from central_command.access.making import NAME_CHARS_MAX, NewLink, NewToken, is_name
+from central_command.access.settings import AccessSettings
+from central_command.access.tokens import Scope, duration_s
+from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
+from central_command.http.settings import HttpSettings
+from persistence.databases.access_tokens import StoredToken, TooManyTokens
+from persistence.databases.browser_sessions import StoredBrowserSession, TooManyLinks
+from persistence.databases.database import DatabaseFailure
+
+TOKENS_PATH: Final = "/api/access/tokens"
+TOKEN_PATH: Final = f"{TOKENS_PATH}/<token_id>"
+BROWSER_SESSIONS_PATH: Final = "/api/access/sessions"
+BROWSER_SESSION_PATH: Final = f"{BROWSER_SESSIONS_PATH}/<session_id>"
+
+ASKED_BYTES_MAX: Final = 4_096
+
+log = logging.getLogger("central_command.tokens")
+
+TOKEN_ID: Final = re.compile(r"\Atok_[0-9a-f]{16}\Z")
+BROWSER_SESSION_ID: Final = re.compile(r"\Ases_[0-9a-f]{16}\Z")
+
+
+class _AskedToken(msgspec.Struct):
+    scopes: Any = None
+    name: Any = ""
+    expires: Any = None
+
+
+_ASKED_TOKEN: Final = msgspec.json.Decoder(_AskedToken)
+
+
+class Desk(Protocol):
+    """What is asked of access; every method raises DatabaseFailure."""
+
+    async def sign_in(self, key: str) -> SignInOutcome:
+        """Open a browser session for who shows a token, or the code of a link, which then works no more."""
+        ...
+
+    async def signed_in(self, cookie: str) -> StoredBrowserSession | None:
+        """The session of a cookie; None where it is over, or was none."""
+        ...
+
+    async def sign_out(self, cookie: str) -> StoredBrowserSession | None:
+        """End the session of a cookie; None where there was none to end."""
+        ...
+
+    async def tokens(self) -> list[StoredToken]:
+        """All tokens, oldest first."""
+        ...
+
+    async def make_token(
+        self, scopes: Collection[Scope], name: str, lasting_s: float | None
+    ) -> NewToken | TooManyTokens:
+        """Make a token."""
+        ...
+
+    async def make_link(self, scopes: Collection[Scope]) -> NewLink | TooManyLinks:
+        """Make a link that one browser may sign in with."""
+        ...
+
+    async def revoke_token(self, token_id: str) -> str | None:
+        """Revoke a token, and the browser sessions opened with it; None for one that there is not."""
+        ...
+
+    async def sessions(self) -> list[StoredBrowserSession]:
+        """All browser sessions that are kept, oldest first."""
+        ...
+
+    async def revoke_session(self, session_id: str) -> str | None:
+        """End a browser session; None for one that there is not."""
+        ...
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What the endpoints need: who does it, who says who may ask, and who may open no sessions."""
+
+    desk: Desk
+    gate: TokenCheck
+    bans: BanList
+
+
+def access_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
+    """The endpoints; without access there is nobody to ask, and the answer is 404."""
+    routes = Blueprint("access", __name__)
+    authorization = None if access is None else authorization_of(access, http, replies)
+
+    async def admitted() -> tuple[Desk, Authorization]:
+        if access is None or authorization is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        await authorization.admit(Scope.ADMIN)
+        return access.desk, authorization
+
+    @routes.get(TOKENS_PATH)
+    async def tokens() -> Response:
+        desk, _ = await admitted()
+        async with storage_watched(replies):
+            return json_reply({"tokens": await desk.tokens()}).response()
+
+    @routes.post(TOKENS_PATH)
+    async def make_token() -> Response:
+        desk, asked_of = await admitted()
+        asked = _asked_token(reader.decoded(_ASKED_TOKEN, await small_body(reader)))
+        if isinstance(asked, Reply):
+            return asked.response()
+        scopes, name, lasting_s = asked
+        for scope in scopes:
+            await asked_of.admit(scope)
+        async with storage_watched(replies):
+            return _made(await desk.make_token(scopes, name, lasting_s)).response()
+
+    @routes.delete(TOKEN_PATH)
+    async def revoke_token(token_id: str) -> Response:
+        desk, _ = await admitted()
+        async with storage_watched(replies):
+            revoked = await desk.revoke_token(token_id) if TOKEN_ID.match(token_id) else None
+        return _revoked(revoked, "There is no such token.").response()
+
+    @routes.get(BROWSER_SESSIONS_PATH)
+    async def sessions() -> Response:
+        desk, _ = await admitted()
+        async with storage_watched(replies):
+            return json_reply({"sessions": await desk.sessions()}).response()
+
+    @routes.delete(BROWSER_SESSION_PATH)
+    async def revoke_session(session_id: str) -> Response:
+        desk, _ = await admitted()
+        async with storage_watched(replies):
+            revoked = await desk.revoke_session(session_id) if BROWSER_SESSION_ID.match(session_id) else None
+        return _revoked(revoked, "There is no such browser session.").response()
+
+    return routes
+
+
+def authorization_of(access: Access, http: HttpSettings, replies: Replies) -> Authorization:
+    """Who may ask, each token as often as the settings say."""
+    settings: AccessSettings = access.gate.settings
+    budget = (settings.requests_per_minute, settings.requests_per_hour)
+    return Authorization(access.gate, {Scope.ADMIN: budget}, replies, addresses_max=http.addresses_max)
+
+
+@asynccontextmanager
+async def storage_watched(replies: Replies) -> AsyncIterator[None]:
+    """Answer 503 where access.db can do nothing now."""
+    try:
+        yield
+    except DatabaseFailure as failure:
+        log.error("%s", failure)  # noqa: TRY400 (the sentence says it all)
+        sentence = "Tokens and sessions cannot be looked up or changed now; send this request again later."
+        raise ProblemError(replies.overloaded("storage_failed", sentence)) from None
+
+
+async def small_body(reader: Reader) -> bytes:
+    """The body, which is small; raises ProblemError for a larger one."""
+    body = await reader.body()
+    if len(body) > ASKED_BYTES_MAX:
+        sentence = f"The body is larger than {ASKED_BYTES_MAX:,} bytes, which no request here is."
+        raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
+    return body
+
+
+def _asked_token(body: _AskedToken) -> tuple[list[Scope], str, float | None] | Reply:
+    """What a token is to be; or what is wrong with that."""
+    known = [scope.value for scope in Scope]
+    if not isinstance(body.scopes, list) or not body.scopes or any(each not in known for each in body.scopes):
+        sentence = f"scopes must be a list of one or more of {', '.join(known)}."
+        return error(HTTPStatus.BAD_REQUEST, sentence, required=["scopes"])
+    if not isinstance(body.name, str) or not is_name(body.name):
+        return error(HTTPStatus.BAD_REQUEST, f"name must be at most {NAME_CHARS_MAX} characters that can be printed.")
+    lasting_s = duration_s(body.expires) if isinstance(body.expires, str) else None
+    if body.expires is not None and lasting_s is None:
+        sentence = "expires must be a whole number and h, d or w, such as 90d, or null for never."
+        return error(HTTPStatus.BAD_REQUEST, sentence)
+    return sorted({Scope(each) for each in body.scopes}), body.name, lasting_s
+
+
+def _made(made: NewToken | TooManyTokens) -> Reply:
+    if isinstance(made, TooManyTokens):
+        sentence = "There are as many tokens as access.tokens_max allows: revoke one first."
+        return error(HTTPStatus.INSUFFICIENT_STORAGE, sentence)
+    return json_reply({"token": made.text, **msgspec.structs.asdict(made.stored)}, HTTPStatus.CREATED)
+
+
+def _revoked(revoked: str | None, sentence: str) -> Reply:
+    return error(HTTPStatus.NOT_FOUND, sentence) if revoked is None else json_reply({"revoked": revoked})

@@ -1,0 +1,102 @@
+"""`/api/access/bans`: who may open no sessions, seen and changed with the scope `admin`."""
+
+import re
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from quart import Blueprint, Response
+
+from central_command.access.bans import (
+    DAYS_MAX,
+    WRONG_REASON,
+    WRONG_SUBJECTS,
+    Ban,
+    BanKind,
+    BanList,
+    is_reason,
+    subject_as_kept,
+)
+from central_command.access.tokens import Scope
+from central_command.http.endpoints.access import Access, authorization_of, small_body, storage_watched
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
+from central_command.http.settings import HttpSettings
+from persistence.databases.bans import StoredBan, TooManyBans
+
+BANS_PATH: Final = "/api/access/bans"
+BAN_PATH: Final = f"{BANS_PATH}/<ban_id>"
+BAN_ID: Final = re.compile(r"\Aban_[0-9a-f]{16}\Z")
+
+
+class _AskedBan(msgspec.Struct):
+    machine: Any = None
+    contributor: Any = None
+    address: Any = None
+    reason: Any = ""
+    days: Any = None
+
+
+_ASKED_BAN: Final = msgspec.json.Decoder(_AskedBan)
+
+
+def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
+    """The endpoints; without access there is nobody to ask, and the answer is 404."""
+    routes = Blueprint("bans", __name__)
+    authorization = None if access is None else authorization_of(access, http, replies)
+
+    async def admitted() -> BanList:
+        if access is None or authorization is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        await authorization.admit(Scope.ADMIN)
+        return access.bans
+
+    @routes.get(BANS_PATH)
+    async def bans() -> Response:
+        known = await admitted()
+        async with storage_watched(replies):
+            return json_reply({"bans": await known.all()}).response()
+
+    @routes.post(BANS_PATH)
+    async def ban() -> Response:
+        known = await admitted()
+        asked = _asked(reader.decoded(_ASKED_BAN, await small_body(reader)))
+        if isinstance(asked, Reply):
+            return asked.response()
+        async with storage_watched(replies):
+            return _made(await known.ban(asked)).response()
+
+    @routes.delete(BAN_PATH)
+    async def unban(ban_id: str) -> Response:
+        known = await admitted()
+        async with storage_watched(replies):
+            removed = await known.unban(ban_id) if BAN_ID.match(ban_id) else None
+        return (
+            error(HTTPStatus.NOT_FOUND, "There is no such ban.") if removed is None else json_reply(removed)
+        ).response()
+
+    return routes
+
+
+def _asked(body: _AskedBan) -> Ban | Reply:
+    """Who is to be banned; or what is wrong with it."""
+    named = {kind: value for kind in BanKind if (value := getattr(body, kind)) is not None}
+    if len(named) != 1:
+        return error(HTTPStatus.BAD_REQUEST, f"One of {', '.join(BanKind)} must be there, and only one.")
+    ((kind, text),) = named.items()
+    subject = subject_as_kept(kind, text) if isinstance(text, str) else None
+    if subject is None:
+        return error(HTTPStatus.BAD_REQUEST, WRONG_SUBJECTS[kind])
+    if not isinstance(body.reason, str) or not is_reason(body.reason):
+        return error(HTTPStatus.BAD_REQUEST, WRONG_REASON)
+    days = body.days
+    if days is not None and (type(days) is not int or not 1 <= days <= DAYS_MAX):
+        return error(HTTPStatus.BAD_REQUEST, f"days must be a whole number from 1 to {DAYS_MAX}, or null for no end.")
+    return Ban(kind, subject, body.reason, days)
+
+
+def _made(made: StoredBan | TooManyBans) -> Reply:
+    if isinstance(made, TooManyBans):
+        sentence = "There are as many bans as access.bans_max allows: take one back first."
+        return error(HTTPStatus.INSUFFICIENT_STORAGE, sentence)
+    return json_reply(made, HTTPStatus.CREATED)

@@ -1,0 +1,161 @@
+"""`/sign-in` and `/sign-out`: pages for browsers, of plain HTML without a script, and the forms that these send.
+
+A link only shows a page with a button: what fetches links before anybody follows them does not use it up. Its code
+stands in the query, which no log line has.
+"""
+
+import re
+from html import escape
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qs
+
+from quart import Blueprint, Response, request
+
+from central_command.access.desk import SignedIn
+from central_command.http.endpoints.access import Access, authorization_of, storage_watched
+from central_command.http.requests.authorization import Authorization
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, presented_cookie, set_cookie
+from central_command.http.requests.replies import Headers, HttpProblem, Replies
+from central_command.http.settings import HttpSettings
+from persistence.databases.browser_sessions import NoSuchKey
+
+LINK_PATH: Final = f"{SIGN_IN_PATH}/link"
+SIGN_OUT_PATH: Final = "/sign-out"
+
+FORM_BYTES_MAX: Final = 4_096
+HTML_TYPE: Final = "text/html; charset=utf-8"
+WRONG_KEY: Final = "This is no valid token, and no link that can still be used: each works once, and for some minutes."
+
+_BACK: Final = re.compile(r"\A/(?!/)[0-9A-Za-z._~!$&'()*+,;=:@%/?-]{0,500}\Z")
+"""A path of ours to go back to; nothing that a browser could take for another host."""
+_CODE: Final = re.compile(r"\A[0-9A-Za-z_-]{1,100}\Z")
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="same-origin">
+<title>{title} - Central Command</title>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{content}
+</main>
+</body>
+</html>
+"""
+_KEY_FORM: Final = """<form method="post" action="/sign-in">
+<p><label for="token">Token</label><br>
+<input id="token" name="key" type="password" size="50" autocomplete="off" required autofocus></p>
+<input type="hidden" name="next" value="{back}">
+<p><button type="submit">Sign in</button></p>
+</form>
+<p><code>central-command token create</code> makes a token,
+<code>central-command sign-in</code> a link that works once.</p>
+"""
+_LINK_FORM: Final = """<form method="post" action="/sign-in">
+<input type="hidden" name="key" value="{code}">
+<p>This link works once.</p>
+<p><button type="submit" autofocus>Sign in</button></p>
+</form>
+"""
+_SIGNED_IN: Final = """<p>You are signed in until {until} (UTC), for: {scopes}.</p>
+<form method="post" action="/sign-out">
+<p><button type="submit">Sign out</button></p>
+</form>
+"""
+
+
+def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
+    """The pages; without access there is nobody to sign in, and the answer is 404."""
+    routes = Blueprint("sign_in", __name__)
+    authorization = None if access is None else authorization_of(access, http, replies)
+
+    def known() -> tuple[Access, Authorization]:
+        if access is None or authorization is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        return access, authorization
+
+    @routes.get(SIGN_IN_PATH)
+    async def form() -> Response:
+        known_access, _ = known()
+        back = _back(request.args.get("next", ""))
+        async with storage_watched(replies):
+            session = await known_access.desk.signed_in(presented_cookie() or "")
+        if session is not None:
+            until = str(session.expires_at)[:16].replace("T", " ")
+            return _page("Signed in", _SIGNED_IN.format(until=until, scopes=escape(", ".join(session.scopes))))
+        return _page("Sign in", _KEY_FORM.format(back=escape(back)))
+
+    @routes.get(LINK_PATH)
+    async def link() -> Response:
+        known()
+        code = request.args.get("code", "")
+        return _page("Sign in", _LINK_FORM.format(code=escape(code if _CODE.match(code) else "")))
+
+    @routes.post(SIGN_IN_PATH)
+    async def sign_in() -> Response:
+        known_access, asked = known()
+        check_site()
+        fields = await _form(reader)
+        async with storage_watched(replies):
+            outcome = await known_access.desk.sign_in(fields.get("key", ""))
+        if isinstance(outcome, SignedIn):
+            reader.charge().give_back()
+            cookie = set_cookie(outcome.cookie, outcome.lasting_s)
+            return _sent_to(_back(fields.get("next", "")), cookie)
+        if isinstance(outcome, NoSuchKey):
+            return _refused(asked.wrong())
+        sentence = "There are as many browser sessions as access.browser_sessions_max allows; end one first."
+        return _refused(HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, "too_many_sessions", sentence))
+
+    @routes.post(SIGN_OUT_PATH)
+    async def sign_out() -> Response:
+        known_access, _ = known()
+        check_site()
+        async with storage_watched(replies):
+            await known_access.desk.sign_out(presented_cookie() or "")
+        return _sent_to(SIGN_IN_PATH, set_cookie("", 0))
+
+    return routes
+
+
+async def _form(reader: Reader) -> dict[str, str]:
+    """The fields of a form, each once; raises ProblemError for what is none."""
+    body = await reader.body()
+    if len(body) > FORM_BYTES_MAX:
+        sentence = f"The body is larger than {FORM_BYTES_MAX:,} bytes, which no form here is."
+        raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
+    try:
+        fields = parse_qs(body.decode("ascii"), max_num_fields=8, strict_parsing=bool(body))
+    except ValueError:
+        sentence = "The body must be a form (application/x-www-form-urlencoded)."
+        raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "no_form", sentence)) from None
+    return {name: values[0] for name, values in fields.items() if len(values) == 1}
+
+
+def _back(path: str) -> str:
+    """Where a browser goes once it has signed in."""
+    return path if _BACK.match(path) else SIGN_IN_PATH
+
+
+def _page(title: str, content: str, status: int = HTTPStatus.OK, headers: Headers = ()) -> Response:
+    return Response(_PAGE.format(title=title, content=content), status, dict(headers), content_type=HTML_TYPE)
+
+
+def _refused(found: HttpProblem) -> Response:
+    headers = found.headers
+    if found.retry_after_s is not None:
+        headers = (*headers, ("Retry-After", str(found.retry_after_s)))
+    sentence = WRONG_KEY if found.status == HTTPStatus.UNAUTHORIZED else found.sentence
+    back = f'<p role="alert">{escape(sentence)}</p>\n<p><a href="{SIGN_IN_PATH}">Sign in</a></p>\n'
+    return _page("Not signed in", back, found.status, headers)
+
+
+def _sent_to(path: str, cookie: tuple[str, str]) -> Response:
+    return Response(b"", HTTPStatus.SEE_OTHER, dict((("Location", path), cookie)), content_type=HTML_TYPE)

@@ -1,0 +1,69 @@
+"""What holds for requests of browsers: the cookie of their session, from whose page they come, the way to sign in.
+
+A browser sends its cookie along with whatever a page makes it ask. So what changes something must come from a page of
+ours: the browser says so in `Sec-Fetch-Site` (`same-origin`, or `none` for what its user typed), and one that does not
+know that header says in `Origin` whose page it is. A token in `Authorization` no page can send but one that has it.
+"""
+
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+from quart import request
+
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.replies import HttpProblem
+
+CROSS_SITE: Final = HttpProblem(
+    HTTPStatus.FORBIDDEN,
+    "cross_site",
+    "A request that changes something must come from a page of this server: Sec-Fetch-Site or Origin says otherwise.",
+)
+COOKIE_NAME: Final = "central_command"
+SECURE_COOKIE_NAME: Final = f"__Host-{COOKIE_NAME}"
+"""Over TLS: no page of a neighbouring host, and none without TLS, can set it (RFC 6265bis, section 4.1.3.2)."""
+
+SIGN_IN_PATH: Final = "/sign-in"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+NEXT_CHARS_MAX: Final = 500
+"""Characters of the path that a browser is sent back to after it has signed in."""
+
+
+def check_site() -> None:
+    """Raise ProblemError for a request that changes something and does not come from a page of ours."""
+    if request.method in SAFE_METHODS:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        if site not in {"same-origin", "none"}:
+            raise ProblemError(CROSS_SITE)
+    elif request.headers.get("Origin", "").lower() not in Reader.front().origins:
+        raise ProblemError(CROSS_SITE)
+
+
+def presented_cookie() -> str | None:
+    """The value of the session's cookie in the current request; None where there is none, "" for several."""
+    name = SECURE_COOKIE_NAME if Reader.front().is_secure else COOKIE_NAME
+    values = request.cookies.getlist(name)
+    return None if not values else values[0] if len(values) == 1 else ""
+
+
+def set_cookie(value: str, lasting_s: float) -> tuple[str, str]:
+    """The header that has the browser keep the session's cookie, or, with nothing for no time, forget it."""
+    is_secure = Reader.front().is_secure
+    name = SECURE_COOKIE_NAME if is_secure else COOKIE_NAME
+    secure = "; Secure" if is_secure else ""
+    return "Set-Cookie", f"{name}={value}; Path=/; Max-Age={round(lasting_s)}; HttpOnly; SameSite=Lax{secure}"
+
+
+def sent_to_sign_in(refused: HttpProblem, cookie: str | None) -> HttpProblem:
+    """The same refusal without a cookie that is worth nothing; for a browser that wants a page, the way to sign in."""
+    headers = refused.headers if cookie is None else (*refused.headers, set_cookie("", 0))
+    wants_page = request.method in SAFE_METHODS and "text/html" in request.headers.get("Accept", "")
+    if refused.status != HTTPStatus.UNAUTHORIZED or not wants_page:
+        return msgspec.structs.replace(refused, headers=headers)
+    back = quote(request.path) + (f"?{request.query_string.decode('latin-1')}" if request.query_string else "")
+    location = f"{SIGN_IN_PATH}?next={quote(back, safe='')}" if len(back) <= NEXT_CHARS_MAX else SIGN_IN_PATH
+    headers = (*(each for each in headers if each[0] == "Set-Cookie"), ("Location", location))
+    return HttpProblem(HTTPStatus.SEE_OTHER, "sign_in", "Sign in first.", headers)
