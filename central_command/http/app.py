@@ -1,8 +1,10 @@
 """The HTTP application: its endpoints, and what happens to every request before and after them."""
 
 import logging
+import os
 import re
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 import trio
@@ -22,11 +24,12 @@ from central_command.http.endpoints.exports import Exports, export_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.intake import Intake, intake_routes
+from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
-from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader
+from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader, current_exchange
 from central_command.http.requests.direct import DirectEndpoint
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.limits import AddressLimits
@@ -39,6 +42,8 @@ from central_command.http.requests.replies import (
     is_openai_path,
     problem,
 )
+from central_command.http.requests.request_figures import NO_ROUTE, HttpFigures, RequestFigures
+from central_command.http.requests.request_ids import RequestIds
 from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
@@ -92,8 +97,12 @@ def create_app(
     desk: Desk | None = None,
     intake: Intake | None = None,
     exports: Exports | None = None,
+    monitoring: Monitoring | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
+
+    Ids of requests are drawn from what `random_bytes` gives once.
 
     Raises HttpSettingsError when `trusted_proxies` holds something that is no network.
     """
@@ -112,7 +121,8 @@ def create_app(
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
         **embedding_endpoints(embedder, reader, replies, settings),
     }
-    streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read)}
+    figures = RequestFigures()
+    streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, figures)}
     for routes in (
         session_routes(gateway, reader, replies, schema, desk),
         consent_routes(desk, reader, replies),
@@ -122,6 +132,7 @@ def create_app(
         statistics_routes(gateway, settings),
         erasure_routes(gateway),
         health_routes(gateway, replies),
+        metrics_routes(monitoring, partial(_http_figures, app), settings, replies),
         model_routes(is_offered=embedder is not None, created_at=clock()),
         openapi_routes(
             settings,
@@ -131,12 +142,36 @@ def create_app(
         ),
     ):
         app.register_blueprint(routes)
+    _note_routes(app)
     _answer_preflights(app, settings)
     _match_exactly(app)
     _answer_errors(app)
-    app.edge = Edge(app.asgi_app, gateway, settings, RequestLog(clock), direct, limits, streaming)
+    app.edge = Edge(
+        app.asgi_app,
+        gateway,
+        settings,
+        RequestLog(clock),
+        direct,
+        limits,
+        streaming,
+        figures,
+        RequestIds(random_bytes),
+        {rule.rule for rule in app.url_map.iter_rules() if not rule.arguments},
+    )
     app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
     return app
+
+
+def _http_figures(app: Application) -> HttpFigures:
+    return HttpFigures(app.edge.figures.statistics(), app.edge.admission.statistics())
+
+
+def _note_routes(app: QuartTrio) -> None:
+    """Tell the exchange which route was found: requests are counted by it."""
+
+    @app.before_request
+    async def note() -> None:
+        current_exchange().route = NO_ROUTE if request.url_rule is None else request.url_rule.rule
 
 
 def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:
@@ -188,13 +223,13 @@ def _answer_errors(app: QuartTrio) -> None:
 
     @app.errorhandler(ProblemError)
     async def found(error: ProblemError) -> Response:
-        return problem(request.path, error.problem).response()
+        return refusal(error.problem)
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:
         if error.code is None or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return failed(getattr(error, "original_exception", None) or error)
-        return problem(request.path, _http_problem(error, error.code)).response()
+        return refusal(_http_problem(error, error.code))
 
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> Response:
@@ -202,7 +237,11 @@ def _answer_errors(app: QuartTrio) -> None:
 
     def failed(error: BaseException) -> Response:
         logger.error("%s %s failed.", request.method, printable(request.path), exc_info=error)
-        return problem(request.path, HttpProblem(500, "internal_error", INTERNAL_ERROR)).response()
+        return refusal(HttpProblem(500, "internal_error", INTERNAL_ERROR))
+
+    def refusal(found: HttpProblem) -> Response:
+        current_exchange().refusal_code = found.code
+        return problem(request.path, found).response()
 
 
 def _http_problem(error: HTTPException, status: int) -> HttpProblem:

@@ -17,12 +17,15 @@ from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIG
 from central_command.http.description.exports import EXPORT_PARAMETERS, EXPORT_SECURITY, FILE_PARAMETERS
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
+from central_command.http.description.monitoring import METRICS_SECURITY, VERBOSE_PARAMETERS
 from central_command.http.description.schemas import all_schemas, refusal
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
 from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_PATH
 from central_command.http.endpoints.exports import EXPORT_PATH, EXPORTS_PATH, FILE_PATH
+from central_command.http.endpoints.health import LIVEZ_PATH, READYZ_PATH
 from central_command.http.endpoints.intake import RECORDS_PATH, USER_CONSENT_PATH, USER_PATH
+from central_command.http.endpoints.metrics import METRICS_PATH
 from central_command.http.requests.replies import (
     BATCH_PATH,
     EMBEDDINGS_PATH,
@@ -92,6 +95,7 @@ def openapi_document(
             **_exports(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
+            **_monitoring(),
             OPENAPI_PATH: {"get": _description()},
         },
         "components": {
@@ -123,7 +127,12 @@ def openapi_routes(
 
 _HEADERS: dict[str, Any] = {
     "Access-Control-Allow-Origin": {"required": True, "schema": {"const": "*"}},
-    "Access-Control-Expose-Headers": {"required": True, "schema": {"const": "Retry-After"}},
+    "Access-Control-Expose-Headers": {"required": True, "schema": {"const": "Retry-After, X-Request-Id"}},
+    "X-Request-Id": {
+        "required": True,
+        "description": "The request's own, if it has a sane one, or drawn: what the server's log lines name it by.",
+        "schema": {"type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z._:/+=@-]{0,127}$"},
+    },
     "Retry-After": {
         "required": True,
         "description": "Seconds to wait before the request is sent again.",
@@ -132,7 +141,7 @@ _HEADERS: dict[str, Any] = {
     "WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer "}},
     "Accept-Encoding": {"required": True, "schema": {"const": "identity"}},
 }
-_ON_EVERY_ANSWER = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
+_ON_EVERY_ANSWER = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "X-Request-Id")
 
 
 def _answer(words: str, schema: Schema | str, *headers: str, content_type: str = JSON_TYPE) -> dict[str, Any]:
@@ -466,6 +475,34 @@ def _ready() -> dict[str, Any]:
         **_errors(503, schema=reference("NotReady")),
     }
     return _operation("ready", "Whether envelopes can be taken in", answers)
+
+
+def _monitoring() -> dict[str, Any]:
+    live = {
+        "200": _answer("It does, and its journals' writers move.", "Live"),
+        **_errors(503, schema=reference("NotLive")),
+    }
+    ready = {
+        "200": _answer("Envelopes can be taken in.", "ReadyByCheck"),
+        **_errors(503, schema=reference("NotReadyByCheck")),
+    }
+    metrics = {
+        **_OF_LIMITED,
+        **_errors(401, 404),
+        "200": _answer(
+            "All figures, as text or, if `Accept` would rather have it, as OpenMetrics.",
+            {"type": "string"},
+            content_type="text/plain",
+        ),
+        "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
+    }
+    return {
+        LIVEZ_PATH: {"get": _operation("live", "Whether the process lives", live)},
+        READYZ_PATH: {
+            "get": _operation("readyByCheck", "Whether envelopes can be taken in", ready, parameters=VERBOSE_PARAMETERS)
+        },
+        METRICS_PATH: {"get": _operation("metrics", "All figures", metrics, security=METRICS_SECURITY)},
+    }
 
 
 def _description() -> dict[str, Any]:

@@ -66,16 +66,23 @@ class Authorization:
     def __repr__(self) -> str:
         return f"<Authorization {len(self._wrong)} addresses were wrong>"
 
-    async def admit(self, scope: Scope) -> Admitted:
-        """Who sends the current request; raises ProblemError for who may not."""
+    async def admit(self, scope: Scope, *others: Scope) -> Admitted:
+        """Who sends the current request; raises ProblemError for who may not.
+
+        One of the scopes is enough; the budget is that of the first.
+        """
         presented = _presented()
         found = NotAdmitted() if presented is None else await self._gate.check(presented, scope)
+        for other in others:
+            if presented is not None and isinstance(found, OutOfScope):
+                found = await self._gate.check(presented, other)
         match found:
             case NotAdmitted():
                 raise ProblemError(self._refused(is_wrong=presented is not None))
             case OutOfScope():
                 challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
-                sentence = f"The token has not the scope {scope}, which this endpoint needs."
+                wanted = " or ".join((scope, *others))
+                sentence = f"The token has not the scope {wanted}, which this endpoint needs."
                 raise ProblemError(
                     HttpProblem(
                         HTTPStatus.FORBIDDEN, "insufficient_scope", sentence, (("WWW-Authenticate", challenge),)
