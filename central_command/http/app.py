@@ -102,7 +102,7 @@ def create_app(
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
-    Ids of requests are drawn from what `random_bytes` gives once.
+    Ids of requests are made of what `random_bytes` gives.
 
     Raises HttpSettingsError when `trusted_proxies` holds something that is no network.
     """

@@ -1,5 +1,6 @@
 """The id of a request: the client's own if it can do no harm, else one that tells nothing."""
 
+import os
 import re
 from itertools import pairwise
 from typing import Any, cast
@@ -38,8 +39,8 @@ def test_two_are_none() -> None:
 
 
 def test_drawn_ids_differ_and_do_not_count() -> None:
-    """Neither within a process nor between two."""
-    one, other = RequestIds(lambda count: b"1" * count), RequestIds(lambda count: b"2" * count)
+    """Neither within a process nor between two, however many are drawn at once."""
+    one, other = RequestIds(os.urandom), RequestIds(os.urandom)
     found = [ids.new() for ids in (one, other) for _ in range(1_000)]
     assert len(set(found)) == 2_000
     assert all(DRAWN.match(each) for each in found)
