@@ -24,6 +24,7 @@ from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.requests.networks import parse_networks
 from central_command.http.settings import HttpSettingsError, is_loopback, link_url
+from central_command.metrics.exposition import Exposing
 from central_command.process.collector import Collector
 from central_command.process.logs import set_levels
 from central_command.service import Service, open_service
@@ -66,6 +67,9 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 intake=service.intake,
                 exports=service.exports(queue),
                 access=service.access,
+                monitoring=service.monitoring(
+                    Exposing(service, lambda: service.storage_settings, collector.statistics)
+                ),
             )
             collector.settle()
             if settings.curation.enabled:
@@ -85,6 +89,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     await _print_link(service, urls)
                     background.start_soon(service.check.run, name="background check")
                     background.start_soon(service.watch_space, name="free space")
+                    background.start_soon(service.stalls.run, name="stalls")
                     background.start_soon(_until, stopping, queue.run, name="exports")
                     if service.curation is not None:
                         background.start_soon(_until, stopping, service.curation.run, name="curation")

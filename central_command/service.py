@@ -51,6 +51,7 @@ from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
+from central_command.http.endpoints.metrics import MetricsSource, Monitoring
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
 from central_command.settings.configuration import Settings
@@ -62,6 +63,8 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import ClosedBy
 from persistence.journals.background_check import BackgroundCheck, CheckStatistics
 from persistence.journals.erasure_register import ErasureSubject
+from persistence.journals.stalls import Stalls
+from persistence.settings.storage import StorageSettings
 from persistence.storage import Platform, Storage, StorageStatistics, open_storage
 
 log = logging.getLogger("central_command.service")
@@ -76,7 +79,7 @@ UNUSED_FORGOTTEN_AT_ONCE = 8
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of the whole service."""
+    """Figures of the whole service; `stalled_s` is for how long each journal's writer has not moved but should have."""
 
     uptime_s: float
     sessions: DirectoryStatistics
@@ -85,6 +88,8 @@ class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
     storage: StorageStatistics
     check: CheckStatistics
     curation: CurationStatistics | None
+    erasures_open: int
+    stalled_s: dict[str, float]
 
 
 class Service:
@@ -135,6 +140,7 @@ class Service:
         self.curation: CurationProcess | None = None
         self.eraser = Eraser(environment, directory, self.without_curation, self._exports_with)
         self.expiry = Expiry(environment, self.eraser, settings.consent, settings.retention)
+        self.stalls = Stalls(storage.journals)
         self._started_at = trio.current_time()
 
     # Sessions
@@ -172,6 +178,15 @@ class Service:
         """What the endpoints of exports need."""
         bounds = self._settings.export
         return Exports(queue, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
+
+    def monitoring(self, source: MetricsSource) -> Monitoring:
+        """What the endpoint of the metrics needs."""
+        return Monitoring(source, self._gate, self._settings.metrics)
+
+    @property
+    def storage_settings(self) -> StorageSettings:
+        """Those that are in force."""
+        return self._settings.storage
 
     # Erasure
 
@@ -260,7 +275,12 @@ class Service:
         if places := self.check.statistics().damaged_places:
             checks["lines"] = f"damaged in {places} place(s); the log says where"
         ready = all(found == "ok" for check, found in checks.items() if check not in NOT_NEEDED)
-        return Readiness(ready=ready, checks=checks)
+        return Readiness(ready=ready, checks=checks, not_needed=NOT_NEEDED)
+
+    def stalled(self) -> dict[str, float]:
+        """The journals whose writer has not moved for longer than it may, and for how many seconds."""
+        bound_s = self._settings.storage.journal_stall_max_s
+        return {name: for_s for name, for_s in self.stalls.stalled_s().items() if for_s > bound_s}
 
     @property
     def last_full_check_at(self) -> float | None:
@@ -277,6 +297,8 @@ class Service:
             storage=self._storage.statistics(),
             check=self.check.statistics(),
             curation=None if self.curation is None else self.curation.figures,
+            erasures_open=self._storage.erasure.register.open_count,
+            stalled_s=self.stalls.stalled_s(),
         )
 
     @property

@@ -1,9 +1,12 @@
 """The HTTP application: its endpoints, and what happens to every request before and after them."""
 
 import logging
+import os
 import re
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
+from typing import TypedDict, Unpack
 
 import trio
 from quart import Response, request
@@ -24,12 +27,13 @@ from central_command.http.endpoints.exports import Exports, export_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.intake import Intake, intake_routes
+from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.sign_in import sign_in_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
-from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader
+from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader, current_exchange
 from central_command.http.requests.direct import DirectEndpoint
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.limits import AddressLimits
@@ -43,6 +47,8 @@ from central_command.http.requests.replies import (
     is_openai_path,
     problem,
 )
+from central_command.http.requests.request_figures import NO_ROUTE, HttpFigures, RequestFigures
+from central_command.http.requests.request_ids import RequestIds
 from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
@@ -86,19 +92,29 @@ class Application(QuartTrio):
         return response
 
 
+class Offered(TypedDict, total=False):
+    """What endpoints beside those of sessions need; without one of them, its endpoints say that they are not there."""
+
+    embedder: Embedder | None
+    desk: Desk | None
+    intake: Intake | None
+    exports: Exports | None
+    access: Access | None
+    monitoring: Monitoring | None
+
+
 def create_app(
     gateway: Gateway,
     settings: HttpSettings,
     *,
     schema: SchemaSettings,
     clock: Callable[[], float],
-    embedder: Embedder | None = None,
-    desk: Desk | None = None,
-    intake: Intake | None = None,
-    exports: Exports | None = None,
-    access: Access | None = None,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    **offered: Unpack[Offered],
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
+
+    Ids of requests are made of what `random_bytes` gives.
 
     Raises HttpSettingsError when `trusted_proxies` holds something that is no network.
     """
@@ -108,6 +124,8 @@ def create_app(
     app.config["RESPONSE_TIMEOUT"] = None  # the server's write time-out guards every piece of an answer
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.url_map.merge_slashes = False  # a redirect would not be JSON, and no client follows it
+    embedder, desk = offered.get("embedder"), offered.get("desk")
+    intake, access = offered.get("intake"), offered.get("access")
     replies = Replies(settings)
     reader = Reader(settings, replies)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS)
@@ -117,12 +135,13 @@ def create_app(
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
         **embedding_endpoints(embedder, reader, replies, settings),
     }
-    streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read)}
+    figures = RequestFigures()
+    streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, figures)}
     for routes in (
         session_routes(gateway, reader, replies, schema, desk, None if access is None else access.bans),
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
-        export_routes(exports, settings, reader, replies),
+        export_routes(offered.get("exports"), settings, reader, replies),
         access_routes(access, settings, reader, replies),
         ban_routes(access, settings, reader, replies),
         sign_in_routes(access, settings, reader, replies),
@@ -130,6 +149,7 @@ def create_app(
         statistics_routes(gateway, settings),
         erasure_routes(gateway),
         health_routes(gateway, replies),
+        metrics_routes(offered.get("monitoring"), partial(_http_figures, app), settings, replies),
         model_routes(is_offered=embedder is not None, created_at=clock()),
         openapi_routes(
             settings,
@@ -139,13 +159,37 @@ def create_app(
         ),
     ):
         app.register_blueprint(routes)
+    _note_routes(app)
     _answer_preflights(app, settings)
     _match_exactly(app)
     _answer_errors(app)
     _guard_pages(app)
-    app.edge = Edge(app.asgi_app, gateway, settings, RequestLog(clock), direct, limits, streaming)
+    app.edge = Edge(
+        app.asgi_app,
+        gateway,
+        settings,
+        RequestLog(clock),
+        direct,
+        limits,
+        streaming,
+        figures,
+        RequestIds(random_bytes),
+        {rule.rule for rule in app.url_map.iter_rules() if not rule.arguments},
+    )
     app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
     return app
+
+
+def _http_figures(app: Application) -> HttpFigures:
+    return HttpFigures(app.edge.figures.statistics(), app.edge.admission.statistics())
+
+
+def _note_routes(app: QuartTrio) -> None:
+    """Tell the exchange which route was found: requests are counted by it."""
+
+    @app.before_request
+    async def note() -> None:
+        current_exchange().route = NO_ROUTE if request.url_rule is None else request.url_rule.rule
 
 
 def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:
@@ -197,13 +241,13 @@ def _answer_errors(app: QuartTrio) -> None:
 
     @app.errorhandler(ProblemError)
     async def found(error: ProblemError) -> Response:
-        return problem(request.path, error.problem).response()
+        return refusal(error.problem)
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:
         if error.code is None or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return failed(getattr(error, "original_exception", None) or error)
-        return problem(request.path, _http_problem(error, error.code)).response()
+        return refusal(_http_problem(error, error.code))
 
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> Response:
@@ -211,7 +255,11 @@ def _answer_errors(app: QuartTrio) -> None:
 
     def failed(error: BaseException) -> Response:
         logger.error("%s %s failed.", request.method, printable(request.path), exc_info=error)
-        return problem(request.path, HttpProblem(500, "internal_error", INTERNAL_ERROR)).response()
+        return refusal(HttpProblem(500, "internal_error", INTERNAL_ERROR))
+
+    def refusal(found: HttpProblem) -> Response:
+        current_exchange().refusal_code = found.code
+        return problem(request.path, found).response()
 
 
 def _guard_pages(app: QuartTrio) -> None:

@@ -14,10 +14,14 @@ from persistence.databases.reports import DayReport, LeaderboardEntry, ModelRepo
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the service can take envelopes in; `checks` names each condition and says "ok" or what is wrong."""
+    """Whether the service can take envelopes in; `checks` names each condition and says "ok" or what is wrong.
+
+    Those of `not_needed` say what is wrong without which envelopes are taken in all the same.
+    """
 
     ready: bool
     checks: dict[str, str]
+    not_needed: frozenset[str] = frozenset()
 
 
 class CurationLag(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +97,10 @@ class Gateway(Protocol):
 
     def readiness(self) -> Readiness:
         """Whether the service is recovered, its writers live and its disk has room."""
+        ...
+
+    def stalled(self) -> dict[str, float]:
+        """The journals whose writer has not moved for longer than it may, and for how many seconds."""
         ...
 
     @property

@@ -19,6 +19,13 @@ class CannotListenError(Exception):
     """The address of the settings cannot be listened on; the text is one sentence."""
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often one token may ask for the metrics."""
+
+    requests_per_minute: PositiveInt = 120
+    requests_per_hour: PositiveInt = 7_200
+
+
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the server listens, and the bounds of what clients may send, hold open and ask for."""
 

@@ -1,4 +1,5 @@
-"""Log lines on stderr: written by a thread of their own, so that a slow terminal or pipe never holds up a request.
+"""Log lines on stderr, for people or for programs: written by a thread of their own, so that a slow terminal or pipe
+never holds up a request.
 
 Lines wait in a bounded queue. When it is full, lines are dropped and counted, and the count is written as soon as there
 is room: a server that answers is worth more than a complete log.
@@ -7,23 +8,27 @@ Lines are cleaned: control characters in a message are escaped, so that nothing 
 an operator's cursor, and no text is longer than `TEXT_CHARS_MAX`.
 """
 
+import json
 import logging
 import queue
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from enum import StrEnum
 from typing import Annotated, TextIO
 
 import msgspec
 
-from central_command.process.steering import escaped
+from central_command.process.steering import STEERING, escaped
 from persistence.format import times
 
 ACCESS_LOGGER = "central_command.access"
 """The logger of request lines: its messages are written as they are, without time and level of their own."""
+
+REQUEST_ID: ContextVar[bytes] = ContextVar("request_id", default=b"")
+"""The id of the request that the current task answers, or works for; empty where there is none."""
 
 TEXT_CHARS_MAX = 8_192
 """The longest text of one record, traceback included, in characters; the rest is cut off."""
@@ -46,12 +51,20 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class LogFormat(StrEnum):
+    """What a line is: a text for people, or a JSON object for programs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is logged to stderr, and how many lines may wait to be written."""
+    """What is logged to stderr, in which form, and how many lines may wait to be written."""
 
     level: LogLevel = LogLevel.INFO
     access: bool = True
     queue_lines_max: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 4_096
+    format: LogFormat = LogFormat.TEXT
 
 
 class LineFormatter(logging.Formatter):
@@ -66,9 +79,34 @@ class LineFormatter(logging.Formatter):
             message = f"[{iso_time(record.created)}] {record.levelname} {record.name}: {message}"
         if record.exc_info:
             message += "\n" + "\n".join(map(escaped, self.formatException(record.exc_info).split("\n")))
-        if len(message) > TEXT_CHARS_MAX:
-            message = f"{message[:TEXT_CHARS_MAX]} … ({len(message) - TEXT_CHARS_MAX} characters more)"
-        return message
+        return _cut(message)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= TEXT_CHARS_MAX:
+        return text
+    return f"{text[:TEXT_CHARS_MAX]} … ({len(text) - TEXT_CHARS_MAX} characters more)"
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message; request id and exception, where there are any.
+
+    Of a request, the message is what its line says behind the time. Characters that steer a terminal are JSON's
+    escapes, also those that JSON lets stand.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Render `record` as a line."""
+        at, message = iso_time(record.created), record.getMessage()
+        if record.name == ACCESS_LOGGER:
+            at, _, message = message.removeprefix("[").partition("] ")
+        line = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": _cut(message)}
+        if request_id := REQUEST_ID.get():
+            line["request_id"] = request_id.decode("latin-1")
+        if record.exc_info:
+            line["exception"] = _cut(self.formatException(record.exc_info))
+        text = json.dumps(line, ensure_ascii=False)  # msgspec refuses the surrogates that stand for bytes of names
+        return text if text.isprintable() else STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def iso_time(seconds: float) -> str:
@@ -83,12 +121,12 @@ class DroppingHandler(logging.Handler):
     Text is fixed here: what a record refers to may have changed when the thread comes to it.
     """
 
-    def __init__(self, lines_max: int) -> None:
+    def __init__(self, lines_max: int, formatter: logging.Formatter | None = None) -> None:
         super().__init__()
         self.lines: queue.SimpleQueue[str | threading.Event | None] = queue.SimpleQueue()
         self._lines_max = lines_max
         self._dropped = 0
-        self.setFormatter(LineFormatter())
+        self.setFormatter(formatter or LineFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record's line, or drop and count it; logging holds the handler's lock around this."""
@@ -151,8 +189,13 @@ class LineWriter:
     def _write(self, texts: list[str]) -> None:
         """Write lines, and how many were lost, if any were."""
         if dropped := self._source.take_dropped():
+            sentence = f"{dropped} log lines dropped, the queue was full"
             texts.append(
-                f"[{iso_time(time.time())}] WARNING {__name__}: {dropped} log lines dropped, the queue was full"
+                self._source.format(
+                    logging.makeLogRecord(
+                        {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": sentence}
+                    )
+                )
             )
         # A stream that is gone (a closed pipe) is no reason to say so on that stream.
         with suppress(OSError, ValueError):
@@ -176,7 +219,8 @@ def _levels(settings: LogSettings) -> dict[str, int]:
 @contextmanager
 def logging_to(settings: LogSettings, stream: TextIO | None = None) -> Iterator[None]:
     """Send all logging to `stream` (stderr by default) until the block ends, then write what still waits."""
-    handler = DroppingHandler(settings.queue_lines_max)
+    formatter = JsonFormatter() if settings.format is LogFormat.JSON else LineFormatter()
+    handler = DroppingHandler(settings.queue_lines_max, formatter)
     writer = LineWriter(handler, stream if stream is not None else sys.stderr)
     before = {name: logging.getLogger(name).level for name in _levels(settings)}
     root = logging.getLogger()

@@ -27,7 +27,7 @@ from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
 from central_command.access.settings import AccessSettings
 from central_command.exporting.settings import ExportSettings
-from central_command.http.settings import HttpSettings
+from central_command.http.settings import HttpSettings, MetricsSettings
 from central_command.process.collector import CollectorSettings
 from central_command.process.logs import LogSettings
 from central_command.settings.variables import (
@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     embedding: EmbeddingSettings = msgspec.field(default_factory=EmbeddingSettings)
     consent: ConsentSettings = msgspec.field(default_factory=ConsentSettings)
     access: AccessSettings = msgspec.field(default_factory=AccessSettings)
+    metrics: MetricsSettings = msgspec.field(default_factory=MetricsSettings)
     intake: IntakeSettings = msgspec.field(default_factory=IntakeSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
@@ -348,10 +349,10 @@ def _unknown_section(section: str, *, is_table: bool) -> str:
 def _unknown_key(section: str, key: str) -> str:
     names = [f"{each}.{name}" for each, kind in SECTIONS.items() for name in setting_types(kind)]
     own = list(setting_types(SECTIONS[section]))
-    if near := difflib.get_close_matches(key, own, 1):
-        hint = f"did you mean {section}.{near[0]}?"
-    elif elsewhere := [name for name in names if name.endswith(f".{key}")]:
+    if elsewhere := [name for name in names if name.endswith(f".{key}")]:
         hint = f"did you mean {elsewhere[0]}?"
+    elif near := difflib.get_close_matches(key, own, 1):
+        hint = f"did you mean {section}.{near[0]}?"
     else:
         hint = f"the settings of {section} are {', '.join(own)}."
     return f"there is no setting {section}.{_shown(key)[1:-1]}; {hint}"

@@ -91,6 +91,7 @@ class ErasureRegister:
         self._clock = clock
         self._by_request: dict[str, Erasure] = {}
         self._by_subject: dict[tuple[ErasureSubject, str], str] = {}
+        self._open: set[str] = set()
         self._number = self._end = 0
         self.read_on()
 
@@ -99,6 +100,11 @@ class ErasureRegister:
 
     def __len__(self) -> int:
         return len(self._by_request)
+
+    @property
+    def open_count(self) -> int:
+        """How many requests are not done."""
+        return len(self._open)
 
     @property
     def people(self) -> set[str]:
@@ -189,6 +195,7 @@ class ErasureRegister:
 
     def _note(self, erasure: Erasure) -> None:
         self._by_request[erasure.request] = erasure
+        (self._open.discard if erasure.state is ErasureState.DONE else self._open.add)(erasure.request)
         self._by_subject[erasure.subject, erasure.sha256] = erasure.request
 
     def _write(self, erasure: Erasure) -> None:

@@ -29,6 +29,7 @@ from typing import assert_never, cast
 import msgspec
 import trio
 
+from persistence.files.durations import DurationStatistics
 from persistence.files.file_system import Offload
 from persistence.files.space import Allowance, Room
 from persistence.format.records import Committed, JournalName, Mark, Position, Record
@@ -381,3 +382,7 @@ class Journal:
             tail=self._end.tail,
             stored_bytes=self._stored_bytes,
         )
+
+    def sync_durations(self) -> DurationStatistics:
+        """Return how long each batch's sync took: not with `statistics`, which is asked for each dead letter."""
+        return self._end.syncs.statistics()

@@ -22,6 +22,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     journal_queue_lines_max: PositiveInt = 4_096
     journal_queue_bytes_max: PositiveInt = 75_497_472
     journal_batch_bytes_max: PositiveInt = 8_388_608
+    journal_stall_max_s: PositiveSeconds = 30.0
     free_space_check_s: PositiveSeconds = 1.0
     recovery_batch_bytes_max: PositiveInt = 16_777_216
     projection_lag_lines_max: PositiveInt = 100_000

@@ -5,11 +5,12 @@ import re
 import msgspec
 
 _DATE = re.compile(rb"(?im)^date: [^\r]*\r\n")
+_DRAWN_ID = re.compile(rb"(?im)^(x-request-id: )[0-9a-f]{24}(?=\r\n)")
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n", re.IGNORECASE)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One answer: its first line, its headers as they are written but for the date, its whole body."""
+    """One answer: its first line, its headers as they are written but for the date and a drawn id, its whole body."""
 
     status: str
     headers: tuple[str, ...]
@@ -46,7 +47,7 @@ def answers_in(sent: bytes) -> tuple[tuple[Answer, ...], bytes]:
     An answer to HEAD has a length and no body: it is known by what follows, because no body here begins like an answer.
     """
     found: list[Answer] = []
-    sent = _DATE.sub(b"", sent)
+    sent = _DRAWN_ID.sub(rb"\1drawn", _DATE.sub(b"", sent))
     while b"\r\n\r\n" in sent:
         head, _, rest = sent.partition(b"\r\n\r\n")
         status, *headers = head.decode("latin-1").split("\r\n")

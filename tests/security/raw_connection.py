@@ -9,7 +9,7 @@ TIMEOUT_S = 60.0
 
 
 class RawAnswer(NamedTuple):
-    """One answer: its status, its headers (names in lower case, without the date), its body."""
+    """One answer: its status, its headers (names in lower case, without the date and the request's id), its body."""
 
     status: int
     headers: dict[str, str]
@@ -52,6 +52,7 @@ def first_answer(received: bytes) -> RawAnswer | None:
     status_line, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     headers.pop("date", None)
+    assert headers.pop("x-request-id", None) is not None, "every answer has its request's id"
     length = int(headers.get("content-length", "0"))
     return RawAnswer(int(status_line.split()[1]), headers, rest[:length]) if len(rest) >= length else None
 

@@ -37,6 +37,7 @@ from central_command.http.connections.strict_parsing import StrictConnection, an
 from central_command.http.connections.timer import ConnectionTimer
 from central_command.http.requests.exchange import BODY_FAILED, CORS_HEADERS, INVITE_KEY, Edge
 from central_command.http.requests.replies import JSON_TYPE, error
+from central_command.http.requests.request_ids import REQUEST_ID_HEADER
 
 
 class Http1Protocol(H11Protocol):
@@ -238,6 +239,7 @@ class Http1Protocol(H11Protocol):
         sentence = f"The request is not valid HTTP/1.1 ({HTTPStatus(status_code).phrase})."
         reply = error(status_code, sentence)
         headers = [
+            (REQUEST_ID_HEADER, self._edge.request_ids.new()),
             (b"content-type", JSON_TYPE.encode()),
             (b"content-length", b"%d" % len(reply.body)),
             (b"connection", b"close"),

@@ -1,8 +1,8 @@
 """Requests that repeat the head of one before them (`repeated`), read and answered where they stand.
 
 No parser, no task and no channel between connection and endpoint. Such a request counts against the same bounds and
-limits as any other, and is logged alike. What it waits for is only its own answer: the next one stays in the socket
-until then.
+limits as any other, and is logged and counted alike. What it waits for is only its own answer: the next one stays in
+the socket until then.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,9 +13,11 @@ import msgspec
 import trio
 from hypercorn.events import Event, RawData
 
-from central_command.http.connections.repeated import AnswerHeads, RepeatedHead
+from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, identified
 from central_command.http.connections.timer import ConnectionTimer
 from central_command.http.requests.exchange import Edge, Visit
+from central_command.http.requests.replies import Reply
+from central_command.process.logs import REQUEST_ID
 
 _REST_OF_BODY_S_MAX = 1.0
 """Longer than this, a body is waited for in the ordinary way, with that way's bounds and answers."""
@@ -60,6 +62,7 @@ class InPlace:
         self._send = send
         self._is_terminated = is_terminated
         self._has_begun = False
+        self._request_id = b""
 
     async def answer(self, head: RepeatedHead, data: bytes, requests_max: int) -> AnsweredInPlace:
         """Answer the requests that `data` begins with, as far as they repeat `head`, at most `requests_max`."""
@@ -74,7 +77,10 @@ class InPlace:
                 break
             self._timer.idle_since = None
             began_at = trio.current_time()
+            self._request_id = self._edge.request_ids.of(scope) if head.has_id else self._edge.request_ids.new()
+            REQUEST_ID.set(self._request_id)
             status: int | None = None
+            answered: Reply | None = None
             try:
                 body, data = await self._body(data, body_start, body_start + length, visit)
                 if body is None:
@@ -88,12 +94,16 @@ class InPlace:
                     # It failed: an answer without its end is seen to be none.
                     return AnsweredInPlace(requests, b"", must_close=True)
                 if answered is not None:
-                    await self._send(RawData(data=self._heads.of(answered) + answered.body))
+                    await self._send(
+                        RawData(data=identified(self._heads.of(answered), self._request_id, answered.body))
+                    )
             finally:
                 visit.leave()
                 ended_at = trio.current_time()
                 if status is not None:
-                    self._edge.log_in_place(scope, status, ended_at - began_at)
+                    code = "" if answered is None else answered.code
+                    self._edge.log_in_place(scope, status, ended_at - began_at, code)
+                REQUEST_ID.set(b"")
             requests += 1
             self._timer.idle_since = ended_at
             if self._is_terminated():
@@ -105,7 +115,7 @@ class InPlace:
 
     async def _write_piece(self, piece: bytes, *, more: bool) -> None:
         """Write a piece of an answer whose length is not known: a chunk (RFC 9112, section 7.1)."""
-        head = b"" if self._has_begun else self._heads.of_stream()
+        head = b"" if self._has_begun else identified(self._heads.of_stream(), self._request_id)
         self._has_begun = True
         chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
         await self._send(RawData(data=b"".join((head, chunk, b"" if more else b"0\r\n\r\n"))))

@@ -17,6 +17,7 @@ from hypercorn.typing import HTTPScope
 
 from central_command.http.requests.exchange import CORS_HEADERS
 from central_command.http.requests.replies import NDJSON_TYPE, Headers, Reply
+from central_command.http.requests.request_ids import REQUEST_ID_HEADER
 
 HEAD_END = b"\r\n\r\n"
 
@@ -47,6 +48,8 @@ class RepeatedHead:
         self._length_prefix = found[1]
         self._scope = scope
         self._bytes_max = bytes_max
+        self.has_id = any(name == REQUEST_ID_HEADER for name, _ in scope["headers"])
+        """Whether requests that repeat it bring ids of their own."""
 
     def __repr__(self) -> str:
         return f"<RepeatedHead of {len(self._lines)} lines>"
@@ -106,10 +109,16 @@ def repeated_head(head: bytes, request: h11.Request, scope: HTTPScope, bytes_max
     return RepeatedHead(lines, lengths[0], scope, bytes_max)
 
 
+def identified(head: bytes, request_id: bytes, body: bytes = b"") -> bytes:
+    """The head of an answer with the id of its request, first of its headers, and what follows it."""
+    headers_start = head.index(b"\n") + 1
+    return b"%b%b: %b\r\n%b%b" % (head[:headers_start], REQUEST_ID_HEADER, request_id, head[headers_start:], body)
+
+
 class AnswerHeads:
     """The heads of answers as h11 writes them; each is written once a second, for their `Date`.
 
-    `server_headers` are those that the server adds to every answer.
+    `server_headers` are those that the server adds to every answer. `identified` adds the id of the request.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIG
 from central_command.http.description.exports import EXPORT_PARAMETERS, EXPORT_SECURITY, FILE_PARAMETERS
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
+from central_command.http.description.monitoring import METRICS_SECURITY, VERBOSE_PARAMETERS
 from central_command.http.description.operations import ERROR as _ERROR
 from central_command.http.description.operations import HEADERS as _HEADERS
 from central_command.http.description.operations import OF_BODIES as _OF_BODIES
@@ -33,7 +34,9 @@ from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
 from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_PATH
 from central_command.http.endpoints.exports import EXPORT_PATH, EXPORTS_PATH, FILE_PATH
+from central_command.http.endpoints.health import LIVEZ_PATH, READYZ_PATH
 from central_command.http.endpoints.intake import RECORDS_PATH, USER_CONSENT_PATH, USER_PATH
+from central_command.http.endpoints.metrics import METRICS_PATH
 from central_command.http.requests.replies import (
     BATCH_PATH,
     EMBEDDINGS_PATH,
@@ -83,6 +86,7 @@ def openapi_document(
             **access_operations(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
+            **_monitoring(),
             OPENAPI_PATH: {"get": _description()},
         },
         "components": {
@@ -396,6 +400,34 @@ def _ready() -> dict[str, Any]:
         **_errors(503, schema=reference("NotReady")),
     }
     return _operation("ready", "Whether envelopes can be taken in", answers)
+
+
+def _monitoring() -> dict[str, Any]:
+    live = {
+        "200": _answer("It does, and its journals' writers move.", "Live"),
+        **_errors(503, schema=reference("NotLive")),
+    }
+    ready = {
+        "200": _answer("Envelopes can be taken in.", "ReadyByCheck"),
+        **_errors(503, schema=reference("NotReadyByCheck")),
+    }
+    metrics = {
+        **_OF_LIMITED,
+        **_errors(401, 404),
+        "200": _answer(
+            "All figures, as text or, if `Accept` would rather have it, as OpenMetrics.",
+            {"type": "string"},
+            content_type="text/plain",
+        ),
+        "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
+    }
+    return {
+        LIVEZ_PATH: {"get": _operation("live", "Whether the process lives", live)},
+        READYZ_PATH: {
+            "get": _operation("readyByCheck", "Whether envelopes can be taken in", ready, parameters=VERBOSE_PARAMETERS)
+        },
+        METRICS_PATH: {"get": _operation("metrics", "All figures", metrics, security=METRICS_SECURITY)},
+    }
 
 
 def _description() -> dict[str, Any]:

@@ -29,7 +29,12 @@ _SENTENCES = {
 
 HEADERS: dict[str, Any] = {
     "Access-Control-Allow-Origin": {"required": True, "schema": {"const": "*"}},
-    "Access-Control-Expose-Headers": {"required": True, "schema": {"const": "Retry-After"}},
+    "Access-Control-Expose-Headers": {"required": True, "schema": {"const": "Retry-After, X-Request-Id"}},
+    "X-Request-Id": {
+        "required": True,
+        "description": "The request's own, if it has a sane one, or drawn: what the server's log lines name it by.",
+        "schema": {"type": "string", "pattern": "^[0-9A-Za-z][0-9A-Za-z._:/+=@-]{0,127}$"},
+    },
     "Retry-After": {
         "required": True,
         "description": "Seconds to wait before the request is sent again.",
@@ -38,7 +43,7 @@ HEADERS: dict[str, Any] = {
     "WWW-Authenticate": {"required": True, "schema": {"type": "string", "pattern": "^Bearer "}},
     "Accept-Encoding": {"required": True, "schema": {"const": "identity"}},
 }
-_ON_EVERY_ANSWER = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
+_ON_EVERY_ANSWER = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "X-Request-Id")
 
 
 def answer(words: str, schema: Schema | str, *headers: str, content_type: str = JSON_TYPE) -> dict[str, Any]:

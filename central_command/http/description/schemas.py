@@ -31,6 +31,7 @@ from central_command.http.description.json_schema import (
     or_null,
     text_of,
 )
+from central_command.http.description.monitoring import monitoring_schemas
 from central_command.http.endpoints.embeddings import MODEL
 from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
@@ -61,6 +62,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **intake_schemas(current_version, records_max),
         **export_schemas(),
         **access_schemas(),
+        **monitoring_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,

@@ -23,6 +23,7 @@ from central_command.http.requests.direct import ReceivedBody, WritePiece
 from central_command.http.requests.limits import Charge
 from central_command.http.requests.ndjson import lines_of
 from central_command.http.requests.replies import BATCH_PATH, HttpProblem, Replies, Reply, problem, result_line
+from central_command.http.requests.request_figures import RequestFigures
 from central_command.http.settings import HttpSettings
 
 TURN_BYTES = 131_072
@@ -41,10 +42,13 @@ class _Results:
         self._lines: list[bytes | None] = [None] * count
         self._handed_out = 0
         self._changed = trio.Event()
+        self.refusal_codes: list[str] = []
 
     def put(self, index: int, reply: Reply) -> None:
         """The answer to the envelope on line `index` is known."""
         self._lines[index] = result_line(reply)
+        if reply.code:
+            self.refusal_codes.append(reply.code)
         if index == self._handed_out:
             self._changed.set()
 
@@ -75,8 +79,10 @@ class BatchEndpoint:
         replies: Replies,
         settings: HttpSettings,
         read: EnvelopeIntake,
+        figures: RequestFigures,
     ) -> None:
         self._gateway = gateway
+        self._figures = figures
         self._replies = replies
         self._lines_max = settings.batch_lines_max
         self._read_envelope = read
@@ -103,6 +109,7 @@ class BatchEndpoint:
             while more:
                 piece, more = await results.next()
                 await write(piece, more=more)
+        self._figures.refused(results.refusal_codes)
         return None
 
     async def _read(self, received: ReceivedBody, lines: Sequence[bytes], results: _Results) -> Shares:

@@ -1,10 +1,19 @@
-"""`GET /health` (the process lives) and `GET /ready` (it can take envelopes in)."""
+"""Whether the process lives (`GET /health`, `GET /livez`), and can take envelopes in (`GET /ready`, `GET /readyz`).
 
-from quart import Blueprint, Response
+`/health` and `/ready` are older, and stay as they are. `/livez` is the one by which a process is started again: it also
+sees a disk that hangs. `/readyz?verbose` says more, a check at a time.
+"""
+
+from typing import Final
+
+from quart import Blueprint, Response, request
 
 from central_command.http.gateway import Gateway
 from central_command.http.requests.replies import Replies, json_reply
 from persistence.format import times
+
+LIVEZ_PATH: Final = "/livez"
+READYZ_PATH: Final = "/readyz"
 
 
 def health_routes(gateway: Gateway, replies: Replies) -> Blueprint:
@@ -27,5 +36,14 @@ def health_routes(gateway: Gateway, replies: Replies) -> Blueprint:
     @routes.get("/ready")
     async def ready() -> Response:
         return replies.ready(gateway.readiness()).response()
+
+    @routes.get(LIVEZ_PATH)
+    async def livez() -> Response:
+        return replies.live(gateway.stalled()).response()
+
+    @routes.get(READYZ_PATH)
+    async def readyz() -> Response:
+        uptime_s = gateway.uptime_s if "verbose" in request.args else None
+        return replies.ready_by_check(gateway.readiness(), uptime_s).response()
 
     return routes

@@ -73,24 +73,31 @@ class Authorization:
     def __repr__(self) -> str:
         return f"<Authorization {len(self._wrong)} addresses were wrong>"
 
-    async def admit(self, scope: Scope) -> Admitted:
-        """Who sends the current request; raises ProblemError for who may not."""
+    async def admit(self, scope: Scope, *others: Scope) -> Admitted:
+        """Who sends the current request; raises ProblemError for who may not.
+
+        One of the scopes is enough; the budget is that of the first.
+        """
         presented = _presented()
         cookie = presented_cookie() if presented is None else None
-        if presented is not None:
-            found = await self._gate.check(presented, scope)
-        elif cookie is not None:
+        if cookie is not None:
             check_site()
-            found = await self._gate.check_session(cookie, scope)
-        else:
-            found = NotAdmitted()
+        found: CheckOutcome = NotAdmitted()
+        for each in (scope, *others):
+            if presented is not None:
+                found = await self._gate.check(presented, each)
+            elif cookie is not None:
+                found = await self._gate.check_session(cookie, each)
+            if not isinstance(found, OutOfScope):
+                break
         match found:
             case NotAdmitted():
                 refused = self._refused(is_wrong=presented is not None or cookie is not None)
                 raise ProblemError(refused if presented is not None else sent_to_sign_in(refused, cookie))
             case OutOfScope():
                 challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
-                sentence = f"The token has not the scope {scope}, which this endpoint needs."
+                wanted = " or ".join((scope, *others))
+                sentence = f"The token has not the scope {wanted}, which this endpoint needs."
                 raise ProblemError(
                     HttpProblem(
                         HTTPStatus.FORBIDDEN, "insufficient_scope", sentence, (("WWW-Authenticate", challenge),)

@@ -91,17 +91,17 @@ class Reader:
     @staticmethod
     def charge() -> Charge:
         """What the current request costs its address."""
-        return _exchange().charge
+        return current_exchange().charge
 
     @staticmethod
     def address() -> str:
         """What the current request's client is counted by."""
-        return _exchange().address
+        return current_exchange().address
 
     @staticmethod
     def front() -> Front:
         """How the current request's client names this server."""
-        return _exchange().front
+        return current_exchange().front
 
     async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
         """The body as a JSON object of the decoder's type, which takes any value for any member."""
@@ -121,7 +121,8 @@ class Reader:
             raise ProblemError(HttpProblem(400, "invalid_json", "The body is not valid JSON.")) from None
 
 
-def _exchange() -> Exchange:
+def current_exchange() -> Exchange:
+    """The exchange of the current request."""
     exchange = cast("dict[str, Any]", request.scope)[EXCHANGE_KEY]
     assert isinstance(exchange, Exchange)
     return exchange

@@ -3,8 +3,8 @@
 Here is what must hold for every exchange, whatever the framework does with it:
 
 - It counts against the bounds of memory from its first byte to its last (`admission`) and against the budget of its
-  address (`limits`), which is asked before its body is awaited; and it is logged once.
-- Every answer carries the CORS header, and there is an answer even when the framework fails.
+  address (`limits`), which is asked before its body is awaited; and it is logged and counted once, when it is answered.
+- Every answer carries the CORS header and the request's id, and there is an answer even when the framework fails.
 - An answer may be ready while the client is still sending its body (413, 429, ...). Closing then would reset the
   connection, and the client would see the reset instead of the answer. So the answer goes out whole, the rest of the
   body is read and dropped, within bounds of time and bytes, and only then the exchange ends.
@@ -16,7 +16,7 @@ Here is what must hold for every exchange, whatever the framework does with it:
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import cast
@@ -55,8 +55,11 @@ from central_command.http.requests.replies import (
     guard_headers,
     problem,
 )
+from central_command.http.requests.request_figures import NO_ROUTE, RequestFigures
+from central_command.http.requests.request_ids import REQUEST_ID_HEADER, RequestIds
 from central_command.http.requests.request_log import CLIENT_GONE, RequestLog, printable
 from central_command.http.settings import HttpSettings
+from central_command.process.logs import REQUEST_ID
 
 Application = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
@@ -80,7 +83,7 @@ WRITTEN_BYTES = 1_048_576
 
 CORS_HEADERS: RawHeaders = [
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"Retry-After"),
+    (b"access-control-expose-headers", b"Retry-After, X-Request-Id"),
 ]
 
 logger = logging.getLogger("central_command.http")
@@ -106,6 +109,11 @@ class Exchange:
         self._client_gone = False
         self._status: int | None = None
         self._answered_at: float | None = None
+        self._id = edge.request_ids.of(scope)
+        self.route: str | None = None
+        """The endpoint's route, once the framework knows it; `NO_ROUTE` where it finds none."""
+        self.refusal_code = ""
+        """What the answer says that it is a refusal for, if it does."""
 
     def __repr__(self) -> str:
         method, path = self._scope["method"], printable(self._scope["path"])
@@ -119,6 +127,7 @@ class Exchange:
     async def run(self, application: Application) -> None:
         """Have the request answered; raises nothing but cancellation."""
         began_at = trio.current_time()
+        REQUEST_ID.set(self._id)
         path = _path(self._scope)
         counted = path not in PROBE_PATHS
         entered = counted and self._edge.admission.enter(self.address)
@@ -139,7 +148,7 @@ class Exchange:
                 self._edge.admission.leave(self.address)
             self._permit.release()
             ended_at = trio.current_time() if self._answered_at is None else self._answered_at
-            self._edge.log.write(self._scope["method"], self._scope["path"], self._logged_status(), ended_at - began_at)
+            self._note(path or "", ended_at - began_at)
 
     def hold(self, count_bytes: int) -> bool:
         """Take bytes of the body into memory until the exchange ends, or say that there is no room."""
@@ -195,7 +204,8 @@ class Exchange:
         """The framework's `send`: completes the headers, and ends the exchange only when the body has ended too."""
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            await self._send_raw({**message, "headers": [*message["headers"], *CORS_HEADERS]})
+            headers = [(REQUEST_ID_HEADER, self._id), *message["headers"], *CORS_HEADERS]
+            await self._send_raw({**message, "headers": headers})
             return
         if message["type"] == "http.response.body" and not message["more_body"]:
             if not self._body_ended.is_set():
@@ -340,6 +350,7 @@ class Exchange:
             nursery.cancel_scope.cancel()
 
     async def _write(self, reply: Reply) -> None:
+        self.refusal_code = reply.code
         await self.send({"type": "http.response.start", "status": reply.status, "headers": reply.raw_headers()})
         # Piece by piece, as each has its own time: a client may take long for a large answer, and still take it.
         last = max(0, len(reply.body) - 1) // WRITTEN_BYTES * WRITTEN_BYTES
@@ -358,6 +369,14 @@ class Exchange:
         while (await self.receive())["type"] != "http.disconnect":
             pass
         on_disconnect.cancel()
+
+    def _note(self, path: str, duration_s: float) -> None:
+        """Write the request's line and count it: it is answered."""
+        status, method = self._logged_status(), self._scope["method"]
+        self._edge.log.write(method, self._scope["path"], status, duration_s)
+        route = self.route if self.route is not None else path if path in self._edge.fixed_routes else NO_ROUTE
+        self._edge.figures.answered(method, route, status, duration_s)
+        self._edge.figures.refused((self.refusal_code,))
 
     def _logged_status(self) -> int:
         if self._answered_at is None and self._client_gone:
@@ -423,8 +442,15 @@ class Edge:
         direct: Mapping[str, DirectEndpoint],
         limits: AddressLimits,
         streaming: Mapping[str, StreamEndpoint],
+        figures: RequestFigures,
+        request_ids: RequestIds,
+        fixed_routes: Collection[str],
     ) -> None:
+        """`fixed_routes` are those whose path is the same in each request."""
         self._application = application
+        self.fixed_routes = frozenset(fixed_routes)
+        self.figures = figures
+        self.request_ids = request_ids
         self.gateway = gateway
         self.addresses = ClientKeys(settings)
         self.direct = direct
@@ -473,9 +499,13 @@ class Edge:
             logger.exception("%s %s failed.", visit.scope["method"], printable(path))
             return problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR))
 
-    def log_in_place(self, scope: HTTPScope, status: int, duration_s: float) -> None:
-        """Write the request's line."""
-        self.log.write(scope["method"], scope["path"], status, duration_s)
+    def log_in_place(self, scope: HTTPScope, status: int, duration_s: float, code: str) -> None:
+        """Write the request's line and count it: it is answered, and refused if there is a `code`."""
+        method, path = scope["method"], scope["path"]
+        self.log.write(method, path, status, duration_s)
+        self.figures.answered(method, path, status, duration_s)
+        if code:
+            self.figures.refused((code,))
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serve one ASGI scope."""

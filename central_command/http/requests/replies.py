@@ -56,7 +56,7 @@ GUARD_HEADERS: Headers = (
 )
 NO_STORE: Headers = (("Cache-Control", "no-store"),)
 
-PROBE_PATHS = frozenset({"/health", "/ready"})
+PROBE_PATHS = frozenset({"/health", "/ready", "/livez", "/readyz"})
 """Asked by load balancers, also and just then when there is too much to do: neither limited nor refused."""
 
 PUBLIC_PATHS = frozenset({"/openapi.json"})
@@ -81,6 +81,8 @@ class Reply(msgspec.Struct, frozen=True):
     headers: Headers = ()
     permit: BodyPermit | None = None
     """What a large body is counted by, until it is written."""
+    code: str = ""
+    """Of a refusal, why: what refusals are counted by."""
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers as a server takes them, with the body's type and length."""
@@ -92,9 +94,9 @@ class Reply(msgspec.Struct, frozen=True):
         return Response(self.body, self.status, dict(self.headers), content_type=JSON_TYPE)
 
 
-def json_reply(body: object, status: int = HTTPStatus.OK, headers: Headers = ()) -> Reply:
+def json_reply(body: object, status: int = HTTPStatus.OK, headers: Headers = (), *, code: str = "") -> Reply:
     """Encode an answer."""
-    return Reply(int(status), msgspec.json.encode(body), headers)
+    return Reply(int(status), msgspec.json.encode(body), headers, code=code)
 
 
 def error(status: int, sentence: str, *, headers: Headers = (), **members: object) -> Reply:
@@ -113,7 +115,7 @@ def openai_error(
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         kind = "rate_limit_error"
     found = {"message": sentence, "type": kind, "param": param, "code": code}
-    return json_reply({"error": found, **members}, status, headers)
+    return json_reply({"error": found, **members}, status, headers, code=code)
 
 
 def is_openai_path(path: str) -> bool:
@@ -123,7 +125,8 @@ def is_openai_path(path: str) -> bool:
 
 def refusal(status: int, sentence: str, code: str, *, headers: Headers = (), **members: object) -> Reply:
     """A refusal on ingest: `code` is stable, `sentence` is for people."""
-    return json_reply({"accepted": False, "reason": sentence, "code": code, **members}, status, headers)
+    body = {"accepted": False, "reason": sentence, "code": code, **members}
+    return json_reply(body, status, headers, code=code)
 
 
 class HttpProblem(msgspec.Struct, frozen=True):
@@ -152,7 +155,7 @@ def problem(path: str, found: HttpProblem) -> Reply:
         return openai_error(
             found.status, found.sentence, code=found.code, param=found.param, headers=headers, **members
         )
-    return error(found.status, found.sentence, headers=headers, **members)
+    return json_reply({"error": found.sentence, **members}, found.status, headers, code=found.code)
 
 
 def result_line(answered: Reply) -> bytes:
@@ -235,11 +238,33 @@ class Replies:
 
     def ready(self, readiness: Readiness) -> Reply:
         """The answer of `GET /ready`."""
-        body = {"ready": readiness.ready, "checks": readiness.checks}
-        if readiness.ready:
-            return json_reply(body)
-        headers = (("Retry-After", str(self._retry_after_s)),)
+        return self._ready(readiness, {"ready": readiness.ready, "checks": readiness.checks})
+
+    def ready_by_check(self, readiness: Readiness, uptime_s: float | None) -> Reply:
+        """The answer of `GET /readyz`; with `uptime_s` it has all checks, each with what it says."""
+        body: dict[str, object] = {"ready": readiness.ready}
+        if uptime_s is not None:
+            body["uptime"] = uptime_s
+            body["checks"] = [
+                {"name": name, "ok": found == "ok", "needed": name not in readiness.not_needed, "detail": found}
+                for name, found in readiness.checks.items()
+            ]
+        return self._ready(readiness, body)
+
+    def _ready(self, readiness: Readiness, body: dict[str, object]) -> Reply:
         sentence = "The service cannot take envelopes in now."
+        return json_reply(body) if readiness.ready else self._not_now(sentence, body)
+
+    def live(self, stalled: dict[str, float]) -> Reply:
+        """The answer of `GET /livez`; `stalled` are the journals whose writers do not move, and since when in s."""
+        if not stalled:
+            return json_reply({"live": True})
+        said = ", ".join(f"{name} (for {for_s:.0f} s)" for name, for_s in stalled.items())
+        sentence = f"Lines wait, and nothing is written to these journals: {said}."
+        return self._not_now(sentence, {"live": False})
+
+    def _not_now(self, sentence: str, body: dict[str, object]) -> Reply:
+        headers = (("Retry-After", str(self._retry_after_s)),)
         return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=headers, **body)
 
     def unable(self, outcome: Busy | StorageFull | ActorFailed) -> Reply:

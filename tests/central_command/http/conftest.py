@@ -56,6 +56,7 @@ class FakeGateway:
         self.open_sessions: set[str] = set()
         self.blocked: trio.Event | None = None
         self.entered = trio.Event()
+        self.stalls: dict[str, float] = {}
         self.ready = Readiness(ready=True, checks={"journal": "ok"})
 
     async def open_session(self, message: OpenSession) -> OpenOutcome:
@@ -121,6 +122,9 @@ class FakeGateway:
 
     def readiness(self) -> Readiness:
         return self.ready
+
+    def stalled(self) -> dict[str, float]:
+        return self.stalls
 
     @property
     def last_full_check_at(self) -> float | None:
@@ -212,7 +216,8 @@ class RawClient:
 class Served:
     """A served application: where it listens, and how to end it."""
 
-    def __init__(self, shutdown: trio.Event) -> None:
+    def __init__(self, shutdown: trio.Event, app: QuartTrio) -> None:
+        self.app = app
         self.url = ""
         self.shutdown = shutdown
         self.ended = trio.Event()
@@ -271,7 +276,7 @@ def served(gateway: FakeGateway) -> Callable[..., AbstractAsyncContextManager[Se
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 start = partial(serve, app, hypercorn_config(http), shutdown_trigger=shutdown.wait)
-                server = Served(shutdown)
+                server = Served(shutdown, app)
                 server.url = await nursery.start(server.run, start)
                 try:
                     yield server

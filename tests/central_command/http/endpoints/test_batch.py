@@ -1,6 +1,7 @@
 """`POST /v1/training/ingest/batch`: each line is answered as if it had come alone, in order, as soon as can be."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +22,7 @@ from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader
 from central_command.http.requests.direct import ReceivedBody
 from central_command.http.requests.limits import FREE, Charge
 from central_command.http.requests.replies import HttpProblem, Replies, refusal, result_line
+from central_command.http.requests.request_figures import RequestFigures
 from central_command.http.settings import HttpSettings
 from tests.running_service import running
 from tests.signing_client import SigningClient
@@ -221,7 +223,7 @@ async def test_a_budget_that_comes_back_in_the_middle_is_not_used(gateway: Any) 
 
     settings, read = HttpSettings(), EnvelopeReader(SchemaSettings(), lambda: 0.0)
     intake = EnvelopeIntake(gateway, read, inline_bytes_max=settings.body_bytes_max)
-    endpoint = BatchEndpoint(gateway, Replies(settings), settings, intake)
+    endpoint = BatchEndpoint(gateway, Replies(settings), settings, intake, RequestFigures())
     body = b"\n".join([envelope(n) for n in range(4)])
     await endpoint(write, ReceivedBody(body, "192.0.2.1", charge=ChargeAgain(None, "", None, "")))
     assert [json.loads(line)["status"] for line in written.splitlines()] == [200, 429, 429, 429]
@@ -344,8 +346,10 @@ async def test_a_result_is_sent_while_a_later_session_is_still_at_work(served: S
 
 
 async def whole_answer(answer: Chunks) -> tuple[list[bytes], list[str]]:
-    """An answer's head, line by line and without its date, and the sessions that its results name."""
-    head = [line for line in (await answer.head()).splitlines() if not line.startswith(b"date")]
+    """An answer's head, line by line, with neither date nor drawn id, and the sessions that its results name."""
+    lines = [re.sub(rb"\A(x-request-id: )[0-9a-f]{24}\Z", rb"\1", line) for line in (await answer.head()).splitlines()]
+    head = [line for line in lines if not line.startswith(b"date")]
+    assert b"x-request-id: " in head
     text = b""
     while piece := await answer.chunk():
         text += piece
@@ -546,7 +550,7 @@ async def test_many_batches_leave_the_loop_to_others(size_bytes: int, gateway: A
 
     settings = HttpSettings()
     intake = EnvelopeIntake(gateway, cast("EnvelopeReader", read), inline_bytes_max=settings.body_bytes_max)
-    endpoint = BatchEndpoint(gateway, Replies(settings), settings, intake)
+    endpoint = BatchEndpoint(gateway, Replies(settings), settings, intake, RequestFigures())
     line = b'{"session_id":"a","x":"' + b"x" * size_bytes + b'"}'
     body = b"\n".join([line] * 60)
     trio.lowlevel.add_instrument(turns)
