@@ -1,10 +1,14 @@
 """What clients really put into a line comes out as a trajectory, mended where readers would stumble."""
 
+import json
+import math
 from pathlib import Path
 
 import msgspec
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from central_command.corpus import open_corpus
 from central_command.corpus.pseudonyms import Pseudonyms
@@ -46,6 +50,32 @@ def test_halves_of_surrogate_pairs_become_replacement_characters() -> None:
     step, mended = read(b'{"step":1,"type":"thought","content":"a\\ud83d \\ud83d\\ude00"}')
     assert step.content == "a\ufffd \U0001f600"  # type: ignore[attr-defined]
     assert mended == Mended(surrogates=1)
+
+
+def test_halves_of_surrogate_pairs_are_mended_also_where_nothing_is_read() -> None:
+    """The line is handed on as it was mended."""
+    found = read_line(LINE % (b'{"unknown":"\\uD83D"}', b""), lambda _: "con_1")
+    assert b'{"unknown":"\\ufffd"}' in found.line
+    assert found.mended == Mended(surrogates=1)
+
+
+JSON_NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,5})?", fullmatch=True)
+
+
+@given(JSON_NUMBERS, JSON_NUMBERS)
+def test_whatever_number_stands_there_fits_64_bits_or_becomes_a_text(first: str, second: str) -> None:
+    arguments = f'{{"a":{first},"b":["x{second}",{second}]}}'
+    step, mended = read(b'{"step":1,"type":"action","arguments":%s}' % arguments.encode())
+    wanted = {"a": kept_or_text(first), "b": [f"x{second}", kept_or_text(second)]}
+    assert step.arguments == wanted  # type: ignore[attr-defined]
+    assert mended.numbers == sum(isinstance(kept_or_text(each), str) for each in (first, second))
+
+
+def kept_or_text(number: str) -> object:
+    """A number as JSON has it, or its text, where it is an integer past 64 bits or infinite as a double."""
+    value = json.loads(number)
+    fits = -(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value)
+    return value if fits else number
 
 
 def test_members_of_other_types_than_expected_are_text_or_missing() -> None:

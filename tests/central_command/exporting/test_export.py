@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +17,7 @@ import trio
 from central_command.corpus.filters import Filters
 from central_command.exporting import exporting, writing
 from central_command.exporting.contamination import Benchmarks
+from central_command.exporting.engine import Progress
 from central_command.exporting.known_exports import exports_with, known_exports
 from central_command.exporting.plan import Plan
 from central_command.exporting.selection import ExportRefused
@@ -150,6 +154,53 @@ def test_killed_anywhere_and_run_again_it_gives_the_same_bytes(
         if not is_whole(target):
             make(root, target, "jsonl", "columnar", **options)
         assert contents(target) == wanted, at
+
+
+def test_killed_between_two_sessions_and_run_again_it_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    """Behind each, once, while a row group may be written beside; the process goes on, and so nothing may write on."""
+    make(root, tmp_path / "whole", "parquet")
+    wanted = contents(tmp_path / "whole")
+
+    def killed(progress: Progress) -> None:
+        if progress.records == at:
+            raise KilledError
+
+    for at in range(1, 20):
+        with pytest.raises(KilledError):
+            make(root, tmp_path / f"{at}", "parquet", report=killed)
+        make(root, tmp_path / f"{at}", "parquet")
+        assert contents(tmp_path / f"{at}") == wanted, at
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_an_export_that_the_system_killed_is_gone_on_with(root: Path, tmp_path: Path, at: int) -> None:
+    """By SIGKILL, at one of the moments at which it makes sure that something is on disk."""
+    (tmp_path / "config.toml").write_text("[export]\nshard_bytes_max = 40000\nrow_group_bytes_max = 5000\n")
+    make(root, tmp_path / "whole", "parquet", "messages")
+    target = tmp_path / "out"
+    command = ["export", str(target), "--config", str(tmp_path / "config.toml"), "--data-dir", str(root)]
+    command += ["--format", "parquet", "--format", "messages"]
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT, str(at), *command], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (target / "manifest.json").exists()
+    make(root, target, "parquet", "messages")
+    assert contents(target) == contents(tmp_path / "whole")
+
+
+KILLED_AT = """
+import os, signal, sys
+from central_command.commands.cli import main
+from central_command.exporting.writing import HashedFile
+close, left = HashedFile.close, int(sys.argv.pop(1))
+def killing(file):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    close(file)
+HashedFile.close = killing
+main()
+"""
 
 
 def test_what_came_into_the_corpus_meanwhile_is_the_next_export_s(

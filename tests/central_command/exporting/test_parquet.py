@@ -1,17 +1,21 @@
 """Parquet: types that load, row groups that fit, the same bytes twice."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import trio
 
 from central_command.exporting.formats.messages import MESSAGES
+from central_command.exporting.parquet import FLAT_BYTES, JSON, Values
 from central_command.exporting.shape import Shape
 from central_command.exporting.verifying import verify_export
-from tests.central_command.exporting.conftest import make
+from central_command.exporting.writing import HashedFile, encode
+from tests.central_command.exporting.conftest import contents, make
 from tests.corpus_maker import put_sessions, session, steps_of
 
 
@@ -36,6 +40,41 @@ def test_parquet_holds_the_rows_of_messages_with_json_that_says_so(root: Path, t
     schema = tables(target, "parquet")[0].schema_arrow
     assert str(schema.field("messages").type.value_type) == "extension<arrow.json>"
     assert str(schema.field("steps").type) == "int64"
+
+
+def test_lists_of_json_count_for_their_text_and_become_what_pyarrow_makes_of_them() -> None:
+    """By what they count for, rows are put into groups: so it is part of the bytes."""
+    column = Values("messages", "list: json", Shape())
+    lists: list[Any] = [[], [{}], None, [{"role": "user", "content": "\u00e9\0"}, 7, "x"], []]
+    prepared = [column.prepared(value) for value in lists]
+    assert [size for _, size in prepared] == [FLAT_BYTES if value is None else len(encode(value)) for value in lists]
+    for values in (lists, [None], [[]]):
+        array = column.array([column.prepared(value)[0] for value in values])
+        array.validate(full=True)
+        texts = [None if value is None else [encode(each).decode() for each in value] for value in values]
+        assert array.equals(pa.array(texts, pa.list_(pa.utf8())).cast(pa.list_(JSON)))
+
+
+def test_what_goes_wrong_while_a_row_group_is_written_ends_the_export(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is written beside: no later one is, and the same command makes all of it."""
+    make(root, tmp_path / "whole", "parquet")
+    flushed = 0
+
+    def failing(file: HashedFile) -> None:
+        nonlocal flushed
+        flushed += file.closed is False
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HashedFile, "flush", failing)
+        with pytest.raises(OSError, match="No space left"):
+            make(root, tmp_path / "out", "parquet")
+    assert flushed == 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("row groups")]
+    make(root, tmp_path / "out", "parquet")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_row_groups_are_bounded_and_have_a_page_index(root: Path, tmp_path: Path) -> None:

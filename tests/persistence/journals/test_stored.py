@@ -12,6 +12,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Position
 from persistence.journals.memory import MemoryJournal
 from persistence.journals.reading import Scan
+from persistence.journals.scanning import KEPT_OPEN_READS
 from persistence.journals.stored import StoredJournal
 from tests.persistence.journals.journal_disk import FOLDER, NOON
 
@@ -34,6 +35,10 @@ class Folder:
 
     def _before(self, operation: str, path: Path) -> None:
         self.operations.append((operation, path.name))
+
+    def opened(self) -> int:
+        """How often a file was opened."""
+        return sum(operation == "open" for operation, _ in self.operations)
 
     def put(self, texts: Sequence[bytes], positions: Sequence[Position]) -> None:
         """Write lines, or what there is of them, at their places."""
@@ -127,3 +132,19 @@ async def test_lines_longer_than_a_read_are_whole() -> None:
     pieces = [[line.position.n for line in piece] async for piece in folder.journal.scan()]
     assert [n for piece in pieces for n in piece] == list(range(1, 8))
     assert max(map(len, pieces)) <= 3
+
+
+def test_lines_that_are_read_one_by_one_have_their_file_opened_once_in_a_while() -> None:
+    """For each day, and anew after so many lines: a file that was made anew is seen."""
+    folder = Folder(2)
+    lines = MemoryJournal(JournalName.ENVELOPES)
+    places = [place for day in range(2) for place in lines.commit([b'"x":1'] * LINES_A_DAY, at=NOON + day * 86_400)]
+    folder.operations.clear()
+    with folder.journal.kept_open() as read:
+        texts = [read(place) for place in (*places, *places[-1:] * (KEPT_OPEN_READS - LINES_A_DAY))]
+        assert [text + b"\n" for text in texts[: len(places)]] == lines.texts
+        assert folder.opened() == 2
+        folder.files.open(FOLDER / f"{places[-1].day}.jsonl").write_at([b"x"], places[-1].offset)
+        with pytest.raises(StorageDamage):
+            read(places[-1])
+        assert folder.opened() == 2 + 1 + 1
