@@ -13,6 +13,7 @@ import msgspec
 from persistence.databases.access_tables import ACCESS_1, ACCESS_2
 from persistence.databases.corpus_tables import CORPUS_1, CORPUS_2, CORPUS_3
 from persistence.databases.database import SchemaRefused
+from persistence.databases.jobs_tables import JOBS_1
 from persistence.databases.ledger_tables import LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4
 from persistence.databases.sessions_tables import SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6
 
@@ -28,6 +29,7 @@ SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SES
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4))
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2, CORPUS_3))
 ACCESS_SCHEMA = Schema("access.db", (ACCESS_1, ACCESS_2))
+JOBS_SCHEMA = Schema("jobs.db", (JOBS_1,))
 
 
 class NewerSchema(SchemaRefused):

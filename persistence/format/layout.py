@@ -33,6 +33,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "access.db"
 
     @property
+    def jobs_database(self) -> Path:
+        """What is done in the background; is there once a server has run."""
+        return self.root / "jobs.db"
+
+    @property
     def keys(self) -> Path:
         """The folder of the master key."""
         return self.root / "keys"
