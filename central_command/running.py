@@ -61,6 +61,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 desk=service.desk,
                 intake=service.intake,
                 exports=service.exports(queue),
+                search=service.search(),
             )
             collector.settle()
             if settings.curation.enabled:

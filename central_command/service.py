@@ -48,8 +48,11 @@ from central_command.export_queue.queue import ExportQueue, folder_of
 from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
+from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
+from central_command.search.desk import SearchDesk
+from central_command.search.searching import Searcher
 from central_command.settings.configuration import Settings
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
@@ -153,6 +156,12 @@ class Service:
         """What the endpoints of exports need."""
         bounds = self._settings.export
         return Exports(queue, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
+
+    def search(self) -> Search:
+        """What the endpoint of search needs."""
+        settings = self._settings.search
+        searcher = Searcher(self._environment.storage.layout.root, settings)
+        return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
 
     # Erasure
 

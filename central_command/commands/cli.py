@@ -22,6 +22,7 @@ from central_command.commands import (
     granting,
     inspecting,
     registering,
+    searching,
     serving,
     upkeep,
 )
@@ -68,6 +69,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "stats": inspecting.stats,
     "curate": curating.curate,
     "corpus": curating.corpus,
+    "search": searching.search,
     "export": exporting.export,
     "token": granting.token,
     "verify": upkeep.verify,

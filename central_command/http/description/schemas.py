@@ -30,6 +30,7 @@ from central_command.http.description.json_schema import (
     or_null,
     text_of,
 )
+from central_command.http.description.search import search_schemas
 from central_command.http.endpoints.embeddings import MODEL
 from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
@@ -59,6 +60,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **consent_schemas(current_version),
         **intake_schemas(current_version, records_max),
         **export_schemas(),
+        **search_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,
