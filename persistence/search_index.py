@@ -41,6 +41,9 @@ from persistence.settings.search import SearchSettings
 EMBEDDED_AT_ONCE: Final = 16
 """Sessions whose embeddings are noted together."""
 
+PARTS_MERGED: Final = 8
+"""Parts of about the same size that are merged into one. With fewer each word is written more often."""
+
 MERGED_PAGES: Final = 500
 """Pages that one transaction of a merge writes; guards the write-ahead log, and whoever waits."""
 
@@ -175,7 +178,8 @@ async def open_search_index(
     removed by whoever is told (`remove_index`).
     """
     async with opening(layout.search_database, SEARCH_SCHEMA) as database:
-        await database.write([set_option("hashsize", settings.hash_bytes_max)], durable=False)
+        options = [set_option("hashsize", settings.hash_bytes_max), set_option("automerge", PARTS_MERGED)]
+        await database.write(options, durable=False)
         followed = (await projected(database)).get(JournalName.CORPUS, Mark())
         yield SearchIndex(database, lines, followed, settings)
         await database.checkpoint()

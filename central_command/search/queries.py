@@ -52,9 +52,14 @@ class Query(msgspec.Struct, frozen=True):
         return f"({every}) NOT ({' OR '.join(term.phrase for term in self.unwanted)})" if self.unwanted else every
 
     @property
-    def phrases(self) -> list[str]:
-        """Each of its terms by itself, in FTS5's syntax."""
-        return [term.phrase for term in (*self.terms, *self.unwanted)]
+    def words(self) -> list[str]:
+        """Each of its words by itself, in FTS5's syntax."""
+        terms = (*self.terms, *self.unwanted)
+        return [
+            Term((word,), is_prefix=term.is_prefix and word is term.words[-1]).phrase
+            for term in terms
+            for word in term.words
+        ]
 
     @property
     def terms(self) -> list[Term]:

@@ -150,7 +150,7 @@ class Searcher:
         limit: int,
     ) -> _Page:
         if order is Order.RELEVANCE and not isinstance(place, Newest):
-            ranked = reader.ranked(query.expression, query.phrases, filters, self._settings.ranked_matches_max)
+            ranked = reader.ranked(query.expression, query.words, filters, self._settings.ranked_matches_max)
             if ranked is not None:
                 if isinstance(place, Ranked):
                     ranked = [(score, row) for score, row in ranked if (score, -row) > (place.score, -place.row)]

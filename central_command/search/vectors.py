@@ -65,7 +65,7 @@ class SessionVectors:
 
     def _read_on(self, reader: SearchReader) -> None:
         """Read what has come since, and all anew where much of what is held has gone."""
-        if self._read_rows - reader.embedded(self._read_up_to) > STALE_SHARE * self._read_rows:
+        if self._read_rows - reader.embedded() > STALE_SHARE * self._read_rows:
             self._forget()
         numbers, scales, rows = list[int](), list[float](), list[bytes]()
         while self._read_rows < self._vectors_max and (

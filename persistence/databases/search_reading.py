@@ -19,7 +19,7 @@ import msgspec
 from persistence.databases.database import SQLITE_ERRORS, failure_of
 from persistence.databases.migrations import SEARCH_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
-from persistence.databases.search_rows import COLUMNS, IndexedSession, indexed_session, row_of
+from persistence.databases.search_rows import COLUMNS, PLACE_BITS, IndexedSession, indexed_session, row_of
 from persistence.files.failures import NoDataDirectory
 from persistence.format.json_text import array_of
 from persistence.format.layout import DataLayout
@@ -49,12 +49,12 @@ WHERE steps MATCH ? {filters} ORDER BY score, row DESC LIMIT ?
 """
 SELECT_MORE_THAN: Final = "SELECT 1 FROM steps WHERE steps MATCH ? LIMIT 1 OFFSET ?"
 SELECT_FEW: Final = "SELECT n FROM sessions WHERE n <= ? {filters} ORDER BY n DESC LIMIT ?"
-SELECT_NEWEST: Final = "SELECT coalesce(max(n), 0) FROM sessions"
+SELECT_RANGE: Final = "SELECT coalesce(min(n), 1), coalesce(max(n), 0) FROM sessions WHERE TRUE {filters}"
 SELECT_SESSIONS: Final = f"SELECT {COLUMNS} FROM sessions WHERE n IN (SELECT value FROM json_each(?))"  # noqa: S608
 SELECT_PASSING: Final = "SELECT n FROM sessions WHERE TRUE {filters}"
 SELECT_CONTRIBUTORS: Final = "SELECT DISTINCT contributor_id FROM sessions"
 SELECT_EMBEDDINGS: Final = "SELECT place, n, vector FROM embeddings WHERE place > ? ORDER BY place LIMIT ?"
-SELECT_EMBEDDED: Final = "SELECT count(*) FROM embeddings WHERE place <= ?"
+SELECT_EMBEDDED: Final = "SELECT count(*) FROM embeddings"
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
 
 ANY_OF: Final = "{column} IN (SELECT value FROM json_each(?))"
@@ -157,10 +157,13 @@ class SearchReader:
         return Matches(found)
 
     def ranked(
-        self, expression: str, phrases: Sequence[str], filters: SessionFilters, matches_max: int
+        self, expression: str, words: Sequence[str], filters: SessionFilters, matches_max: int
     ) -> list[tuple[float, int]] | None:
-        """All matches with their scores, the best (lowest) first; None where any phrase is in too many rows."""
-        if any(self._rows(SELECT_MORE_THAN, (phrase, matches_max)) for phrase in phrases):
+        """All matches with their scores, the best (lowest) first; None where any of the words is in too many rows.
+
+        Words, and not the phrases that they make: how rare a phrase of common words is, only reading all of them tells.
+        """
+        if any(self._rows(SELECT_MORE_THAN, (word, matches_max)) for word in words):
             return None
         condition, values = filters.condition()
         return self._rows(SELECT_RANKED.format(filters=condition), (expression, *values, matches_max))
@@ -184,9 +187,9 @@ class SearchReader:
         """Embeddings behind a place, in order: place, number of the session's line, vector."""
         return self._rows(SELECT_EMBEDDINGS, (behind, limit))
 
-    def embedded(self, up_to: int) -> int:
-        """How many embeddings there are up to a place."""
-        ((count,),) = self._rows(SELECT_EMBEDDED, (up_to,))
+    def embedded(self) -> int:
+        """How many embeddings there are."""
+        ((count,),) = self._rows(SELECT_EMBEDDED, ())
         return int(count)
 
     def reached_n(self) -> int:
@@ -201,16 +204,22 @@ class SearchReader:
             for n in few:
                 yield row_of(n, 0), min(row_of(n + 1, 0), below) - 1
             return
-        ((newest,),) = self._rows(SELECT_NEWEST, ())
-        high_n, lines = min(int(newest), below >> 24), WINDOW_LINES
-        while high_n >= 0:
-            low_n = max(0, high_n - lines)
+        oldest, newest = self._range(filters)
+        high_n, lines = min(newest, below >> PLACE_BITS), WINDOW_LINES
+        while high_n >= oldest:
+            low_n = max(oldest, high_n - lines)
             yield row_of(low_n, 0), min(row_of(high_n + 1, 0), below) - 1
             high_n, lines = low_n - 1, lines * 2
 
+    def _range(self, filters: SessionFilters) -> tuple[int, int]:
+        """Between which lines the sessions of a time are: what started together came together, more or less."""
+        condition, values = SessionFilters(after=filters.after, before=filters.before).condition()
+        ((oldest, newest),) = self._rows(SELECT_RANGE.format(filters=condition), values)
+        return int(oldest), int(newest)
+
     def _few(self, filters: SessionFilters, below: int) -> list[int] | None:
         condition, values = filters.condition()
-        parameters = (below >> 24, *values, FEW_SESSIONS + 1)
+        parameters = (below >> PLACE_BITS, *values, FEW_SESSIONS + 1)
         found = self._rows(SELECT_FEW.format(filters=condition), parameters)
         return None if len(found) > FEW_SESSIONS else [n for (n,) in found]
 

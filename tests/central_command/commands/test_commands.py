@@ -27,7 +27,8 @@ from persistence.keys.sealing import MasterKeyError
 
 COMMANDS = (
     *("serve", "upload", "watch", "mine", "whoami", "contributor", "consent", "data", "sessions", "show", "stats"),
-    *("curate", "corpus", "export", "token", "verify", "backup", "restore", "rebuild", "erase", "expire", "config"),
+    *("curate", "corpus", "search", "export", "token", "verify", "backup", "restore", "rebuild", "erase", "expire"),
+    "config",
 )
 LINE = (
     b'{"trajectory_id":"traj_1","session_id":"sess_1","trajectory_log":[{"step":1,"type":"thought"}],"closed_by":"x"}\n'
