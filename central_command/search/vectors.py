@@ -14,7 +14,8 @@ import numpy.typing as npt
 from persistence.databases.search_reading import SearchReader
 from persistence.format.quantised_vectors import SCALE
 
-BLOCK_ROWS: Final = 4_096
+BLOCK_ROWS: Final = 1_024
+"""More are shared out among threads by OpenBLAS, which wait for each other for longer than the product takes."""
 READ_ROWS: Final = 4_096
 STALE_SHARE: Final = 0.1
 """Of what is held, what may be gone from the index before all is read anew."""

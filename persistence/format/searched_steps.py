@@ -16,6 +16,9 @@ from persistence.format.step_runs import StepTexts
 TEXT_CHARS_MAX: Final = 1_048_576
 """Characters of one text, tool or arguments that are searched; guards memory."""
 
+PLAIN_BYTES_MAX: Final = 1_048_576
+"""Of a longer line, each text is decoded when it is its turn. Guards memory."""
+
 STEPS_MAX: Final = 2**24 - 1
 """Steps of one record that are searched: a row's number has so much room for a step's place."""
 
@@ -64,7 +67,21 @@ class _Line(msgspec.Struct, frozen=True):
     outcome: msgspec.Raw = NOTHING
 
 
+class _PlainStep(msgspec.Struct, frozen=True, gc=False):
+    """A step whose members have the types that they should."""
+
+    type: str = ""
+    tool: str | None = None
+    content: str | None = None
+    arguments: msgspec.Raw = NOTHING
+
+
+class _PlainLine(_Line, frozen=True):
+    trajectory_log: list[_PlainStep] = []  # type: ignore[assignment]  # as those of another line, but for their types
+
+
 _LINE: Final = msgspec.json.Decoder(_Line)
+_PLAIN_LINE: Final = msgspec.json.Decoder(_PlainLine)
 _TAGGED: Final = msgspec.json.Decoder(_Tagged)
 _OUTCOME: Final = msgspec.json.Decoder(_Outcome)
 
@@ -73,7 +90,9 @@ class SearchedLine:
     """A record's line, read to be searched. Raises msgspec.DecodeError for what is no such line."""
 
     def __init__(self, line: bytes) -> None:
-        self._line = json_text.decode(_LINE, line)
+        self._line = _read(_PLAIN_LINE, line) if len(line) <= PLAIN_BYTES_MAX else None
+        if self._line is None:
+            self._line = json_text.decode(_LINE, line)
 
     def __repr__(self) -> str:
         return f"<SearchedLine {len(self._line.trajectory_log)} steps>"
@@ -99,7 +118,10 @@ class SearchedLine:
         return _step(place, steps[place - 1]) if 0 < place <= len(steps) else None
 
 
-def _step(place: int, step: StepTexts) -> SearchedStep:
+def _step(place: int, step: StepTexts | _PlainStep) -> SearchedStep:
+    if isinstance(step, _PlainStep):
+        texts = (step.content or "")[:TEXT_CHARS_MAX], (step.tool or "")[:TEXT_CHARS_MAX]
+        return SearchedStep(place, step.type, *texts, _arguments(step.arguments))
     return SearchedStep(place, step.type, _text(step.content), _text(step.tool), _arguments(step.arguments))
 
 
@@ -132,7 +154,7 @@ def _leaves(value: object) -> Iterator[str]:
                 yield str(number)
 
 
-def _read(decoder: "msgspec.json.Decoder[Any]", raw: msgspec.Raw) -> Any:  # noqa: ANN401 (whatever it decodes)
+def _read(decoder: "msgspec.json.Decoder[Any]", raw: msgspec.Raw | bytes) -> Any:  # noqa: ANN401 (whatever it decodes)
     """What a JSON value is, by its decoder; None for what it is not, or what nobody can hold (such as 1e400)."""
     try:
         return json_text.decode(decoder, bytes(raw)) if bytes(raw) else None
