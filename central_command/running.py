@@ -70,6 +70,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 monitoring=service.monitoring(
                     Exposing(service, lambda: service.storage_settings, collector.statistics)
                 ),
+                search=service.search(),
             )
             collector.settle()
             if settings.curation.enabled:

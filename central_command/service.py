@@ -52,8 +52,11 @@ from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
+from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
+from central_command.search.desk import SearchDesk
+from central_command.search.searching import Searcher
 from central_command.settings.configuration import Settings
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.browser_sessions import BrowserSessionFile
@@ -187,6 +190,12 @@ class Service:
     def storage_settings(self) -> StorageSettings:
         """Those that are in force."""
         return self._settings.storage
+
+    def search(self) -> Search:
+        """What the endpoint of search needs."""
+        settings = self._settings.search
+        searcher = Searcher(self._environment.storage.layout.root, settings)
+        return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
 
     # Erasure
 

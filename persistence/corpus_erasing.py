@@ -14,20 +14,23 @@ from persistence.databases.corpus_texts import delete_texts, forget_texts
 from persistence.databases.database import Database
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.files.file_system import FileSystem, Offload
+from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.erasing import NotMade, Rewrite, by_day
 from persistence.journals.reading import Scan
 from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
+from persistence.search_index import RemovableRows
 from persistence.settings.storage import StorageSettings
 
 
 class StoppedCorpus:
     """The corpus while nobody writes it. What is asked of it may raise StorageDamage or StorageFailure."""
 
-    def __init__(self, database: Database, end: JournalEnd, offload: Offload) -> None:
+    def __init__(self, database: Database, end: JournalEnd, offload: Offload, indexed: RemovableRows) -> None:
         self._database = database
+        self._indexed = indexed
         self._end = end
         self._offload = offload
         self._lines = end.reader(offload)
@@ -52,8 +55,9 @@ class StoppedCorpus:
     ) -> None:
         """Delete all rows of these sessions, contributors and users, and what was attempted of these trajectories.
 
-        Users are given by their digests.
+        Users are given by their digests. The lines must be as they were: the index is told from them what to forget.
         """
+        await self._indexed.remove(session_ids, contributors)
         statements = [*delete_rows(session_ids, contributors, attempts), *delete_texts(users)]
         await self._database.write(statements, durable=True)
 
@@ -73,7 +77,8 @@ class StoppedCorpus:
         return True
 
     async def compact(self) -> None:
-        """Write the database anew, so that nothing of what was in it is left in its file."""
+        """Write the databases anew, so that nothing of what was in them is left in their files."""
+        await self._indexed.merge()
         await self._database.compact()
 
 
@@ -92,6 +97,7 @@ class ErasableCorpus:
     ) -> None:
         self._layout = layout
         self._settings = settings
+        self._open = opening
         self._opening = partial(opening, layout.corpus_database, CORPUS_SCHEMA, settings)
         self._clock = clock
         self._files = files
@@ -115,4 +121,7 @@ class ErasableCorpus:
         """Hold its lock, so that nobody else writes it; raises DataDirectoryLocked while another process does."""
         parts = open_parts(self._layout, self._settings, self._opening, clock=self._clock, files=self._files)
         async with parts as (database, end):
-            yield StoppedCorpus(database, end, self._offload)
+            lines = end.reader(self._offload)
+            applied_at = times.to_text(self._clock())
+            opening = partial(self._open, settings=self._settings, applied_at=applied_at)
+            yield StoppedCorpus(database, end, self._offload, RemovableRows(self._layout, lines, opening))

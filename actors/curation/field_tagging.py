@@ -1,9 +1,7 @@
 """Field tags of trajectories, by a model that is loaded: the fields' descriptions are embedded once, at its start."""
 
-import struct
-from collections.abc import Sequence
-
 from actors.curation.fields import FIELDS, FieldTags, embedded_text, field_tags
+from actors.curation.session_embedding import embedding_of
 from actors.curation.stitched import StitchedTrajectory, object_of
 from actors.embedding.engine import Engine
 
@@ -14,7 +12,7 @@ class FieldTagger:
     def __init__(self, engine: Engine, confidence_min: float) -> None:
         self._engine = engine
         self._confidence_min = confidence_min
-        self._fields = {name: self._embedded(description) for name, description in FIELDS.items()}
+        self._fields = {name: embedding_of(description, engine) for name, description in FIELDS.items()}
 
     def __repr__(self) -> str:
         return f"<FieldTagger {len(self._fields)} fields>"
@@ -24,9 +22,4 @@ class FieldTagger:
         if object_of(trajectory.metadata).get("domain_tags") is not None:
             return None
         text = embedded_text(trajectory)
-        return field_tags(self._embedded(text), self._fields, self._confidence_min) if text else None
-
-    def _embedded(self, text: str) -> Sequence[float]:
-        tokens = self._engine.tokenise(text)
-        (vector,) = self._engine.run([[tokens]], len(tokens))
-        return struct.unpack(f"<{len(vector) // 4}f", vector)
+        return field_tags(embedding_of(text, self._engine), self._fields, self._confidence_min) if text else None

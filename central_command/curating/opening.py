@@ -16,8 +16,10 @@ from actors.curation.consent import RecordedConsent
 from actors.curation.field_tagging import FieldTagger
 from actors.curation.following import Curation, CurationStatistics
 from actors.curation.judge import Judge
-from actors.embedding.engine import ModelError
+from actors.curation.session_embedding import SessionEmbedder
+from actors.embedding.engine import Engine, ModelError
 from actors.embedding.loading import load_engine
+from central_command.curating.indexing import Indexing
 from central_command.curating.orders import Order
 from persistence.closed_sessions import open_closed_sessions
 from persistence.corpus import open_corpus
@@ -29,10 +31,14 @@ log = logging.getLogger("central_command.curation")
 
 
 class Curating(msgspec.Struct, frozen=True):
-    """What makes a corpus: curation, and what asks a judge about its records; None where there is no judge."""
+    """What makes a corpus: curation, what asks a judge about its records, and what keeps the index of them.
+
+    None where there is no judge, or no index is wanted.
+    """
 
     curation: Curation
     asking: Asking | None
+    indexing: Indexing | None
 
 
 @asynccontextmanager
@@ -50,6 +56,7 @@ async def open_curation(
     ):
         consented = RecordedConsent(sessions.consents, order.consent)
         await corpus.heed(consented.terms)
+        engine = _engine(order)
         curation = Curation(
             sessions,
             corpus,
@@ -57,7 +64,7 @@ async def open_curation(
             consented_users=consented.of_user,
             settings=order.curation,
             enrichment=order.enrichment,
-            tagged=_tagger(order) if order.curation.field_tags else None,
+            tagged=_tagger(order, engine),
             report=report,
             kept_since=partial(_kept_since, order.retention.corpus_days),
         )
@@ -72,7 +79,7 @@ async def open_curation(
                 curation=order.curation,
                 clock=time.time,
             )
-        yield Curating(curation, asking)
+        yield Curating(curation, asking, _indexing(order, engine) if order.search.enabled else None)
 
 
 async def curate(order: Order, *, anew: bool) -> tuple[CurationStatistics, AskingStatistics | None]:
@@ -84,6 +91,8 @@ async def curate(order: Order, *, anew: bool) -> tuple[CurationStatistics, Askin
         if anew:
             await curating.curation.begin_anew()
         await curating.curation.catch_up()
+        if curating.indexing is not None:
+            await curating.indexing.catch_up()
         if curating.asking is None:
             return curating.curation.statistics(), None
         await curating.asking.ask_all()
@@ -118,12 +127,30 @@ def _kept_since(days: int) -> float:
     return time.time() - days * SECONDS_PER_DAY if days else 0.0
 
 
-def _tagger(order: Order) -> FieldTagger | None:
-    """Load a model of this process's own, on one thread; None, which is said, where there is none."""
+def _engine(order: Order) -> Engine | None:
+    """Load a model of this process's own, on one thread; None where none is wanted, or there is none, which is said."""
+    if not order.curation.field_tags and not (order.search.enabled and order.search.semantic):
+        return None
     settings = msgspec.structs.replace(order.embedding, threads=1)
     try:
-        engine = load_engine(settings, DataLayout(order.root).models, lambda: False)
+        return load_engine(settings, DataLayout(order.root).models, lambda: False)
     except ModelError as error:
-        log.warning("records are made without fields: %s", error)
+        log.warning("records are made without fields and embeddings: %s", error)
+        return None
+
+
+def _tagger(order: Order, engine: Engine | None) -> FieldTagger | None:
+    if engine is None or not order.curation.field_tags:
         return None
     return FieldTagger(engine, order.enrichment.field_confidence_min)
+
+
+def _indexing(order: Order, engine: Engine | None) -> Indexing:
+    return Indexing(
+        order.root,
+        order.search,
+        order.storage,
+        embedded=SessionEmbedder(engine) if engine is not None and order.search.semantic else None,
+        clock=time.time,
+        poll_interval_s=order.curation.poll_interval_s,
+    )

@@ -18,6 +18,7 @@ from actors.embedding.settings import EmbeddingSettings
 from central_command.process.logs import LogSettings
 from central_command.settings.configuration import Settings
 from persistence.settings.retention import RetentionSettings
+from persistence.settings.search import SearchSettings
 from persistence.settings.storage import StorageSettings
 
 LINE_BYTES_MAX = 1_048_576
@@ -34,6 +35,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     embedding: EmbeddingSettings
     storage: StorageSettings
     retention: RetentionSettings
+    search: SearchSettings
     log: LogSettings
 
     @classmethod
@@ -47,6 +49,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             embedding=settings.embedding,
             storage=settings.storage,
             retention=settings.retention,
+            search=settings.search,
             log=settings.log,
         )
 

@@ -55,6 +55,8 @@ async def _follow(order: Order) -> None:
             nursery.start_soon(curating.curation.run)
             if curating.asking is not None:
                 nursery.start_soon(curating.asking.run)
+            if curating.indexing is not None:
+                nursery.start_soon(curating.indexing.run)
 
 
 class Figures:

@@ -29,6 +29,7 @@ from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader
 from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
+from central_command.http.endpoints.search import Search, search_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.sign_in import sign_in_routes
 from central_command.http.endpoints.statistics import statistics_routes
@@ -101,6 +102,7 @@ class Offered(TypedDict, total=False):
     exports: Exports | None
     access: Access | None
     monitoring: Monitoring | None
+    search: Search | None
 
 
 def create_app(
@@ -145,6 +147,7 @@ def create_app(
         access_routes(access, settings, reader, replies),
         ban_routes(access, settings, reader, replies),
         sign_in_routes(access, settings, reader, replies),
+        search_routes(offered.get("search"), settings, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),

@@ -39,6 +39,7 @@ from central_command.settings.variables import (
 )
 from persistence.files.regular import open_file
 from persistence.settings.retention import RetentionSettings
+from persistence.settings.search import SearchSettings
 from persistence.settings.storage import StorageSettings
 
 BUILT_IN = "built-in defaults"
@@ -75,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
+    search: SearchSettings = msgspec.field(default_factory=SearchSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 

@@ -132,7 +132,7 @@ async def _opened(
     connections: list[Connection] = []
     try:
         with trio.CancelScope(shield=True):
-            for pragmas in (_writer_pragmas(settings), READER_PRAGMAS):
+            for pragmas in ((*_writer_pragmas(settings), *schema.pragmas), READER_PRAGMAS):
                 connection = await connect()
                 connections.append(connection)
                 await connection.do(partial(set_up, pragmas))

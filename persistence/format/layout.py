@@ -28,6 +28,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "corpus.db"
 
     @property
+    def search_database(self) -> Path:
+        """The index of the corpus; it may be deleted at any time, and is made anew."""
+        return self.root / "search.db"
+
+    @property
     def access_database(self) -> Path:
         """The tokens; is there once one was made."""
         return self.root / "access.db"

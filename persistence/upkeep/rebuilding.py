@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,8 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, Committed, Dropped, JournalName, Mark, Position, RefusalRecord
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
+from persistence.search_index import open_search_index
+from persistence.settings.search import SearchSettings
 from persistence.settings.storage import StorageSettings
 
 OPENING_COLUMNS: Final = (
@@ -52,10 +55,13 @@ class RebuildReport(msgspec.Struct, frozen=True):
     openings: int
     corpus_lines: int | None = None
     """None where there is no corpus."""
+    indexed_lines: int | None = None
+    """Of the corpus, for search; None where there was no index."""
 
     def __str__(self) -> str:
         lines = ", ".join(f"{count} {name} lines" for name, count in self.lines.items())
         corpus = "" if self.corpus_lines is None else f"; corpus.db from {self.corpus_lines} corpus lines"
+        corpus += "" if self.indexed_lines is None else f"; search.db from {self.indexed_lines} of them"
         return f"rebuilt both databases from {lines} and {self.openings} session openings{corpus}"
 
 
@@ -106,9 +112,10 @@ async def rebuild(data_directory: Path, settings: StorageSettings, *, applied_at
         ):
             _take_the_place(source, target)
         corpus_lines = await _rebuild_corpus(layout, new, settings, applied_at=applied_at)
+        indexed_lines = await _rebuild_index(layout, new, settings, applied_at=applied_at)
         shutil.rmtree(workplace)
         OsFileSystem().sync_directory(data_directory)
-        return RebuildReport(lines=lines, openings=openings, corpus_lines=corpus_lines)
+        return RebuildReport(lines=lines, openings=openings, corpus_lines=corpus_lines, indexed_lines=indexed_lines)
 
 
 async def _rebuild_corpus(
@@ -126,6 +133,24 @@ async def _rebuild_corpus(
         await corpus.checkpoint()
     _take_the_place(new.corpus_database, layout.corpus_database)
     return tail.n
+
+
+async def _rebuild_index(
+    layout: DataLayout, new: DataLayout, settings: StorageSettings, *, applied_at: str
+) -> int | None:
+    """Make search.db anew from the lines of the corpus, if there is one; return how many it has taken in.
+
+    The embeddings of sessions come later, by curation: they need the model.
+    """
+    if not layout.search_database.exists():
+        return None
+    opening = partial(open_inline_database, settings=settings, applied_at=applied_at)
+    lines = StoredJournal.of(layout, JournalName.CORPUS)
+    async with open_search_index(new, lines, SearchSettings(), opening) as index:
+        while await index.follow():
+            pass
+    _take_the_place(new.search_database, layout.search_database)
+    return index.followed.n
 
 
 def _empty_write_ahead_log(path: Path) -> None:

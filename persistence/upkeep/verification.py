@@ -6,7 +6,8 @@ Independent checks, so that a fault in one of them does not hide:
   new ones gives, row by row, column by column;
 - sums are sums: balances of credits, totals of days, a trajectory's steps of its session's chunks;
 - the master key, where it is there, is the one that sealed the sessions;
-- the corpus, if there is one: its lines, and its database against them (`persistence.upkeep.corpus_check`);
+- the corpus, if there is one: its lines, and its database against them (`persistence.upkeep.corpus_check`), and its
+  index against that (`persistence.upkeep.search_check`);
 - the tokens, if there are any (`persistence.upkeep.access_check`).
 
 It reads only, and looks at no line twice. What takes more (signatures, stitching and scoring anew) is a closer look,
@@ -49,6 +50,7 @@ from persistence.upkeep.expectation import Expectation, expectation
 from persistence.upkeep.findings import Findings
 from persistence.upkeep.rebuilding import copy_facts, copy_ledger_times, ledger_facts, restore_trust
 from persistence.upkeep.schema_objects import schema_differences
+from persistence.upkeep.search_check import check_search
 from persistence.upkeep.snapshot import SCHEMAS, UNREADABLE, is_intact, positions, snapshot
 from persistence.upkeep.sums import FINISHED_CLOSES, contradictions, wrong_sums
 
@@ -141,6 +143,7 @@ async def _check_corpus(layout: DataLayout, settings: StorageSettings, findings:
             return {} if databases is None else positions(databases, "main")
 
     await check_corpus(layout, settings, findings, reached_n=reached_n, applied_at=applied_at)
+    await check_search(layout, findings)
 
 
 def _has_its_tables(databases: sqlite3.Connection, findings: Findings) -> bool:

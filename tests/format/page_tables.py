@@ -471,3 +471,55 @@ def _time(at_us: int) -> str:
 
 def _position(journal: str, line: Line) -> Row:
     return {"journal": journal, "n": line.n, "day": line.day, "next_offset": line.offset + line.length}
+
+
+def search_tables(journals: dict[str, list[Line]]) -> Tables:
+    """The rows of `search.db` that hold no words, and the numbers of those that do."""
+    sessions: dict[str, Row] = {}
+    said: dict[str, list[Row]] = {}
+    for line in journals["corpus"]:
+        members = line.members
+        if "erased" in members or "judgement" in members or kind_of_record(members) == "text":
+            continue
+        steps = [
+            {"n": line.n, "id": (line.n << 24) + place, "tool": step["tool"] if _is_text(step.get("tool")) else None}
+            for place, step in enumerate(members["trajectory_log"], start=1)
+            if any(_says(step.get(name)) for name in ("content", "tool", "arguments"))
+        ]
+        tags = members["metadata"].get("domain_tags") or members["domain_tags"] or {}
+        sessions[members["session_id"]] = {
+            **{name: members[name] for name in ("session_id", "record_id", "contributor_id", "started_at")},
+            "provider": members["metadata"]["provider"],
+            "model": members["metadata"]["model_engine"],
+            "domain": (tags.get("primary") or {}).get("domain"),
+            "tier": members["enrichment"]["quality_assessment"]["tier"],
+            "outcome": (members["outcome"] or {}).get("status"),
+            "rows": len(steps),
+            **place_of(line),
+        }
+        said[members["session_id"]] = steps
+    rows = [step for steps in said.values() for step in steps]
+    return {
+        "sessions": list(sessions.values()),
+        "tools": [{"tool": tool, "n": n} for tool, n in {(step["tool"], step["n"]) for step in rows if step["tool"]}],
+        "steps_docsize": [{"id": step["id"]} for step in rows],
+        "embeddings": [],
+        "projection_positions": [_position("corpus", journals["corpus"][-1])],
+    }
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _says(value: object) -> bool:
+    """Whether there is a text or a number in it."""
+    match value:
+        case dict():
+            return any(map(_says, value.values()))
+        case list():
+            return any(map(_says, value))
+        case bool() | None:
+            return False
+        case _:
+            return value != ""

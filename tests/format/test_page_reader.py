@@ -28,7 +28,7 @@ from tests.format.page_reader import (
     unsealed,
     user_subject_of,
 )
-from tests.format.page_tables import SessionsDatabase, Tables, corpus_tables, fingerprints, ledger_tables
+from tests.format.page_tables import SessionsDatabase, Tables, corpus_tables, fingerprints, ledger_tables, search_tables
 from tests.format.written_data import ALL_DATABASES, Written, framed, journals_of, rows_of, sessions_of
 from tests.running_service import Clock, running, settings_with
 from tests.server_process import run_command
@@ -148,6 +148,9 @@ def check_tables(data: Path) -> int:
         for table, rows in tables.items():
             derived = [{name: row[name] for name in rows[0]} for row in stored[database][table]] if rows else []
             assert in_order(derived) == in_order(rows), f"{database}: {table}"
+    for table, rows in search_tables(journals).items():
+        derived = [{name: row[name] for name in rows[0]} for row in stored["search.db"][table]] if rows else []
+        assert in_order(derived) == in_order(rows), f"search.db: {table}"
     return len(openings)
 
 

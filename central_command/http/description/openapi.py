@@ -30,6 +30,7 @@ from central_command.http.description.operations import errors as _errors
 from central_command.http.description.operations import operation as _operation
 from central_command.http.description.operations import template as _template
 from central_command.http.description.schemas import all_schemas, refusal
+from central_command.http.description.search import READ_SECURITY, SEARCH_PARAMETERS
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
 from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_PATH
@@ -37,6 +38,7 @@ from central_command.http.endpoints.exports import EXPORT_PATH, EXPORTS_PATH, FI
 from central_command.http.endpoints.health import LIVEZ_PATH, READYZ_PATH
 from central_command.http.endpoints.intake import RECORDS_PATH, USER_CONSENT_PATH, USER_PATH
 from central_command.http.endpoints.metrics import METRICS_PATH
+from central_command.http.endpoints.search import SEARCH_PATH
 from central_command.http.requests.replies import (
     BATCH_PATH,
     EMBEDDINGS_PATH,
@@ -84,6 +86,7 @@ def openapi_document(
             **_intake(settings, taking),
             **_exports(),
             **access_operations(),
+            SEARCH_PATH: {"get": _search()},
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             **_monitoring(),
@@ -388,6 +391,23 @@ def _exports() -> dict[str, Any]:
             )
         },
     }
+
+
+def _search() -> dict[str, Any]:
+    answers = {
+        **_OF_LIMITED,
+        **_errors(400, 401, 404, 501, 503),
+        "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
+        "200": _answer("A page of hits.", "Hits"),
+    }
+    return _operation(
+        "search",
+        "Search the corpus",
+        answers,
+        description="docs/search.md says how words are read, and how hits are ordered.",
+        security=READ_SECURITY,
+        parameters=SEARCH_PARAMETERS,
+    )
 
 
 def _health() -> dict[str, Any]:

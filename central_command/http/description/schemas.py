@@ -32,6 +32,7 @@ from central_command.http.description.json_schema import (
     text_of,
 )
 from central_command.http.description.monitoring import monitoring_schemas
+from central_command.http.description.search import search_schemas
 from central_command.http.endpoints.embeddings import MODEL
 from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
@@ -63,6 +64,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **export_schemas(),
         **access_schemas(),
         **monitoring_schemas(),
+        **search_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,

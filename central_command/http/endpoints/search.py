@@ -1,0 +1,126 @@
+"""`GET /api/search`: the corpus by words, by meaning or by both. With a token for reading."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from central_command.access.tokens import Scope
+from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.bodies import ProblemError, Reader, number_argument
+from central_command.http.requests.replies import HttpProblem, Replies, json_reply
+from central_command.http.settings import HttpSettings
+from central_command.search.questions import Answer, Question, Refusal, Unable
+from persistence.settings.search import SearchSettings
+
+SEARCH_PATH: Final = "/api/search"
+LIMIT_DEFAULT: Final = 20
+
+FILTERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "provider": "providers",
+        "model": "models",
+        "domain": "domains",
+        "tier": "tiers",
+        "outcome": "outcomes",
+        "contributor": "contributors",
+        "tool": "tools",
+    }
+)
+"""Arguments that may be given several times, by the members of a question."""
+
+ONCE: Final = ("q", "mode", "order", "after", "before")
+PAGE: Final = ("cursor", "limit")
+VALUES_MAX: Final = 64
+VALUE_CHARS_MAX: Final = 1_000
+
+
+class Desk(Protocol):
+    """What is asked."""
+
+    @property
+    def settings(self) -> SearchSettings:
+        """How many hits a page may have, and how often somebody may ask."""
+        ...
+
+    async def ask(self, question: Question, *, limit: int, cursor: str | None, address: str) -> Answer | Refusal:
+        """The answer, or why there is none."""
+        ...
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What the endpoint needs: who answers, and who says who may ask."""
+
+    desk: Desk
+    gate: TokenCheck
+
+
+def search_routes(search: Search | None, http: HttpSettings, replies: Replies) -> Blueprint:
+    """The endpoint; without a search there is nobody to ask, and the answer is 404."""
+    routes = Blueprint("search", __name__)
+    authorization = None if search is None else _authorization(search, http, replies)
+
+    @routes.get(SEARCH_PATH)
+    async def ask() -> Response:
+        if search is None or authorization is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        await authorization.admit(Scope.READ)
+        hits_max = search.desk.settings.hits_max
+        limit = number_argument("limit", default=min(LIMIT_DEFAULT, hits_max), maximum=hits_max)
+        question = _question()
+        cursor = request.args.get("cursor")
+        answer = await search.desk.ask(question, limit=limit, cursor=cursor, address=Reader.address())
+        if isinstance(answer, Refusal):
+            raise ProblemError(_problem(answer, replies))
+        return json_reply(answer).response()
+
+    return routes
+
+
+def _authorization(search: Search, http: HttpSettings, replies: Replies) -> Authorization:
+    settings = search.desk.settings
+    budget = (settings.requests_per_minute, settings.requests_per_hour)
+    return Authorization(search.gate, {Scope.READ: budget}, replies, addresses_max=http.addresses_max)
+
+
+def _question() -> Question:
+    """What the query string asks; raises ProblemError for what it may not."""
+    members: dict[str, Any] = {}
+    given = request.args
+    if sum(1 for _ in given.items(multi=True)) > VALUES_MAX:
+        raise _bad(f"The query string has more than {VALUES_MAX} values.")
+    for name, values in given.lists():
+        if any(len(value) > VALUE_CHARS_MAX for value in values):
+            raise _bad(f"A value of {name[:40]!r} is longer than {VALUE_CHARS_MAX:,} characters.")
+        if name in FILTERS:
+            members[FILTERS[name]] = values
+        elif name not in (*ONCE, *PAGE):
+            known = ", ".join((*ONCE, *PAGE, *FILTERS))
+            raise _bad(f"There is no argument {name[:40]!r}; there are {known}.")
+        elif len(values) > 1:
+            raise _bad(f"{name} may be given once.")
+        elif name in ONCE:
+            members[name] = values[0]
+    if "q" not in members:
+        raise _bad("q, what is looked for, is missing.")
+    try:
+        return msgspec.convert(members, Question)
+    except msgspec.ValidationError as error:
+        raise _bad(f"{error}."[:400]) from None
+
+
+def _bad(sentence: str) -> ProblemError:
+    return ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_query", sentence))
+
+
+def _problem(refusal: Refusal, replies: Replies) -> HttpProblem:
+    match refusal.code:
+        case Unable.NOT_READABLE:
+            return HttpProblem(HTTPStatus.BAD_REQUEST, refusal.code, refusal.sentence)
+        case Unable.NO_EMBEDDINGS:
+            return HttpProblem(HTTPStatus.NOT_IMPLEMENTED, refusal.code, refusal.sentence)
+        case _:
+            return replies.overloaded(refusal.code, refusal.sentence)

@@ -1,0 +1,1 @@
+"""What is asked of the corpus's index: words read as a query, pages of hits, snippets, and sessions near a text."""

@@ -1,0 +1,127 @@
+"""What can be asked of the index, and what is answered: types that the endpoint and the command share."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from central_command.corpus.filters import Filters
+from central_command.search.queries import QUERY_CHARS_MAX
+from central_command.search.snippets import Part
+
+
+class Mode(StrEnum):
+    """By what sessions are found."""
+
+    TEXT = "text"
+    """By words in their steps."""
+    SEMANTIC = "semantic"
+    """By what they are about: their embeddings."""
+    HYBRID = "hybrid"
+    """By both, each session by its reciprocal ranks."""
+
+
+class Order(StrEnum):
+    """In which order hits of text come."""
+
+    RELEVANCE = "relevance"
+    """The best first (bm25), as far as the words are rare enough for that."""
+    NEWEST = "newest"
+    """What came into the corpus last first."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked: the filters are those of docs/search.md, each of any of several values."""
+
+    q: str
+    mode: Mode = Mode.TEXT
+    order: Order = Order.RELEVANCE
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    contributors: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    after: str | None = None
+    before: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a time that is none, and for halves of characters, which no text of the corpus has."""
+        Filters(after=self.after, before=self.before)
+        try:
+            msgspec.json.encode({name: getattr(self, name) for name in self.__struct_fields__})
+        except UnicodeEncodeError:
+            raise ValueError("A text to look for is no valid Unicode.") from None
+        if len(self.q) > QUERY_CHARS_MAX:
+            raise ValueError(f"The query is longer than {QUERY_CHARS_MAX:,} characters.")
+
+
+class Hit(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was found, or a session that is near, by its first step that says something.
+
+    `step` is its place among the session's steps, from 1. `field` is where the snippet is from: `text`, `tool` or
+    `arguments`; None where there is no snippet. A higher `score` is a better hit; None where they are in order of time.
+    """
+
+    session_id: str
+    record_id: str
+    step: int | None
+    type: str | None
+    tool: str | None
+    provider: str
+    model: str
+    domain: str | None
+    tier: str
+    outcome: str | None
+    contributor: str
+    started_at: str | None
+    score: float | None
+    field: str | None
+    snippet: tuple[Part, ...]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of hits. `order` is None where hits were found by embeddings.
+
+    Not `complete` where the time ended before everything was looked through: the cursor goes on there. `cursor` is None
+    on the last page.
+    """
+
+    mode: Mode
+    order: Order | None
+    hits: list[Hit]
+    cursor: str | None
+    complete: bool = True
+
+
+class Unable(StrEnum):
+    """Why a question could not be answered, for a program."""
+
+    NOT_READABLE = "bad_query"
+    NO_INDEX = "no_index"
+    NO_EMBEDDINGS = "no_embeddings"
+    BUSY = "search_busy"
+    TIMED_OUT = "search_timed_out"
+    FAILED = "search_failed"
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A question that was not answered: one sentence says why."""
+
+    code: Unable
+    sentence: str
+
+
+NO_INDEX: Final = Refusal(
+    Unable.NO_INDEX, "There is no index of the corpus yet: curation makes one (curation.enabled, search.enabled)."
+)
+TIMED_OUT: Final = Refusal(
+    Unable.TIMED_OUT, "The search took longer than search.timeout_s: use rarer words or narrower filters."
+)
+NO_NUMPY: Final = Refusal(
+    Unable.NO_EMBEDDINGS, "Searching by meaning needs numpy on this server: install central-command[embed]."
+)
+NOT_SEMANTIC: Final = Refusal(
+    Unable.NO_EMBEDDINGS, "Sessions are not embedded here: set search.semantic to find them by meaning."
+)

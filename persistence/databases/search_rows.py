@@ -1,0 +1,195 @@
+"""The rows of search.db: what a line of the corpus puts there, and how it is taken out again.
+
+What is taken out of `steps` has to be named word for word, because the table holds no texts: they are told from the
+record's line once more. Until its parts are merged, SQLite keeps the words beside the note that they count no more
+(sqlite.org/fts5.html, "The 'delete' command"); `unmerged` says so, durably.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from persistence.databases.database import Database, Row, Statement
+from persistence.format.json_text import array_of
+from persistence.format.records import CorpusRecord, Position
+from persistence.format.searched_steps import SearchedLine
+
+PLACE_BITS: Final = 24
+"""Of a row's number in `steps`, those that are the step's place; the rest is the number of the record's line."""
+
+COLUMNS: Final = (
+    "n, session_id, record_id, contributor_id, provider, model, domain, tier, outcome, started_at, rows, "
+    'day, "offset", length'
+)
+PUT_SESSION: Final = f"INSERT INTO sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+PUT_TOOL: Final = "INSERT OR IGNORE INTO tools (tool, n) VALUES (?, ?)"
+PUT_STEP: Final = "INSERT INTO steps (rowid, text, tool, arguments) VALUES (?, ?, ?, ?)"
+TAKE_STEP: Final = "INSERT INTO steps (steps, rowid, text, tool, arguments) VALUES ('delete', ?, ?, ?, ?)"
+DELETE_SESSION: Final = "DELETE FROM sessions WHERE n = ?"
+DELETE_TOOLS: Final = "DELETE FROM tools WHERE n = ?"
+DELETE_EMBEDDING: Final = "DELETE FROM embeddings WHERE n = ?"
+PUT_EMBEDDING: Final = "INSERT OR IGNORE INTO embeddings (n, vector) VALUES (?, ?)"
+SET_OPTION: Final = "INSERT INTO steps (steps, rank) VALUES (?, ?)"
+
+SELECT_OF_SESSIONS: Final = f"""
+SELECT {COLUMNS} FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608
+SELECT_OF_CONTRIBUTORS: Final = f"""
+SELECT {COLUMNS} FROM sessions WHERE contributor_id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608
+SELECT_NOT_EMBEDDED: Final = f"""
+SELECT {COLUMNS} FROM sessions WHERE n NOT IN (SELECT n FROM embeddings) ORDER BY n DESC LIMIT ?
+"""  # noqa: S608
+NOTE_UNMERGED: Final = "INSERT OR IGNORE INTO unmerged (only_one) VALUES (1)"
+FORGET_UNMERGED: Final = "DELETE FROM unmerged"
+SELECT_UNMERGED: Final = "SELECT 1 FROM unmerged"
+SELECT_PARTS: Final = "SELECT count(DISTINCT segid) FROM steps_idx"
+
+
+class IndexedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A record as the index knows it: what it is chosen by, where its line is, and how many of its steps have a row."""
+
+    n: int
+    session_id: str
+    record_id: str
+    contributor_id: str
+    provider: str
+    model: str
+    domain: str | None
+    tier: str
+    outcome: str | None
+    started_at: str | None
+    rows: int
+    day: str
+    offset: int
+    length: int
+
+    @property
+    def position(self) -> Position:
+        """Where its line is."""
+        return Position(n=self.n, day=self.day, offset=self.offset, length=self.length, at=0.0)
+
+
+def indexed_session(row: Row) -> IndexedSession:
+    """A row of COLUMNS as what it stands for."""
+    return IndexedSession(**dict(zip(IndexedSession.__struct_fields__, row, strict=True)))
+
+
+def row_of(n: int, place: int) -> int:
+    """The number of a step's row."""
+    return n << PLACE_BITS | place
+
+
+def line_and_place(row: int) -> tuple[int, int]:
+    """Of a step's row, the number of its record's line, and its place there."""
+    return row >> PLACE_BITS, row & (1 << PLACE_BITS) - 1
+
+
+def put_session(record: CorpusRecord, place: Position, line: SearchedLine) -> list[Statement]:
+    """The statements that put a record in. Its session must not be there."""
+    facets = line.facets
+    rows, tools = _step_rows(place.n, line)
+    session = (
+        place.n,
+        record.session_id,
+        record.record_id,
+        record.contributor_id,
+        record.provider,
+        record.model,
+        facets.domain or record.domain,
+        record.tier,
+        facets.outcome,
+        record.started_at,
+        len(rows),
+        place.day,
+        place.offset,
+        place.length,
+    )
+    return [
+        Statement(PUT_SESSION, [session]),
+        Statement(PUT_TOOL, [(tool, place.n) for tool in sorted(tools)]),
+        Statement(PUT_STEP, rows),
+    ]
+
+
+def take_session(n: int, line: SearchedLine) -> list[Statement]:
+    """The statements that take a record out again: `line` is the one that it was put in by, as it stands."""
+    rows, _ = _step_rows(n, line)
+    key = [(n,)]
+    return [
+        Statement(NOTE_UNMERGED, [()]),
+        Statement(TAKE_STEP, rows),
+        Statement(DELETE_TOOLS, key),
+        Statement(DELETE_EMBEDDING, key),
+        Statement(DELETE_SESSION, key),
+    ]
+
+
+def put_embeddings(vectors: Sequence[tuple[int, bytes]]) -> Statement:
+    """The statement that notes embeddings of sessions by the numbers of their lines; empty ones where nothing tells."""
+    return Statement(PUT_EMBEDDING, vectors)
+
+
+def forget_unmerged() -> Statement:
+    """The statement that notes that nothing of what was taken out is left."""
+    return Statement(FORGET_UNMERGED, [()])
+
+
+def set_option(name: str, value: int) -> Statement:
+    """The statement that sets an option of the full-text table, or has it do something."""
+    return Statement(SET_OPTION, [(name, value)])
+
+
+def _step_rows(n: int, line: SearchedLine) -> tuple[list[tuple[int, str, str, str]], set[str]]:
+    rows, tools = [], set[str]()
+    for step in line.steps():
+        rows.append((row_of(n, step.place), step.text, step.tool, step.arguments))
+        if step.tool:
+            tools.add(step.tool)
+    return rows, tools
+
+
+class SearchRows:
+    """The rows of a search.db, for the one that writes it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of_sessions(self, session_ids: Collection[str]) -> list[IndexedSession]:
+        """Those of these sessions."""
+        return self._found(await self._database.read(SELECT_OF_SESSIONS, (array_of(session_ids),)))
+
+    async def of_contributors(self, contributors: Collection[str]) -> list[IndexedSession]:
+        """Those of these contributors."""
+        return self._found(await self._database.read(SELECT_OF_CONTRIBUTORS, (array_of(contributors),)))
+
+    async def not_embedded(self, limit: int) -> list[IndexedSession]:
+        """Those without an embedding, the newest first, at most `limit`."""
+        return self._found(await self._database.read(SELECT_NOT_EMBEDDED, (limit,)))
+
+    async def is_unmerged(self) -> bool:
+        """Whether words that were taken out may still be there."""
+        return bool(await self._database.read(SELECT_UNMERGED))
+
+    async def parts(self) -> int:
+        """Into how many parts the words are written: in a single one is nothing that was taken out."""
+        ((parts,),) = await self._database.read(SELECT_PARTS)
+        return int(parts)
+
+    @staticmethod
+    def _found(rows: Sequence[Row]) -> list[IndexedSession]:
+        return [indexed_session(row) for row in rows]
+
+
+def batches(found: Sequence[IndexedSession], bytes_max: int) -> Iterator[list[IndexedSession]]:
+    """Yield records some at a time: no more than so many bytes of lines, and at least one."""
+    batch, size = list[IndexedSession](), 0
+    for each in found:
+        if batch and size + each.length > bytes_max:
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += each.length
+    if batch:
+        yield batch

@@ -1,0 +1,65 @@
+"""The tables of search.db: a migration a version (`migrations`).
+
+All of it follows from the lines of corpus/. A version that reads a line in another way, or takes words apart in another
+one, adds a migration that empties all tables: then everything is taken in anew.
+"""
+
+# `sessions` has a row for each record that is searched, by the number of its line; `steps` one for each of its steps,
+# whose number is that of the line times 2^24, and the step's place. It holds words and where they stand, no texts.
+SEARCH_1 = """
+CREATE TABLE sessions (
+    n INTEGER PRIMARY KEY,
+    session_id TEXT NOT NULL UNIQUE,
+    record_id TEXT NOT NULL,
+    contributor_id TEXT NOT NULL,
+    provider TEXT NOT NULL COLLATE NOCASE,
+    model TEXT NOT NULL COLLATE NOCASE,
+    domain TEXT,
+    tier TEXT NOT NULL,
+    outcome TEXT,
+    started_at TEXT,
+    rows INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    "offset" INTEGER NOT NULL,
+    length INTEGER NOT NULL
+);
+CREATE INDEX sessions_by_contributor ON sessions (contributor_id);
+CREATE INDEX sessions_by_provider ON sessions (provider);
+CREATE INDEX sessions_by_model ON sessions (model);
+CREATE INDEX sessions_by_domain ON sessions (domain);
+CREATE INDEX sessions_by_tier ON sessions (tier);
+CREATE INDEX sessions_by_outcome ON sessions (outcome);
+CREATE INDEX sessions_by_start ON sessions (started_at);
+
+CREATE TABLE tools (
+    -- That steps of a session name it.
+    tool TEXT NOT NULL COLLATE NOCASE,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (tool, n)
+) WITHOUT ROWID;
+CREATE INDEX tools_by_n ON tools (n);
+
+CREATE VIRTUAL TABLE steps USING fts5 (
+    text, tool, arguments, content = '', tokenize = "unicode61 remove_diacritics 2"
+);
+
+CREATE TABLE embeddings (
+    -- In the order in which they came: whoever holds them all asks for those behind the last one.
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    n INTEGER NOT NULL UNIQUE,
+    -- A scale (32 bits, little-endian), and a signed byte for each dimension; empty where nothing in the session tells.
+    vector BLOB NOT NULL
+);
+
+CREATE TABLE unmerged (
+    -- One row where words that were taken out may still stand in `steps`.
+    only_one INTEGER PRIMARY KEY CHECK (only_one = 1)
+);
+
+CREATE TABLE projection_positions (
+    journal TEXT PRIMARY KEY CHECK (journal = 'corpus'),
+    n INTEGER NOT NULL,
+    day TEXT NOT NULL,
+    next_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+"""

@@ -1,0 +1,236 @@
+"""The index of the corpus, search.db: a projection of its lines, written by whoever holds the corpus's lock.
+
+It follows the corpus's journal from a position of its own, which is committed with the rows that lines up to it give:
+so whatever dies when, each line counts once. All of it follows from the lines. Whoever finds it missing, damaged or of
+another version makes it anew, and nothing waits for it: what is not taken in yet is not found yet.
+
+What is taken out has to be named word for word (`persistence.databases.search_rows`), from the line that it was put in
+by. Whoever erases lines therefore takes them out before; where that line cannot be read any more, nothing of the index
+can be believed, and it is made anew (`LostText`).
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Final
+
+import msgspec
+
+from persistence.databases.database import Database, SchemaRefused, Statement
+from persistence.databases.migrations import SEARCH_SCHEMA
+from persistence.databases.projection import set_position
+from persistence.databases.projector import projected
+from persistence.databases.search_rows import (
+    IndexedSession,
+    SearchRows,
+    batches,
+    forget_unmerged,
+    put_embeddings,
+    put_session,
+    set_option,
+    take_session,
+)
+from persistence.files.failures import StorageFailure
+from persistence.format.layout import DataLayout
+from persistence.format.records import CorpusRecord, JournalName, Mark, Position
+from persistence.format.searched_steps import SearchedLine
+from persistence.journals.lines import LineError, parse_line
+from persistence.journals.reading import JournalDamage, JournalReader, StoredLine
+from persistence.settings.search import SearchSettings
+
+EMBEDDED_AT_ONCE: Final = 16
+"""Sessions whose embeddings are noted together."""
+
+PARTS_MERGED: Final = 8
+"""Parts of about the same size that are merged into one. With fewer each word is written more often."""
+
+MERGED_PAGES: Final = 500
+"""Pages that one transaction of a merge writes; guards the write-ahead log, and whoever waits."""
+
+UNUSABLE: Final = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
+)
+"""What SQLite says of a file whose contents are not what they should be."""
+
+
+class LostText(StorageFailure):
+    """A line that the index was made of cannot be read any more: it has to be made anew."""
+
+
+class SearchIndex:
+    """The index, for the one that writes it. Every method may raise DatabaseFailure or LostText."""
+
+    def __init__(self, database: Database, lines: JournalReader, followed: Mark, settings: SearchSettings) -> None:
+        self._database = database
+        self._rows = SearchRows(database)
+        self._lines = lines
+        self._settings = settings
+        self.followed = followed
+        """Up to where the corpus is in it."""
+
+    def __repr__(self) -> str:
+        return f"<SearchIndex followed={self.followed.n}>"
+
+    async def follow(self) -> bool:
+        """Take in the next lines; False when there were none. A damaged place is passed by: curation has said it."""
+        batch, size = list[StoredLine](), 0
+        try:
+            async for lines in self._lines.scan(self.followed):
+                batch += lines
+                size += sum(line.position.length for line in lines)
+                if size >= self._settings.batch_bytes_max:
+                    break
+        except JournalDamage as damage:
+            if not batch:
+                return await self._pass_by(damage)
+        if batch:
+            await self._take_in(batch)
+        return bool(batch)
+
+    async def remove(self, session_ids: Collection[str], contributors: Collection[str]) -> None:
+        """Take out all of these sessions and contributors, durably, a bounded part at a time."""
+        found = await self._rows.of_sessions(session_ids) if session_ids else []
+        found += await self._rows.of_contributors(contributors) if contributors else []
+        once = list({each.n: each for each in found}.values())
+        for batch in batches(once, self._settings.batch_bytes_max):
+            await self._database.write([each for one in batch for each in await self._without(one)], durable=True)
+
+    async def merge(self) -> None:
+        """Leave nothing in the files of what was ever taken out, and empty the write-ahead log.
+
+        It writes all words anew, a bounded part at a time, if there is anything of the kind.
+        """
+        if not await self._rows.is_unmerged():
+            return
+        await self._database.write([set_option("merge", -MERGED_PAGES)], durable=False)
+        while await self._rows.parts() > 1:
+            await self._database.write([set_option("merge", MERGED_PAGES)], durable=False)
+        await self._database.write([forget_unmerged()], durable=True)
+        await self._database.checkpoint()
+
+    async def embed(self, embedded: Callable[[bytes], bytes]) -> bool:
+        """Note the embeddings of some sessions that have none; False when all have one."""
+        found = await self._rows.not_embedded(EMBEDDED_AT_ONCE)
+        vectors = [(each.n, await self._embedded(each, embedded)) for each in found]
+        await self._database.write([put_embeddings(vectors)], durable=False)
+        return bool(found)
+
+    async def _embedded(self, session: IndexedSession, embedded: Callable[[bytes], bytes]) -> bytes:
+        try:
+            (line,) = await self._lines.read([session.position])
+            return embedded(line)
+        except (JournalDamage, msgspec.DecodeError):
+            return b""  # nothing is found by it
+
+    async def _take_in(self, lines: Sequence[StoredLine]) -> None:
+        """Commit what lines give, and the position behind them; of several lines of a session the last counts."""
+        records = list(_records(lines))
+        last = {record.session_id: place.n for record, place, _ in records}
+        statements: list[Statement] = []
+        for earlier in await self._rows.of_sessions(last):
+            statements += await self._without(earlier)
+        for record, place, text in records:
+            if record.taken_back is None and last[record.session_id] == place.n:
+                with suppress(msgspec.DecodeError):  # of what cannot be read nothing is found
+                    statements += put_session(record, place, SearchedLine(text))
+        followed = lines[-1].position.end
+        await self._database.write([*statements, set_position(JournalName.CORPUS, followed)], durable=False)
+        self.followed = followed
+
+    async def _without(self, session: IndexedSession) -> list[Statement]:
+        """The statements that take a session out."""
+        try:
+            (line,) = await self._lines.read([session.position])
+            found = SearchedLine(line)
+        except (JournalDamage, msgspec.DecodeError) as error:
+            raise LostText("a line that search.db was made of is gone, so it has to be made anew") from error
+        if sum(1 for _ in found.steps()) != session.rows:
+            raise LostText("a line that search.db was made of was changed, so it has to be made anew")
+        return take_session(session.n, found)
+
+    async def _pass_by(self, damage: JournalDamage) -> bool:
+        if damage.behind is None or damage.behind <= self.followed:
+            return False
+        await self._database.write([set_position(JournalName.CORPUS, damage.behind)], durable=False)
+        self.followed = damage.behind
+        return True
+
+
+def _records(lines: Iterable[StoredLine]) -> Iterable[tuple[CorpusRecord, Position, bytes]]:
+    """The lines that are about a session's record; what is erased, or written by a later version, is none."""
+    for line in lines:
+        with suppress(LineError):
+            record = parse_line(JournalName.CORPUS, line.text)
+            if isinstance(record, CorpusRecord) and not record.is_erased:
+                yield record, line.position, line.text
+
+
+@asynccontextmanager
+async def open_search_index(
+    layout: DataLayout,
+    lines: JournalReader,
+    settings: SearchSettings,
+    opening: Callable[..., AbstractAsyncContextManager[Database]],
+) -> AsyncIterator[SearchIndex]:
+    """Open the index of a data directory, whose corpus's lock the caller holds. Raises DatabaseFailure.
+
+    `opening` opens a database, given its path and its schema. An index that cannot be used (`is_unusable`) has to be
+    removed by whoever is told (`remove_index`).
+    """
+    async with opening(layout.search_database, SEARCH_SCHEMA) as database:
+        options = [set_option("hashsize", settings.hash_bytes_max), set_option("automerge", PARTS_MERGED)]
+        await database.write(options, durable=False)
+        followed = (await projected(database)).get(JournalName.CORPUS, Mark())
+        yield SearchIndex(database, lines, followed, settings)
+        await database.checkpoint()
+
+
+class RemovableRows:
+    """What is taken out of the index while nobody keeps it up; there may be none. The caller holds the corpus's lock.
+
+    An index that cannot be used goes as a whole: curation makes it anew.
+    """
+
+    def __init__(
+        self, layout: DataLayout, lines: JournalReader, opening: Callable[..., AbstractAsyncContextManager[Database]]
+    ) -> None:
+        self._layout = layout
+        self._lines = lines
+        self._opening = opening
+
+    def __repr__(self) -> str:
+        return f"<RemovableRows {self._layout.search_database}>"
+
+    async def remove(self, session_ids: Collection[str], contributors: Collection[str]) -> None:
+        """Take out all of these sessions and contributors, durably; before their lines go."""
+        await self._do(lambda index: index.remove(session_ids, contributors))
+
+    async def merge(self) -> None:
+        """Leave nothing in the files of what was taken out."""
+        await self._do(SearchIndex.merge)
+
+    async def _do(self, work: Callable[[SearchIndex], Awaitable[None]]) -> None:
+        if not self._layout.search_database.exists():
+            return
+        try:
+            async with open_search_index(self._layout, self._lines, SearchSettings(), self._opening) as index:
+                await work(index)
+        except StorageFailure as error:
+            if not is_unusable(error):
+                raise
+            remove_index(self._layout)
+
+
+def is_unusable(error: StorageFailure) -> bool:
+    """Whether the index has to be made anew: it is damaged, of another version, or what it was made of is lost."""
+    if isinstance(error, LostText | SchemaRefused):
+        return True
+    cause = error.__cause__
+    return isinstance(cause, UnicodeDecodeError) or getattr(cause, "sqlite_errorcode", 0) & 0xFF in UNUSABLE
+
+
+def remove_index(layout: DataLayout) -> None:
+    """Remove the index, which the caller has closed; who holds the corpus's lock may. Raises OSError."""
+    path = layout.search_database
+    for ending in ("-wal", "-shm", ""):
+        path.with_name(path.name + ending).unlink(missing_ok=True)

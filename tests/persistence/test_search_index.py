@@ -1,0 +1,211 @@
+"""The index follows the corpus: each line once, what is replaced or taken back gone, and nothing erased left in it."""
+
+import json
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from persistence.databases.opening import open_inline_database
+from persistence.files.lock import single_curation
+from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.stored import StoredJournal
+from persistence.search_index import SearchIndex, open_search_index
+from persistence.settings.search import SearchSettings
+from tests.actors.curation.trajectory_lines import call, prompt, thought
+from tests.corpus_maker import put_sessions, session, take_back
+from tests.indexed import STORAGE, found, index, put
+
+OPENING = partial(open_inline_database, settings=STORAGE, applied_at="now")
+WORDS = ("quokkazebra", "xylophoneyak", "wombatviolin")
+
+
+def said(number: int, word: str, **members: Any) -> dict[str, Any]:
+    steps = [prompt(f"say {word}"), *call(f"tool_{word}", f"{word} answered", arg=f"with {word}"), thought("done")]
+    return session(number, steps, **members)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    put(root, *(said(number, word, contributor=number) for number, word in enumerate(WORDS)))
+    return root
+
+
+def rows(root: Path, sql: str) -> list[Any]:
+    with closing(sqlite3.connect(root / "search.db")) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def raw(root: Path) -> bytes:
+    """All bytes of the index's files."""
+    return b"".join(path.read_bytes() for path in sorted(root.glob("search.db*")))
+
+
+def removed(root: Path, session_ids: list[str], contributors: list[str]) -> None:
+    async def remove() -> None:
+        layout = DataLayout(root)
+        async with open_search_index(
+            layout, StoredJournal.of(layout, JournalName.CORPUS), SearchSettings(), OPENING
+        ) as opened:
+            await opened.remove(session_ids, contributors)
+            await opened.merge()
+
+    with single_curation(root):
+        trio.run(remove)
+
+
+def test_each_step_that_says_anything_is_a_row_and_taken_in_once(root: Path) -> None:
+    index(root)
+    index(root)
+    assert rows(root, "SELECT session_id, rows FROM sessions ORDER BY n") == [(f"sess_{n}", 4) for n in range(3)]
+    assert rows(root, "SELECT count(*) FROM steps_docsize") == [(12,)]
+    assert rows(root, "SELECT journal, n FROM projection_positions") == [("corpus", 3)]
+    assert {step for _, step in found(root, "quokkazebra")} == {1, 2, 3}
+
+
+def test_a_replaced_record_is_found_by_what_it_says_now(root: Path) -> None:
+    put(root, said(0, "newword", contributor=0))
+    assert found(root, "quokkazebra") == []
+    assert {step for _, step in found(root, "newword")} == {1, 2, 3}
+    assert rows(root, "SELECT count(*) FROM sessions") == [(3,)]
+    assert rows(root, "SELECT tool FROM tools ORDER BY tool")[0] == ("tool_newword",)
+
+
+def test_several_lines_of_one_session_in_one_batch_count_as_the_last(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    put(root, said(0, "first"), said(1, "other"), said(0, "second"))
+    assert found(root, "first") == []
+    assert {each for each, _ in found(root, "second OR other")} == {"sess_0", "sess_1"}
+
+
+def test_a_record_that_is_taken_back_is_gone(root: Path) -> None:
+    trio.run(take_back, root, 1)
+    index(root)
+    assert found(root, "xylophoneyak") == []
+    assert rows(root, "SELECT count(*) FROM sessions") == [(2,)]
+    assert rows(root, "SELECT count(*) FROM steps_docsize") == [(8,)]
+
+
+@pytest.mark.parametrize("by", ["session", "contributor"])
+def test_what_was_removed_is_in_no_byte_of_the_files(root: Path, by: str) -> None:
+    assert b"xylophoneyak" in raw(root)
+    session_ids, contributors = (["sess_1"], []) if by == "session" else ([], [f"{1:032x}"])
+    removed(root, session_ids, contributors)
+    left = raw(root)
+    for gone in (b"xylophoneyak", b"ylophoneyak", b"sess_1", f"{1:032x}".encode()):
+        assert gone not in left
+    assert found(root, "xylophoneyak") == []
+    assert {each for each, _ in found(root, "answered")} == {"sess_0", "sess_2"}
+    with closing(sqlite3.connect(root / "search.db")) as connection:
+        connection.execute("INSERT INTO steps (steps) VALUES ('integrity-check')")
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_nothing_of_many_small_parts_is_left_either(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(12):  # each a part of its own
+        put(root, said(number, f"word{number:03d}zebra"))
+    put(root, said(3, "somethingelse"))
+    removed(root, ["sess_7"], [])
+    left = raw(root)
+    assert b"007zebra" not in left
+    assert b"003zebra" not in left
+    assert found(root, "word008zebra") != []
+
+
+def test_taking_out_what_is_not_there_changes_nothing(root: Path) -> None:
+    removed(root, ["sess_9"], ["f" * 32])
+    assert rows(root, "SELECT count(*) FROM sessions") == [(3,)]
+
+
+def test_an_index_that_is_missing_is_made_anew(root: Path) -> None:
+    for path in root.glob("search.db*"):
+        path.unlink()
+    index(root)
+    assert found(root, "wombatviolin") != []
+
+
+@pytest.mark.parametrize("damage", ["not_a_database", "newer", "lost_table", "lost_line"])
+def test_an_index_that_cannot_be_used_is_made_anew(root: Path, damage: str) -> None:
+    match damage:
+        case "not_a_database":
+            (root / "search.db").write_bytes(b"no database " * 1_000)
+        case "newer":
+            with closing(sqlite3.connect(root / "search.db")) as connection:
+                connection.execute("INSERT INTO schema_migrations VALUES (9, 'later')")
+                connection.commit()
+        case "lost_table":
+            with closing(sqlite3.connect(root / "search.db")) as connection:
+                connection.execute("DROP TABLE tools")
+                connection.commit()
+        case _:
+            with closing(sqlite3.connect(root / "search.db")) as connection:
+                connection.execute('UPDATE sessions SET "offset" = 1')
+                connection.commit()
+    put(root, said(0, "newword"))
+    assert found(root, "wombatviolin") != []
+    assert found(root, "quokkazebra") == []
+    assert rows(root, "SELECT count(*) FROM sessions") == [(3,)]
+
+
+def test_a_position_without_its_rows_or_rows_without_their_position_cannot_be(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trio.run(put_sessions, root, [said(4, "later")])
+
+    def dies(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("persistence.search_index.set_position", dies)
+        with pytest.raises(KeyboardInterrupt):
+            index(root)
+    assert found(root, "later") == []
+    index(root)
+    assert found(root, "later") != []
+
+
+def test_small_batches_end_in_the_same_rows(tmp_path: Path) -> None:
+    counts = []
+    for bytes_max in (1, 10**9):
+        root = tmp_path / str(bytes_max)
+        sessions = [said(number, f"word{number}") for number in range(6)]
+        put(root, *sessions, said(2, "again"), batch_bytes_max=bytes_max)
+        counts.append((rows(root, "SELECT * FROM sessions"), rows(root, "SELECT id, sz FROM steps_docsize")))
+    assert counts[0] == counts[1]
+
+
+def test_odd_steps_are_taken_in_as_far_as_they_say_something(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    odd: list[dict[str, Any]] = [
+        {"type": "action", "tool": 7, "arguments": ["listed", {"deep": ["deeper", 42, None, True]}], "content": None},
+        {"type": "thought", "content": "half \ud800 of a pair"},
+        {"type": "observation", "content": "nul\u0000byte"},
+        {"type": "thought", "content": ""},
+    ]
+
+    put(root, session(0, [prompt("begin")]))
+    trio.run(put_sessions, root, [json.dumps(session(1, odd)).encode()])
+    index(root)
+    assert found(root, '"deeper 42"') == [("sess_1", 1)]
+    assert found(root, "half pair") == [("sess_1", 2)]
+    assert found(root, "byte") == [("sess_1", 3)]
+
+
+def test_the_repr_says_how_far_it_is(root: Path) -> None:
+    layout = DataLayout(root)
+
+    async def opened() -> str:
+        async with open_search_index(
+            layout, StoredJournal.of(layout, JournalName.CORPUS), SearchSettings(), OPENING
+        ) as index:
+            assert isinstance(index, SearchIndex)
+            return repr(index)
+
+    assert trio.run(opened) == "<SearchIndex followed=3>"
