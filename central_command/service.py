@@ -69,6 +69,7 @@ from persistence.journals.erasure_register import ErasureSubject
 from persistence.journals.stalls import Stalls
 from persistence.settings.storage import StorageSettings
 from persistence.storage import Platform, Storage, StorageStatistics, open_storage
+from persistence.upkeep.successes import last_successes
 
 log = logging.getLogger("central_command.service")
 
@@ -290,6 +291,10 @@ class Service:
         """The journals whose writer has not moved for longer than it may, and for how many seconds."""
         bound_s = self._settings.storage.journal_stall_max_s
         return {name: for_s for name, for_s in self.stalls.stalled_s().items() if for_s > bound_s}
+
+    def last_successes(self) -> dict[str, float]:
+        """When commands that look after the data directory last went well, in seconds since the epoch. Blocking."""
+        return last_successes(self._storage.layout, self._storage.erasure.files)
 
     @property
     def last_full_check_at(self) -> float | None:

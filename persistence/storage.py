@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 import trio
@@ -31,7 +31,7 @@ from persistence.databases.opening import bridge_to_asyncio, open_database
 from persistence.databases.projector import Projector, ProjectorStatistics
 from persistence.databases.registry import Registry
 from persistence.files.attempts import Attempts
-from persistence.files.durations import DurationStatistics, SyncDurations
+from persistence.files.durations import DurationStatistics
 from persistence.files.file_system import FileSystem, Offload, OsFileSystem, in_thread
 from persistence.files.lock import single_instance
 from persistence.files.space import Space, SpaceStatistics
@@ -47,8 +47,6 @@ from persistence.journals.writing import JournalEnd
 from persistence.keys.receipt_signing import ReceiptSigner
 from persistence.keys.sealing import Sealer, load_master_key
 from persistence.settings.storage import StorageSettings
-
-T = TypeVar("T")
 
 log = logging.getLogger("central_command.storage")
 
@@ -74,9 +72,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     monotonic: Callable[[], float] = trio.current_time
     files: FileSystem = msgspec.field(default_factory=OsFileSystem)
     offload: Offload = in_thread
-    writer: Callable[[str, Callable[[], None]], AbstractAsyncContextManager[Offload]] | None = None
-    """Opens what a journal of that name writes through, and what is called after each answer, where that is not
-    `offload`."""
+    writer: Callable[[str], AbstractAsyncContextManager[Offload]] | None = None
+    """Opens what a journal of that name writes through, where that is not `offload`."""
     open_database: OpenDatabase = open_database
     bridge: Callable[[], AbstractAsyncContextManager[None]] = bridge_to_asyncio
 
@@ -205,13 +202,8 @@ async def open_storage(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(projector.run, name="projector")
             nursery.start_soon(registry.run, name="registry")
-            syncs = {name: SyncDurations() for name in INGESTED}
-            writes = {
-                name: await stack.enter_async_context(_writer(name, platform, syncs[name].count)) for name in INGESTED
-            }
-            space, refused_quota, journals = await _recovered_journals(
-                layout, settings, platform, projector, writes, syncs
-            )
+            writes = {name: await stack.enter_async_context(_writer(name, platform)) for name in INGESTED}
+            space, refused_quota, journals = await _recovered_journals(layout, settings, platform, projector, writes)
             nursery.start_soon(refused_quota.run, name="refused quota")
             async with trio.open_nursery() as writers:
                 for journal in journals.values():
@@ -259,25 +251,8 @@ async def open_storage(
                 log.warning("%s; its write-ahead log stays until the next start", unavailable)
 
 
-def _writer(
-    name: JournalName, platform: Platform, afterwards: Callable[[], None]
-) -> AbstractAsyncContextManager[Offload]:
-    return (
-        nullcontext(_followed(platform.offload, afterwards))
-        if platform.writer is None
-        else platform.writer(name, afterwards)
-    )
-
-
-def _followed(offload: Offload, afterwards: Callable[[], None]) -> Offload:
-    """An `Offload` that calls something after each call, as a writer's thread does."""
-
-    async def followed(function: Callable[..., T], *args: object) -> T:
-        result = await offload(function, *args)
-        afterwards()
-        return result
-
-    return followed
+def _writer(name: JournalName, platform: Platform) -> AbstractAsyncContextManager[Offload]:
+    return nullcontext(platform.offload) if platform.writer is None else platform.writer(name)
 
 
 def _make_directories(layout: DataLayout, files: FileSystem) -> None:
@@ -293,7 +268,6 @@ async def _recovered_journals(
     platform: Platform,
     projector: Projector,
     writes: Mapping[JournalName, Offload],
-    syncs: Mapping[JournalName, SyncDurations],
 ) -> tuple[Space, RefusedQuota, dict[JournalName, Journal]]:
     """Recover every journal and return them ready to be written to; all their lines are projected."""
     tails = {name: await _recover(name, layout, settings, platform, projector) for name in INGESTED}
@@ -302,9 +276,7 @@ async def _recovered_journals(
     held = sum(size_bytes for name, size_bytes in stored.items() if name is not JournalName.REFUSED)
     space = Space(layout.root, files=platform.files, clock=platform.clock, settings=settings, stored_bytes=held)
     ends = {
-        name: JournalEnd(
-            name, layout.journal(name), tail, files=platform.files, clock=platform.clock, syncs=syncs[name]
-        )
+        name: JournalEnd(name, layout.journal(name), tail, files=platform.files, clock=platform.clock)
         for name, tail in tails.items()
     }
     journals: dict[JournalName, Journal] = {}

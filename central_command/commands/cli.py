@@ -22,6 +22,7 @@ from central_command.commands import (
     exporting,
     granting,
     inspecting,
+    overseeing,
     registering,
     searching,
     serving,
@@ -49,6 +50,7 @@ class Elsewhere(NamedTuple):
 
 COMMANDS: dict[str, click.Command | Elsewhere] = {
     "serve": serving.serve,
+    "status": overseeing.status,
     "upload": Elsewhere(
         "central_command.client.uploading.upload", "upload_command", "Send agents' own session files to a server."
     ),
@@ -150,6 +152,7 @@ def main() -> None:
 
     `serve` runs the server; `upload` and `watch` send sessions to one, `mine`, `whoami` and `contributor` are about
     what of it is yours.
+    `status` asks a running server how it is.
     `consent` and `data` are about what applications on this machine capture. The other commands work on the data
     directory of a server on this machine, and all but `restore`, `rebuild`, `curate`, `erase` and `expire` may be used
     while it runs. `config` checks settings.

@@ -26,8 +26,9 @@ PROGRESS_S = 5.0
 def verify(config: Path | None, data_dir: Path, *, deep: bool) -> None:
     """Check journals, index, counters and credits against each other.
 
-    Every journal line, index row, counter and credit is read, and nothing is changed. A line is printed for each place
-    where two of them differ. It may be used while the server runs, and on a read-only mount; it needs room in the
+    Every journal line, index row, counter and credit is read, and nothing is changed but the note, for /metrics, of
+    when this last went well. A line is printed for each place where two of them differ. It may be used while the server
+    runs, and on a read-only mount; it needs room in the
     folder for temporary files for a copy of the databases without their keys.
 
     With --deep every envelope's signature is checked again (with the master key, from the data directory or the
@@ -47,6 +48,7 @@ def verify(config: Path | None, data_dir: Path, *, deep: bool) -> None:
     if not deep:
         checked = run_to_end(verification.verify, data_dir, settings.storage, applied_at=_now(), environment=os.environ)
         _report(checked)
+        _note_success(data_dir, "verify")
         return
     from actors.audit.examination import Examination
 
@@ -62,6 +64,7 @@ def verify(config: Path | None, data_dir: Path, *, deep: bool) -> None:
     for note in examination.notes():
         click.echo(f"note: {escaped(note)}")
     _report(checked)
+    _note_success(data_dir, "verify")
 
 
 @click.command()
@@ -92,6 +95,7 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
     progress = _progress_reports()
     with one_sentence_for_failures():
         manifest = back_up(data_dir, folder, settings.storage, created_at=_now(), with_key=with_key, progress=progress)
+    _note_success(data_dir, "backup")
     names = [*JOURNALS, *(["intake"] if manifest.lines("intake") else [])]
     names += ["corpus"] if "corpus.db" in manifest.schemas else []
     counts = ", ".join(f"{manifest.lines(name):,} {name} lines" for name in names)
@@ -178,6 +182,15 @@ def _now() -> str:
     from persistence.format import times
 
     return times.to_text(time.time())
+
+
+def _note_success(data_dir: Path, command: str) -> None:
+    """Note it for /metrics, where the data directory can be written; by who may, as the server's user does."""
+    from persistence.files.file_system import OsFileSystem
+    from persistence.format.layout import DataLayout
+    from persistence.upkeep.successes import Upkeep, note_success
+
+    note_success(DataLayout(data_dir), OsFileSystem(), Upkeep(command), _now())
 
 
 def _report(findings: Sequence[str]) -> None:

@@ -71,11 +71,12 @@ class Exposing:
 
     async def exposition(self, http: HttpFigures, *, openmetrics: bool) -> Exposition:
         """Take the figures, and write them; `http` are those of the requests."""
-        figures = self.taken(http, await self._service.summary())
+        successes = await trio.to_thread.run_sync(self._service.last_successes)
+        figures = self.taken(http, await self._service.summary(), successes)
         written = await trio.to_thread.run_sync(partial(write, figures, openmetrics=openmetrics), limiter=self._writing)
         return Exposition(written, OPENMETRICS_TYPE if openmetrics else CONTENT_TYPE_PLAIN_0_0_4)
 
-    def taken(self, http: HttpFigures, summary: Summary) -> Figures:
+    def taken(self, http: HttpFigures, summary: Summary, successes: dict[str, float]) -> Figures:
         """Take the figures of this moment."""
         return Figures(
             version=self._version,
@@ -86,6 +87,7 @@ class Exposing:
             storage=self._storage(),
             http=http,
             collector=self._collector(),
+            successes=successes,
         )
 
 

@@ -11,7 +11,10 @@ from persistence.settings.storage import StorageSettings
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known; `summary` is what `/v1/stats/summary` answers at that moment."""
+    """What is known; `summary` is what `/v1/stats/summary` answers at that moment.
+
+    `successes` are when commands last went well, in seconds since the epoch.
+    """
 
     version: str
     service: ServiceStatistics
@@ -21,3 +24,4 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     storage: StorageSettings
     http: HttpFigures
     collector: CollectorStatistics
+    successes: dict[str, float]

@@ -99,4 +99,10 @@ def upkeep_metrics(figures: Figures) -> Iterator[Metric]:
             "When a pass last came to every line, since the epoch.",
             service.check.last_full_pass_at,
         )
+    yield gauges(
+        "last_success_timestamp_seconds",
+        "When the command last went well, since the epoch.",
+        "command",
+        figures.successes,
+    )
     yield gauge("erasure_open_requests", "Requests for erasure that are not done.", service.erasures_open)

@@ -1,8 +1,6 @@
 """How long something took, counted in buckets: what is kept does not grow with how often it was done."""
 
-import time
 from bisect import bisect_left
-from collections.abc import Callable
 
 import msgspec
 
@@ -43,29 +41,3 @@ class Durations:
 
 SYNC_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """From a disk with a cache that keeps its power to one that is failing."""
-
-
-class SyncDurations:
-    """How long syncs took: noted by who syncs, and counted afterwards, when whoever waits for the sync has its answer.
-
-    Both in one thread, or one after the other.
-    """
-
-    def __init__(self, stopwatch: Callable[[], float] = time.perf_counter) -> None:
-        self.stopwatch = stopwatch
-        self.last_s: float | None = None
-        """What the last sync took, until it is counted."""
-        self._durations = Durations(SYNC_BOUNDS_S)
-
-    def __repr__(self) -> str:
-        return f"<SyncDurations {self._durations!r}>"
-
-    def count(self) -> None:
-        """Count the last sync, if it is not yet."""
-        if self.last_s is not None:
-            self._durations.count(self.last_s)
-            self.last_s = None
-
-    def statistics(self) -> DurationStatistics:
-        """Return the current figures."""
-        return self._durations.statistics()

@@ -21,8 +21,7 @@ T = TypeVar("T")
 class WriterThread:
     """An `Offload` that runs everything in one thread; use it through `writer_thread`."""
 
-    def __init__(self, name: str, afterwards: Callable[[], None]) -> None:
-        self._afterwards = afterwards
+    def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[tuple[trio.lowlevel.Task, Callable[..., Any], tuple[object, ...]] | None]
         self._jobs = queue.SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
@@ -46,19 +45,14 @@ class WriterThread:
             # The loop may be gone when the process is on its way out: then nobody waits.
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(trio.lowlevel.reschedule, task, result)
-            self._afterwards()
             # A job holds bytes, and the next may be long in coming.
             del job, task, function, args, result
 
 
 @asynccontextmanager
-async def writer_thread(name: str, afterwards: Callable[[], None] = lambda: None) -> AsyncIterator[Offload]:
-    """An `Offload` with a thread of its own, for the length of the block.
-
-    `afterwards` is called in that thread after each call whose result is on its way: for what nobody waits for. It
-    must not fail.
-    """
-    thread = WriterThread(name, afterwards)
+async def writer_thread(name: str) -> AsyncIterator[Offload]:
+    """An `Offload` with a thread of its own, for the length of the block."""
+    thread = WriterThread(name)
     try:
         yield thread
     finally:

@@ -72,6 +72,10 @@ class DataLayout(msgspec.Struct, frozen=True):
         """Which large sessions are being closed, and which are put aside because that ended the process."""
         return self.root / "closing.json"
 
+    def last_success(self, command: str) -> Path:
+        """When this command (`backup`, `verify`) last went well."""
+        return self.root / f"last_{command}.json"
+
     @property
     def exports(self) -> Path:
         """The folder of exports that were asked for over HTTP, unless a setting names another one."""

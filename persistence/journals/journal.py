@@ -29,7 +29,7 @@ from typing import assert_never, cast
 import msgspec
 import trio
 
-from persistence.files.durations import DurationStatistics
+from persistence.files.durations import SYNC_BOUNDS_S, Durations, DurationStatistics
 from persistence.files.file_system import Offload
 from persistence.files.space import Allowance, Room
 from persistence.format.records import Committed, JournalName, Mark, Position, Record
@@ -143,6 +143,7 @@ class Journal:
         self._arrived = trio.Event()
         self._closed = False
         self._lines = self._batches = self._batch_lines_max = self._refused_for_room = 0
+        self._syncs = Durations(SYNC_BOUNDS_S)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
@@ -249,6 +250,7 @@ class Journal:
         try:
             while True:
                 await self._arrived.wait()
+                self._count_sync()  # a turn after its lines were answered
                 if self._exchanges:
                     exchange = self._exchanges.popleft()
                     exchange.fill(await self._offload(self._end.exchange, exchange.anew))
@@ -385,4 +387,10 @@ class Journal:
 
     def sync_durations(self) -> DurationStatistics:
         """Return how long each batch's sync took: not with `statistics`, which is asked for each dead letter."""
-        return self._end.syncs.statistics()
+        self._count_sync()
+        return self._syncs.statistics()
+
+    def _count_sync(self) -> None:
+        if self._end.last_sync_s is not None and not self._in_commit_lines:
+            self._syncs.count(self._end.last_sync_s)
+            self._end.last_sync_s = None

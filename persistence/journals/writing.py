@@ -12,13 +12,13 @@ slower).
 """
 
 import errno
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final, Protocol
 from zlib import crc32
 
-from persistence.files.durations import SyncDurations
 from persistence.files.failures import StorageDamage, StorageFailure
 from persistence.files.file_system import Buffer, File, FileSystem, Offload
 from persistence.format import times
@@ -47,17 +47,10 @@ Members = bytes | Pieces
 
 
 class JournalEnd:
-    """Where a journal is written to; `tail` is the end of what is synced, `syncs` is told how long each one took."""
+    """Where a journal is written to; `tail` is the end of what is synced."""
 
     def __init__(
-        self,
-        name: JournalName,
-        directory: Path,
-        tail: Mark,
-        *,
-        files: FileSystem,
-        clock: Callable[[], float],
-        syncs: SyncDurations | None = None,
+        self, name: JournalName, directory: Path, tail: Mark, *, files: FileSystem, clock: Callable[[], float]
     ) -> None:
         self.name = name
         self.tail = tail
@@ -65,7 +58,8 @@ class JournalEnd:
         self._files = DayFiles(files, directory)
         self._clock = clock
         self._file: File | None = None
-        self.syncs = SyncDurations() if syncs is None else syncs
+        self.last_sync_s: float | None = None
+        """How long the last batch's sync took, until that is counted; not to be read while `write` runs."""
 
     def reader(self, offload: Offload) -> StoredJournal:
         """Return the reader of what is synced; `offload` is not that of `write`: no commit waits for a read."""
@@ -92,12 +86,12 @@ class JournalEnd:
                 raise StorageFailure(f"writing the {self.name} journal failed: {error.strerror}") from error
             self._cut_back(file)
             return None
-        began_at = self.syncs.stopwatch()
+        began_at = time.perf_counter()
         try:
             file.sync()
         except OSError as error:
             raise StorageFailure(f"syncing the {self.name} journal failed: {error.strerror}") from error
-        self.syncs.last_s = self.syncs.stopwatch() - began_at
+        self.last_sync_s = time.perf_counter() - began_at
         self.tail = positions[-1].end
         return positions
 

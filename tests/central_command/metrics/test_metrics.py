@@ -39,8 +39,9 @@ async def everything_on(server: Scraped, http: HttpFigures | None = None) -> Any
     """The figures with those of parts that this service has not."""
     edge: Any = server.app.asgi_app
     http = http or HttpFigures(edge.figures.statistics(), edge.admission.statistics())
-    figures = server.exposing.taken(http, await server.run.service.summary())
-    service = msgspec.structs.replace(figures.service, embedding=EMBEDDING, curation=CURATION)
+    figures = server.exposing.taken(http, await server.run.service.summary(), {"backup": 1.0, "verify": 2.0})
+    check = msgspec.structs.replace(figures.service.check, last_full_pass_at=3.0)
+    service = msgspec.structs.replace(figures.service, embedding=EMBEDDING, curation=CURATION, check=check)
     return msgspec.structs.replace(figures, service=service, lag=CurationLag(trajectories=2, texts=1, seconds=90.5))
 
 
@@ -214,7 +215,7 @@ async def test_a_scrape_takes_the_event_loop_less_than_two_milliseconds(tmp_path
                 began_at = time.thread_time()
                 requests.statistics()
                 edge.admission.statistics()
-                figures = server.exposing.taken(http, await server.run.service.summary())
+                figures = server.exposing.taken(http, await server.run.service.summary(), {})
                 took_s.append(time.thread_time() - began_at)
         finally:
             gc.enable()

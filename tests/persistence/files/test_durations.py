@@ -1,4 +1,4 @@
-"""Durations in buckets, and those of syncs, which are counted when nobody waits any more."""
+"""Durations in buckets."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persistence.files.durations import SYNC_BOUNDS_S, Durations, SyncDurations
+from persistence.files.durations import SYNC_BOUNDS_S, Durations
 
 
 @pytest.mark.parametrize(("duration_s", "bucket"), [(0.0, 0), (0.5, 0), (0.5000001, 1), (1.0, 1), (1.5, 2), (99.0, 2)])
@@ -27,14 +27,3 @@ def test_all_are_counted_once_and_summed(durations_s: list[float]) -> None:
     assert len(found.counts) == len(SYNC_BOUNDS_S) + 1
     assert sum(found.counts) == len(durations_s)
     assert math.isclose(found.sum_s, math.fsum(durations_s), abs_tol=1e-9)
-
-
-def test_a_sync_is_counted_once_and_when_it_is_asked_for() -> None:
-    """What comes after an answer may come more often than there were syncs."""
-    syncs = SyncDurations()
-    syncs.count()
-    syncs.last_s = 0.002
-    assert sum(syncs.statistics().counts) == 0
-    syncs.count()
-    syncs.count()
-    assert (sum(syncs.statistics().counts), syncs.statistics().sum_s) == (1, 0.002)

@@ -62,20 +62,3 @@ async def test_a_cancelled_caller_still_waits_for_the_end() -> None:
         nursery.cancel_scope.cancel()
         may_end.set()
     assert ended
-
-
-async def test_what_nobody_waits_for_comes_after_the_answer() -> None:
-    """In the same thread, and before the next call: a caller has its result while it still runs."""
-    order: list[str] = []
-    may_go_on = threading.Event()
-
-    def afterwards() -> None:
-        assert may_go_on.wait(20)
-        order.append("afterwards")
-
-    async with writer_thread("noting", afterwards) as offload:
-        await offload(order.append, "first")
-        order.append("answered")
-        may_go_on.set()
-        await offload(order.append, "second")
-    assert order[:4] == ["first", "answered", "afterwards", "second"]

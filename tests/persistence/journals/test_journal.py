@@ -111,6 +111,23 @@ async def test_lines_are_waited_for_until_as_many_as_last_time_are_there(monkeyp
     assert journal.statistics().batches == 8
 
 
+async def test_each_sync_is_counted_once() -> None:
+    """When its lines are answered, however often the figures are asked for; a write without room has none."""
+    disk = Disk()
+    journal = disk.journal()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        for number in range(1, 4):
+            await journal.append(record(number), members(number))
+            assert sum(journal.sync_durations().counts) == number
+        assert sum(journal.sync_durations().counts) == journal.statistics().batches == 3
+        disk.fail["write"] = OSError(errno.ENOSPC, "No space left on device")
+        assert await journal.append(record(4), members(4)) is AppendRefused.DISK_FULL
+        assert sum(journal.sync_durations().counts) == 3
+        journal.close()
+    assert journal.sync_durations().sum_s > 0
+
+
 async def test_nothing_is_answered_before_the_sync() -> None:
     """A line whose sync has not returned is not acknowledged, whatever was written."""
     disk = Disk()

@@ -1,0 +1,149 @@
+"""`status`: a running server on one screen."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` asks no server)
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from central_command.client.contract.endpoints import DEFAULT_URL, URL_VARIABLES
+from central_command.commands.endings import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    leave,
+    one_sentence_for_failures,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+    from central_command.commands.printing.server_state import ServerState
+
+TOKEN_VARIABLE = "CENTRAL_COMMAND_TOKEN"  # noqa: S105 (the variable's name)
+
+TIMEOUT_S = 10.0
+"""How long one answer is waited for."""
+
+ANSWER_BYTES_MAX = 16_777_216
+"""More than any answer has."""
+
+NO_TOKEN = (
+    f"Sessions, queues, lag and disk are told with a token of the scope read: --token-file FILE, or {TOKEN_VARIABLE} "
+    "(`central-command token create --scope read` makes one)."
+)
+
+
+@click.command()
+@click.option("--url", help=f"The server.  [default: {URL_VARIABLES[0]}, else {DEFAULT_URL}]")
+@click.option(
+    "--token-file", type=click.File("r"), help=f"File with a token of the scope read.  [default: {TOKEN_VARIABLE}]"
+)
+@click.option("--watch", is_flag=True, help="Ask again and again, until Ctrl-C.")
+@click.option(
+    "--every", default=5.0, show_default=True, type=click.FloatRange(1, 3_600), help="Seconds between two times."
+)
+def status(url: str | None, token_file: "click.utils.LazyFile | None", every: float, *, watch: bool) -> None:
+    """Show how a running server is: ready, lag, sessions, disk, queues, and what is wrong, a sentence each.
+
+    Without a token only what the open /readyz says is known, and the screen says what is missing.
+
+    \b
+    Example:
+      central-command status
+      central-command status --url https://central.example --token-file read.token --watch
+
+    Exit status: 0 nothing is wrong, 1 something is, or the server does not answer, 2 the token is no token.
+    """
+    from central_command.commands.printing.server_state import screen
+
+    address = (url or next((found for name in URL_VARIABLES if (found := os.environ.get(name))), DEFAULT_URL)).rstrip(
+        "/"
+    )
+    token = _token(token_file)
+    with one_sentence_for_failures():
+        if watch:
+            _watch(address, token, every)
+            raise SystemExit(EXIT_INTERRUPTED)
+        found = asked(address, token)
+    for line in screen(found):
+        click.echo(line)
+    if not found.is_ok:
+        raise SystemExit(EXIT_FAILED)
+
+
+def _token(token_file: "click.utils.LazyFile | None") -> str | None:
+    from central_command.access.tokens import TOKEN
+
+    given = os.environ.get(TOKEN_VARIABLE, "") if token_file is None else token_file.read(1_024)
+    token = given.strip()
+    if token and not TOKEN.match(token):
+        leave("what was given as a token is none: it begins with cc_ and has 46 characters", EXIT_REFUSED)
+    return token or None
+
+
+def _watch(url: str, token: str | None, every_s: float) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    from central_command.commands.printing.server_state import screen
+    from central_command.commands.printing.terminal import console
+
+    def shown() -> Text:
+        return Text("\n".join(screen(asked(url, token))))
+
+    with Live(shown(), console=console(), auto_refresh=False) as live:
+        while True:
+            time.sleep(every_s)
+            live.update(shown(), refresh=True)
+
+
+def asked(url: str, token: str | None, client: "httpx.Client | None" = None) -> "ServerState":
+    """Ask a server how it is; what cannot be asked is said in the state."""
+    import httpx
+    import msgspec
+
+    from central_command.commands.printing.server_state import ServerState, checks_of
+
+    now = time.time()
+    with client or httpx.Client(timeout=TIMEOUT_S) as asking:
+        try:
+            answer = asking.get(f"{url}/readyz?verbose")
+            members = answer.json()
+            checks = checks_of(members)
+            ready, uptime_s = members["ready"] is True, float(members["uptime"])
+            live = asking.get(f"{url}/livez").json()
+            samples, missing = (None, NO_TOKEN) if token is None else _samples(asking, url, token)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = str(error) or type(error).__name__
+            return ServerState(url=url, at=now, unreachable=f"The server does not answer: {why}.")
+        except (ValueError, TypeError, KeyError, AttributeError, msgspec.ValidationError):
+            return ServerState(url=url, at=now, unreachable="What answers there is no server of this version.")
+    said = "" if live.get("live") is True else str(live.get("error", "The server says that it does not live."))
+    return ServerState(
+        url=url, at=now, ready=ready, live=said, uptime_s=uptime_s, checks=checks, samples=samples, no_samples=missing
+    )
+
+
+def _samples(asking: "httpx.Client", url: str, token: str) -> "tuple[Mapping[tuple[str, str], float] | None, str]":
+    """The figures of `/metrics`, or why there are none."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    answer = asking.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}"})
+    if answer.status_code != 200:
+        try:
+            why = str(answer.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            why = f"status {answer.status_code}"
+        return None, f"The server does not tell its figures: {why}"
+    prefix = "central_command_"
+    return {
+        (sample.name.removeprefix(prefix), "".join(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text[:ANSWER_BYTES_MAX])
+        for sample in family.samples
+        if sample.name.startswith(prefix) and len(sample.labels) <= 1
+    }, ""

@@ -1,0 +1,200 @@
+"""`status`: one screen about a server, with what is wrong in a sentence each, and an exit status that says so."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from central_command.commands import overseeing
+from central_command.commands.cli import main
+from central_command.commands.overseeing import NO_TOKEN, asked
+from central_command.commands.printing.server_state import WIDTH, Check, ServerState, alarms, screen
+
+TOKEN = "cc_" + "a" * 43
+URL = "http://central.test"
+OK = (Check("journals", ok=True, needed=True, detail="ok"), Check("embedding", ok=False, needed=False, detail="off"))
+FIGURES = {
+    ("open_sessions", ""): 12.0,
+    ("active_sessions", ""): 3.0,
+    ("envelopes", ""): 1_234_567.0,
+    ("disk_free_bytes", ""): 80e9,
+    ("disk_free_min_bytes", ""): 1e8,
+    ("quota_used_bytes", ""): 2e9,
+    ("quota_warning_bytes", ""): 40e9,
+    ("quota_bytes", ""): 50e9,
+    ("journal_queue_lines", "envelopes"): 4.0,
+    ("journal_queue_lines", "refused"): 1.0,
+    ("last_success_timestamp_seconds", "backup"): 1_000_000.0 - 7_200,
+    ("check_last_pass_timestamp_seconds", ""): 1_000_000.0 - 60,
+}
+METRICS = """\
+# TYPE central_command_open_sessions gauge
+central_command_open_sessions 7
+# TYPE central_command_refusals_total counter
+central_command_refusals_total{code="schema"} 2
+# TYPE process_open_fds gauge
+process_open_fds 9
+"""
+
+
+def state(**changes: Any) -> ServerState:
+    members: dict[str, Any] = {
+        "url": URL,
+        "at": 1_000_000.0,
+        "ready": True,
+        "uptime_s": 7_300.0,
+        "checks": OK,
+        "samples": FIGURES,
+    }
+    return ServerState(**(members | changes))
+
+
+def answering(**answers: tuple[int, Any]) -> httpx.Client:
+    """A client whose server answers so, by the path's name."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status, body = answers[request.url.path.strip("/")]
+        if request.url.path == "/metrics":
+            assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        return httpx.Response(status, text=body) if isinstance(body, str) else httpx.Response(status, json=body)
+
+    return httpx.Client(transport=httpx.MockTransport(answer))
+
+
+READYZ = {"ready": True, "uptime": 5.0, "checks": [{"name": "disk", "ok": True, "needed": True, "detail": "ok"}]}
+LIVEZ = {"live": True}
+
+
+def test_a_screen_says_how_it_is() -> None:
+    """In the words and units of people, within 80 columns."""
+    lines = screen(state())
+    text = "\n".join(lines)
+    assert all(len(line) <= WIDTH for line in lines)
+    assert lines[0] == f"{URL}  ok"
+    assert lines[-1] == "Nothing is wrong."
+    for said in ("ready, up for 2 h", "12 open, 3 of them", "1,234,567 envelopes", "80 GB free", "journals 5 lines"):
+        assert said in text
+    assert "backup 2 h ago" in text
+    assert state().is_ok
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"unreachable": "The server does not answer: no."}, "does not answer"),
+        ({"live": "Lines wait, and nothing is written to these journals: envelopes."}, "nothing is written"),
+        ({"ready": False, "checks": (Check("disk", ok=False, needed=True, detail="disk_full"),)}, "507.*disk_full"),
+        ({"ready": False}, "not ready"),
+        ({"checks": (Check("lines", ok=False, needed=False, detail="damaged in 1 place(s)"),)}, "run verify"),
+        ({"samples": FIGURES | {("quota_used_bytes", ""): 41e9}}, "41 GB, past the warning"),
+        ({"samples": FIGURES | {("disk_free_bytes", ""): 2e9}}, "2 GB left"),
+        ({"samples": FIGURES | {("projection_lag_lines", ""): 20_000.0}}, "20,000 lines behind"),
+        ({"samples": FIGURES | {("curation_lag_seconds", ""): 8_000.0}}, "corpus is 2 h behind"),
+        ({"samples": FIGURES | {("check_last_pass_timestamp_seconds", ""): 700_000.0}}, "3 d ago"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(changes: dict[str, Any], sentence: str) -> None:
+    """And nothing else is."""
+    found = state(**changes)
+    (said,) = alarms(found)
+    assert re.search(sentence, said)
+    assert said.endswith(".")
+    assert not found.is_ok
+    assert "not ok" in screen(found)[0]
+
+
+def test_what_a_server_says_steers_no_terminal() -> None:
+    """Whoever answers at an address may be anybody."""
+    hostile = state(checks=(Check("a\x1b[31m", ok=False, needed=True, detail="\n" * 3 + "x" * 500),), ready=False)
+    assert all(line.isprintable() and len(line) <= WIDTH for line in screen(hostile))
+
+
+def test_a_server_is_asked_with_a_token_and_without() -> None:
+    """Without one it is said what is missing, and what is open is known all the same."""
+    found = asked(URL, TOKEN, answering(readyz=(200, READYZ), livez=(200, LIVEZ), metrics=(200, METRICS)))
+    assert found.samples == {("open_sessions", ""): 7.0, ("refusals_total", "schema"): 2.0}
+    assert (found.ready, found.uptime_s, found.is_ok) == (True, 5.0, True)
+    found = asked(URL, None, answering(readyz=(200, READYZ), livez=(200, LIVEZ)))
+    assert (found.samples, found.no_samples, found.is_ok) == (None, NO_TOKEN, True)
+    assert "--token-file" in "\n".join(screen(found))
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"metrics": (403, {"error": "The token has not the scope read or admin."})}, "not the scope read"),
+        ({"metrics": (404, "nothing")}, "status 404"),
+    ],
+)
+def test_a_token_that_is_refused_is_said(answers: dict[str, Any], said: str) -> None:
+    """In the server's words, where it has some."""
+    found = asked(URL, TOKEN, answering(readyz=(200, READYZ), livez=(200, LIVEZ), **answers))
+    assert found.samples is None
+    assert said in found.no_samples
+
+
+@pytest.mark.parametrize("body", ["no JSON", [], {}, {"ready": True}, {"ready": True, "checks": 1, "uptime": 1}])
+def test_what_is_no_server_is_said_to_be_none(body: Any) -> None:
+    """Another program may listen there."""
+    found = asked(URL, None, answering(readyz=(200, body), livez=(200, LIVEZ)))
+    assert "no server of this version" in found.unreachable
+
+
+def test_a_server_that_does_not_answer_is_not_ok() -> None:
+    """Said in one sentence."""
+
+    def refuse(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("connection refused")
+
+    found = asked(URL, None, httpx.Client(transport=httpx.MockTransport(refuse)))
+    assert list(alarms(found)) == ["The server does not answer: connection refused."]
+
+
+@pytest.mark.parametrize(("found", "status"), [(state(), 0), (state(ready=False), 1)])
+def test_the_exit_status_says_whether_it_is_ok(
+    monkeypatch: pytest.MonkeyPatch, found: ServerState, status: int
+) -> None:
+    """For scripts; the address and the token come from options or the environment."""
+    given: list[tuple[str, str | None]] = []
+
+    def ask(url: str, token: str | None) -> ServerState:
+        given.append((url, token))
+        return found
+
+    monkeypatch.setattr(overseeing, "asked", ask)
+    done = CliRunner().invoke(
+        main,
+        ["status"],
+        env={"CENTRAL_COMMAND_URL": "http://a/", "GROOVE_CENTRAL_URL": "", "CENTRAL_COMMAND_TOKEN": TOKEN},
+    )
+    assert (done.exit_code, given) == (status, [("http://a", TOKEN)])
+    assert URL in done.output
+
+
+def test_what_is_no_token_is_refused() -> None:
+    """Before anybody is asked, and without repeating it."""
+    done = CliRunner().invoke(main, ["status"], env={"CENTRAL_COMMAND_TOKEN": "secret"})
+    assert done.exit_code == 2
+    assert "secret" not in done.output
+
+
+def test_watching_goes_on_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A screen after the other; what is wrong ends nothing."""
+    screens = iter([state(), state(ready=False)])
+    slept: list[float] = []
+
+    def ask(_url: str, _token: Callable[..., Any] | None) -> ServerState:
+        return next(screens)
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(overseeing, "asked", ask)
+    monkeypatch.setattr("time.sleep", sleep)
+    done = CliRunner().invoke(main, ["status", "--watch", "--every", "2"])
+    assert (done.exit_code, slept) == (130, [2.0, 2.0])
