@@ -22,6 +22,7 @@ from central_command.http.endpoints.exports import Exports, export_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.intake import Intake, intake_routes
+from central_command.http.endpoints.jobs import AdminJobs, job_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.statistics import statistics_routes
@@ -92,6 +93,7 @@ def create_app(
     desk: Desk | None = None,
     intake: Intake | None = None,
     exports: Exports | None = None,
+    jobs: AdminJobs | None = None,
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
@@ -118,6 +120,7 @@ def create_app(
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
         export_routes(exports, settings, reader, replies),
+        job_routes(jobs, settings, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),

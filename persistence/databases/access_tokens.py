@@ -34,6 +34,7 @@ DELETE FROM tokens WHERE token_id IN (SELECT token_id FROM tokens
     WHERE revoked_at IS NOT NULL OR expires_at <= ?1 ORDER BY coalesce(revoked_at, expires_at) LIMIT ?2)
 """
 REVOKE: Final = "UPDATE tokens SET revoked_at = ? WHERE token_id = ? AND revoked_at IS NULL"
+DELETE_DEAD_SINCE: Final = "DELETE FROM tokens WHERE revoked_at < ?1 OR expires_at < ?1"
 NOTE_USE: Final = "UPDATE tokens SET last_used_at = ?1 WHERE token_id = ?2 AND coalesce(last_used_at, '') < ?1"
 
 _LAST: Final = "\U0010ffff"
@@ -122,6 +123,11 @@ class TokenFile:
         with self._transaction() as connection:
             if connection is not None:
                 connection.executemany(NOTE_USE, [(at, token_id) for token_id, at in last_used.items()])
+
+    def remove_dead(self, before: str) -> int:
+        """Remove the tokens that were revoked, or have expired, before a time; return how many."""
+        with self._transaction() as connection:
+            return 0 if connection is None else connection.execute(DELETE_DEAD_SINCE, (before,)).rowcount
 
     @contextmanager
     def _transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection | None]:

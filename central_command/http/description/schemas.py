@@ -16,6 +16,7 @@ from central_command.http.description.consent import ED25519_KEY, ED25519_SIGNAT
 from central_command.http.description.envelopes import envelope_schemas
 from central_command.http.description.exports import export_schemas
 from central_command.http.description.intake import intake_schemas
+from central_command.http.description.jobs import job_schemas
 from central_command.http.description.json_schema import (
     BOOLEAN,
     COUNT,
@@ -59,6 +60,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **consent_schemas(current_version),
         **intake_schemas(current_version, records_max),
         **export_schemas(),
+        **job_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,
