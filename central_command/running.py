@@ -16,6 +16,8 @@ from pathlib import Path
 import trio
 
 from central_command.access.tokens import Scope
+from central_command.background.opening import open_jobs
+from central_command.background.own_jobs import OwnJobs
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.queue import ExportQueue
 from central_command.http.app import Application, create_app
@@ -53,10 +55,22 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         stopping, rereading = trio.Event(), trio.Semaphore(0, max_value=1)
         await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
         nursery.start_soon(collector.run, name="collector")
-        async with open_service(settings, data_directory, platform) as service:
+        async with (
+            open_service(settings, data_directory, platform) as service,
+            open_jobs(settings, data_directory, platform) as jobs,
+        ):
             queue = ExportQueue(
                 settings, data_directory, clock=platform.clock, random_bytes=os.urandom, offload=platform.offload
             )
+            OwnJobs(
+                settings,
+                data_directory,
+                jobs,
+                expire=service.expiry.sweep,
+                exports=queue,
+                clock=platform.clock,
+                offload=platform.offload,
+            ).register()
             app = create_app(
                 service,
                 settings.http,
@@ -71,6 +85,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     Exposing(service, lambda: service.storage_settings, collector.statistics)
                 ),
                 search=service.search(),
+                jobs=service.admin_jobs(jobs),
             )
             collector.settle()
             if settings.curation.enabled:
@@ -92,6 +107,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     background.start_soon(service.watch_space, name="free space")
                     background.start_soon(service.stalls.run, name="stalls")
                     background.start_soon(_until, stopping, queue.run, name="exports")
+                    background.start_soon(_until, stopping, jobs.run, name="jobs")
                     if service.curation is not None:
                         background.start_soon(_until, stopping, service.curation.run, name="curation")
                     if reread is not None:

@@ -25,6 +25,7 @@ from actors.envelopes.reading import Envelope
 from actors.erasure.expiring import Expiry
 from actors.erasure.job import Eraser, Report, TooManyErasures
 from actors.intake.desk import IntakeDesk
+from actors.jobs.engine import Jobs
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
@@ -51,6 +52,7 @@ from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
+from central_command.http.endpoints.jobs import AdminJobs
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
 from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
@@ -197,6 +199,11 @@ class Service:
         settings = self._settings.search
         searcher = Searcher(self._environment.storage.layout.root, settings)
         return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
+
+    def admin_jobs(self, jobs: Jobs) -> AdminJobs:
+        """What the endpoints of jobs need."""
+        bounds = self._settings.jobs
+        return AdminJobs(jobs, self._gate, bounds.requests_per_minute, bounds.requests_per_hour, bounds.page_max)
 
     # Erasure
 
@@ -525,7 +532,6 @@ async def open_service(
                 background.start_soon(service.follow_withdrawals, name="withdrawals")
                 if erases:
                     background.start_soon(service.eraser.run, name="erasure")
-                    background.start_soon(service.expiry.run, name="expiry")
                 background.start_soon(gate.run, name="use of tokens")
                 yield service
                 background.cancel_scope.cancel()

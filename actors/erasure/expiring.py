@@ -23,8 +23,6 @@ import trio
 from actors.consent.settings import ConsentMode, ConsentSettings
 from actors.erasure.job import Eraser, TooManyErasures
 from actors.sessions.environment import Environment
-from persistence.databases.database import DatabaseUnavailable
-from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.whole_file import read_file, replace_file
 from persistence.format import json_text, times
 from persistence.format.erased_names import new_request
@@ -88,7 +86,7 @@ FEEDBACK: Final = frozenset({EnvelopeKind.USER_FEEDBACK.value})
 
 
 class Expiry:
-    """Looks once a day while `run` runs; `sweep` looks now."""
+    """Looks when it is told to: the server has a job for it, once a day."""
 
     def __init__(
         self, environment: Environment, eraser: Eraser, consent: ConsentSettings, retention: RetentionSettings
@@ -102,18 +100,6 @@ class Expiry:
 
     def __repr__(self) -> str:
         return f"<Expiry hold_days={self._consent.hold_days} {self._retention}>"
-
-    async def run(self) -> None:
-        """Look at the start, and then once a day; what is hindered waits for the next day."""
-        while True:
-            try:
-                gone = await self.sweep()
-            except (DatabaseUnavailable, DataDirectoryLocked, StorageDamage) as error:
-                log.warning("what is past its time is looked for tomorrow: %s", error)
-            else:
-                if gone:
-                    log.info("past their time, and erased: %s", dict(gone))
-            await trio.sleep(DAY_S)
 
     async def sweep(self) -> Counter[str]:
         """Erase what is past its time; return how much: sessions that were held, and lines by tier."""

@@ -23,7 +23,7 @@ Rows go before lines: whoever closes a session meanwhile and finds steps of thei
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final, assert_never
@@ -39,6 +39,8 @@ from actors.sessions.messages import CloseSession
 from actors.sessions.outcomes import ActorFailed, Busy, BusyReason, StorageFull
 from persistence.corpus_erasing import StoppedCorpus
 from persistence.databases.database import DatabaseUnavailable
+from persistence.databases.jobs_changing import JobChanges
+from persistence.databases.jobs_database import JobsDatabase
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.file_system import FileSystem
 from persistence.files.whole_file import read_file, remove_file, replace_file
@@ -48,7 +50,7 @@ from persistence.format.records import OF_SESSIONS, ClosedBy, JournalName, Mark
 from persistence.journals.erasing import erasing
 from persistence.journals.erasure_register import PEOPLE, Erasure, ErasureSubject, digest_of
 from persistence.journals.reading import Scan
-from persistence.upkeep.remains import remains
+from persistence.upkeep.remains import NEEDLE_BYTES_MIN, remains
 
 log = logging.getLogger("central_command.storage")
 
@@ -369,7 +371,16 @@ class Eraser:
             names |= dict.fromkeys(job.work.records, job.request)
         samples = {piece: job.request for job in jobs for piece in job.work.samples}
         leave = [job.path for job in jobs]
+        await self._environment.offload(self._forget_in_jobs, {*names, *samples})
         return await self._environment.offload(partial(remains, self._storage.layout, names, samples, leave=leave))
+
+    def _forget_in_jobs(self, texts: Collection[str]) -> None:
+        """Remove what jobs in the background have said of them; what is active says it until its end."""
+        path = self._storage.layout.jobs_database
+        wanted = [text for text in texts if len(text) >= NEEDLE_BYTES_MIN]
+        if wanted and path.exists():
+            with closing(JobsDatabase(path, self._environment.clock)) as database:
+                JobChanges(database).forget(wanted)
 
     async def _loaded(self, erasure: Erasure) -> "_Job":
         path = self._path(erasure.request)

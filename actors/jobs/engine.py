@@ -36,7 +36,7 @@ from actors.jobs.settings import JobsSettings
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.jobs_changing import Added, Change, JobChanges, NewJob, QueueIsFull
 from persistence.databases.jobs_database import JobsDatabase, JobStatus, StoredJob
-from persistence.databases.jobs_listing import QueueCounts
+from persistence.databases.jobs_listing import JobHistory, JobLists, JobPage, QueueCounts
 from persistence.databases.jobs_running import Found, JobEnd, JobRuns, Look
 from persistence.databases.jobs_schedule import JobSchedule, Repeatable
 from persistence.files.file_system import Offload
@@ -80,6 +80,7 @@ class Jobs:
         self._clock = clock
         self._random_bytes = random_bytes
         self._offload = offload
+        self._lists = JobLists(database)
         self._runs = JobRuns(database)
         self._changes = JobChanges(database)
         self._schedule = JobSchedule(database)
@@ -219,6 +220,21 @@ class Jobs:
             removed += gone
         return removed
 
+    async def page(
+        self, *, status: JobStatus | None = None, queue: str | None = None, before: int | None = None, limit: int
+    ) -> JobPage:
+        """Jobs, the latest first; those before the one with the number `before`. Raises DatabaseFailure."""
+        call = partial(self._lists.page, status=status, queue=queue, before=before, limit=limit)
+        return await self._offload(call)
+
+    async def history(self, queue: str, job_id: int) -> JobHistory | None:
+        """One job with its events and its log; None for one that there is not. Raises DatabaseFailure."""
+        return await self._offload(self._lists.history, queue, job_id)
+
+    async def queues(self) -> list[QueueCounts]:
+        """The queues and how many jobs each has, by status. Raises DatabaseFailure."""
+        return await self._offload(self._lists.queues)
+
     def statistics(self) -> JobsStatistics:
         """Return the figures of the last turn."""
         return JobsStatistics(
@@ -346,6 +362,7 @@ class Jobs:
             name=job.name,
             payload=payload,
             attempt=job.attempts,
+            created_at=job.created_at,
             note=lambda line: living.say(times.to_text(self._clock()), line),
         )
         living.scope.deadline = trio.current_time() + queue.timeout_s

@@ -20,11 +20,14 @@ class Run(Generic[P]):
     earlier run of it still ends: what it does must come to the same when it is done twice.
     """
 
-    def __init__(self, *, job_id: str, name: str, payload: P, attempt: int, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, job_id: str, name: str, payload: P, attempt: int, created_at: str, note: Callable[[str], None]
+    ) -> None:
         self.job_id = job_id
         self.name = name
         self.payload = payload
         self.attempt = attempt
+        self.created_at = created_at
         self.fraction: float | None = None
         """How far it is, from 0 to 1; None until it has said so."""
         self._note = note

@@ -8,11 +8,12 @@ it, or a day in a wrong year would silence a schedule until then. Times that had
 going over them again makes no second.
 """
 
+# ruff: noqa: PLC0415 (imports within functions: settings are checked without what comes with the server)
+
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
-from cronsim import CronSim, CronSimError
 
 _SECOND: Final = timedelta(seconds=1)
 
@@ -26,6 +27,8 @@ class Step(msgspec.Struct, frozen=True):
 
 def wrong_cron(cron: str) -> str | None:
     """What is wrong with an expression; None where it has five fields that name a time."""
+    from cronsim import CronSimError
+
     if len(cron.split()) != 5:
         return "it must have five fields: minute, hour, day of the month, month, day of the week"
     try:
@@ -39,11 +42,15 @@ def wrong_cron(cron: str) -> str | None:
 
 def next_after(cron: str, seconds: float) -> float:
     """The first time of a schedule after a time, both in seconds since the epoch."""
+    from cronsim import CronSim
+
     return next(CronSim(cron, datetime.fromtimestamp(seconds, UTC))).timestamp()
 
 
 def latest_until(cron: str, seconds: float) -> float:
     """The last time of a schedule that is not after a time."""
+    from cronsim import CronSim
+
     behind = datetime.fromtimestamp(seconds, UTC).replace(microsecond=0) + _SECOND
     return next(CronSim(cron, behind, reverse=True)).timestamp()
 

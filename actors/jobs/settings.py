@@ -35,4 +35,5 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     backups_kept: PositiveInt = 7
     process_timeout_s: PositiveSeconds = 21_600.0
     exports_days: NonNegativeInt = 90
+    tokens_days: PositiveInt = 30
     drafts_hours: PositiveInt = 24

@@ -27,6 +27,7 @@ from central_command.http.endpoints.exports import Exports, export_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.intake import Intake, intake_routes
+from central_command.http.endpoints.jobs import AdminJobs, job_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.search import Search, search_routes
@@ -103,6 +104,7 @@ class Offered(TypedDict, total=False):
     access: Access | None
     monitoring: Monitoring | None
     search: Search | None
+    jobs: AdminJobs | None
 
 
 def create_app(
@@ -148,6 +150,7 @@ def create_app(
         ban_routes(access, settings, reader, replies),
         sign_in_routes(access, settings, reader, replies),
         search_routes(offered.get("search"), settings, replies),
+        job_routes(offered.get("jobs"), settings, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),

@@ -23,6 +23,8 @@ from actors.curation.settings import CurationSettings
 from actors.embedding.settings import EmbeddingSettings
 from actors.envelopes.settings import SchemaSettings
 from actors.intake.settings import IntakeSettings
+from actors.jobs.schedule import wrong_cron
+from actors.jobs.settings import JobsSettings
 from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
 from central_command.access.settings import AccessSettings
@@ -77,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     search: SearchSettings = msgspec.field(default_factory=SearchSettings)
+    jobs: JobsSettings = msgspec.field(default_factory=JobsSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 
@@ -390,6 +393,19 @@ def _wrong_together(settings: Settings, sources: Mapping[str, str]) -> Iterator[
         if small > large:
             place = sources.get(low) or sources.get(high) or BUILT_IN
             yield SettingsError(f"{place}: {low} is {small}, but must be at most {high}, which is {large}.")
+    yield from _wrong_schedules(settings, sources)
+
+
+def _wrong_schedules(settings: Settings, sources: Mapping[str, str]) -> Iterator[SettingsError]:
+    for name in (each for each in setting_types(SECTIONS["jobs"]) if each.endswith("_cron")):
+        cron = getattr(settings.jobs, name)
+        try:
+            wrong = wrong_cron(cron) if cron else None
+        except ModuleNotFoundError:
+            return  # what comes with the server: nothing is scheduled by who reads settings without it
+        if wrong:
+            place = sources.get(f"jobs.{name}", BUILT_IN)
+            yield SettingsError(f"{place}: jobs.{name} is {_shown(cron)}, which is no schedule: {wrong}.")
 
 
 def _value(settings: Settings, name: str) -> Any:  # noqa: ANN401 settings are of many types

@@ -21,6 +21,7 @@ DELETE FROM tokens WHERE token_id IN (SELECT token_id FROM tokens
 """
 REVOKE: Final = "UPDATE tokens SET revoked_at = ? WHERE token_id = ? AND revoked_at IS NULL"
 REVOKE_OPENED: Final = "UPDATE browser_sessions SET revoked_at = ? WHERE origin = ? AND revoked_at IS NULL"
+DELETE_DEAD_SINCE: Final = "DELETE FROM tokens WHERE revoked_at < ?1 OR expires_at < ?1"
 NOTE_USE: Final = "UPDATE tokens SET last_used_at = ?1 WHERE token_id = ?2 AND coalesce(last_used_at, '') < ?1"
 
 
@@ -81,6 +82,11 @@ class TokenFile(AccessFile):
         with self._transaction() as connection:
             if connection is not None:
                 connection.executemany(NOTE_USE, [(at, token_id) for token_id, at in last_used.items()])
+
+    def remove_dead(self, before: str) -> int:
+        """Remove the tokens that were revoked, or have expired, before a time; return how many."""
+        with self._transaction() as connection:
+            return 0 if connection is None else connection.execute(DELETE_DEAD_SINCE, (before,)).rowcount
 
 
 def stored_token(row: Row) -> StoredToken:

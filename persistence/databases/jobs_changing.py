@@ -53,12 +53,9 @@ DELETE FROM jobs WHERE job_id IN (
 )
 """
 SELECT_TEXTS: Final = """
-SELECT job_id, concat_texts FROM (
-    SELECT job_id, payload || coalesce(result, '') || coalesce(error, '') || coalesce(deduplication_key, '')
-        AS concat_texts FROM jobs WHERE status != 'active'
-    UNION ALL SELECT job_id, coalesce(error, '') FROM job_events
-    UNION ALL SELECT job_id, line FROM job_log
-)
+SELECT job_id, payload || coalesce(result, '') || coalesce(error, '') || coalesce(deduplication_key, '') FROM jobs
+UNION ALL SELECT job_id, error FROM job_events WHERE error IS NOT NULL
+UNION ALL SELECT job_id, line FROM job_log
 """
 
 
@@ -161,9 +158,7 @@ class JobChanges:
         automaton = ahocorasick_rs.AhoCorasick(list(texts))
         with self._database.transaction() as connection:
             found = {
-                job_id
-                for job_id, text in connection.execute(SELECT_TEXTS)
-                if text and automaton.find_matches_as_indexes(text)
+                job_id for job_id, text in connection.execute(SELECT_TEXTS) if automaton.find_matches_as_indexes(text)
             }
             rows = [(job_id,) for job_id in sorted(found)]
             return connection.executemany("DELETE FROM jobs WHERE job_id = ? AND status != 'active'", rows).rowcount

@@ -6,13 +6,10 @@ Nothing else speaks of them.
 import sqlite3
 from typing import Final
 
-from persistence.databases.database import SchemaRefused
 from persistence.databases.migrations import ACCESS_SCHEMA
-from persistence.databases.reading import check_version, connected_to_read
 from persistence.format.layout import DataLayout
 from persistence.upkeep.findings import Findings
-from persistence.upkeep.schema_objects import schema_differences
-from persistence.upkeep.snapshot import UNREADABLE
+from persistence.upkeep.lone_database import check_database
 
 WRONG: Final = """
 SELECT what, id FROM (
@@ -27,23 +24,9 @@ ADVICE: Final = "restore it from a backup, or move it away and make new tokens"
 
 def check_access(layout: DataLayout, findings: Findings) -> None:
     """Check access.db, if there is one. Raises SchemaRefused for an access.db of another version of the program."""
-    if not layout.access_database.exists():
-        return
-    try:
-        with connected_to_read(layout.access_database) as connection:
-            connection.execute("BEGIN")
-            check_version(connection, ACCESS_SCHEMA)
-            _check(connection, findings)
-    except SchemaRefused:
-        raise
-    except UNREADABLE as error:
-        findings.add(f"access.db cannot be read ({error}): {ADVICE}")
+    check_database(layout.access_database, ACCESS_SCHEMA, findings, advice=ADVICE, look=_check)
 
 
 def _check(connection: sqlite3.Connection, findings: Findings) -> None:
-    ((integrity,),) = connection.execute("PRAGMA integrity_check(1)")
-    if integrity != "ok" or schema_differences(connection, "main", ACCESS_SCHEMA).sentences:
-        findings.add(f"access.db is damaged, or of other tables: {ADVICE}")
-        return
     for what, found_id in connection.execute(WRONG):
         findings.add(f"access.db: {what} {found_id!r} has no scope, or no SHA-256")

@@ -42,6 +42,7 @@ from persistence.databases.key_check import sealed_with
 from persistence.databases.migrations import (
     ACCESS_SCHEMA,
     CORPUS_SCHEMA,
+    JOBS_SCHEMA,
     LEDGER_SCHEMA,
     SESSIONS_SCHEMA,
     Schema,
@@ -64,7 +65,6 @@ from persistence.upkeep.copying import (
     summed,
 )
 from persistence.upkeep.manifest import (
-    ACCESS_DATABASE,
     KEY_PATH,
     MANIFEST_FILE,
     MANIFEST_VERSION,
@@ -122,11 +122,12 @@ def back_up(
             make_folders(copy, [Path(journal) for journal in journals])
             for name, connection in databases.items():
                 _copy_database(connection, partial / name, name, progress)
-        if layout.access_database.is_file():
-            # Not as long as the others: while it is read, no token can be made or revoked.
-            with _snapshot(layout.access_database, ACCESS_SCHEMA, settings) as access:
-                schemas[ACCESS_DATABASE] = version_of(access)
-                _copy_database(access, partial / ACCESS_DATABASE, ACCESS_DATABASE, progress)
+        for path, schema in ((layout.access_database, ACCESS_SCHEMA), (layout.jobs_database, JOBS_SCHEMA)):
+            if path.is_file():
+                # Not as long as the others: while it is read, no token can be made or revoked, and no job begins.
+                with _snapshot(path, schema, settings) as connection:
+                    schemas[schema.name] = version_of(connection)
+                    _copy_database(connection, partial / schema.name, schema.name, progress)
         files = [checksum_of(partial, name) for name in schemas]
         files += _checked(copy, _copy_journals(layout, partial, parts, progress), seen)
         files += _copy_keys(layout, partial, with_key=with_key)

@@ -31,6 +31,8 @@ CORPUS_DATABASE: Final = "corpus.db"
 """Is there once a corpus was made."""
 ACCESS_DATABASE: Final = "access.db"
 """Is there once a token was made."""
+JOBS_DATABASE: Final = "jobs.db"
+"""Is there once a server has run."""
 
 
 class BackupRefused(Exception):  # noqa: N818  (a state of the world, not an error in a call)
@@ -98,7 +100,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageDamage(f"{path} is damaged ({error}): use another backup") from error
     paths = [file.path for file in manifest.files]
-    known = {*DATABASES, CORPUS_DATABASE, ACCESS_DATABASE, KEY_PATH, PSEUDONYM_KEY_PATH, ERASURES_NAME}
+    known = {*DATABASES, CORPUS_DATABASE, ACCESS_DATABASE, JOBS_DATABASE, KEY_PATH, PSEUDONYM_KEY_PATH, ERASURES_NAME}
     wrong = [each for each in paths if each not in known and not is_part(each)]
     if wrong or len(set(paths)) != len(paths) or not {*DATABASES} <= {*paths}:
         raise StorageDamage(f"{path} is damaged (it does not name the files of a data directory): use another backup")

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from persistence.corpus import project_lines
-from persistence.databases.migrations import ACCESS_SCHEMA, CORPUS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA
+from persistence.databases.migrations import ACCESS_SCHEMA, CORPUS_SCHEMA, JOBS_SCHEMA, LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import copy_file
@@ -106,7 +106,7 @@ async def _project_corpus(layout: DataLayout, settings: StorageSettings, applied
 
 def _check_schemas(backup: Path, manifest: Manifest) -> None:
     held = {file.path for file in manifest.files}
-    others = [schema for schema in (CORPUS_SCHEMA, ACCESS_SCHEMA) if schema.name in held]
+    others = [schema for schema in (CORPUS_SCHEMA, ACCESS_SCHEMA, JOBS_SCHEMA) if schema.name in held]
     for schema in (SESSIONS_SCHEMA, LEDGER_SCHEMA, *others):
         version = manifest.schemas.get(schema.name, 0)
         if version < 1:

@@ -21,7 +21,7 @@ from tests.submitted_texts import body as body_of
 DATABASES = ("sessions.db", "ledger.db")
 """Those that the server itself writes."""
 
-ALL_DATABASES = (*DATABASES, "corpus.db", "search.db", "access.db")
+ALL_DATABASES = (*DATABASES, "corpus.db", "search.db", "access.db", "jobs.db")
 SESSION_JOURNALS = ("envelopes", "refused", "trajectories")
 LONG_AGO = "2001-09-09T01:46:40.000000Z"
 """The time of lines that are made here: it may stand in the file of any day that a test is run on."""

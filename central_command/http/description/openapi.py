@@ -17,6 +17,7 @@ from central_command.http.description.access import access_operations
 from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIGNATURE_WORDS
 from central_command.http.description.exports import EXPORT_PARAMETERS, EXPORT_SECURITY, FILE_PARAMETERS
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
+from central_command.http.description.jobs import ADMIN_SECURITY, JOB_PARAMETERS, PAGE_PARAMETERS, QUEUE_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.monitoring import METRICS_SECURITY, VERBOSE_PARAMETERS
 from central_command.http.description.operations import ERROR as _ERROR
@@ -37,6 +38,16 @@ from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_
 from central_command.http.endpoints.exports import EXPORT_PATH, EXPORTS_PATH, FILE_PATH
 from central_command.http.endpoints.health import LIVEZ_PATH, READYZ_PATH
 from central_command.http.endpoints.intake import RECORDS_PATH, USER_CONSENT_PATH, USER_PATH
+from central_command.http.endpoints.jobs import (
+    CANCEL_PATH,
+    JOB_PATH,
+    JOBS_PATH,
+    PAUSE_PATH,
+    PROMOTE_PATH,
+    QUEUES_PATH,
+    RESUME_PATH,
+    RETRY_PATH,
+)
 from central_command.http.endpoints.metrics import METRICS_PATH
 from central_command.http.endpoints.search import SEARCH_PATH
 from central_command.http.requests.replies import (
@@ -87,6 +98,7 @@ def openapi_document(
             **_exports(),
             **access_operations(),
             SEARCH_PATH: {"get": _search()},
+            **_jobs(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             **_monitoring(),
@@ -408,6 +420,38 @@ def _search() -> dict[str, Any]:
         security=READ_SECURITY,
         parameters=SEARCH_PARAMETERS,
     )
+
+
+def _jobs() -> dict[str, Any]:
+    answers = {**_OF_LIMITED, **_errors(401, 403)}
+
+    def operation(name: str, summary: str, schema: str, words: str, *statuses: int, **more: Any) -> dict[str, Any]:
+        own = {
+            **answers,
+            **(_OF_BODIES if schema == "JobChanged" else {}),
+            **_errors(404, *statuses),
+            "200": _answer(words, schema),
+        }
+        return _operation(name, summary, own, security=ADMIN_SECURITY, **more)
+
+    def change(name: str, summary: str, *statuses: int, of: Any = JOB_PARAMETERS) -> dict[str, Any]:  # noqa: ANN401
+        return operation(name, summary, "JobChanged", "It is done.", *statuses, parameters=of)
+
+    return {
+        JOBS_PATH: {"get": operation("jobs", "Jobs, the latest first", "Jobs", "A page.", parameters=PAGE_PARAMETERS)},
+        QUEUES_PATH: {"get": operation("jobQueues", "The queues and what they hold", "Queues", "All of them.")},
+        _template(PAUSE_PATH): {"post": change("pauseQueue", "Start no job of a queue", of=QUEUE_PARAMETERS)},
+        _template(RESUME_PATH): {"post": change("resumeQueue", "Start jobs of it again", of=QUEUE_PARAMETERS)},
+        _template(JOB_PATH): {
+            "get": operation(
+                "job", "One job, its events and its log", "JobHistory", "The job.", parameters=JOB_PARAMETERS
+            ),
+            "delete": change("removeJob", "Remove a job that is not active", 409),
+        },
+        _template(RETRY_PATH): {"post": change("retryJob", "Let a failed job wait again", 409)},
+        _template(CANCEL_PATH): {"post": change("cancelJob", "Let an unfinished job fail", 409)},
+        _template(PROMOTE_PATH): {"post": change("promoteJob", "Let a delayed job wait no longer", 409)},
+    }
 
 
 def _health() -> dict[str, Any]:

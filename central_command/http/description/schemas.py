@@ -17,6 +17,7 @@ from central_command.http.description.consent import ED25519_KEY, ED25519_SIGNAT
 from central_command.http.description.envelopes import envelope_schemas
 from central_command.http.description.exports import export_schemas
 from central_command.http.description.intake import intake_schemas
+from central_command.http.description.jobs import job_schemas
 from central_command.http.description.json_schema import (
     BOOLEAN,
     COUNT,
@@ -65,6 +66,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **access_schemas(),
         **monitoring_schemas(),
         **search_schemas(),
+        **job_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,

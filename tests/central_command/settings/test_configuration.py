@@ -293,3 +293,14 @@ def test_settings_are_frozen() -> None:
     """What was read at the start holds until the end."""
     with pytest.raises(AttributeError):
         Settings().http = msgspec.UNSET  # type: ignore[misc, assignment]
+
+
+def test_a_schedule_that_names_no_time_is_refused(tmp_path: Path) -> None:
+    """With its place, and what is wrong with it; none at all is one that never comes."""
+    path = tmp_path / "config.toml"
+    for cron, wrong in (("0 4 * *", "it must have five fields"), ("0 0 30 2 *", "Bad"), ("x 4 * * *", "Bad")):
+        path.write_text(f'[jobs]\ngc_cron = "{cron}"\n')
+        with pytest.raises(SettingsError, match=f"jobs.gc_cron is .*, which is no schedule: {wrong}"):
+            load_settings(path, {}, {})
+    path.write_text('[jobs]\ngc_cron = ""\n')
+    assert load_settings(path, {}, {}).jobs.gc_cron == ""

@@ -1,0 +1,1 @@
+"""The server's own jobs: what each does, and when."""

@@ -1,0 +1,110 @@
+"""What long jobs run in: `python -m central_command.background.worker ORDER`, started by the server and by nobody else.
+
+Reading and copying everything takes hours on a large data directory, and would take the interpreter's lock from the
+server again and again. The process does one thing, says in a line of JSON what it came to, and ends when the server is
+gone.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from central_command.process.children import end_with_parent
+from persistence.databases.database import DatabaseFailure
+from persistence.files.failures import StorageDamage
+from persistence.format import times
+from persistence.settings.storage import StorageSettings
+from persistence.upkeep import verification
+from persistence.upkeep.backup import back_up
+from persistence.upkeep.manifest import MANIFEST_FILE, BackupRefused
+
+NICE: Final = 10
+BACKUP_PREFIX: Final = "central-command-"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do: to verify a data directory, or with a `target` to make a backup of it there.
+
+    Then as many backups stay in the target's folder as `kept` says, the latest.
+    """
+
+    data_directory: str
+    storage: StorageSettings
+    target: str | None = None
+    kept: int = 1
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What it came to: each place where the stored data differs, the bytes of a backup, or why there is none."""
+
+    findings: list[str] = []
+    size_bytes: int | None = None
+    removed: list[str] = []
+    refused: str | None = None
+
+
+def main() -> int:
+    """Do what the first argument says; return the exit status."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, meant for the server
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(NICE)
+    end_with_parent()
+    answer = answer_to(msgspec.json.decode(sys.argv[1], type=Order))
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
+    sys.stdout.flush()
+    return 0
+
+
+def answer_to(order: Order) -> Answer:
+    """Do what an order says."""
+    try:
+        return _verified(order) if order.target is None else _backed_up(order, Path(order.target))
+    except (BackupRefused, StorageDamage, DatabaseFailure, OSError) as error:
+        return Answer(refused=str(error))
+
+
+def _verified(order: Order) -> Answer:
+    run = partial(
+        verification.verify,
+        Path(order.data_directory),
+        order.storage,
+        applied_at=times.to_text(time.time()),
+        environment=os.environ,
+    )
+    return Answer(findings=trio.run(run))
+
+
+def _backed_up(order: Order, target: Path) -> Answer:
+    """Make a backup, unless it is there from a try whose end was lost; then remove the oldest beyond those kept."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    size_bytes = None
+    if not (target / MANIFEST_FILE).is_file():
+        made = back_up(
+            Path(order.data_directory), target, order.storage, created_at=times.to_text(time.time()), with_key=False
+        )
+        size_bytes = made.size_bytes
+    return Answer(size_bytes=size_bytes, removed=list(_removed(target.parent, order.kept)))
+
+
+def _removed(folder: Path, kept: int) -> list[str]:
+    """Remove the backups of jobs beyond the latest; others' folders, and unfinished ones, are left alone."""
+    made = sorted(
+        (path for path in folder.glob(f"{BACKUP_PREFIX}*") if (path / MANIFEST_FILE).is_file()),
+        key=lambda path: (path / MANIFEST_FILE).stat().st_mtime,
+    )
+    old = made[: max(0, len(made) - kept)]
+    for path in old:
+        shutil.rmtree(path)
+    return [path.name for path in old]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

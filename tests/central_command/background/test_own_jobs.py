@@ -1,0 +1,167 @@
+"""The server's own jobs do what they are for, and come to the same when they are done twice."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from actors.jobs.engine import Jobs
+from actors.jobs.queue import NotRetried, Run
+from central_command.background import own_jobs, worker
+from central_command.background.own_jobs import Nothing, OwnJobs
+from central_command.background.worker import Answer, Order, answer_to
+from central_command.http.endpoints.exports import ExportReport, ExportState
+from persistence.databases.access_tokens import TokenFile
+from persistence.databases.jobs_database import JobsDatabase
+from persistence.databases.jobs_listing import JobLists
+from persistence.files.file_system import inline
+from persistence.format import times
+from tests.running_service import running, settings_with
+from tests.submitted_texts import leave_token
+
+NOW = 1_795_169_541.0
+DAY_S = 86_400.0
+
+
+class Exports:
+    """Exports of these ages, in days."""
+
+    def __init__(self, **ages: int) -> None:
+        self.kept = {
+            name: ExportReport(
+                id=name,
+                state=ExportState.RUNNING if name == "running" else ExportState.DONE,
+                asked_at=times.to_text(NOW - age * DAY_S),
+                folder=name,
+                formats=("jsonl",),
+            )
+            for name, age in ages.items()
+        }
+
+    def reports(self) -> list[ExportReport]:
+        return [*self.kept.values()]
+
+    async def delete(self, export_id: str) -> ExportReport | None:
+        return self.kept.pop(export_id)
+
+
+async def expired() -> Counter[str]:
+    return Counter(refused=3)
+
+
+def own(root: Path, exports: Exports | None = None, **settings: object) -> OwnJobs:
+    """The jobs of a server on a data directory."""
+    chosen = settings_with(jobs=settings)
+    database = JobsDatabase(root / "jobs.db", lambda: NOW)
+    jobs = Jobs(database, chosen.jobs, clock=lambda: NOW, random_bytes=os.urandom, offload=inline)
+    return OwnJobs(chosen, root, jobs, expire=expired, exports=exports or Exports(), clock=lambda: NOW, offload=inline)
+
+
+def run(number: int = 7) -> "Run[Nothing]":
+    return Run(
+        job_id=f"backup__{number}",
+        name="backup",
+        payload=Nothing(),
+        attempt=1,
+        created_at="2026-11-20T02:00:00.000000Z",
+        note=lambda line: None,
+    )
+
+
+async def test_each_has_its_queue_and_its_schedule_and_a_backup_only_with_a_folder(tmp_path: Path) -> None:
+    for folder, names in ((None, ["gc", "retention", "verify"]), ("/b", ["backup", "gc", "retention", "verify"])):
+        jobs = own(tmp_path, backup_dir=folder)
+        jobs.register()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(jobs._jobs.run)
+            while [queue.name for queue in jobs._jobs.statistics().queues] != names:  # noqa: ASYNC110 (nobody tells)
+                await trio.sleep(0.001)
+            nursery.cancel_scope.cancel()
+        assert [queue.name for queue in JobLists(JobsDatabase(tmp_path / "jobs.db", lambda: NOW)).queues()] == names
+
+
+async def test_what_nobody_needs_any_more_goes_and_nothing_else(tmp_path: Path) -> None:
+    for age, name in ((40.0, "dead"), (10.0, "late"), (-10.0, "valid")):
+        leave_token(tmp_path, "read", name=name, now=NOW - 100 * DAY_S, lasting_s=(100 - age) * DAY_S)
+    drafts = ["closing.json.partial", "keys/.master.key.0123abcd", "models/.unfinished-x", "exports/exp_1.json.partial"]
+    kept = ["keys/master.key", "notes.partially", "exports/exp_2.json", "exports/exp_2/rows", "sessions.db"]
+    lost = ["exports/exp_3/rows"]
+    for name in (*drafts, *kept, *lost):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    for name in ("exports/exp_3", *drafts, *kept):
+        os.utime(tmp_path / name, (NOW - 2 * DAY_S, NOW - 2 * DAY_S))
+    (tmp_path / "new.partial").write_text("x")
+    os.utime(tmp_path / "new.partial", (NOW - 60, NOW - 60))
+    exports = Exports(old=91, running=91, young=89)
+    found = await own(tmp_path, exports).collect(run())
+    assert found == {"jobs": 0, "tokens": 1, "exports": 1, "drafts": 5}
+    assert not any((tmp_path / name).exists() for name in (*drafts, *lost))
+    assert all((tmp_path / name).exists() for name in (*kept, "new.partial"))
+    assert sorted(exports.kept) == ["running", "young"]
+    assert {token.name for token in TokenFile(tmp_path / "access.db", lambda: NOW).all()} == {"late", "valid"}
+    again = await own(tmp_path, exports).collect(run())
+    assert again == {"jobs": 0, "tokens": 0, "exports": 0, "drafts": 0}
+
+
+async def test_what_is_past_its_time_is_counted(tmp_path: Path) -> None:
+    assert await own(tmp_path).expire(run()) == {"refused": 3}
+
+
+async def test_a_difference_fails_the_check_for_good_and_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def done(order: Order) -> Answer:
+        return Answer(findings=["this differs", "that, too"])
+
+    monkeypatch.setattr(own_jobs, "done", done)
+    with pytest.raises(NotRetried, match=r"The stored data differs in 2 place\(s\): this differs"):
+        await own(tmp_path).verify(run())
+
+
+async def test_everything_is_checked_and_backed_up_once_and_old_backups_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, backups = tmp_path / "data", tmp_path / "backups"
+    async with running(data):
+        pass
+
+    async def done(order: Order) -> Answer:
+        return await trio.to_thread.run_sync(answer_to, order)
+
+    monkeypatch.setattr(own_jobs, "done", done)
+    jobs = own(data, backup_dir=str(backups), backups_kept=2)
+    assert await jobs.verify(run()) == {"findings": 0}
+    (backups / "central-command-of-somebody").mkdir(parents=True)
+    for number in (1, 2, 3):
+        made = await jobs.back_up(run(number))
+        assert made["folder"] == f"central-command-2026-11-20-{number}"
+        assert made["size_bytes"]
+        os.utime(backups / str(made["folder"]) / "manifest.json", (NOW + number, NOW + number))
+    again = await jobs.back_up(run(3))
+    assert (again["size_bytes"], again["removed"]) == (None, []), "a try whose end was lost makes no second one"
+    assert sorted(path.name for path in backups.iterdir()) == [
+        "central-command-2026-11-20-2",
+        "central-command-2026-11-20-3",
+        "central-command-of-somebody",
+    ]
+
+
+def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
+    target = tmp_path / "data" / "inside"
+    (tmp_path / "data").mkdir()
+    settings = settings_with().storage
+    answer = answer_to(Order(data_directory=str(tmp_path / "data"), storage=settings, target=str(target)))
+    assert answer.refused
+    assert "\n" not in answer.refused
+
+
+async def test_the_process_does_what_it_is_told_and_answers(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        pass
+    order = Order(data_directory=str(tmp_path), storage=settings_with().storage)
+    assert (await own_jobs.done(order)).findings == []
+    assert msgspec.json.decode(msgspec.json.encode(order), type=worker.Order) == order
