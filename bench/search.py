@@ -204,7 +204,7 @@ def measured(root: Path, texts: Texts, count: int) -> Iterator[Measurement]:
 def main() -> int:
     """Make a corpus, index it, ask, and say how that went."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=5_000, help="100000 make 2.2 GB")
+    parser.add_argument("--sessions", type=int, default=5_000, help="95000 make 2.2 GB")
     parser.add_argument("--questions", type=int, default=100, help="of each kind")
     parser.add_argument("--folder", type=Path, help="where the corpus is made; a temporary folder without it")
     parser.add_argument("--json", type=Path)

@@ -90,9 +90,8 @@ class SearchedLine:
     """A record's line, read to be searched. Raises msgspec.DecodeError for what is no such line."""
 
     def __init__(self, line: bytes) -> None:
-        self._line = _read(_PLAIN_LINE, line) if len(line) <= PLAIN_BYTES_MAX else None
-        if self._line is None:
-            self._line = json_text.decode(_LINE, line)
+        plain: _PlainLine | None = _read(_PLAIN_LINE, line) if len(line) <= PLAIN_BYTES_MAX else None
+        self._line: _Line = plain or json_text.decode(_LINE, line)
 
     def __repr__(self) -> str:
         return f"<SearchedLine {len(self._line.trajectory_log)} steps>"
