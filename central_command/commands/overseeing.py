@@ -4,7 +4,7 @@
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -47,7 +47,7 @@ NO_TOKEN = (
 @click.option(
     "--every", default=5.0, show_default=True, type=click.FloatRange(1, 3_600), help="Seconds between two times."
 )
-def status(url: str | None, token_file: "click.utils.LazyFile | None", every: float, *, watch: bool) -> None:
+def status(url: str | None, token_file: TextIO | None, every: float, *, watch: bool) -> None:
     """Show how a running server is: ready, lag, sessions, disk, queues, and what is wrong, a sentence each.
 
     Without a token only what the open /readyz says is known, and the screen says what is missing.
@@ -61,9 +61,7 @@ def status(url: str | None, token_file: "click.utils.LazyFile | None", every: fl
     """
     from central_command.commands.printing.server_state import screen
 
-    address = (url or next((found for name in URL_VARIABLES if (found := os.environ.get(name))), DEFAULT_URL)).rstrip(
-        "/"
-    )
+    address = (url or next((each for name in URL_VARIABLES if (each := os.environ.get(name))), DEFAULT_URL)).rstrip("/")
     token = _token(token_file)
     with one_sentence_for_failures():
         if watch:
@@ -76,7 +74,7 @@ def status(url: str | None, token_file: "click.utils.LazyFile | None", every: fl
         raise SystemExit(EXIT_FAILED)
 
 
-def _token(token_file: "click.utils.LazyFile | None") -> str | None:
+def _token(token_file: TextIO | None) -> str | None:
     from central_command.access.tokens import TOKEN
 
     given = os.environ.get(TOKEN_VARIABLE, "") if token_file is None else token_file.read(1_024)

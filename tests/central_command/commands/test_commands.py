@@ -26,7 +26,8 @@ from persistence.files.failures import DataDirectoryLocked, StorageDamage, Stora
 from persistence.keys.sealing import MasterKeyError
 
 COMMANDS = (
-    *("serve", "upload", "watch", "mine", "whoami", "contributor", "consent", "data", "sessions", "show", "stats"),
+    *("serve", "status", "upload", "watch", "mine", "whoami"),
+    *("contributor", "consent", "data", "sessions", "show", "stats"),
     *("curate", "corpus", "search", "export", "token", "sign-in", "ban", "unban", "bans"),
     *("verify", "backup", "restore", "rebuild", "erase", "expire", "config"),
 )

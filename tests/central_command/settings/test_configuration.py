@@ -95,7 +95,7 @@ def test_the_port_has_names_of_its_own() -> None:
             "CENTRAL_COMMAND_SERVER",
             (
                 "there are CENTRAL_COMMAND_JUDGE_KEY, CENTRAL_COMMAND_MASTER_KEY, CENTRAL_COMMAND_PORT, "
-                "CENTRAL_COMMAND_URL, and CENTRAL_COMMAND__SECTION__KEY."
+                "CENTRAL_COMMAND_TOKEN, CENTRAL_COMMAND_URL, and CENTRAL_COMMAND__SECTION__KEY."
             ),
         ),
     ],
