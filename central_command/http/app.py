@@ -16,8 +16,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from actors.envelopes.settings import SchemaSettings
+from central_command.access.audit import NotNotedError
 from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.access import Access, access_routes
+from central_command.http.endpoints.audit import audit_routes
 from central_command.http.endpoints.bans import ban_routes
 from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.consent import Desk, consent_routes
@@ -146,6 +148,7 @@ def create_app(
         export_routes(offered.get("exports"), settings, reader, replies),
         access_routes(access, settings, reader, replies),
         ban_routes(access, settings, reader, replies),
+        audit_routes(access, settings, replies),
         sign_in_routes(access, settings, reader, replies),
         search_routes(offered.get("search"), settings, replies),
         direct_routes([*direct, *streaming]),
@@ -245,6 +248,10 @@ def _answer_errors(app: QuartTrio) -> None:
     @app.errorhandler(ProblemError)
     async def found(error: ProblemError) -> Response:
         return refusal(error.problem)
+
+    @app.errorhandler(NotNotedError)
+    async def not_noted(error: NotNotedError) -> Response:
+        return problem(request.path, HttpProblem(507, "not_noted", str(error))).response()
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:

@@ -10,6 +10,10 @@ from persistence.databases.database import SchemaRefused
 from persistence.databases.migrations import ACCESS_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
 from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.lines import LineError, parse_audit_line
+from persistence.journals.reading import JournalDamage
+from persistence.journals.stored import StoredJournal
 from persistence.upkeep.findings import Findings
 from persistence.upkeep.schema_objects import schema_differences
 from persistence.upkeep.snapshot import UNREADABLE
@@ -38,6 +42,19 @@ def check_access(layout: DataLayout, findings: Findings) -> None:
         raise
     except UNREADABLE as error:
         findings.add(f"access.db cannot be read ({error}): {ADVICE}")
+
+
+async def check_audit(layout: DataLayout, findings: Findings) -> None:
+    """Check every line of the audit journal, if there is one. Raises StorageFailure."""
+    scan = StoredJournal.of(layout, JournalName.AUDIT).scan()
+    try:
+        async for lines in scan:
+            for line in lines:
+                parse_audit_line(line.text)
+    except JournalDamage as damage:
+        findings.add(f"the audit journal: {damage.what}")
+    except LineError as error:
+        findings.add(f"the audit journal holds a line of which {error}")
 
 
 def _check(connection: sqlite3.Connection, findings: Findings) -> None:
