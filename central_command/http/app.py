@@ -53,7 +53,7 @@ from central_command.http.requests.replies import (
 from central_command.http.requests.request_figures import NO_ROUTE, HttpFigures, RequestFigures
 from central_command.http.requests.request_ids import RequestIds
 from central_command.http.requests.request_log import RequestLog, printable
-from central_command.http.settings import HttpSettings
+from central_command.http.settings import HttpSettings, Side
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
 
 CONTENT_TYPE = "Content-Type"
@@ -114,9 +114,13 @@ def create_app(
     schema: SchemaSettings,
     clock: Callable[[], float],
     random_bytes: Callable[[int], bytes] = os.urandom,
+    side: Side = Side.ALL,
+    beside: Application | None = None,
     **offered: Unpack[Offered],
 ) -> Application:
-    """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
+    """The application of an address; `beside` is that of the public one, where this is the other's.
+
+    `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
     Ids of requests are made of what `random_bytes` gives.
 
@@ -139,24 +143,32 @@ def create_app(
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
         **embedding_endpoints(embedder, reader, replies, settings),
     }
-    figures = RequestFigures()
+    figures = RequestFigures() if beside is None else beside.edge.figures
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, figures)}
-    for routes in (
+    public = (
         session_routes(gateway, reader, replies, schema, desk, None if access is None else access.bans),
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
+        direct_routes([*direct, *streaming]),
+        statistics_routes(gateway, settings),
+        erasure_routes(gateway),
+        model_routes(is_offered=embedder is not None, created_at=clock()),
+    )
+    administration = (
         export_routes(offered.get("exports"), settings, reader, replies),
         access_routes(access, settings, reader, replies),
         ban_routes(access, settings, reader, replies),
         audit_routes(access, settings, replies),
         sign_in_routes(access, settings, reader, replies),
         search_routes(offered.get("search"), settings, replies),
-        direct_routes([*direct, *streaming]),
-        statistics_routes(gateway, settings),
-        erasure_routes(gateway),
+        metrics_routes(offered.get("monitoring"), partial(_http_figures, beside or app), settings, replies),
+    )
+    if side is Side.ADMINISTRATION:
+        direct, streaming = {}, {}
+    for routes in (
+        *(public if side is not Side.ADMINISTRATION else ()),
+        *(administration if side is not Side.PUBLIC else ()),
         health_routes(gateway, replies),
-        metrics_routes(offered.get("monitoring"), partial(_http_figures, app), settings, replies),
-        model_routes(is_offered=embedder is not None, created_at=clock()),
         openapi_routes(
             settings,
             schema,
