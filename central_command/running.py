@@ -4,6 +4,7 @@ Leaving takes at most `shutdown_timeout_s`; then the process exits all the same,
 acknowledged is on disk, and the next start recovers the rest.
 """
 
+import itertools
 import logging
 import os
 import signal
@@ -20,12 +21,12 @@ from central_command.background.opening import open_jobs
 from central_command.background.own_jobs import OwnJobs
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.queue import ExportQueue
-from central_command.http.app import Application, create_app
+from central_command.http.app import Application, Offered, create_app
 from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.requests.networks import parse_networks
-from central_command.http.settings import HttpSettingsError, is_loopback, link_url
+from central_command.http.settings import HttpSettings, HttpSettingsError, Side, is_loopback, link_url
 from central_command.metrics.exposition import Exposing
 from central_command.process.collector import Collector
 from central_command.process.logs import set_levels
@@ -71,11 +72,8 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 clock=platform.clock,
                 offload=platform.offload,
             ).register()
-            app = create_app(
-                service,
-                settings.http,
-                schema=settings.schema,
-                clock=platform.clock,
+            apps: list[Application] = []
+            offered = Offered(
                 embedder=service.embeddings,
                 desk=service.desk,
                 intake=service.intake,
@@ -87,6 +85,19 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 search=service.search(),
                 jobs=service.admin_jobs(jobs),
             )
+            for side, bounds in _sides(settings.http):
+                beside = apps[0] if apps else None
+                apps.append(
+                    create_app(
+                        service,
+                        bounds,
+                        schema=settings.schema,
+                        clock=platform.clock,
+                        side=side,
+                        beside=beside,
+                        **offered,
+                    )
+                )
             collector.settle()
             if settings.curation.enabled:
                 service.curation = CurationProcess(
@@ -96,13 +107,15 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     texts_n=service.texts_n,
                     clock=platform.clock,
                 )
-            config = hypercorn_config(http_settings)
-            serving = partial(serve, app, config, shutdown_trigger=stopping.wait)
+            configs = [hypercorn_config(http) for _, http in _sides(http_settings)]
             async with trio.open_nursery() as background:
                 async with trio.open_nursery() as http:
-                    urls: list[str] = await http.start(serving)
-                    log.info("serving %s, data in %s", ", ".join(urls), data_directory)
-                    await _print_link(service, urls)
+                    urls: list[list[str]] = [
+                        await http.start(partial(serve, app, config, shutdown_trigger=stopping.wait))
+                        for app, config in zip(apps, configs, strict=True)
+                    ]
+                    log.info("serving %s, data in %s", ", ".join(itertools.chain(*urls)), data_directory)
+                    await _print_link(service, urls[-1])
                     background.start_soon(service.check.run, name="background check")
                     background.start_soon(service.watch_space, name="free space")
                     background.start_soon(service.stalls.run, name="stalls")
@@ -111,10 +124,16 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     if service.curation is not None:
                         background.start_soon(_until, stopping, service.curation.run, name="curation")
                     if reread is not None:
-                        background.start_soon(_reread_settings, rereading, reread, settings, service, app, config)
+                        background.start_soon(_reread_settings, rereading, reread, settings, service, apps, configs)
                 background.cancel_scope.cancel()
         log.info("stopped")
         nursery.cancel_scope.cancel()
+
+
+def _sides(settings: HttpSettings) -> list[tuple[Side, HttpSettings]]:
+    """What is served where: all on one address, or what needs a token or a session on another one, which comes last."""
+    apart = settings.of_administration
+    return [(Side.ALL, settings)] if apart is None else [(Side.PUBLIC, settings), (Side.ADMINISTRATION, apart)]
 
 
 async def _print_link(service: Service, urls: list[str]) -> None:
@@ -144,8 +163,8 @@ async def _reread_settings(
     reread: Callable[[], Settings],
     settings: Settings,
     service: Service,
-    app: Application,
-    config: ServerConfig,
+    apps: list[Application],
+    configs: list[ServerConfig],
 ) -> None:
     """Each time it is asked for, read the settings and the TLS files again; what is wrong changes nothing."""
     while True:
@@ -153,18 +172,19 @@ async def _reread_settings(
         try:
             found = change(settings, await trio.to_thread.run_sync(reread))
             parse_networks(found.settings.http.trusted_proxies)
-            has_tls = reread_tls(config, found.settings.http)
+            reread_files = [reread_tls(config, found.settings.http) for config in configs]
         except (SettingsError, HttpSettingsError) as error:
             log.error("SIGHUP: nothing was changed: %s", error)  # noqa: TRY400 (the sentence says it all)
             continue
         settings = found.settings
         set_levels(settings.log)
         service.reconfigure(settings)
-        app.reconfigure(settings.http, settings.schema)
+        for app in apps:
+            app.reconfigure(settings.http, settings.schema)
         log.log(
             logging.WARNING if found.need_restart else logging.INFO,
             "SIGHUP: the settings were read again%s; changed: %s%s",
-            ", and the TLS certificate" if has_tls else "",
+            ", and the TLS certificate" if any(reread_files) else "",
             ", ".join(found.taken) or "nothing",
             f"; only a restart changes: {', '.join(found.need_restart)}" if found.need_restart else "",
         )

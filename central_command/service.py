@@ -43,6 +43,7 @@ from actors.sessions.outcomes import (
     StorageFull,
 )
 from actors.sessions.session import SessionActor
+from central_command.access.audit import Audit
 from central_command.access.bans import BanDesk, BanList
 from central_command.access.desk import AccessDesk
 from central_command.access.gate import Gate
@@ -135,7 +136,8 @@ class Service:
             random_bytes=environment.random_bytes,
         )
         self.bans = BanList(bans, settings.access, clock=environment.clock, offload=environment.offload)
-        self.access = Access(desk, gate, self.bans)
+        audit = Audit(storage.layout, clock=environment.clock, offload=environment.offload)
+        self.access = Access(desk, gate, self.bans, audit)
         self._storage = storage
         self._directory = directory
         self._budget = budget
@@ -183,7 +185,7 @@ class Service:
     def exports(self, queue: ExportQueue) -> Exports:
         """What the endpoints of exports need."""
         bounds = self._settings.export
-        return Exports(queue, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
+        return Exports(queue, self._gate, bounds.requests_per_minute, bounds.requests_per_hour, self.access.audit)
 
     def monitoring(self, source: MetricsSource) -> Monitoring:
         """What the endpoint of the metrics needs."""

@@ -233,8 +233,8 @@ def _read(name: JournalName, text: bytes) -> _Line:
             return json_text.decode(_TRAJECTORY, text)
         case JournalName.CORPUS:
             return json_text.decode(_CORPUS, text)
-        case JournalName.CONSENT | JournalName.INTAKE:
-            raise AssertionError("nothing of the one is erased, and the other is looked at by itself")
+        case JournalName.CONSENT | JournalName.INTAKE | JournalName.AUDIT:
+            raise AssertionError("nothing of these is erased, or they are looked at by themselves")
         case unreachable:
             assert_never(unreachable)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
+from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def ban(
         made = _desk(config, data_dir).ban(Ban(kind, subject, reason, days))
     if isinstance(made, TooManyBans):
         leave("there are as many bans as access.bans_max allows: take one back, or set it higher", EXIT_REFUSED)
+    noted(data_dir, "banned", made.named)
     click.echo(f"{made.ban_id}: {kind} {subject} may open no sessions")
 
 
@@ -86,6 +88,7 @@ def unban(config: Path | None, data_dir: Path, ban_id: str) -> None:
         removed = _desk(config, data_dir).unban(ban_id)
     if removed is None:
         leave("there is no ban whose id alone begins so: `central-command bans` lists them", EXIT_FAILED)
+    noted(data_dir, "unbanned", removed.named)
     click.echo(f"{removed.ban_id} is taken back: {removed.kind} {removed.subject}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, run_to_end
+from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from
 from central_command.commands.stopped_server import opened_service
 from central_command.process.steering import escaped
@@ -69,6 +70,8 @@ def erase(
         leave("there are as many requests as storage.erasures_max allows: set it higher", EXIT_REFUSED)
     if not isinstance(reports, list):
         leave(f"nothing is erased: that the user withdraws could not be recorded ({reports!r})", EXIT_REFUSED)
+    if named is not None:
+        noted(data_dir, "erasure_asked", reports[0].erasure.request)
     for report in reports:
         erasure = report.erasure
         if erasure.state is ErasureState.DONE:

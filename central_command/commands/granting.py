@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
+from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
 
 SCOPES = ("read", "intake", "export", "admin")
@@ -60,6 +61,7 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
         made = maker.token([Scope(each) for each in scopes], name, lasting_s)
     if isinstance(made, TooManyTokens):
         leave("there are as many tokens as access.tokens_max allows: revoke one, or set it higher", EXIT_REFUSED)
+    noted(data_dir, "token_made", made.stored.token_id)
     click.echo(made.text)
     click.echo(f"{made.stored.token_id}: keep the token now, it is not shown again", err=True)
 
@@ -133,4 +135,5 @@ def revoke(config: Path | None, data_dir: Path, token_id: str) -> None:
         )
     if revoked is None:
         leave("there is no token whose id alone begins so: `central-command token list` lists them", EXIT_FAILED)
+    noted(data_dir, "token_revoked", revoked)
     click.echo(f"{revoked} is revoked")

@@ -10,6 +10,7 @@ import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
 from central_command.commands.granting import SCOPES
+from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
 
 
@@ -54,6 +55,7 @@ def sign_in(
         made = maker.link([Scope(each) for each in scopes or SCOPES])
     if isinstance(made, TooManyLinks):
         leave("there are as many links as access.links_max allows: use one, or wait", EXIT_REFUSED)
+    noted(data_dir, "link_made", made.stored.link_id)
     click.echo(link_url(url or settings.http.browsers_url, made.code))
     click.echo(f"{made.stored.link_id}: works once, within {settings.access.link_s / 60:g} minutes", err=True)
 
@@ -128,4 +130,5 @@ def revoke(config: Path | None, data_dir: Path, session_id: str) -> None:
             "there is no browser session whose id alone begins so: `central-command sign-in list` lists them",
             EXIT_FAILED,
         )
+    noted(data_dir, "browser_session_revoked", ended)
     click.echo(f"{ended} is ended")

@@ -16,8 +16,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from actors.envelopes.settings import SchemaSettings
+from central_command.access.audit import NotNotedError
 from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.access import Access, access_routes
+from central_command.http.endpoints.audit import audit_routes
 from central_command.http.endpoints.bans import ban_routes
 from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.consent import Desk, consent_routes
@@ -52,7 +54,7 @@ from central_command.http.requests.replies import (
 from central_command.http.requests.request_figures import NO_ROUTE, HttpFigures, RequestFigures
 from central_command.http.requests.request_ids import RequestIds
 from central_command.http.requests.request_log import RequestLog, printable
-from central_command.http.settings import HttpSettings
+from central_command.http.settings import HttpSettings, Side
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
 
 CONTENT_TYPE = "Content-Type"
@@ -114,9 +116,13 @@ def create_app(
     schema: SchemaSettings,
     clock: Callable[[], float],
     random_bytes: Callable[[int], bytes] = os.urandom,
+    side: Side = Side.ALL,
+    beside: Application | None = None,
     **offered: Unpack[Offered],
 ) -> Application:
-    """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
+    """The application of an address; `beside` is that of the public one, where this is the other's.
+
+    `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
     Ids of requests are made of what `random_bytes` gives.
 
@@ -139,24 +145,33 @@ def create_app(
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
         **embedding_endpoints(embedder, reader, replies, settings),
     }
-    figures = RequestFigures()
+    figures = RequestFigures() if beside is None else beside.edge.figures
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, figures)}
-    for routes in (
+    public = (
         session_routes(gateway, reader, replies, schema, desk, None if access is None else access.bans),
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
-        export_routes(offered.get("exports"), settings, reader, replies),
-        access_routes(access, settings, reader, replies),
-        ban_routes(access, settings, reader, replies),
-        sign_in_routes(access, settings, reader, replies),
-        search_routes(offered.get("search"), settings, replies),
-        job_routes(offered.get("jobs"), settings, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),
-        health_routes(gateway, replies),
-        metrics_routes(offered.get("monitoring"), partial(_http_figures, app), settings, replies),
         model_routes(is_offered=embedder is not None, created_at=clock()),
+    )
+    administration = (
+        export_routes(offered.get("exports"), settings, reader, replies),
+        access_routes(access, settings, reader, replies),
+        ban_routes(access, settings, reader, replies),
+        audit_routes(access, settings, replies),
+        sign_in_routes(access, settings, reader, replies),
+        search_routes(offered.get("search"), settings, replies),
+        job_routes(offered.get("jobs"), settings, replies),
+        metrics_routes(offered.get("monitoring"), partial(_http_figures, beside or app), settings, replies),
+    )
+    if side is Side.ADMINISTRATION:
+        direct, streaming = {}, {}
+    for routes in (
+        *(public if side is not Side.ADMINISTRATION else ()),
+        *(administration if side is not Side.PUBLIC else ()),
+        health_routes(gateway, replies),
         openapi_routes(
             settings,
             schema,
@@ -248,6 +263,10 @@ def _answer_errors(app: QuartTrio) -> None:
     @app.errorhandler(ProblemError)
     async def found(error: ProblemError) -> Response:
         return refusal(error.problem)
+
+    @app.errorhandler(NotNotedError)
+    async def not_noted(error: NotNotedError) -> Response:
+        return problem(request.path, HttpProblem(507, "not_noted", str(error))).response()
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:

@@ -1,6 +1,7 @@
 """Settings of the HTTP layer, each with its unit and its bounds; `config.toml` explains what each guards."""
 
 import ipaddress
+from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -13,6 +14,16 @@ Network = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$")
 
 class HttpSettingsError(Exception):
     """Settings that are right each for itself do not work: together, or on this machine; the text is one sentence."""
+
+
+class Side(StrEnum):
+    """What is served on an address."""
+
+    ALL = "all"
+    PUBLIC = "public"
+    """The contract's endpoints, and those that applications and contributors ask."""
+    ADMINISTRATION = "administration"
+    """What needs a token or a browser's session, but for the intake, which is the applications'."""
 
 
 class CannotListenError(Exception):
@@ -33,6 +44,12 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The address to listen on; `127.0.0.1` when only a reverse proxy on the same machine may connect."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8443
     """The TCP port to listen on (contract, "Server Entry Point"); 0 lets the system choose one."""
+    admin_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
+    """Another TCP port, for what needs a token or a browser's session alone; without it that is on `port`, too."""
+    admin_host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    """The address to listen on at `admin_port`."""
+    admin_connections_max: PositiveInt = 256
+    """Open connections there, beside `connections_max`; one more is closed as soon as it is accepted."""
     tls_certificate: str | None = None
     """Path of a PEM file with the certificate and its chain; with `tls_key` it turns TLS on."""
     tls_key: str | None = None
@@ -130,9 +147,19 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def browsers_url(self) -> str:
         """Where a browser on this machine reaches the server, when nothing stands in front of it."""
+        there = self.of_administration or self
         scheme = "http" if self.tls_certificate is None else "https"
-        host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 (compared, not listened on)
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        host = "localhost" if there.host in {"0.0.0.0", "::"} else there.host  # noqa: S104 (compared, not listened on)
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{there.port}"
+
+    @property
+    def of_administration(self) -> "HttpSettings | None":
+        """The settings of the address for administration: the same but for where it is; None where there is none."""
+        if self.admin_port is None:
+            return None
+        return msgspec.structs.replace(
+            self, host=self.admin_host, port=self.admin_port, connections_max=self.admin_connections_max
+        )
 
 
 def is_loopback(url: str) -> bool:

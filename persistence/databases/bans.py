@@ -35,6 +35,11 @@ class StoredBan(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     expires_at: str | None
 
+    @property
+    def named(self) -> str:
+        """Which ban it is, and of whom, for the audit journal: it is gone once it is taken back."""
+        return f"{self.ban_id} {self.kind} {self.subject}"
+
 
 class TooManyBans(msgspec.Struct, frozen=True):
     """There are as many bans as there may be, all in force: nothing was made."""

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, assert_never
 
 from persistence.databases.database import Database, Query
 from persistence.format.records import (
+    AuditRecord,
     Committed,
     ConsentRecord,
     ContributorKeyRecord,
@@ -63,6 +64,8 @@ def _claim(record: Record, place: Position) -> Claim:
             line_id, session_id = record.trajectory_id, record.session_id
         case IntakeRecord() | CorpusTextRecord():
             line_id = record.record_id
+        case AuditRecord():
+            raise AssertionError("a line of the audit journal may say again what an earlier one says")
         case EnvelopeRecord():
             line_id, session_id, sequence = record.envelope_id, record.session_id, record.sequence
         case _:
@@ -100,6 +103,8 @@ def _first_line(journal: JournalName, claim: Claim) -> Query:
             return FIRST_INTAKE, (claim.line_id,)
         case JournalName.CORPUS:
             raise AssertionError("a line of the corpus may say again what an earlier one says")
+        case JournalName.AUDIT:
+            raise AssertionError("nor is a line of the audit journal looked for")
         case unreachable:
             assert_never(unreachable)
 

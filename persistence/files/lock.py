@@ -1,12 +1,14 @@
 """One writer for each journal: two would each be right about its end and both be wrong.
 
-The server holds `lock`, for what it takes in; curation holds `corpus.lock`, for what it makes of that.
+The server holds `lock`, for what it takes in; curation holds `corpus.lock`, for what it makes of that. Whoever notes
+something in the audit journal holds `audit.lock` for so long.
 """
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,11 @@ from persistence.files.regular import open_file
 
 LOCK: Final = "lock"
 CORPUS_LOCK: Final = "corpus.lock"
+AUDIT_LOCK: Final = "audit.lock"
+
+TURN_S: Final = 5.0
+"""Seconds that somebody waits for their turn at the audit journal; each takes a sync or two."""
+TURN_CHECK_S: Final = 0.01
 
 
 @contextmanager
@@ -29,6 +36,23 @@ def single_curation(data_directory: Path) -> Iterator[None]:
     """Hold the corpus's lock; DataDirectoryLocked when the server's own curation, or another one, does."""
     sentence = f"the corpus in {data_directory} is being written by process {{}} (a running server does so by itself)."
     with _held(data_directory / CORPUS_LOCK, sentence):
+        yield
+
+
+@contextmanager
+def audit_turn(data_directory: Path) -> Iterator[None]:
+    """Hold the audit journal's lock, waiting for it as long as `TURN_S`; DataDirectoryLocked past that. Blocking."""
+    sentence = f"the audit journal in {data_directory} is being written by process {{}}."
+    until = time.monotonic() + TURN_S
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(_held(data_directory / AUDIT_LOCK, sentence))
+                break
+            except DataDirectoryLocked:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(TURN_CHECK_S)
         yield
 
 

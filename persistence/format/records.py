@@ -25,6 +25,7 @@ class JournalName(StrEnum):
     CONSENT = "consent"
     INTAKE = "intake"
     CORPUS = "corpus"
+    AUDIT = "audit"
 
 
 INGESTED: Final = (
@@ -34,7 +35,10 @@ INGESTED: Final = (
     JournalName.CONSENT,
     JournalName.INTAKE,
 )
-"""The journals that the server writes, and projects into its databases; the corpus is curation's alone."""
+"""The journals that the server writes, and projects into its databases.
+
+The corpus is curation's alone, and the audit journal whoever's turn it is: nothing is projected from that.
+"""
 
 OF_SESSIONS: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES)
 """Those of them whose lines are of a session each: the journal of consent names contributors by a digest alone."""
@@ -245,7 +249,20 @@ CorpusLineRecord = CorpusRecord | CorpusTextRecord | JudgementRecord
 ErasableRecord = SessionRecord | IntakeRecord | CorpusLineRecord
 """What lines say that can be erased."""
 
-Record = ErasableRecord | ConsentRecord | ContributorKeyRecord
+
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the audit journal: who has changed what, and from where; when, says the line's frame.
+
+    `actor` is `command`, or the id of a token or of a browser session; `address` is empty for a command.
+    """
+
+    actor: str
+    action: str
+    subject: str
+    address: str
+
+
+Record = ErasableRecord | ConsentRecord | ContributorKeyRecord | AuditRecord
 
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]

@@ -20,6 +20,7 @@ from typing import Final
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import File
 from persistence.format.records import (
+    AuditRecord,
     ConsentRecord,
     ContributorKeyRecord,
     EnvelopeRecord,
@@ -69,7 +70,7 @@ def erasing(name: JournalName, request: str, at: float) -> Rewrite:
         if is_erased(line) and read_erased(line).erased.kept is None:
             return line
         record = parse_line(name, line)
-        assert not isinstance(record, ConsentRecord | ContributorKeyRecord), "nothing of consent is erased"
+        assert not isinstance(record, ConsentRecord | ContributorKeyRecord | AuditRecord), "nothing of these is erased"
         return erased_text(line, framed, record, request=request, at=at)
 
     return rewrite

@@ -11,6 +11,7 @@ import msgspec
 from persistence.format import erased_names, json_text
 from persistence.format.consent_events import ConsentEvent, event_sha256
 from persistence.format.records import (
+    AuditRecord,
     ClosedBy,
     ConsentRecord,
     ContributorKeyRecord,
@@ -235,6 +236,7 @@ _TRAJECTORY: Final = msgspec.json.Decoder(_TrajectoryLine)
 _CORPUS: Final = msgspec.json.Decoder(_CorpusLine)
 _CORPUS_KIND: Final = msgspec.json.Decoder(_CorpusKind)
 _CORPUS_TEXT: Final = msgspec.json.Decoder(_CorpusTextLine)
+_AUDIT: Final = msgspec.json.Decoder(AuditRecord)
 _INTAKE: Final = msgspec.json.Decoder(_IntakeLine)
 _ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
 _DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
@@ -451,6 +453,11 @@ def parse_consent_line(line: bytes) -> ConsentRecord | ContributorKeyRecord:
     return ConsentRecord(event=event, sha256=event_sha256(event))
 
 
+def parse_audit_line(line: bytes) -> AuditRecord:
+    """The record of a line of the audit journal; raises `LineError`."""
+    return _decode(_AUDIT, line, "the line")
+
+
 def parse_line(journal: JournalName, line: bytes) -> Record:
     """The record of a line of the journal; raises `LineError`.
 
@@ -471,6 +478,8 @@ def parse_line(journal: JournalName, line: bytes) -> Record:
             return parse_consent_line(line)
         case JournalName.INTAKE:
             return parse_intake_line(line)
+        case JournalName.AUDIT:
+            return parse_audit_line(line)
         case unreachable:
             assert_never(unreachable)
 
@@ -492,6 +501,8 @@ def _erased_record(journal: JournalName, line: bytes) -> Record:
                 return kept.text
             case JournalName.CONSENT:
                 raise LineError("nothing of the journal of consent is erased")
+            case JournalName.AUDIT:
+                raise LineError("nothing of the audit journal is erased")
             case unreachable:
                 assert_never(unreachable)
     except (msgspec.DecodeError, ValueError) as error:

@@ -8,6 +8,10 @@ from typing import Final
 
 from persistence.databases.migrations import ACCESS_SCHEMA
 from persistence.format.layout import DataLayout
+from persistence.format.records import JournalName
+from persistence.journals.lines import LineError, parse_audit_line
+from persistence.journals.reading import JournalDamage
+from persistence.journals.stored import StoredJournal
 from persistence.upkeep.findings import Findings
 from persistence.upkeep.lone_database import check_database
 
@@ -25,6 +29,19 @@ ADVICE: Final = "restore it from a backup, or move it away and make new tokens"
 def check_access(layout: DataLayout, findings: Findings) -> None:
     """Check access.db, if there is one. Raises SchemaRefused for an access.db of another version of the program."""
     check_database(layout.access_database, ACCESS_SCHEMA, findings, advice=ADVICE, look=_check)
+
+
+async def check_audit(layout: DataLayout, findings: Findings) -> None:
+    """Check every line of the audit journal, if there is one. Raises StorageFailure."""
+    scan = StoredJournal.of(layout, JournalName.AUDIT).scan()
+    try:
+        async for lines in scan:
+            for line in lines:
+                parse_audit_line(line.text)
+    except JournalDamage as damage:
+        findings.add(f"the audit journal: {damage.what}")
+    except LineError as error:
+        findings.add(f"the audit journal holds a line of which {error}")
 
 
 def _check(connection: sqlite3.Connection, findings: Findings) -> None:

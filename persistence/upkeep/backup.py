@@ -84,6 +84,7 @@ JOURNALS = (
     JournalName.ENVELOPES,
     JournalName.CONSENT,
     JournalName.INTAKE,
+    JournalName.AUDIT,
 )
 """In the order in which their lengths are noted."""
 

@@ -43,7 +43,7 @@ from persistence.journals.reading import JournalReader
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import MasterKeyError, Sealer, find_master_key
 from persistence.settings.storage import StorageSettings
-from persistence.upkeep.access_check import check_access
+from persistence.upkeep.access_check import check_access, check_audit
 from persistence.upkeep.comparison import differences
 from persistence.upkeep.corpus_check import check_corpus
 from persistence.upkeep.expectation import Expectation, expectation
@@ -125,6 +125,7 @@ async def verify(
         await _check_corpus(layout, settings, findings, applied_at=applied_at)
         check_access(layout, findings)
         check_jobs(layout, findings)
+        await check_audit(layout, findings)
     except SchemaRefused:
         raise
     except UNREADABLE as error:

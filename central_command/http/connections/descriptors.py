@@ -33,11 +33,12 @@ def fitting(settings: HttpSettings, allow: Callable[[int], int] = raise_descript
 
     Raises HttpSettingsError when there is room for none.
     """
-    allowed = allow(settings.connections_max + RESERVED)
-    possible = allowed - RESERVED
+    reserved = RESERVED + (0 if settings.admin_port is None else settings.admin_connections_max)
+    allowed = allow(settings.connections_max + reserved)
+    possible = allowed - reserved
     if possible < 1:
         raise HttpSettingsError(
-            f"This process may open {allowed} files, and {RESERVED} are needed beside its connections: raise the limit "
+            f"This process may open {allowed} files, and {reserved} are needed beside its connections: raise the limit "
             f"(LimitNOFILE, ulimit -n)."
         )
     if possible >= settings.connections_max:

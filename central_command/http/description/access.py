@@ -26,6 +26,7 @@ from central_command.http.endpoints.access import (
     TOKEN_PATH,
     TOKENS_PATH,
 )
+from central_command.http.endpoints.audit import AFTER_MAX, AUDIT_PATH, ENTRIES_DEFAULT, ENTRIES_MAX
 from central_command.http.endpoints.bans import BAN_ID, BAN_PATH, BANS_PATH
 from central_command.http.endpoints.sign_in import HTML_TYPE, LINK_PATH, SIGN_OUT_PATH
 from central_command.http.requests.browsers import SIGN_IN_PATH
@@ -49,6 +50,10 @@ _ASKED_BAN: Final[dict[str, Schema]] = {
     "reason": text_of(REASON_CHARS_MAX, description="Printable characters only."),
     "days": or_null(integer(1, DAYS_MAX)),
 }
+_AUDIT_PARAMETERS: Final = [
+    {"name": "after", "in": "query", "schema": integer(1, AFTER_MAX), "description": "The last line seen."},
+    {"name": "limit", "in": "query", "schema": {**integer(1, ENTRIES_MAX), "default": ENTRIES_DEFAULT}},
+]
 _PAGE: Final[dict[str, Any]] = {"description": "A page.", "content": {HTML_TYPE: {"schema": TEXT}}}
 _ELSEWHERE: Final[dict[str, Any]] = {"description": "Done; the browser goes on there."}
 
@@ -75,6 +80,8 @@ def access_schemas() -> dict[str, Schema]:
             "expires_at": or_null(TEXT),
         }
     )
+    said = dict.fromkeys(("at", "actor", "action", "subject", "address"), TEXT)
+    entry = object_of({"n": integer(1, AFTER_MAX), **said})
     session = object_of({"session_id": _pattern(BROWSER_SESSION_ID), "origin": TEXT, **held})
     return {
         "AskToken": object_of(
@@ -89,6 +96,7 @@ def access_schemas() -> dict[str, Schema]:
         "Tokens": object_of({"tokens": {"type": "array", "items": {"$ref": "#/components/schemas/Token"}}}),
         "BrowserSessions": object_of({"sessions": {"type": "array", "items": session}}),
         "Revoked": object_of({"revoked": TEXT}),
+        "Audit": object_of({"entries": {"type": "array", "items": entry}, "next": {"type": ["integer", "null"]}}),
         "AskBan": object_of({}, _ASKED_BAN, minProperties=1),
         "Ban": ban,
         "Bans": object_of({"bans": {"type": "array", "items": {"$ref": "#/components/schemas/Ban"}}}),
@@ -102,7 +110,8 @@ def access_operations() -> dict[str, Any]:
         **errors(401, 404),
         "403": answer("The token, or one that is to be made, has another scope.", ERROR, "WWW-Authenticate"),
     }
-    revoked: Answers = {**asked, "200": answer("It is worth nothing from now on.", "Revoked")}
+    noted = {**asked, **errors(507)}
+    revoked: Answers = {**noted, "200": answer("It is worth nothing from now on.", "Revoked")}
     return {
         TOKENS_PATH: {
             "get": operation(
@@ -144,6 +153,15 @@ def access_operations() -> dict[str, Any]:
             )
         },
         **_bans(asked),
+        AUDIT_PATH: {
+            "get": operation(
+                "audit",
+                "What administrators have changed",
+                {**asked, "200": answer("The oldest first; `next` is the `after` of those that follow.", "Audit")},
+                security=SECURITY,
+                parameters=_AUDIT_PARAMETERS,
+            )
+        },
         **_pages(),
     }
 
@@ -168,7 +186,7 @@ def _bans(asked: Answers) -> dict[str, Any]:
             "delete": operation(
                 "unban",
                 "Take a ban back",
-                {**asked, "200": answer("It counts no more.", "Ban")},
+                {**asked, **errors(507), "200": answer("It counts no more.", "Ban")},
                 security=SECURITY,
                 parameters=_BAN_PARAMETERS,
             )
@@ -181,16 +199,16 @@ def _pages() -> dict[str, Any]:
     form = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _form_schema()}}}
     shown: Answers = {**OF_LIMITED, **errors(404), "200": _PAGE}
     cross_site = answer("The request does not come from a page of this server.", ERROR)
-    done: Answers = {**OF_LIMITED, **errors(404), "303": _ELSEWHERE, "403": cross_site}
-    refused = {status: {"description": "A page that says why.", "content": _PAGE["content"]} for status in _REFUSED}
-    either = {"content": {**_PAGE["content"], **OF_LIMITED["429"]["content"]}}
+    done: Answers = {**OF_LIMITED, **errors(404, 507), "303": _ELSEWHERE, "403": cross_site}
+    why = {"description": "A page that says why.", "content": _PAGE["content"]}
+    limited, full = ({**found, "content": {**_PAGE["content"], **found["content"]}} for found in _ALSO_PAGES)
     return {
         SIGN_IN_PATH: {
             "get": operation("signInPage", "Where a browser signs in", shown),
             "post": operation(
                 "signIn",
                 "Sign a browser in with a token, or the code of a link",
-                {**done, **OF_BODIES, **refused, "429": {**OF_LIMITED["429"], **either}},
+                {**done, **OF_BODIES, "401": why, "429": limited, "507": full},
                 requestBody=form,
             ),
         },
@@ -201,7 +219,8 @@ def _pages() -> dict[str, Any]:
     }
 
 
-_REFUSED: Final = ("401", "507")
+_ALSO_PAGES: Final = (OF_LIMITED["429"], errors(507)["507"])
+"""What is a page where the form is at fault, and JSON where the request is."""
 
 
 def _form_schema() -> Schema:

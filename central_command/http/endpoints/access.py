@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from quart import Blueprint, Response
 
+from central_command.access.audit import Audit
 from central_command.access.bans import BanList
 from central_command.access.desk import SignInOutcome
 from central_command.access.making import NAME_CHARS_MAX, NewLink, NewToken, is_name
@@ -96,6 +97,7 @@ class Access(msgspec.Struct, frozen=True):
     desk: Desk
     gate: TokenCheck
     bans: BanList
+    audit: Audit
 
 
 def access_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
@@ -103,21 +105,21 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
     routes = Blueprint("access", __name__)
     authorization = None if access is None else authorization_of(access, http, replies)
 
-    async def admitted() -> tuple[Desk, Authorization]:
+    async def admitted() -> tuple[Access, Authorization, str]:
         if access is None or authorization is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(Scope.ADMIN)
-        return access.desk, authorization
+        by = await authorization.admit(Scope.ADMIN)
+        return access, authorization, by.token_id
 
     @routes.get(TOKENS_PATH)
     async def tokens() -> Response:
-        desk, _ = await admitted()
+        known, _, _ = await admitted()
         async with storage_watched(replies):
-            return json_reply({"tokens": await desk.tokens()}).response()
+            return json_reply({"tokens": await known.desk.tokens()}).response()
 
     @routes.post(TOKENS_PATH)
     async def make_token() -> Response:
-        desk, asked_of = await admitted()
+        known, asked_of, by = await admitted()
         asked = _asked_token(reader.decoded(_ASKED_TOKEN, await small_body(reader)))
         if isinstance(asked, Reply):
             return asked.response()
@@ -125,27 +127,28 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
         for scope in scopes:
             await asked_of.admit(scope)
         async with storage_watched(replies):
-            return _made(await desk.make_token(scopes, name, lasting_s)).response()
+            made = await known.desk.make_token(scopes, name, lasting_s)
+        return (await _made(made, known.audit, by)).response()
 
     @routes.delete(TOKEN_PATH)
     async def revoke_token(token_id: str) -> Response:
-        desk, _ = await admitted()
+        known, _, by = await admitted()
         async with storage_watched(replies):
-            revoked = await desk.revoke_token(token_id) if TOKEN_ID.match(token_id) else None
-        return _revoked(revoked, "There is no such token.").response()
+            revoked = await known.desk.revoke_token(token_id) if TOKEN_ID.match(token_id) else None
+        return (await _revoked(revoked, "token", known.audit, by)).response()
 
     @routes.get(BROWSER_SESSIONS_PATH)
     async def sessions() -> Response:
-        desk, _ = await admitted()
+        known, _, _ = await admitted()
         async with storage_watched(replies):
-            return json_reply({"sessions": await desk.sessions()}).response()
+            return json_reply({"sessions": await known.desk.sessions()}).response()
 
     @routes.delete(BROWSER_SESSION_PATH)
     async def revoke_session(session_id: str) -> Response:
-        desk, _ = await admitted()
+        known, _, by = await admitted()
         async with storage_watched(replies):
-            revoked = await desk.revoke_session(session_id) if BROWSER_SESSION_ID.match(session_id) else None
-        return _revoked(revoked, "There is no such browser session.").response()
+            revoked = await known.desk.revoke_session(session_id) if BROWSER_SESSION_ID.match(session_id) else None
+        return (await _revoked(revoked, "browser session", known.audit, by)).response()
 
     return routes
 
@@ -192,12 +195,16 @@ def _asked_token(body: _AskedToken) -> tuple[list[Scope], str, float | None] | R
     return sorted({Scope(each) for each in body.scopes}), body.name, lasting_s
 
 
-def _made(made: NewToken | TooManyTokens) -> Reply:
+async def _made(made: NewToken | TooManyTokens, audit: Audit, by: str) -> Reply:
     if isinstance(made, TooManyTokens):
         sentence = "There are as many tokens as access.tokens_max allows: revoke one first."
         return error(HTTPStatus.INSUFFICIENT_STORAGE, sentence)
+    await audit.note(by, "token_made", made.stored.token_id, Reader.address())
     return json_reply({"token": made.text, **msgspec.structs.asdict(made.stored)}, HTTPStatus.CREATED)
 
 
-def _revoked(revoked: str | None, sentence: str) -> Reply:
-    return error(HTTPStatus.NOT_FOUND, sentence) if revoked is None else json_reply({"revoked": revoked})
+async def _revoked(revoked: str | None, kind: str, audit: Audit, by: str) -> Reply:
+    if revoked is None:
+        return error(HTTPStatus.NOT_FOUND, f"There is no such {kind}.")
+    await audit.note(by, f"{kind.replace(' ', '_')}_revoked", revoked, Reader.address())
+    return json_reply({"revoked": revoked})

@@ -13,7 +13,6 @@ from central_command.access.bans import (
     WRONG_SUBJECTS,
     Ban,
     BanKind,
-    BanList,
     is_reason,
     subject_as_kept,
 )
@@ -45,32 +44,37 @@ def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replie
     routes = Blueprint("bans", __name__)
     authorization = None if access is None else authorization_of(access, http, replies)
 
-    async def admitted() -> BanList:
+    async def admitted() -> tuple[Access, str]:
         if access is None or authorization is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(Scope.ADMIN)
-        return access.bans
+        by = await authorization.admit(Scope.ADMIN)
+        return access, by.token_id
 
     @routes.get(BANS_PATH)
     async def bans() -> Response:
-        known = await admitted()
+        known, _ = await admitted()
         async with storage_watched(replies):
-            return json_reply({"bans": await known.all()}).response()
+            return json_reply({"bans": await known.bans.all()}).response()
 
     @routes.post(BANS_PATH)
     async def ban() -> Response:
-        known = await admitted()
+        known, by = await admitted()
         asked = _asked(reader.decoded(_ASKED_BAN, await small_body(reader)))
         if isinstance(asked, Reply):
             return asked.response()
         async with storage_watched(replies):
-            return _made(await known.ban(asked)).response()
+            made = await known.bans.ban(asked)
+        if isinstance(made, StoredBan):
+            await known.audit.note(by, "banned", made.named, reader.address())
+        return _made(made).response()
 
     @routes.delete(BAN_PATH)
     async def unban(ban_id: str) -> Response:
-        known = await admitted()
+        known, by = await admitted()
         async with storage_watched(replies):
-            removed = await known.unban(ban_id) if BAN_ID.match(ban_id) else None
+            removed = await known.bans.unban(ban_id) if BAN_ID.match(ban_id) else None
+        if removed is not None:
+            await known.audit.note(by, "unbanned", removed.named, reader.address())
         return (
             error(HTTPStatus.NOT_FOUND, "There is no such ban.") if removed is None else json_reply(removed)
         ).response()

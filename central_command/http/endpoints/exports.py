@@ -12,6 +12,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response
 
+from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Authorization, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
@@ -112,6 +113,7 @@ class Exports(msgspec.Struct, frozen=True):
     gate: TokenCheck
     requests_per_minute: int
     requests_per_hour: int
+    audit: Audit
 
 
 def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
@@ -119,41 +121,44 @@ def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, r
     routes = Blueprint("exports", __name__)
     authorization = None if exports is None else _authorization(exports, http, replies)
 
-    async def admitted() -> ExportDesk:
+    async def admitted() -> tuple[Exports, str]:
         if exports is None or authorization is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(Scope.EXPORT)
-        return exports.desk
+        by = await authorization.admit(Scope.EXPORT)
+        return exports, by.token_id
 
     @routes.post(EXPORTS_PATH)
     async def ask() -> Response:
-        desk = await admitted()
+        known, by = await admitted()
         body = await reader.body()
         if len(body) > ASKED_BYTES_MAX:
             sentence = f"The body is larger than {ASKED_BYTES_MAX:,} bytes, which no request for an export is."
             raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
-        asked = await desk.ask(reader.decoded(_ASKED, body))
+        asked = await known.desk.ask(reader.decoded(_ASKED, body))
+        await _note(known.audit, by, "export_asked", asked)
         return _asked_reply(asked, replies).response()
 
     @routes.get(EXPORTS_PATH)
     async def reports() -> Response:
-        desk = await admitted()
-        return json_reply({"exports": desk.reports()}).response()
+        known, _ = await admitted()
+        return json_reply({"exports": known.desk.reports()}).response()
 
     @routes.get(EXPORT_PATH)
     async def report(export_id: str) -> Response:
-        desk = await admitted()
-        return _found(desk.report(export_id)).response()
+        known, _ = await admitted()
+        return _found(known.desk.report(export_id)).response()
 
     @routes.delete(EXPORT_PATH)
     async def delete(export_id: str) -> Response:
-        desk = await admitted()
-        return _found(await desk.delete(export_id)).response()
+        known, by = await admitted()
+        deleted = await known.desk.delete(export_id)
+        await _note(known.audit, by, "export_deleted", deleted)
+        return _found(deleted).response()
 
     @routes.get(FILE_PATH)
     async def file(export_id: str, name: str) -> Response:
-        desk = await admitted()
-        found = await desk.file(export_id, name)
+        known, _ = await admitted()
+        found = await known.desk.file(export_id, name)
         if found is None:
             return error(HTTPStatus.NOT_FOUND, "There is no such file of an export that is done.").response()
         headers = {"Content-Length": str(found.size_bytes), "Cache-Control": "no-store"}
@@ -168,6 +173,12 @@ async def _pieces(path: Path) -> AsyncIterator[bytes]:
     async with trio.wrap_file(os.fdopen(descriptor, "rb")) as source:
         while piece := await source.read(READ_BYTES):
             yield piece
+
+
+async def _note(audit: Audit, by: str, action: str, found: object) -> None:
+    """Note what was done with an export, if anything was."""
+    if isinstance(found, ExportReport):
+        await audit.note(by, action, found.id, Reader.address())
 
 
 def _authorization(exports: Exports, http: HttpSettings, replies: Replies) -> Authorization:

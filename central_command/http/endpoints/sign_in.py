@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 from quart import Blueprint, Response, request
 
+from central_command.access.audit import Audit
 from central_command.access.desk import SignedIn
 from central_command.http.endpoints.access import Access, authorization_of, storage_watched
 from central_command.http.requests.authorization import Authorization
@@ -19,7 +20,7 @@ from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, presented_cookie, set_cookie
 from central_command.http.requests.replies import Headers, HttpProblem, Replies
 from central_command.http.settings import HttpSettings
-from persistence.databases.browser_sessions import NoSuchKey
+from persistence.databases.browser_sessions import NoSuchKey, StoredBrowserSession
 
 LINK_PATH: Final = f"{SIGN_IN_PATH}/link"
 SIGN_OUT_PATH: Final = "/sign-out"
@@ -107,6 +108,7 @@ def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, re
             outcome = await known_access.desk.sign_in(fields.get("key", ""))
         if isinstance(outcome, SignedIn):
             reader.charge().give_back()
+            await _note(known_access.audit, "browser_session_opened", outcome.session)
             cookie = set_cookie(outcome.cookie, outcome.lasting_s)
             return _sent_to(_back(fields.get("next", "")), cookie)
         if isinstance(outcome, NoSuchKey):
@@ -119,7 +121,8 @@ def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, re
         known_access, _ = known()
         check_site()
         async with storage_watched(replies):
-            await known_access.desk.sign_out(presented_cookie() or "")
+            ended = await known_access.desk.sign_out(presented_cookie() or "")
+        await _note(known_access.audit, "browser_session_ended", ended)
         return _sent_to(SIGN_IN_PATH, set_cookie("", 0))
 
     return routes
@@ -137,6 +140,12 @@ async def _form(reader: Reader) -> dict[str, str]:
         sentence = "The body must be a form (application/x-www-form-urlencoded)."
         raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "no_form", sentence)) from None
     return {name: values[0] for name, values in fields.items() if len(values) == 1}
+
+
+async def _note(audit: Audit, action: str, session: StoredBrowserSession | None) -> None:
+    """Note that a session was opened, by its token or link, or ended, by itself."""
+    if session is not None:
+        await audit.note(session.origin, action, session.session_id, Reader.address())
 
 
 def _back(path: str) -> str:

@@ -455,6 +455,7 @@ class Edge:
         self.addresses = ClientKeys(settings)
         self.direct = direct
         self.streaming = streaming
+        self.in_place_paths = IN_PLACE_PATHS & {*direct, *streaming}
         self.limits = limits
         self.settings = settings
         self.log = log
@@ -474,7 +475,7 @@ class Edge:
 
     def is_answered_in_place(self, scope: HTTPScope) -> bool:
         """Whether a request is for an endpoint that nobody stops waiting for: its work is done all the same."""
-        return scope["method"] == "POST" and scope["path"] in IN_PLACE_PATHS
+        return scope["method"] == "POST" and scope["path"] in self.in_place_paths
 
     def enter_in_place(self, scope: HTTPScope, body_bytes: int) -> "Visit | None":
         """Take a request in of which only the head is read; one that cannot be is for an exchange to refuse."""

@@ -1,0 +1,81 @@
+"""`audit`: what administrators have changed."""
+
+# ruff: noqa: PLC0415 (imports within functions: `--help` needs none of them)
+
+import re
+import time
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from central_command.commands.endings import EXIT_REFUSED, leave, one_sentence_for_failures
+from central_command.commands.options import data_options, settings_from, wide_option
+
+LINES_AT_ONCE: Final = 10_000
+_DAY: Final = re.compile(r"\A20[0-9]{2}-[01][0-9]-[0-3][0-9]\Z")
+
+
+@click.command()
+@data_options(must_exist=True)
+@wide_option
+@click.option("--since", metavar="TIME", help="Only what is no older: 12h, 90d, 4w, or a UTC day as 2026-11-20.")
+def audit(config: Path | None, data_dir: Path, since: str | None, *, wide: bool) -> None:
+    """List what administrators have changed: when, who, what, and from where; also while the server runs.
+
+    Who is "command", or the id of a token or of a browser session; what was done names things by their ids.
+
+    \b
+    Example:
+      central-command audit --since 4w
+
+    Exit status: 0 listed, 2 a wrong option, 3 the journal is damaged.
+    """
+    from functools import partial
+
+    import trio
+
+    from central_command.terminal.listing import Column, Listing, print_listing
+    from persistence.audit import AuditEntry, read_audit
+    from persistence.files.file_system import inline
+    from persistence.format.layout import DataLayout
+
+    settings_from(config, {})
+    since_s = _since(since)
+    layout = DataLayout(data_dir)
+    listing = Listing(Column("n"), Column("when"), Column("who"), Column("what"), Column("of"), Column("from"))
+    after_n, is_empty = 0, True
+    while True:
+        read = partial(read_audit, layout, inline, after_n=after_n, since=since_s, limit=LINES_AT_ONCE)
+        with one_sentence_for_failures():
+            entries: list[AuditEntry] = trio.run(read)
+        if not entries:
+            break
+        after_n, is_empty = entries[-1].n, False
+        for each in entries:
+            listing.add(str(each.n), each.at[:19], each.actor, each.action, each.subject, each.address)
+    if is_empty:
+        click.echo("Nothing was changed.", err=True)
+        return
+    print_listing(listing, wide=wide)
+
+
+def _since(text: str | None) -> float:
+    """Seconds since the epoch of --since."""
+    from central_command.access.tokens import duration_s
+    from persistence.format import times
+
+    if text is None:
+        return 0.0
+    lasting_s = duration_s(text)
+    if lasting_s is not None:
+        return time.time() - lasting_s
+    try:
+        return times.from_text(f"{text}T00:00:00.000000Z") if _DAY.match(text) else _wrong_since()
+    except ValueError:
+        return _wrong_since()
+
+
+def _wrong_since() -> NoReturn:
+    """Say what --since takes, and leave."""
+    leave("--since takes a whole number and h, d or w, such as 90d, or a UTC day such as 2026-11-20", EXIT_REFUSED)
