@@ -87,7 +87,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--reasoning-key", default="reasoning_content", show_default=True, help="The member's name.")
 @click.option("--split-parallel-calls", is_flag=True, help="Calls of one turn one after the other.")
 @click.option("--system", type=click.Choice(["fold", "keep", "drop"]), default="keep", show_default=True)
-@click.option("--subagents", type=click.Choice(["separate", "drop"]), default="separate", show_default=True)
+@click.option("--subagents", type=click.Choice(["embed", "separate", "drop"]), default="separate", show_default=True)
 @click.option("--keep-incomplete", is_flag=True, help="Keep calls at the end that have no result.")
 @click.option("--nested", type=click.Choice(["json", "struct"]), default="json", show_default=True, help="In Parquet.")
 @click.option("--documents", type=click.Choice(["lines", "files"]), default="lines", show_default=True, help="Of ATIF.")

@@ -22,6 +22,7 @@ from central_command.corpus.trajectory import (
     Feedback,
     Findings,
     Gap,
+    Lineage,
     Link,
     Outcome,
     Record,
@@ -86,6 +87,7 @@ class _Metadata(msgspec.Struct, frozen=True):
     agent_id: str | None = None
     groove_version: str | None = None
     continues_session: str | None = None
+    lineage: Lineage | None = None
     domain_tags: DomainTags | None = None
 
 
@@ -253,6 +255,7 @@ def _trajectory(line: _Line, contributor: str) -> Trajectory:
         sequence_gaps=line.sequence_gaps,
         repeated_members=line.repeated_members,
         links=line.coordination_links,
+        lineage=of.lineage or Lineage(),
         unique_tools_used=line.unique_tools_used,
     )
 

@@ -236,6 +236,16 @@ class Duplicates(msgspec.Struct, frozen=True, kw_only=True):
     similarity: float = 0.0
 
 
+class Lineage(msgspec.Struct, frozen=True):
+    """What joins a session with its parent and its sub-agents: digests, the same ones for the same contributor only.
+
+    The `id` of a session is the `parent_id` of its sub-agents; None where the client did not say.
+    """
+
+    id: str | None = None
+    parent_id: str | None = None
+
+
 class Embedded(msgspec.Struct, frozen=True):
     """A sub-agent's trajectory within its parent's; `at` is the place (from 0) of the parent's step that began it.
 
@@ -253,7 +263,8 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     `agent_role` is `subagent` for one that another agent started; `agent_id` is the client's name for the agent, which
     sub-agents share with their parent. `subagents` is empty unless they were asked for. Of a trajectory that was split
     into `parts` pieces at turns this is number `part`, from 1. `tokens` is how many a tokeniser counted in its texts;
-    None where none was asked.
+    None where none was asked. `parent_session` is the session whose sub-agent it is, None of one that is not within
+    another; not set unless sub-agents were asked for.
     """
 
     record_id: str
@@ -285,11 +296,13 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     sequence_gaps: tuple[Gap, ...] = ()
     repeated_members: int = 0
     links: tuple[Link, ...] = ()
+    lineage: Lineage = Lineage()
     unique_tools_used: tuple[str, ...] = ()
     subagents: tuple[Embedded, ...] = ()
     part: int = 1
     parts: int = 1
     tokens: int | None = None
+    parent_session: str | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def is_subagent(self) -> bool:

@@ -56,6 +56,13 @@ FEATURES: Final = tuple((column.name, column.dtype) for column in COLUMNS)
 """As `Format.features` has them."""
 
 
+PARENT: Final = (("parent_session_id", "string"),)
+"""The column beside them where sub-agents are embedded: whose sub-agent it is, null of all others."""
+
+
 def flat(trajectory: Trajectory) -> Row:
-    """The flat columns of a trajectory."""
-    return {column.name: column.value(trajectory) for column in COLUMNS}
+    """The flat columns of a trajectory, and those that were asked for beside them."""
+    row: Row = {column.name: column.value(trajectory) for column in COLUMNS}
+    if trajectory.parent_session is not msgspec.UNSET:
+        row["parent_session_id"] = trajectory.parent_session
+    return row

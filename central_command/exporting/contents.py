@@ -28,6 +28,15 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     rows: int
 
 
+class Within(msgspec.Struct, frozen=True, array_like=True):
+    """A sub-agent's record that stands within its parent's: by what it is told from others."""
+
+    record_id: str
+    session_id: str
+    cluster: str
+    sha256: str
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A record of an export: by what it is told from others, what is counted of it, and where it is in each format."""
 
@@ -54,6 +63,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     findings: dict[str, int] = {}
     mended_numbers: int = 0
     mended_surrogates: int = 0
+    embedded: tuple[Within, ...] = ()
+    """Its sub-agents, however deep, whose steps are counted with its own."""
     places: dict[str, Place] = {}
     left_out: dict[str, str] = {}
     """By format, where a format has no row for it."""

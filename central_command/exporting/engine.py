@@ -215,6 +215,8 @@ def check_selection(selection: Selection, formats: Sequence[Format]) -> None:
         msgspec.json.encode(selection)
     except UnicodeEncodeError:
         raise ExportRefused("an option or the name of a file holds what is not UTF-8: write it another way.") from None
+    if selection.shape.subagents == "embed" and selection.max_tokens is not None:
+        raise ExportRefused("--max-tokens cuts no session with others within it: --subagents separate takes both.")
     key = selection.shape.reasoning_key
     if REASONING_KEY.fullmatch(key) is None or key in MESSAGE_MEMBERS:
         taken = ", ".join(sorted(MESSAGE_MEMBERS))

@@ -19,6 +19,7 @@ from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.contents import INDEX_NAME, Entry, WrittenFile
 from central_command.exporting.engine import Export, Progress, check_selection, clear_unfinished
 from central_command.exporting.facts import facts_of
+from central_command.exporting.families import join_families
 from central_command.exporting.formats.format import Format
 from central_command.exporting.formats.table import formats_of
 from central_command.exporting.known_exports import note_export
@@ -50,6 +51,8 @@ PLAN: Final = "plan.db"
 CARD: Final = "README.md"
 LEFT_OUT: Final = "left_out"
 ERASED: Final = "erased"
+OUTDATED: Final = "outdated"
+"""A record whose sub-agent has gone from the corpus: it was taken out with that, and written anew without."""
 TRIES: Final = 3
 """How often an export begins anew when something that it has written was erased meanwhile."""
 
@@ -259,7 +262,15 @@ def _run(
 def _source(stored: StoredCorpus, plan: Plan, given: Given, formats: Sequence[Format]) -> Source[Any]:
     if formats[0].of_record is not None:
         return Texts(stored, plan, given.selection, formats, benchmarks=given.benchmarks)
-    return Sessions(stored, plan, given.selection, formats, benchmarks=given.benchmarks, counter=given.counter)
+    return Sessions(
+        stored,
+        plan,
+        given.selection,
+        formats,
+        benchmarks=given.benchmarks,
+        counter=given.counter,
+        family_bytes_max=given.settings.family_bytes_max,
+    )
 
 
 def _tidied(target: Path) -> Done:
@@ -345,6 +356,8 @@ def _write(
         wants_some = given.selection.sample is not None or given.selection.limit is not None
         if wants_some and plan.state("is_chosen") is None:
             run.choose()
+        if given.selection.shape.subagents == "embed" and plan.state("is_joined") is None:
+            join_families(stored, plan)
         run.write()
 
 
@@ -382,7 +395,11 @@ def _take_over(stored: StoredCorpus, target: Path, plan: Plan, earlier: Manifest
     with stored.snapshot() as snapshot:
         for entry in read_index(target):
             is_gone = not snapshot.holds(entry.record_id)
-            plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
+            if not is_gone and not all(snapshot.holds(each.record_id) for each in entry.embedded):
+                # What stands within it has gone: it is taken out with that, and made anew without.
+                plan.take_over(msgspec.structs.replace(entry, record_id=f"{OUTDATED} {entry.record_id}"), None)
+            else:
+                plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
             count += 1
     plan.set_state("earlier", b"%d" % count)
     numbers: dict[str, int] = {}
@@ -403,10 +420,11 @@ def _gone(stored: StoredCorpus, plan: Plan, *, mine: bool) -> frozenset[str]:
     """The records that are kept and not in the corpus any more: those of this run, or of earlier ones."""
     before = _earlier_count(plan)
     with stored.snapshot() as snapshot:
+        incomplete = {parent for record_id, parent in plan.embedded() if not snapshot.holds(record_id)}
         return frozenset(
             record_id
             for number, record_id in enumerate(plan.kept_ids())
-            if (number >= before) == mine and not snapshot.holds(record_id)
+            if (number >= before) == mine and (record_id in incomplete or not snapshot.holds(record_id))
         )
 
 
@@ -470,7 +488,12 @@ def _take_out(stored: StoredCorpus, target: Path, plan: Plan) -> None:
 def _reasons(stored: StoredCorpus, gone: Iterable[Entry]) -> Counter[str]:
     """Why records are not in the corpus any more, counted."""
     with stored.snapshot() as snapshot:
-        return Counter(snapshot.reason(entry.session_id, entry.record_id) or ERASED for entry in gone)
+        return Counter(
+            OUTDATED
+            if entry.record_id.startswith(OUTDATED)
+            else snapshot.reason(entry.session_id, entry.record_id) or ERASED
+            for entry in gone
+        )
 
 
 def _remove_empty_folders(target: Path, removed: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from central_command.corpus.pseudonyms import Pseudonyms
+from central_command.exporting.contents import Entry
 from central_command.exporting.manifest import UNFINISHED
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.verifying import read_index
@@ -97,7 +98,7 @@ def exports_with(
             of_users = _pseudonyms_of(users, data_directory)
             # Names of a user's sessions are their application's, and may be another user's, too.
             if any(
-                (each.contributor in of_users) if each.contributor else (each.session_id in wanted)
+                (each.contributor in of_users) if each.contributor else _is_any(each, wanted)
                 for each in read_index(Path(path))
             ):
                 found.append(path)
@@ -106,6 +107,10 @@ def exports_with(
         except (ExportRefused, OSError, MasterKeyError):
             found.append(f"{path} (which cannot be looked into)")
     return found
+
+
+def _is_any(entry: Entry, session_ids: Collection[str]) -> bool:
+    return entry.session_id in session_ids or any(each.session_id in session_ids for each in entry.embedded)
 
 
 def _pseudonyms_of(users: Collection[str], data_directory: Path) -> frozenset[str]:

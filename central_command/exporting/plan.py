@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from central_command.exporting.contents import Entry, WrittenFile
+from central_command.exporting.contents import Entry, Within, WrittenFile
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.selection import ExportRefused
 from persistence.format.records import Position
@@ -26,11 +26,21 @@ SCHEMA: Final = (
     """CREATE TABLE candidates (ordinal INTEGER PRIMARY KEY, record_id TEXT, trajectory_id TEXT, session_id TEXT,
     contributor TEXT, cluster TEXT, sha256 TEXT, split INTEGER, n INTEGER, day TEXT, "offset" INTEGER, length INTEGER,
     is_chosen INTEGER)""",
+    "CREATE INDEX candidates_by_record ON candidates (record_id)",
     "CREATE TABLE owners (cluster TEXT PRIMARY KEY, split INTEGER)",
     "CREATE TABLE sessions (session_id TEXT PRIMARY KEY, split INTEGER)",
     "CREATE TABLE kept (sequence INTEGER PRIMARY KEY, record_id TEXT UNIQUE, cluster TEXT, sha256 TEXT, entry BLOB)",
     "CREATE INDEX kept_by_cluster ON kept (cluster)",
     "CREATE INDEX kept_by_sha256 ON kept (sha256)",
+    "CREATE TABLE embedded (record_id TEXT PRIMARY KEY, parent TEXT, cluster TEXT, sha256 TEXT)",
+    "CREATE INDEX embedded_by_cluster ON embedded (cluster)",
+    "CREATE INDEX embedded_by_sha256 ON embedded (sha256)",
+    """CREATE TABLE agents (ordinal INTEGER PRIMARY KEY, record_id TEXT UNIQUE, trajectory_id TEXT, contributor TEXT,
+    name TEXT, id TEXT, parent_id TEXT, is_subagent INTEGER)""",
+    "CREATE INDEX agents_by_name ON agents (contributor, name)",
+    "CREATE INDEX agents_by_id ON agents (contributor, id)",
+    """CREATE TABLE families (record_id TEXT PRIMARY KEY, parent TEXT, place INTEGER, root TEXT, depth INTEGER)""",
+    "CREATE INDEX families_by_parent ON families (parent)",
     "CREATE TABLE left_out (record_id TEXT PRIMARY KEY, reason TEXT, detail TEXT)",
     "CREATE TABLE files (path TEXT PRIMARY KEY, entry BLOB)",
     "CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB)",
@@ -61,6 +71,43 @@ INSERT INTO candidates (record_id, trajectory_id, session_id, contributor, clust
     length, is_chosen) SELECT record_id, trajectory_id, session_id, contributor, cluster, sha256, split, n, day,
     "offset", length, 1 FROM again ORDER BY rowid
 """
+PUT_FAMILIES_IN_ORDER: Final = """
+CREATE TABLE again AS SELECT candidates.* FROM candidates LEFT JOIN families USING (record_id)
+WHERE is_chosen IS NOT 0 ORDER BY split, coalesce(root, trajectory_id), coalesce(depth, 0), trajectory_id
+"""
+PUT_AGENT: Final = "INSERT OR REPLACE INTO agents VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT_SUBAGENTS: Final = """
+SELECT record_id, trajectory_id, contributor, name, id, parent_id, is_subagent, ordinal FROM agents
+WHERE ordinal > ? AND (is_subagent OR parent_id != '') ORDER BY ordinal LIMIT ?
+"""
+SELECT_PARENTS: Final = """
+SELECT record_id, trajectory_id, id != '' AND id = ?3 AS is_said FROM agents WHERE contributor = ?1 AND record_id != ?4
+AND ((name != '' AND name = ?2) OR (id != '' AND id = ?3)) ORDER BY is_said DESC, is_subagent, ordinal LIMIT ?5
+"""
+PUT_FAMILY: Final = "INSERT INTO families VALUES (?, ?, ?, ?, ?)"
+SELECT_FAMILY: Final = "SELECT parent, root, depth FROM families WHERE record_id = ?"
+SELECT_PLACES: Final = "SELECT place FROM families WHERE parent = ? AND place IS NOT NULL"
+MOVE_FAMILY: Final = """
+WITH RECURSIVE below (record_id, depth) AS (
+    SELECT record_id, depth FROM families WHERE parent = ?1
+    UNION ALL SELECT families.record_id, families.depth FROM families JOIN below ON families.parent = below.record_id)
+UPDATE families SET root = ?2, depth = depth + ?3 WHERE record_id IN (SELECT record_id FROM below)
+"""
+SELECT_DEEPEST: Final = """
+WITH RECURSIVE below (record_id, levels) AS (
+    SELECT ?1, 0
+    UNION ALL SELECT families.record_id, levels + 1 FROM families JOIN below ON families.parent = below.record_id)
+SELECT max(levels) FROM below
+"""
+SELECT_CHILDREN: Final = """
+SELECT place, ordinal, candidates.record_id, trajectory_id, session_id, contributor, cluster, sha256, split, n, day,
+    "offset", length
+FROM families JOIN candidates USING (record_id) WHERE parent = ? AND is_chosen IS NOT 0 ORDER BY ordinal
+"""
+SELECT_POSITION: Final = 'SELECT n, day, "offset", length FROM candidates WHERE record_id = ?'
+PUT_EMBEDDED: Final = "INSERT OR REPLACE INTO embedded VALUES (?, ?, ?, ?)"
+SELECT_WITHIN: Final = "SELECT parent FROM embedded WHERE record_id = ?"
+SELECT_EMBEDDED: Final = "SELECT record_id, parent FROM embedded"
 PUT_KEPT: Final = "INSERT INTO kept (record_id, cluster, sha256, entry) VALUES (?, ?, ?, ?)"
 PUT_LEFT_OUT: Final = "INSERT OR REPLACE INTO left_out VALUES (?, ?, ?)"
 PUT_FILE: Final = "INSERT OR REPLACE INTO files VALUES (?, ?)"
@@ -69,8 +116,12 @@ PUT_OWNER: Final = "INSERT OR IGNORE INTO owners VALUES (?, ?)"
 PUT_SESSION: Final = "INSERT OR IGNORE INTO sessions VALUES (?, ?)"
 SELECT_OWNER: Final = "SELECT split FROM owners WHERE cluster = ?"
 SELECT_SESSION: Final = "SELECT split FROM sessions WHERE session_id = ?"
-SELECT_SAME_CLUSTER: Final = "SELECT 1 FROM kept WHERE cluster = ? LIMIT 1"
-SELECT_SAME_STEPS: Final = "SELECT 1 FROM kept WHERE sha256 = ? LIMIT 1"
+SELECT_SAME_CLUSTER: Final = """
+SELECT 1 FROM kept WHERE cluster = ?1 UNION ALL SELECT 1 FROM embedded WHERE cluster = ?1 LIMIT 1
+"""
+SELECT_SAME_STEPS: Final = """
+SELECT 1 FROM kept WHERE sha256 = ?1 UNION ALL SELECT 1 FROM embedded WHERE sha256 = ?1 LIMIT 1
+"""
 SELECT_IS_KEPT: Final = "SELECT 1 FROM kept WHERE record_id = ?"
 SELECT_KEPT: Final = "SELECT sequence, entry FROM kept WHERE sequence > ? ORDER BY sequence LIMIT ?"
 SELECT_KEPT_IDS: Final = "SELECT record_id FROM kept ORDER BY sequence"
@@ -99,6 +150,19 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     sha256: str
     split: int
     position: Position
+
+
+class PlannedAgent(msgspec.Struct, frozen=True, array_like=True):
+    """Whose session a record is: by what it is joined with its parent and its sub-agents (`families`)."""
+
+    record_id: str
+    trajectory_id: str
+    contributor: str
+    name: str
+    id: str
+    parent_id: str
+    is_subagent: bool
+    ordinal: int
 
 
 class Plan:
@@ -156,7 +220,14 @@ class Plan:
 
     def put_in_order(self) -> None:
         """Keep what was chosen alone, by split and id."""
-        self._connection.execute(PUT_IN_ORDER)
+        self._take_in_order(PUT_IN_ORDER)
+
+    def put_families_in_order(self) -> None:
+        """Put each sub-agent behind its parent: so it is known whether it stands within it."""
+        self._take_in_order(PUT_FAMILIES_IN_ORDER)
+
+    def _take_in_order(self, statement: str) -> None:
+        self._connection.execute(statement)
         self._connection.execute("DELETE FROM candidates")
         self._connection.execute(TAKE_IN_ORDER)
         self._connection.execute("DROP TABLE again")
@@ -169,6 +240,8 @@ class Plan:
     def keep(self, entry: Entry) -> None:
         """Note that a record is in the export, and where."""
         self._connection.execute(PUT_KEPT, (entry.record_id, entry.cluster, entry.sha256, msgspec.json.encode(entry)))
+        rows = [(each.record_id, entry.record_id, each.cluster, each.sha256) for each in entry.embedded]
+        self._connection.executemany(PUT_EMBEDDED, rows)
 
     def take_over(self, entry: Entry, split: int | None) -> None:
         """Note a record of an earlier run, whose split holds for its cluster.
@@ -179,9 +252,73 @@ class Plan:
             self._connection.execute(PUT_KEPT, (entry.record_id, "", "", msgspec.json.encode(entry)))
             return
         self.keep(entry)
-        if entry.cluster:
-            self._connection.execute(PUT_OWNER, (entry.cluster, split))
-        self._connection.execute(PUT_SESSION, (entry.session_id, split))
+        told: tuple[Entry | Within, ...] = (entry, *entry.embedded)
+        for each in told:
+            if each.cluster:
+                self._connection.execute(PUT_OWNER, (each.cluster, split))
+            self._connection.execute(PUT_SESSION, (each.session_id, split))
+
+    def embedded(self) -> Iterator[tuple[str, str]]:
+        """Yield the sub-agents that stand within others, with the record that they are in."""
+        yield from self._connection.execute(SELECT_EMBEDDED)
+
+    def within(self, record_id: str) -> str | None:
+        """The record that a sub-agent stands in; None for one that stands in none."""
+        row = self._connection.execute(SELECT_WITHIN, (record_id,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def note_agent(self, agent: PlannedAgent) -> None:
+        """Note whose session a candidate is."""
+        row = (agent.ordinal, *msgspec.structs.astuple(agent)[:-1])
+        self._connection.execute(PUT_AGENT, row)
+
+    def subagents(self) -> Iterator[PlannedAgent]:
+        """Yield the candidates that another agent has begun, in order."""
+        last = -1
+        while rows := self._connection.execute(SELECT_SUBAGENTS, (last, ROWS_AT_ONCE)).fetchall():
+            for *texts, is_subagent, ordinal in rows:
+                yield msgspec.convert([*texts, bool(is_subagent), ordinal], PlannedAgent)
+            last = rows[-1][-1]
+
+    def parents(self, child: PlannedAgent, limit: int) -> list[tuple[str, str, bool]]:
+        """What may have begun a sub-agent: record, trajectory, and whether its client says so; those first."""
+        values = (child.contributor, child.name, child.parent_id, child.record_id, limit)
+        rows = self._connection.execute(SELECT_PARENTS, values).fetchall()
+        return [(record_id, trajectory_id, bool(is_said)) for record_id, trajectory_id, is_said in rows]
+
+    def position(self, record_id: str) -> Position:
+        """Where a candidate's line is."""
+        ((n, day, offset, length),) = self._connection.execute(SELECT_POSITION, (record_id,))
+        return Position(n=n, day=day, offset=offset, length=length, at=0.0)
+
+    def taken_places(self, parent: str) -> frozenset[int]:
+        """The steps of a record that sub-agents are known to come from."""
+        return frozenset(place for (place,) in self._connection.execute(SELECT_PLACES, (parent,)))
+
+    def join(self, child: str, parent: str, parent_trajectory: str, place: int | None, *, depth_max: int) -> bool:
+        """Join a sub-agent with its parent; False, and nothing, where that makes a circle or goes too deep."""
+        ancestor = parent
+        root, depth = parent_trajectory, 1
+        while (row := self._connection.execute(SELECT_FAMILY, (ancestor,)).fetchone()) is not None:
+            if ancestor == parent:
+                root, depth = row[1], row[2] + 1
+            ancestor = row[0]
+            if ancestor == child:
+                return False
+        ((levels,),) = self._connection.execute(SELECT_DEEPEST, (child,))
+        if depth + levels > depth_max:
+            return False
+        self._connection.execute(PUT_FAMILY, (child, parent, place, root, depth))
+        self._connection.execute(MOVE_FAMILY, (child, root, depth))
+        return True
+
+    def children(self, record_id: str) -> list[tuple[int | None, Candidate]]:
+        """The candidates that are a record's own sub-agents, with the place of the step that each comes from."""
+        found = []
+        for place, *named, n, day, offset, length in self._connection.execute(SELECT_CHILDREN, (record_id,)).fetchall():
+            position = Position(n=n, day=day, offset=offset, length=length, at=0.0)
+            found.append((place, msgspec.convert([*named, position], Candidate)))
+        return found
 
     def forget_kept(self) -> None:
         """Forget what was kept, before it is decided anew."""

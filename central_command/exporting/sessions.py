@@ -1,13 +1,15 @@
 """Sessions as the source of an export: the rules by which one belongs in it, in order, and what is made of one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from central_command.corpus.reading import Read, UnreadableLine
 from central_command.corpus.stored import ShownRecords, StoredCorpus
+from central_command.corpus.trajectory import Embedded, Trajectory
 from central_command.exporting.contamination import Benchmarks
-from central_command.exporting.contents import Entry
+from central_command.exporting.contents import Entry, Within
 from central_command.exporting.formats.format import Format
 from central_command.exporting.plan import Candidate, Plan
 from central_command.exporting.reasons import LeftOut, LeftOutReason
@@ -19,10 +21,19 @@ from central_command.exporting.tokens import Fitted, Piece, TokenCounter, fit
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A session that was read, and the pieces of it that have few enough tokens."""
+    """A session that was read, the pieces of it that have few enough tokens, and the sub-agents that are within it."""
 
     read: Read
     fitted: Fitted
+    members: tuple["Member", ...] = ()
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A sub-agent's session within its parent's, without those within it, which are members, too."""
+
+    candidate: Candidate
+    read: Read
+    trajectory: Trajectory
 
 
 class Sessions:
@@ -37,6 +48,7 @@ class Sessions:
         *,
         benchmarks: Benchmarks,
         counter: TokenCounter | None,
+        family_bytes_max: int,
     ) -> None:
         self._stored = stored
         self._plan = plan
@@ -44,6 +56,8 @@ class Sessions:
         self._formats = formats
         self._benchmarks = benchmarks
         self._counter = counter
+        self._family_bytes_max = family_bytes_max
+        self._embeds = selection.shape.subagents == "embed"
 
     def __repr__(self) -> str:
         return f"<Sessions of {self._stored!r}>"
@@ -69,7 +83,17 @@ class Sessions:
             yield Found(candidate, None if code is None else LeftOutReason(code))
 
     def judged(self, candidate: Candidate) -> Session:
-        """Read a session; raises Left for one that does not belong in the export."""
+        """Read a session with its sub-agents; raises Left for one that does not belong in the export."""
+        self._check_alone(candidate)
+        read = self._judged(candidate)
+        return self._with_members(candidate, read, self._judged)
+
+    def _check_alone(self, candidate: Candidate) -> None:
+        within = self._plan.within(candidate.record_id) if self._embeds else None
+        if within is not None:
+            raise Left(LeftOutReason.EMBEDDED, within)
+
+    def _judged(self, candidate: Candidate) -> Read:
         check_without_reading(candidate, plan=self._plan, selection=self._selection)
         read = self._read(candidate)
         trajectory = read.trajectory
@@ -91,17 +115,29 @@ class Sessions:
         matched = self._benchmarks.found_in(trajectory)
         if matched is not None:
             raise Left(LeftOutReason.CONTAMINATED, matched)
-        return Session(read, self._fitted(read))
+        return read
 
     def read(self, candidate: Candidate) -> Session:
         """Read a session that was judged before; raises Left for one that is not there any more."""
-        read = self._read(candidate)
-        return Session(read, self._fitted(read))
+        self._check_alone(candidate)
+        return self._with_members(candidate, self._read(candidate), self._read)
+
+    def _with_members(self, candidate: Candidate, read: Read, read_another: Callable[[Candidate], Read]) -> Session:
+        """A session, with what it has begun within it where that is asked for."""
+        fitted = self._fitted(read)
+        if not self._embeds:
+            return Session(read, fitted)
+        (piece,) = fitted.pieces  # with sub-agents nothing is cut to a length
+        family = _Family(self._plan, self._selection, self._family_bytes_max, read_another, self._fitted)
+        trajectory = family.of(candidate, msgspec.structs.replace(piece.trajectory, parent_session=None))
+        whole = msgspec.structs.replace(piece, trajectory=trajectory)
+        return Session(read, msgspec.structs.replace(fitted, pieces=(whole,)), tuple(family.members))
 
     def made(self, candidate: Candidate, item: Session) -> tuple[Rows, Entry]:
         """Make the rows of a session in each format, and say what is counted of it."""
-        rows, left_out = self._rows_of(item.fitted, item.read)
-        return rows, self._entry(candidate, item.read, left_out, item.fitted)
+        rows, left_out = self._rows_of(item)
+        entry = self._entry(candidate, item.read, left_out, item.fitted)
+        return rows, _with_counts_of(entry, item.members)
 
     def _read(self, candidate: Candidate) -> Read:
         try:
@@ -119,15 +155,15 @@ class Sessions:
             raise Left(LeftOutReason.OVERLONG, f"{sum(tokens)} tokens")
         return fitted
 
-    def _rows_of(self, fitted: Fitted, read: Read) -> tuple[dict[str, list[Row | msgspec.Raw]], dict[str, str]]:
+    def _rows_of(self, item: Session) -> tuple[dict[str, list[Row | msgspec.Raw]], dict[str, str]]:
         """The rows of each format, and why it has none."""
         rows: dict[str, list[Row | msgspec.Raw]] = {}
         left_out: dict[str, str] = {}
         for known in self._formats:
             made: list[Row | msgspec.Raw] = []
-            for piece in fitted.pieces:
+            for piece in item.fitted.pieces:
                 try:
-                    made += self._of_piece(known, piece, read)
+                    made += self._of_piece(known, piece, item)
                 except LeftOut as left:
                     left_out[known.name] = left.reason
             if made:
@@ -135,9 +171,10 @@ class Sessions:
                 left_out.pop(known.name, None)
         return rows, left_out
 
-    def _of_piece(self, known: Format, piece: Piece, read: Read) -> Iterable[Row | msgspec.Raw]:
+    def _of_piece(self, known: Format, piece: Piece, item: Session) -> Iterable[Row | msgspec.Raw]:
         if known.of_line is not None:
-            return known.of_line(piece.trajectory, read.line, piece.first)
+            rows = [*known.of_line(piece.trajectory, item.read.line, piece.first)]
+            return rows + [row for each in item.members for row in known.of_line(each.trajectory, each.read.line, 0)]
         made = known.rows(piece.trajectory, self._selection.shape)
         columns = self._selection.columns
         return made if columns is None else ({name: row[name] for name in columns if name in row} for row in made)
@@ -170,3 +207,72 @@ class Sessions:
             mended_surrogates=read.mended.surrogates,
             left_out=left_out,
         )
+
+
+class _Family:
+    """Gathers what a session has begun: sub-agents that belong in the export, as far as there is room for them.
+
+    What is not taken in stands alone, when its own turn comes.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        selection: Selection,
+        bytes_max: int,
+        read_another: Callable[[Candidate], Read],
+        fitted: Callable[[Read], Fitted],
+    ) -> None:
+        self._plan = plan
+        self._dedup = selection.dedup
+        self._room = bytes_max
+        self._read = read_another
+        self._fitted = fitted
+        self._seen: set[str] = set()
+        self.members: list[Member] = []
+
+    def of(self, candidate: Candidate, trajectory: Trajectory) -> Trajectory:
+        """A trajectory with its sub-agents, and theirs; the plan bounds how deep."""
+        self._seen.update(self._marks(candidate))
+        found = []
+        for place, child in self._plan.children(candidate.record_id):
+            if child.position.length > self._room or not self._seen.isdisjoint(self._marks(child)):
+                continue
+            try:
+                read = self._read(child)
+            except Left:
+                continue
+            self._room -= child.position.length
+            (piece,) = self._fitted(read).pieces
+            own = msgspec.structs.replace(piece.trajectory, parent_session=trajectory.session_id)
+            self.members.append(Member(child, read, own))
+            found.append(Embedded(self.of(child, own), place))
+        return msgspec.structs.replace(trajectory, subagents=tuple(found))
+
+    def _marks(self, candidate: Candidate) -> set[str]:
+        """By what its copies are told, as far as they are not wanted."""
+        told = {"exact": (candidate.sha256,), "near": (candidate.sha256, candidate.cluster), "none": ()}
+        return {each for each in told[self._dedup] if each}
+
+
+def _with_counts_of(entry: Entry, members: Sequence[Member]) -> Entry:
+    """What is counted of a session with its sub-agents."""
+    if not members:
+        return entry
+    findings = Counter(entry.findings)
+    for each in members:
+        findings.update(each.trajectory.scrubbed.by_category)
+    steps = [step for each in members for step in each.trajectory.steps]
+    return msgspec.structs.replace(
+        entry,
+        embedded=tuple(
+            Within(each.candidate.record_id, each.candidate.session_id, each.candidate.cluster, each.candidate.sha256)
+            for each in members
+        ),
+        steps=entry.steps + len(steps),
+        chars=entry.chars + sum(len(step.content or "") for step in steps),
+        tokens=None if entry.tokens is None else entry.tokens + sum(each.trajectory.tokens or 0 for each in members),
+        findings=dict(findings),
+        mended_numbers=entry.mended_numbers + sum(each.read.mended.numbers for each in members),
+        mended_surrogates=entry.mended_surrogates + sum(each.read.mended.surrogates for each in members),
+    )

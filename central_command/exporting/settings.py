@@ -13,6 +13,7 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shard_bytes_max: Annotated[int, msgspec.Meta(ge=1_000, le=500_000_000)] = 500_000_000
     row_group_bytes_max: Annotated[int, msgspec.Meta(ge=1_000, le=100_000_000)] = 33_554_432
     benchmark_ngrams_max: PositiveInt = 2_000_000
+    family_bytes_max: PositiveInt = 64_000_000
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10
     directory: str | None = None
     waiting_max: PositiveInt = 10

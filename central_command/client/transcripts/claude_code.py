@@ -98,6 +98,7 @@ class ClaudeCodeReader:
             is_incomplete=lines.is_incomplete or (is_array and whole is None),
             sidechain_events=session.skipped_sidechain_events,
             left_out=session.left_out(),
+            parent_key=session.parent_key,
         )
 
 

@@ -93,6 +93,11 @@ class Lineage:
         """The agent's own id of the session; that of a sub-agent has its parent's before it, which alone is shared."""
         return f"{self._session}/{self._agent}" if self.is_subagent and self._agent else self._session
 
+    @property
+    def parent_key(self) -> str:
+        """The session that a sub-agent was begun in, empty when no file says so: then its key is its own."""
+        return self._session if self.is_subagent and self._agent else ""
+
     def __iter__(self) -> Iterator[JsonObject]:
         first: list[JsonObject] = []
         messages: list[JsonObject] = []

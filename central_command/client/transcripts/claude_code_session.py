@@ -70,6 +70,11 @@ class Session:
         return self._events.session_key
 
     @property
+    def parent_key(self) -> str:
+        """The agent's own id of the session that its parent is in."""
+        return self._events.parent_key
+
+    @property
     def is_subagent(self) -> bool:
         """Whether it is a sub-agent's."""
         return self._events.is_subagent

@@ -74,6 +74,7 @@ class CodexReader:
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
             left_out=session.left_out.counts(),
+            parent_key=session.parent_key,
         )
 
 

@@ -77,10 +77,18 @@ def is_subagent(meta: JsonObject) -> bool:
     return "subagent" in object_of(meta.get("source")) or meta.get("thread_source") == "subagent"
 
 
+def parent_of(meta: JsonObject) -> str:
+    """The id of the session whose agent began this one, empty when none is named."""
+    return text_of(_spawned(meta).get("parent_thread_id"))
+
+
 def agent_path_of(meta: JsonObject) -> str:
     """The name by which other agents address this one, empty when it has none."""
-    spawned = object_of(object_of(object_of(meta.get("source")).get("subagent")).get("thread_spawn"))
-    return text_of(meta.get("agent_path")) or text_of(spawned.get("agent_path"))
+    return text_of(meta.get("agent_path")) or text_of(_spawned(meta).get("agent_path"))
+
+
+def _spawned(meta: JsonObject) -> JsonObject:
+    return object_of(object_of(object_of(meta.get("source")).get("subagent")).get("thread_spawn"))
 
 
 class _Whose(Enum):

@@ -14,6 +14,7 @@ class PrintedSession:
     """A session while what was printed of it is read, in order."""
 
     is_subagent = False
+    parent_key = ""
 
     def __init__(self) -> None:
         self.list = StepList()

@@ -40,7 +40,7 @@ from central_command.client.contract.steps import JsonObject, StepList, StepType
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.codex_agents import AgentMessage, message_between_agents, of_message
 from central_command.client.transcripts.codex_calls import read_call
-from central_command.client.transcripts.codex_lineage import Copied, agent_path_of, is_subagent
+from central_command.client.transcripts.codex_lineage import Copied, agent_path_of, is_subagent, parent_of
 from central_command.client.transcripts.codex_messages import ITEM, Messages
 from central_command.client.transcripts.codex_output import Output, outcome_of, read_output
 from central_command.client.transcripts.codex_program_text import read_user_message, split_program_text
@@ -108,6 +108,7 @@ class RolloutSession:
         self.list = StepList()
         self.session_key = ""
         self.is_subagent = False
+        self.parent_key = ""
         self.left_out = LeftOut()
         self.settled_steps = 0
         self._copied = copied or Copied()
@@ -207,6 +208,7 @@ class RolloutSession:
             self.session_key = text_of(meta.get("id")) or text_of(meta.get("session_id"))
             self._is_exec = meta.get("source") == "exec"
             self.is_subagent = is_subagent(meta)
+            self.parent_key = parent_of(meta)
             self._path = agent_path_of(meta) or ("" if self.is_subagent else _MAIN_AGENT)
 
     def _take_context(self, context: JsonObject) -> None:

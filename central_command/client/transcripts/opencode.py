@@ -80,6 +80,7 @@ class OpenCodeSession(RecordedSession):
         self._is_export = True
         info = object_of(export.get("info"))
         self.name_session(info.get("id"))
+        self.parent_key = text_of(info.get("parentID"))
         self.is_subagent = isinstance(info.get("parentID"), str)
         for message in objects_of(export.get("messages")):
             self._take_message(object_of(message.get("info")), objects_of(message.get("parts")))

@@ -41,7 +41,8 @@ class Usage(msgspec.Struct, frozen=True):
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be said of one session of an agent, once its own file has been read.
 
-    `session_key` is the agent's own id of the session, empty when the file names none; `model` likewise.
+    `session_key` is the agent's own id of the session, empty when the file names none; `model` likewise, and
+    `parent_key`, that of the session whose agent began this one.
     `started_s` and `ended_s` are seconds since the epoch, UTC, of the first and last step, None when the file holds
     no times: its steps then stand at 0. `unreadable_lines` were no JSON objects, cut off or too large,
     `skipped_sidechain_events` belong to sub-agents whose work is not part of this session's steps. `settled_steps` is
@@ -59,6 +60,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     started_s: float | None
     ended_s: float | None
     usage: Usage
+    parent_key: str = ""
     unreadable_lines: int = 0
     skipped_sidechain_events: int = 0
     settled_steps: int = 0
@@ -244,8 +246,9 @@ def transcript_of(
     is_incomplete: bool,
     sidechain_events: int = 0,
     left_out: Mapping[str, int] | None = None,
+    parent_key: str = "",
 ) -> Transcript:
-    """Return what is to be said of a session whose steps are all drained; the last four are about its file."""
+    """Return what is to be said of a session whose steps are all drained; most is about its file."""
     steps = session.list
     has_times = steps.has_times and steps.count > 0
     return Transcript(
@@ -257,6 +260,7 @@ def transcript_of(
         started_s=steps.first_s if has_times else None,
         ended_s=steps.last_s if has_times else None,
         usage=usage,
+        parent_key=parent_key if session.is_subagent else "",
         unreadable_lines=unreadable_lines,
         skipped_sidechain_events=sidechain_events,
         settled_steps=session.settled_steps,

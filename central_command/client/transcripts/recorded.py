@@ -39,6 +39,7 @@ class RecordedSession:
         self.list = StepList()
         self.session_key = ""
         self.is_subagent = False
+        self.parent_key = ""
         self.left_out = LeftOut()
         self.calls = Calls(self.list)
         self.answer = ""
@@ -164,6 +165,7 @@ class RecordReader:
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
             left_out=session.left_out.counts(),
+            parent_key=session.parent_key,
         )
 
     def _begins_as_one_text(self, text: str) -> bool:

@@ -12,6 +12,7 @@ from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import Unsigned
 from central_command.client.uploading.history import SUBAGENT, SourceState
+from central_command.client.uploading.lineage import lineage_of
 from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
@@ -29,6 +30,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     agent_role: str
     agent_id: str
+    session_key: str = ""
+    parent_key: str = ""
 
 
 def work_for(survey: Survey, source: str, *, model: str) -> Work:
@@ -43,6 +46,8 @@ def work_for(survey: Survey, source: str, *, model: str) -> Work:
         model=chosen,
         agent_role=SUBAGENT if transcript.is_subagent else "agent",
         agent_id=printable(f"{transcript.provider}-{key}"),
+        session_key=transcript.session_key,
+        parent_key=transcript.parent_key,
     )
 
 
@@ -93,6 +98,8 @@ class Author:
             metadata["time_shift_s"] = as_written(placing.shift_s)
         if placing.factor != 1:
             metadata["time_scale"] = placing.factor
+        if self.state.lineage:
+            metadata["lineage"] = self.state.lineage
         if self.state.continues is not None:
             metadata["continues_session"] = self.state.continues
         return metadata
@@ -110,4 +117,5 @@ def first_state(work: Work, *, contributor_id: str, placing: Placing) -> SourceS
             "agent_id": work.agent_id,
         },
         placing=placing,
+        lineage=lineage_of(contributor_id, work.provider, session_key=work.session_key, parent_key=work.parent_key),
     )

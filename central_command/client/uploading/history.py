@@ -58,7 +58,8 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
 
     `taken` are the digests that earlier versions noted of its first steps, `records` what is noted of those after them,
     in order of its chunks; `bytes_sent` counts their JSON text. `is_sent_anew` says of a session that is done that its
-    steps count as new: it stays what it is, credited or not, and nothing is derived from it any more.
+    steps count as new: it stays what it is, credited or not, and nothing is derived from it any more. `lineage` is what
+    joins it with its sub-agents (`lineage.py`).
     """
 
     path: str
@@ -70,6 +71,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     records: bytes = b""
     bytes_sent: int = 0
     is_sent_anew: bool = False
+    lineage: dict[str, str] = {}
 
     def encode(self) -> bytes:
         """As `source_state` holds it."""

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from central_command.exporting.columns import FEATURES, PARENT
 from central_command.exporting.formats.atif import ATIF
 from central_command.exporting.formats.dpo import DPO
 from central_command.exporting.formats.format import Format
@@ -33,4 +34,6 @@ def formats_of(selection: Selection) -> list[Format]:
 def _as_asked(known: Format, selection: Selection) -> Format:
     if known is ATIF and selection.shape.documents == "files":
         return msgspec.structs.replace(known, ending="json", file_each=True)
+    if selection.shape.subagents == "embed" and known.features[-len(FEATURES) :] == FEATURES:
+        return msgspec.structs.replace(known, features=(*known.features, *PARENT))
     return known

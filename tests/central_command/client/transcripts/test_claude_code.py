@@ -55,6 +55,8 @@ def test_a_sub_agents_own_file_is_its_session(transcripts: Path) -> None:
     """Read whole and settled at once: its events name the sub-agent."""
     transcript, _ = read(transcripts / "claude_code" / "agent-a1b2c3d.jsonl")
     assert transcript.is_subagent
+    assert transcript.session_key == f"{transcript.parent_key}/a1b2c3d"
+    assert transcript.parent_key == read(transcripts / "claude_code" / "session.jsonl")[0].session_key
     assert [step.type for step in transcript.steps] == ["instruction", "action", "observation", "thought"]
     assert transcript.settled_steps == 4
 

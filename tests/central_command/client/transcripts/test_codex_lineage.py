@@ -101,6 +101,14 @@ def test_a_turn_that_began_before_the_session_is_copied_whatever_its_id_is() -> 
     assert contents(read(*fork(meta(PARENT), *old, *own, source=SPAWNED))) == OWN
 
 
+def test_a_sub_agent_names_whose_it_is() -> None:
+    """A fork has no parent in this sense, and neither has what names none."""
+    own = turn("C", "15:00:02.000")
+    assert read(*fork(*own, source=SPAWNED)).parent_key == PARENT
+    assert read(*fork(*own, source={"subagent": "review"})).parent_key == ""
+    assert read(*fork(*own, forked_from_id=PARENT)).parent_key == ""
+
+
 @pytest.mark.parametrize("keep", [0, 2, 6])
 def test_a_copy_of_the_last_turns_alone_is_left_out(keep: int) -> None:
     """It has no session_meta of the parent, and may begin with a turn, a prompt or an answer."""
