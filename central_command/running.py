@@ -71,6 +71,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     Exposing(service, lambda: service.storage_settings, collector.statistics)
                 ),
                 search=service.search(),
+                refused=service.refused(),
             )
             collector.settle()
             if settings.curation.enabled:

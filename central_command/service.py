@@ -28,6 +28,7 @@ from actors.intake.desk import IntakeDesk
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
+from actors.sessions.letter_desk import LetterDesk
 from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession
 from actors.sessions.outcomes import (
     ActorFailed,
@@ -53,6 +54,7 @@ from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
 from central_command.http.endpoints.search import Search
+from central_command.http.endpoints.refused import Refused
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
 from central_command.search.desk import SearchDesk
@@ -136,6 +138,7 @@ class Service:
         self.access = Access(desk, gate, self.bans)
         self._storage = storage
         self._directory = directory
+        self.letters = LetterDesk(environment, directory)
         self._budget = budget
         self.embeddings = embeddings
         self._clock = environment.clock
@@ -197,6 +200,10 @@ class Service:
         settings = self._settings.search
         searcher = Searcher(self._environment.storage.layout.root, settings)
         return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
+    def refused(self) -> Refused:
+        """What the endpoints of dead letters need."""
+        bounds = self._settings.access
+        return Refused(self.letters, self._gate, bounds.admin_requests_per_minute, bounds.admin_requests_per_hour)
 
     # Erasure
 

@@ -33,6 +33,7 @@ from central_command.http.description.json_schema import (
 )
 from central_command.http.description.monitoring import monitoring_schemas
 from central_command.http.description.search import search_schemas
+from central_command.http.description.refused import refused_schemas
 from central_command.http.endpoints.embeddings import MODEL
 from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
@@ -65,6 +66,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **access_schemas(),
         **monitoring_schemas(),
         **search_schemas(),
+        **refused_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,
