@@ -203,7 +203,7 @@ class Service:
     def refused(self) -> Refused:
         """What the endpoints of dead letters need."""
         bounds = self._settings.access
-        return Refused(self.letters, self._gate, bounds.admin_requests_per_minute, bounds.admin_requests_per_hour)
+        return Refused(self.letters, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
 
     # Erasure
 

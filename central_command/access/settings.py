@@ -11,8 +11,6 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tokens_max: PositiveInt = 1_000
     wrong_per_minute: PositiveInt = 10
     wrong_per_hour: PositiveInt = 100
-    admin_requests_per_minute: PositiveInt = 600
-    admin_requests_per_hour: PositiveInt = 20_000
     last_use_interval_s: PositiveSeconds = 60.0
     requests_per_minute: PositiveInt = 600
     requests_per_hour: PositiveInt = 20_000

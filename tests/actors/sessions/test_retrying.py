@@ -1,5 +1,6 @@
 """Dead letters taken in late: once, by the same checks, and without a second trajectory."""
 
+import shutil
 import sqlite3
 import zlib
 from collections.abc import Sequence
@@ -261,3 +262,48 @@ async def test_letters_are_listed_newest_first_in_pages_and_by_what_they_are(tmp
         assert [each.envelope_id for each in of_other] == [ids[1]]
         assert await letters.page(LetterFilter(code="unknown_type"), 10) == []
         assert await letters.page(LetterFilter(subject="sha256:" + "0" * 64), 10) == []
+
+
+async def test_what_a_kill_leaves_of_a_try_is_found_by_the_next(tmp_path: Path) -> None:
+    """The line is on disk, and no database knows it yet: it counts, once."""
+    root, left = tmp_path / "data", tmp_path / "left"
+    async with running(root, settings=STRICT) as run:
+        client = await run.open()
+        letter = await refused(run, client.chunk(3, team_size=4))
+    before = tmp_path / "before"
+    shutil.copytree(root, before)
+    async with running(root, settings=LAX) as run:
+        await tried(run, letter)
+        shutil.copytree(before, left)
+        shutil.copytree(root / "envelopes", left / "envelopes", dirs_exist_ok=True)
+    async with running(left, settings=LAX) as run:
+        (taken,) = await tried(run, letter)
+        assert isinstance(taken, TakenIn)
+        assert taken.already
+        assert len(envelopes(run)) == 1
+        assert run.rows("sessions.db", "SELECT envelope_count, chunk_count FROM sessions") == [(1, 1)]
+    await examined(left)
+
+
+async def test_a_kill_between_the_lines_of_a_session_s_letters_credits_it_once(tmp_path: Path) -> None:
+    """A restart stitches what is there; the rest is taken in late, and no trajectory is written again."""
+    root, left = tmp_path / "data", tmp_path / "left"
+    async with running(root, settings=settings_with(schema={"providers": ("gemini",)})) as run:
+        client = await run.open()
+        ids = [await refused(run, client.chunk(3)) for _ in range(3)]
+        assert isinstance(await run.service.close_session("sess_1"), Closed)
+    shutil.copytree(root, left)
+    async with running(root, settings=LAX) as run:
+        await tried(run, ids[0])
+    (path,) = (root / "envelopes").iterdir()
+    torn = b"".join(path.read_bytes().splitlines(keepends=True)[:2]) + b'{"envelope_id":"env_'
+    (left / "envelopes" / path.name).write_bytes(torn)
+    async with running(left, settings=LAX) as run:
+        (trajectory,) = run.lines(JournalName.TRAJECTORIES)
+        assert trajectory["total_steps"] == 3
+        outcomes = await tried(run, *ids)
+        assert [isinstance(each, TakenIn) and each.already for each in outcomes] == [True, False, False]
+        assert len(run.lines(JournalName.TRAJECTORIES)) == 1
+        await run.projected()
+        assert run.rows("ledger.db", "SELECT count(*) FROM credits") == [(1,)]
+    await examined(left)
