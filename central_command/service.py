@@ -53,8 +53,8 @@ from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
-from central_command.http.endpoints.search import Search
 from central_command.http.endpoints.refused import Refused
+from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
 from central_command.search.desk import SearchDesk
@@ -200,6 +200,7 @@ class Service:
         settings = self._settings.search
         searcher = Searcher(self._environment.storage.layout.root, settings)
         return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
+
     def refused(self) -> Refused:
         """What the endpoints of dead letters need."""
         bounds = self._settings.access

@@ -29,8 +29,8 @@ from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader
 from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
-from central_command.http.endpoints.search import Search, search_routes
 from central_command.http.endpoints.refused import Refused, refused_routes
+from central_command.http.endpoints.search import Search, search_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.sign_in import sign_in_routes
 from central_command.http.endpoints.statistics import statistics_routes
@@ -104,6 +104,7 @@ class Offered(TypedDict, total=False):
     access: Access | None
     monitoring: Monitoring | None
     search: Search | None
+    refused: Refused | None
 
 
 def create_app(
@@ -114,12 +115,6 @@ def create_app(
     clock: Callable[[], float],
     random_bytes: Callable[[int], bytes] = os.urandom,
     **offered: Unpack[Offered],
-    embedder: Embedder | None = None,
-    desk: Desk | None = None,
-    intake: Intake | None = None,
-    exports: Exports | None = None,
-    access: Access | None = None,
-    refused: Refused | None = None,
 ) -> Application:
     """The application; `clock` gives seconds since the epoch, for the log, and trio's own clock all durations.
 
@@ -155,7 +150,7 @@ def create_app(
         ban_routes(access, settings, reader, replies),
         sign_in_routes(access, settings, reader, replies),
         search_routes(offered.get("search"), settings, replies),
-        refused_routes(refused, settings, replies),
+        refused_routes(offered.get("refused"), settings, replies),
         direct_routes([*direct, *streaming]),
         statistics_routes(gateway, settings),
         erasure_routes(gateway),

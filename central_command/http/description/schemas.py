@@ -32,8 +32,8 @@ from central_command.http.description.json_schema import (
     text_of,
 )
 from central_command.http.description.monitoring import monitoring_schemas
-from central_command.http.description.search import search_schemas
 from central_command.http.description.refused import refused_schemas
+from central_command.http.description.search import search_schemas
 from central_command.http.endpoints.embeddings import MODEL
 from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
