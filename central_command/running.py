@@ -84,6 +84,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 ),
                 search=service.search(),
                 jobs=service.admin_jobs(jobs),
+                refused=service.refused(),
             )
             for side, bounds in _sides(settings.http):
                 beside = apps[0] if apps else None

@@ -29,6 +29,7 @@ from actors.jobs.engine import Jobs
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
+from actors.sessions.letter_desk import LetterDesk
 from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession
 from actors.sessions.outcomes import (
     ActorFailed,
@@ -55,6 +56,7 @@ from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.endpoints.jobs import AdminJobs
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
+from central_command.http.endpoints.refused import Refused
 from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
@@ -140,6 +142,7 @@ class Service:
         self.access = Access(desk, gate, self.bans, audit)
         self._storage = storage
         self._directory = directory
+        self.letters = LetterDesk(environment, directory)
         self._budget = budget
         self.embeddings = embeddings
         self._clock = environment.clock
@@ -206,6 +209,11 @@ class Service:
         """What the endpoints of jobs need."""
         bounds = self._settings.jobs
         return AdminJobs(jobs, self._gate, bounds.requests_per_minute, bounds.requests_per_hour, bounds.page_max)
+
+    def refused(self) -> Refused:
+        """What the endpoints of dead letters need."""
+        bounds = self._settings.access
+        return Refused(self.letters, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
 
     # Erasure
 

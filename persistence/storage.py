@@ -26,6 +26,7 @@ from persistence.databases.erased_rows import ErasedRows
 from persistence.databases.fingerprints import Fingerprints
 from persistence.databases.key_check import check_key, sealed_check, sealed_with
 from persistence.databases.ledger import Ledger
+from persistence.databases.letters import Letters
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Schema
 from persistence.databases.opening import bridge_to_asyncio, open_database
 from persistence.databases.projector import Projector, ProjectorStatistics
@@ -95,6 +96,7 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     fingerprints: Fingerprints
     counters: Counters
     consents: Consents
+    letters: Letters
 
 
 class ErasureStorage(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +134,7 @@ class Storage:
         self.fingerprints = tables.fingerprints
         self.counters = tables.counters
         self.consents = tables.consents
+        self.letters = tables.letters
         self.receipts = receipts
         self.projector = projector
         self.space = space
@@ -216,6 +219,7 @@ async def open_storage(
                         fingerprints=Fingerprints(ledger),
                         counters=Counters(sessions, ledger),
                         consents=Consents(sessions),
+                        letters=Letters(sessions),
                     ),
                     receipts=ReceiptSigner(master_key),
                     projector=projector,

@@ -33,6 +33,7 @@ LATER_MEMBERS = frozenset({"copied_steps", "copied_from", "started_at", "ended_a
 """Lines of earlier versions do not have them."""
 
 _COPIES = msgspec.json.Decoder(tuple[CopiedRun, ...])
+_COUNT = msgspec.json.Decoder(int)
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -69,7 +70,11 @@ async def compare(
         count = len(json_text.decode(_ITEMS, stored.member("feedback") or b"null"))
     except msgspec.DecodeError:
         return Compared(["its feedback is no list"])
-    places = _stitched(session.places, count)
+    try:
+        chunks = json_text.decode(_COUNT, stored.member("total_chunks") or b"null")
+    except msgspec.DecodeError:
+        return Compared(["its total_chunks is no number"])
+    places = _stitched(session.places, count, chunks)
     if isinstance(places, str):
         return Compared([places])
     lines = JournalLines(envelopes, [each.kind for each in places], [each.position for each in places])
@@ -156,18 +161,28 @@ def _members(line: bytes) -> Envelope | None:
     return None if isinstance(found, Refusal) else found
 
 
-def _stitched(places: Sequence[LinePosition], feedback: int) -> list[LinePosition] | str:
-    """Return the lines that a trajectory with so much feedback was stitched from.
+def _stitched(places: Sequence[LinePosition], feedback: int, chunks: int) -> list[LinePosition] | str:
+    """Return the lines that a trajectory with so much feedback and so many chunks was stitched from.
 
-    Feedback that came before the end is in it, and what came between the end and stitching.
+    Feedback that came before the end is in it, and what came between the end and stitching. Chunks behind the end were
+    taken in late: they are in it only where the session ended without any.
     """
     of_kind = [each for each in places if each.kind is EnvelopeKind.USER_FEEDBACK]
     ends = [each.position.n for each in places if each.kind in {EnvelopeKind.SESSION_CLOSE, EnvelopeKind.SERVER_CLOSE}]
     before_end = sum(each.position.n < min(ends, default=0) for each in of_kind)
     if not before_end <= feedback <= len(of_kind):
         return f"it holds {feedback} feedback, and its session has {before_end} before its end, {len(of_kind)} in all"
-    taken = {each.position.n for each in of_kind[:feedback]}
-    return [each for each in places if each.kind is not EnvelopeKind.USER_FEEDBACK or each.position.n in taken]
+    taken = {each.position.n for each in of_kind[:feedback]} | {each.position.n for each in _chunks(places, chunks)}
+    sent = {EnvelopeKind.USER_FEEDBACK, EnvelopeKind.CHUNK}
+    return [each for each in places if each.kind not in sent or each.position.n in taken]
+
+
+def _chunks(places: Sequence[LinePosition], stitched: int) -> list[LinePosition]:
+    """The chunks before the end; of a session that ended without any the first so many."""
+    of_kind = [each for each in places if each.kind is EnvelopeKind.CHUNK]
+    ends = [each.position.n for each in places if each.kind in {EnvelopeKind.SESSION_CLOSE, EnvelopeKind.SERVER_CLOSE}]
+    before_end = [each for each in of_kind if not ends or each.position.n < min(ends)]
+    return before_end or of_kind[:stitched]
 
 
 def _differing(stored: Envelope, expected: TrajectoryText, name: str) -> Iterator[str]:

@@ -25,13 +25,18 @@ CLIENT_ENVELOPE_ID_BYTES_MAX = 200
 # An accepted envelope
 
 
-def accepted_line(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> Line:
-    """Return the line of an envelope that was accepted, `gap` sequence numbers after the one that was expected."""
-    record = _accepted_record(envelope, facts, envelope_id, gap)
-    return Line(record, envelope_members(envelope_id, envelope), envelope_received(envelope, gap))
+def accepted_line(envelope: Envelope, facts: Facts, envelope_id: str, gap: int, *, letter: int | None = None) -> Line:
+    """Return the line of an envelope that was accepted, `gap` sequence numbers after the one that was expected.
+
+    `letter` is the number of the dead letter that it is taken in from, late.
+    """
+    record = _accepted_record(envelope, facts, envelope_id, gap, letter)
+    return Line(record, envelope_members(envelope_id, envelope), envelope_received(envelope, gap, letter))
 
 
-def _accepted_record(envelope: Envelope, facts: Facts, envelope_id: str, gap: int) -> EnvelopeRecord:
+def _accepted_record(
+    envelope: Envelope, facts: Facts, envelope_id: str, gap: int, letter: int | None
+) -> EnvelopeRecord:
     assert envelope.attestation is not None
     if isinstance(facts, FeedbackFacts):
         return EnvelopeRecord(
@@ -40,6 +45,7 @@ def _accepted_record(envelope: Envelope, facts: Facts, envelope_id: str, gap: in
             kind=facts.kind,
             session_hmac=envelope.attestation.session_hmac,
             signal=facts.signal,
+            letter=letter,
         )
     chunk = facts if isinstance(facts, ChunkFacts) else None
     return EnvelopeRecord(
@@ -55,6 +61,7 @@ def _accepted_record(envelope: Envelope, facts: Facts, envelope_id: str, gap: in
         model=facts.model,
         steps=chunk.steps if chunk else 0,
         closed_by=None if chunk else ClosedBy.SESSION_CLOSE,
+        letter=letter,
     )
 
 
@@ -63,13 +70,15 @@ def envelope_members(envelope_id: str, envelope: Envelope) -> bytes:
     return b'"envelope_id":"%s",%s' % (envelope_id.encode(), envelope.stored_members())
 
 
-def envelope_received(envelope: Envelope, gap: int) -> bytes:
-    """Return what is noted of an envelope in `received`: skipped numbers, and the client's own id.
+def envelope_received(envelope: Envelope, gap: int, letter: int | None = None) -> bytes:
+    """Return what is noted of an envelope in `received`: skipped numbers, its dead letter, and the client's own id.
 
     The client's id is part of what it signed; with it, the signature can be checked again from the line.
     """
     own_id = envelope.member("envelope_id") or b""
     noted = _gap_received(gap)
+    if letter is not None:
+        noted += b',"letter":%d' % letter
     if own_id.startswith(b'"') and len(own_id) <= CLIENT_ENVELOPE_ID_BYTES_MAX:
         noted += b',"client_envelope_id":' + own_id
     return noted

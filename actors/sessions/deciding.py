@@ -19,7 +19,7 @@ from actors.envelopes.reading import Envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
 from actors.envelopes.schema import ChunkFacts, Facts, check
 from actors.envelopes.settings import SchemaSettings
-from actors.sessions.lifecycle import refusal_for
+from actors.sessions.lifecycle import State, refusal_for
 from actors.sessions.outcomes import Accepted
 from actors.sessions.prospect import Standing
 from actors.sessions.settings import SequenceGaps, SessionSettings
@@ -138,6 +138,44 @@ def decide(
     )
 
 
+def decide_late(
+    envelope: Envelope,
+    standing: Standing,
+    found: Found,
+    sessions: SessionSettings,
+    schema: SchemaSettings,
+    now_s: float,
+    restrictions: Restrictions = NOBODY,
+) -> Keep | Answer | Inquiry:
+    """Return what is to be done with an envelope that was refused before, and kept as a dead letter: all as `decide`.
+
+    Except that its letter has used up its number and its place among the session's envelopes, so neither is looked at;
+    that a session which has ended takes it, unless it would end it again; and that what is refused is not kept once
+    more. `now_s` is when it came.
+    """
+    is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
+    is_large = len(envelope.body) > sessions.inline_bytes_max
+    case = _Case(envelope, standing, found, sessions, schema, now_s, is_large, is_feedback, None, 0, restrictions)
+    step = (
+        _resend(case)
+        or _late_status(case)
+        or _attestation(case)
+        or _hmac(case)
+        or _contributor(case)
+        or _session_size(case)
+        or _schema(case)
+    )
+    return Answer(step.refusal) if isinstance(step, KeepRefused) else step
+
+
+def _late_status(case: _Case) -> Answer | None:
+    """The session is known, and its keys; if it has ended, this is not its end."""
+    if case.standing.lifecycle is not State.ABSENT and not case.standing.has_keys:
+        return _refused(RefusalCode.UNKNOWN_SESSION, KEYS_LOST)
+    ends = case.envelope.type == EnvelopeKind.SESSION_CLOSE
+    return _status(case) if case.standing.lifecycle is State.ABSENT or ends else None
+
+
 # Each check returns None when there is nothing against the envelope, and the next one looks at it.
 
 
@@ -254,6 +292,8 @@ def _schema(case: _Case) -> Keep | KeepRefused | Answer | Inquiry:
 
 
 _TEXT = msgspec.json.Decoder(str)
+
+KEYS_LOST = "The session's keys were lost with its database, so the envelope's signature cannot be checked."
 
 _STATUS_REASONS = {
     RefusalCode.UNKNOWN_SESSION: "The session is not known.",

@@ -29,7 +29,7 @@ from typing import Any, Protocol, overload
 import msgspec
 import trio
 
-from actors.sessions.messages import CloseSession, Finish, Ingest, Message, OpenSession, Request
+from actors.sessions.messages import CloseSession, Finish, Ingest, Message, OpenSession, Request, RetryLetters
 from actors.sessions.outcomes import (
     AbandonOutcome,
     ActorFailed,
@@ -38,6 +38,7 @@ from actors.sessions.outcomes import (
     CloseOutcome,
     IngestOutcomes,
     OpenOutcome,
+    RetryOutcome,
 )
 from actors.sessions.settings import SessionSettings
 from persistence.files.failures import StorageDamage, StorageFailure
@@ -119,6 +120,8 @@ class Directory:
     async def ask(self, session_id: str, message: CloseSession) -> AbandonOutcome: ...
     @overload
     async def ask(self, session_id: str, message: Finish) -> CloseOutcome: ...
+    @overload
+    async def ask(self, session_id: str, message: RetryLetters) -> RetryOutcome: ...
 
     async def ask(self, session_id: str, message: Message) -> Any:
         """Hand a message to the session's actor, activating it if need be, and return its answer.

@@ -8,7 +8,9 @@ ABSENT ────────► ACTIVE ────────────�
 - ACTIVE: takes every kind of envelope. If none ever came, all of it is forgotten when it is abandoned.
 - CLOSING: the fact that it ended is on disk (the client's SESSION_CLOSE, or the server's own line for a close by HTTP
   or an abandonment); its trajectory is not yet. A crash here leaves work that the restart finishes.
-- CLOSED: its trajectory is on disk, or it never held a chunk. Only feedback is still taken.
+- CLOSED: its trajectory is on disk, or it never held a chunk. Only feedback is still taken. Dead letters that are taken
+  in late (`retrying`) reopen nothing: those of a session that never held a chunk are on disk behind its end, so whoever
+  loads it finds it CLOSING.
 
 Every durable step is one line in a journal, so each state can be told from the journals alone.
 """

@@ -50,7 +50,16 @@ class Finish(msgspec.Struct, frozen=True):
     """Complete a close that a crash interrupted: stitch, score and record what is closed but has no trajectory."""
 
 
-Message = OpenSession | Ingest | CloseSession | Finish
+class RetryLetters(msgspec.Struct, frozen=True):
+    """Take dead letters of the session in, if they are acceptable now; by their ids, in the order of their lines.
+
+    All there are of a session that has ended without a trajectory, or ends with one of them: it gets one once.
+    """
+
+    letter_ids: tuple[str, ...]
+
+
+Message = OpenSession | Ingest | CloseSession | Finish | RetryLetters
 
 
 class Request(Slot[Outcome]):

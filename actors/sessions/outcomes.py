@@ -106,10 +106,33 @@ class ActorFailed(msgspec.Struct, frozen=True):
     """A bug ended the session's actor; the next message activates it afresh from what is durable."""
 
 
+class TakenIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter is an accepted envelope now, or was before (`already`).
+
+    `is_stitched` says whether the session's trajectory has it, or will; otherwise that was written before, and stays.
+    """
+
+    letter_id: str
+    envelope_id: str
+    already: bool
+    is_stitched: bool
+
+
+class StaysRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter stays one: one sentence says why. `code` is that of a refusal, or of what it lacks."""
+
+    letter_id: str
+    code: str
+    reason: str
+
+
+LetterOutcome = TakenIn | StaysRefused
+
 OpenOutcome = Opened | KeyConflict | InvalidPublicKey | MachineLimit | Busy | StorageFull | ActorFailed
 CloseOutcome = Closed | UnknownSession | Busy | StorageFull | ActorFailed
 AbandonOutcome = CloseOutcome | StillActive | Forgotten
 IngestOutcome = Accepted | Refusal | Busy | StorageFull | ActorFailed
+RetryOutcome = tuple[LetterOutcome, ...] | Busy | StorageFull | ActorFailed
 IngestOutcomes = tuple[IngestOutcome, ...] | Busy | ActorFailed
 """An outcome for each envelope in order, or one for all of them."""
 

@@ -18,11 +18,11 @@ import trio
 
 from actors.envelopes import attestation, journal_lines, letter_bodies, schema
 from actors.envelopes.reading import Envelope
-from actors.sessions import closing, opening
+from actors.sessions import closing, opening, retrying
 from actors.sessions.deciding import Answer, Decision, Found, Inquiry, Keep, KeepRefused, decide
 from actors.sessions.environment import Environment
 from actors.sessions.lifecycle import State
-from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession, Request
+from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession, Request, RetryLetters
 from actors.sessions.outcomes import (
     Accepted,
     ActorFailed,
@@ -107,6 +107,12 @@ class SessionActor:
                     if isinstance(outcome, Forgotten):
                         self._state = SessionState.restored(state.session_id, None, environment)
                     request.fill(outcome)
+                case RetryLetters() as message:
+                    retried = await retrying.retry(message, state, environment)
+                    if state.lacks_trajectory and state.chunk_count:
+                        await self._load_again()
+                    request.fill(retried)
+                    await closing.close_withdrawn(self._state, environment)
                 case Finish():
                     request.fill(await closing.finish(state, environment))
                 case unreachable:
@@ -255,6 +261,13 @@ class SessionActor:
             held_bytes + size_bytes <= self._environment.sessions.session_bytes_max
             and self._environment.storage.has_room_for_letter(size_bytes)
         )
+
+    async def _load_again(self) -> None:
+        """Come back as the next activation would: with chunks behind its end, a session is there to be stitched."""
+        await self.settled()
+        stored = await self._environment.storage.registry.load(self._state.session_id)
+        self._state = SessionState.restored(self._state.session_id, stored, self._environment)
+        await self._finish_if_closing()
 
     async def _finish_if_closing(self) -> None:
         """Stitch what a SESSION_CLOSE has closed; if it cannot be written now, the next message tries again."""

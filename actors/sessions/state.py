@@ -125,6 +125,11 @@ class SessionState:
         self.signed_by = subject_key(session.signed_by) if session.signed_by else None
 
     @property
+    def lacks_trajectory(self) -> bool:
+        """Whether it has ended without a chunk, when this activation began: what comes late makes its trajectory."""
+        return self.lifecycle is State.CLOSED and self.credit is None and self.closed_by is not ClosedBy.WITHDRAWN
+
+    @property
     def is_unused(self) -> bool:
         """Whether it is open, and nothing ever came from it."""
         return self.lifecycle is State.ACTIVE and self.has_keys and not self.envelope_count
@@ -139,7 +144,8 @@ class SessionState:
             if self.contributor is None and record.contributor_id is not None:
                 self.contributor = contributor_key(record.contributor_id)
         if record.kind is not EnvelopeKind.SERVER_CLOSE:
-            self._count(record.sequence, record.gap, position)
+            if record.letter is None:  # else its letter has used up the number, and was counted when it came
+                self._count(record.sequence, record.gap, position)
             self._accepted[record.sequence, record.session_hmac] = record.envelope_id
         if record.closed_by is not None:
             self.closed_by = record.closed_by

@@ -24,6 +24,7 @@ from central_command.commands import (
     inspecting,
     overseeing,
     queueing,
+    refusing,
     registering,
     reviewing,
     searching,
@@ -88,6 +89,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "backup": upkeep.backup,
     "restore": upkeep.restore,
     "rebuild": upkeep.rebuild,
+    "refused": refusing.refused,
     "erase": erasing.erase,
     "expire": erasing.expire,
     "config": configuring.config,
@@ -158,6 +160,6 @@ def main() -> None:
     what of it is yours.
     `status` asks a running server how it is.
     `consent` and `data` are about what applications on this machine capture. The other commands work on the data
-    directory of a server on this machine, and all but `restore`, `rebuild`, `curate`, `erase` and `expire` may be used
-    while it runs. `config` checks settings.
+    directory of a server on this machine, and all but `restore`, `rebuild`, `curate`, `refused`, `erase` and `expire`
+    may be used while it runs. `config` checks settings.
     """

@@ -32,6 +32,7 @@ from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.jobs import AdminJobs, job_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
+from central_command.http.endpoints.refused import Refused, refused_routes
 from central_command.http.endpoints.search import Search, search_routes
 from central_command.http.endpoints.sessions import session_routes
 from central_command.http.endpoints.sign_in import sign_in_routes
@@ -107,6 +108,7 @@ class Offered(TypedDict, total=False):
     monitoring: Monitoring | None
     search: Search | None
     jobs: AdminJobs | None
+    refused: Refused | None
 
 
 def create_app(
@@ -164,6 +166,7 @@ def create_app(
         sign_in_routes(access, settings, reader, replies),
         search_routes(offered.get("search"), settings, replies),
         job_routes(offered.get("jobs"), settings, replies),
+        refused_routes(offered.get("refused"), settings, replies),
         metrics_routes(offered.get("monitoring"), partial(_http_figures, beside or app), settings, replies),
     )
     if side is Side.ADMINISTRATION:

@@ -16,7 +16,15 @@ from persistence.databases.database import SchemaRefused
 from persistence.databases.jobs_tables import JOBS_1
 from persistence.databases.ledger_tables import LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4
 from persistence.databases.search_tables import SEARCH_1
-from persistence.databases.sessions_tables import SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6
+from persistence.databases.sessions_tables import (
+    SESSIONS_1,
+    SESSIONS_2,
+    SESSIONS_3,
+    SESSIONS_4,
+    SESSIONS_5,
+    SESSIONS_6,
+    SESSIONS_7,
+)
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -30,7 +38,9 @@ class Schema(msgspec.Struct, frozen=True):
     pragmas: tuple[str, ...] = ()
 
 
-SESSIONS_SCHEMA = Schema("sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6))
+SESSIONS_SCHEMA = Schema(
+    "sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6, SESSIONS_7)
+)
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4))
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2, CORPUS_3))
 SEARCH_SCHEMA = Schema("search.db", (SEARCH_1,), ("PRAGMA secure_delete = ON", "PRAGMA cache_size = -32768"))

@@ -55,6 +55,14 @@ ON CONFLICT (session_id) DO UPDATE SET chunk_sequence = excluded.chunk_sequence,
     model = excluded.model, subject = excluded.subject
 WHERE excluded.chunk_sequence < chunk_sequence
 """
+# What comes late into a session that has ended (in this batch: ?6) says who it is of only where nothing else does.
+NOTE_FIRST_CHUNK_LATE = """
+INSERT INTO first_chunks (session_id, chunk_sequence, provider, model, subject) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (session_id) DO UPDATE SET chunk_sequence = excluded.chunk_sequence, provider = excluded.provider,
+    model = excluded.model, subject = excluded.subject
+WHERE excluded.chunk_sequence < chunk_sequence AND NOT ?6
+    AND (SELECT status FROM sessions WHERE session_id = ?1) = 'active'
+"""
 # Whatever order the lines of both journals come in: the earliest chunk, and the last event.
 NOTE_CONTRIBUTOR = """
 INSERT INTO consents (subject, first_chunk_at) VALUES (?, ?)
@@ -82,8 +90,8 @@ SELECT ?1, ?2, ?3, ?4, ?5, max(?6, status = 'closed') FROM sessions WHERE sessio
 """
 INSERT_ENVELOPE = """
 INSERT INTO processed_envelopes (envelope_id, session_id, processed_at, kind, sequence, session_hmac, chunk_sequence,
-    steps, signal, gap, n, day, "offset", length)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    steps, signal, gap, n, day, "offset", length, letter)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_REFUSAL = """
 INSERT INTO refused_envelopes (envelope_id, session_id, refused_at, kind, sequence, session_hmac, gap, code, reason,
@@ -238,6 +246,8 @@ class EnvelopeProjection:
         self.last: Position | None = None
         self.sessions: dict[str, _Session] = {}
         self.first_chunks: dict[str, EnvelopeRecord] = {}
+        self.late_chunks: list[tuple[EnvelopeRecord, bool]] = []
+        """Chunks that came late, and whether their session had ended in this batch."""
         self.contributors: dict[str, str] = {}
         """When the first chunk that names each came."""
         self.envelopes: list[Sequence[Value]] = []
@@ -276,12 +286,14 @@ class EnvelopeProjection:
         if record.kind is EnvelopeKind.SERVER_CLOSE:
             session.last_activity_at = max(session.last_activity_at, at)  # the server's own line: no envelope
             return
-        session.take(record.sequence, at)
+        if record.letter is None:  # else its letter has used up the number, and was counted when it came
+            session.take(record.sequence, at)
         self.day_envelopes[at[:10]] += 1
 
     def _add_chunk(self, record: EnvelopeRecord, session: _Session, at: str) -> None:
-        first = self.first_chunks.setdefault(record.session_id, record)
-        if _chunk_sequence(record) < _chunk_sequence(first):
+        if record.letter is not None:
+            self.late_chunks.append((record, session.closed_at is not None))
+        elif _chunk_sequence(record) < _chunk_sequence(self.first_chunks.setdefault(record.session_id, record)):
             self.first_chunks[record.session_id] = record
         if record.contributor_id is not None:  # of an erased one nobody is known
             self.contributors[record.contributor_id] = min(self.contributors.get(record.contributor_id, at), at)
@@ -307,13 +319,16 @@ class EnvelopeProjection:
         """
         assert self.last is not None
         subjects: dict[str | None, str] = {each: subject_digest(each) for each in self.contributors}
-        firsts = [
-            (session_id, record.chunk_sequence, record.provider, record.model, subjects.get(record.contributor_id, ""))
-            for session_id, record in self.first_chunks.items()
-        ]
+
+        def first(record: EnvelopeRecord) -> tuple[Value, ...]:
+            subject = subjects.get(record.contributor_id, "")
+            return record.session_id, record.chunk_sequence, record.provider, record.model, subject
+
+        late = [(*first(record), int(has_ended)) for record, has_ended in self.late_chunks]
         return [
             _placeholders(self.first_at),
-            Statement(NOTE_FIRST_CHUNK, firsts),
+            Statement(NOTE_FIRST_CHUNK, [first(record) for record in self.first_chunks.values()]),
+            Statement(NOTE_FIRST_CHUNK_LATE, late),
             Statement(NOTE_CONTRIBUTOR, [(subjects[each], at) for each, at in self.contributors.items()]),
             Statement(INSERT_FEEDBACK, self.feedback),
             Statement(INSERT_ENVELOPE, self.envelopes),
@@ -348,6 +363,7 @@ def _envelope_row(record: EnvelopeRecord, position: Position, at: str) -> Sequen
         position.day,
         position.offset,
         position.length,
+        record.letter,
     )
 
 

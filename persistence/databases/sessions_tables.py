@@ -365,3 +365,14 @@ CREATE TABLE projection_positions (
 INSERT INTO projection_positions SELECT journal, n, day, next_offset FROM former_positions;
 DROP TABLE former_positions;
 """
+
+# A line of the envelopes journal may be taken in from a dead letter, late, which programs that know versions up to 6
+# take for one that came in order. Dead letters are listed by their numbers, by why they were refused, and by the day.
+SESSIONS_7 = """
+-- The number of the line in refused/ that it was taken in from; NULL for what came by itself.
+ALTER TABLE processed_envelopes ADD COLUMN letter INTEGER;
+CREATE INDEX processed_envelopes_by_letter ON processed_envelopes (letter) WHERE letter IS NOT NULL;
+CREATE UNIQUE INDEX refused_envelopes_by_n ON refused_envelopes (n);
+CREATE INDEX refused_envelopes_by_code ON refused_envelopes (code, n);
+CREATE INDEX refused_envelopes_by_day ON refused_envelopes (day, n);
+"""

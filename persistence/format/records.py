@@ -68,7 +68,8 @@ class EnvelopeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the envelopes journal.
 
     `sequence` is None for feedback and server closes, which neither check nor move the sequence. `gap` is how many
-    sequence numbers were skipped just before this one (only with `sequence_gaps = "accept"`).
+    sequence numbers were skipped just before this one (only with `sequence_gaps = "accept"`). `letter` is the number of
+    the line in the refused journal that it was taken in from, late: that line has used up its sequence number.
     """
 
     envelope_id: str
@@ -84,6 +85,7 @@ class EnvelopeRecord(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
     signal: str | None = None
     closed_by: ClosedBy | None = None
+    letter: int | None = None
 
 
 class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -89,6 +89,11 @@ class RefusedQuota:
         return f"<RefusedQuota {self.stored_bytes} of {self._quota_bytes} bytes>"
 
     @property
+    def dropped_n(self) -> int:
+        """The number of the last line that was dropped; 0 before."""
+        return self._dropped.n
+
+    @property
     def stored_bytes(self) -> int:
         """What the journal holds."""
         return sum(self._sizes.values())

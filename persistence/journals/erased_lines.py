@@ -138,6 +138,7 @@ def _as_long(line: bytes, framed: Frame, said: Erased, at: float) -> bytes | Non
     """What says so, as long as a line, as much of it as there is room for."""
     full = msgspec.structs.replace(said, at=times.to_text(at), sha256=hashlib.sha256(line).hexdigest())
     received = b',"gap":%d' % framed.gap if framed.gap else b""
+    received += b"" if framed.letter is None else b',"letter":%d' % framed.letter
     for each in (full, msgspec.structs.replace(full, sha256=None), said):
         text = _framed(each, framed, received, spaces=0)
         spaces = len(line) - len(text)

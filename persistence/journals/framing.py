@@ -16,7 +16,8 @@ from persistence.format import json_text, times
 FRAME_START: Final = b',"received":{"n":'
 FRAME: Final = re.compile(
     rb',"received":\{"n":([1-9][0-9]{0,18}),"at":"([0-9T:.-]{26}Z)","batch":([1-9][0-9]{0,18})'
-    rb'(?:,"gap":([1-9][0-9]{0,18}))?(?:,"client_envelope_id":("(?:[^"\\]|\\.)*+"))?\}'
+    rb'(?:,"gap":([1-9][0-9]{0,18}))?(?:,"letter":([1-9][0-9]{0,18}))?'
+    rb'(?:,"client_envelope_id":("(?:[^"\\]|\\.)*+"))?\}'
 )
 CHECKSUM: Final = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 CHECKSUM_BYTES: Final = len(b',"crc32":"9f3a01bc"}')
@@ -35,6 +36,7 @@ class Received(msgspec.Struct, frozen=True):
     at: str
     batch: Number
     gap: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    letter: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None = None
     client_envelope_id: msgspec.Raw = msgspec.Raw()
 
 
@@ -55,6 +57,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     batch: int
     gap: int = 0
+    letter: int | None = None
     client_envelope_id: bytes | None = None
 
 
@@ -97,7 +100,8 @@ def parse_frame(line: bytes) -> Frame | None:
             at=times.from_text(match[2].decode()),
             batch=int(match[3]),
             gap=int(match[4] or 0),
-            client_envelope_id=match[5],
+            letter=None if match[5] is None else int(match[5]),
+            client_envelope_id=match[6],
         )
     except (ValueError, msgspec.DecodeError):
         return None
@@ -112,5 +116,6 @@ def _decoded_frame(line: bytes) -> Frame:
         at=times.from_text(received.at),
         batch=received.batch,
         gap=received.gap,
+        letter=received.letter,
         client_envelope_id=own_id or None,
     )

@@ -275,6 +275,7 @@ def parse_envelope_line(line: bytes) -> EnvelopeRecord:
             kind=kind,
             session_hmac=attestation.session_hmac,
             signal=_decode(_FEEDBACK, head.feedback, "the member feedback").signal,
+            letter=head.received.letter,
         )
     if attestation.sequence is None:
         raise LineError("the attestation has no sequence")
@@ -290,6 +291,7 @@ def parse_envelope_line(line: bytes) -> EnvelopeRecord:
             provider=metadata.provider,
             model=metadata.model_engine,
             closed_by=ClosedBy.SESSION_CLOSE,
+            letter=head.received.letter,
         )
     return _chunk(head, attestation, metadata)
 
@@ -307,6 +309,7 @@ def _chunk(head: _EnvelopeLine, attestation: _Attestation, metadata: _Metadata) 
         provider=metadata.provider,
         model=metadata.model_engine,
         steps=len(_decode(_STEPS, head.trajectory_log, "the member trajectory_log")),
+        letter=head.received.letter,
     )
 
 
@@ -529,6 +532,7 @@ def _erased_envelope(read: ErasedLine) -> EnvelopeRecord:
         steps=erased.steps,
         signal=erased.signal,
         closed_by=ClosedBy.SESSION_CLOSE if closes else erased.closed_by,
+        letter=read.received.letter,
     )
 
 

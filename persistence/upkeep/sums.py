@@ -32,9 +32,10 @@ SUMS: Final = {
         SELECT session_id, c.points, t.points FROM ledger.credits AS c JOIN main.trajectories AS t USING (session_id)
         WHERE c.points != t.points OR c.contributor_id != t.contributor_id
     """,
-    "a trajectory holds all steps of its session": """
+    "a trajectory holds all steps of its session that did not come late": """
         SELECT session_id, t.steps, s.step_count FROM main.trajectories AS t JOIN main.sessions AS s USING (session_id)
-        WHERE t.steps != s.step_count
+        WHERE t.steps > s.step_count OR t.steps < s.step_count - (SELECT coalesce(sum(e.steps), 0)
+            FROM main.processed_envelopes AS e WHERE e.session_id = s.session_id AND letter NOTNULL)
     """,
     FINISHED_CLOSES: """
         SELECT session_id, closed_by, closed_at FROM main.sessions
@@ -60,11 +61,13 @@ SUMS: Final = {
     "a session is credited under the model and the agent that it is counted for": """
         SELECT session_id, t.model, f.model, t.provider, f.provider
         FROM main.trajectories AS t JOIN main.first_chunks AS f USING (session_id)
-        WHERE t.model != f.model OR t.provider != f.provider
+        WHERE (t.model != f.model OR t.provider != f.provider) AND EXISTS (SELECT 1 FROM main.processed_envelopes AS e
+            WHERE e.session_id = t.session_id AND kind = 'CHUNK' AND letter IS NULL)
     """,
     "each sequence number of a session was accepted, refused or skipped": """
         SELECT session_id, expected_sequence FROM (SELECT session_id, expected_sequence,
-            (SELECT count(*) FROM main.processed_envelopes AS e WHERE e.session_id = s.session_id AND sequence NOTNULL)
+            (SELECT count(*) FROM main.processed_envelopes AS e
+                WHERE e.session_id = s.session_id AND sequence NOTNULL AND letter IS NULL)
             + (SELECT count(*) FROM main.refused_envelopes AS r WHERE r.session_id = s.session_id AND sequence NOTNULL)
             + (SELECT coalesce(sum(missing), 0) FROM main.sequence_gaps AS g WHERE g.session_id = s.session_id) AS known
             FROM main.sessions AS s)
@@ -97,6 +100,7 @@ CONTRADICTIONS: Final = {
         "line {} refuses what line {} of the envelopes journal accepts: sequence {} of session {!r}": """
             SELECT r.n, e.n, sequence, session_id
             FROM refused_envelopes AS r JOIN processed_envelopes AS e USING (session_id, sequence)
+            WHERE e.letter IS NOT r.n
         """,
         "line {1} refuses what line {0} refuses: sequence {2} of session {3!r}": """
             SELECT min(n), max(n), sequence, session_id FROM refused_envelopes WHERE sequence NOTNULL
@@ -111,12 +115,20 @@ CONTRADICTIONS: Final = {
         "line {} is a chunk of session {!r}, which line {} ended": """
             SELECT c.n, session_id, e.n FROM processed_envelopes AS e JOIN processed_envelopes AS c USING (session_id)
             WHERE e.kind IN ('SESSION_CLOSE', 'SERVER_CLOSE') AND c.kind = 'CHUNK' AND c.n > e.n
+                AND c.letter IS NULL
         """,
         "line {} of session {!r} has sequence {}, and the one before it {}": """
             SELECT n, session_id, sequence, before FROM (
                 SELECT n, session_id, sequence, lag(sequence) OVER (PARTITION BY session_id ORDER BY n) AS before
-                FROM processed_envelopes WHERE sequence NOTNULL)
+                FROM processed_envelopes WHERE sequence NOTNULL AND letter IS NULL)
             WHERE sequence <= before
+        """,
+        "line {} says that it is taken in from line {} of the refused journal, which is of another envelope": """
+            SELECT e.n, e.letter FROM processed_envelopes AS e JOIN refused_envelopes AS r ON r.n = e.letter
+            WHERE e.session_id != r.session_id OR e.sequence IS NOT r.sequence
+        """,
+        "line {1} is taken in from the letter that line {0} is taken in from": """
+            SELECT min(n), max(n) FROM processed_envelopes WHERE letter NOTNULL GROUP BY letter HAVING count(*) > 1
         """,
     },
     JournalName.CONSENT: {

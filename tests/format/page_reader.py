@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
-DATABASE_VERSIONS = {"sessions.db": 6, "ledger.db": 4, "corpus.db": 3, "search.db": 1, "access.db": 2, "jobs.db": 1}
+DATABASE_VERSIONS = {"sessions.db": 7, "ledger.db": 4, "corpus.db": 3, "search.db": 1, "access.db": 2, "jobs.db": 1}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"
@@ -31,7 +31,8 @@ TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 STRING = rb'"(?:[^"\\]|\\.)*"'
 RECEIVED = re.compile(
     rb',"received":\{"n":(?P<n>%b),"at":"(?P<at>%b)","batch":(?P<batch>%b)'
-    rb'(?:,"gap":(?P<gap>%b))?(?:,"client_envelope_id":(?P<own_id>%b))?\}' % (NUMBER, TIME, NUMBER, NUMBER, STRING)
+    rb'(?:,"gap":(?P<gap>%b))?(?:,"letter":(?P<letter>%b))?(?:,"client_envelope_id":(?P<own_id>%b))?\}'
+    % (NUMBER, TIME, NUMBER, NUMBER, NUMBER, STRING)
 )
 RECEIVED_START = b',"received":{"n":'
 CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
@@ -59,6 +60,7 @@ class Line:
     at: str
     batch: int
     gap: int
+    letter: int | None
     own_id: bytes | None
     day: str
     offset: int
@@ -112,6 +114,7 @@ def read_line(text: bytes, day: str = "", offset: int = 0) -> Line | None:
         at=tail["at"].decode(),
         batch=int(tail["batch"]),
         gap=int(tail["gap"] or 0),
+        letter=None if tail["letter"] is None else int(tail["letter"]),
         own_id=tail["own_id"],
         day=day,
         offset=offset,
@@ -140,6 +143,7 @@ def _with_more_received(text: bytes, day: str, offset: int) -> Line | None:
         at=at,
         batch=batch,
         gap=gap,
+        letter=received.get("letter"),
         own_id=own_ids[0] if own_ids else None,
         day=day,
         offset=offset,

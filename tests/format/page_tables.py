@@ -139,10 +139,12 @@ class SessionsDatabase:
             "signal": members["feedback"]["signal"] if kind == "USER_FEEDBACK" else None,
             "gap": line.gap,
             **place_of(line),
+            "letter": line.letter,
         }
         self.envelopes.append(row)
         session["bytes_total"] += line.length
-        self._count(session, row, line, counts=kind != "SERVER_CLOSE")
+        if line.letter is None:
+            self._count(session, row, line, counts=kind != "SERVER_CLOSE")
         if kind != "SERVER_CLOSE":
             self.daily[line.at[:10]]["envelopes"] += 1
         if kind == "CHUNK":
@@ -165,7 +167,8 @@ class SessionsDatabase:
         for table, name in ((self.models, metadata["model_engine"]), (self.providers, metadata["provider"])):
             table[name]["steps"] += row["steps"]
         first = self.first_chunks.get(row["session_id"])
-        if first is None or row["chunk_sequence"] < first["chunk_sequence"]:
+        is_late = line.letter is not None and session["status"] == "closed"
+        if first is None or (row["chunk_sequence"] < first["chunk_sequence"] and not is_late):
             self.first_chunks[row["session_id"]] = {
                 "session_id": row["session_id"],
                 "chunk_sequence": row["chunk_sequence"],

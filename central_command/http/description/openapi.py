@@ -30,6 +30,7 @@ from central_command.http.description.operations import body as _body
 from central_command.http.description.operations import errors as _errors
 from central_command.http.description.operations import operation as _operation
 from central_command.http.description.operations import template as _template
+from central_command.http.description.refused import refused_operations
 from central_command.http.description.schemas import all_schemas, refusal
 from central_command.http.description.search import READ_SECURITY, SEARCH_PARAMETERS
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
@@ -99,6 +100,7 @@ def openapi_document(
             **access_operations(),
             SEARCH_PATH: {"get": _search()},
             **_jobs(),
+            **refused_operations(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             **_monitoring(),

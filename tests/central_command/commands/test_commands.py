@@ -29,7 +29,7 @@ COMMANDS = (
     *("serve", "status", "upload", "watch", "mine", "whoami"),
     *("contributor", "consent", "data", "sessions", "show", "stats"),
     *("curate", "corpus", "search", "export", "token", "sign-in", "ban", "unban", "bans", "audit"),
-    *("verify", "backup", "restore", "rebuild", "erase", "expire", "config"),
+    *("verify", "backup", "restore", "rebuild", "refused", "erase", "expire", "config"),
 )
 LINE = (
     b'{"trajectory_id":"traj_1","session_id":"sess_1","trajectory_log":[{"step":1,"type":"thought"}],"closed_by":"x"}\n'

@@ -192,6 +192,11 @@ DROP TRIGGER sessions_forgotten;
 CREATE TRIGGER sessions_forgotten AFTER DELETE ON sessions BEGIN SELECT 1; END;
 CREATE TRIGGER sessions_kept BEFORE DELETE ON sessions BEGIN SELECT 1; END;
 DROP TABLE intake_records;
+DROP INDEX processed_envelopes_by_letter;
+ALTER TABLE processed_envelopes DROP COLUMN letter;
+DROP INDEX refused_envelopes_by_n;
+DROP INDEX refused_envelopes_by_code;
+DROP INDEX refused_envelopes_by_day;
 DELETE FROM schema_migrations WHERE version >= 5;
 """
 UNDO_VERSION_4 = f"""

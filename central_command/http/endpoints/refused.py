@@ -1,0 +1,165 @@
+"""`/api/admin/refused`: dead letters listed, shown, and tried again. With a token of the scope `admin`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from actors.sessions.letter_desk import LetterContents, LetterPage
+from actors.sessions.outcomes import ActorFailed, Busy, LetterOutcome, RetryOutcome, StaysRefused, StorageFull, TakenIn
+from central_command.access.tokens import Scope
+from central_command.http.endpoints.consent import CONTRIBUTOR_ID
+from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.bodies import ProblemError, number_argument
+from central_command.http.requests.first_bytes import SESSION_ID
+from central_command.http.requests.replies import HttpProblem, Replies, error, json_reply
+from central_command.http.settings import HttpSettings
+from persistence.databases.letters import LetterFilter
+from persistence.format.consent_events import subject_digest
+
+REFUSED_PATH: Final = "/api/admin/refused"
+LETTER_PATH: Final = f"{REFUSED_PATH}/<letter_id>"
+RETRY_PATH: Final = f"{LETTER_PATH}/retry"
+
+PAGE_DEFAULT: Final = 50
+PAGE_MAX: Final = 200
+"""Letters in one answer: some 100 KB."""
+
+FILTERS: Final = {
+    "code": (re.compile(r"\A[a-z_]{1,64}\Z"), "the code of a refusal: lower-case letters and _"),
+    "day": (re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"), "a day such as 2026-11-20"),
+    "session": (SESSION_ID, "the id of a session"),
+    "contributor": (CONTRIBUTOR_ID, "32 hexadecimal digits"),
+}
+"""By what letters are chosen: what each may be, and the words for it."""
+
+_CURSOR: Final = re.compile(r"\A[1-9][0-9]{0,17}\Z")
+_NO_LETTER: Final = "There is no such dead letter."
+
+
+class LetterDesk(Protocol):
+    """What is asked of the dead letters."""
+
+    async def page(self, chosen: LetterFilter, limit: int, *, before_n: int = ...) -> LetterPage:
+        """At most `limit` letters of lines before number `before_n`, newest first."""
+        ...
+
+    async def contents(self, letter_id: str) -> LetterContents | None:
+        """One of them with what it holds; None for one that there is not."""
+        ...
+
+    async def retry(self, letter_id: str) -> RetryOutcome | None:
+        """Try to take one in; None for one that there is not."""
+        ...
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """What the endpoints need: who does it, who says who may ask, and how often."""
+
+    desk: LetterDesk
+    gate: TokenCheck
+    requests_per_minute: int
+    requests_per_hour: int
+
+
+def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies) -> Blueprint:
+    """The endpoints; without dead letters there is nobody to ask, and the answer is 404."""
+    routes = Blueprint("refused", __name__)
+    authorization = None if refused is None else _authorization(refused, http, replies)
+
+    async def admitted() -> LetterDesk:
+        if refused is None or authorization is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        await authorization.admit(Scope.ADMIN)
+        return refused.desk
+
+    @routes.get(REFUSED_PATH)
+    async def letters() -> Response:
+        desk = await admitted()
+        limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX)
+        cursor = _argument("cursor", _CURSOR, "what next_cursor of the page before says")
+        given = {name: _argument(name, *FILTERS[name]) for name in FILTERS}
+        chosen = chosen_letters({name: text for name, text in given.items() if text is not None})
+        page = await (desk.page(chosen, limit) if cursor is None else desk.page(chosen, limit, before_n=int(cursor)))
+        return json_reply(page).response()
+
+    @routes.get(LETTER_PATH)
+    async def letter(letter_id: str) -> Response:
+        desk = await admitted()
+        found = shown(await desk.contents(letter_id))
+        return (error(HTTPStatus.NOT_FOUND, _NO_LETTER) if found is None else json_reply(found)).response()
+
+    @routes.post(RETRY_PATH)
+    async def retry(letter_id: str) -> Response:
+        desk = await admitted()
+        outcome = await desk.retry(letter_id)
+        if isinstance(outcome, Busy | StorageFull | ActorFailed):
+            return replies.unable(outcome).response()
+        found = retried(letter_id, outcome)
+        return (error(HTTPStatus.NOT_FOUND, _NO_LETTER) if found is None else json_reply(found)).response()
+
+    return routes
+
+
+def chosen_letters(given: Mapping[str, str]) -> LetterFilter:
+    """The filter that arguments by their names are; raises ValueError, with a sentence, for what cannot be one."""
+    for name, value in given.items():
+        allowed, words = FILTERS[name]
+        if allowed.fullmatch(value) is None:
+            raise ValueError(f"{name} must be {words}.")
+    contributor = given.get("contributor")
+    return LetterFilter(
+        code=given.get("code"),
+        day=given.get("day"),
+        session=given.get("session"),
+        subject=None if contributor is None else subject_digest(contributor.lower()),
+    )
+
+
+def shown(found: LetterContents | None) -> dict[str, object] | None:
+    """What is answered of a letter and what it holds; None for one that there is not."""
+    return None if found is None else msgspec.structs.asdict(found.letter) | {"body": found.body}
+
+
+def retried(letter_id: str, outcomes: Sequence[LetterOutcome] | None) -> dict[str, object] | None:
+    """What is answered of a try; None for a letter that there is not."""
+    results = [_result(each) for each in outcomes or ()]
+    asked = next((each for each in results if each["id"] == letter_id), None)
+    if asked is None:
+        return None
+    return {"ok": asked["taken_in"], "message": asked["message"], "results": results}
+
+
+def _authorization(refused: Refused, http: HttpSettings, replies: Replies) -> Authorization:
+    budget = (refused.requests_per_minute, refused.requests_per_hour)
+    return Authorization(refused.gate, {Scope.ADMIN: budget}, replies, addresses_max=http.addresses_max)
+
+
+def _argument(name: str, allowed: re.Pattern[str], words: str) -> str | None:
+    """What stands in the address under a name; raises ProblemError for what cannot be that."""
+    given = request.args.getlist(name)
+    if not given:
+        return None
+    if len(given) > 1 or allowed.fullmatch(given[0]) is None:
+        raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_request", f"{name} must be {words}."))
+    return given[0]
+
+
+def _result(outcome: TakenIn | StaysRefused) -> dict[str, object]:
+    members = {"id": outcome.letter_id, "taken_in": isinstance(outcome, TakenIn), "message": message_of(outcome)}
+    if isinstance(outcome, TakenIn):
+        return members | {"taken_in_as": outcome.envelope_id, "already": outcome.already}
+    return members | {"code": outcome.code}
+
+
+def message_of(outcome: TakenIn | StaysRefused) -> str:
+    """One sentence: what became of it."""
+    if isinstance(outcome, StaysRefused):
+        return outcome.reason
+    if outcome.already:
+        return f"It was taken in before, as {outcome.envelope_id}."
+    late = "" if outcome.is_stitched else "; the session's trajectory was written before, and stays as it is"
+    return f"It is taken in as {outcome.envelope_id}{late}."
