@@ -25,6 +25,7 @@ from actors.envelopes.reading import Envelope
 from actors.erasure.expiring import Expiry
 from actors.erasure.job import Eraser, Report, TooManyErasures
 from actors.intake.desk import IntakeDesk
+from actors.observer.observer import Observer
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
@@ -52,6 +53,7 @@ from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
+from central_command.http.endpoints.observer import Observing
 from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
 from central_command.process.clock_jumps import ClockJumps
@@ -61,7 +63,7 @@ from central_command.settings.configuration import Settings
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
-from persistence.files.space import Room
+from persistence.files.space import FreeSpace, Room
 from persistence.format.layout import DataLayout
 from persistence.format.records import ClosedBy
 from persistence.journals.background_check import BackgroundCheck, CheckStatistics
@@ -197,6 +199,15 @@ class Service:
         settings = self._settings.search
         searcher = Searcher(self._environment.storage.layout.root, settings)
         return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
+
+    def observing(self, observer: Observer | None) -> Observing | None:
+        """What the endpoints of the observer need."""
+        return None if observer is None else Observing(observer, self._gate, self._settings.observer)
+
+    @property
+    def disk(self) -> FreeSpace:
+        """What is free on the disk."""
+        return self._storage.space.disk
 
     # Erasure
 

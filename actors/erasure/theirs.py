@@ -235,6 +235,8 @@ def _read(name: JournalName, text: bytes) -> _Line:
             return json_text.decode(_CORPUS, text)
         case JournalName.CONSENT | JournalName.INTAKE:
             raise AssertionError("nothing of the one is erased, and the other is looked at by itself")
+        case JournalName.OPERATIONS:
+            raise AssertionError("operations name nobody's session: their time alone takes them away")
         case unreachable:
             assert_never(unreachable)
 

@@ -176,6 +176,8 @@ def project_sessions(journal: JournalName, batch: Sequence[Committed]) -> list[S
             return [_intake_records(batch), set_position(journal, batch[-1].position.end)]
         case JournalName.CORPUS:
             raise AssertionError("sessions.db knows nothing of the corpus")
+        case JournalName.OPERATIONS:
+            raise AssertionError("no database knows of operations")
         case unreachable:
             assert_never(unreachable)
     first_at: dict[str, float] = {}

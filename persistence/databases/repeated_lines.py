@@ -18,6 +18,7 @@ from persistence.format.records import (
     IntakeRecord,
     JournalName,
     JudgementRecord,
+    OperationRecord,
     Position,
     Record,
     TrajectoryRecord,
@@ -65,6 +66,8 @@ def _claim(record: Record, place: Position) -> Claim:
             line_id = record.record_id
         case EnvelopeRecord():
             line_id, session_id, sequence = record.envelope_id, record.session_id, record.sequence
+        case OperationRecord():
+            raise AssertionError("the same may be done again")
         case _:
             line_id, session_id = record.envelope_id, record.session_id
     return Claim(line_id, session_id, sequence, place.n, place.day, place.offset)
@@ -100,6 +103,8 @@ def _first_line(journal: JournalName, claim: Claim) -> Query:
             return FIRST_INTAKE, (claim.line_id,)
         case JournalName.CORPUS:
             raise AssertionError("a line of the corpus may say again what an earlier one says")
+        case JournalName.OPERATIONS:
+            raise AssertionError("the same may be done again")
         case unreachable:
             assert_never(unreachable)
 

@@ -25,6 +25,7 @@ class JournalName(StrEnum):
     CONSENT = "consent"
     INTAKE = "intake"
     CORPUS = "corpus"
+    OPERATIONS = "operations"
 
 
 INGESTED: Final = (
@@ -34,7 +35,11 @@ INGESTED: Final = (
     JournalName.CONSENT,
     JournalName.INTAKE,
 )
-"""The journals that the server writes, and projects into its databases; the corpus is curation's alone."""
+"""The journals that the server writes, and projects into its databases; the corpus is curation's alone, and no row is
+made of operations."""
+
+FORGETTING: Final = frozenset({JournalName.REFUSED, JournalName.OPERATIONS})
+"""The journals whose oldest days are dropped, by a quota or when their time is over."""
 
 OF_SESSIONS: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES)
 """Those of them whose lines are of a session each: the journal of consent names contributors by a digest alone."""
@@ -229,6 +234,23 @@ class CorpusTextRecord(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
 
 
+class ReadUpTo(msgspec.Struct, frozen=True, order=True):
+    """Up to where a file of corrections was read: which file it was (its inode), and the byte behind the last line."""
+
+    inode: int = 0
+    offset: int = 0
+
+
+class OperationRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the operations journal: something that was done, well or not, as whoever did it says.
+
+    `read_up_to` is of a correction, which was read from a file.
+    """
+
+    operation: msgspec.Raw
+    read_up_to: ReadUpTo | None = None
+
+
 class SequenceGap(msgspec.Struct, frozen=True):
     """`missing` sequence numbers were skipped just before the envelope with the sequence `before`."""
 
@@ -245,7 +267,7 @@ CorpusLineRecord = CorpusRecord | CorpusTextRecord | JudgementRecord
 ErasableRecord = SessionRecord | IntakeRecord | CorpusLineRecord
 """What lines say that can be erased."""
 
-Record = ErasableRecord | ConsentRecord | ContributorKeyRecord
+Record = ErasableRecord | ConsentRecord | ContributorKeyRecord | OperationRecord
 
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]

@@ -25,6 +25,7 @@ from persistence.format.records import (
     EnvelopeRecord,
     IntakeRecord,
     JournalName,
+    OperationRecord,
     Position,
     TrajectoryRecord,
 )
@@ -69,7 +70,8 @@ def erasing(name: JournalName, request: str, at: float) -> Rewrite:
         if is_erased(line) and read_erased(line).erased.kept is None:
             return line
         record = parse_line(name, line)
-        assert not isinstance(record, ConsentRecord | ContributorKeyRecord), "nothing of consent is erased"
+        kept = ConsentRecord | ContributorKeyRecord | OperationRecord
+        assert not isinstance(record, kept), "nothing of consent is erased, and no operation"
         return erased_text(line, framed, record, request=request, at=at)
 
     return rewrite

@@ -23,6 +23,8 @@ from persistence.format.records import (
     IntakeRecord,
     JournalName,
     JudgementRecord,
+    OperationRecord,
+    ReadUpTo,
     Record,
     RefusalRecord,
     TrajectoryRecord,
@@ -113,6 +115,11 @@ class _TrajectoryLine(msgspec.Struct, frozen=True):
     score: msgspec.Raw
     trajectory_log: list[StepTexts] = []
     copied_from: list[CopiedRun] = []
+
+
+class _OperationLine(msgspec.Struct, frozen=True):
+    operation: msgspec.Raw
+    read_up_to: ReadUpTo | None = None
 
 
 class _Scrubbed(msgspec.Struct, frozen=True):
@@ -239,6 +246,7 @@ _INTAKE: Final = msgspec.json.Decoder(_IntakeLine)
 _ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
 _DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
 _SCORE: Final = msgspec.json.Decoder(_Score)
+_OPERATION: Final = msgspec.json.Decoder(_OperationLine)
 _CONSENT: Final = msgspec.json.Decoder(_ConsentLine)
 _CONSENT_EVENT: Final = msgspec.json.Decoder(ConsentEvent)
 
@@ -451,6 +459,14 @@ def parse_consent_line(line: bytes) -> ConsentRecord | ContributorKeyRecord:
     return ConsentRecord(event=event, sha256=event_sha256(event))
 
 
+def parse_operation_line(line: bytes) -> OperationRecord:
+    """The record of a line of the operations journal; raises `LineError`."""
+    found = _decode(_OPERATION, line, "the line")
+    if not bytes(found.operation).startswith(b"{"):
+        raise LineError("its operation is no object")
+    return OperationRecord(operation=found.operation, read_up_to=found.read_up_to)
+
+
 def parse_line(journal: JournalName, line: bytes) -> Record:
     """The record of a line of the journal; raises `LineError`.
 
@@ -471,6 +487,8 @@ def parse_line(journal: JournalName, line: bytes) -> Record:
             return parse_consent_line(line)
         case JournalName.INTAKE:
             return parse_intake_line(line)
+        case JournalName.OPERATIONS:
+            return parse_operation_line(line)
         case unreachable:
             assert_never(unreachable)
 
@@ -490,8 +508,8 @@ def _erased_record(journal: JournalName, line: bytes) -> Record:
             case JournalName.INTAKE:
                 kept = read.erased.kept or Kept(session_id="", record_id=erased_names.text_name(read.received.n))
                 return kept.text
-            case JournalName.CONSENT:
-                raise LineError("nothing of the journal of consent is erased")
+            case JournalName.CONSENT | JournalName.OPERATIONS:
+                raise LineError(f"nothing of the journal of {journal} is erased")
             case unreachable:
                 assert_never(unreachable)
     except (msgspec.DecodeError, ValueError) as error:

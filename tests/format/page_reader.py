@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus")
+JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "operations")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
 DATABASE_VERSIONS = {"sessions.db": 6, "ledger.db": 4, "corpus.db": 3, "search.db": 1, "access.db": 2}
@@ -39,7 +39,8 @@ CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
     r"sessions\.db|ledger\.db|corpus\.db|access\.db|erasures\.jsonl|keys/(?:master|pseudonyms)\.key"
-    r"|refused/dropped\.jsonl|(?:envelopes|refused|trajectories|consent|intake|corpus)/\d{4}-\d\d-\d\d\.jsonl"
+    r"|(?:refused|operations)/dropped\.jsonl"
+    r"|(?:envelopes|refused|trajectories|consent|intake|corpus|operations)/\d{4}-\d\d-\d\d\.jsonl"
 )
 
 

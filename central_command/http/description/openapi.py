@@ -19,6 +19,7 @@ from central_command.http.description.exports import EXPORT_PARAMETERS, EXPORT_S
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.monitoring import METRICS_SECURITY, VERBOSE_PARAMETERS
+from central_command.http.description.observer import observer_operations
 from central_command.http.description.operations import ERROR as _ERROR
 from central_command.http.description.operations import HEADERS as _HEADERS
 from central_command.http.description.operations import OF_BODIES as _OF_BODIES
@@ -87,6 +88,7 @@ def openapi_document(
             **_exports(),
             **access_operations(),
             SEARCH_PATH: {"get": _search()},
+            **observer_operations(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             **_monitoring(),

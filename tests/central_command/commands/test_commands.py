@@ -27,7 +27,7 @@ from persistence.keys.sealing import MasterKeyError
 
 COMMANDS = (
     *("serve", "upload", "watch", "mine", "whoami", "contributor", "consent", "data", "sessions", "show", "stats"),
-    *("curate", "corpus", "search", "export", "token", "sign-in", "ban", "unban", "bans"),
+    *("curate", "corpus", "search", "export", "token", "sign-in", "ban", "unban", "bans", "observer"),
     *("verify", "backup", "restore", "rebuild", "erase", "expire", "config"),
 )
 LINE = (
