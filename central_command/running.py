@@ -10,24 +10,29 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import trio
 
+from actors.observer.observer import Observer
 from central_command.access.tokens import Scope
 from central_command.background.opening import open_jobs
 from central_command.background.own_jobs import OwnJobs
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.queue import ExportQueue
-from central_command.http.app import Application, Offered, create_app
+from central_command.http.app import Application, Offered, create_app, create_observer_app, observer_http
 from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.requests.networks import parse_networks
 from central_command.http.settings import HttpSettings, HttpSettingsError, Side, is_loopback, link_url
 from central_command.metrics.exposition import Exposing
+from central_command.observing.opening import open_observer
+from central_command.observing.own import export_ended, settings_reread, started
+from central_command.observing.requests import observe_requests
 from central_command.process.collector import Collector
 from central_command.process.logs import set_levels
 from central_command.service import Service, open_service
@@ -59,6 +64,15 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         async with (
             open_service(settings, data_directory, platform) as service,
             open_jobs(settings, data_directory, platform) as jobs,
+            open_observer(
+                data_directory,
+                settings.observer,
+                settings.storage,
+                platform,
+                kept_days=settings.retention.operations_days,
+                disk=service.disk,
+                embeddings=service.embeddings,
+            ) as observer,
         ):
             queue = ExportQueue(
                 settings, data_directory, clock=platform.clock, random_bytes=os.urandom, offload=platform.offload
@@ -85,6 +99,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 search=service.search(),
                 jobs=service.admin_jobs(jobs),
                 refused=service.refused(),
+                observing=service.observing(observer),
             )
             for side, bounds in _sides(settings.http):
                 beside = apps[0] if apps else None
@@ -99,6 +114,8 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                         **offered,
                     )
                 )
+            if observer is not None:
+                _observe(observer, settings, apps, queue)
             collector.settle()
             if settings.curation.enabled:
                 service.curation = CurationProcess(
@@ -122,10 +139,16 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     background.start_soon(service.stalls.run, name="stalls")
                     background.start_soon(_until, stopping, queue.run, name="exports")
                     background.start_soon(_until, stopping, jobs.run, name="jobs")
+                    if observer is not None:
+                        background.start_soon(_until, stopping, observer.run, name="observer")
+                        if settings.observer.listen:
+                            await http.start(_observer_port, observer, service, settings, platform.clock, stopping)
                     if service.curation is not None:
                         background.start_soon(_until, stopping, service.curation.run, name="curation")
                     if reread is not None:
-                        background.start_soon(_reread_settings, rereading, reread, settings, service, apps, configs)
+                        background.start_soon(
+                            _reread_settings, rereading, reread, settings, service, apps, configs, observer
+                        )
                 background.cancel_scope.cancel()
         log.info("stopped")
         nursery.cancel_scope.cancel()
@@ -151,6 +174,32 @@ async def _print_link(service: Service, urls: list[str]) -> None:
         sys.stdout.flush()
 
 
+def _observe(observer: Observer, settings: Settings, apps: Sequence[Application], queue: ExportQueue) -> None:
+    """Tell the observer what this server does, but for its jobs, which have events of their own."""
+    observer.note(started(version("central-command")))
+    for app in apps:
+        observe_requests(app, observer.note, sample_every=settings.observer.own_sample_every)
+    queue.ended = lambda report, duration_s: observer.note(export_ended(report, duration_s))
+
+
+async def _observer_port(
+    observer: Observer,
+    service: Service,
+    settings: Settings,
+    clock: Callable[[], float],
+    stopping: trio.Event,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the observer's own port until the service begins to stop."""
+    http = observer_http(settings.http, settings.observer)
+    app = create_observer_app(service, observer, settings.observer, http, clock=clock)
+    async with trio.open_nursery() as nursery:
+        serving = partial(serve, app, hypercorn_config(http), shutdown_trigger=stopping.wait)
+        urls: list[str] = await nursery.start(serving)
+        log.info("the observer listens on %s", ", ".join(urls))
+        task_status.started()
+
+
 async def _until(stopping: trio.Event, run: Callable[[], Awaitable[None]]) -> None:
     """Run something until the service begins to stop, so that it has the time that requests have to end."""
     async with trio.open_nursery() as nursery:
@@ -166,6 +215,7 @@ async def _reread_settings(
     service: Service,
     apps: list[Application],
     configs: list[ServerConfig],
+    observer: Observer | None,
 ) -> None:
     """Each time it is asked for, read the settings and the TLS files again; what is wrong changes nothing."""
     while True:
@@ -180,6 +230,8 @@ async def _reread_settings(
         settings = found.settings
         set_levels(settings.log)
         service.reconfigure(settings)
+        if observer is not None:
+            observer.note(settings_reread(found.taken))
         for app in apps:
             app.reconfigure(settings.http, settings.schema)
         log.log(

@@ -26,6 +26,7 @@ from actors.erasure.expiring import Expiry
 from actors.erasure.job import Eraser, Report, TooManyErasures
 from actors.intake.desk import IntakeDesk
 from actors.jobs.engine import Jobs
+from actors.observer.observer import Observer
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
@@ -56,6 +57,7 @@ from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.endpoints.jobs import AdminJobs
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
+from central_command.http.endpoints.observer import Observing
 from central_command.http.endpoints.refused import Refused
 from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
@@ -66,7 +68,7 @@ from central_command.settings.configuration import Settings
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
-from persistence.files.space import Room
+from persistence.files.space import FreeSpace, Room
 from persistence.format.layout import DataLayout
 from persistence.format.records import ClosedBy
 from persistence.journals.background_check import BackgroundCheck, CheckStatistics
@@ -214,6 +216,15 @@ class Service:
         """What the endpoints of dead letters need."""
         bounds = self._settings.access
         return Refused(self.letters, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
+
+    def observing(self, observer: Observer | None) -> Observing | None:
+        """What the endpoints of the observer need."""
+        return None if observer is None else Observing(observer, self._gate, self._settings.observer)
+
+    @property
+    def disk(self) -> FreeSpace:
+        """What is free on the disk."""
+        return self._storage.space.disk
 
     # Erasure
 

@@ -39,7 +39,7 @@ from persistence.files.space import Space, SpaceStatistics
 from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, JournalName, Mark
-from persistence.journals.dropping import RefusedQuota, RefusedStatistics
+from persistence.journals.dropping import JournalQuota, QuotaStatistics
 from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.journal import Journal, JournalStatistics
 from persistence.journals.recovery import Recovery
@@ -86,7 +86,7 @@ class StorageStatistics(msgspec.Struct, frozen=True, kw_only=True):
     syncs: dict[str, DurationStatistics]
     projector: ProjectorStatistics
     space: SpaceStatistics
-    refused: RefusedStatistics
+    refused: QuotaStatistics
 
 
 class Tables(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +121,7 @@ class Storage:
         receipts: ReceiptSigner,
         projector: Projector,
         space: Space,
-        refused_quota: RefusedQuota,
+        refused_quota: JournalQuota,
         journals: Mapping[JournalName, Journal],
         closing: Attempts,
         erasure: ErasureStorage,
@@ -272,7 +272,7 @@ async def _recovered_journals(
     platform: Platform,
     projector: Projector,
     writes: Mapping[JournalName, Offload],
-) -> tuple[Space, RefusedQuota, dict[JournalName, Journal]]:
+) -> tuple[Space, JournalQuota, dict[JournalName, Journal]]:
     """Recover every journal and return them ready to be written to; all their lines are projected."""
     tails = {name: await _recover(name, layout, settings, platform, projector) for name in INGESTED}
     await projector.drain()
@@ -286,7 +286,8 @@ async def _recovered_journals(
     journals: dict[JournalName, Journal] = {}
     refused_quota = await platform.offload(
         partial(
-            RefusedQuota,
+            JournalQuota,
+            JournalName.REFUSED,
             layout.journal(JournalName.REFUSED),
             quota_bytes=settings.refused_quota_bytes,
             files=platform.files,

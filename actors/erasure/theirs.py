@@ -235,6 +235,8 @@ def _read(name: JournalName, text: bytes) -> _Line:
             return json_text.decode(_CORPUS, text)
         case JournalName.CONSENT | JournalName.INTAKE | JournalName.AUDIT:
             raise AssertionError("nothing of these is erased, or they are looked at by themselves")
+        case JournalName.OPERATIONS:
+            raise AssertionError("operations name nobody's session: their time alone takes them away")
         case unreachable:
             assert_never(unreachable)
 

@@ -74,6 +74,8 @@ class ExportQueue:
         self._clock = clock
         self._random_bytes = random_bytes
         self._offload = offload
+        self.ended: Callable[[ExportReport, float], None] = _tell_nobody
+        """Told of each export that has ended, and how many seconds it took."""
         self._command = command
         self._kept = {kept.report.id: kept for kept in kept_exports(self._folder)}
         self._writing = trio.Lock()
@@ -169,10 +171,13 @@ class ExportQueue:
     async def _make(self, kept: KeptExport) -> None:
         export_id = kept.report.id
         self._making = export_id
+        began_at = trio.current_time()
         try:
             with trio.CancelScope() as self._living:
                 await self._move(kept.moved(ExportState.RUNNING))
-                await self._move(await self._made(kept))
+                made = await self._made(kept)
+                await self._move(made)
+                self.ended(made.report, trio.current_time() - began_at)
         finally:
             self._making = None
         if export_id not in self._kept:
@@ -240,6 +245,10 @@ class ExportQueue:
 
     async def _remove_folder(self, export_id: str) -> None:
         await self._offload(partial(shutil.rmtree, ignore_errors=True), self._folder / export_id)
+
+
+def _tell_nobody(_report: ExportReport, _duration_s: float) -> None:
+    """Nobody watches."""
 
 
 def _is_whole(target: Path) -> bool:

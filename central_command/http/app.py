@@ -8,6 +8,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TypedDict, Unpack
 
+import msgspec
 import trio
 from quart import Response, request
 from quart.globals import request_ctx
@@ -16,6 +17,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
 from actors.envelopes.settings import SchemaSettings
+from actors.observer.settings import ObserverSettings
 from central_command.access.audit import NotNotedError
 from central_command.http.description.openapi import openapi_routes
 from central_command.http.endpoints.access import Access, access_routes
@@ -32,6 +34,12 @@ from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.jobs import AdminJobs, job_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
+from central_command.http.endpoints.observer import (
+    ObserverDesk,
+    Observing,
+    observer_port_routes,
+    observer_routes,
+)
 from central_command.http.endpoints.refused import Refused, refused_routes
 from central_command.http.endpoints.search import Search, search_routes
 from central_command.http.endpoints.sessions import session_routes
@@ -109,6 +117,7 @@ class Offered(TypedDict, total=False):
     search: Search | None
     jobs: AdminJobs | None
     refused: Refused | None
+    observing: Observing | None
 
 
 def create_app(
@@ -130,12 +139,7 @@ def create_app(
 
     Raises HttpSettingsError when `trusted_proxies` holds something that is no network.
     """
-    app = Application("central_command.http", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes_max
-    app.config["BODY_TIMEOUT"] = settings.body_timeout_s
-    app.config["RESPONSE_TIMEOUT"] = None  # the server's write time-out guards every piece of an answer
-    app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.url_map.merge_slashes = False  # a redirect would not be JSON, and no client follows it
+    app = _framework(settings)
     embedder, desk = offered.get("embedder"), offered.get("desk")
     intake, access = offered.get("intake"), offered.get("access")
     replies = Replies(settings)
@@ -167,6 +171,7 @@ def create_app(
         search_routes(offered.get("search"), settings, replies),
         job_routes(offered.get("jobs"), settings, replies),
         refused_routes(offered.get("refused"), settings, replies),
+        observer_routes(offered.get("observing"), settings, reader, replies),
         metrics_routes(offered.get("monitoring"), partial(_http_figures, beside or app), settings, replies),
     )
     if side is Side.ADMINISTRATION:
@@ -214,6 +219,65 @@ def _note_routes(app: QuartTrio) -> None:
     @app.before_request
     async def note() -> None:
         current_exchange().route = NO_ROUTE if request.url_rule is None else request.url_rule.rule
+
+
+def create_observer_app(
+    gateway: Gateway,
+    desk: ObserverDesk,
+    observer: ObserverSettings,
+    settings: HttpSettings,
+    *,
+    clock: Callable[[], float],
+) -> Application:
+    """What answers on the observer's own port; `settings` are those of that port (`observer_http`)."""
+    app = _framework(settings)
+    replies = Replies(settings)
+    app.register_blueprint(observer_port_routes(desk, observer, Reader(settings, replies), replies))
+    _match_exactly(app)
+    _answer_errors(app)
+    limits = AddressLimits(settings, embed_paths=frozenset())
+    app.edge = Edge(
+        app.asgi_app,
+        gateway,
+        settings,
+        RequestLog(clock),
+        {},
+        limits,
+        {},
+        RequestFigures(),
+        RequestIds(os.urandom),
+        {rule.rule for rule in app.url_map.iter_rules() if not rule.arguments},
+    )
+    app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
+    return app
+
+
+def observer_http(settings: HttpSettings, observer: ObserverSettings) -> HttpSettings:
+    """The settings of the observer's own port: on loopback, plain, and with bounds of its own."""
+    return msgspec.structs.replace(
+        settings,
+        host="127.0.0.1",
+        port=observer.port,
+        tls_certificate=None,
+        tls_key=None,
+        trusted_proxies=(),
+        body_bytes_max=observer.body_bytes_max,
+        body_bytes_hard_max=observer.body_bytes_max,
+        requests_per_minute=observer.requests_per_minute,
+        requests_per_hour=observer.requests_per_hour,
+        share_per_address=1.0,
+    )
+
+
+def _framework(settings: HttpSettings) -> Application:
+    """The framework without endpoints, with the bounds of bodies."""
+    app = Application("central_command.http", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes_max
+    app.config["BODY_TIMEOUT"] = settings.body_timeout_s
+    app.config["RESPONSE_TIMEOUT"] = None  # the server's write time-out guards every piece of an answer
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.url_map.merge_slashes = False  # a redirect would not be JSON, and no client follows it
+    return app
 
 
 def _answer_preflights(app: QuartTrio, settings: HttpSettings) -> None:

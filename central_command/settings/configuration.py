@@ -25,6 +25,7 @@ from actors.envelopes.settings import SchemaSettings
 from actors.intake.settings import IntakeSettings
 from actors.jobs.schedule import wrong_cron
 from actors.jobs.settings import JobsSettings
+from actors.observer.settings import ObserverSettings
 from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
 from central_command.access.settings import AccessSettings
@@ -80,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     search: SearchSettings = msgspec.field(default_factory=SearchSettings)
     jobs: JobsSettings = msgspec.field(default_factory=JobsSettings)
+    observer: ObserverSettings = msgspec.field(default_factory=ObserverSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
 
@@ -378,6 +380,7 @@ def _wrong_together(settings: Settings, sources: Mapping[str, str]) -> Iterator[
         ("http.body_bytes_max", "http.body_bytes_hard_max"),
         ("http.body_bytes_hard_max", "storage.journal_queue_bytes_max"),
         ("intake.record_bytes_max", "http.body_bytes_max"),
+        ("observer.body_bytes_max", "http.body_bytes_max"),
         ("schema.nesting_max", "schema.nesting_hard_max"),
         ("http.daily_days_default", "http.daily_days_max"),
         ("http.leaderboard_limit_default", "http.leaderboard_limit_max"),

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from persistence.databases.database import Database
 from persistence.databases.remembered_rows import RememberedRows
 from persistence.databases.reports import DayReport, ModelReport, ProviderReport, Summary
-from persistence.journals.dropping import RefusedStatistics
+from persistence.journals.dropping import QuotaStatistics
 
 NAMES_MAX: Final = 100
 """Models (and providers) reported by name. Clients choose the names, so there may be any number of them."""
@@ -39,7 +39,7 @@ class Counters:
         self._sessions = RememberedRows(sessions)
         self._ledger = RememberedRows(ledger)
 
-    async def summary(self, storage_bytes: int, refused: RefusedStatistics) -> Summary:
+    async def summary(self, storage_bytes: int, refused: QuotaStatistics) -> Summary:
         """Totals since the beginning; `storage_bytes` is the size of the journals without the refused one.
 
         Envelopes are the accepted ones that clients sent. Contributors are those with a credit.

@@ -19,6 +19,7 @@ from persistence.format.records import (
     IntakeRecord,
     JournalName,
     JudgementRecord,
+    OperationRecord,
     Position,
     Record,
     TrajectoryRecord,
@@ -68,6 +69,8 @@ def _claim(record: Record, place: Position) -> Claim:
             raise AssertionError("a line of the audit journal may say again what an earlier one says")
         case EnvelopeRecord():
             line_id, session_id, sequence = record.envelope_id, record.session_id, record.sequence
+        case OperationRecord():
+            raise AssertionError("the same may be done again")
         case _:
             line_id, session_id = record.envelope_id, record.session_id
     return Claim(line_id, session_id, sequence, place.n, place.day, place.offset)
@@ -105,6 +108,8 @@ def _first_line(journal: JournalName, claim: Claim) -> Query:
             raise AssertionError("a line of the corpus may say again what an earlier one says")
         case JournalName.AUDIT:
             raise AssertionError("nor is a line of the audit journal looked for")
+        case JournalName.OPERATIONS:
+            raise AssertionError("the same may be done again")
         case unreachable:
             assert_never(unreachable)
 

@@ -68,6 +68,11 @@ class DataLayout(msgspec.Struct, frozen=True):
         return self.root / "retention.json"
 
     @property
+    def observer(self) -> Path:
+        """Up to where the observer has read its file of corrections."""
+        return self.root / "observer.json"
+
+    @property
     def closing(self) -> Path:
         """Which large sessions are being closed, and which are put aside because that ended the process."""
         return self.root / "closing.json"

@@ -26,6 +26,7 @@ class JournalName(StrEnum):
     INTAKE = "intake"
     CORPUS = "corpus"
     AUDIT = "audit"
+    OPERATIONS = "operations"
 
 
 INGESTED: Final = (
@@ -37,8 +38,12 @@ INGESTED: Final = (
 )
 """The journals that the server writes, and projects into its databases.
 
-The corpus is curation's alone, and the audit journal whoever's turn it is: nothing is projected from that.
+The corpus is curation's alone, and the audit journal whoever's turn it is: nothing is projected from that,
+and no row is made of operations.
 """
+
+FORGETTING: Final = frozenset({JournalName.REFUSED, JournalName.OPERATIONS})
+"""The journals whose oldest days are dropped, by a quota or when their time is over."""
 
 OF_SESSIONS: Final = (JournalName.ENVELOPES, JournalName.REFUSED, JournalName.TRAJECTORIES)
 """Those of them whose lines are of a session each: the journal of consent names contributors by a digest alone."""
@@ -235,6 +240,23 @@ class CorpusTextRecord(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
 
 
+class ReadUpTo(msgspec.Struct, frozen=True, order=True):
+    """Up to where a file of corrections was read: which file it was (its inode), and the byte behind the last line."""
+
+    inode: int = 0
+    offset: int = 0
+
+
+class OperationRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the operations journal: something that was done, well or not, as whoever did it says.
+
+    `read_up_to` is of a correction, which was read from a file.
+    """
+
+    operation: msgspec.Raw
+    read_up_to: ReadUpTo | None = None
+
+
 class SequenceGap(msgspec.Struct, frozen=True):
     """`missing` sequence numbers were skipped just before the envelope with the sequence `before`."""
 
@@ -264,7 +286,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     address: str
 
 
-Record = ErasableRecord | ConsentRecord | ContributorKeyRecord | AuditRecord
+Record = ErasableRecord | ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord
 
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]

@@ -1,6 +1,7 @@
 """A journal's files: one a UTC day, `2026-11-20.jsonl`. Nothing else knows their names, or opens one.
 
-Of the refused envelopes the oldest days are dropped when their quota is reached (`persistence.journals.dropping`).
+Of refused envelopes and operations the oldest days are dropped when their quota is reached
+(`persistence.journals.dropping`).
 `dropped.jsonl` beside them says up to where: what it names is no part of the journal, whether or not the files are
 still there.
 
@@ -20,7 +21,7 @@ import msgspec
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import File, FileSystem
 from persistence.format import times
-from persistence.format.records import Dropped, JournalName
+from persistence.format.records import FORGETTING, Dropped
 from persistence.journals.framing import frame, parse_frame
 
 NAME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl")
@@ -76,7 +77,7 @@ class DayFiles:
     def __init__(self, files: FileSystem, directory: Path) -> None:
         self.directory = directory
         self._files = files
-        self._may_drop = directory.name == JournalName.REFUSED
+        self._may_drop = directory.name in FORGETTING
 
     def days(self) -> Sequence[str]:
         """Return the days that there are files for, oldest first; none where the folder is missing."""

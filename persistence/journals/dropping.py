@@ -1,9 +1,11 @@
-"""The quota of the refused envelopes: when it is reached, the oldest days go; so do those whose time is over.
+"""The quota of a journal that may forget: when it is reached, the oldest days go; so do those whose time is over.
 
 Refused envelopes are kept so that a later version can take them in, and nobody can be sent them again. They must not
 take the disk from what was accepted, so they have a quota of their own, and what was refused first goes first: whole
 day files, never the newest. While older days are there, the quota can be passed by what they hold until they are gone.
 When only the newest is left and full, `has_room_for` says so, and letters are kept without their bodies.
+
+Of operations the same holds, but that the databases know nothing of them (`persistence.operations`).
 
 A line is what the databases are made from, and it has used up a number of its session. So before a day goes, the
 databases hold all that its lines say, synced (`settled`); then `dropped.jsonl` says that it goes, synced; then it is
@@ -34,8 +36,12 @@ RETRY_S: Final = 1.0
 """Until a day is dropped after there was no room to note it, or its lines' rows could not be synced."""
 
 
-class RefusedStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What refused envelopes take of their quota, and what was dropped of them since the beginning."""
+_LINES: Final = {JournalName.REFUSED: "refused envelopes", JournalName.OPERATIONS: "operations"}
+"""What lines are called in the log."""
+
+
+class QuotaStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What a journal takes of its quota, and what was dropped of it since the beginning."""
 
     stored_bytes: int
     quota_bytes: int
@@ -49,8 +55,8 @@ class _OldDay(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-class RefusedQuota:
-    """What the refused journal holds, day by day, and what it may hold; `run` drops the oldest days.
+class JournalQuota:
+    """What a journal holds, day by day, and what it may hold; `run` drops the oldest days.
 
     `tail` is the end of the journal, `settled` returns once the databases hold its lines up to a number for good, or
     False when they cannot now; `let_go` is told how many bytes are dropped.
@@ -58,6 +64,7 @@ class RefusedQuota:
 
     def __init__(
         self,
+        name: JournalName,
         directory: Path,
         *,
         quota_bytes: int,
@@ -69,6 +76,8 @@ class RefusedQuota:
         settled: Callable[[int], Awaitable[bool]],
         let_go: Callable[[int], None],
     ) -> None:
+        self._name = name
+        self._lines = _LINES[name]
         self._files = DayFiles(files, directory)
         self._quota_bytes = quota_bytes
         self._offload = offload
@@ -86,7 +95,12 @@ class RefusedQuota:
         self._look_for_excess()
 
     def __repr__(self) -> str:
-        return f"<RefusedQuota {self.stored_bytes} of {self._quota_bytes} bytes>"
+        return f"<JournalQuota {self._name} {self.stored_bytes} of {self._quota_bytes} bytes>"
+
+    @property
+    def dropped_day(self) -> str:
+        """The day up to which everything was dropped; "" before anything was."""
+        return self._dropped.day
 
     @property
     def dropped_n(self) -> int:
@@ -165,10 +179,11 @@ class RefusedQuota:
         for day in [day for day in self._sizes if day <= dropped.day]:
             self._let_go(self._sizes.pop(day))
         if oldest.day < self._kept_from:
-            log.info("the refused envelopes of %s were dropped (lines %d to %d)", oldest.day, before.n + 1, dropped.n)
+            log.info("the %s of %s were dropped (lines %d to %d)", self._lines, oldest.day, before.n + 1, dropped.n)
         else:
             log.warning(
-                "the refused envelopes have reached their quota of %d bytes: those of %s were dropped (lines %d to %d)",
+                "the %s have reached their quota of %d bytes: those of %s were dropped (lines %d to %d)",
+                self._lines,
                 self._quota_bytes,
                 oldest.day,
                 before.n + 1,
@@ -184,7 +199,7 @@ class RefusedQuota:
             following = next((number for number in numbers if number is not None), None)
             return None if following is None else _OldDay(first, following - 1, self._files.size_bytes(first))
         except OSError as error:
-            raise StorageFailure(f"reading the {JournalName.REFUSED} journal failed: {error.strerror}") from error
+            raise StorageFailure(f"reading the {self._name} journal failed: {error.strerror}") from error
 
     def _drop(self, dropped: Dropped) -> bool:
         """Note that a day is dropped, and remove its file; False, with nothing done, without room to note it."""
@@ -202,9 +217,9 @@ class RefusedQuota:
             raise StorageFailure(f"dropping {name_of(dropped.day)} failed: {error.strerror}") from error
         return True
 
-    def statistics(self) -> RefusedStatistics:
+    def statistics(self) -> QuotaStatistics:
         """Return the current figures."""
-        return RefusedStatistics(
+        return QuotaStatistics(
             stored_bytes=self.stored_bytes,
             quota_bytes=self._quota_bytes,
             days_dropped=self._dropped.files,

@@ -26,6 +26,7 @@ from persistence.format.records import (
     EnvelopeRecord,
     IntakeRecord,
     JournalName,
+    OperationRecord,
     Position,
     TrajectoryRecord,
 )
@@ -70,7 +71,8 @@ def erasing(name: JournalName, request: str, at: float) -> Rewrite:
         if is_erased(line) and read_erased(line).erased.kept is None:
             return line
         record = parse_line(name, line)
-        assert not isinstance(record, ConsentRecord | ContributorKeyRecord | AuditRecord), "nothing of these is erased"
+        kept = ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord
+        assert not isinstance(record, kept), "nothing of these is erased"
         return erased_text(line, framed, record, request=request, at=at)
 
     return rewrite

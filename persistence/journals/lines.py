@@ -4,6 +4,7 @@ A record is decoded only as far as the index needs it: what belongs to another k
 the schema of the line's own kind never looked at it.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, TypeVar, assert_never
 
 import msgspec
@@ -24,6 +25,8 @@ from persistence.format.records import (
     IntakeRecord,
     JournalName,
     JudgementRecord,
+    OperationRecord,
+    ReadUpTo,
     Record,
     RefusalRecord,
     TrajectoryRecord,
@@ -114,6 +117,11 @@ class _TrajectoryLine(msgspec.Struct, frozen=True):
     score: msgspec.Raw
     trajectory_log: list[StepTexts] = []
     copied_from: list[CopiedRun] = []
+
+
+class _OperationLine(msgspec.Struct, frozen=True):
+    operation: msgspec.Raw
+    read_up_to: ReadUpTo | None = None
 
 
 class _Scrubbed(msgspec.Struct, frozen=True):
@@ -241,6 +249,7 @@ _INTAKE: Final = msgspec.json.Decoder(_IntakeLine)
 _ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
 _DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
 _SCORE: Final = msgspec.json.Decoder(_Score)
+_OPERATION: Final = msgspec.json.Decoder(_OperationLine)
 _CONSENT: Final = msgspec.json.Decoder(_ConsentLine)
 _CONSENT_EVENT: Final = msgspec.json.Decoder(ConsentEvent)
 
@@ -461,6 +470,14 @@ def parse_audit_line(line: bytes) -> AuditRecord:
     return _decode(_AUDIT, line, "the line")
 
 
+def parse_operation_line(line: bytes) -> OperationRecord:
+    """The record of a line of the operations journal; raises `LineError`."""
+    found = _decode(_OPERATION, line, "the line")
+    if not bytes(found.operation).startswith(b"{"):
+        raise LineError("its operation is no object")
+    return OperationRecord(operation=found.operation, read_up_to=found.read_up_to)
+
+
 def parse_line(journal: JournalName, line: bytes) -> Record:
     """The record of a line of the journal; raises `LineError`.
 
@@ -468,23 +485,19 @@ def parse_line(journal: JournalName, line: bytes) -> Record:
     """
     if is_erased(line):
         return _erased_record(journal, line)
-    match journal:
-        case JournalName.ENVELOPES:
-            return parse_envelope_line(line)
-        case JournalName.REFUSED:
-            return parse_refusal_line(line)
-        case JournalName.TRAJECTORIES:
-            return parse_trajectory_line(line)
-        case JournalName.CORPUS:
-            return parse_corpus_line(line)
-        case JournalName.CONSENT:
-            return parse_consent_line(line)
-        case JournalName.INTAKE:
-            return parse_intake_line(line)
-        case JournalName.AUDIT:
-            return parse_audit_line(line)
-        case unreachable:
-            assert_never(unreachable)
+    return _PARSERS[journal](line)
+
+
+_PARSERS: Final[Mapping[JournalName, Callable[[bytes], Record]]] = {
+    JournalName.ENVELOPES: parse_envelope_line,
+    JournalName.REFUSED: parse_refusal_line,
+    JournalName.TRAJECTORIES: parse_trajectory_line,
+    JournalName.CORPUS: parse_corpus_line,
+    JournalName.CONSENT: parse_consent_line,
+    JournalName.INTAKE: parse_intake_line,
+    JournalName.AUDIT: parse_audit_line,
+    JournalName.OPERATIONS: parse_operation_line,
+}
 
 
 def _erased_record(journal: JournalName, line: bytes) -> Record:
@@ -502,10 +515,8 @@ def _erased_record(journal: JournalName, line: bytes) -> Record:
             case JournalName.INTAKE:
                 kept = read.erased.kept or Kept(session_id="", record_id=erased_names.text_name(read.received.n))
                 return kept.text
-            case JournalName.CONSENT:
-                raise LineError("nothing of the journal of consent is erased")
-            case JournalName.AUDIT:
-                raise LineError("nothing of the audit journal is erased")
+            case JournalName.CONSENT | JournalName.AUDIT | JournalName.OPERATIONS:
+                raise LineError(f"nothing of the journal of {journal} is erased")
             case unreachable:
                 assert_never(unreachable)
     except (msgspec.DecodeError, ValueError) as error:

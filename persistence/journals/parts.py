@@ -1,8 +1,9 @@
 """What a backup takes of a journal, and what is done to the copy. The paths are this room's: others only hand them on.
 
 A journal is copied while it may be written. It only grows, so what stood there when its length was noted is copied as
-it is; the last lines may be some that were just being written, and are checked in the copy. Only of refused envelopes
-the oldest days may be dropped meanwhile: such a day is not copied, and what says that it was dropped is copied last.
+it is; the last lines may be some that were just being written, and are checked in the copy. Only of
+refused envelopes and operations the oldest days may be dropped meanwhile: such a day is not copied, and what says that
+it was dropped is copied last.
 Blocking, raises OSError.
 """
 
@@ -16,12 +17,12 @@ from persistence.files.failures import StorageDamage
 from persistence.files.file_copies import CopiedFile, copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
-from persistence.format.records import JournalName, Mark
+from persistence.format.records import FORGETTING, JournalName, Mark
 from persistence.journals.day_files import DROPPED_NAME, DayFiles, day_of, name_of
 from persistence.journals.reading import BadLine
 from persistence.journals.scanning import good_line_of_a_later_batch, scan
 
-DROPPED_PATH = f"{JournalName.REFUSED}/{DROPPED_NAME}"
+DROPPED_PATHS = frozenset(f"{name}/{DROPPED_NAME}" for name in FORGETTING)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -41,12 +42,12 @@ def parts_of(layout: DataLayout, name: JournalName) -> list[Part]:
     for day in files.days():
         with suppress(FileNotFoundError):  # dropped since it was listed
             parts.append(Part(_path(name, day), files.size_bytes(day)))
-    return [*parts, Part(DROPPED_PATH, 0)] if name is JournalName.REFUSED else parts
+    return [*parts, Part(f"{name}/{DROPPED_NAME}", 0)] if name in FORGETTING else parts
 
 
 def is_part(path: str) -> bool:
     """Whether a path below a data directory is that of a journal's part."""
-    return holds_lines(path) or path == DROPPED_PATH
+    return holds_lines(path) or path in DROPPED_PATHS
 
 
 def holds_lines(path: str) -> bool:
@@ -60,23 +61,24 @@ def copy_part(layout: DataLayout, part: Part, target: Path, progress: Callable[[
 
     None for what is not there: nothing was dropped yet, or it was dropped since.
     """
-    size_bytes = None if part.path == DROPPED_PATH else part.size_bytes
+    size_bytes = None if part.path in DROPPED_PATHS else part.size_bytes
     try:
         return copy_file(layout.root / part.path, target, part.path, size_bytes=size_bytes, progress=progress)
     except FileNotFoundError:
-        if not part.path.startswith(f"{JournalName.REFUSED}/"):
+        if part.path.partition("/")[0] not in FORGETTING:
             raise
         return None
 
 
-def cut_torn(copy: DataLayout, name: JournalName, seen: Mark) -> list[str]:
+def cut_torn(copy: DataLayout, name: JournalName, seen: Mark | None) -> list[str]:
     """Check every line of a copied journal, and cut off what is torn; return the paths of the parts that were cut.
 
-    `seen` is how far the copied databases have seen it. Raises StorageDamage where a line was changed or is missing.
+    `seen` is how far the copied databases have seen it, None where none knows of it. Raises StorageDamage where a line
+    was changed or is missing.
     """
     files = _files(copy, name)
     dropped = files.dropped()
-    if dropped.n > seen.n:
+    if seen is not None and dropped.n > seen.n:
         raise StorageDamage(
             f"lines of the {name} journal up to {dropped.n} were dropped while it was copied, and the databases have "
             f"seen up to line {seen.n}: try again."
@@ -85,8 +87,8 @@ def cut_torn(copy: DataLayout, name: JournalName, seen: Mark) -> list[str]:
     if bad is None:
         return []
     later = good_line_of_a_later_batch(files, bad)
-    if later is not None or bad.expected_n <= seen.n:
-        shown = "good lines after it" if later is not None else f"the databases have seen up to line {seen.n}"
+    if later is not None or (seen is not None and bad.expected_n <= seen.n):
+        shown = "good lines after it" if seen is None or later else f"the databases have seen up to line {seen.n}"
         raise StorageDamage(
             f"the {name} journal holds {bad.what} at byte {bad.offset} of {name_of(bad.day)}, and {shown}: if no "
             "server is running, find out what happened to that file; else try again."

@@ -13,6 +13,7 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     trajectories_days: NonNegativeInt = 0
     intake_days: NonNegativeInt = 0
     corpus_days: NonNegativeInt = 0
+    operations_days: NonNegativeInt = 30
     lines_at_once_max: PositiveInt = 100_000
     records_at_once_max: PositiveInt = 100_000
 

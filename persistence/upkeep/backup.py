@@ -18,7 +18,8 @@ journal reaches: trajectories, refused, envelopes. Everything is copied from tha
   first, so the trajectories in the copy are at least those that it has followed; its line is on disk before its row.
 
 - Of refused envelopes the oldest days may be dropped while they are copied. Before that sessions.db holds what their
-  lines say; if the snapshot does not, the copy is refused.
+  lines say; if the snapshot does not, the copy is refused. Operations are in no database: what is left of them is
+  copied, and how far the server has read a file of corrections last, so that it is never ahead of them.
 
 So the copy holds everything that was acknowledged before it was begun, and nothing in it is half.
 
@@ -85,6 +86,7 @@ JOURNALS = (
     JournalName.CONSENT,
     JournalName.INTAKE,
     JournalName.AUDIT,
+    JournalName.OPERATIONS,
 )
 """In the order in which their lengths are noted."""
 
@@ -194,7 +196,7 @@ def _key_id(sessions: sqlite3.Connection) -> str:
 def _positions(sessions: sqlite3.Connection) -> dict[JournalName, Mark]:
     """Return up to where sessions.db has seen each journal."""
     rows = sessions.execute("SELECT journal, n, day, next_offset FROM projection_positions").fetchall()
-    return {journal: Mark() for journal in JOURNALS} | {
+    return {journal: Mark() for journal in JOURNALS if journal is not JournalName.OPERATIONS} | {
         JournalName(journal): Mark(n, day, next_offset) for journal, n, day, next_offset in rows
     }
 
@@ -219,7 +221,7 @@ def _copy_journals(layout: DataLayout, partial: Path, parts: list[Part], progres
 
 def _checked(copy: DataLayout, files: list[CopiedFile], seen: dict[JournalName, Mark]) -> list[CopiedFile]:
     """Check the copied lines, cut off what is torn, and describe what was cut anew."""
-    cut = {path for journal in JOURNALS for path in cut_torn(copy, journal, seen[journal])}
+    cut = {path for journal in JOURNALS for path in cut_torn(copy, journal, seen.get(journal))}
     return [checksum_of(copy.root, file.path) if file.path in cut else file for file in files]
 
 

@@ -23,7 +23,7 @@ from persistence.files.lock import single_instance
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, EnvelopeKind, JournalName, Mark
-from persistence.journals.dropping import RefusedStatistics
+from persistence.journals.dropping import QuotaStatistics
 from persistence.journals.erased_lines import is_erased, read_erased
 from persistence.journals.reading import StoredLine
 from persistence.journals.stored import StoredJournal
@@ -193,7 +193,7 @@ async def read_statistics(data_directory: Path, settings: StorageSettings, *, da
     layout = DataLayout(data_directory)
     held = {name: StoredJournal.of(layout, name).statistics().stored_bytes for name in INGESTED}
     dropped = StoredJournal.of(layout, JournalName.REFUSED).dropped()
-    refused = RefusedStatistics(
+    refused = QuotaStatistics(
         stored_bytes=held.pop(JournalName.REFUSED),
         quota_bytes=settings.refused_quota_bytes,
         days_dropped=dropped.files,

@@ -8,7 +8,8 @@ Independent checks, so that a fault in one of them does not hide:
 - the master key, where it is there, is the one that sealed the sessions;
 - the corpus, if there is one: its lines, and its database against them (`persistence.upkeep.corpus_check`), and its
   index against that (`persistence.upkeep.search_check`);
-- the tokens, if there are any (`persistence.upkeep.access_check`), and the jobs (`persistence.upkeep.jobs_check`).
+- the tokens, if there are any (`persistence.upkeep.access_check`), the jobs
+  (`persistence.upkeep.jobs_check`) and the operations (`persistence.upkeep.operations_check`).
 
 It reads only, and looks at no line twice. What takes more (signatures, stitching and scoring anew) is a closer look,
 made of parts that this package does not know: whoever wants it hands it in (`CloserLook`).
@@ -49,6 +50,7 @@ from persistence.upkeep.corpus_check import check_corpus
 from persistence.upkeep.expectation import Expectation, expectation
 from persistence.upkeep.findings import Findings
 from persistence.upkeep.jobs_check import check_jobs
+from persistence.upkeep.operations_check import check_operations
 from persistence.upkeep.rebuilding import copy_facts, copy_ledger_times, ledger_facts, restore_trust
 from persistence.upkeep.schema_objects import schema_differences
 from persistence.upkeep.search_check import check_search
@@ -126,6 +128,7 @@ async def verify(
         check_access(layout, findings)
         check_jobs(layout, findings)
         await check_audit(layout, findings)
+        await check_operations(layout, findings)
     except SchemaRefused:
         raise
     except UNREADABLE as error:

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,6 +28,9 @@ from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings
+from persistence.format.layout import DataLayout
+from persistence.format.records import OperationRecord
+from persistence.operations import OperationsJournal, open_operations
 from persistence.storage import Platform
 from tests.crash.failpoints import Death, FailingFileSystem, Failpoint, Moment, Phase, failing_databases
 from tests.crash.failpoints_within import failpoints_within
@@ -148,6 +152,38 @@ def _settings_of(run: Run) -> Settings:
     return msgspec.convert({"storage": storage, "sessions": sessions, "embedding": {"enabled": False}}, Settings)
 
 
+OPERATION = OperationRecord(operation=msgspec.Raw(b"{}"))
+
+
+def _operations(
+    settings: Settings, service: Service, root: Path, platform: Platform
+) -> AbstractAsyncContextManager[OperationsJournal]:
+    """The journal that a server's process opens beside the service, in its first life.
+
+    What recovers it is what recovers the others, which is died at there.
+    """
+    return open_operations(
+        DataLayout(root),
+        settings.storage,
+        quota_bytes=settings.observer.quota_bytes,
+        disk=service.disk,
+        files=platform.files,
+        clock=platform.clock,
+        offload=platform.offload,
+    )
+
+
+async def _use(run: Run, service: Service, events: "_Events", death: Death, clock: "_Clock", random: Random) -> None:
+    clients = _Clients(service, events, death, clock)
+    for wave in range(WAVES_MAX):
+        async with trio.open_nursery() as nursery:
+            for index in range(run.sessions):
+                session_id = f"sess_{run.seed}_{wave}_{index}"
+                nursery.start_soon(clients.drive, session_id, Random(random.random()))
+        if not death.is_ahead():
+            break
+
+
 async def _live(run: Run, phase: Phase) -> None:
     root = Path(run.root)
     death = Death(run.failpoint, phase)
@@ -161,16 +197,15 @@ async def _live(run: Run, phase: Phase) -> None:
     events = _Events(run.events)
     random = Random(run.seed)
     with failpoints_within(death):
-        async with open_service(_settings_of(run), root, platform) as service:
+        settings = _settings_of(run)
+        async with open_service(settings, root, platform) as service:
             death.phase = Phase.SERVING
-            clients = _Clients(service, events, death, clock)
-            for wave in range(WAVES_MAX):
-                async with trio.open_nursery() as nursery:
-                    for index in range(run.sessions):
-                        session_id = f"sess_{run.seed}_{wave}_{index}"
-                        nursery.start_soon(clients.drive, session_id, Random(random.random()))
-                if not death.is_ahead():
-                    break
+            if phase is Phase.FIRST_START:
+                async with _operations(settings, service, root, platform) as operations:
+                    await operations.append([OPERATION])
+                    await _use(run, service, events, death, clock, random)
+            else:
+                await _use(run, service, events, death, clock, random)
             death.phase = Phase.STOP
     events.write(operations=death.operations)
 

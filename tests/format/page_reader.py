@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit")
+JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit", "operations")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
 DATABASE_VERSIONS = {"sessions.db": 7, "ledger.db": 4, "corpus.db": 3, "search.db": 1, "access.db": 2, "jobs.db": 1}
@@ -40,7 +40,8 @@ CHECKSUM_BYTES = 20
 DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 BACKUP_PATH = re.compile(
     r"sessions\.db|ledger\.db|corpus\.db|access\.db|jobs\.db|erasures\.jsonl|keys/(?:master|pseudonyms)\.key"
-    r"|refused/dropped\.jsonl|(?:envelopes|refused|trajectories|consent|intake|corpus|audit)/\d{4}-\d\d-\d\d\.jsonl"
+    r"|(?:refused|operations)/dropped\.jsonl"
+    r"|(?:envelopes|refused|trajectories|consent|intake|corpus|audit|operations)/\d{4}-\d\d-\d\d\.jsonl"
 )
 
 

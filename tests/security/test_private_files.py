@@ -18,7 +18,7 @@ MODEL_S_MAX = 120.0
 KNOWN_NAMES = re.compile(
     r"lock|last_(backup|verify)\.json|corpus\.lock|exports\.jsonl|(sessions|ledger|corpus)\.db(-wal|-shm)?|(access|jobs)\.db(-journal)?"
     r"|exports(/\S+)?|keys(/(master|pseudonyms)\.key)?|models(/\S+)?|torn(/\S+)?"
-    r"|(envelopes|trajectories|refused|consent|intake|corpus)(/\d{4}-\d\d-\d\d\.jsonl)?"
+    r"|(envelopes|trajectories|refused|consent|intake|corpus|operations)(/\d{4}-\d\d-\d\d\.jsonl)?"
 )
 
 

@@ -20,6 +20,7 @@ from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, 
 from central_command.http.description.jobs import ADMIN_SECURITY, JOB_PARAMETERS, PAGE_PARAMETERS, QUEUE_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.monitoring import METRICS_SECURITY, VERBOSE_PARAMETERS
+from central_command.http.description.observer import observer_operations
 from central_command.http.description.operations import ERROR as _ERROR
 from central_command.http.description.operations import HEADERS as _HEADERS
 from central_command.http.description.operations import OF_BODIES as _OF_BODIES
@@ -101,6 +102,7 @@ def openapi_document(
             SEARCH_PATH: {"get": _search()},
             **_jobs(),
             **refused_operations(),
+            **observer_operations(),
             "/health": {"get": _health()},
             "/ready": {"get": _ready()},
             **_monitoring(),

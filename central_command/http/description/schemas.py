@@ -33,6 +33,7 @@ from central_command.http.description.json_schema import (
     text_of,
 )
 from central_command.http.description.monitoring import monitoring_schemas
+from central_command.http.description.observer import observer_schemas
 from central_command.http.description.refused import refused_schemas
 from central_command.http.description.search import search_schemas
 from central_command.http.endpoints.embeddings import MODEL
@@ -69,6 +70,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **search_schemas(),
         **job_schemas(),
         **refused_schemas(),
+        **observer_schemas(),
         **_answers(),
         **_embedding_schemas(),
         **reports,

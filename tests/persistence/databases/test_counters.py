@@ -9,7 +9,7 @@ from persistence.databases.database import Database, Statement
 from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.databases.reports import DayReport, ModelReport, ProviderReport, Summary
-from persistence.journals.dropping import RefusedStatistics
+from persistence.journals.dropping import QuotaStatistics
 from persistence.settings.storage import StorageSettings
 
 
@@ -26,7 +26,7 @@ async def run(database: Database, sql: str, *rows: tuple[str | int | float, ...]
     await database.write([Statement(sql, rows or [()])], durable=False)
 
 
-REFUSED = RefusedStatistics(stored_bytes=1_000_000, quota_bytes=5_000_000, days_dropped=6, dropped_bytes=10)
+REFUSED = QuotaStatistics(stored_bytes=1_000_000, quota_bytes=5_000_000, days_dropped=6, dropped_bytes=10)
 
 
 async def test_the_summary_takes_each_total_from_its_database() -> None:

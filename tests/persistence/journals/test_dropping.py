@@ -14,7 +14,7 @@ from persistence.files.file_system import inline
 from persistence.files.memory import MemoryFileSystem
 from persistence.files.space import FreeSpace
 from persistence.format.records import JournalName, Mark, Position
-from persistence.journals.dropping import RefusedQuota
+from persistence.journals.dropping import JournalQuota
 from persistence.journals.reading import JournalDamage
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
@@ -79,9 +79,10 @@ class Refused:
     def _let_go(self, size_bytes: int) -> None:
         self.let_go_bytes += size_bytes
 
-    def quota(self) -> RefusedQuota:
+    def quota(self) -> JournalQuota:
         settings = StorageSettings(free_bytes_min=0)
-        return RefusedQuota(
+        return JournalQuota(
+            JournalName.REFUSED,
             FOLDER,
             quota_bytes=self.quota_bytes,
             files=self.files,
@@ -116,7 +117,7 @@ class Refused:
 
 
 @asynccontextmanager
-async def dropping(refused: Refused) -> AsyncIterator[RefusedQuota]:
+async def dropping(refused: Refused) -> AsyncIterator[JournalQuota]:
     """The quota at work, until nothing is to be done any more."""
     quota = refused.quota()
     async with trio.open_nursery() as nursery:

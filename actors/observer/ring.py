@@ -1,0 +1,61 @@
+"""The last operations, in memory: the figures and the lists that are shown are of these."""
+
+from collections import Counter, deque
+from typing import Any
+
+import msgspec
+
+from actors.observer.operation import SCENARIO, Operation
+
+RECENT_SCENARIOS: int = 10
+"""Operations of scenarios that the figures list."""
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """An operation with its line's number and the time that it came, in seconds since the epoch."""
+
+    n: int
+    at: float
+    operation: Operation
+
+
+class Ring:
+    """At most so many operations; one more takes the place of the first."""
+
+    def __init__(self, operations_max: int) -> None:
+        self._kept: deque[Observed] = deque(maxlen=operations_max)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __repr__(self) -> str:
+        return f"<Ring {len(self)} of {self._kept.maxlen}>"
+
+    def add(self, observed: Observed) -> None:
+        """Keep one more."""
+        self._kept.append(observed)
+
+    def all(self) -> list[Observed]:
+        """All that are kept, the first first."""
+        return list(self._kept)
+
+    def page(self, *, before_n: int | None, limit: int) -> list[Observed]:
+        """The last ones before a line's number, the last first."""
+        older = [each for each in reversed(self._kept) if before_n is None or each.n < before_n]
+        return older[:limit]
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of what is kept, as the original's clients read them."""
+        successes = sum(each.operation.success for each in self._kept)
+        scenarios = [each.operation for each in self._kept if each.operation.source == SCENARIO]
+        return {
+            "total": len(self),
+            "successes": successes,
+            "failures": len(self) - successes,
+            "by_source": dict(sorted(Counter(each.operation.source for each in self._kept).items())),
+            "recent_scenario_ops": [
+                {"ts": each.timestamp, "ok": each.success, "staffer": each.staffer_id}
+                | {"kind": each.event_kind, "role": each.role}
+                for each in scenarios[-RECENT_SCENARIOS:]
+            ],
+        }

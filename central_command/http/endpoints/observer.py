@@ -1,0 +1,189 @@
+"""The observer's endpoints: `/event`, `/stats`, `/health` on a port of its own, as the original's clients ask them.
+
+With a token, the same and more at `/api/observer/…` on the main port.
+"""
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from actors.observer.failures import FailureGroup
+from actors.observer.operation import OperationRefused, as_members
+from actors.observer.playbooks import Playbook
+from actors.observer.ring import Ring
+from actors.observer.settings import ObserverSettings
+from actors.sessions.outcomes import unavailable
+from central_command.access.tokens import Scope
+from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.bodies import ProblemError, Reader, number_argument
+from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
+from central_command.http.settings import HttpSettings
+from persistence.format import times
+from persistence.journals.journal import AppendRefused
+
+API_PATH: Final = "/api/observer"
+EVENT_PATH: Final = f"{API_PATH}/event"
+STATS_PATH: Final = f"{API_PATH}/stats"
+HEALTH_PATH: Final = f"{API_PATH}/health"
+FAILURES_PATH: Final = f"{API_PATH}/failures"
+PLAYBOOKS_PATH: Final = f"{API_PATH}/playbooks"
+OPERATIONS_PATH: Final = f"{API_PATH}/operations"
+
+OPERATIONS_DEFAULT: Final = 100
+OPERATIONS_MAX: Final = 500
+"""Operations of one answer."""
+LINE_NUMBER_MAX: Final = 999_999_999
+
+OUR_HOST: Final = re.compile(r"\A(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?\Z")
+
+_EVENT: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+class ObserverDesk(Protocol):
+    """What is asked of the observer."""
+
+    ring: Ring
+    failures: tuple[FailureGroup, ...]
+    playbooks: tuple[Playbook, ...]
+
+    async def record(self, members: dict[str, Any], size_bytes: int) -> int | AppendRefused:
+        """Store an operation; the answer comes after it is on disk."""
+        ...
+
+
+class Observing(msgspec.Struct, frozen=True):
+    """What the endpoints need: who does it, who says who may ask, and the bounds."""
+
+    desk: ObserverDesk
+    gate: TokenCheck
+    settings: ObserverSettings
+
+
+class _Questions:
+    """What both ports answer alike."""
+
+    def __init__(self, desk: ObserverDesk, settings: ObserverSettings, reader: Reader, replies: Replies) -> None:
+        self._desk = desk
+        self._settings = settings
+        self._reader = reader
+        self._replies = replies
+
+    async def event(self) -> Reply:
+        body = await self._reader.body()
+        if len(body) > self._settings.body_bytes_max:
+            sentence = f"An event may have {self._settings.body_bytes_max:,} bytes."
+            raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
+        try:
+            stored = await self._desk.record(self._reader.decoded(_EVENT, body), len(body))
+        except OperationRefused as refused:
+            return error(HTTPStatus.BAD_REQUEST, str(refused))
+        if isinstance(stored, AppendRefused):
+            return self._replies.unable(unavailable(stored))
+        return json_reply({"accepted": True, "ring_size": stored})
+
+    def stats(self) -> Reply:
+        return json_reply(self._desk.ring.figures())
+
+    def health(self) -> Reply:
+        return json_reply({"status": "ok", "ops_in_ring": len(self._desk.ring)})
+
+    def operations(self) -> Reply:
+        limit = number_argument("limit", default=OPERATIONS_DEFAULT, maximum=OPERATIONS_MAX)
+        before = number_argument("before", default=LINE_NUMBER_MAX, maximum=LINE_NUMBER_MAX)
+        page = self._desk.ring.page(before_n=before, limit=limit + 1)
+        shown = page[:limit]
+        listed = [
+            {"n": each.n, "received_at": times.to_text(each.at), "operation": as_members(each.operation)}
+            for each in shown
+        ]
+        return json_reply({"operations": listed, "next": shown[-1].n if len(page) > limit else None})
+
+
+def observer_routes(observing: Observing | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
+    """The endpoints of the main port; without an observer there is nobody to ask, and the answer is 404."""
+    routes = Blueprint("observer", __name__)
+    authorization = None if observing is None else _authorization(observing, http, replies)
+
+    async def admitted(scope: Scope) -> tuple[ObserverDesk, _Questions]:
+        if observing is None or authorization is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        await authorization.admit(scope)
+        return observing.desk, _Questions(observing.desk, observing.settings, reader, replies)
+
+    @routes.post(EVENT_PATH)
+    async def event() -> Response:
+        _, questions = await admitted(Scope.INTAKE)
+        return (await questions.event()).response()
+
+    @routes.get(STATS_PATH)
+    async def stats() -> Response:
+        _, questions = await admitted(Scope.READ)
+        return questions.stats().response()
+
+    @routes.get(HEALTH_PATH)
+    async def health() -> Response:
+        _, questions = await admitted(Scope.READ)
+        return questions.health().response()
+
+    @routes.get(FAILURES_PATH)
+    async def failures() -> Response:
+        desk, _ = await admitted(Scope.READ)
+        return _listed("failures", desk.failures).response()
+
+    @routes.get(PLAYBOOKS_PATH)
+    async def playbooks() -> Response:
+        desk, _ = await admitted(Scope.READ)
+        return _listed("playbooks", desk.playbooks).response()
+
+    @routes.get(OPERATIONS_PATH)
+    async def operations() -> Response:
+        _, questions = await admitted(Scope.READ)
+        return questions.operations().response()
+
+    return routes
+
+
+def observer_port_routes(desk: ObserverDesk, settings: ObserverSettings, reader: Reader, replies: Replies) -> Blueprint:
+    """The endpoints of the observer's own port: on loopback, and open to whoever is there but pages in browsers."""
+    routes = Blueprint("observer_port", __name__)
+    questions = _Questions(desk, settings, reader, replies)
+
+    @routes.before_app_request
+    async def refuse_pages() -> Response | None:
+        """A page of somebody else's may send requests to loopback: none of them is answered.
+
+        Its browser says whose the page is (`Origin`, `Sec-Fetch-Site`), or was led here by another name (`Host`).
+        """
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        is_ours = OUR_HOST.match(request.headers.get("Host", ""))
+        if "Origin" in request.headers or site not in {"none", "same-origin"} or not is_ours:
+            return error(HTTPStatus.FORBIDDEN, "This port is for programs on this machine, not for pages.").response()
+        return None
+
+    @routes.post("/event")
+    async def event() -> Response:
+        return (await questions.event()).response()
+
+    @routes.get("/stats")
+    async def stats() -> Response:
+        return questions.stats().response()
+
+    @routes.get("/health")
+    async def health() -> Response:
+        return questions.health().response()
+
+    return routes
+
+
+def _authorization(observing: Observing, http: HttpSettings, replies: Replies) -> Authorization:
+    budget = (observing.settings.requests_per_minute, observing.settings.requests_per_hour)
+    budgets = {Scope.INTAKE: budget, Scope.READ: budget}
+    return Authorization(observing.gate, budgets, replies, addresses_max=http.addresses_max)
+
+
+def _listed(name: str, rows: Sequence[FailureGroup] | Sequence[Playbook]) -> Reply:
+    return json_reply({name: rows})

@@ -1,0 +1,1 @@
+"""What the observer is told and by whom: this server's own operations, and those of programs that call others."""
