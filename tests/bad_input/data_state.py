@@ -5,8 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from persistence.format.records import JournalName
+
 Journals = dict[str, bytes]
-"""All bytes of each journal, its days one after the other."""
+"""All bytes of each journal, its days one after the other; not `operations/`, where the server notes what it did."""
 
 Tables = dict[str, list[tuple[Any, ...]]]
 """The rows of each table of both databases."""
@@ -21,6 +23,8 @@ def journals(root: Path) -> Journals:
     """Read all journals."""
     found: Journals = {}
     for path in sorted(root.glob("*/*.jsonl")):
+        if path.parent.name == JournalName.OPERATIONS:
+            continue
         found[path.parent.name] = found.get(path.parent.name, b"") + path.read_bytes()
     return found
 

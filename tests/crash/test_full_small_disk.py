@@ -13,7 +13,7 @@ from tests.server_process import INGEST, OPEN, Answer, ServerFailedError, Server
 from tests.signing_client import SigningClient, dumps
 from tests.small_disk import CannotMountError, fill_up, mounted
 
-DISK_BYTES = 4_120_000
+DISK_BYTES = 4_260_000
 """18 envelopes of 200 KB, and as much beside them as the databases need to take in what these say."""
 SMALL_WRITE_AHEAD_LOG = {"CENTRAL_COMMAND__STORAGE__WAL_CHECKPOINT_PAGES": "50"}
 
