@@ -210,12 +210,16 @@ class Service:
     def admin_jobs(self, jobs: Jobs) -> AdminJobs:
         """What the endpoints of jobs need."""
         bounds = self._settings.jobs
-        return AdminJobs(jobs, self._gate, bounds.requests_per_minute, bounds.requests_per_hour, bounds.page_max)
+        return AdminJobs(
+            jobs, self._gate, self.access.audit, bounds.requests_per_minute, bounds.requests_per_hour, bounds.page_max
+        )
 
     def refused(self) -> Refused:
         """What the endpoints of dead letters need."""
         bounds = self._settings.access
-        return Refused(self.letters, self._gate, bounds.requests_per_minute, bounds.requests_per_hour)
+        return Refused(
+            self.letters, self._gate, self.access.audit, bounds.requests_per_minute, bounds.requests_per_hour
+        )
 
     def observing(self, observer: Observer | None) -> Observing | None:
         """What the endpoints of the observer need."""

@@ -439,7 +439,7 @@ def _jobs() -> dict[str, Any]:
         return _operation(name, summary, own, security=ADMIN_SECURITY, **more)
 
     def change(name: str, summary: str, *statuses: int, of: Any = JOB_PARAMETERS) -> dict[str, Any]:  # noqa: ANN401
-        return operation(name, summary, "JobChanged", "It is done.", *statuses, parameters=of)
+        return operation(name, summary, "JobChanged", "It is done.", 507, *statuses, parameters=of)
 
     return {
         JOBS_PATH: {"get": operation("jobs", "Jobs, the latest first", "Jobs", "A page.", parameters=PAGE_PARAMETERS)},

@@ -9,9 +9,10 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from actors.jobs.names import QUEUE, public_id, read_id
+from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Authorization, TokenCheck
-from central_command.http.requests.bodies import ProblemError
+from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.database import DatabaseFailure
@@ -76,10 +77,14 @@ class JobDesk(Protocol):
 
 
 class AdminJobs(msgspec.Struct, frozen=True):
-    """What the endpoints need: who does it, who says who may ask, how often, and how many jobs a page has at most."""
+    """What the endpoints need: who does it, who says who may ask, how often, and how many jobs a page has at most.
+
+    `audit` is told of every change that was made.
+    """
 
     desk: JobDesk
     gate: TokenCheck
+    audit: Audit
     requests_per_minute: int
     requests_per_hour: int
     page_max: int
@@ -103,16 +108,24 @@ class _Door:
         self._replies = replies
         self._authorization = None if jobs is None else _authorization(jobs, http, replies)
 
-    async def answer(self, ask: Callable[[AdminJobs], Awaitable[Reply]]) -> Response:
-        """What `ask` answers; raises ProblemError for who may not, and where nothing can be said now."""
+    async def answer(
+        self, ask: Callable[[AdminJobs], Awaitable[Reply]], *, action: str = "", subject: str = ""
+    ) -> Response:
+        """What `ask` answers; raises ProblemError for who may not, and where nothing can be said now.
+
+        A change that was made is noted by its `action`.
+        """
         if self._jobs is None or self._authorization is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await self._authorization.admit(Scope.ADMIN)
+        by = await self._authorization.admit(Scope.ADMIN)
         try:
-            return (await ask(self._jobs)).response()
+            reply = await ask(self._jobs)
         except DatabaseFailure as failure:
             sentence = "Jobs cannot be used now; send this request again later."
             raise ProblemError(self._replies.overloaded("storage_failed", sentence)) from failure
+        if action and reply.status == HTTPStatus.OK:
+            await self._jobs.audit.note(by.token_id, action, subject, Reader.address())
+        return reply.response()
 
 
 def _add_lists(routes: Blueprint, door: _Door) -> None:
@@ -136,28 +149,28 @@ def _add_changes(routes: Blueprint, door: _Door) -> None:
             changed = await jobs.desk.retry(*_known(job_id))
             return _changed_reply(changed, "waits again", "retried", status=HTTPStatus.NOT_FOUND)
 
-        return await door.answer(ask)
+        return await door.answer(ask, action="job_retried", subject=job_id)
 
     @routes.post(CANCEL_PATH)
     async def cancel(job_id: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _changed_reply(await jobs.desk.cancel(*_known(job_id)), "is cancelled", "cancelled")
 
-        return await door.answer(ask)
+        return await door.answer(ask, action="job_cancelled", subject=job_id)
 
     @routes.post(PROMOTE_PATH)
     async def promote(job_id: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _changed_reply(await jobs.desk.promote(*_known(job_id)), "waits for no time", "promoted")
 
-        return await door.answer(ask)
+        return await door.answer(ask, action="job_promoted", subject=job_id)
 
     @routes.delete(JOB_PATH)
     async def remove(job_id: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _changed_reply(await jobs.desk.remove(*_known(job_id)), "is removed", "removed")
 
-        return await door.answer(ask)
+        return await door.answer(ask, action="job_removed", subject=job_id)
 
 
 def _add_queues(routes: Blueprint, door: _Door) -> None:
@@ -173,14 +186,14 @@ def _add_queues(routes: Blueprint, door: _Door) -> None:
         async def ask(jobs: AdminJobs) -> Reply:
             return _queue_reply(name, "is paused", is_known=await jobs.desk.pause(name))
 
-        return await door.answer(ask)
+        return await door.answer(ask, action="queue_paused", subject=name)
 
     @routes.post(RESUME_PATH)
     async def resume(name: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _queue_reply(name, "goes on", is_known=await jobs.desk.resume(name))
 
-        return await door.answer(ask)
+        return await door.answer(ask, action="queue_resumed", subject=name)
 
 
 def _known(job_id: str) -> tuple[str, int]:

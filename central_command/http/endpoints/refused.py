@@ -10,10 +10,11 @@ from quart import Blueprint, Response, request
 
 from actors.sessions.letter_desk import LetterContents, LetterPage
 from actors.sessions.outcomes import ActorFailed, Busy, LetterOutcome, RetryOutcome, StaysRefused, StorageFull, TakenIn
+from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.consent import CONTRIBUTOR_ID
 from central_command.http.requests.authorization import Authorization, TokenCheck
-from central_command.http.requests.bodies import ProblemError, number_argument
+from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.first_bytes import SESSION_ID
 from central_command.http.requests.replies import HttpProblem, Replies, error, json_reply
 from central_command.http.settings import HttpSettings
@@ -57,10 +58,11 @@ class LetterDesk(Protocol):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """What the endpoints need: who does it, who says who may ask, and how often."""
+    """What the endpoints need: who does it, who says who may ask, how often, and who is told of tries."""
 
     desk: LetterDesk
     gate: TokenCheck
+    audit: Audit
     requests_per_minute: int
     requests_per_hour: int
 
@@ -70,15 +72,16 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
     routes = Blueprint("refused", __name__)
     authorization = None if refused is None else _authorization(refused, http, replies)
 
-    async def admitted() -> LetterDesk:
+    async def admitted() -> tuple[Refused, str]:
         if refused is None or authorization is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(Scope.ADMIN)
-        return refused.desk
+        by = await authorization.admit(Scope.ADMIN)
+        return refused, by.token_id
 
     @routes.get(REFUSED_PATH)
     async def letters() -> Response:
-        desk = await admitted()
+        known, _ = await admitted()
+        desk = known.desk
         limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX)
         cursor = _argument("cursor", _CURSOR, "what next_cursor of the page before says")
         given = {name: _argument(name, *FILTERS[name]) for name in FILTERS}
@@ -88,17 +91,19 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
 
     @routes.get(LETTER_PATH)
     async def letter(letter_id: str) -> Response:
-        desk = await admitted()
-        found = shown(await desk.contents(letter_id))
+        known, _ = await admitted()
+        found = shown(await known.desk.contents(letter_id))
         return (error(HTTPStatus.NOT_FOUND, _NO_LETTER) if found is None else json_reply(found)).response()
 
     @routes.post(RETRY_PATH)
     async def retry(letter_id: str) -> Response:
-        desk = await admitted()
-        outcome = await desk.retry(letter_id)
+        known, by = await admitted()
+        outcome = await known.desk.retry(letter_id)
         if isinstance(outcome, Busy | StorageFull | ActorFailed):
             return replies.unable(outcome).response()
         found = retried(letter_id, outcome)
+        if found is not None:
+            await known.audit.note(by, "letter_tried", letter_id, Reader.address())
         return (error(HTTPStatus.NOT_FOUND, _NO_LETTER) if found is None else json_reply(found)).response()
 
     return routes

@@ -47,6 +47,7 @@ class Asked:
     """A service behind its HTTP application, with jobs, and a token of their scope."""
 
     def __init__(self, run: Running, **settings: Any) -> None:
+        self.run = run
         self.token, _ = leave_token(run.root, "admin", now=run.clock.now)
         self.others, _ = leave_token(run.root, "read", "export", "intake", now=run.clock.now)
         self.database = JobsDatabase(run.root / "jobs.db", run.clock)
@@ -90,6 +91,11 @@ class Asked:
         status, job = await self.send("get", f"/{job_id}")
         assert status == 200
         return job
+
+    async def noted(self) -> list[tuple[str, str]]:
+        """What the audit journal says that was changed."""
+        entries = await self.run.service.access.audit.entries(after_n=0, limit=100)
+        return [(entry.action, entry.subject) for entry in entries]
 
     async def until(self, job_id: str, status: str) -> Any:
         while (job := await self.job(job_id))["status"] != status:  # noqa: ASYNC110 (nobody tells)
@@ -169,6 +175,7 @@ async def test_a_failed_job_is_retried_and_no_other(tmp_path: Path) -> None:
         answer = {"ok": True, "message": f"The job {failed} waits again."}
         assert await server.send("post", f"/{failed}/retry") == (200, answer)
         assert len((await server.until(failed, "failed"))["events"]) == 6
+        assert await server.noted() == [("job_retried", failed)]
         refused = {"error": "The job is completed, so it cannot be retried."}
         assert await server.send("post", f"/{done}/retry") == (404, refused)
         for unknown in ("work__77", "other__1", "work", "work__0", "work__1__2", "work__99999999999999999999"):
@@ -197,6 +204,7 @@ async def test_a_job_is_cancelled_promoted_and_removed(tmp_path: Path) -> None:
         await server.until(delayed, "completed")
         assert (await server.send("delete", f"/{delayed}"))[0] == 200
         assert (await server.send("get", f"/{delayed}"))[0] == 404
+        assert await server.noted() == [("job_cancelled", active), ("job_promoted", delayed), ("job_removed", delayed)]
 
 
 async def test_queues_are_counted_paused_and_resumed(tmp_path: Path) -> None:
@@ -212,6 +220,7 @@ async def test_queues_are_counted_paused_and_resumed(tmp_path: Path) -> None:
         assert (await server.send("post", "/queues/work/resume"))[0] == 200
         for change in ("pause", "resume"):
             assert await server.send("post", f"/queues/no/{change}") == (404, {"error": "There is no such queue."})
+        assert await server.noted() == [("queue_paused", "work"), ("queue_resumed", "work")]
 
 
 async def test_only_a_token_of_the_scope_gets_in_and_not_too_often(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ async def test_letters_are_listed_shown_and_taken_in(tmp_path: Path) -> None:
         status, shown = await server.send("get", f"/{letter['id']}")
         assert shown["taken_in_as"] == tried["results"][0]["taken_in_as"]
         assert (shown["can_retry"], shown["hindered_by"]) == (False, "taken_in")
+        entries = await server.run.service.access.audit.entries(after_n=0, limit=10)
+        assert [(entry.action, entry.subject) for entry in entries] == [("letter_tried", letter["id"])] * 2
 
 
 async def test_what_stays_refused_says_why(tmp_path: Path) -> None:
