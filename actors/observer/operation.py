@@ -110,7 +110,8 @@ class OperationReader:
             "output_summary": "filled" if success else known.get("error") or "failed",
         } | known
         kept = {name: self._kept(name, value) for name, value in filled.items()}
-        return Operation(**kept, more=cast("dict[str, Any]", self._scrubber.scrub_value(cast("JSONValue", more))))
+        scrubbed = self._scrubber.scrub_value(cast("JSONValue", more))
+        return Operation(**kept, more=cast("dict[str, Any]", self._with_names_scrubbed(scrubbed)))
 
     def correction(self, row: bytes, at: str) -> Operation:
         """The operation of a row of the corrections file; raises OperationRefused."""
@@ -126,6 +127,20 @@ class OperationReader:
         given = {name: value for name, value in members.items() if value is not None}
         known = {name: value for name, value in filled.items() if value is not None}
         return self.completed({**known, **given, "source": CORRECTION, "success": True}, at)
+
+    def _with_names_scrubbed(self, value: object) -> object:
+        """The same with the names of members scrubbed, too: whoever sends them chooses them as they do the values."""
+        if isinstance(value, list):
+            return [self._with_names_scrubbed(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        named: dict[str, object] = {}
+        for name, each in value.items():
+            scrubbed = shown = self._scrubber.scrub_part(name, 0, len(name))
+            while shown in named:  # two that only differed in what was taken out
+                shown = f"{scrubbed} {len(named)}"
+            named[shown] = self._with_names_scrubbed(each)
+        return named
 
     def _kept(self, name: str, value: Any) -> Any:  # noqa: ANN401 (a member's value)
         if name not in TEXTS:

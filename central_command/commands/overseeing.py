@@ -77,7 +77,10 @@ def status(url: str | None, token_file: TextIO | None, every: float, *, watch: b
 def _token(token_file: TextIO | None) -> str | None:
     from central_command.access.tokens import TOKEN
 
-    given = os.environ.get(TOKEN_VARIABLE, "") if token_file is None else token_file.read(1_024)
+    try:
+        given = os.environ.get(TOKEN_VARIABLE, "") if token_file is None else token_file.read(1_024)
+    except UnicodeDecodeError:
+        given = "no text"
     token = given.strip()
     if token and not TOKEN.match(token):
         leave("what was given as a token is none: it begins with cc_ and has 46 characters", EXIT_REFUSED)

@@ -125,7 +125,7 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
             return asked.response()
         scopes, name, lasting_s = asked
         for scope in scopes:
-            await asked_of.admit(scope)
+            await _admit_to_give(scope, asked_of)
         async with storage_watched(replies):
             made = await known.desk.make_token(scopes, name, lasting_s)
         return (await _made(made, known.audit, by)).response()
@@ -193,6 +193,17 @@ def _asked_token(body: _AskedToken) -> tuple[list[Scope], str, float | None] | R
         sentence = "expires must be a whole number and h, d or w, such as 90d, or null for never."
         return error(HTTPStatus.BAD_REQUEST, sentence)
     return sorted({Scope(each) for each in body.scopes}), body.name, lasting_s
+
+
+async def _admit_to_give(scope: Scope, asked_of: Authorization) -> None:
+    """Raise ProblemError for who has not themselves what they would give."""
+    try:
+        await asked_of.admit(scope)
+    except ProblemError as error:
+        if error.problem.code != "insufficient_scope":
+            raise
+        sentence = f"Only who has the scope {scope} can give it."
+        raise ProblemError(msgspec.structs.replace(error.problem, sentence=sentence)) from None
 
 
 async def _made(made: NewToken | TooManyTokens, audit: Audit, by: str) -> Reply:

@@ -109,7 +109,7 @@ def _question() -> Question:
     try:
         return msgspec.convert(members, Question)
     except msgspec.ValidationError as error:
-        raise _bad(f"{error}."[:400]) from None
+        raise _bad(f"{str(error).rstrip('.')}."[:400]) from None
 
 
 def _bad(sentence: str) -> ProblemError:

@@ -48,6 +48,13 @@ def test_members_that_are_not_known_are_kept_and_null_is_as_missing() -> None:
     assert "role" not in kept
 
 
+def test_names_of_members_that_are_not_known_are_scrubbed_and_none_is_lost() -> None:
+    kept = shown(**{"anna.smith@example.com": 1, "bob.jones@example.com": {"carl.king@example.com": [{"x": 2}]}})
+    assert "example.com" not in str(kept)
+    assert 1 in kept.values()
+    assert [[{"x": 2}]] in [[*each.values()] for each in kept.values() if isinstance(each, dict)]
+
+
 def test_an_operation_is_read_as_it_was_stored() -> None:
     operation = READER.completed({"role": "x", "more": [1], "count": 2.5, "success": True}, AT)
     assert stored(encoded(operation)) == operation

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -198,3 +199,10 @@ def test_watching_goes_on_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("time.sleep", sleep)
     done = CliRunner().invoke(main, ["status", "--watch", "--every", "2"])
     assert (done.exit_code, slept) == (130, [2.0, 2.0])
+
+
+def test_a_token_file_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xbd\xff")
+    result = CliRunner().invoke(main, ["status", "--token-file", str(tmp_path / "token")])
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "is none: it begins with cc_" in result.output
