@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import TypedDict, Unpack
@@ -47,7 +47,7 @@ from central_command.http.endpoints.sign_in import sign_in_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import AdmittedRequest, ProblemError, Reader, current_exchange
-from central_command.http.requests.direct import DirectEndpoint
+from central_command.http.requests.direct import DirectEndpoint, StreamEndpoint
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.limits import AddressLimits
 from central_command.http.requests.replies import (
@@ -193,18 +193,24 @@ def create_app(
     _match_exactly(app)
     _answer_errors(app)
     _guard_pages(app)
-    app.edge = Edge(
-        app.asgi_app,
-        gateway,
-        settings,
-        RequestLog(clock),
-        direct,
-        limits,
-        streaming,
-        figures,
-        RequestIds(random_bytes),
-        {rule.rule for rule in app.url_map.iter_rules() if not rule.arguments},
-    )
+    ids = RequestIds(random_bytes)
+    return _behind_edge(app, gateway, settings, RequestLog(clock), direct, limits, streaming, figures, ids)
+
+
+def _behind_edge(
+    app: Application,
+    gateway: Gateway,
+    settings: HttpSettings,
+    log: RequestLog,
+    direct: Mapping[str, DirectEndpoint],
+    limits: AddressLimits,
+    streaming: Mapping[str, StreamEndpoint],
+    figures: RequestFigures,
+    ids: RequestIds,
+) -> Application:
+    """The application with all of its routes, behind what every exchange goes through."""
+    fixed = {rule.rule for rule in app.url_map.iter_rules() if not rule.arguments}
+    app.edge = Edge(app.asgi_app, gateway, settings, log, direct, limits, streaming, figures, ids, fixed)
     app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
     return app
 
@@ -236,20 +242,8 @@ def create_observer_app(
     _match_exactly(app)
     _answer_errors(app)
     limits = AddressLimits(settings, embed_paths=frozenset())
-    app.edge = Edge(
-        app.asgi_app,
-        gateway,
-        settings,
-        RequestLog(clock),
-        {},
-        limits,
-        {},
-        RequestFigures(),
-        RequestIds(os.urandom),
-        {rule.rule for rule in app.url_map.iter_rules() if not rule.arguments},
-    )
-    app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
-    return app
+    ids = RequestIds(os.urandom)
+    return _behind_edge(app, gateway, settings, RequestLog(clock), {}, limits, {}, RequestFigures(), ids)
 
 
 def observer_http(settings: HttpSettings, observer: ObserverSettings) -> HttpSettings:

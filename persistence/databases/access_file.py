@@ -72,6 +72,16 @@ class AccessFile:
         with closing(os.fdopen(descriptor, "rb")) as file:
             return file.read(CHANGE_COUNTER.stop)[CHANGE_COUNTER]
 
+    def _row(self, select: str, sha256: str) -> Row | None:
+        """The row of what has that digest, as `row_of_digest`."""
+        with self._connected() as connection:
+            return None if connection is None else row_of_digest(connection, select, sha256)
+
+    def _rows(self, select: str) -> list[Row]:
+        """What a query without parameters finds; nothing where there is no file."""
+        with self._connected() as connection:
+            return [] if connection is None else connection.execute(select).fetchall()
+
     @contextmanager
     def _transaction(self, *, create: bool = False) -> Iterator[sqlite3.Connection | None]:
         with self._connected(create=create) as connection:

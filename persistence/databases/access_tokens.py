@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from persistence.databases.access_file import AccessFile, Held, has_room, id_beginning, row_of_digest
+from persistence.databases.access_file import AccessFile, Held, has_room, id_beginning
 from persistence.databases.database import Row
 
 COLUMNS: Final = "token_id, sha256, name, scopes, created_at, expires_at, revoked_at, last_used_at"
@@ -56,14 +56,12 @@ class TokenFile(AccessFile):
 
     def find(self, sha256: str) -> StoredToken | None:
         """The token with that digest, valid or not."""
-        with self._connected() as connection:
-            row = None if connection is None else row_of_digest(connection, SELECT, sha256)
+        row = self._row(SELECT, sha256)
         return None if row is None else stored_token(row)
 
     def all(self) -> list[StoredToken]:
         """All tokens, oldest first."""
-        with self._connected() as connection:
-            return [] if connection is None else [stored_token(row) for row in connection.execute(SELECT_ALL)]
+        return [stored_token(row) for row in self._rows(SELECT_ALL)]
 
     def revoke(self, beginning: str, at: str) -> str | None:
         """Revoke the one token whose id begins so, and the browser sessions opened with it, durably; return its id.

@@ -59,8 +59,7 @@ class BanFile(AccessFile):
 
     def all(self) -> list[StoredBan]:
         """All bans, oldest first, those past their time included while they are kept."""
-        with self._connected() as connection:
-            return [] if connection is None else [_stored(row) for row in connection.execute(SELECT_ALL)]
+        return [_stored(row) for row in self._rows(SELECT_ALL)]
 
     def remove(self, beginning: str) -> StoredBan | None:
         """Take back the one ban whose id begins so, durably; None where there is none, or more than one."""

@@ -122,14 +122,12 @@ class BrowserSessionFile(AccessFile):
 
     def find(self, sha256: str) -> StoredBrowserSession | None:
         """The session whose cookie has that digest, valid or not."""
-        with self._connected() as connection:
-            row = None if connection is None else row_of_digest(connection, SELECT, sha256)
+        row = self._row(SELECT, sha256)
         return None if row is None else _stored(row)
 
     def all(self) -> list[StoredBrowserSession]:
         """All sessions, oldest first, those that are over included while they are kept."""
-        with self._connected() as connection:
-            return [] if connection is None else [_stored(row) for row in connection.execute(SELECT_ALL)]
+        return [_stored(row) for row in self._rows(SELECT_ALL)]
 
     def revoke(self, beginning: str, at: str) -> str | None:
         """Revoke the one session whose id begins so, durably; its id, or None where there is none, or more than one."""

@@ -17,9 +17,8 @@ from central_command.access.audit import Audit
 from central_command.access.bans import BanList
 from central_command.access.desk import SignInOutcome
 from central_command.access.making import NAME_CHARS_MAX, NewLink, NewToken, is_name
-from central_command.access.settings import AccessSettings
 from central_command.access.tokens import Scope, duration_s
-from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.authorization import Authorization, Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
@@ -103,13 +102,12 @@ class Access(msgspec.Struct, frozen=True):
 def access_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
     """The endpoints; without access there is nobody to ask, and the answer is 404."""
     routes = Blueprint("access", __name__)
-    authorization = None if access is None else authorization_of(access, http, replies)
+    door = door_of(access, http, replies)
 
     async def admitted() -> tuple[Access, Authorization, str]:
-        if access is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        by = await authorization.admit(Scope.ADMIN)
-        return access, authorization, by.token_id
+        known, asked_of = door.found()
+        by = await asked_of.admit(Scope.ADMIN)
+        return known, asked_of, by.token_id
 
     @routes.get(TOKENS_PATH)
     async def tokens() -> Response:
@@ -153,11 +151,9 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
     return routes
 
 
-def authorization_of(access: Access, http: HttpSettings, replies: Replies) -> Authorization:
-    """Who may ask, each token as often as the settings say."""
-    settings: AccessSettings = access.gate.settings
-    budget = (settings.requests_per_minute, settings.requests_per_hour)
-    return Authorization(access.gate, {Scope.ADMIN: budget}, replies, addresses_max=http.addresses_max)
+def door_of(access: Access | None, http: HttpSettings, replies: Replies) -> Door[Access]:
+    """Lets whoever has the scope `admin` in, each token as often as the settings say."""
+    return Door(access, lambda known: (known.gate, known.gate.settings), Scope.ADMIN, http=http, replies=replies)
 
 
 @asynccontextmanager

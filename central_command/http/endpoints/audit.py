@@ -1,16 +1,15 @@
 """`GET /api/admin/audit`: what administrators have changed, for the scope `admin`, some at a time."""
 
 import logging
-from http import HTTPStatus
 from typing import Final
 
 from quart import Blueprint, Response
 
 from central_command.access.audit import UNABLE
 from central_command.access.tokens import Scope
-from central_command.http.endpoints.access import Access, authorization_of
+from central_command.http.endpoints.access import Access, door_of
 from central_command.http.requests.bodies import ProblemError, number_argument
-from central_command.http.requests.replies import HttpProblem, Replies, json_reply
+from central_command.http.requests.replies import Replies, json_reply
 from central_command.http.settings import HttpSettings
 
 AUDIT_PATH: Final = "/api/admin/audit"
@@ -24,17 +23,15 @@ log = logging.getLogger("central_command.audit")
 def audit_routes(access: Access | None, http: HttpSettings, replies: Replies) -> Blueprint:
     """The endpoint; without access there is nobody to ask, and the answer is 404."""
     routes = Blueprint("audit", __name__)
-    authorization = None if access is None else authorization_of(access, http, replies)
+    door = door_of(access, http, replies)
 
     @routes.get(AUDIT_PATH)
     async def audit() -> Response:
-        if access is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(Scope.ADMIN)
+        known, _ = await door.admit(Scope.ADMIN)
         after_n = number_argument("after", default=0, maximum=AFTER_MAX)
         limit = number_argument("limit", default=ENTRIES_DEFAULT, maximum=ENTRIES_MAX)
         try:
-            entries = await access.audit.entries(after_n=after_n, limit=limit + 1)
+            entries = await known.audit.entries(after_n=after_n, limit=limit + 1)
         except UNABLE as failure:
             log.error("%s", failure)  # noqa: TRY400 (the sentence says it all)
             sentence = "The audit journal cannot be read now; the log says why."

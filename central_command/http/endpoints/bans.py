@@ -17,9 +17,9 @@ from central_command.access.bans import (
     subject_as_kept,
 )
 from central_command.access.tokens import Scope
-from central_command.http.endpoints.access import Access, authorization_of, small_body, storage_watched
-from central_command.http.requests.bodies import ProblemError, Reader
-from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
+from central_command.http.endpoints.access import Access, door_of, small_body, storage_watched
+from central_command.http.requests.bodies import Reader
+from central_command.http.requests.replies import Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.bans import StoredBan, TooManyBans
 
@@ -42,13 +42,11 @@ _ASKED_BAN: Final = msgspec.json.Decoder(_AskedBan)
 def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
     """The endpoints; without access there is nobody to ask, and the answer is 404."""
     routes = Blueprint("bans", __name__)
-    authorization = None if access is None else authorization_of(access, http, replies)
+    door = door_of(access, http, replies)
 
     async def admitted() -> tuple[Access, str]:
-        if access is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        by = await authorization.admit(Scope.ADMIN)
-        return access, by.token_id
+        known, by = await door.admit(Scope.ADMIN)
+        return known, by.token_id
 
     @routes.get(BANS_PATH)
     async def bans() -> Response:

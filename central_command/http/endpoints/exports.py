@@ -14,7 +14,7 @@ from quart import Blueprint, Response
 
 from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
-from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
@@ -119,13 +119,11 @@ class Exports(msgspec.Struct, frozen=True):
 def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
     """The endpoints; without exports there is nobody to ask, and the answer is 404."""
     routes = Blueprint("exports", __name__)
-    authorization = None if exports is None else _authorization(exports, http, replies)
+    door = Door(exports, lambda known: (known.gate, known), Scope.EXPORT, http=http, replies=replies)
 
     async def admitted() -> tuple[Exports, str]:
-        if exports is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        by = await authorization.admit(Scope.EXPORT)
-        return exports, by.token_id
+        known, by = await door.admit(Scope.EXPORT)
+        return known, by.token_id
 
     @routes.post(EXPORTS_PATH)
     async def ask() -> Response:
@@ -179,11 +177,6 @@ async def _note(audit: Audit, by: str, action: str, found: object) -> None:
     """Note what was done with an export, if anything was."""
     if isinstance(found, ExportReport):
         await audit.note(by, action, found.id, Reader.address())
-
-
-def _authorization(exports: Exports, http: HttpSettings, replies: Replies) -> Authorization:
-    budget = (exports.requests_per_minute, exports.requests_per_hour)
-    return Authorization(exports.gate, {Scope.EXPORT: budget}, replies, addresses_max=http.addresses_max)
 
 
 def _found(report: ExportReport | NotTaken | None) -> Reply:

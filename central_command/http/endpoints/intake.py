@@ -22,7 +22,7 @@ from central_command.access.tokens import Scope
 from central_command.http.endpoints.consent import said_reply
 from central_command.http.endpoints.erasures import asked_reply
 from central_command.http.gateway import Gateway
-from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.ndjson import lines_of
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
@@ -80,12 +80,10 @@ def intake_routes(
 ) -> Blueprint:
     """The endpoints; without an intake there is nobody to ask, and the answer is 404."""
     routes = Blueprint("intake", __name__)
-    authorization = None if intake is None else _authorization(intake, http, replies)
+    door = Door(intake, lambda known: (known.gate, known.settings), Scope.INTAKE, http=http, replies=replies)
 
     async def admitted() -> tuple[Intake, Admitted]:
-        if intake is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        return intake, await authorization.admit(Scope.INTAKE)
+        return await door.admit(Scope.INTAKE)
 
     @routes.post(RECORDS_PATH)
     async def submit() -> Response:
@@ -120,11 +118,6 @@ async def _erased(gateway: Gateway, user_id: str, settings: ConsentSettings, rep
         return error(HTTPStatus.BAD_REQUEST, USER_ID_SENTENCE)
     asked = await gateway.erase_user(user_id)
     return asked_reply(asked) if isinstance(asked, Report | TooManyErasures) else said_reply(asked, settings, replies)
-
-
-def _authorization(intake: Intake, http: HttpSettings, replies: Replies) -> Authorization:
-    budget = (intake.settings.requests_per_minute, intake.settings.requests_per_hour)
-    return Authorization(intake.gate, {Scope.INTAKE: budget}, replies, addresses_max=http.addresses_max)
 
 
 async def _read(lines: list[bytes], settings: IntakeSettings) -> list[SubmittedRecord | RefusedRecord]:

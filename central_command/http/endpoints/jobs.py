@@ -11,9 +11,9 @@ from quart import Blueprint, Response, request
 from actors.jobs.names import QUEUE, public_id, read_id
 from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
-from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
-from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
+from central_command.http.requests.replies import Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.jobs_changing import Change, NoSuchJob, NotPossible
@@ -93,20 +93,19 @@ class AdminJobs(msgspec.Struct, frozen=True):
 def job_routes(jobs: AdminJobs | None, http: HttpSettings, replies: Replies) -> Blueprint:
     """The endpoints; without jobs there is nobody to ask, and the answer is 404."""
     routes = Blueprint("jobs", __name__)
-    door = _Door(jobs, http, replies)
-    _add_lists(routes, door)
-    _add_changes(routes, door)
-    _add_queues(routes, door)
+    asked = _Asked(jobs, http, replies)
+    _add_lists(routes, asked)
+    _add_changes(routes, asked)
+    _add_queues(routes, asked)
     return routes
 
 
-class _Door:
+class _Asked:
     """Lets requests to the jobs that may ask them, and answers for those whose database cannot be used."""
 
     def __init__(self, jobs: AdminJobs | None, http: HttpSettings, replies: Replies) -> None:
-        self._jobs = jobs
         self._replies = replies
-        self._authorization = None if jobs is None else _authorization(jobs, http, replies)
+        self._door = Door(jobs, lambda known: (known.gate, known), Scope.ADMIN, http=http, replies=replies)
 
     async def answer(
         self, ask: Callable[[AdminJobs], Awaitable[Reply]], *, action: str = "", subject: str = ""
@@ -115,23 +114,21 @@ class _Door:
 
         A change that was made is noted by its `action`.
         """
-        if self._jobs is None or self._authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        by = await self._authorization.admit(Scope.ADMIN)
+        jobs, by = await self._door.admit(Scope.ADMIN)
         try:
-            reply = await ask(self._jobs)
+            reply = await ask(jobs)
         except DatabaseFailure as failure:
             sentence = "Jobs cannot be used now; send this request again later."
             raise ProblemError(self._replies.overloaded("storage_failed", sentence)) from failure
         if action and reply.status == HTTPStatus.OK:
-            await self._jobs.audit.note(by.token_id, action, subject, Reader.address())
+            await jobs.audit.note(by.token_id, action, subject, Reader.address())
         return reply.response()
 
 
-def _add_lists(routes: Blueprint, door: _Door) -> None:
+def _add_lists(routes: Blueprint, asked: _Asked) -> None:
     @routes.get(JOBS_PATH)
     async def page() -> Response:
-        return await door.answer(_page)
+        return await asked.answer(_page)
 
     @routes.get(JOB_PATH)
     async def history(job_id: str) -> Response:
@@ -139,61 +136,61 @@ def _add_lists(routes: Blueprint, door: _Door) -> None:
             found = await jobs.desk.history(*_known(job_id))
             return error(HTTPStatus.NOT_FOUND, _NO_JOB) if found is None else json_reply(_history(found))
 
-        return await door.answer(ask)
+        return await asked.answer(ask)
 
 
-def _add_changes(routes: Blueprint, door: _Door) -> None:
+def _add_changes(routes: Blueprint, asked: _Asked) -> None:
     @routes.post(RETRY_PATH)
     async def retry(job_id: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             changed = await jobs.desk.retry(*_known(job_id))
             return _changed_reply(changed, "waits again", "retried", status=HTTPStatus.NOT_FOUND)
 
-        return await door.answer(ask, action="job_retried", subject=job_id)
+        return await asked.answer(ask, action="job_retried", subject=job_id)
 
     @routes.post(CANCEL_PATH)
     async def cancel(job_id: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _changed_reply(await jobs.desk.cancel(*_known(job_id)), "is cancelled", "cancelled")
 
-        return await door.answer(ask, action="job_cancelled", subject=job_id)
+        return await asked.answer(ask, action="job_cancelled", subject=job_id)
 
     @routes.post(PROMOTE_PATH)
     async def promote(job_id: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _changed_reply(await jobs.desk.promote(*_known(job_id)), "waits for no time", "promoted")
 
-        return await door.answer(ask, action="job_promoted", subject=job_id)
+        return await asked.answer(ask, action="job_promoted", subject=job_id)
 
     @routes.delete(JOB_PATH)
     async def remove(job_id: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _changed_reply(await jobs.desk.remove(*_known(job_id)), "is removed", "removed")
 
-        return await door.answer(ask, action="job_removed", subject=job_id)
+        return await asked.answer(ask, action="job_removed", subject=job_id)
 
 
-def _add_queues(routes: Blueprint, door: _Door) -> None:
+def _add_queues(routes: Blueprint, asked: _Asked) -> None:
     @routes.get(QUEUES_PATH)
     async def queues() -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return json_reply({"queues": await jobs.desk.queues()})
 
-        return await door.answer(ask)
+        return await asked.answer(ask)
 
     @routes.post(PAUSE_PATH)
     async def pause(name: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _queue_reply(name, "is paused", is_known=await jobs.desk.pause(name))
 
-        return await door.answer(ask, action="queue_paused", subject=name)
+        return await asked.answer(ask, action="queue_paused", subject=name)
 
     @routes.post(RESUME_PATH)
     async def resume(name: str) -> Response:
         async def ask(jobs: AdminJobs) -> Reply:
             return _queue_reply(name, "goes on", is_known=await jobs.desk.resume(name))
 
-        return await door.answer(ask, action="queue_resumed", subject=name)
+        return await asked.answer(ask, action="queue_resumed", subject=name)
 
 
 def _known(job_id: str) -> tuple[str, int]:
@@ -261,8 +258,3 @@ def _changed_reply(changed: Change, done: str, asked: str, *, status: HTTPStatus
             return error(HTTPStatus.CONFLICT, "Another job that does the same is unfinished.")
         return error(status, f"The job is {changed.job.status}, so it cannot be {asked}.")
     return json_reply({"ok": True, "message": f"The job {public_id(changed.queue, changed.job_id)} {done}."})
-
-
-def _authorization(jobs: AdminJobs, http: HttpSettings, replies: Replies) -> Authorization:
-    budget = (jobs.requests_per_minute, jobs.requests_per_hour)
-    return Authorization(jobs.gate, {Scope.ADMIN: budget}, replies, addresses_max=http.addresses_max)

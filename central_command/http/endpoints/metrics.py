@@ -8,9 +8,8 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
-from central_command.http.requests.authorization import Authorization, TokenCheck
-from central_command.http.requests.bodies import ProblemError
-from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.requests.authorization import Door, TokenCheck
+from central_command.http.requests.replies import Replies
 from central_command.http.requests.request_figures import HttpFigures
 from central_command.http.settings import HttpSettings, MetricsSettings
 
@@ -48,23 +47,16 @@ def metrics_routes(
 ) -> Blueprint:
     """The endpoint; without monitoring there is nobody to ask, and the answer is 404."""
     routes = Blueprint("metrics", __name__)
-    authorization = None if monitoring is None else _authorization(monitoring, http, replies)
+    door = Door(monitoring, lambda known: (known.gate, known.settings), Scope.READ, http=http, replies=replies)
 
     @routes.get(METRICS_PATH)
     async def metrics() -> Response:
-        if monitoring is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(Scope.READ, Scope.ADMIN)
-        found = await monitoring.source.exposition(http_figures(), openmetrics=_wants_openmetrics())
+        known, _ = await door.admit(Scope.READ, Scope.ADMIN)
+        found = await known.source.exposition(http_figures(), openmetrics=_wants_openmetrics())
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}
         return Response(found.body, HTTPStatus.OK, headers, content_type=found.content_type)
 
     return routes
-
-
-def _authorization(monitoring: Monitoring, http: HttpSettings, replies: Replies) -> Authorization:
-    budget = (monitoring.settings.requests_per_minute, monitoring.settings.requests_per_hour)
-    return Authorization(monitoring.gate, {Scope.READ: budget}, replies, addresses_max=http.addresses_max)
 
 
 def _wants_openmetrics() -> bool:

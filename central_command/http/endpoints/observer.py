@@ -18,7 +18,7 @@ from actors.observer.ring import Ring
 from actors.observer.settings import ObserverSettings
 from actors.sessions.outcomes import unavailable
 from central_command.access.tokens import Scope
-from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
@@ -106,13 +106,13 @@ class _Questions:
 def observer_routes(observing: Observing | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
     """The endpoints of the main port; without an observer there is nobody to ask, and the answer is 404."""
     routes = Blueprint("observer", __name__)
-    authorization = None if observing is None else _authorization(observing, http, replies)
+    door = Door(
+        observing, lambda known: (known.gate, known.settings), Scope.INTAKE, Scope.READ, http=http, replies=replies
+    )
 
     async def admitted(scope: Scope) -> tuple[ObserverDesk, _Questions]:
-        if observing is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(scope)
-        return observing.desk, _Questions(observing.desk, observing.settings, reader, replies)
+        known, _ = await door.admit(scope)
+        return known.desk, _Questions(known.desk, known.settings, reader, replies)
 
     @routes.post(EVENT_PATH)
     async def event() -> Response:
@@ -177,12 +177,6 @@ def observer_port_routes(desk: ObserverDesk, settings: ObserverSettings, reader:
         return questions.health().response()
 
     return routes
-
-
-def _authorization(observing: Observing, http: HttpSettings, replies: Replies) -> Authorization:
-    budget = (observing.settings.requests_per_minute, observing.settings.requests_per_hour)
-    budgets = {Scope.INTAKE: budget, Scope.READ: budget}
-    return Authorization(observing.gate, budgets, replies, addresses_max=http.addresses_max)
 
 
 def _listed(name: str, rows: Sequence[FailureGroup] | Sequence[Playbook]) -> Reply:

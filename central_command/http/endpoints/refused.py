@@ -13,7 +13,7 @@ from actors.sessions.outcomes import ActorFailed, Busy, LetterOutcome, RetryOutc
 from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.consent import CONTRIBUTOR_ID
-from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.first_bytes import SESSION_ID
 from central_command.http.requests.replies import HttpProblem, Replies, error, json_reply
@@ -70,13 +70,11 @@ class Refused(msgspec.Struct, frozen=True):
 def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies) -> Blueprint:
     """The endpoints; without dead letters there is nobody to ask, and the answer is 404."""
     routes = Blueprint("refused", __name__)
-    authorization = None if refused is None else _authorization(refused, http, replies)
+    door = Door(refused, lambda known: (known.gate, known), Scope.ADMIN, http=http, replies=replies)
 
     async def admitted() -> tuple[Refused, str]:
-        if refused is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        by = await authorization.admit(Scope.ADMIN)
-        return refused, by.token_id
+        known, by = await door.admit(Scope.ADMIN)
+        return known, by.token_id
 
     @routes.get(REFUSED_PATH)
     async def letters() -> Response:
@@ -136,11 +134,6 @@ def retried(letter_id: str, outcomes: Sequence[LetterOutcome] | None) -> dict[st
     if asked is None:
         return None
     return {"ok": asked["taken_in"], "message": asked["message"], "results": results}
-
-
-def _authorization(refused: Refused, http: HttpSettings, replies: Replies) -> Authorization:
-    budget = (refused.requests_per_minute, refused.requests_per_hour)
-    return Authorization(refused.gate, {Scope.ADMIN: budget}, replies, addresses_max=http.addresses_max)
 
 
 def _argument(name: str, allowed: re.Pattern[str], words: str) -> str | None:

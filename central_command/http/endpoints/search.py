@@ -9,7 +9,7 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
-from central_command.http.requests.authorization import Authorization, TokenCheck
+from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.replies import HttpProblem, Replies, json_reply
 from central_command.http.settings import HttpSettings
@@ -61,29 +61,21 @@ class Search(msgspec.Struct, frozen=True):
 def search_routes(search: Search | None, http: HttpSettings, replies: Replies) -> Blueprint:
     """The endpoint; without a search there is nobody to ask, and the answer is 404."""
     routes = Blueprint("search", __name__)
-    authorization = None if search is None else _authorization(search, http, replies)
+    door = Door(search, lambda known: (known.gate, known.desk.settings), Scope.READ, http=http, replies=replies)
 
     @routes.get(SEARCH_PATH)
     async def ask() -> Response:
-        if search is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        await authorization.admit(Scope.READ)
-        hits_max = search.desk.settings.hits_max
+        known, _ = await door.admit(Scope.READ)
+        hits_max = known.desk.settings.hits_max
         limit = number_argument("limit", default=min(LIMIT_DEFAULT, hits_max), maximum=hits_max)
         question = _question()
         cursor = request.args.get("cursor")
-        answer = await search.desk.ask(question, limit=limit, cursor=cursor, address=Reader.address())
+        answer = await known.desk.ask(question, limit=limit, cursor=cursor, address=Reader.address())
         if isinstance(answer, Refusal):
             raise ProblemError(_problem(answer, replies))
         return json_reply(answer).response()
 
     return routes
-
-
-def _authorization(search: Search, http: HttpSettings, replies: Replies) -> Authorization:
-    settings = search.desk.settings
-    budget = (settings.requests_per_minute, settings.requests_per_hour)
-    return Authorization(search.gate, {Scope.READ: budget}, replies, addresses_max=http.addresses_max)
 
 
 def _question() -> Question:

@@ -14,8 +14,7 @@ from quart import Blueprint, Response, request
 
 from central_command.access.audit import Audit
 from central_command.access.desk import SignedIn
-from central_command.http.endpoints.access import Access, authorization_of, storage_watched
-from central_command.http.requests.authorization import Authorization
+from central_command.http.endpoints.access import Access, door_of, storage_watched
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, presented_cookie, set_cookie
 from central_command.http.requests.replies import Headers, HttpProblem, Replies
@@ -75,16 +74,11 @@ _SIGNED_IN: Final = """<p>You are signed in until {until} (UTC), for: {scopes}.<
 def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
     """The pages; without access there is nobody to sign in, and the answer is 404."""
     routes = Blueprint("sign_in", __name__)
-    authorization = None if access is None else authorization_of(access, http, replies)
-
-    def known() -> tuple[Access, Authorization]:
-        if access is None or authorization is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-        return access, authorization
+    door = door_of(access, http, replies)
 
     @routes.get(SIGN_IN_PATH)
     async def form() -> Response:
-        known_access, _ = known()
+        known_access, _ = door.found()
         back = _back(request.args.get("next", ""))
         async with storage_watched(replies):
             session = await known_access.desk.signed_in(presented_cookie() or "")
@@ -95,13 +89,13 @@ def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, re
 
     @routes.get(LINK_PATH)
     async def link() -> Response:
-        known()
+        door.found()
         code = request.args.get("code", "")
         return _page("Sign in", _LINK_FORM.format(code=escape(code if _CODE.match(code) else "")))
 
     @routes.post(SIGN_IN_PATH)
     async def sign_in() -> Response:
-        known_access, asked = known()
+        known_access, asked = door.found()
         check_site()
         fields = await _form(reader)
         async with storage_watched(replies):
@@ -118,7 +112,7 @@ def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, re
 
     @routes.post(SIGN_OUT_PATH)
     async def sign_out() -> Response:
-        known_access, _ = known()
+        known_access, _ = door.found()
         check_site()
         async with storage_watched(replies):
             ended = await known_access.desk.sign_out(presented_cookie() or "")

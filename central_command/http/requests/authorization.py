@@ -8,9 +8,9 @@ address: what one token may send is bounded by a budget of its own.
 What holds for cookies alone is in `browsers`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Final, Protocol, assert_never
+from typing import Final, Generic, Protocol, TypeVar, assert_never
 
 import trio
 from quart import request
@@ -22,6 +22,9 @@ from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.browsers import check_site, presented_cookie, sent_to_sign_in
 from central_command.http.requests.buckets import Clock, Rate, TokenBuckets
 from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.settings import HttpSettings
+
+T = TypeVar("T")
 
 REALM: Final = 'Bearer realm="central-command"'
 NEEDS_TOKEN: Final = "This endpoint needs a valid token: Authorization: Bearer cc_..."  # noqa: S105 (a sentence)
@@ -136,6 +139,54 @@ class Authorization:
             raise ProblemError(
                 HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", sentence, retry_after_s=retry_after_s)
             )
+
+
+class Budget(Protocol):
+    """How often one token may ask."""
+
+    @property
+    def requests_per_minute(self) -> int:
+        """So many at once, all of which come back in a minute."""
+        ...
+
+    @property
+    def requests_per_hour(self) -> int:
+        """The same in an hour."""
+        ...
+
+
+class Door(Generic[T]):
+    """Lets requests in to something that a server may offer; where it does not, there is no such endpoint."""
+
+    def __init__(
+        self,
+        offered: T | None,
+        asked: Callable[[T], tuple[TokenCheck, Budget]],
+        *scopes: Scope,
+        http: HttpSettings,
+        replies: Replies,
+    ) -> None:
+        """`asked` says who looks tokens up, and how often each may ask with one of the scopes."""
+        self._inside: tuple[T, Authorization] | None = None
+        if offered is not None:
+            gate, budget = asked(offered)
+            rates = (budget.requests_per_minute, budget.requests_per_hour)
+            budgets = dict.fromkeys(scopes, rates)
+            self._inside = offered, Authorization(gate, budgets, replies, addresses_max=http.addresses_max)
+
+    def __repr__(self) -> str:
+        return f"<Door {'to nothing' if self._inside is None else self._inside[1]}>"
+
+    def found(self) -> tuple[T, Authorization]:
+        """What is offered, for whoever asks, and who is let in to what needs a scope; raises ProblemError for a 404."""
+        if self._inside is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        return self._inside
+
+    async def admit(self, scope: Scope, *others: Scope) -> tuple[T, Admitted]:
+        """What is offered, and who sends the current request; raises ProblemError as `Authorization.admit`, or 404."""
+        offered, authorization = self.found()
+        return offered, await authorization.admit(scope, *others)
 
 
 def _presented() -> str | None:
