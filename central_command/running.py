@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from actors.jobs.events import JobEvent
 from actors.observer.observer import Observer
 from central_command.access.tokens import Scope
 from central_command.background.opening import open_jobs
@@ -29,7 +30,10 @@ from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.requests.networks import parse_networks
 from central_command.http.settings import HttpSettings, HttpSettingsError, Side, is_loopback, link_url
+from central_command.judging.opening import open_judge
 from central_command.metrics.exposition import Exposing
+from central_command.observing.deliveries import ObservedDeliveries
+from central_command.observing.jobs import ObservedJobs
 from central_command.observing.opening import open_observer
 from central_command.observing.own import export_ended, settings_reread, started
 from central_command.observing.requests import observe_requests
@@ -63,7 +67,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         nursery.start_soon(collector.run, name="collector")
         async with (
             open_service(settings, data_directory, platform) as service,
-            open_jobs(settings, data_directory, platform) as jobs,
+            open_judge(settings.enrichment, without="failures are not explained by a judge") as judge,
             open_observer(
                 data_directory,
                 settings.observer,
@@ -72,7 +76,10 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 kept_days=settings.retention.operations_days,
                 disk=service.disk,
                 embeddings=service.embeddings,
+                judge=judge,
+                enrichment=settings.enrichment,
             ) as observer,
+            open_jobs(settings, data_directory, platform, on_event=_observed_jobs(observer, settings)) as jobs,
         ):
             queue = ExportQueue(
                 settings, data_directory, clock=platform.clock, random_bytes=os.urandom, offload=platform.offload
@@ -94,7 +101,13 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 exports=service.exports(queue),
                 access=service.access,
                 monitoring=service.monitoring(
-                    Exposing(service, lambda: service.storage_settings, collector.statistics)
+                    Exposing(
+                        service,
+                        lambda: service.storage_settings,
+                        collector.statistics,
+                        jobs=jobs,
+                        observer=observer,
+                    )
                 ),
                 search=service.search(),
                 jobs=service.admin_jobs(jobs),
@@ -141,6 +154,8 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     background.start_soon(_until, stopping, jobs.run, name="jobs")
                     if observer is not None:
                         background.start_soon(_until, stopping, observer.run, name="observer")
+                        deliveries = ObservedDeliveries(apps[0].edge.figures.statistics, observer.note)
+                        background.start_soon(deliveries.run, settings.observer.cycle_s, name="deliveries")
                         if settings.observer.listen:
                             await http.start(_observer_port, observer, service, settings, platform.clock, stopping)
                     if service.curation is not None:
@@ -172,6 +187,13 @@ async def _print_link(service: Service, urls: list[str]) -> None:
     if not isinstance(made, TooManyLinks):
         sys.stdout.write(f"Sign in, once and within minutes: {link_url(urls[0], made.code)}\n")
         sys.stdout.flush()
+
+
+def _observed_jobs(observer: Observer | None, settings: Settings) -> Callable[[JobEvent], None] | None:
+    """What tells the observer of jobs."""
+    if observer is None:
+        return None
+    return ObservedJobs(observer.note, sample_every=settings.observer.own_sample_every).told
 
 
 def _observe(observer: Observer, settings: Settings, apps: Sequence[Application], queue: ExportQueue) -> None:

@@ -70,10 +70,11 @@ from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
 from persistence.files.space import FreeSpace, Room
 from persistence.format.layout import DataLayout
-from persistence.format.records import ClosedBy
+from persistence.format.records import ClosedBy, JournalName
 from persistence.journals.background_check import BackgroundCheck, CheckStatistics
 from persistence.journals.erasure_register import ErasureSubject
 from persistence.journals.stalls import Stalls
+from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 from persistence.storage import Platform, Storage, StorageStatistics, open_storage
 from persistence.upkeep.successes import last_successes
@@ -224,6 +225,11 @@ class Service:
     def observing(self, observer: Observer | None) -> Observing | None:
         """What the endpoints of the observer need."""
         return None if observer is None else Observing(observer, self._gate, self._settings.observer)
+
+    @property
+    def layout(self) -> DataLayout:
+        """Where everything is."""
+        return self._storage.layout
 
     @property
     def disk(self) -> FreeSpace:
@@ -519,7 +525,7 @@ async def open_service(
             window_s = sessions.abandon_after_h * SECONDS_PER_HOUR
             jumps = ClockJumps(platform.clock, platform.monotonic, window_s=window_s)
             check = BackgroundCheck(
-                list(storage.journals.values()),
+                [*storage.journals.values(), *_written_by_others(storage.layout, platform)],
                 settings.storage,
                 clock=platform.clock,
                 is_busy=lambda: any(journal.has_waiting_lines for journal in storage.journals.values()),
@@ -561,6 +567,12 @@ async def open_service(
                 yield service
                 background.cancel_scope.cancel()
             await directory.drain()
+
+
+def _written_by_others(layout: DataLayout, platform: Platform) -> list[StoredJournal]:
+    """The journals that curation, the observer and commands write, to be read where they stand."""
+    names = (JournalName.CORPUS, JournalName.AUDIT, JournalName.OPERATIONS)
+    return [StoredJournal(name, layout.journal(name), files=platform.files, offload=platform.offload) for name in names]
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import AuditRecord, JournalName, Mark
 from persistence.journals.lines import parse_audit_line
+from persistence.journals.reading import JournalDamage
 from persistence.journals.recovery import Recovery
 from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
@@ -37,6 +38,16 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     subject: str
     address: str
+
+
+class AuditSize(msgspec.Struct, frozen=True):
+    """How many lines the audit journal has, and how many bytes."""
+
+    lines: int
+    stored_bytes: int
+
+
+NO_AUDIT: Final = AuditSize(0, 0)
 
 
 class NoRoomForAudit(StorageFailure):
@@ -84,6 +95,28 @@ class AuditJournal:
         for _ in recovery.batches():
             pass
         return recovery.tail
+
+
+class AuditTail:
+    """Tells how much the audit journal holds, whoever writes it: each look goes on where the last one has ended."""
+
+    def __init__(self, layout: DataLayout, offload: Offload) -> None:
+        self._journal = StoredJournal(JournalName.AUDIT, layout.journal(JournalName.AUDIT), offload=offload)
+        self._offload = offload
+        self._reached = Mark()
+
+    def __repr__(self) -> str:
+        return f"<AuditTail n={self._reached.n}>"
+
+    async def size(self) -> AuditSize:
+        """Look again; what is damaged, whoever checks the lines says, and it ends before it."""
+        try:
+            async for lines in self._journal.scan(self._reached):
+                self._reached = lines[-1].position.end
+            stored = await self._offload(self._journal.statistics)
+        except (JournalDamage, StorageFailure, OSError):
+            return AuditSize(self._reached.n, 0)
+        return AuditSize(self._reached.n, stored.stored_bytes)
 
 
 async def read_audit(

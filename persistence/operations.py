@@ -12,13 +12,14 @@ from typing import Final
 import msgspec
 import trio
 
+from persistence.files.durations import DurationStatistics
 from persistence.files.file_system import FileSystem, Offload
 from persistence.files.space import FreeSpace, Room
 from persistence.files.whole_file import read_file, replace_file
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark, OperationRecord, Position, ReadUpTo
 from persistence.journals.dropping import JournalQuota
-from persistence.journals.journal import AppendRefused, Journal, Line
+from persistence.journals.journal import AppendRefused, Journal, JournalStatistics, Line
 from persistence.journals.reading import Scan, StoredLine
 from persistence.journals.recovery import Recovery, newest_day
 from persistence.journals.stored import StoredJournal
@@ -98,6 +99,14 @@ class OperationsJournal:
             size_bytes += waiting[0].size_bytes
             group.append(waiting.pop(0))
         return group
+
+    def statistics(self) -> JournalStatistics:
+        """Return the current figures."""
+        return self._journal.statistics()
+
+    def sync_durations(self) -> DurationStatistics:
+        """How long syncs took."""
+        return self._journal.sync_durations()
 
     def scan(self, start: int | Mark = 1) -> Scan:
         """Read what is on disk, from a line number or a mark on, but for what was dropped."""

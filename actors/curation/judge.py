@@ -157,7 +157,7 @@ def question_about(sessions: Sequence[str]) -> Question:
 def judgements_of(question: Question, answer: Answer) -> Mapping[str, Judgement]:
     """What the judge says of each session, by the ids of the question. Raises JudgeError for an answer that is none."""
     try:
-        found = _ANSWER.decode(_unfenced(answer.text))
+        found = _ANSWER.decode(unfenced(answer.text))
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         raise JudgeError(JudgeProblem.UNREADABLE) from None
     judged = {judgement.id: judgement for judgement in found.judgements}
@@ -166,7 +166,7 @@ def judgements_of(question: Question, answer: Answer) -> Mapping[str, Judgement]
     return judged
 
 
-def _unfenced(text: str) -> str:
+def unfenced(text: str) -> str:
     """The text without the fence of Markdown that some models put around JSON whatever they are told."""
     text = text.strip()
     if text.startswith("```") and text.endswith("```"):

@@ -339,14 +339,16 @@ class Jobs:
     async def _work(self, job: StoredJob, living: Living) -> None:
         """Run a job to its end; when this is cancelled, give it back."""
         ended: JobEnd | None = None
+        began_at = trio.current_time()
         try:
             self._events.tell(job, "started")
             ended = await self._ended(job, living)
         finally:
+            took_s = trio.current_time() - began_at
             try:
                 with trio.CancelScope(shield=ended is None):
                     end = self._given_back(living) if ended is None else ended
-                    await self._settle(end, is_last_try=ended is None)
+                    await self._settle(end, took_s, is_last_try=ended is None)
             finally:
                 self._live.end(living)
                 self._woken.set()
@@ -396,8 +398,8 @@ class Jobs:
     def _given_back(self, living: Living) -> JobEnd:
         return JobEnd(run=living.said(), status=JobStatus.WAITING, is_counted=False)
 
-    async def _settle(self, ended: JobEnd, *, is_last_try: bool) -> None:
-        """Write down how a run ended, as soon as that is possible."""
+    async def _settle(self, ended: JobEnd, took_s: float, *, is_last_try: bool) -> None:
+        """Write down how a run ended, after so long, as soon as that is possible."""
         while True:
             call = partial(self._runs.end, ended, now=self._clock(), log_lines_max=self._settings.log_lines_max)
             try:
@@ -409,7 +411,7 @@ class Jobs:
                 await trio.sleep(self._settings.storage_retry_s)
                 continue
             if job is not None:
-                self._events.tell(job, _EVENTS[job.status])
+                self._events.tell(job, _EVENTS[job.status], duration_s=took_s)
             return
 
     async def _changed(self, call: Callable[[], Change], event: str | None = None) -> Change:

@@ -12,7 +12,10 @@ log = logging.getLogger("central_command.jobs")
 
 
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """`event` is added, started, completed, retried, released or failed; `error` why one was retried or failed."""
+    """`event` is added, started, completed, retried, released or failed; `error` why one was retried or failed.
+
+    `duration_s` is how long the run took that has ended here, without the time that writing its end down took.
+    """
 
     job_id: str
     name: str
@@ -20,6 +23,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     attempts: int
     error: str | None
+    duration_s: float | None = None
 
 
 class JobEvents:
@@ -33,7 +37,7 @@ class JobEvents:
     def __repr__(self) -> str:
         return f"<JobEvents lost={self.lost}>"
 
-    def tell(self, job: StoredJob, event: str) -> None:
+    def tell(self, job: StoredJob, event: str, *, duration_s: float | None = None) -> None:
         """Tell of a job as it is after the event."""
         told = JobEvent(
             job_id=public_id(job.queue, job.job_id),
@@ -42,6 +46,7 @@ class JobEvents:
             event=event,
             attempts=job.attempts,
             error=job.error,
+            duration_s=duration_s,
         )
         level = logging.WARNING if event in {"failed", "retried"} else logging.DEBUG
         log.log(level, "job %s %s%s", told.job_id, event, f": {job.error}" if job.error else "")

@@ -18,6 +18,7 @@ import msgspec
 from actors.observer.causes import UNKNOWN_RECOMMENDATION, Cause, known_cause
 from actors.observer.messages import Wording, likeness, wording_of
 from actors.observer.operation import CORRECTION, OWN, Operation
+from actors.observer.recommended import Advice, AdviceAsked, KeptAdvice
 from actors.observer.settings import ObserverSettings
 from persistence.format import times
 
@@ -58,7 +59,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Failures that are one, as it is shown: `first` and `last` are times, `wordings` how many were told apart."""
+    """Failures that are one, as it is shown: `first` and `last` are times, `wordings` how many were told apart.
+
+    `recommended_by` is `table`, `judge`, or `nobody` where neither knows the cause.
+    """
 
     id: str
     endpoint: str
@@ -69,6 +73,7 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
     last: str
     cause: str | None
     recommendation: str
+    recommended_by: str
     example: dict[str, Any]
     before: list[Change]
 
@@ -118,7 +123,13 @@ class _Group:
         cosine = 0.0 if first is None else sum(map(operator.mul, own, first))
         return cosine if cosine >= cosine_min else 0.0
 
-    def report(self) -> FailureGroup:
+    @property
+    def id(self) -> str:
+        key = f"{self.endpoint}\n{self.message}".encode()
+        return hashlib.sha256(key).hexdigest()[:16]
+
+    def report(self, advice: Advice | None) -> FailureGroup:
+        known = self.cause or advice
         example = self.example.operation
         shown = {
             "timestamp": example.timestamp,
@@ -126,17 +137,17 @@ class _Group:
             "input_summary": example.input_summary,
             "error": example.failure,
         }
-        key = f"{self.endpoint}\n{self.message}".encode()
         return FailureGroup(
-            id=hashlib.sha256(key).hexdigest()[:16],
+            id=self.id,
             endpoint=self.endpoint,
             message=self.message,
             count=sum(day.count for day in self.days.values()),
             wordings=self.wordings_count,
             first=min(day.first for day in self.days.values()),
             last=max(day.last for day in self.days.values()),
-            cause=None if self.cause is None else self.cause.name,
-            recommendation=UNKNOWN_RECOMMENDATION if self.cause is None else self.cause.recommendation,
+            cause=known.name if isinstance(known, Cause) else None if known is None else known.cause,
+            recommendation=UNKNOWN_RECOMMENDATION if known is None else known.recommendation,
+            recommended_by="nobody" if known is None else "table" if known is self.cause else "judge",
             example=shown,
             before=self.before,
         )
@@ -144,6 +155,10 @@ class _Group:
 
 def _differ(one: Cause | None, other: Cause | None) -> bool:
     return one is not None and other is not None and one.name != other.name
+
+
+Found = Failure | Change | Advice | AdviceAsked
+"""What a line of the journal may come to."""
 
 
 class FailureGroups:
@@ -158,6 +173,7 @@ class FailureGroups:
         self._known: OrderedDict[tuple[str, str], _Group] = OrderedDict()
         self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
         self._changes: deque[Change] = deque(maxlen=CHANGES_MAX)
+        self.advice = KeptAdvice(settings.groups_max)
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -200,13 +216,29 @@ class FailureGroups:
         group.add(failure, is_new_wording=is_new_wording)
         self._groups.move_to_end((group.endpoint, group.message))
 
-    def add_all(self, found: Sequence[Failure | Change]) -> None:
-        """Take failures and changes in, in their order."""
+    def add_all(self, found: Sequence[Found]) -> None:
+        """Take in what lines say, in their order."""
         for each in found:
-            if isinstance(each, Failure):
-                self.add(each)
-            else:
-                self.note(each)
+            match each:
+                case Failure():
+                    self.add(each)
+                case Change():
+                    self.note(each)
+                case Advice() | AdviceAsked():
+                    self.advice.take(each)
+
+    def without_advice(self, *, failures_min: int, asked_max: int, limit: int) -> list[FailureGroup]:
+        """Groups of so many failures that no known cause fits, and that a judge was not asked about so often yet."""
+        found: list[FailureGroup] = []
+        for group in reversed(self._groups.values()):
+            if group.cause is not None or self.advice.of(group.id) or self.advice.times_asked(group.id) >= asked_max:
+                continue
+            report = group.report(None)
+            if report.count >= failures_min:
+                found.append(report)
+            if len(found) == limit:
+                break
+        return found
 
     def _nearest(self, failure: Failure) -> _Group | None:
         found, most = None, 0.0
@@ -243,7 +275,7 @@ class FailureGroups:
 
     def reports(self) -> list[FailureGroup]:
         """All groups, the one that was added to last first."""
-        return [group.report() for group in reversed(self._groups.values())]
+        return [group.report(self.advice.of(group.id)) for group in reversed(self._groups.values())]
 
 
 def failure_of(at: str, operation: Operation) -> Failure | None:

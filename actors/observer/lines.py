@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from actors.observer.failures import Change, Failure, change_of, failure_of
+from actors.observer.failures import Found, change_of, failure_of
 from actors.observer.operation import Operation, OperationRefused, stored
+from actors.observer.recommended import advice_of
 from persistence.format import times
 from persistence.format.records import JournalName, Mark, OperationRecord
 from persistence.journals.lines import LineError, parse_line
@@ -18,7 +19,7 @@ log = logging.getLogger("central_command.observer")
 class Digest(msgspec.Struct, frozen=True):
     """What the lines of a piece of the journal come to, in their order, and how far they reach."""
 
-    found: list[Failure | Change]
+    found: list[Found]
     up_to: Mark
 
 
@@ -35,10 +36,11 @@ def read_line(line: StoredLine) -> tuple[OperationRecord, Operation] | None:
 
 def digested(lines: Sequence[StoredLine]) -> Digest:
     """What is to be grouped, or remembered as a change, of lines that follow each other."""
-    found: list[Failure | Change] = []
+    found: list[Found] = []
     for line in lines:
         read = read_line(line)
         if read is not None:
             at = times.to_text(line.position.at)
-            found += [each for each in (change_of(at, read[1]), failure_of(at, read[1])) if each is not None]
+            said = (change_of(at, read[1]), failure_of(at, read[1]), advice_of(at, read[1]))
+            found += [each for each in said if each is not None]
     return Digest(found, lines[-1].position.end)

@@ -21,9 +21,12 @@ from typing import Any, Final, Protocol
 import msgspec
 import trio
 
+from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.judge import Judge
+from actors.observer.advice import Advising
 from actors.observer.failures import Failure, FailureGroup, FailureGroups
 from actors.observer.lines import Digest, digested, read_line
-from actors.observer.operation import Bounds, Operation, OperationReader, OperationRefused, encoded
+from actors.observer.operation import OWN, Bounds, Operation, OperationReader, OperationRefused, encoded
 from actors.observer.playbooks import Playbook, playbooks
 from actors.observer.ring import Observed, Ring
 from actors.observer.settings import ObserverSettings
@@ -80,6 +83,8 @@ class Observer:
         clock: Callable[[], float],
         offload: Offload,
         embedder: Embedder | None = None,
+        judge: Judge | None = None,
+        enrichment: EnrichmentSettings | None = None,
     ) -> None:
         self._journal = journal
         self._settings = settings
@@ -87,6 +92,8 @@ class Observer:
         self._clock = clock
         self._offload = offload
         self._embedder = embedder
+        self._judge = judge
+        self._enrichment = enrichment or EnrichmentSettings()
         self._reader = OperationReader(Bounds(settings.text_chars_max, settings.more_bytes_max))
         self.ring = Ring(settings.ring_operations_max)
         self._groups = FailureGroups(settings)
@@ -122,8 +129,11 @@ class Observer:
     async def record(self, members: dict[str, Any], size_bytes: int) -> int | AppendRefused:
         """Store an operation that somebody says; return how many the ring holds, or why it could not be stored.
 
-        `size_bytes` is about what the members have as JSON. Raises OperationRefused for what is no operation.
+        `size_bytes` is about what the members have as JSON. Raises OperationRefused for what is no operation, or claims
+        to be this server's own.
         """
+        if members.get("source") == OWN:
+            raise OperationRefused(f"source {OWN} is this server's own; another program has another name.")
         completed = partial(self._reader.completed, members, times.to_text(self._clock()))
         operation = completed() if size_bytes <= INLINE_BYTES_MAX else await self._offload(completed)
         refused = await self._store([(operation, None)])
@@ -166,10 +176,32 @@ class Observer:
     # Cycles
 
     async def run(self) -> None:
-        """Have a cycle every `cycle_s`, until cancelled; the first one at once."""
-        while True:
+        """Have a cycle every `cycle_s`, until cancelled; the first one at once. A judge is asked beside them."""
+        async with trio.open_nursery() as nursery:
             await self.cycle()
-            await trio.sleep(self._settings.cycle_s)
+            if self._judge is not None and self._settings.judge_tokens_per_day_max:
+                nursery.start_soon(self._advising(self._judge).run, name="advice")
+            while True:
+                await trio.sleep(self._settings.cycle_s)
+                await self.cycle()
+
+    def _advising(self, judge: Judge) -> Advising:
+        return Advising(
+            judge,
+            self._enrichment,
+            tokens_per_day_max=self._settings.judge_tokens_per_day_max,
+            groups=self._groups,
+            day=lambda: times.day_of(self._clock()),
+            store=self._store_own,
+            followed_n=lambda: self._followed.n,
+        )
+
+    async def _store_own(self, own: Sequence[dict[str, Any]]) -> int | None:
+        """Store own operations now; return the number of the last line, None where there was no room."""
+        at = times.to_text(self._clock())
+        operations = await self._offload(self._completed, [(at, members) for members in own])
+        refused = await self._store([(operation, None) for operation in operations])
+        return self._journal.tail.n if refused is None else None
 
     async def cycle(self) -> None:
         """Read corrections, store what waits, group what failed, and every fifth time sum up what went well."""
@@ -272,6 +304,11 @@ class Observer:
         if kind not in self._is_said:
             self._is_said.add(kind)
             log.warning("%s (said once)", sentence)
+
+    @property
+    def journal(self) -> OperationsJournal:
+        """Where operations are kept."""
+        return self._journal
 
     def statistics(self) -> ObserverStatistics:
         """Return the current figures."""

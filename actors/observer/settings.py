@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from persistence.settings.bounds import PositiveInt, PositiveSeconds
+from persistence.settings.bounds import NonNegativeInt, PositiveInt, PositiveSeconds
 
 
 class ObserverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,5 +30,6 @@ class ObserverSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     embeddings_per_cycle_max: PositiveInt = 64
     before_window_s: PositiveSeconds = 900.0
     playbooks_max: PositiveInt = 500
+    judge_tokens_per_day_max: NonNegativeInt = 100_000
     requests_per_minute: PositiveInt = 6_000
     requests_per_hour: PositiveInt = 200_000

@@ -20,11 +20,14 @@ import trio
 from central_command.process.children import end_with_parent
 from persistence.databases.database import DatabaseFailure
 from persistence.files.failures import StorageDamage
+from persistence.files.file_system import OsFileSystem
 from persistence.format import times
+from persistence.format.layout import DataLayout
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep import verification
 from persistence.upkeep.backup import back_up
 from persistence.upkeep.manifest import MANIFEST_FILE, BackupRefused
+from persistence.upkeep.successes import Upkeep, note_success
 
 NICE: Final = 10
 BACKUP_PREFIX: Final = "central-command-"
@@ -72,14 +75,18 @@ def answer_to(order: Order) -> Answer:
 
 
 def _verified(order: Order) -> Answer:
+    layout = DataLayout(Path(order.data_directory))
     run = partial(
         verification.verify,
-        Path(order.data_directory),
+        layout.root,
         order.storage,
         applied_at=times.to_text(time.time()),
         environment=os.environ,
     )
-    return Answer(findings=trio.run(run))
+    findings = trio.run(run)
+    if not findings:
+        note_success(layout, OsFileSystem(), Upkeep.VERIFY, times.to_text(time.time()))
+    return Answer(findings=findings)
 
 
 def _backed_up(order: Order, target: Path) -> Answer:
@@ -87,10 +94,10 @@ def _backed_up(order: Order, target: Path) -> Answer:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     size_bytes = None
     if not (target / MANIFEST_FILE).is_file():
-        made = back_up(
-            Path(order.data_directory), target, order.storage, created_at=times.to_text(time.time()), with_key=False
-        )
+        layout = DataLayout(Path(order.data_directory))
+        made = back_up(layout.root, target, order.storage, created_at=times.to_text(time.time()), with_key=False)
         size_bytes = made.size_bytes
+        note_success(layout, OsFileSystem(), Upkeep.BACKUP, times.to_text(time.time()))
     return Answer(size_bytes=size_bytes, removed=list(_removed(target.parent, order.kept)))
 
 

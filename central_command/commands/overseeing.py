@@ -4,6 +4,7 @@
 
 import os
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -142,9 +143,11 @@ def _samples(asking: "httpx.Client", url: str, token: str) -> "tuple[Mapping[tup
             why = f"status {answer.status_code}"
         return None, f"The server does not tell its figures: {why}"
     prefix = "central_command_"
-    return {
-        (sample.name.removeprefix(prefix), "".join(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(answer.text[:ANSWER_BYTES_MAX])
-        for sample in family.samples
-        if sample.name.startswith(prefix) and len(sample.labels) <= 1
-    }, ""
+    found: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for family in text_string_to_metric_families(answer.text[:ANSWER_BYTES_MAX]):
+        for sample in family.samples:
+            if sample.name == f"{prefix}jobs":  # of all queues together
+                found["jobs", sample.labels["state"]] += sample.value
+            elif sample.name.startswith(prefix) and len(sample.labels) <= 1:
+                found[sample.name.removeprefix(prefix), "".join(sample.labels.values())] += sample.value
+    return found, ""

@@ -1,7 +1,6 @@
 """Curation opened in the process that asks for it: by an order, to follow or up to the end of what there is."""
 
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,18 +8,17 @@ from functools import partial
 from typing import Final
 
 import msgspec
-import trio
 
 from actors.curation.asking import Asking, AskingStatistics
 from actors.curation.consent import RecordedConsent
 from actors.curation.field_tagging import FieldTagger
 from actors.curation.following import Curation, CurationStatistics
-from actors.curation.judge import Judge
 from actors.curation.session_embedding import SessionEmbedder
 from actors.embedding.engine import Engine, ModelError
 from actors.embedding.loading import load_engine
 from central_command.curating.indexing import Indexing
 from central_command.curating.orders import Order
+from central_command.judging.opening import open_judge
 from persistence.closed_sessions import open_closed_sessions
 from persistence.corpus import open_corpus
 from persistence.format.layout import DataLayout
@@ -52,7 +50,7 @@ async def open_curation(
     async with (
         open_closed_sessions(order.root) as sessions,
         open_corpus(order.root, order.storage, clock=time.time) as corpus,
-        _open_judge(order) as judge,
+        open_judge(order.enrichment, without="records are not judged") as judge,
     ):
         consented = RecordedConsent(sessions.consents, order.consent)
         await corpus.heed(consented.terms)
@@ -97,29 +95,6 @@ async def curate(order: Order, *, anew: bool) -> tuple[CurationStatistics, Askin
             return curating.curation.statistics(), None
         await curating.asking.ask_all()
         return curating.curation.statistics(), curating.asking.statistics()
-
-
-@asynccontextmanager
-async def _open_judge(order: Order) -> AsyncIterator[Judge | None]:
-    """The judge of the settings, if there is one; one that cannot be asked is said, and keeps nothing else up."""
-    if order.enrichment.judge_url is None:
-        yield None
-        return
-    # Loaded only where there is a judge: nothing else here knows HTTP.
-    from central_command.judging.openai_compatible import new_judge  # noqa: PLC0415
-
-    try:
-        judge = new_judge(order.enrichment, os.environ)
-    except ValueError as error:
-        log.error("records are not judged: %s", error)  # noqa: TRY400 (the sentence says it all)
-        yield None
-        return
-    try:
-        yield judge
-    finally:
-        with trio.CancelScope(shield=True):
-            if judge is not None:
-                await judge.aclose()
 
 
 def _kept_since(days: int) -> float:

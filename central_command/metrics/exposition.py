@@ -17,10 +17,13 @@ from prometheus_client.exposition import generate_latest as written_as_text
 from prometheus_client.openmetrics.exposition import generate_latest as written_as_openmetrics
 from prometheus_client.registry import Collector
 
+from actors.jobs.engine import Jobs
+from actors.observer.observer import Observer
 from central_command.http.endpoints.metrics import Exposition
 from central_command.http.requests.request_figures import HttpFigures
 from central_command.metrics.figures import Figures
 from central_command.metrics.http_metrics import admission_metrics, request_metrics
+from central_command.metrics.job_metrics import job_metrics, observer_metrics
 from central_command.metrics.journal_metrics import disk_metrics, journal_metrics, projection_metrics, upkeep_metrics
 from central_command.metrics.service_metrics import (
     curation_metrics,
@@ -32,7 +35,10 @@ from central_command.metrics.service_metrics import (
 )
 from central_command.process.collector import CollectorStatistics
 from central_command.service import Service
+from persistence.audit import NO_AUDIT, AuditSize, AuditTail
 from persistence.databases.reports import Summary
+from persistence.files.file_system import in_thread
+from persistence.format.records import JournalName
 from persistence.settings.storage import StorageSettings
 
 OPENMETRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -47,22 +53,33 @@ PARTS: Final[tuple[Callable[[Figures], Iterator[Metric]], ...]] = (
     projection_metrics,
     disk_metrics,
     upkeep_metrics,
+    job_metrics,
+    observer_metrics,
     curation_metrics,
     embedding_metrics,
     process_metrics,
 )
-"""Everything there is: a part gets its place here (jobs by queue and state: a `job_metrics` of their own module)."""
+"""Everything there is: a part gets its place here."""
 
 
 class Exposing:
     """Answers scrapes, one at a time: whoever comes meanwhile waits for it."""
 
     def __init__(
-        self, service: Service, storage: Callable[[], StorageSettings], collector: Callable[[], CollectorStatistics]
+        self,
+        service: Service,
+        storage: Callable[[], StorageSettings],
+        collector: Callable[[], CollectorStatistics],
+        *,
+        jobs: Jobs | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._service = service
         self._storage = storage
         self._collector = collector
+        self._jobs = jobs
+        self._observer = observer
+        self._audit = AuditTail(service.layout, in_thread)
         self._version = version("central-command")
         self._writing = trio.CapacityLimiter(1)
 
@@ -72,15 +89,24 @@ class Exposing:
     async def exposition(self, http: HttpFigures, *, openmetrics: bool) -> Exposition:
         """Take the figures, and write them; `http` are those of the requests."""
         successes = await trio.to_thread.run_sync(self._service.last_successes)
-        figures = self.taken(http, await self._service.summary(), successes)
+        figures = self.taken(http, await self._service.summary(), successes, await self._audit.size())
         written = await trio.to_thread.run_sync(partial(write, figures, openmetrics=openmetrics), limiter=self._writing)
         return Exposition(written, OPENMETRICS_TYPE if openmetrics else CONTENT_TYPE_PLAIN_0_0_4)
 
-    def taken(self, http: HttpFigures, summary: Summary, successes: dict[str, float]) -> Figures:
+    def taken(
+        self, http: HttpFigures, summary: Summary, successes: dict[str, float], audit: AuditSize = NO_AUDIT
+    ) -> Figures:
         """Take the figures of this moment."""
+        service = self._service.statistics()
+        own = {} if self._observer is None else {JournalName.OPERATIONS.value: self._observer.journal}
         return Figures(
             version=self._version,
-            service=self._service.statistics(),
+            service=service,
+            journals=service.storage.journals | {name: journal.statistics() for name, journal in own.items()},
+            syncs=service.storage.syncs | {name: journal.sync_durations() for name, journal in own.items()},
+            audit=audit,
+            jobs=None if self._jobs is None else self._jobs.statistics(),
+            observer=None if self._observer is None else self._observer.statistics(),
             summary=summary,
             readiness=self._service.readiness(),
             lag=self._service.curation_lag,

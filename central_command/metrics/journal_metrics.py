@@ -10,18 +10,18 @@ from central_command.metrics.figures import Figures
 
 def journal_metrics(figures: Figures) -> Iterator[Metric]:
     """What each journal holds, what waits, and how long the disk takes."""
-    journals = figures.service.storage.journals
+    journals, audit = figures.journals, figures.audit
     yield counters(
         "journal_lines_total",
         "Lines of the journal since the beginning, those included that are erased or dropped.",
         "journal",
-        {name: each.tail.n for name, each in journals.items()},
+        {name: each.tail.n for name, each in journals.items()} | {"audit": audit.lines},
     )
     yield gauges(
         "journal_stored_bytes",
         "What the journal takes on disk.",
         "journal",
-        {name: each.stored_bytes for name, each in journals.items()},
+        {name: each.stored_bytes for name, each in journals.items()} | {"audit": audit.stored_bytes},
     )
     yield gauges(
         "journal_queue_lines",
@@ -51,7 +51,7 @@ def journal_metrics(figures: Figures) -> Iterator[Metric]:
         f"{PREFIX}journal_sync_duration_seconds",
         "How long the sync of a group commit took.",
         ("journal",),
-        {(name,): each for name, each in figures.service.storage.syncs.items()},
+        {(name,): each for name, each in figures.syncs.items()},
     )
     yield gauges(
         "journal_stalled_seconds",

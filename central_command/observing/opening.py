@@ -8,6 +8,8 @@ from typing import Final
 
 import trio
 
+from actors.curation.enrichment.settings import EnrichmentSettings
+from actors.curation.judge import Judge
 from actors.embedding.embedding import Embedded, Input, Unavailable
 from actors.embedding.nursery import EmbeddingNursery
 from actors.observer.observer import Observer
@@ -50,6 +52,8 @@ async def open_observer(
     kept_days: int,
     disk: FreeSpace,
     embeddings: EmbeddingNursery | None,
+    judge: Judge | None = None,
+    enrichment: EnrichmentSettings | None = None,
 ) -> AsyncIterator[Observer | None]:
     """Open the observer, None where it is off; on leaving, our own last operations are stored.
 
@@ -75,6 +79,8 @@ async def open_observer(
             clock=platform.clock,
             offload=platform.offload,
             embedder=embedder,
+            judge=judge,
+            enrichment=enrichment,
         )
         await observer.load()
         yield observer

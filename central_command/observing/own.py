@@ -38,6 +38,12 @@ def job_ended(
     return _ended(f"job:{queue}", f"{name} {payload}".strip(), f"completed, attempt {attempt}", error, duration_s)
 
 
+def delivered(route: str, status: int, count: int, mean_s: float) -> dict[str, Any]:
+    """So many deliveries of clients were answered with this status, in `mean_s` each."""
+    ended = answered("POST", route, status, mean_s)
+    return {**ended, "input_summary": "deliveries of clients", "count": count}
+
+
 def _done(endpoint: str, asked: str, said: str) -> dict[str, Any]:
     return _ended(endpoint, asked, said, None, 0.0)
 

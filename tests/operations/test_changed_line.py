@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+from tests.actors.observer.observing import watching
 from tests.operations.test_locked_database import Client, wait_for
+from tests.running_service import running
 from tests.server_process import INGEST, ServerProcess
 
-NO_CONSENT_RECORDED = {"CENTRAL_COMMAND__CONSENT__MODE": "required"}
+NO_CONSENT_RECORDED = {
+    "CENTRAL_COMMAND__CONSENT__MODE": "required",
+    "CENTRAL_COMMAND__OBSERVER__ENABLED": "false",
+}
 """So that the lines are those of the session alone."""
 
 
@@ -29,3 +34,21 @@ def test_a_changed_line_is_said_with_its_place_while_the_server_serves_on(tmp_pa
         wait_for(lambda: "all 2 stored lines were checked: 1 places are damaged" in server.said, "that to be said")
         assert Client(server).open("sess_3") is not None
         assert server.terminate() == 0
+
+
+async def test_lines_that_others_write_are_gone_over_with_the_server_s_own(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        client = await run.open()
+        await run.send(client.chunk())
+        for _ in range(2):
+            await run.service.access.audit.note("command", "queue_paused", "gc", "")
+        async with watching(tmp_path) as watched:
+            await watched.say(success=True)
+        await run.service.check.check_all()
+        figures = run.service.check.statistics()
+        assert (figures.full_passes, figures.damaged_places) == (1, 0)
+        assert figures.lines >= 4
+        [path] = (tmp_path / "audit").glob("*.jsonl")
+        path.write_bytes(path.read_bytes().replace(b"queue_paused", b"queue_pAused", 1))
+        await run.service.check.check_all()
+        assert run.service.check.statistics().damaged_places == 1

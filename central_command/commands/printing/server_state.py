@@ -88,6 +88,11 @@ def _alarms_of(samples: Samples, at: float) -> Iterator[str]:
     lag = samples.get(("curation_lag_seconds", ""), 0.0)
     if lag > CURATION_LAG_S_MAX:
         yield f"The corpus is {_duration(lag)} behind; the server's log says why."
+    if samples.get(("jobs_out_of_order", "")):
+        yield "Jobs rest: their database cannot be used; the server's log says why."
+    failed = samples.get(("jobs", "failed"), 0.0)
+    if failed:
+        yield f"Failed jobs: {failed:,.0f}; `central-command jobs --status failed` lists them."
     checked = samples.get(("check_last_pass_timestamp_seconds", ""))
     if checked is not None and at - checked > CHECK_AGE_S_MAX:
         yield f"All stored lines were last checked {_duration(at - checked)} ago: two days are too long."

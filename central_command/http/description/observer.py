@@ -90,6 +90,7 @@ def observer_schemas() -> dict[str, Schema]:
         "last": TEXT,
         "cause": or_null(TEXT),
         "recommendation": TEXT,
+        "recommended_by": {"enum": ["table", "judge", "nobody"]},
         "example": object_of({"timestamp": TEXT, "source": TEXT, "input_summary": TEXT, "error": TEXT}),
         "before": _list_of(_CHANGE),
     }

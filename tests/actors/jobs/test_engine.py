@@ -303,6 +303,20 @@ async def test_a_stopped_engine_gives_its_jobs_back_without_counting_the_attempt
     assert done == ["a"]
 
 
+async def test_the_end_of_a_run_is_told_with_how_long_it_took(autojump_clock: MockClock) -> None:
+    world = World()
+    jobs = world.engine()
+    jobs.register("work", Payload, noting([], takes_s=12))
+    async with run_engine(jobs):
+        await added(jobs, "a")
+        await trio.sleep(60)
+    assert [(event.event, event.duration_s) for event in world.told] == [
+        ("added", None),
+        ("started", None),
+        ("completed", 12),
+    ]
+
+
 async def test_who_listens_and_fails_fails_no_job(autojump_clock: MockClock) -> None:
     def fails(event: JobEvent) -> None:
         raise RuntimeError("the log of events is full")

@@ -41,6 +41,7 @@ async def watching(
     kept_days: int = 30,
     files: FileSystem | None = None,
     embedder: Any = None,
+    judge: Any = None,
     now: float = NOON,
     **settings: Any,
 ) -> AsyncIterator[Watched]:
@@ -62,7 +63,13 @@ async def watching(
         offload=inline,
     ) as journal:
         watched.observer = Observer(
-            journal, observing, kept_days=kept_days, clock=watched.clock, offload=inline, embedder=embedder
+            journal,
+            observing,
+            kept_days=kept_days,
+            clock=watched.clock,
+            offload=inline,
+            embedder=embedder,
+            judge=judge,
         )
         await watched.observer.load()
         yield watched

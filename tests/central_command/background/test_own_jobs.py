@@ -17,8 +17,10 @@ from central_command.http.endpoints.exports import ExportReport, ExportState
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.jobs_database import JobsDatabase
 from persistence.databases.jobs_listing import JobLists
-from persistence.files.file_system import inline
+from persistence.files.file_system import OsFileSystem, inline
 from persistence.format import times
+from persistence.format.layout import DataLayout
+from persistence.upkeep.successes import last_successes
 from tests.running_service import running, settings_with
 from tests.submitted_texts import leave_token
 
@@ -142,6 +144,8 @@ async def test_everything_is_checked_and_backed_up_once_and_old_backups_go(
         assert made["size_bytes"]
         os.utime(backups / str(made["folder"]) / "manifest.json", (NOW + number, NOW + number))
     again = await jobs.back_up(run(3))
+    noted = last_successes(DataLayout(data), OsFileSystem())
+    assert noted.keys() == {"backup", "verify"}, "what went well is known, whoever did it"
     assert (again["size_bytes"], again["removed"]) == (None, []), "a try whose end was lost makes no second one"
     assert sorted(path.name for path in backups.iterdir()) == [
         "central-command-2026-11-20-2",

@@ -69,6 +69,22 @@ READYZ = {"ready": True, "uptime": 5.0, "checks": [{"name": "disk", "ok": True, 
 LIVEZ = {"live": True}
 
 
+def test_failed_jobs_are_an_alarm_and_jobs_of_all_queues_are_told_together() -> None:
+    metrics = """\
+# TYPE central_command_jobs gauge
+central_command_jobs{queue="gc",state="failed"} 1
+central_command_jobs{queue="verify",state="failed"} 1
+central_command_jobs{queue="verify",state="completed"} 5
+"""
+    with answering(metrics=(200, metrics)) as asking:
+        samples, _ = overseeing._samples(asking, URL, TOKEN)
+    found = state(samples=FIGURES | dict(samples or {}))
+    assert list(alarms(found)) == ["Failed jobs: 2; `central-command jobs --status failed` lists them."]
+    assert "jobs      2 failed, 5 completed" in screen(found)
+    rests = state(samples=FIGURES | {("jobs_out_of_order", ""): 1.0})
+    assert [sentence[:11] for sentence in alarms(rests)] == ["Jobs rest: "]
+
+
 def test_a_screen_says_how_it_is() -> None:
     """In the words and units of people, within 80 columns."""
     lines = screen(state())

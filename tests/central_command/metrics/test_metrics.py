@@ -14,9 +14,13 @@ import trio
 from actors.curation.following import CurationStatistics
 from actors.embedding.cache import CacheStatistics
 from actors.embedding.nursery import EmbeddingStatistics, State
+from actors.jobs.engine import JobsStatistics
+from actors.observer.observer import ObserverStatistics
 from central_command.http.gateway import CurationLag
 from central_command.http.requests.request_figures import METHODS, HttpFigures, RequestFigures
 from central_command.metrics.exposition import write
+from persistence.databases.jobs_listing import QueueCounts
+from tests.actors.observer.observing import watching
 from tests.central_command.metrics.scraping import METRICS, OPENMETRICS, Scraped, families_of, samples_of, scraping
 from tests.submitted_texts import leave_token
 
@@ -34,6 +38,24 @@ CURATION = CurationStatistics(
 )
 
 
+JOBS = JobsStatistics(
+    queues=(QueueCounts(name="gc", completed=7), QueueCounts(name="verify", failed=2, paused=True)),
+    running=1,
+    events_lost=0,
+    is_out_of_order=False,
+)
+OBSERVER = ObserverStatistics(
+    ring_operations=1,
+    recorded=2,
+    refused=3,
+    own_left_out=4,
+    corrections=5,
+    corrections_unreadable=6,
+    groups=7,
+    cycles=8,
+)
+
+
 async def everything_on(server: Scraped, http: HttpFigures | None = None) -> Any:
     """The figures with those of parts that this service has not."""
     edge: Any = server.app.asgi_app
@@ -41,6 +63,7 @@ async def everything_on(server: Scraped, http: HttpFigures | None = None) -> Any
     figures = server.exposing.taken(http, await server.run.service.summary(), {"backup": 1.0, "verify": 2.0})
     check = msgspec.structs.replace(figures.service.check, last_full_pass_at=3.0)
     service = msgspec.structs.replace(figures.service, embedding=EMBEDDING, curation=CURATION, check=check)
+    figures = msgspec.structs.replace(figures, jobs=JOBS, observer=OBSERVER)
     return msgspec.structs.replace(figures, service=service, lag=CurationLag(trajectories=2, texts=1, seconds=90.5))
 
 
@@ -89,6 +112,39 @@ async def test_journals_say_what_they_hold(tmp_path: Path) -> None:
     assert of(samples, "journal_queue_lines", journal="envelopes") == 0
     assert of(samples, "ready") == 1
     assert of(samples, "full_collections_total") == 3
+
+
+async def test_jobs_are_told_by_queue_and_state(tmp_path: Path) -> None:
+    """All states of each queue, also those that nothing is in."""
+    async with scraping(tmp_path) as server:
+        samples = samples_of(write(await everything_on(server), openmetrics=False).decode())
+    jobs = {
+        (dict(labels)["queue"], dict(labels)["state"]): value
+        for (name, labels), value in samples.items()
+        if name == "central_command_jobs"
+    }
+    assert {key: value for key, value in jobs.items() if value} == {("gc", "completed"): 7, ("verify", "failed"): 2}
+    assert len(jobs) == 10
+    assert of(samples, "job_queue_paused", queue="verify") == 1
+    assert of(samples, "observed_operations_total") == 2
+
+
+async def test_the_audit_journal_is_counted_whoever_writes_it(tmp_path: Path) -> None:
+    """Each scrape goes on where the last one ended; the observer's journal is counted with the others."""
+    async with scraping(tmp_path) as server:
+        assert of(await server.samples(), "journal_lines_total", journal="audit") == 0
+        audit = server.run.service.access.audit
+        for number in (1, 2):
+            await audit.note("command", "queue_paused", "gc", "")
+            samples = await server.samples()
+            assert of(samples, "journal_lines_total", journal="audit") == number
+        [path] = (tmp_path / "audit").glob("*.jsonl")
+        assert of(samples, "journal_stored_bytes", journal="audit") == path.stat().st_size
+        assert ("central_command_journal_lines_total", frozenset({("journal", "operations")})) not in samples
+        async with watching(tmp_path / "observed") as watched:
+            await watched.say(success=True)
+            server.exposing._observer = watched.observer
+            assert of(await server.samples(), "journal_lines_total", journal="operations") == 1
 
 
 async def test_requests_are_in_the_next_scrape(tmp_path: Path) -> None:

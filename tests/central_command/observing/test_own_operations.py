@@ -3,12 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import trio
+from trio.testing import MockClock
+
 from actors.envelopes.settings import SchemaSettings
+from actors.jobs.events import JobEvent
 from actors.observer.failures import change_of
 from actors.observer.operation import Bounds, OperationReader
 from central_command.http.app import create_app
 from central_command.http.endpoints.exports import ExportReport, ExportState
+from central_command.http.requests.request_figures import RequestFigures
 from central_command.http.settings import HttpSettings
+from central_command.observing.deliveries import ObservedDeliveries
+from central_command.observing.jobs import IN_FULL, ObservedJobs
 from central_command.observing.own import export_ended, job_ended, settings_reread, started
 from central_command.observing.requests import observe_requests
 from tests.running_service import running
@@ -58,3 +65,50 @@ def test_exports_and_jobs_are_operations() -> None:
     assert (failed.endpoint, failed.success, failed.error, failed.duration_ms) == ("export", False, "no room.", 2_000)
     job = READER.completed(job_ended("gc", "sweep", duration_s=0.5, attempt=2), AT)
     assert (job.endpoint, job.success, job.output_summary) == ("job:gc", True, "completed, attempt 2")
+
+
+def event(what: str, *, queue: str = "gc", error: str | None = None) -> JobEvent:
+    return JobEvent(job_id=f"{queue}__1", name=queue, queue=queue, event=what, attempts=2, error=error, duration_s=0.25)
+
+
+async def test_runs_of_jobs_are_told_how_they_ended_and_where_they_are_many_one_in_so_many(
+    autojump_clock: MockClock,
+) -> None:
+    told: list[dict[str, Any]] = []
+    jobs = ObservedJobs(told.append, sample_every=50)
+    for what in ("added", "started", "released"):
+        jobs.told(event(what))
+    jobs.told(event("retried"))  # by an administrator: no run has ended
+    assert told == []
+    jobs.told(event("retried", error="no room"))
+    jobs.told(event("failed", error="no room"))
+    assert [(each["endpoint"], each["error"], each["duration_ms"]) for each in told] == [("job:gc", "no room", 250)] * 2
+    told.clear()
+    for _ in range(IN_FULL + 100):
+        jobs.told(event("completed"))
+    jobs.told(event("completed", queue="verify"))
+    assert [each["endpoint"] for each in told].count("job:gc") == IN_FULL + 2
+    assert told[-1]["endpoint"] == "job:verify"
+    await trio.sleep(3_601)
+    jobs.told(event("completed"))
+    assert told[-1]["endpoint"] == "job:gc"
+    assert all(READER.completed(each, AT).success for each in told)
+
+
+def test_deliveries_are_told_of_by_their_figures_once_each() -> None:
+    figures, told = RequestFigures(), list[dict[str, Any]]()
+    deliveries = ObservedDeliveries(figures.statistics, told.append)
+    for _ in range(3):
+        figures.answered("POST", "/v1/training/ingest", 200, 0.002)
+    figures.answered("POST", "/v1/training/ingest/batch", 507, 0.5)
+    figures.answered("GET", "/v1/stats/summary", 200, 0.5)
+    deliveries.look()
+    deliveries.look()
+    operations = [READER.completed(each, AT) for each in told]
+    assert [(each.endpoint, each.success, each.count, each.duration_ms) for each in operations] == [
+        ("POST /v1/training/ingest", True, 3, 2),
+        ("POST /v1/training/ingest/batch", False, 1, 500),
+    ]
+    figures.answered("POST", "/v1/training/ingest", 200, 0.004)
+    deliveries.look()
+    assert (told[-1]["count"], told[-1]["duration_ms"], len(told)) == (1, 4, 3)
