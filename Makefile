@@ -29,10 +29,11 @@ serve: $(VENV)/.runtime ## run the server with config.toml, data in ./data
 
 export-tools: $(VENV)/.export ## what exports in Parquet need (pyarrow)
 
-# What is measured in seconds, shares and bytes of memory runs alone: beside others it would measure them.
+# What is measured in seconds, shares and bytes of memory runs alone: beside others it would measure them. Of the rest,
+# what takes longest begins first (tests/conftest.py), so that no long file is left for one process at the end.
 test: check $(VENV)/.readers ## every check and every test
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(MEASURED:%=--ignore=%)
-	$(BIN)/python -m pytest $(MEASURED)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder -m "not measured"
+	$(BIN)/python -m pytest -m measured $(MEASURED)
 
 test-readers: $(VENV)/.readers ## exports read by the real libraries, which `make test` does, too
 	$(BIN)/python -m pytest tests/readers

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from tests.hostile.neighbour import DURATION_S, LIMITED, SHARE_KEPT_MIN, Neighbour, connection_from, opened
 from tests.security.raw_connection import post
 from tests.server_process import INGEST, ServerProcess, request
 from tests.signing_client import SigningClient
+
+pytestmark = pytest.mark.measured
 
 ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 BODY_BYTES = 5_000_000

@@ -14,6 +14,8 @@ from tests.hostile.neighbour import DURATION_S, LIMITED, SHARE_KEPT_MIN, Neighbo
 from tests.security.raw_connection import post
 from tests.server_process import INGEST, ServerProcess
 
+pytestmark = pytest.mark.measured
+
 CONNECTIONS = 200
 ANNOUNCED_BYTES = (5_242_880, 5_242_880, 5_242_880, 50_000)
 """Large ones, and some that would fill what those leave."""

@@ -18,6 +18,8 @@ import pytest
 
 from tests.server_process import ServerProcess, request
 
+pytestmark = pytest.mark.measured
+
 EMBED = "/v1/embed"
 FLOODING, ASKING, STARTING = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 FLOOD_CONNECTIONS = 6

@@ -7,9 +7,13 @@ import time
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from tests.crash.acknowledged import lines_of
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, request
 from tests.signing_client import SigningClient, dumps
+
+pytestmark = pytest.mark.measured
 
 SESSION_MIB = int(os.environ.get("LARGEST_SESSION_MIB", "96"))
 """250 is as much as a session may hold by default; the test does with less."""

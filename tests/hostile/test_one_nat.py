@@ -12,6 +12,8 @@ from tests.hostile.published_agents import Connection, PublishedAgent, run_fleet
 from tests.server_process import INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps
 
+pytestmark = pytest.mark.measured
+
 NAT = "127.0.0.7"
 PAUSE_S = 1.0
 

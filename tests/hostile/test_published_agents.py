@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.hostile.outages import Plan, run
+
+pytestmark = pytest.mark.measured
 
 STORED_SHARE_MIN = 0.99
 

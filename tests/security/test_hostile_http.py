@@ -24,6 +24,8 @@ from tests.security.raw_connection import (
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps
 
+pytestmark = pytest.mark.measured
+
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 """A request that is to pass for a part of the one before it, or the other way round."""
 

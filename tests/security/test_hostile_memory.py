@@ -20,6 +20,8 @@ from tests.security.raw_connection import TIMEOUT_S, connect, get, received_unti
 from tests.server_process import INGEST, OPEN, REPOSITORY, ServerProcess, request
 from tests.signing_client import SigningClient, dumps
 
+pytestmark = pytest.mark.measured
+
 MIB = 1_048_576
 
 

@@ -207,6 +207,7 @@ def seconds(pattern: "re.Pattern[Any]", text: str) -> float:
     return best
 
 
+@pytest.mark.measured
 def test_no_pattern_takes_more_than_its_text_s_length() -> None:
     """Eight times the text takes at most some twenty times as long; a quadratic pattern takes 64, others never end."""
     found = []

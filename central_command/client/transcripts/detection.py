@@ -77,7 +77,8 @@ def describe_head(head: Head) -> str:
 def read_head(path: Path) -> Head:
     """The beginning of `path`, whose lines are whole however long the first ones are; raises OSError."""
     looked_at: list[bytes] = []
-    text, lines, size, read = b"", 0, 0, 0
+    text = bytearray()  # grows in place, however many the lines are
+    lines, size, read = 0, 0, 0
     with open_transcript(path) as file:
         while lines < HEAD_LINES_MAX and size < HEAD_BYTES_MAX and read < HEAD_READ_BYTES_MAX:
             line = file.readline(LINE_BYTES_MAX + 1)
