@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: help serve export-tools test test-readers check format lock clean simulate differential mutants soak erasure-proof hostile audit bench bench-compare
+.PHONY: help serve export-tools test test-readers check format lock clean simulate differential mutants soak erasure-proof hostile audit assets bench bench-compare
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -70,6 +70,9 @@ hostile: $(VENV)/.dev ## attacks that take from others, a minute each instead of
 
 audit: $(VENV)/.dev ## known vulnerabilities of the locked dependencies; a warning when offline
 	$(BIN)/python .ci/audit requirements.lock
+
+assets: ## what pages load of others' work, fetched anew from the npm registry and compared (needs npm and Python 3.11)
+	$(PYTHON) .ci/assets
 
 lock: $(VENV)/.dev ## resolve the ranges of pyproject.toml anew
 	$(COMPILE) --upgrade --extra build --extra server --extra embed pyproject.toml -o requirements.lock

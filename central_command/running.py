@@ -42,6 +42,8 @@ from central_command.process.logs import set_levels
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings, SettingsError
 from central_command.settings.run_time import change
+from central_command.web.all_pages import WebPages
+from central_command.web.site import Sources
 from persistence.databases.browser_sessions import TooManyLinks
 from persistence.databases.database import DatabaseFailure
 from persistence.files.writer_thread import writer_thread
@@ -113,6 +115,9 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 jobs=service.admin_jobs(jobs),
                 refused=service.refused(),
                 observing=service.observing(observer),
+            )
+            offered["pages"] = WebPages(
+                Sources(gateway=service, offered=offered, settings=lambda: service.settings, clock=platform.clock)
             )
             for side, bounds in _sides(settings.http):
                 beside = apps[0] if apps else None

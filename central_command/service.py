@@ -198,6 +198,11 @@ class Service:
         return Monitoring(source, self._gate, self._settings.metrics)
 
     @property
+    def settings(self) -> Settings:
+        """Those that are in force."""
+        return self._settings
+
+    @property
     def storage_settings(self) -> StorageSettings:
         """Those that are in force."""
         return self._settings.storage

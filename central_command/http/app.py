@@ -40,6 +40,7 @@ from central_command.http.endpoints.observer import (
     observer_port_routes,
     observer_routes,
 )
+from central_command.http.endpoints.pages import Pages
 from central_command.http.endpoints.refused import Refused, refused_routes
 from central_command.http.endpoints.search import Search, search_routes
 from central_command.http.endpoints.sessions import session_routes
@@ -118,6 +119,7 @@ class Offered(TypedDict, total=False):
     jobs: AdminJobs | None
     refused: Refused | None
     observing: Observing | None
+    pages: Pages | None
 
 
 def create_app(
@@ -142,6 +144,7 @@ def create_app(
     app = _framework(settings)
     embedder, desk = offered.get("embedder"), offered.get("desk")
     intake, access = offered.get("intake"), offered.get("access")
+    pages = None if side is Side.PUBLIC else offered.get("pages")
     replies = Replies(settings)
     reader = Reader(settings, replies)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS)
@@ -167,12 +170,13 @@ def create_app(
         access_routes(access, settings, reader, replies),
         ban_routes(access, settings, reader, replies),
         audit_routes(access, settings, replies),
-        sign_in_routes(access, settings, reader, replies),
+        sign_in_routes(access, settings, reader, replies, pages),
         search_routes(offered.get("search"), settings, replies),
         job_routes(offered.get("jobs"), settings, replies),
         refused_routes(offered.get("refused"), settings, replies),
         observer_routes(offered.get("observing"), settings, reader, replies),
         metrics_routes(offered.get("monitoring"), partial(_http_figures, beside or app), settings, replies),
+        *(() if pages is None else pages.routes(settings, reader, replies)),
     )
     if side is Side.ADMINISTRATION:
         direct, streaming = {}, {}
@@ -191,7 +195,7 @@ def create_app(
     _note_routes(app)
     _answer_preflights(app, settings)
     _match_exactly(app)
-    _answer_errors(app)
+    _answer_errors(app, pages)
     _guard_pages(app)
     ids = RequestIds(random_bytes)
     return _behind_edge(app, gateway, settings, RequestLog(clock), direct, limits, streaming, figures, ids)
@@ -240,7 +244,7 @@ def create_observer_app(
     replies = Replies(settings)
     app.register_blueprint(observer_port_routes(desk, observer, Reader(settings, replies), replies))
     _match_exactly(app)
-    _answer_errors(app)
+    _answer_errors(app, None)
     limits = AddressLimits(settings, embed_paths=frozenset())
     ids = RequestIds(os.urandom)
     return _behind_edge(app, gateway, settings, RequestLog(clock), {}, limits, {}, RequestFigures(), ids)
@@ -318,8 +322,8 @@ def _match_exactly(app: QuartTrio) -> None:
             raise MethodNotAllowed(valid_methods=routes.allowed_methods())
 
 
-def _answer_errors(app: QuartTrio) -> None:
-    """Every error is JSON; what went wrong inside is told to the operator, not to the client."""
+def _answer_errors(app: QuartTrio, pages: Pages | None) -> None:
+    """Every error is JSON, or a page; what went wrong inside is told to the operator, not to the client."""
 
     @app.errorhandler(ProblemError)
     async def found(error: ProblemError) -> Response:
@@ -327,7 +331,7 @@ def _answer_errors(app: QuartTrio) -> None:
 
     @app.errorhandler(NotNotedError)
     async def not_noted(error: NotNotedError) -> Response:
-        return problem(request.path, HttpProblem(507, "not_noted", str(error))).response()
+        return refusal(HttpProblem(507, "not_noted", str(error)))
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:
@@ -345,7 +349,8 @@ def _answer_errors(app: QuartTrio) -> None:
 
     def refusal(found: HttpProblem) -> Response:
         current_exchange().refusal_code = found.code
-        return problem(request.path, found).response()
+        page = None if pages is None else pages.problem(found)
+        return problem(request.path, found).response() if page is None else page
 
 
 def _guard_pages(app: QuartTrio) -> None:

@@ -32,6 +32,7 @@ BROWSER_SESSIONS_PATH: Final = "/api/access/sessions"
 BROWSER_SESSION_PATH: Final = f"{BROWSER_SESSIONS_PATH}/<session_id>"
 
 ASKED_BYTES_MAX: Final = 4_096
+TOO_MANY_TOKENS: Final = "There are as many tokens as access.tokens_max allows: revoke one first."
 
 log = logging.getLogger("central_command.tokens")
 
@@ -39,13 +40,30 @@ TOKEN_ID: Final = re.compile(r"\Atok_[0-9a-f]{16}\Z")
 BROWSER_SESSION_ID: Final = re.compile(r"\Ases_[0-9a-f]{16}\Z")
 
 
-class _AskedToken(msgspec.Struct):
+class AskedToken(msgspec.Struct):
+    """What somebody asks of a token, as it came."""
+
     scopes: Any = None
     name: Any = ""
     expires: Any = None
 
 
-_ASKED_TOKEN: Final = msgspec.json.Decoder(_AskedToken)
+class WantedToken(msgspec.Struct, frozen=True):
+    """What a token is to be; it lasts for ever without a duration."""
+
+    scopes: list[Scope]
+    name: str
+    lasting_s: float | None
+
+
+class Objection(msgspec.Struct, frozen=True):
+    """What is wrong with what is asked, in a sentence, and the members that must be there."""
+
+    sentence: str
+    required: tuple[str, ...] = ()
+
+
+_ASKED_TOKEN: Final = msgspec.json.Decoder(AskedToken)
 
 
 class Desk(Protocol):
@@ -118,22 +136,23 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
     @routes.post(TOKENS_PATH)
     async def make_token() -> Response:
         known, asked_of, by = await admitted()
-        asked = _asked_token(reader.decoded(_ASKED_TOKEN, await small_body(reader)))
-        if isinstance(asked, Reply):
-            return asked.response()
-        scopes, name, lasting_s = asked
-        for scope in scopes:
-            await _admit_to_give(scope, asked_of)
+        wanted = wanted_token(reader.decoded(_ASKED_TOKEN, await small_body(reader)))
+        if isinstance(wanted, Objection):
+            required: dict[str, Any] = {"required": wanted.required} if wanted.required else {}
+            return error(HTTPStatus.BAD_REQUEST, wanted.sentence, **required).response()
         async with storage_watched(replies):
-            made = await known.desk.make_token(scopes, name, lasting_s)
-        return (await _made(made, known.audit, by)).response()
+            made = await make_token_noted(known, asked_of, by, wanted)
+        if isinstance(made, TooManyTokens):
+            return error(HTTPStatus.INSUFFICIENT_STORAGE, TOO_MANY_TOKENS).response()
+        members = {"token": made.text, **msgspec.structs.asdict(made.stored)}
+        return json_reply(members, HTTPStatus.CREATED).response()
 
     @routes.delete(TOKEN_PATH)
     async def revoke_token(token_id: str) -> Response:
         known, _, by = await admitted()
         async with storage_watched(replies):
-            revoked = await known.desk.revoke_token(token_id) if TOKEN_ID.match(token_id) else None
-        return (await _revoked(revoked, "token", known.audit, by)).response()
+            revoked = await revoke_token_noted(known, by, token_id)
+        return _revoked(revoked, "token").response()
 
     @routes.get(BROWSER_SESSIONS_PATH)
     async def sessions() -> Response:
@@ -145,8 +164,8 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
     async def revoke_session(session_id: str) -> Response:
         known, _, by = await admitted()
         async with storage_watched(replies):
-            revoked = await known.desk.revoke_session(session_id) if BROWSER_SESSION_ID.match(session_id) else None
-        return (await _revoked(revoked, "browser session", known.audit, by)).response()
+            revoked = await revoke_session_noted(known, by, session_id)
+        return _revoked(revoked, "browser session").response()
 
     return routes
 
@@ -176,19 +195,48 @@ async def small_body(reader: Reader) -> bytes:
     return body
 
 
-def _asked_token(body: _AskedToken) -> tuple[list[Scope], str, float | None] | Reply:
+def wanted_token(body: AskedToken) -> WantedToken | Objection:
     """What a token is to be; or what is wrong with that."""
     known = [scope.value for scope in Scope]
     if not isinstance(body.scopes, list) or not body.scopes or any(each not in known for each in body.scopes):
-        sentence = f"scopes must be a list of one or more of {', '.join(known)}."
-        return error(HTTPStatus.BAD_REQUEST, sentence, required=["scopes"])
+        return Objection(f"scopes must be a list of one or more of {', '.join(known)}.", ("scopes",))
     if not isinstance(body.name, str) or not is_name(body.name):
-        return error(HTTPStatus.BAD_REQUEST, f"name must be at most {NAME_CHARS_MAX} characters that can be printed.")
+        return Objection(f"name must be at most {NAME_CHARS_MAX} characters that can be printed.")
     lasting_s = duration_s(body.expires) if isinstance(body.expires, str) else None
     if body.expires is not None and lasting_s is None:
-        sentence = "expires must be a whole number and h, d or w, such as 90d, or null for never."
-        return error(HTTPStatus.BAD_REQUEST, sentence)
-    return sorted({Scope(each) for each in body.scopes}), body.name, lasting_s
+        return Objection("expires must be a whole number and h, d or w, such as 90d, or null for never.")
+    return WantedToken(sorted({Scope(each) for each in body.scopes}), body.name, lasting_s)
+
+
+async def make_token_noted(
+    known: Access, asked_of: Authorization, by: str, wanted: WantedToken
+) -> NewToken | TooManyTokens:
+    """Make a token for who may give its scopes, and note it.
+
+    Raises ProblemError for who may not, DatabaseFailure, and NotNotedError.
+    """
+    for scope in wanted.scopes:
+        await _admit_to_give(scope, asked_of)
+    made = await known.desk.make_token(wanted.scopes, wanted.name, wanted.lasting_s)
+    if isinstance(made, NewToken):
+        await known.audit.note(by, "token_made", made.stored.token_id, Reader.address())
+    return made
+
+
+async def revoke_token_noted(known: Access, by: str, token_id: str) -> str | None:
+    """Revoke a token, and note it; None for one that there is not. Raises DatabaseFailure and NotNotedError."""
+    revoked = await known.desk.revoke_token(token_id) if TOKEN_ID.match(token_id) else None
+    if revoked is not None:
+        await known.audit.note(by, "token_revoked", revoked, Reader.address())
+    return revoked
+
+
+async def revoke_session_noted(known: Access, by: str, session_id: str) -> str | None:
+    """End a browser session, and note it; None for one that there is not. Raises DatabaseFailure and NotNotedError."""
+    revoked = await known.desk.revoke_session(session_id) if BROWSER_SESSION_ID.match(session_id) else None
+    if revoked is not None:
+        await known.audit.note(by, "browser_session_revoked", revoked, Reader.address())
+    return revoked
 
 
 async def _admit_to_give(scope: Scope, asked_of: Authorization) -> None:
@@ -202,16 +250,7 @@ async def _admit_to_give(scope: Scope, asked_of: Authorization) -> None:
         raise ProblemError(msgspec.structs.replace(error.problem, sentence=sentence)) from None
 
 
-async def _made(made: NewToken | TooManyTokens, audit: Audit, by: str) -> Reply:
-    if isinstance(made, TooManyTokens):
-        sentence = "There are as many tokens as access.tokens_max allows: revoke one first."
-        return error(HTTPStatus.INSUFFICIENT_STORAGE, sentence)
-    await audit.note(by, "token_made", made.stored.token_id, Reader.address())
-    return json_reply({"token": made.text, **msgspec.structs.asdict(made.stored)}, HTTPStatus.CREATED)
-
-
-async def _revoked(revoked: str | None, kind: str, audit: Audit, by: str) -> Reply:
+def _revoked(revoked: str | None, kind: str) -> Reply:
     if revoked is None:
         return error(HTTPStatus.NOT_FOUND, f"There is no such {kind}.")
-    await audit.note(by, f"{kind.replace(' ', '_')}_revoked", revoked, Reader.address())
     return json_reply({"revoked": revoked})

@@ -17,7 +17,7 @@ from central_command.access.bans import (
     subject_as_kept,
 )
 from central_command.access.tokens import Scope
-from central_command.http.endpoints.access import Access, door_of, small_body, storage_watched
+from central_command.http.endpoints.access import Access, Objection, door_of, small_body, storage_watched
 from central_command.http.requests.bodies import Reader
 from central_command.http.requests.replies import Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
@@ -25,10 +25,13 @@ from persistence.databases.bans import StoredBan, TooManyBans
 
 BANS_PATH: Final = "/api/access/bans"
 BAN_PATH: Final = f"{BANS_PATH}/<ban_id>"
+TOO_MANY_BANS: Final = "There are as many bans as access.bans_max allows: take one back first."
 BAN_ID: Final = re.compile(r"\Aban_[0-9a-f]{16}\Z")
 
 
-class _AskedBan(msgspec.Struct):
+class AskedBan(msgspec.Struct):
+    """What somebody asks of a ban, as it came: who is to be banned is one of the first three."""
+
     machine: Any = None
     contributor: Any = None
     address: Any = None
@@ -36,7 +39,7 @@ class _AskedBan(msgspec.Struct):
     days: Any = None
 
 
-_ASKED_BAN: Final = msgspec.json.Decoder(_AskedBan)
+_ASKED_BAN: Final = msgspec.json.Decoder(AskedBan)
 
 
 def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
@@ -57,22 +60,18 @@ def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replie
     @routes.post(BANS_PATH)
     async def ban() -> Response:
         known, by = await admitted()
-        asked = _asked(reader.decoded(_ASKED_BAN, await small_body(reader)))
-        if isinstance(asked, Reply):
-            return asked.response()
+        wanted = wanted_ban(reader.decoded(_ASKED_BAN, await small_body(reader)))
+        if isinstance(wanted, Objection):
+            return error(HTTPStatus.BAD_REQUEST, wanted.sentence).response()
         async with storage_watched(replies):
-            made = await known.bans.ban(asked)
-        if isinstance(made, StoredBan):
-            await known.audit.note(by, "banned", made.named, reader.address())
+            made = await ban_noted(known, by, wanted)
         return _made(made).response()
 
     @routes.delete(BAN_PATH)
     async def unban(ban_id: str) -> Response:
         known, by = await admitted()
         async with storage_watched(replies):
-            removed = await known.bans.unban(ban_id) if BAN_ID.match(ban_id) else None
-        if removed is not None:
-            await known.audit.note(by, "unbanned", removed.named, reader.address())
+            removed = await unban_noted(known, by, ban_id)
         return (
             error(HTTPStatus.NOT_FOUND, "There is no such ban.") if removed is None else json_reply(removed)
         ).response()
@@ -80,25 +79,40 @@ def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replie
     return routes
 
 
-def _asked(body: _AskedBan) -> Ban | Reply:
+def wanted_ban(body: AskedBan) -> Ban | Objection:
     """Who is to be banned; or what is wrong with it."""
     named = {kind: value for kind in BanKind if (value := getattr(body, kind)) is not None}
     if len(named) != 1:
-        return error(HTTPStatus.BAD_REQUEST, f"One of {', '.join(BanKind)} must be there, and only one.")
+        return Objection(f"One of {', '.join(BanKind)} must be there, and only one.")
     ((kind, text),) = named.items()
     subject = subject_as_kept(kind, text) if isinstance(text, str) else None
     if subject is None:
-        return error(HTTPStatus.BAD_REQUEST, WRONG_SUBJECTS[kind])
+        return Objection(WRONG_SUBJECTS[kind])
     if not isinstance(body.reason, str) or not is_reason(body.reason):
-        return error(HTTPStatus.BAD_REQUEST, WRONG_REASON)
+        return Objection(WRONG_REASON)
     days = body.days
     if days is not None and (type(days) is not int or not 1 <= days <= DAYS_MAX):
-        return error(HTTPStatus.BAD_REQUEST, f"days must be a whole number from 1 to {DAYS_MAX}, or null for no end.")
+        return Objection(f"days must be a whole number from 1 to {DAYS_MAX}, or null for no end.")
     return Ban(kind, subject, body.reason, days)
+
+
+async def ban_noted(known: Access, by: str, wanted: Ban) -> StoredBan | TooManyBans:
+    """Ban somebody, and note it. Raises DatabaseFailure and NotNotedError."""
+    made = await known.bans.ban(wanted)
+    if isinstance(made, StoredBan):
+        await known.audit.note(by, "banned", made.named, Reader.address())
+    return made
+
+
+async def unban_noted(known: Access, by: str, ban_id: str) -> StoredBan | None:
+    """Take a ban back, and note it; None for one that there is not. Raises DatabaseFailure and NotNotedError."""
+    removed = await known.bans.unban(ban_id) if BAN_ID.match(ban_id) else None
+    if removed is not None:
+        await known.audit.note(by, "unbanned", removed.named, Reader.address())
+    return removed
 
 
 def _made(made: StoredBan | TooManyBans) -> Reply:
     if isinstance(made, TooManyBans):
-        sentence = "There are as many bans as access.bans_max allows: take one back first."
-        return error(HTTPStatus.INSUFFICIENT_STORAGE, sentence)
+        return error(HTTPStatus.INSUFFICIENT_STORAGE, TOO_MANY_BANS)
     return json_reply(made, HTTPStatus.CREATED)

@@ -5,18 +5,20 @@ stands in the query, which no log line has.
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from html import escape
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qs
 
 from quart import Blueprint, Response, request
 
 from central_command.access.audit import Audit
 from central_command.access.desk import SignedIn
 from central_command.http.endpoints.access import Access, door_of, storage_watched
-from central_command.http.requests.bodies import ProblemError, Reader
-from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, presented_cookie, set_cookie
+from central_command.http.endpoints.pages import Pages
+from central_command.http.requests.bodies import Reader
+from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, path_back, presented_cookie, set_cookie
 from central_command.http.requests.replies import Headers, HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from persistence.databases.browser_sessions import NoSuchKey, StoredBrowserSession
@@ -25,11 +27,10 @@ LINK_PATH: Final = f"{SIGN_IN_PATH}/link"
 SIGN_OUT_PATH: Final = "/sign-out"
 
 FORM_BYTES_MAX: Final = 4_096
+FORM_FIELDS_MAX: Final = 8
 HTML_TYPE: Final = "text/html; charset=utf-8"
 WRONG_KEY: Final = "This is no valid token, and no link that can still be used: each works once, and for some minutes."
 
-_BACK: Final = re.compile(r"\A/(?!/)[0-9A-Za-z._~!$&'()*+,;=:@%/?-]{0,500}\Z")
-"""A path of ours to go back to; nothing that a browser could take for another host."""
 _CODE: Final = re.compile(r"\A[0-9A-Za-z_-]{1,100}\Z")
 
 _PAGE: Final = """<!doctype html>
@@ -71,44 +72,49 @@ _SIGNED_IN: Final = """<p>You are signed in until {until} (UTC), for: {scopes}.<
 """
 
 
-def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
-    """The pages; without access there is nobody to sign in, and the answer is 404."""
+def sign_in_routes(
+    access: Access | None, http: HttpSettings, reader: Reader, replies: Replies, pages: Pages | None = None
+) -> Blueprint:
+    """The pages, in the frame of the others where there are any; without access nobody signs in: 404."""
     routes = Blueprint("sign_in", __name__)
     door = door_of(access, http, replies)
+    home, framed = (SIGN_IN_PATH, _framed) if pages is None else ("/", pages.framed)
+    page, refused = partial(_page, framed), partial(_refused, framed)
 
     @routes.get(SIGN_IN_PATH)
     async def form() -> Response:
         known_access, _ = door.found()
-        back = _back(request.args.get("next", ""))
+        back = path_back(request.args.get("next", ""), home)
         async with storage_watched(replies):
             session = await known_access.desk.signed_in(presented_cookie() or "")
         if session is not None:
             until = str(session.expires_at)[:16].replace("T", " ")
-            return _page("Signed in", _SIGNED_IN.format(until=until, scopes=escape(", ".join(session.scopes))))
-        return _page("Sign in", _KEY_FORM.format(back=escape(back)))
+            return page("Signed in", _SIGNED_IN.format(until=until, scopes=escape(", ".join(session.scopes))))
+        return page("Sign in", _KEY_FORM.format(back=escape(back)))
 
     @routes.get(LINK_PATH)
     async def link() -> Response:
         door.found()
         code = request.args.get("code", "")
-        return _page("Sign in", _LINK_FORM.format(code=escape(code if _CODE.match(code) else "")))
+        return page("Sign in", _LINK_FORM.format(code=escape(code if _CODE.match(code) else "")))
 
     @routes.post(SIGN_IN_PATH)
     async def sign_in() -> Response:
         known_access, asked = door.found()
         check_site()
-        fields = await _form(reader)
+        form = await reader.form(bytes_max=FORM_BYTES_MAX, fields_max=FORM_FIELDS_MAX)
+        fields = {name: values[0] for name, values in form.items() if len(values) == 1}
         async with storage_watched(replies):
             outcome = await known_access.desk.sign_in(fields.get("key", ""))
         if isinstance(outcome, SignedIn):
             reader.charge().give_back()
             await _note(known_access.audit, "browser_session_opened", outcome.session)
             cookie = set_cookie(outcome.cookie, outcome.lasting_s)
-            return _sent_to(_back(fields.get("next", "")), cookie)
+            return _sent_to(path_back(fields.get("next", ""), home), cookie)
         if isinstance(outcome, NoSuchKey):
-            return _refused(asked.wrong())
+            return refused(asked.wrong())
         sentence = "There are as many browser sessions as access.browser_sessions_max allows; end one first."
-        return _refused(HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, "too_many_sessions", sentence))
+        return refused(HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, "too_many_sessions", sentence))
 
     @routes.post(SIGN_OUT_PATH)
     async def sign_out() -> Response:
@@ -122,42 +128,29 @@ def sign_in_routes(access: Access | None, http: HttpSettings, reader: Reader, re
     return routes
 
 
-async def _form(reader: Reader) -> dict[str, str]:
-    """The fields of a form, each once; raises ProblemError for what is none."""
-    body = await reader.body()
-    if len(body) > FORM_BYTES_MAX:
-        sentence = f"The body is larger than {FORM_BYTES_MAX:,} bytes, which no form here is."
-        raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
-    try:
-        fields = parse_qs(body.decode("ascii"), max_num_fields=8, strict_parsing=bool(body))
-    except ValueError:
-        sentence = "The body must be a form (application/x-www-form-urlencoded)."
-        raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "no_form", sentence)) from None
-    return {name: values[0] for name, values in fields.items() if len(values) == 1}
-
-
 async def _note(audit: Audit, action: str, session: StoredBrowserSession | None) -> None:
     """Note that a session was opened, by its token or link, or ended, by itself."""
     if session is not None:
         await audit.note(session.origin, action, session.session_id, Reader.address())
 
 
-def _back(path: str) -> str:
-    """Where a browser goes once it has signed in."""
-    return path if _BACK.match(path) else SIGN_IN_PATH
+def _framed(title: str, content: str) -> str:
+    return _PAGE.format(title=title, content=content)
 
 
-def _page(title: str, content: str, status: int = HTTPStatus.OK, headers: Headers = ()) -> Response:
-    return Response(_PAGE.format(title=title, content=content), status, dict(headers), content_type=HTML_TYPE)
+def _page(
+    framed: Callable[[str, str], str], title: str, content: str, status: int = HTTPStatus.OK, headers: Headers = ()
+) -> Response:
+    return Response(framed(title, content), status, dict(headers), content_type=HTML_TYPE)
 
 
-def _refused(found: HttpProblem) -> Response:
+def _refused(framed: Callable[[str, str], str], found: HttpProblem) -> Response:
     headers = found.headers
     if found.retry_after_s is not None:
         headers = (*headers, ("Retry-After", str(found.retry_after_s)))
     sentence = WRONG_KEY if found.status == HTTPStatus.UNAUTHORIZED else found.sentence
     back = f'<p role="alert">{escape(sentence)}</p>\n<p><a href="{SIGN_IN_PATH}">Sign in</a></p>\n'
-    return _page("Not signed in", back, found.status, headers)
+    return _page(framed, "Not signed in", back, found.status, headers)
 
 
 def _sent_to(path: str, cookie: tuple[str, str]) -> Response:

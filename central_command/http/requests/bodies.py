@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, TypeVar, cast
+from urllib.parse import parse_qs
 
 import msgspec
 from quart import request
@@ -87,6 +88,18 @@ class Reader:
             found = self._replies.bodies_full()
         exchange.refuse_body()
         raise ProblemError(found)
+
+    async def form(self, *, bytes_max: int, fields_max: int) -> dict[str, list[str]]:
+        """The fields of a form, those that are empty left out."""
+        body = await self.body()
+        if len(body) > bytes_max:
+            sentence = f"The body is larger than {bytes_max:,} bytes, which no form here is."
+            raise ProblemError(HttpProblem(413, "body_too_large", sentence))
+        try:
+            return parse_qs(body.decode("ascii"), max_num_fields=fields_max, strict_parsing=bool(body))
+        except ValueError:
+            sentence = "The body must be a form (application/x-www-form-urlencoded)."
+            raise ProblemError(HttpProblem(400, "no_form", sentence)) from None
 
     @staticmethod
     def charge() -> Charge:

@@ -5,6 +5,7 @@ ours: the browser says so in `Sec-Fetch-Site` (`same-origin`, or `none` for what
 know that header says in `Origin` whose page it is. A token in `Authorization` no page can send but one that has it.
 """
 
+import re
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
@@ -28,6 +29,9 @@ SIGN_IN_PATH: Final = "/sign-in"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 NEXT_CHARS_MAX: Final = 500
 """Characters of the path that a browser is sent back to after it has signed in."""
+
+_BACK: Final = re.compile(r"\A/(?!/)[0-9A-Za-z._~!$&'()*+,;=:@%/?-]{0,500}\Z")
+"""A path of ours to go back to; nothing that a browser could take for another host."""
 
 
 def check_site() -> None:
@@ -55,6 +59,11 @@ def set_cookie(value: str, lasting_s: float) -> tuple[str, str]:
     name = SECURE_COOKIE_NAME if is_secure else COOKIE_NAME
     secure = "; Secure" if is_secure else ""
     return "Set-Cookie", f"{name}={value}; Path=/; Max-Age={round(lasting_s)}; HttpOnly; SameSite=Lax{secure}"
+
+
+def path_back(asked: str, otherwise: str) -> str:
+    """Where a browser goes after a form: to the path that the form names, if it is one of ours."""
+    return asked if _BACK.match(asked) else otherwise
 
 
 def sent_to_sign_in(refused: HttpProblem, cookie: str | None) -> HttpProblem:

@@ -1,0 +1,26 @@
+"""What pages are to the application, which knows none of them: their routes, their frame, and errors as pages."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from quart import Blueprint, Response
+
+from central_command.http.requests.bodies import Reader
+from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.settings import HttpSettings
+
+
+class Pages(Protocol):
+    """Pages for browsers, beside the API; who asks for one is let in as there."""
+
+    def routes(self, http: HttpSettings, reader: Reader, replies: Replies) -> Sequence[Blueprint]:
+        """All pages, and what they load; `/` is the first of them."""
+        ...
+
+    def framed(self, title: str, content: str) -> str:
+        """A page, without the way to others, for what is no page of theirs; `content` is HTML."""
+        ...
+
+    def problem(self, found: HttpProblem) -> Response | None:
+        """What is wrong with the current request as a page; None where no browser asks for one."""
+        ...

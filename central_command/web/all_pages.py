@@ -1,0 +1,47 @@
+"""All pages put together: what an application is given as its `pages`."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from quart import Blueprint, Response
+
+from central_command.http.requests.bodies import Reader
+from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.settings import HttpSettings
+from central_command.web.bundle import Bundle
+from central_command.web.pages.overview import overview_pages
+from central_command.web.pages.theme import theme_pages
+from central_command.web.rendering import Renderer
+from central_command.web.site import Problems, Site, Sources
+
+PAGES: Final[tuple[Callable[[Site], Blueprint], ...]] = (
+    overview_pages,
+    theme_pages,
+)
+"""A page gets in by standing here; who may see it, it asks for itself (`Site.admit`)."""
+
+
+class WebPages:
+    """The pages of a server; reads their templates and assets once."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._bundle = Bundle()
+        self._renderer = Renderer(self._bundle)
+        self._problems = Problems(self._renderer)
+
+    def __repr__(self) -> str:
+        return f"<WebPages {self._bundle!r}>"
+
+    def routes(self, http: HttpSettings, reader: Reader, replies: Replies) -> Sequence[Blueprint]:
+        """All pages, and what they load."""
+        site = Site(self._sources, self._renderer, http, reader, replies)
+        return [self._bundle.routes(), *(pages(site) for pages in PAGES)]
+
+    def framed(self, title: str, content: str) -> str:
+        """A page without the way to others; `content` is HTML."""
+        return self._problems.framed(title, content)
+
+    def problem(self, found: HttpProblem) -> Response | None:
+        """What is wrong with the current request as a page; None where no browser asks for one."""
+        return self._problems.response(found)

@@ -1,0 +1,225 @@
+"""What every page is made with: who may see it, its frame, its forms, and where to find what it shows."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from markupsafe import Markup
+from quart import Response, request
+
+from central_command.access.tokens import Scope
+from central_command.http.app import Offered
+from central_command.http.endpoints.access import Access
+from central_command.http.gateway import Gateway
+from central_command.http.requests.authorization import Door
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.browsers import SIGN_IN_PATH
+from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.settings import HttpSettings
+from central_command.settings.configuration import Settings
+from central_command.web.rendering import Renderer
+
+HTML_TYPE: Final = "text/html; charset=utf-8"
+FORM_BYTES_MAX: Final = 65_536
+FORM_FIELDS_MAX: Final = 100
+THEME_COOKIE: Final = "theme"
+THEMES: Final = ("system", "light", "dark")
+
+_NO_PAGES: Final = ("/api/", "/v1/", "/assets/")
+
+
+class NavigationItem(msgspec.Struct, frozen=True):
+    """A page that each page leads to; `icon` is its name in the sprite."""
+
+    path: str
+    title: str
+    icon: str
+
+
+NAVIGATION: Final = (
+    (
+        NavigationItem("/", "Overview", "overview"),
+        NavigationItem("/sessions", "Sessions", "sessions"),
+        NavigationItem("/search", "Search", "search"),
+    ),
+    (
+        NavigationItem("/tools", "Tools", "tools"),
+        NavigationItem("/contributors", "Contributors", "contributors"),
+        NavigationItem("/corpus", "Corpus", "corpus"),
+        NavigationItem("/exports", "Exports", "exports"),
+    ),
+    (
+        NavigationItem("/jobs", "Jobs", "jobs"),
+        NavigationItem("/observer", "Observer", "observer"),
+        NavigationItem("/access", "Access", "access"),
+        NavigationItem("/settings", "Settings", "settings"),
+    ),
+)
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """Where pages find what they show: `offered` is what the API's endpoints ask, too."""
+
+    gateway: Gateway
+    offered: Offered
+    settings: Callable[[], Settings]
+    """The settings that are in force."""
+    clock: Callable[[], float]
+    """Seconds since the epoch."""
+
+
+class Site:
+    """Made once for an application; the modules of the pages get it, and nothing else."""
+
+    def __init__(
+        self, sources: Sources, renderer: Renderer, http: HttpSettings, reader: Reader, replies: Replies
+    ) -> None:
+        self.sources = sources
+        self.reader = reader
+        self.replies = replies
+        self._renderer = renderer
+        self._door: Door[Access] = Door(
+            sources.offered.get("access"),
+            lambda known: (known.gate, known.gate.settings),
+            *Scope,
+            http=http,
+            replies=replies,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Site behind {self._door!r}>"
+
+    async def admit(self, scope: Scope, *others: Scope) -> str:
+        """Who asks for the current page: the id of their session or token, for the audit journal.
+
+        Raises ProblemError for who may not, and for a change that does not come from a page of ours.
+        """
+        _, admitted = await self._door.admit(scope, *others)
+        return admitted.token_id
+
+    async def may(self, scope: Scope) -> bool:
+        """Whether who asks for the current page, and was admitted, may do that, too."""
+        try:
+            await self._door.admit(scope)
+        except ProblemError as error:
+            if error.problem.code != "insufficient_scope":
+                raise
+            return False
+        return True
+
+    def page(self, template: str, *, title: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
+        """The current page, of a template that extends `base.html`; its values must have names of their own.
+
+        `here(name=value, …)` in a template is the address of the page with other arguments; None takes one away.
+        """
+        html = self._renderer.html(template, {**frame(title), **values})
+        return Response(html, status, content_type=HTML_TYPE)
+
+    def fragment(self, template: str, **values: Any) -> Response:
+        """A piece of a page, for htmx to put in."""
+        return Response(self._renderer.html(template, {**frame(""), **values}), content_type=HTML_TYPE)
+
+    async def form(self) -> dict[str, list[str]]:
+        """The fields of the form that was sent; raises ProblemError for what is none."""
+        return await self.reader.form(bytes_max=FORM_BYTES_MAX, fields_max=FORM_FIELDS_MAX)
+
+    def sent_to(self, path: str, **arguments: str) -> Response:
+        """After a form: to a page of ours, so that loading it again sends nothing again."""
+        location = f"{path}?{urlencode(arguments)}" if arguments else path
+        return Response(b"", HTTPStatus.SEE_OTHER, {"Location": location}, content_type=HTML_TYPE)
+
+
+def frame(title: str) -> dict[str, Any]:
+    """What `base.html` needs, of the current request."""
+    return {
+        "title": title,
+        "theme": current_theme(),
+        "navigation": NAVIGATION,
+        "path": request.path,
+        "here": here,
+        "is_fragment": is_fragment_wanted(),
+        "address": request.full_path if request.query_string else request.path,
+    }
+
+
+def here(**changes: object) -> str:
+    """The address of the current page with other arguments: those that are None, or "", are taken away."""
+    arguments = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
+    arguments += [(name, str(value)) for name, value in changes.items() if value is not None and value != ""]
+    path = quote(request.path)
+    return f"{path}?{urlencode(arguments)}" if arguments else path
+
+
+def current_theme() -> str:
+    """What the reader has chosen; `system` where nothing."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in THEMES else THEMES[0]
+
+
+def is_fragment_wanted() -> bool:
+    """Whether htmx asks, for a piece of a page, and no history of it is restored."""
+    return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+
+
+class Problems:
+    """What is wrong with a request, said as a page."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    def __repr__(self) -> str:
+        return f"<Problems by {self._renderer!r}>"
+
+    def response(self, found: HttpProblem) -> Response | None:
+        """A page, or a sentence for htmx; None where it is no page that is asked for, or the answer leads elsewhere."""
+        if found.status < HTTPStatus.BAD_REQUEST or not _is_page(request.path):
+            return None
+        headers = dict(found.headers)
+        if found.retry_after_s is not None:
+            headers["Retry-After"] = str(found.retry_after_s)
+        if "HX-Request" in request.headers:
+            if found.status == HTTPStatus.UNAUTHORIZED:
+                headers["HX-Redirect"] = f"{SIGN_IN_PATH}?next={quote(_shown_path(), safe='')}"
+            return Response(found.sentence, found.status, headers, content_type="text/plain; charset=utf-8")
+        if "text/html" not in request.headers.get("Accept", ""):
+            return None
+        title, sentence = _told(found)
+        values = {**frame(title), "problem": found, "sentence": sentence, "next_path": _shown_path()}
+        return Response(self._renderer.html("problem.html", values), found.status, headers, content_type=HTML_TYPE)
+
+    def framed(self, title: str, content: str) -> str:
+        """A page without the way to others; `content` is HTML that was made here."""
+        values = {**frame(title), "content": Markup(content)}  # noqa: S704 (made of fixed text and escaped values)
+        return self._renderer.html("framed.html", values)
+
+
+def _is_page(path: str) -> bool:
+    return not path.startswith(_NO_PAGES) and path not in {"/metrics", "/openapi.json"}
+
+
+def _shown_path() -> str:
+    """The page that the reader sees, or has asked for: a path of ours."""
+    if "HX-Current-URL" not in request.headers:
+        return here() if request.method in {"GET", "HEAD"} else "/"
+    shown = urlsplit(request.headers["HX-Current-URL"])
+    return f"{shown.path}?{shown.query}" if shown.query else shown.path
+
+
+def _told(found: HttpProblem) -> tuple[str, str]:
+    """What a page says: what a browser's user can do something with, where the sentence is for programs."""
+    match found.code:
+        case "unauthorized":
+            return "Sign in", "Your session has ended, or you have not signed in yet. Nothing was changed."
+        case "insufficient_scope":
+            return "Not allowed", found.sentence.replace("The token has", "You have").replace("endpoint", "page")
+        case "not_found":
+            sentence = found.sentence.replace("There is no such endpoint.", "There is no such page.")
+            return "Not found", sentence
+        case "method_not_allowed":
+            return "Not possible", "This page cannot be asked for so."
+        case _ if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "Not now", found.sentence
+        case _:
+            return "Not possible", found.sentence

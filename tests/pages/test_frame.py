@@ -1,0 +1,145 @@
+"""What holds for every page: who sees it, what an error looks like, how it is guarded, and what it loads."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.envelopes.settings import SchemaSettings
+from central_command.access.tokens import Scope
+from central_command.http.app import create_app
+from central_command.http.requests.replies import CONTENT_POLICY
+from central_command.http.settings import HttpSettings, Side
+from central_command.web.all_pages import WebPages
+from central_command.web.site import NAVIGATION, Sources
+from tests.pages.page_client import pages_on
+from tests.running_service import running
+
+LOADED = re.compile(r'(?:href|src)="(/assets/[^"#]+)')
+
+
+async def test_the_first_page_is_the_overview_and_leads_to_all_others(tmp_path: Path) -> None:
+    async with pages_on(tmp_path, Scope.READ) as browser:
+        page = await browser.get("/")
+        assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert page.headers["Content-Security-Policy"] == CONTENT_POLICY
+        assert page.headers["Cache-Control"] == "no-store"
+        assert "unsafe" not in CONTENT_POLICY
+        for group in NAVIGATION:
+            for item in group:
+                assert f'href="{item.path}"' in page.text
+        assert page.text.count("aria-current") == 1
+        assert "<style" not in page.text
+        assert not re.search(r"<script(?![^>]* src=)", page.text)
+
+
+async def test_without_a_session_a_page_leads_to_the_sign_in_page_and_back(tmp_path: Path) -> None:
+    async with pages_on(tmp_path) as browser:
+        answer = await browser.get("/?a=b")
+        assert (answer.status, answer.headers["Location"]) == (303, "/sign-in?next=%2F%3Fa%3Db")
+        form = await browser.get(answer.headers["Location"])
+        assert 'name="next" value="/?a=b"' in form.text
+        assert "/assets/" in form.text
+        assert 'aria-label="Pages"' not in form.text
+        assert (await browser.post("/sign-in", key="x", next="/?a=b")).status == 401
+        await browser.sign_in(Scope.READ)
+        assert (await browser.get("/?a=b")).status == 200
+
+
+async def test_who_signs_in_without_a_page_to_go_back_to_sees_the_overview(tmp_path: Path) -> None:
+    async with pages_on(tmp_path, Scope.READ) as browser:
+        answer = await browser.post("/sign-in", key=browser.link(Scope.READ), next="//elsewhere.example")
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+
+
+async def test_what_is_wrong_is_said_as_a_page_to_browsers_and_as_json_to_programs(tmp_path: Path) -> None:
+    async with pages_on(tmp_path, Scope.EXPORT) as browser:
+        page = await browser.get("/")
+        assert (page.status, "You have not the scope" in page.said) == (403, True)
+        page = await browser.get("/nothing/<b>")
+        assert (page.status, "There is no such page." in page.said) == (404, True)
+        page = await browser.post("/theme", theme="pink")
+        assert (page.status, "The theme must be one of" in page.said) == (400, True)
+        page = await browser.post("/", theme="x")
+        assert (page.status, page.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+        for path, headers in (("/nothing", {"Accept": "application/json"}), ("/api/nothing", {}), ("/v1/nothing", {})):
+            answer = await browser.get(path, **headers)
+            assert (answer.status, answer.headers["Content-Type"]) == (404, "application/json")
+
+
+async def test_a_form_from_elsewhere_changes_nothing_and_is_told_so_as_a_page(tmp_path: Path) -> None:
+    async with pages_on(tmp_path, Scope.READ) as browser:
+        answer = await browser.post("/theme", {"Sec_Fetch_Site": "cross-site"}, theme="dark")
+        assert (answer.status, "Set-Cookie" in answer.headers) == (403, False)
+        assert "must come from a page of this server" in answer.said
+
+
+async def test_htmx_is_told_a_sentence_and_who_must_sign_in_is_led_there(tmp_path: Path) -> None:
+    async with pages_on(tmp_path) as browser:
+        asked = {"HX_Request": "true", "Accept": "*/*", "HX_Current_URL": "http://localhost/sessions?q=a"}
+        answer = await browser.get("/", **asked)
+        assert (answer.status, answer.headers["HX-Redirect"]) == (401, "/sign-in?next=%2Fsessions%3Fq%3Da")
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        await browser.sign_in(Scope.EXPORT)
+        answer = await browser.get("/", **asked)
+        assert (answer.status, "HX-Redirect" in answer.headers) == (403, False)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "system"])
+async def test_the_theme_is_in_the_page_itself_and_a_form_changes_it(tmp_path: Path, theme: str) -> None:
+    async with pages_on(tmp_path) as browser:
+        answer = await browser.post("/theme", theme=theme, next="/sessions?a=b")
+        assert (answer.status, answer.headers["Location"]) == (303, "/sessions?a=b")
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie == f"theme={theme}; Path=/; Max-Age=31536000; SameSite=Lax"
+        page = await browser.get("/sign-in", Cookie=cookie.partition(";")[0])
+        assert f'data-theme="{theme}"' in page.text
+        assert 'data-theme="system"' in (await browser.get("/sign-in", Cookie='theme=x"><script>')).text
+
+
+async def test_pages_are_where_administration_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        pages = WebPages(
+            Sources(gateway=run.service, offered={}, settings=lambda: run.service.settings, clock=run.clock)
+        )
+
+        def application(side: Side) -> Any:
+            http = HttpSettings()
+            access = run.service.access
+            return create_app(
+                run.service, http, schema=SchemaSettings(), clock=run.clock, side=side, access=access, pages=pages
+            )
+
+        public, apart = application(Side.PUBLIC), application(Side.ADMINISTRATION)
+        for path in ("/", "/sign-in", "/theme", "/assets/<version>/<name>"):
+            assert [any(rule.rule == path for rule in app.url_map.iter_rules()) for app in (public, apart)] == [
+                False,
+                True,
+            ]
+        answer = await public.test_client().get("/nothing", headers={"Accept": "text/html"})
+        assert answer.content_type == "application/json", "no page stands where there are none"
+
+
+async def test_what_pages_load_is_kept_for_ever_compressed_and_said_what_it_is(tmp_path: Path) -> None:
+    async with pages_on(tmp_path, Scope.READ) as browser:
+        page = await browser.get("/")
+        loaded = set(LOADED.findall(page.text))
+        assert len(loaded) >= 6
+        total = len(page.text.encode())
+        for path in loaded:
+            plain = await browser.get_bytes(path)
+            total += len(plain.content)
+            assert plain.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            assert plain.headers["X-Content-Type-Options"] == "nosniff"
+            assert plain.headers["Vary"] == "Accept-Encoding"
+            packed = await browser.get_bytes(path, Accept_Encoding="br, gzip")
+            assert packed.headers["Content-Encoding"] == "gzip"
+            assert len(packed.content) < len(plain.content)
+            again = await browser.get_bytes(path, If_None_Match=plain.headers["ETag"])
+            assert (again.status, again.content) == (304, b"")
+        assert total < 250_000, "all that a first visit loads"
+        old = await browser.get_bytes(f"/assets/0123456789abcdef/{next(iter(loaded)).rpartition('/')[2]}")
+        assert (old.status, old.headers["Cache-Control"]) == (200, "public, no-cache")
+        for wrong in ("/assets/x/vendored.toml", "/assets/x/nothing.js", "/assets/x/..%2Fsite.py"):
+            assert (await browser.get_bytes(wrong)).status == 404

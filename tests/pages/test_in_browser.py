@@ -1,0 +1,105 @@
+"""Pages in a real browser: what axe-core finds, the theme, keys, times, and life without a script.
+
+All in one file, so that one process has the server and the browser (`--dist loadfile`).
+"""
+
+import re
+from typing import Any
+
+import pytest
+
+PATHS = ["/", "/sign-in", "/nothing"]
+"""Every page, as it is looked at by axe-core in both themes; a page adds its path here."""
+
+WIDTHS = [390, 1280]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(tabs: Any, theme: str) -> None:
+    tab = tabs(theme)
+    found = {}
+    for path in PATHS:
+        tab.open(path)
+        if violations := tab.violations():
+            found[path] = violations
+    assert found == {}
+    tab.check()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_is_wider_than_the_window(tabs: Any, width: int) -> None:
+    tab = tabs(width=width)
+    wider = {}
+    for path in PATHS:
+        page = tab.open(path)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if over > 0:
+            wider[path] = over
+    assert wider == {}
+
+
+def test_every_page_can_be_read_without_a_script(tabs: Any) -> None:
+    tab = tabs(scripts=False)
+    for path in PATHS:
+        page = tab.open(path)
+        assert page.locator("h1").inner_text()
+        assert page.locator("main").inner_text().strip()
+        assert page.locator(".needs-script:visible").count() == 0
+    tab.check()
+
+
+def test_a_theme_that_is_chosen_stays_and_is_there_before_any_script(tabs: Any) -> None:
+    tab = tabs("light")
+    page = tab.open("/")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Dark").click()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != light
+    answer = page.request.get(tab.url + "/")
+    assert 'data-theme="dark"' in answer.text(), "the server sends it so"
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+    assert page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
+    tab.check()
+
+
+def test_a_theme_can_be_chosen_without_a_script(tabs: Any) -> None:
+    page = tabs("light", scripts=False).open("/")
+    page.get_by_role("button", name="Dark").click()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert page.url.endswith("/")
+
+
+def test_keys_lead_to_search_and_pages_and_tell_what_they_do(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.get_by_role("dialog").is_visible()
+    page.keyboard.press("g")
+    with page.expect_navigation(url=re.compile(r"/jobs$")):
+        page.keyboard.press("j")
+    with page.expect_navigation(url=re.compile(r"/search$")):
+        page.keyboard.press("/")
+
+
+def test_htmx_runs_and_may_do_nothing_that_the_policy_forbids(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/")
+    config = page.evaluate("({...htmx.config})")
+    assert (config["allowEval"], config["selfRequestsOnly"], config["includeIndicatorStyles"]) == (False, True, False)
+    assert config["allowScriptTags"] is False
+    assert page.evaluate("try { eval('1'); 'ran' } catch (error) { error.name }") == "EvalError"
+    tab.complaints.clear()  # of the eval that was tried
+
+
+def test_charts_are_drawn_over_their_tables(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/")
+    page.locator(".chart canvas").first.wait_for()
+    page.get_by_role("button", name="Dark").click()
+    assert page.locator(".chart canvas").count() >= 1
+    tab.check()
