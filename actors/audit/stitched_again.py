@@ -157,7 +157,7 @@ def _unfounded(
 
 def _members(line: bytes) -> Envelope | None:
     # Whether it is UTF-8, and how deep it nests, was checked of each envelope; here it would take as much memory again.
-    found = read_envelope(line, nesting_max=NESTING_MAX, known=lambda _line: True)
+    found = read_envelope(line, nesting_max=NESTING_MAX, is_text=True)
     return None if isinstance(found, Refusal) else found
 
 

@@ -67,7 +67,7 @@ def _accepted_record(
 
 def envelope_members(envelope_id: str, envelope: Envelope) -> bytes:
     """Return the server's envelope id, then the client's own members byte for byte without its own id."""
-    return b'"envelope_id":"%s",%s' % (envelope_id.encode(), envelope.stored_members())
+    return envelope.stored_members(b'"envelope_id":"%s",' % envelope_id.encode())
 
 
 def envelope_received(envelope: Envelope, gap: int, letter: int | None = None) -> bytes:

@@ -17,7 +17,7 @@ import itertools
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -84,7 +84,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     is not text is given as its JSON text, which names no type. `attestation` is None when it is absent or not an object
     with a text `session_hmac` and an integer `sequence`. Lone surrogates in these texts are U+FFFD, so that all of them
     can be encoded. `members` are the top-level members in the order of the body, no two of the same name. `facts` is
-    what the `known` of `read_envelope` found in it. `permit` is for whoever counts the memory of bodies: it is
+    what `chunk_reading` found in it. `permit` is for whoever counts the memory of bodies: it is
     dropped with the envelope, and nothing here looks at it.
     """
 
@@ -121,32 +121,35 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         cut = self._span_with_separator("attestation")
         return (whole,) if cut is None else (whole[: cut[0]], whole[cut[1] :])
 
-    def stored_members(self) -> bytes:
-        """The members to store: without the client's own `envelope_id`, the rest byte for byte, on one line.
+    def stored_members(self, before: bytes = b"") -> bytes:
+        """The members to store, behind `before`: without the client's own `envelope_id`, the rest byte for byte.
 
-        White space around the first and the last of them is left out. Line breaks can only be white space between
-        tokens, and become spaces. The attestation is not part of what is signed: of it is stored what verification
-        needs, and nothing that somebody else could have put there.
+        All of it is on one line: white space around the first and the last of them is left out, and line breaks, which
+        can only be white space between tokens, become spaces. The attestation is not part of what is signed: of it is
+        stored what verification needs, and nothing that somebody else could have put there.
         """
         cuts = [(*found, b"")] if (found := self._span_with_separator("envelope_id")) is not None else []
-        for member in self.members:
-            if member.name == "attestation" and self.attestation is not None:
-                stored = self.attestation.stored_text()
-                if self.body[member.value_start : member.value_end] != stored:
-                    cuts.append((member.value_start, member.value_end, stored))
-        text = self._members_text(sorted(cuts))
+        if self.attestation is not None and self.facts is None:  # `chunk_reading` takes none that is written otherwise
+            for member in self.members:
+                if member.name == "attestation":
+                    stored = self.attestation.stored_text()
+                    if self.body[member.value_start : member.value_end] != stored:
+                        cuts.append((member.value_start, member.value_end, stored))
+            cuts.sort()
+        text = self._members_text(before, cuts)
         if b"\n" in text or b"\r" in text:
             text = text.translate(_LINE_BREAKS_AS_SPACES)
         return text
 
-    def _members_text(self, cuts: Sequence[tuple[int, int, bytes]]) -> bytes:
-        """The text of all members, with other bytes in the place of some, in order."""
-        position, end = self.members[0].start, self.members[-1].value_end
-        parts = []
+    def _members_text(self, before: bytes, cuts: Sequence[tuple[int, int, bytes]]) -> bytes:
+        """The text of all members behind `before`, with other bytes in the place of some, in order: copied once."""
+        whole, position, end = memoryview(self.body), self.members[0].start, self.members[-1].value_end
+        parts: list[bytes | memoryview] = [before]
         for cut_start, cut_end, other in cuts:
-            parts += [self.body[position:cut_start], other]
+            parts += [whole[position:cut_start], other]
             position = cut_end
-        return b"".join((*parts, self.body[position:end]))
+        parts.append(whole[position:end])
+        return b"".join(parts)
 
     def _span_with_separator(self, name: str) -> tuple[int, int] | None:
         """What goes when the member `name` is taken out; the rule is at the head of this module."""
@@ -163,7 +166,7 @@ def read_envelope(
     *,
     nesting_max: int,
     members_max: int = MEMBERS_STORED_MAX,
-    known: Callable[[bytes], object | None] | None = None,
+    is_text: bool = False,
     permit: object | None = None,
 ) -> Envelope | Refusal:
     """Read `body`, or say in one sentence why it is no envelope (codes: the 400 group of `RefusalCode`).
@@ -174,14 +177,13 @@ def read_envelope(
     unusual texts takes time in proportion. By default it takes whatever can be stored. A top-level member that occurs
     twice is refused, however its name is spelt.
 
-    `known` may decode a body whole: what it returns for one, unless None, vouches that the body is UTF-8 and nests no
-    deeper than `nesting_max`, which is then not looked at again. The envelope carries `permit`.
+    Of stored text `is_text` says that it is UTF-8 and nests no deeper than `nesting_max`, which was found out before it
+    was stored, and is not looked at again. The envelope carries `permit`.
     """
-    facts = None if known is None or body.startswith(_BYTE_ORDER_MARK) else known(body)
-    values = _values(body) if facts is None else decode(_OBJECT, body)
+    values = decode(_OBJECT, body) if is_text else _values(body)
     if isinstance(values, Refusal):
         return values
-    if facts is None and _is_deeper_than(nesting_max, body):
+    if not is_text and _is_deeper_than(nesting_max, body):
         return _too_deep(nesting_max)
     if len(values) > members_max:
         return _too_many(members_max)
@@ -198,7 +200,6 @@ def read_envelope(
         type=_type(values.get("type")),
         attestation=_attestation(values.get("attestation")),
         members=members,
-        facts=facts,
         permit=permit,
     )
 

@@ -3,8 +3,7 @@
 The schema is the table of rules below (contract, "shared/envelope-schema.js"; decisions, "Schema"). A body is decoded
 once, into the members that have rules; the rest is passed over, kept and never refused.
 
-A chunk of which every member is known is checked while it is read (`ChunkReader`): decoding all of a text is at the
-same time the proof that it is UTF-8 and how deep it nests, and finding those out otherwise takes longer than decoding.
+A chunk of which every member is known is checked while it is read (`chunk_reading`).
 
 Where contract and decisions are silent, what real clients send decides, and doubt goes to the client, because a
 refused envelope is lost training data: members that only describe may be absent or null; what is stitched, scored or
@@ -12,10 +11,10 @@ indexed may not. An integer must be written as one: `5.0` is refused (JavaScript
 be of either case. Characters are Unicode code points.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import GenericAlias
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -143,15 +142,30 @@ def _untimely(kind: EnvelopeKind, decoded: Any, settings: SchemaSettings, now_s:
     oldest_s, latest_s = now_s - settings.timestamp_age_s_max, now_s + settings.timestamp_ahead_s_max
     match kind:
         case EnvelopeKind.CHUNK:
-            for index, step in enumerate(decoded.trajectory_log):
-                if not oldest_s <= seconds_of(step.timestamp) <= latest_s:
-                    return ("trajectory_log", index, "timestamp")
+            if not is_timely(decoded.trajectory_log, settings, now_s):
+                for index, step in enumerate(decoded.trajectory_log):
+                    if not oldest_s <= seconds_of(step.timestamp) <= latest_s:
+                        return ("trajectory_log", index, "timestamp")
         case EnvelopeKind.USER_FEEDBACK:
             if not oldest_s <= seconds_of(decoded.feedback.timestamp) <= latest_s:
                 return ("feedback", "timestamp")
         case _:
             pass
     return None
+
+
+def is_timely(steps: Sequence[Any], settings: SchemaSettings, now_s: float) -> bool:
+    """Whether all of the decoded steps were taken in the time that the settings allow; `now_s` is since the epoch."""
+    if not steps:
+        return True
+    times = [step.timestamp for step in steps]
+    first, last = min(times), max(times)
+    if first < MILLISECONDS_FROM <= last:  # some are in milliseconds
+        in_seconds = [*map(seconds_of, times)]
+        first, last = min(in_seconds), max(in_seconds)
+    else:
+        first, last = seconds_of(first), seconds_of(last)
+    return now_s - settings.timestamp_age_s_max <= first and last <= now_s + settings.timestamp_ahead_s_max
 
 
 def _facts(kind: EnvelopeKind, decoded: Any) -> Facts:  # noqa: ANN401 - its type is made by `_schema`
@@ -197,35 +211,7 @@ def _schema(settings: SchemaSettings) -> dict[EnvelopeKind, tuple[Rule, msgspec.
     return {kind: (rule, msgspec.json.Decoder(rule.type)) for kind, rule in rules.items()}
 
 
-class ChunkReader:
-    """Checks chunks that have only known members, as clients send them; the rest is for reading and `check` to judge.
-
-    `clock` gives seconds since the epoch.
-    """
-
-    def __init__(self, settings: SchemaSettings, clock: Callable[[], float]) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._decoder = msgspec.json.Decoder(_chunk(settings, closed=True).type)
-
-    def __call__(self, body: bytes) -> ChunkFacts | None:
-        """The facts of a chunk without a fault; then the body is UTF-8 and nests no deeper than `nesting_max`.
-
-        None says nothing about the body. Raises for no body.
-        """
-        try:
-            decoded = json_text.decode(self._decoder, body)
-        except msgspec.DecodeError:
-            return None
-        if _untimely(EnvelopeKind.CHUNK, decoded, self._settings, self._clock()) is not None:
-            return None
-        facts = _facts(EnvelopeKind.CHUNK, decoded)
-        assert isinstance(facts, ChunkFacts)
-        return facts
-
-
 _SCALAR = str | int | float | bool | None
-_KNOWN_IN_ENVELOPE = {"envelope_id": _SCALAR, "session_id": str, "type": Literal["CHUNK"]}
 _LEVELS_OF_ARGUMENTS = 5  # in the envelope, its log and the step: together the least that `nesting_max` can be
 
 
@@ -257,26 +243,39 @@ def _timestamp(settings: SchemaSettings) -> Rule:
     )
 
 
-def _chunk(settings: SchemaSettings, *, closed: bool = False) -> Rule:
+def _chunk(settings: SchemaSettings) -> Rule:
     return object_of(
         "Chunk",
         {
             "chunk_sequence": _COUNT,
             "contributor_id": hexadecimal(32),
-            "attestation": _attestation(settings, closed=closed),
-            "metadata": _metadata(settings, closed=closed),
-            "trajectory_log": list_of(
-                _step(settings, closed=closed),
-                f"a list of at most {settings.steps_max} steps",
-                length_max=settings.steps_max,
-            ),
+            "attestation": _attestation(settings),
+            "metadata": _metadata(settings),
+            "trajectory_log": _log(settings),
         },
         {},
-        only=_KNOWN_IN_ENVELOPE if closed else None,
     )
 
 
-def _attestation(settings: SchemaSettings, *, closed: bool = False) -> Rule:
+def chunk_metadata(settings: SchemaSettings) -> Rule:
+    """A chunk's metadata with known members alone."""
+    return _metadata(settings, closed=True)
+
+
+def chunk_log(settings: SchemaSettings) -> Rule:
+    """A chunk's log, of steps with known members alone."""
+    return _log(settings, closed=True)
+
+
+def _log(settings: SchemaSettings, *, closed: bool = False) -> Rule:
+    return list_of(
+        _step(settings, closed=closed),
+        f"a list of at most {settings.steps_max} steps",
+        length_max=settings.steps_max,
+    )
+
+
+def _attestation(settings: SchemaSettings) -> Rule:
     return object_of(
         "Attestation",
         {
@@ -285,7 +284,6 @@ def _attestation(settings: SchemaSettings, *, closed: bool = False) -> Rule:
             "app_version_hash": hexadecimal(64),
         },
         {},
-        only={} if closed else None,
     )
 
 

@@ -35,7 +35,7 @@ class BufferBudget:
 
 
 class StoredText(msgspec.Struct, frozen=True):
-    """One accepted line of a session: its kind and its JSON object text."""
+    """One accepted line of a session: its kind and the text of its members, without braces, as the journal takes it."""
 
     kind: EnvelopeKind
     text: bytes

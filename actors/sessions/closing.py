@@ -104,7 +104,8 @@ async def _record_server_close(
     position = await environment.storage.envelopes.append(line.record, line.members, essential=True)
     if isinstance(position, AppendRefused):
         return position
-    state.record_accepted(line.record, position, b"{%s}" % line.members)
+    assert isinstance(line.members, bytes)
+    state.record_accepted(line.record, position, line.members)
     return None
 
 
@@ -184,7 +185,7 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
 
 def _held(state: SessionState) -> SessionLines:
     texts = state.buffer.texts
-    return HeldLines([stored.kind for stored in texts], [stored.text for stored in texts])
+    return HeldLines([stored.kind for stored in texts], [b"{%s}" % stored.text for stored in texts])
 
 
 async def _stored(state: SessionState, environment: Environment) -> SessionLines:

@@ -192,8 +192,11 @@ def _resend(case: _Case) -> Answer | Inquiry | None:
 
 def _status(case: _Case) -> Answer | None:
     """The session is known, its keys too, and takes envelopes of this kind."""
-    code = refusal_for(case.standing.lifecycle, feedback=case.is_feedback)
-    if code is None and not case.standing.has_keys:
+    standing = case.standing
+    if standing.lifecycle is State.ACTIVE and standing.secret:
+        return None
+    code = refusal_for(standing.lifecycle, feedback=case.is_feedback)
+    if code is None and not standing.has_keys:
         code = RefusalCode.UNKNOWN_SESSION
     return None if code is None else _refused(code, _STATUS_REASONS[code])
 

@@ -29,6 +29,7 @@ from typing import Any, Protocol, overload
 import msgspec
 import trio
 
+from actors.sessions.mailbox import Mailbox
 from actors.sessions.messages import CloseSession, Finish, Ingest, Message, OpenSession, Request, RetryLetters
 from actors.sessions.outcomes import (
     AbandonOutcome,
@@ -49,7 +50,7 @@ log = logging.getLogger("central_command.sessions")
 class Actor(Protocol):
     """What the directory needs of an actor."""
 
-    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+    async def run(self, mailbox: Mailbox, retire: Callable[[], bool]) -> None:
         """Serve requests until `retire()` says that the actor may end, or the mailbox is closed and empty.
 
         None in the mailbox asks it to end early if nothing else waits.
@@ -76,7 +77,7 @@ class DirectoryStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class _Entry:
     __slots__ = ("actor", "asked_at", "ending_idle", "evicting", "gone", "mailbox", "retiring", "session_id")
 
-    def __init__(self, session_id: str, actor: Actor, mailbox: trio.MemorySendChannel[Request[Any] | None]) -> None:
+    def __init__(self, session_id: str, actor: Actor, mailbox: Mailbox) -> None:
         self.session_id = session_id
         self.actor = actor
         self.mailbox = mailbox
@@ -128,7 +129,7 @@ class Directory:
 
         A requester that is cancelled while it waits takes nothing back: the actor goes on.
         """
-        deadline = trio.current_time() + self._settings.activation_wait_s
+        asked_at = now = trio.current_time()
         while True:
             if self._draining:
                 return Busy(BusyReason.SHUTTING_DOWN)
@@ -138,19 +139,19 @@ class Directory:
             entry = self._entries.get(session_id)
             if entry is None:
                 if len(self._entries) >= self._settings.active_actors_max:
-                    if not await self._wait_for_room(session_id, deadline):
+                    if not await self._wait_for_room(session_id, asked_at + self._settings.activation_wait_s):
                         return Busy(BusyReason.SESSIONS_FULL)
+                    now = trio.current_time()
                     continue
                 entry = self._activate(session_id)
             elif entry.retiring:
                 await entry.gone.wait()
+                now = trio.current_time()
                 continue
             self._entries.move_to_end(session_id)
-            entry.asked_at = trio.current_time()
+            entry.asked_at = now
             request: Request[Any] = Request(message)
-            try:
-                entry.mailbox.send_nowait(request)
-            except trio.WouldBlock:
+            if not entry.mailbox.put(request):
                 await trio.lowlevel.checkpoint()
                 return Busy(BusyReason.MAILBOX_FULL)
             if self._room:
@@ -159,23 +160,21 @@ class Directory:
 
     def _activate(self, session_id: str) -> _Entry:
         """Register and start an actor, without a suspension."""
-        send, receive = trio.open_memory_channel[Request[Any] | None](self._settings.mailbox_messages_max)
-        entry = _Entry(session_id, self._new_actor(session_id), send)
+        entry = _Entry(session_id, self._new_actor(session_id), Mailbox(self._settings.mailbox_messages_max))
         self._entries[session_id] = entry
         self._activated += 1
         if not self._passivating:
             self._passivating = True
             self._passivation = trio.CancelScope()
             self._nursery.start_soon(self._passivate_idle, name="passivation")
-        self._nursery.start_soon(self._live, entry, receive, name=f"session {session_id}")
+        self._nursery.start_soon(self._live, entry, name=f"session {session_id}")
         return entry
 
-    async def _live(self, entry: _Entry, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> None:
+    async def _live(self, entry: _Entry) -> None:
         """Run an actor from activation to removal; an exception in it ends it and nothing else."""
 
         def retire() -> bool:
-            statistics = mailbox.statistics()
-            if statistics.current_buffer_used:
+            if entry.mailbox:
                 if entry.evicting:
                     entry.evicting = entry.ending_idle = False
                     self._ending -= 1
@@ -186,7 +185,7 @@ class Directory:
             return True
 
         try:
-            await entry.actor.run(mailbox, retire)
+            await entry.actor.run(entry.mailbox, retire)
             self._passivated += 1
         except (StorageDamage, StorageFailure) as failure:
             # No bug, so no traceback: if nothing can be stored any more, whoever writes ends the process.
@@ -196,7 +195,8 @@ class Directory:
             self._failed += 1
             log.exception("the actor of session %s failed and was ended", entry.session_id)
         self._retire(entry)
-        self._answer_the_waiting(mailbox)
+        for request in entry.mailbox.drain():  # a failed actor left them behind
+            request.fill(ActorFailed())
         await entry.actor.settled()
         if self._entries.get(entry.session_id) is entry:
             del self._entries[entry.session_id]
@@ -209,17 +209,6 @@ class Directory:
         if not entry.retiring:
             entry.retiring = True
             self._ending += not entry.evicting
-
-    @staticmethod
-    def _answer_the_waiting(mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> None:
-        """Tell those whose messages a failed actor left behind."""
-        while True:
-            try:
-                request = mailbox.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return
-            if request is not None:
-                request.fill(ActorFailed())
 
     async def _wait_for_room(self, session_id: str, deadline: float) -> bool:
         """Wait until the session can be activated or was; False when that took too long."""
@@ -251,7 +240,7 @@ class Directory:
         for entry in self._entries.values():
             if entry.retiring or entry.evicting:
                 continue
-            waiting = entry.mailbox.statistics().current_buffer_used
+            waiting = len(entry.mailbox)
             if not waiting:
                 self._evict(entry)
                 return
@@ -261,7 +250,8 @@ class Directory:
             self._evict(busy)
 
     def _evict(self, entry: _Entry) -> None:
-        entry.mailbox.send_nowait(None)
+        is_put = entry.mailbox.put(None)
+        assert is_put, "only one with room is asked"
         entry.evicting = True
         self._ending += 1
 
@@ -281,7 +271,7 @@ class Directory:
         now, idle_s = trio.current_time(), self._settings.passivate_after_s
         # The very sum that was slept until: a difference may round to the other side of it, and nobody would be asked.
         for session_id, entry in list(takewhile(lambda item: item[1].asked_at + idle_s <= now, self._entries.items())):
-            if not (entry.retiring or entry.evicting or entry.mailbox.statistics().current_buffer_used):
+            if not (entry.retiring or entry.evicting or entry.mailbox):
                 entry.ending_idle = True
                 self._evict(entry)
             # It is at work or ending: looked at again later, behind those that may be due before.

@@ -35,27 +35,39 @@ _VERSION_AND_VARIANT = (0x7 << 76) | (0x8 << 60)
 _RANDOM_BITS = ((1 << 76) - 1) ^ (0xC << 60)
 
 
-def _uuid7() -> str:
-    """A UUID of the time in milliseconds and 74 random bits (RFC 9562, version 7), as text.
-
-    Ids that grow with time are next to each other in an index: with random ones every row that is inserted changes a
-    page of its own, and what the databases then write holds up the journals' syncs.
-    """
-    number = int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS | _VERSION_AND_VARIANT | int(time.time() * 1e3) << 80
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+_RANDOM_BYTES = 10
+_DRAWN_AT_ONCE = 256
 
 
 class RandomIdentifiers:
-    """Names from UUIDs of the time and of chance."""
+    """Names from UUIDs of the time in milliseconds and 74 random bits (RFC 9562, version 7).
+
+    Ids that grow with time are next to each other in an index: with random ones every row that is inserted changes a
+    page of its own, and what the databases then write holds up the journals' syncs. The random bytes of many are drawn
+    at once, because each envelope has an id.
+    """
+
+    def __init__(self) -> None:
+        self._drawn = b""
+        self._used = 0
 
     def envelope_id(self) -> str:
         """Return a new `env_<uuid>`."""
-        return f"env_{_uuid7()}"
+        return f"env_{self._uuid7()}"
 
     def trajectory_id(self) -> str:
         """Return a new `traj_<uuid>`."""
-        return f"traj_{_uuid7()}"
+        return f"traj_{self._uuid7()}"
+
+    def _uuid7(self) -> str:
+        start = self._used
+        if start == len(self._drawn):
+            self._drawn = os.urandom(_RANDOM_BYTES * _DRAWN_AT_ONCE)
+            start = 0
+        self._used = start + _RANDOM_BYTES
+        random_bits = int.from_bytes(self._drawn[start : self._used], "big") & _RANDOM_BITS
+        text = f"{random_bits | _VERSION_AND_VARIANT | int(time.time() * 1e3) << 80:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Environment(msgspec.Struct, kw_only=True):

@@ -45,6 +45,21 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.secret)
 
 
+def standing_of(state: SessionState, envelope: Envelope, *, waiting_lines: int = 0, waiting_bytes: int = 0) -> Standing:
+    """Return how a session stands to an envelope, behind plain chunks that wait."""
+    is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
+    return Standing(
+        lifecycle=state.lifecycle,  # which chunks do not move
+        secret=state.secret,
+        earlier=state.earlier_answer(envelope.attestation, feedback=is_feedback),
+        envelope_count=state.envelope_count + waiting_lines,
+        expected_sequence=state.expected_sequence + waiting_lines,
+        bytes_total=state.bytes_total + waiting_bytes,
+        contributor=state.contributor,
+        signed_by=state.signed_by,
+    )
+
+
 class Prospect:
     """A session with the lines that wait; those have its next sequence numbers, without gaps.
 
@@ -64,18 +79,7 @@ class Prospect:
 
     def standing(self, envelope: Envelope) -> Standing:
         """Return how the session will stand to an envelope; what only waits counts, but has no answer yet."""
-        state, waiting = self._state, len(self._lines)
-        is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
-        return Standing(
-            lifecycle=state.lifecycle,  # which chunks do not move
-            secret=state.secret,
-            earlier=state.earlier_answer(envelope.attestation, feedback=is_feedback),
-            envelope_count=state.envelope_count + waiting,
-            expected_sequence=state.expected_sequence + waiting,
-            bytes_total=state.bytes_total + self._bytes,
-            contributor=state.contributor,
-            signed_by=state.signed_by,
-        )
+        return standing_of(self._state, envelope, waiting_lines=len(self._lines), waiting_bytes=self._bytes)
 
     def add(self, line: Line) -> bool:
         """Let the line of the next envelope wait, or return False if it has no room beside those that do."""

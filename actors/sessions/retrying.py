@@ -177,7 +177,8 @@ class _Attempt:
             return
         for letter_id, line, position in zip(letter_ids, lines, positions, strict=True):
             assert isinstance(line.record, EnvelopeRecord)
-            self._state.record_accepted(line.record, position, b"{%s}" % line.members)
+            assert isinstance(line.members, bytes)
+            self._state.record_accepted(line.record, position, line.members)
             self.outcomes.append(self._taken_in(letter_id, line.record.envelope_id, already=False))
             log.info("letter %s of session %s was taken in late", letter_id, self._state.session_id)
 

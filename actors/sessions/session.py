@@ -7,7 +7,7 @@ is on disk, and may leave a session behind that is to be closed.
 Because the actor takes the next message only after the line is on disk, two envelopes can never pass the same check,
 and a failed append leaves nothing to undo: the state changes only after the line is durable. Several envelopes in one
 message are no exception: runs of plain chunks are decided on against the session as it will be (`Prospect`) and
-appended together, and all else waits until they are on disk. One alone is a message of one.
+appended together, and all else waits until they are on disk and is then taken in as if it had come alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ from actors.sessions import closing, opening, retrying
 from actors.sessions.deciding import Answer, Decision, Found, Inquiry, Keep, KeepRefused, decide
 from actors.sessions.environment import Environment
 from actors.sessions.lifecycle import State
+from actors.sessions.mailbox import Mailbox
 from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession, Request, RetryLetters
 from actors.sessions.outcomes import (
     Accepted,
@@ -32,7 +33,7 @@ from actors.sessions.outcomes import (
     StorageFull,
     unavailable,
 )
-from actors.sessions.prospect import Prospect
+from actors.sessions.prospect import Prospect, Standing, standing_of
 from actors.sessions.state import SessionState, empty_buffer
 from persistence.files.file_system import inline
 from persistence.format.records import EnvelopeRecord, RefusalRecord
@@ -55,7 +56,7 @@ class SessionActor:
     def __repr__(self) -> str:
         return f"<SessionActor {self._state!r}>"
 
-    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+    async def run(self, mailbox: Mailbox, retire: Callable[[], bool]) -> None:
         """Load the session, then serve the mailbox until it says so, or is closed and empty."""
         stored = await self._environment.storage.registry.load(self._state.session_id)
         self._state = SessionState.restored(self._state.session_id, stored, self._environment)
@@ -72,24 +73,18 @@ class SessionActor:
         for journal, n in self._state.appended.items():
             await self._environment.storage.projector.wait_projected(journal, n)
 
-    async def _serve_next(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> bool:
+    async def _serve_next(self, mailbox: Mailbox) -> bool:
         """Serve one request, or return False when there is nothing more to wait for; EndOfChannel at the end.
 
         On its own so that nothing of a request, least of all its body, stays referenced while the next is waited for.
         """
-        request = await self._next(mailbox)
-        if request is not None:
-            await self._serve(request)
-        return request is not None
-
-    async def _next(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None]) -> Request[Any] | None:
-        """Return the next request; None when there is nothing more to wait for, or the directory asks to end."""
-        try:
-            return mailbox.receive_nowait()
-        except trio.WouldBlock:
-            if self._state.lifecycle is State.ABSENT:
-                return None  # nothing is worth keeping of a session that does not exist
-        return await mailbox.receive()
+        if self._state.lifecycle is State.ABSENT and mailbox.is_idle:
+            return False  # nothing is worth keeping of a session that does not exist
+        request = await mailbox.receive()
+        if request is None:
+            return False  # the directory asks to end
+        await self._serve(request)
+        return True
 
     async def _serve(self, request: Request[Any]) -> None:
         state, environment = self._state, self._environment
@@ -122,63 +117,28 @@ class SessionActor:
             raise
 
     async def _ingest(self, envelopes: Sequence[Envelope]) -> tuple[IngestOutcome, ...]:
-        """Take envelopes in, in order, each as if it had come alone.
+        """Take envelopes in, in order, each as if it had come alone."""
+        if len(envelopes) == 1:
+            return (await self._take_in(envelopes[0], Found()),)
+        return await self._take_in_several(envelopes)
 
-        What follows one that could not be stored is answered alike and not looked at: it would be told that its
-        sequence is wrong, which clients take for delivered.
-        """
-        outcomes: list[IngestOutcome] = []
-        session = Prospect(self._state, self._environment.storage.envelopes.fits_one_commit)
-        turn_bytes = 0
-        for envelope in envelopes:
-            if turn_bytes > self._environment.sessions.inline_bytes_max:
-                turn_bytes = 0
-                async with self._environment.line:
-                    pass
-            turn_bytes += len(envelope.body) + ENVELOPE_BYTES
-            if outcomes:
-                await self._finish_if_closing()
-            outcomes += await self._take_in(envelope, session)
-            if _is_unable(outcomes):
-                break
-        outcomes += await self._append(session)
-        outcomes += outcomes[-1:] * (len(envelopes) - len(outcomes))
-        return tuple(outcomes)
-
-    async def _take_in(self, envelope: Envelope, session: Prospect) -> Sequence[IngestOutcome]:
-        """Decide on an envelope and do what is to be done; return, in order, the outcomes that are certain by then.
-
-        A plain chunk joins those that wait in `session`; all else is decided on once more when they are on disk.
-        """
-        found = Found()
-        decision = await self._decided(envelope, session, found)
-        if isinstance(decision, Keep) and decision.is_plain_chunk:
-            line = self._line(envelope, decision)
-            if session.add(line):
-                return ()
-            before = await self._append(session)
-            if not _is_unable(before):
-                session.add(line)
-            return before
-        before = await self._append(session)
-        if _is_unable(before):
-            return before
-        if before:
-            decision = await self._decided(envelope, session, found)
+    async def _take_in(self, envelope: Envelope, found: Found) -> IngestOutcome:
+        """Decide on an envelope and do what is to be done; nothing waits before it."""
+        decision = await self._decided(envelope, standing_of(self._state, envelope), found)
         match decision:
-            case Answer(outcome):
-                return (*before, outcome)
             case Keep():
-                session.add(self._line(envelope, decision))
-                return (*before, *await self._append(session))
+                (outcome,) = await self._append((self._line(envelope, decision),))
+                return outcome
+            case Answer(outcome):
+                return outcome
             case KeepRefused():
-                return (*before, await self._append_refused(envelope, decision))
+                return await self._append_refused(envelope, decision)
             case unreachable:
                 assert_never(unreachable)
 
-    async def _decided(self, envelope: Envelope, session: Prospect, found: Found) -> Decision:
+    async def _decided(self, envelope: Envelope, standing: Standing, found: Found) -> Decision:
         """Decide on an envelope, and on the way find out what is asked for."""
-        environment, standing, now_s = self._environment, session.standing(envelope), self._environment.clock()
+        environment, now_s = self._environment, self._environment.clock()
         while True:
             step = decide(
                 envelope, standing, found, environment.sessions, environment.schema, now_s, environment.restrictions
@@ -210,9 +170,8 @@ class SessionActor:
         envelope_id = self._environment.identifiers.envelope_id()
         return journal_lines.accepted_line(envelope, decision.facts, envelope_id, decision.gap)
 
-    async def _append(self, session: Prospect) -> Sequence[IngestOutcome]:
-        """Append the lines that wait, all or none, and move the state on for each; none waits after it."""
-        lines = session.take()
+    async def _append(self, lines: Sequence[Line]) -> Sequence[IngestOutcome]:
+        """Append lines together, all or none, and move the state on for each."""
         if not lines:
             return ()
         positions = await self._environment.storage.envelopes.append_many(lines)
@@ -221,7 +180,8 @@ class SessionActor:
         accepted = []
         for line, position in zip(lines, positions, strict=True):
             assert isinstance(line.record, EnvelopeRecord)
-            self._state.record_accepted(line.record, position, b"{%s}" % line.members)
+            assert isinstance(line.members, bytes)
+            self._state.record_accepted(line.record, position, line.members)
             accepted.append(Accepted(line.record.envelope_id))
         return accepted
 
@@ -261,6 +221,48 @@ class SessionActor:
             held_bytes + size_bytes <= self._environment.sessions.session_bytes_max
             and self._environment.storage.has_room_for_letter(size_bytes)
         )
+
+    async def _take_in_several(self, envelopes: Sequence[Envelope]) -> tuple[IngestOutcome, ...]:
+        """The same for a batch's envelopes: runs of plain chunks are appended together.
+
+        What follows one that could not be stored is answered alike and not looked at: it would be told that its
+        sequence is wrong, which clients take for delivered.
+        """
+        outcomes: list[IngestOutcome] = []
+        session = Prospect(self._state, self._environment.storage.envelopes.fits_one_commit)
+        turn_bytes = 0
+        for envelope in envelopes:
+            if turn_bytes > self._environment.sessions.inline_bytes_max:
+                turn_bytes = 0
+                async with self._environment.line:
+                    pass
+            turn_bytes += len(envelope.body) + ENVELOPE_BYTES
+            if outcomes:
+                await self._finish_if_closing()
+            outcomes += await self._take_in_behind(session, envelope)
+            if _is_unable(outcomes):
+                break
+        outcomes += await self._append(session.take())
+        outcomes += outcomes[-1:] * (len(envelopes) - len(outcomes))
+        return tuple(outcomes)
+
+    async def _take_in_behind(self, session: Prospect, envelope: Envelope) -> Sequence[IngestOutcome]:
+        """Take an envelope in behind those that wait; return, in order, the outcomes that are certain by then.
+
+        A plain chunk joins them; all else is decided on once more when they are on disk.
+        """
+        found = Found()
+        decision = await self._decided(envelope, session.standing(envelope), found)
+        line = self._line(envelope, decision) if isinstance(decision, Keep) and decision.is_plain_chunk else None
+        if line is not None and session.add(line):
+            return ()
+        before = await self._append(session.take())
+        if _is_unable(before):
+            return before
+        if line is not None:
+            session.add(line)
+            return before
+        return (*before, await self._take_in(envelope, found))
 
     async def _load_again(self) -> None:
         """Come back as the next activation would: with chunks behind its end, a session is there to be stitched."""

@@ -134,11 +134,12 @@ class SessionState:
         """Whether it is open, and nothing ever came from it."""
         return self.lifecycle is State.ACTIVE and self.has_keys and not self.envelope_count
 
-    def record_accepted(self, record: EnvelopeRecord, position: Position, text: bytes) -> None:
-        """A line of the envelopes journal is on disk."""
+    def record_accepted(self, record: EnvelopeRecord, position: Position, members: bytes) -> None:
+        """A line of the envelopes journal is on disk, with these members."""
         self.appended[JournalName.ENVELOPES] = position.n
         self.bytes_total += position.length
-        self.buffer.add(StoredText(record.kind, text))
+        if self.buffer.is_complete:
+            self.buffer.add(StoredText(record.kind, members))
         if record.kind is EnvelopeKind.CHUNK:
             self.chunk_count += 1
             if self.contributor is None and record.contributor_id is not None:

@@ -348,7 +348,7 @@ def _tool_name(value: bytes) -> str | None:
 
 def _read(text: bytes) -> Envelope:
     # That it is UTF-8, and how deep it nests, was found out before it was stored.
-    envelope = read_envelope(text, nesting_max=_NESTING_MAX, known=lambda _text: True)
+    envelope = read_envelope(text, nesting_max=_NESTING_MAX, is_text=True)
     if isinstance(envelope, Refusal):
         raise ValueError(f"A stored envelope cannot be read: {envelope.reason}")  # noqa: TRY004 - the text is at fault
     return envelope

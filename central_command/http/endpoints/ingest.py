@@ -7,9 +7,9 @@ import trio
 from msgspec import structs
 from quart import Blueprint, Response
 
+from actors.envelopes.chunk_reading import ChunkReader
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
-from actors.envelopes.schema import ChunkReader
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.outcomes import Accepted, IngestOutcome
 from central_command.http.gateway import Gateway
@@ -39,17 +39,15 @@ class EnvelopeReader:
 
         `deep` is for what comes from a session that is open: it may nest down to `nesting_hard_max`.
         """
-        limits = self._schema
-        envelope = read_envelope(
-            text,
-            nesting_max=limits.nesting_hard_max if deep else limits.nesting_max,
-            members_max=limits.members_max,
-            known=self._known,
-            permit=permit,
-        )
+        envelope = self._known(text, permit) or self._read(text, permit, deep=deep)
         if isinstance(envelope, Envelope) and not SESSION_ID.fullmatch(envelope.session_id):
             return _UNKNOWN
         return envelope
+
+    def _read(self, text: bytes, permit: BodyPermit | None, *, deep: bool) -> Envelope | Refusal:
+        limits = self._schema
+        nesting_max = limits.nesting_hard_max if deep else limits.nesting_max
+        return read_envelope(text, nesting_max=nesting_max, members_max=limits.members_max, permit=permit)
 
 
 class EnvelopeIntake:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from actors.envelopes.chunk_reading import ChunkReader
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal, RefusalCode
-from actors.envelopes.schema import ChunkFacts, ChunkReader, check
+from actors.envelopes.schema import ChunkFacts, check
 from actors.envelopes.settings import SchemaSettings
 from tests.signing_client import SigningClient
 
@@ -22,7 +23,9 @@ KNOWN = ChunkReader(SETTINGS, lambda: NOW_S)
 
 def outcome(body: bytes, known: ChunkReader | None, schema: SchemaSettings = SETTINGS) -> Any:
     """What reading and checking make of a body: the members and facts, or the refusal."""
-    read = read_envelope(body, nesting_max=schema.nesting_max, members_max=schema.members_max, known=known)
+    read = (known and known(body)) or read_envelope(
+        body, nesting_max=schema.nesting_max, members_max=schema.members_max
+    )
     if isinstance(read, Refusal):
         return read
     return structs.replace(read, facts=None), check(read, schema, NOW_S)
@@ -44,7 +47,7 @@ def nested(levels: int) -> Any:
 def test_an_ordinary_chunk_is_checked_in_the_same_pass() -> None:
     """Its facts are those that the check finds, and the check takes them as they are."""
     body = chunk({"arguments": {"command": "ls", "deep": [1, {"a": None}]}})
-    read = read_envelope(body, nesting_max=64, known=KNOWN)
+    read = KNOWN(body)
     assert isinstance(read, Envelope)
     assert isinstance(read.facts, ChunkFacts)
     assert check(read, SETTINGS, NOW_S) is read.facts

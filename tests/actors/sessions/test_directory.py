@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.sessions.directory import Directory, DirectoryStatistics
-from actors.sessions.messages import Finish, Request
+from actors.sessions.mailbox import Mailbox
+from actors.sessions.messages import Finish
 from actors.sessions.outcomes import ActorFailed, Busy, BusyReason, Closed, CloseOutcome
 from actors.sessions.settings import SessionSettings
 from tests.stored_state import at_once
@@ -25,13 +26,14 @@ class StrawActor:
         self.world = world
         self.session_id = session_id
 
-    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+    async def run(self, mailbox: Mailbox, retire: Callable[[], bool]) -> None:
         assert self.session_id not in self.world.alive, "two actors of one session"
         self.world.alive.add(self.session_id)
         self.world.activations.append(self.session_id)
         try:
             await trio.lowlevel.checkpoint()  # as loading does
-            async for request in mailbox:
+            while True:
+                request = await mailbox.receive()
                 if request is None:
                     if retire():
                         return
@@ -41,6 +43,8 @@ class StrawActor:
                     request.fill(ActorFailed())
                     raise RuntimeError("a bug")
                 request.fill(DONE)
+        except trio.EndOfChannel:
+            return
         finally:
             self.world.alive.discard(self.session_id)
 

@@ -1,14 +1,15 @@
 """Passivation by the directory's one task, again and again, with times that cannot be written exactly."""
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from actors.sessions.directory import Directory
-from actors.sessions.messages import Finish, Request
+from actors.sessions.mailbox import Mailbox
+from actors.sessions.messages import Finish
 from actors.sessions.outcomes import Closed
 from actors.sessions.settings import SessionSettings
 
@@ -18,13 +19,14 @@ DONE = Closed(already_closed=True, credit=None)
 class QuickActor:
     """Answers at once, and ends when it is asked to."""
 
-    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
-        async for request in mailbox:
-            if request is None:
-                if retire():
+    async def run(self, mailbox: Mailbox, retire: Callable[[], bool]) -> None:
+        with suppress(trio.EndOfChannel):
+            while True:
+                request = await mailbox.receive()
+                if request is not None:
+                    request.fill(DONE)
+                elif retire():
                     return
-                continue
-            request.fill(DONE)
 
     async def settled(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -72,7 +74,7 @@ async def test_what_ends_for_being_idle_is_not_counted_as_evicted(autojump_clock
 class BusyActor(QuickActor):
     """Takes three seconds for its first request."""
 
-    async def run(self, mailbox: trio.MemoryReceiveChannel[Request[Any] | None], retire: Callable[[], bool]) -> None:
+    async def run(self, mailbox: Mailbox, retire: Callable[[], bool]) -> None:
         await trio.sleep(3)
         await super().run(mailbox, retire)
 
