@@ -4,6 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
 
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.corpus.reading import Read, ReadRecord, UnreadableLine, read_line, read_text_line
@@ -18,6 +21,18 @@ from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
 
+Row = TypeVar("Row", StoredRecord, StoredText)
+
+
+class Rows(msgspec.Struct, Generic[Row], frozen=True):
+    """Some rows of a corpus in the order of their ids: those that are shown, and the last id that was looked at.
+
+    That is None where there is nothing behind.
+    """
+
+    shown: list[Row]
+    behind: str | None
+
 
 class ShownRecords:
     """The records of a snapshot but for those that somebody has asked to be erased: they are handed out no more.
@@ -30,13 +45,25 @@ class ShownRecords:
         self._erasures = erasures
         self.reached_n = snapshot.reached_n
 
-    def records(self, behind_n: int = 0) -> Iterator[StoredRecord]:
-        """Yield those whose lines are behind a number, in the order of their lines."""
-        return filter(self._is_shown, self._snapshot.records(behind_n))
+    def records(self) -> Iterator[StoredRecord]:
+        """Yield them in the order of their lines."""
+        return filter(self._is_shown, self._snapshot.records())
 
-    def texts(self, behind_n: int = 0) -> Iterator[StoredText]:
-        """Yield the texts of the intake whose lines are behind a number, in the order of their lines."""
-        return filter(self._is_shown_text, self._snapshot.texts(behind_n))
+    def texts(self) -> Iterator[StoredText]:
+        """Yield the texts of the intake in the order of their lines."""
+        return filter(self._is_shown_text, self._snapshot.texts())
+
+    def records_behind(self, place: str, count: int) -> Rows[StoredRecord]:
+        """Look at so many behind a place; "" begins with the first."""
+        rows = self._snapshot.records_behind(place, count)
+        last = rows[-1].record.trajectory_id if len(rows) == count else None
+        return Rows([row for row in rows if self._is_shown(row)], last)
+
+    def texts_behind(self, place: str, count: int) -> Rows[StoredText]:
+        """Look at so many texts behind a place."""
+        rows = self._snapshot.texts_behind(place, count)
+        last = rows[-1].record.record_id if len(rows) == count else None
+        return Rows([row for row in rows if self._is_shown_text(row)], last)
 
     def holds(self, record_id: str) -> bool:
         """Whether a record, of a session or of a text, is in the corpus, and handed out."""
