@@ -91,6 +91,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--keep-incomplete", is_flag=True, help="Keep calls at the end that have no result.")
 @click.option("--nested", type=click.Choice(["json", "struct"]), default="json", show_default=True, help="In Parquet.")
 @click.option("--documents", type=click.Choice(["lines", "files"]), default="lines", show_default=True, help="Of ATIF.")
+@click.option("--judgements", is_flag=True, help="Say what the judge said, in columns of their own.")
 @click.option("--columns", help="Only these columns of rows, with commas between them.")
 @click.option("--tokenizer", type=PathTo("file", must_exist=True), help="Count tokens with this tokenizer.json.")
 @click.option("--max-tokens", type=click.IntRange(1), help="At most so many a row; counted with the embedded one.")

@@ -10,6 +10,7 @@ import msgspec
 
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.corpus.reading import Read, ReadRecord, UnreadableLine, read_line, read_text_line
+from central_command.corpus.trajectory import Judgement
 from persistence.databases.corpus_records import StoredRecord
 from persistence.databases.corpus_snapshot import CorpusSnapshot, corpus_snapshot
 from persistence.databases.corpus_texts import StoredText
@@ -76,6 +77,11 @@ class ShownRecords:
     def reason(self, session_id: str, record_id: str) -> str | None:
         """Why a session, or a text by its record, is not in the corpus; None where nothing is known of it."""
         return self._snapshot.reason(session_id, record_id)
+
+    def judgements(self) -> Iterator[tuple[str, Judgement]]:
+        """What a judge said, by the ids of trajectories, also of such as are not shown."""
+        for trajectory_id, judged in self._snapshot.judgements():
+            yield trajectory_id, msgspec.convert(judged, Judgement, from_attributes=True)
 
     def providers(self) -> list[str]:
         """The agents that there are sessions of."""

@@ -73,6 +73,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     keep_incomplete: bool = False
     nested: Nesting = "json"
     documents: Documents = "lines"
+    judgements: bool = False
     columns: str | None = None
     max_tokens: _Positive | None = None
     overlong: Overlong = "drop"
@@ -111,6 +112,7 @@ def selection_of(
             subagents=asked.subagents,
             nested=asked.nested,
             documents=asked.documents,
+            judgements=asked.judgements,
             keep_incomplete=asked.keep_incomplete,
         ),
         tokenizer=tokenizer,

@@ -13,6 +13,7 @@ from persistence.databases.corpus_records import COLUMNS, StoredRecord, stored_r
 from persistence.databases.corpus_texts import COLUMNS as TEXT_COLUMNS
 from persistence.databases.corpus_texts import StoredText, stored_text
 from persistence.databases.database import SQLITE_ERRORS, failure_of
+from persistence.databases.judgements import Judged
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
 from persistence.files.failures import NoDataDirectory
@@ -27,6 +28,10 @@ SELECT {COLUMNS} FROM records WHERE trajectory_id > ? ORDER BY trajectory_id LIM
 SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id > ? ORDER BY record_id LIMIT ?"  # noqa: S608
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
 SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # noqa: S608
+SELECT_JUDGEMENTS: Final = """
+SELECT trajectory_id, j.rules, j.model, j.sha256, j.cognitive_target, j.quality, j.outcome, j.rationale
+FROM judgements AS j JOIN records USING (trajectory_id) WHERE j.sha256 = records.sha256
+"""
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
 SELECT_PROVIDERS: Final = "SELECT DISTINCT provider FROM records ORDER BY provider"
 SELECT_REASON: Final = """
@@ -60,6 +65,11 @@ class CorpusSnapshot:
     def texts_behind(self, record_id: str, count: int) -> list[StoredText]:
         """The next texts by their ids."""
         return [stored_text(row) for row in self._connection.execute(SELECT_TEXTS_BEHIND, (record_id, count))]
+
+    def judgements(self) -> Iterator[tuple[str, Judged]]:
+        """Yield what a judge said of records, by the ids of their trajectories, in no order."""
+        for trajectory_id, *judged in self._connection.execute(SELECT_JUDGEMENTS):
+            yield trajectory_id, Judged(*judged)
 
     def record(self, record_id: str) -> StoredRecord | None:
         """A session's record; None where it is not in the corpus, or not any more."""
