@@ -50,6 +50,7 @@ from central_command.access.bans import BanDesk, BanList
 from central_command.access.desk import AccessDesk
 from central_command.access.gate import Gate
 from central_command.curating.supervision import CurationProcess
+from central_command.export_queue.offering import offered
 from central_command.export_queue.queue import ExportQueue, folder_of
 from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.access import Access
@@ -190,8 +191,8 @@ class Service:
 
     def exports(self, queue: ExportQueue) -> Exports:
         """What the endpoints of exports need."""
-        bounds = self._settings.export
-        return Exports(queue, self._gate, bounds.requests_per_minute, bounds.requests_per_hour, self.access.audit)
+        root = self._environment.storage.layout.root
+        return offered(queue, self._settings.export, root, self._gate, self.access.audit)
 
     def monitoring(self, source: MetricsSource) -> Monitoring:
         """What the endpoint of the metrics needs."""

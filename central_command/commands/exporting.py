@@ -27,7 +27,7 @@ PROGRESS_IN_LOGS_S: Final = 30.0
 """Seconds between two reports, on a terminal and elsewhere."""
 
 _FILTERS: Final[tuple[tuple[str, Any, str], ...]] = (
-    ("--after", str, "Sessions that began at this time or later (2026-11-20, UTC), and"),
+    ("--after", str, "Sessions that began then or later (2026-11-20, UTC; 2026-11-20T10:00:00+02:00), and"),
     ("--before", str, "before this one."),
     ("--provider", list, "Of this agent. Options such as this may be repeated: any of them."),
     ("--model", list, "Of this model; may hold * and ?."),
@@ -91,6 +91,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--keep-incomplete", is_flag=True, help="Keep calls at the end that have no result.")
 @click.option("--nested", type=click.Choice(["json", "struct"]), default="json", show_default=True, help="In Parquet.")
 @click.option("--documents", type=click.Choice(["lines", "files"]), default="lines", show_default=True, help="Of ATIF.")
+@click.option("--judgements", is_flag=True, help="Say what the judge said, in columns of their own.")
 @click.option("--columns", help="Only these columns of rows, with commas between them.")
 @click.option("--tokenizer", type=PathTo("file", must_exist=True), help="Count tokens with this tokenizer.json.")
 @click.option("--max-tokens", type=click.IntRange(1), help="At most so many a row; counted with the embedded one.")
@@ -161,7 +162,7 @@ def _verify(folder: Path) -> None:
 
 def _given(target: Path, options: dict[str, Any], settings: "Settings") -> "Given":
     """What the options ask for; of `--incremental` without formats, what the export was made with."""
-    from central_command.exporting.asked import Asked, selection_of
+    from central_command.exporting.asked import asked_by_options, selection_of
     from central_command.exporting.contamination import Benchmarks
     from central_command.exporting.exporting import Given
     from central_command.exporting.manifest import read_manifest
@@ -173,9 +174,10 @@ def _given(target: Path, options: dict[str, Any], settings: "Settings") -> "Give
     needs_counter = options["tokenizer"] or options["max_tokens"] or (earlier is not None and earlier.tokenizer)
     counter = _counter(options["tokenizer"], settings.embedding.source) if needs_counter else None
     if earlier is None:
-        asked = Asked(**{name: options[name] for name in Asked.__struct_fields__})
         selection = selection_of(
-            asked, benchmarks=tuple(benchmarks.files), tokenizer=None if counter is None else counter.file
+            asked_by_options(options),
+            benchmarks=tuple(benchmarks.files),
+            tokenizer=None if counter is None else counter.file,
         )
     else:
         selection = earlier

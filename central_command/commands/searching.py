@@ -71,13 +71,14 @@ def search(
 
     from central_command.commands.printing import terminal
     from central_command.commands.printing.hits import print_hits
+    from central_command.corpus.asked_members import read_members
     from central_command.search.questions import Question, Refusal
     from central_command.search.searching import Searcher
 
     settings = settings_from(config, {})
     try:
-        question = msgspec.convert({"q": " ".join(words), **asked}, Question)
-    except msgspec.ValidationError as error:
+        question = read_members({"q": " ".join(words), **asked}, Question)
+    except ValueError as error:
         leave(str(error), EXIT_REFUSED)
     with one_sentence_for_failures():
         vector = _vector(question, settings, data_dir)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from central_command.corpus.filters import Filters
     from central_command.corpus.opening import Corpus, open_corpus
+    from central_command.corpus.served import NotServedError
     from central_command.corpus.trajectory import Record, Step, Trajectory
 
-__all__ = ["Corpus", "Filters", "Record", "Step", "Trajectory", "open_corpus"]
+__all__ = ["Corpus", "Filters", "NotServedError", "Record", "Step", "Trajectory", "open_corpus"]
 
 _MODULES = {
     "Corpus": "opening",
     "Filters": "filters",
+    "NotServedError": "served",
     "Record": "trajectory",
     "Step": "trajectory",
     "Trajectory": "trajectory",

@@ -1,22 +1,21 @@
 """What of the corpus is asked for. Each filter has a code, which says what left a trajectory out."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, Literal, get_args
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
 from actors.curation.domains import GENERAL, KEYWORDS
 from actors.curation.enrichment.verdicts import CognitiveTarget, Tier
+from central_command.corpus.asked_times import first_moment
 from central_command.corpus.trajectory import FeedbackSignal, OutcomeStatus, Record, Trajectory
 from persistence.format import times
 from persistence.format.records import CorpusRecord, CorpusTextRecord
 
-TIME_SHAPE: Final = "0000-00-00T00:00:00.000000Z"
-"""How times stand in the corpus, with 0 for any digit."""
-YEAR_CHARS: Final = 4
-_DIGIT: Final = re.compile("[0-9]")
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A number that is asked for: JSON has larger ones in no two programs alike."""
 
 FilterCode = Literal[
     "date",
@@ -50,15 +49,40 @@ DOMAINS_OF_RECORDS: Final = (*KEYWORDS, GENERAL)
 FOR_RECORDS: Final = ("after", "before", "domains", "contributors", "texts")
 """The filters that records of the intake can be asked for by; `after` and `before` are about when one was shared."""
 
+ARGUMENTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "after": "after",
+        "before": "before",
+        "provider": "providers",
+        "model": "models",
+        "domain": "domains",
+        "cognitive_target": "cognitive_targets",
+        "tier": "tiers",
+        "outcome": "outcomes",
+        "feedback": "feedback",
+        "contributor": "contributors",
+        "tool": "tools",
+        "text": "texts",
+        "quality_min": "quality_min",
+        "quality_max": "quality_max",
+        "tokens_min": "tokens_min",
+        "tokens_max": "tokens_max",
+        "steps_min": "steps_min",
+        "steps_max": "steps_max",
+        "training_eligible": "training_eligible",
+    }
+)
+"""The filters by the names of options, of members of a request, and of arguments in a query string."""
+
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """All of these must hold; of several values of one, any. Empty tuples and None ask for nothing.
 
-    `after` and `before` are about the real start of the session: a time or the beginning of one (`2026-11-20`, UTC);
-    `after` is part of it, `before` is not. `models` may hold `*` and `?`, and are compared without case. `tokens` are
-    the estimate (characters / 4). `contributors` are pseudonyms. `outcomes` and `feedback` are what was said, never a
-    guess; `none` stands for what has none. `texts` must all be found, without case, in what the steps say or in
-    the arguments of calls.
+    `after` and `before` are about the real start of the session: a time of RFC 3339, or the beginning of one
+    (`2026-11-20`, UTC), as `first_moment` takes them; `after` is part of it, `before` is not. `models` may hold `*` and
+    `?`, and are compared without case. `tokens` are the estimate (characters / 4). `contributors` are pseudonyms.
+    `outcomes` and `feedback` are what was said, never a guess; `none` stands for what has none. `texts` must all be
+    found, without case, in what the steps say or in the arguments of calls.
 
     Raises ValueError for a time that is none.
     """
@@ -71,12 +95,12 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     cognitive_targets: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ()
     training_eligible: bool = False
-    quality_min: int | None = None
-    quality_max: int | None = None
-    tokens_min: int | None = None
-    tokens_max: int | None = None
-    steps_min: int | None = None
-    steps_max: int | None = None
+    quality_min: Count | None = None
+    quality_max: Count | None = None
+    tokens_min: Count | None = None
+    tokens_max: Count | None = None
+    steps_min: Count | None = None
+    steps_max: Count | None = None
     contributors: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
@@ -85,8 +109,11 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, text in (("after", self.after), ("before", self.before)):
-            if text is not None and not _begins_a_time(text):
-                raise ValueError(f"{name} is {text!r}, which is no time such as 2026-11-20, nor the beginning of one.")
+            try:
+                if text is not None:
+                    first_moment(text)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
 
     def against_row(self, row: CorpusRecord, contributor: str) -> FilterCode | None:
         """The first filter that a record does not pass, by what the database knows of it."""
@@ -149,16 +176,24 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
             return True
         if started_at is None:
             return False
-        return (self.after is None or started_at >= self.after) and (self.before is None or started_at < self.before)
+        return (self.after is None or started_at >= first_moment(self.after)) and (
+            self.before is None or started_at < first_moment(self.before)
+        )
 
 
-def check_values(filters: Filters) -> None:
+def check_values(filters: Filters, *, for_records: bool = False) -> None:
     """Raise ValueError, whose text is one sentence, for a value that nothing can have: it would leave out everything.
 
     It is no part of `Filters`, which are read of exports that were made before, too.
     """
+    try:
+        msgspec.json.encode(filters)
+    except UnicodeEncodeError:
+        raise ValueError("a filter holds what is not UTF-8, as no text of the corpus does.") from None
     for member, (noun, known) in KNOWN_VALUES.items():
         check_known(noun, getattr(filters, member), known)
+    if for_records:
+        check_known("domain of records", filters.domains, DOMAINS_OF_RECORDS)
 
 
 def check_known(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
@@ -166,10 +201,6 @@ def check_known(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
     unknown = [value for value in asked if value not in known]
     if unknown:
         raise ValueError(f"there is no {noun} {unknown[0]!r}; there are {', '.join(known)}.")
-
-
-def _begins_a_time(text: str) -> bool:
-    return len(text) >= YEAR_CHARS and TIME_SHAPE.startswith(_DIGIT.sub("0", text))
 
 
 def _is_any(values: Sequence[str | None], wanted: Sequence[str]) -> bool:

@@ -1,70 +1,58 @@
 """`open_corpus`: trajectories, and records of the intake, as objects, for programs that train."""
 
-from collections.abc import Callable, Collection, Iterator
-from itertools import islice
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from central_command.corpus.filters import DOMAINS_OF_RECORDS, FOR_RECORDS, Filters, check_known, check_values
-from central_command.corpus.reading import UnreadableLine
-from central_command.corpus.stored import ShownRecords, StoredCorpus
+from central_command.corpus.asked_members import read_members
+from central_command.corpus.choosing import FIRST, Records, Shelf, Trajectories, look_through
+from central_command.corpus.filters import FOR_RECORDS, Filters, check_values
+from central_command.corpus.stored import StoredCorpus
 from central_command.corpus.trajectory import Record, Trajectory
-from persistence.databases.corpus_records import StoredRecord
-from persistence.databases.corpus_texts import StoredText
 
-_Row = TypeVar("_Row", StoredRecord, StoredText)
+PAGE_ROWS: Final = 500
+"""Rows that are held while their records are read; guards memory."""
+
+
+class Holding(Protocol):
+    """Where a corpus is: a folder of this machine, or a server."""
+
+    def trajectories(self, filters: Filters) -> Iterator[Trajectory]:
+        """Yield the trajectories that pass."""
+        ...
+
+    def records(self, filters: Filters) -> Iterator[Record]:
+        """Yield the records of the intake that pass."""
+        ...
 
 
 class Corpus:
-    """The trajectories of a corpus that pass some filters, in the order in which they came.
+    """The trajectories of a corpus that pass some filters, in the order of their ids, which is one by chance.
 
-    It may be iterated again and again, and from several processes: each time it reads what there is then, a record at a
-    time, and holds nothing open in between. A record that was erased, or whose line is damaged, is passed by.
+    It may be iterated again and again, and from several processes: each time it reads what there is then, and holds
+    nothing open in between. Each record that is there all the while comes exactly once, also where curation makes it
+    anew meanwhile. A record that was erased, or whose line is damaged, is passed by.
     """
 
-    def __init__(self, data_directory: Path, filters: Filters) -> None:
-        self._data_directory = data_directory
+    def __init__(self, holding: Holding, filters: Filters) -> None:
+        self._holding = holding
         self._filters = filters
 
     def __repr__(self) -> str:
-        return f"<Corpus {self._data_directory}>"
+        return f"<Corpus {self._holding!r}>"
 
     def __iter__(self) -> Iterator[Trajectory]:
-        stored = StoredCorpus(self._data_directory)
-        for row in _rows(stored, ShownRecords.records):
-            contributor = stored.pseudonyms.of(row.record.contributor_id)
-            if self._filters.against_row(row.record, contributor) is not None:
-                continue
-            try:
-                trajectory = stored.read(row.position).trajectory
-            except UnreadableLine:
-                continue
-            if self._filters.against(trajectory) is None:
-                yield trajectory
+        return self._holding.trajectories(self._filters)
 
     def records(self, **filters: Any) -> Iterator[Record]:
-        """Yield the records of the intake that pass these filters (`FOR_RECORDS`), in the order in which they came.
+        """Yield the records of the intake that pass these filters (`FOR_RECORDS`), in the order of their ids.
 
         The corpus's own filters are about trajectories. Raises TypeError for a filter that there is none of,
         ValueError for a value of one that nothing can have.
         """
-        chosen = _chosen(filters, FOR_RECORDS)
-        check_known("domain", chosen.domains, DOMAINS_OF_RECORDS)
-        return self._records(chosen)
-
-    def _records(self, filters: Filters) -> Iterator[Record]:
-        stored = StoredCorpus(self._data_directory)
-        for row in _rows(stored, ShownRecords.texts):
-            if filters.against_text_row(row.record, stored.pseudonyms.of(row.record.subject)) is not None:
-                continue
-            try:
-                record = stored.read_text(row.position).record
-            except UnreadableLine:
-                continue
-            if filters.against_record(record) is None:
-                yield record
+        return self._holding.records(_chosen(filters, FOR_RECORDS, for_records=True))
 
     def examples(self) -> Iterator[dict[str, Any]]:
         """Yield the trajectories as plain dicts: what `datasets.Dataset.from_generator` takes."""
@@ -72,43 +60,58 @@ class Corpus:
             yield msgspec.to_builtins(trajectory)
 
 
-PAGE_ROWS = 500
-"""Rows that are held while their records are read; guards memory."""
+class Folder:
+    """The corpus of a data directory. Raises NoDataDirectory where there is none."""
+
+    def __init__(self, data_directory: Path) -> None:
+        self._data_directory = data_directory
+        StoredCorpus(data_directory)
+
+    def __repr__(self) -> str:
+        return str(self._data_directory)
+
+    def trajectories(self, filters: Filters) -> Iterator[Trajectory]:
+        """Yield the trajectories that pass, a record at a time."""
+        stored = StoredCorpus(self._data_directory)
+        yield from _all(stored, Trajectories(stored, filters))
+
+    def records(self, filters: Filters) -> Iterator[Record]:
+        """Yield the records of the intake that pass."""
+        stored = StoredCorpus(self._data_directory)
+        yield from _all(stored, Records(stored, filters))
 
 
-def open_corpus(path: str | Path, **filters: Any) -> Corpus:
-    """The corpus of a data directory, of which only what passes the filters (`Filters`) is shown.
+def open_corpus(place: str | Path, *, token: str | None = None, **filters: Any) -> Corpus:
+    """The corpus of a data directory or of a running server, of which only what passes the filters (`Filters`) comes.
+
+    A server is named by its URL, such as `https://central.example`, and asked with a token of the scope `export`, by
+    default that of the environment variable `CENTRAL_COMMAND_TOKEN`; nothing is asked before the corpus is iterated.
+    Iterating it raises NotServedError where the server refuses, or does not answer.
 
     Lists may be given for tuples. Raises NoDataDirectory where there is no corpus, TypeError for a filter that there is
-    none of, ValueError for a value of one that nothing can have and for an address: only folders can be read.
+    none of, ValueError for a value of one that nothing can have, and for a URL or a token that is none.
     """
-    if "://" in str(path):
-        raise ValueError(f"{path} is an address: name a data directory of this machine.")
-    root = Path(path)
     chosen = _chosen(filters, [field.name for field in msgspec.structs.fields(Filters)])
-    StoredCorpus(root)
-    return Corpus(root, chosen)
+    if "://" in str(place):
+        from central_command.corpus.served import Server  # noqa: PLC0415 (a folder needs nothing of HTTP)
+
+        return Corpus(Server(str(place), token), chosen)
+    return Corpus(Folder(Path(place)), chosen)
 
 
-def _rows(stored: StoredCorpus, behind: Callable[[ShownRecords, int], Iterator[_Row]]) -> Iterator[_Row]:
-    """Yield rows in the order of their lines; nothing is held open while the caller works."""
-    behind_n = 0
-    while True:
-        with stored.snapshot() as snapshot:
-            page = list(islice(behind(snapshot, behind_n), PAGE_ROWS))
-        if not page:
-            return
-        yield from page
-        behind_n = page[-1].position.n
+def _all(stored: StoredCorpus, shelf: "Shelf[Any, Any]") -> Iterator[Any]:
+    place: str | None = FIRST
+    while place is not None:
+        for looked in look_through(stored, shelf, place, PAGE_ROWS):
+            place = looked.behind
+            if looked.item is not None:
+                yield looked.item
 
 
-def _chosen(filters: dict[str, Any], known: Collection[str]) -> Filters:
-    try:
-        chosen = msgspec.convert(filters, Filters, strict=True)
-    except msgspec.ValidationError as error:
-        raise TypeError(str(error)) from None
+def _chosen(filters: dict[str, Any], known: Collection[str], *, for_records: bool = False) -> Filters:
     unknown = filters.keys() - set(known)
     if unknown:
         raise TypeError(f"there is no filter {min(unknown)!r}")
-    check_values(chosen)
+    chosen = read_members(filters, Filters)
+    check_values(chosen, for_records=for_records)
     return chosen

@@ -4,9 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
 
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.corpus.reading import Read, ReadRecord, UnreadableLine, read_line, read_text_line
+from central_command.corpus.trajectory import Judgement
 from persistence.databases.corpus_records import StoredRecord
 from persistence.databases.corpus_snapshot import CorpusSnapshot, corpus_snapshot
 from persistence.databases.corpus_texts import StoredText
@@ -17,6 +21,18 @@ from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
+
+Row = TypeVar("Row", StoredRecord, StoredText)
+
+
+class Rows(msgspec.Struct, Generic[Row], frozen=True):
+    """Some rows of a corpus in the order of their ids: those that are shown, and the last id that was looked at.
+
+    That is None where there is nothing behind.
+    """
+
+    shown: list[Row]
+    behind: str | None
 
 
 class ShownRecords:
@@ -30,13 +46,25 @@ class ShownRecords:
         self._erasures = erasures
         self.reached_n = snapshot.reached_n
 
-    def records(self, behind_n: int = 0) -> Iterator[StoredRecord]:
-        """Yield those whose lines are behind a number, in the order of their lines."""
-        return filter(self._is_shown, self._snapshot.records(behind_n))
+    def records(self) -> Iterator[StoredRecord]:
+        """Yield them in the order of their lines."""
+        return filter(self._is_shown, self._snapshot.records())
 
-    def texts(self, behind_n: int = 0) -> Iterator[StoredText]:
-        """Yield the texts of the intake whose lines are behind a number, in the order of their lines."""
-        return filter(self._is_shown_text, self._snapshot.texts(behind_n))
+    def texts(self) -> Iterator[StoredText]:
+        """Yield the texts of the intake in the order of their lines."""
+        return filter(self._is_shown_text, self._snapshot.texts())
+
+    def records_behind(self, place: str, count: int) -> Rows[StoredRecord]:
+        """Look at so many behind a place; "" begins with the first."""
+        rows = self._snapshot.records_behind(place, count)
+        last = rows[-1].record.trajectory_id if len(rows) == count else None
+        return Rows([row for row in rows if self._is_shown(row)], last)
+
+    def texts_behind(self, place: str, count: int) -> Rows[StoredText]:
+        """Look at so many texts behind a place."""
+        rows = self._snapshot.texts_behind(place, count)
+        last = rows[-1].record.record_id if len(rows) == count else None
+        return Rows([row for row in rows if self._is_shown_text(row)], last)
 
     def holds(self, record_id: str) -> bool:
         """Whether a record, of a session or of a text, is in the corpus, and handed out."""
@@ -49,6 +77,11 @@ class ShownRecords:
     def reason(self, session_id: str, record_id: str) -> str | None:
         """Why a session, or a text by its record, is not in the corpus; None where nothing is known of it."""
         return self._snapshot.reason(session_id, record_id)
+
+    def judgements(self) -> Iterator[tuple[str, Judgement]]:
+        """What a judge said, by the ids of trajectories, also of such as are not shown."""
+        for trajectory_id, judged in self._snapshot.judgements():
+            yield trajectory_id, msgspec.convert(judged, Judgement, from_attributes=True)
 
     def providers(self) -> list[str]:
         """The agents that there are sessions of."""

@@ -170,6 +170,20 @@ class Field(msgspec.Struct, frozen=True):
     confidence: float = 0.0
 
 
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What another model said of the session when it was asked (docs/enrichment.md, "The judge"): an opinion.
+
+    `model` is the one that was asked, by the version `rules` of the question; `quality` is 0 to 100.
+    """
+
+    cognitive_target: str
+    quality: int
+    outcome: str
+    rationale: str
+    model: str
+    rules: str
+
+
 class DomainTags(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of work that the session is about, at most three, the surest first."""
 
@@ -264,7 +278,8 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     sub-agents share with their parent. `subagents` is empty unless they were asked for. Of a trajectory that was split
     into `parts` pieces at turns this is number `part`, from 1. `tokens` is how many a tokeniser counted in its texts;
     None where none was asked. `parent_session` is the session whose sub-agent it is, None of one that is not within
-    another; not set unless sub-agents were asked for.
+    another; not set unless sub-agents were asked for. `judgement` is None of one that was not judged; not set unless
+    judgements were asked for.
     """
 
     record_id: str
@@ -303,6 +318,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
     parts: int = 1
     tokens: int | None = None
     parent_session: str | msgspec.UnsetType | None = msgspec.UNSET
+    judgement: Judgement | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def is_subagent(self) -> bool:

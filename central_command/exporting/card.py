@@ -27,6 +27,10 @@ LIMITS = """\
   gaps are left out unless the selection says otherwise.
 """
 
+LIMITS_OF_JUDGEMENTS = """\
+- `judge_…` and `judgement` are what another model said of a session when it was asked: an opinion, and no label.
+"""
+
 LIMITS_OF_RECORDS = """\
 - Personal data and secrets were replaced by rules before anything was stored here; rules miss what they do not know.
 - Records are those of people who agreed to this. Who withdraws is taken out at the next `--incremental` export.
@@ -157,7 +161,7 @@ def _body(manifest: Manifest, formats: Sequence[Format]) -> Iterator[str]:
         yield ""
     yield "## Known limits"
     yield ""
-    yield subject.limits
+    yield subject.limits + (LIMITS_OF_JUDGEMENTS if manifest.selection.shape.judgements else "")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -60,9 +60,23 @@ PARENT: Final = (("parent_session_id", "string"),)
 """The column beside them where sub-agents are embedded: whose sub-agent it is, null of all others."""
 
 
+JUDGEMENT: Final = (
+    ("judge_cognitive_target", "string"),
+    ("judge_quality", "int64"),
+    ("judge_outcome", "string"),
+    ("judge_rationale", "string"),
+    ("judge_model", "string"),
+    ("judge_rules", "string"),
+)
+"""The columns beside them where judgements are asked for: what another model said, null of what was not judged."""
+JUDGE: Final = "judge_"
+
+
 def flat(trajectory: Trajectory) -> Row:
     """The flat columns of a trajectory, and those that were asked for beside them."""
     row: Row = {column.name: column.value(trajectory) for column in COLUMNS}
     if trajectory.parent_session is not msgspec.UNSET:
         row["parent_session_id"] = trajectory.parent_session
+    if trajectory.judgement is not msgspec.UNSET:
+        row |= {name: getattr(trajectory.judgement, name.removeprefix(JUDGE), None) for name, _ in JUDGEMENT}
     return row

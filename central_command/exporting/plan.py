@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from central_command.corpus.trajectory import Judgement
 from central_command.exporting.contents import Entry, Within, WrittenFile
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.selection import ExportRefused
@@ -41,6 +42,7 @@ SCHEMA: Final = (
     "CREATE INDEX agents_by_id ON agents (contributor, id)",
     """CREATE TABLE families (record_id TEXT PRIMARY KEY, parent TEXT, place INTEGER, root TEXT, depth INTEGER)""",
     "CREATE INDEX families_by_parent ON families (parent)",
+    "CREATE TABLE judgements (trajectory_id TEXT PRIMARY KEY, judgement BLOB)",
     "CREATE TABLE left_out (record_id TEXT PRIMARY KEY, reason TEXT, detail TEXT)",
     "CREATE TABLE files (path TEXT PRIMARY KEY, entry BLOB)",
     "CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB)",
@@ -104,6 +106,8 @@ SELECT place, ordinal, candidates.record_id, trajectory_id, session_id, contribu
     "offset", length
 FROM families JOIN candidates USING (record_id) WHERE parent = ? AND is_chosen IS NOT 0 ORDER BY ordinal
 """
+PUT_JUDGEMENT: Final = "INSERT OR REPLACE INTO judgements VALUES (?, ?)"
+SELECT_JUDGEMENT: Final = "SELECT judgement FROM judgements WHERE trajectory_id = ?"
 SELECT_POSITION: Final = 'SELECT n, day, "offset", length FROM candidates WHERE record_id = ?'
 PUT_EMBEDDED: Final = "INSERT OR REPLACE INTO embedded VALUES (?, ?, ?, ?)"
 SELECT_WITHIN: Final = "SELECT parent FROM embedded WHERE record_id = ?"
@@ -311,6 +315,16 @@ class Plan:
         self._connection.execute(PUT_FAMILY, (child, parent, place, root, depth))
         self._connection.execute(MOVE_FAMILY, (child, root, depth))
         return True
+
+    def put_judgements(self, judgements: Iterable[tuple[str, Judgement]]) -> None:
+        """Take in what the judge has said by now, by trajectories' ids: what it says later is the next export's."""
+        rows = ((trajectory_id, msgspec.json.encode(each)) for trajectory_id, each in judgements)
+        self._connection.executemany(PUT_JUDGEMENT, rows)
+
+    def judgement(self, trajectory_id: str) -> Judgement | None:
+        """What the judge said of a trajectory; None of one that was not judged."""
+        row = self._connection.execute(SELECT_JUDGEMENT, (trajectory_id,)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=Judgement)
 
     def children(self, record_id: str) -> list[tuple[int | None, Candidate]]:
         """The candidates that are a record's own sub-agents, with the place of the step that each comes from."""

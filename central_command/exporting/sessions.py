@@ -65,6 +65,8 @@ class Sessions:
     def found(self, snapshot: ShownRecords) -> Iterator[Found]:
         """Yield what there is."""
         selection = self._selection
+        if selection.shape.judgements:
+            self._plan.put_judgements(snapshot.judgements())
         for stored in snapshot.records():
             row = stored.record
             contributor = self._stored.pseudonyms.of(row.contributor_id)
@@ -146,11 +148,15 @@ class Sessions:
             raise Left(LeftOutReason.UNREADABLE) from None
 
     def _fitted(self, read: Read) -> Fitted:
-        """The trajectory, or its pieces that have few enough tokens."""
+        """The trajectory, or its pieces that have few enough tokens, with what was asked for beside it."""
+        trajectory = read.trajectory
+        if self._selection.shape.judgements:
+            said = self._plan.judgement(trajectory.trajectory_id)
+            trajectory = msgspec.structs.replace(trajectory, judgement=said)
         if self._counter is None:
-            return Fitted((Piece(read.trajectory),))
-        tokens = self._counter.of_steps(read.trajectory.steps)
-        fitted = fit(read.trajectory, tokens, self._selection.max_tokens, self._selection.overlong)
+            return Fitted((Piece(trajectory),))
+        tokens = self._counter.of_steps(trajectory.steps)
+        fitted = fit(trajectory, tokens, self._selection.max_tokens, self._selection.overlong)
         if not fitted.pieces:
             raise Left(LeftOutReason.OVERLONG, f"{sum(tokens)} tokens")
         return fitted

@@ -19,5 +19,9 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     waiting_max: PositiveInt = 10
     kept_max: PositiveInt = 100
     stop_grace_s: PositiveSeconds = 2.0
+    page_records_max: PositiveInt = 500
+    page_bytes_max: PositiveInt = 4_194_304
+    page_line_bytes_max: PositiveInt = 33_554_432
+    readers_max: PositiveInt = 2
     requests_per_minute: PositiveInt = 120
     requests_per_hour: PositiveInt = 2_000

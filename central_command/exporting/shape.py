@@ -34,3 +34,5 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     turn is dropped."""
     documents: Documents = "lines"
     """How ATIF's documents stand: each a line of a common file, or each in a file of its own."""
+    judgements: bool = False
+    """Whether rows say what the judge said, apart from what was derived."""

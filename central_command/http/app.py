@@ -25,6 +25,7 @@ from central_command.http.endpoints.audit import audit_routes
 from central_command.http.endpoints.bans import ban_routes
 from central_command.http.endpoints.batch import BatchEndpoint
 from central_command.http.endpoints.consent import Desk, consent_routes
+from central_command.http.endpoints.corpus import corpus_routes
 from central_command.http.endpoints.embeddings import EMBED_PATHS, Embedder, embedding_endpoints
 from central_command.http.endpoints.erasures import erasure_routes
 from central_command.http.endpoints.exports import Exports, export_routes
@@ -167,6 +168,7 @@ def create_app(
     )
     administration = (
         export_routes(offered.get("exports"), settings, reader, replies),
+        corpus_routes(offered.get("exports"), settings, replies),
         access_routes(access, settings, reader, replies),
         ban_routes(access, settings, reader, replies),
         audit_routes(access, settings, replies),

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from central_command.corpus.asked_times import first_moment
+from central_command.corpus.cursors import CursorError, digest_of
 from central_command.corpus.pseudonyms import Pseudonyms
-from central_command.search.cursors import CursorError, Newest, Offset, Place, Ranked, cursor_of, digest_of, read_cursor
+from central_command.search.cursors import CURSORS, Newest, Offset, Place, Ranked
 from central_command.search.queries import Query, QueryError, read_query
 from central_command.search.questions import (
     NO_INDEX,
@@ -99,7 +101,7 @@ class Searcher:
         digest = digest_of(question)
         try:
             query = None if question.mode is Mode.SEMANTIC else read_query(question.q)
-            place = None if cursor is None else read_cursor(cursor, digest)
+            place = None if cursor is None else CURSORS.place(cursor, digest)
         except (QueryError, CursorError) as error:
             return Refusal(Unable.NOT_READABLE, str(error))
         if query is None and not question.q.strip():
@@ -180,8 +182,8 @@ class Searcher:
             contributor_ids=tuple(each for each in reader.contributors() if self._pseudonym(each) in wanted)
             if wanted
             else None,
-            after=question.after,
-            before=question.before,
+            after=None if question.after is None else first_moment(question.after),
+            before=None if question.before is None else first_moment(question.before),
         )
 
     def _shown(self, reader: SearchReader, question: Question, query: Query | None, page: _Page, digest: str) -> Answer:
@@ -207,7 +209,7 @@ class Searcher:
             mode=question.mode,
             order=page.order,
             hits=hits,
-            cursor=None if page.behind is None else cursor_of(digest, page.behind),
+            cursor=None if page.behind is None else CURSORS.text(digest, page.behind),
             complete=page.is_complete,
         )
 

@@ -13,16 +13,25 @@ from persistence.databases.corpus_records import COLUMNS, StoredRecord, stored_r
 from persistence.databases.corpus_texts import COLUMNS as TEXT_COLUMNS
 from persistence.databases.corpus_texts import StoredText, stored_text
 from persistence.databases.database import SQLITE_ERRORS, failure_of
+from persistence.databases.judgements import Judged
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
 from persistence.files.failures import NoDataDirectory
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 
-SELECT_BEHIND: Final = f"SELECT {COLUMNS} FROM records WHERE n > ? ORDER BY n"  # noqa: S608
-SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE n > ? ORDER BY n"  # noqa: S608
+SELECT_ALL: Final = f"SELECT {COLUMNS} FROM records ORDER BY n"  # noqa: S608
+SELECT_ALL_TEXTS: Final = f"SELECT {TEXT_COLUMNS} FROM texts ORDER BY n"  # noqa: S608
+SELECT_BEHIND: Final = f"""
+SELECT {COLUMNS} FROM records WHERE trajectory_id > ? ORDER BY trajectory_id LIMIT ?
+"""  # noqa: S608
+SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id > ? ORDER BY record_id LIMIT ?"  # noqa: S608
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
 SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # noqa: S608
+SELECT_JUDGEMENTS: Final = """
+SELECT trajectory_id, j.rules, j.model, j.sha256, j.cognitive_target, j.quality, j.outcome, j.rationale
+FROM judgements AS j JOIN records USING (trajectory_id) WHERE j.sha256 = records.sha256
+"""
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
 SELECT_PROVIDERS: Final = "SELECT DISTINCT provider FROM records ORDER BY provider"
 SELECT_REASON: Final = """
@@ -41,13 +50,26 @@ class CorpusSnapshot:
         self.reached_n: int = rows[0][0] if rows else 0
         """The number of the last line of the corpus that is in it."""
 
-    def records(self, behind_n: int = 0) -> Iterator[StoredRecord]:
-        """Yield the records whose lines are behind a number, in the order of their lines."""
-        return map(stored_record, self._rows(SELECT_BEHIND, behind_n))
+    def records(self) -> Iterator[StoredRecord]:
+        """Yield the records in the order of their lines."""
+        return map(stored_record, self._rows(SELECT_ALL))
 
-    def texts(self, behind_n: int = 0) -> Iterator[StoredText]:
-        """Yield the texts of the intake whose lines are behind a number, in the order of their lines."""
-        return map(stored_text, self._rows(SELECT_TEXTS_BEHIND, behind_n))
+    def texts(self) -> Iterator[StoredText]:
+        """Yield the texts of the intake in the order of their lines."""
+        return map(stored_text, self._rows(SELECT_ALL_TEXTS))
+
+    def records_behind(self, trajectory_id: str, count: int) -> list[StoredRecord]:
+        """The next records by the ids of their trajectories, which stay when a record is made anew."""
+        return [stored_record(row) for row in self._connection.execute(SELECT_BEHIND, (trajectory_id, count))]
+
+    def texts_behind(self, record_id: str, count: int) -> list[StoredText]:
+        """The next texts by their ids."""
+        return [stored_text(row) for row in self._connection.execute(SELECT_TEXTS_BEHIND, (record_id, count))]
+
+    def judgements(self) -> Iterator[tuple[str, Judged]]:
+        """Yield what a judge said of records, by the ids of their trajectories, in no order."""
+        for trajectory_id, *judged in self._connection.execute(SELECT_JUDGEMENTS):
+            yield trajectory_id, Judged(*judged)
 
     def record(self, record_id: str) -> StoredRecord | None:
         """A session's record; None where it is not in the corpus, or not any more."""
@@ -63,8 +85,8 @@ class CorpusSnapshot:
         """The agents that there are sessions of, by their names."""
         return [provider for (provider,) in self._connection.execute(SELECT_PROVIDERS)]
 
-    def _rows(self, query: str, behind_n: int) -> Iterator[tuple[Any, ...]]:
-        cursor = self._connection.execute(query, (behind_n,))
+    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        cursor = self._connection.execute(query)
         cursor.arraysize = ROWS_AT_ONCE
         while rows := cursor.fetchmany():
             yield from rows

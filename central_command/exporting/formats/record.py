@@ -46,6 +46,8 @@ FEATURES: Final = (
     ("part", "int64"),
     ("parts", "int64"),
 )
+JUDGEMENT: Final = (("judgement", "json"),)
+"""The member behind them where judgements are asked for."""
 NOT_SHOWN_OF_DUPLICATES: Final = frozenset({"minima", "bands"})
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -70,7 +72,10 @@ def rows_of_line(trajectory: Trajectory, line: bytes, first: int) -> Iterator[ms
         own["duplicates"] = kept
     if trajectory.parts > 1 or first:
         own["trajectory_log"] = _ITEMS.decode(members["trajectory_log"])[first : first + len(trajectory.steps)]
-    yield msgspec.Raw(_encode({name: own.get(name, members.get(name, _NULL)) for name, _ in FEATURES}))
+    row = {name: own.get(name, members.get(name, _NULL)) for name, _ in FEATURES}
+    if trajectory.judgement is not msgspec.UNSET:
+        row["judgement"] = trajectory.judgement
+    yield msgspec.Raw(_encode(row))
 
 
 JSONL: Final = Format(name="jsonl", rows=no_rows, features=FEATURES, of_line=rows_of_line, version="1")

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from central_command.exporting.columns import FEATURES, PARENT
+from central_command.exporting.columns import FEATURES, JUDGEMENT, PARENT
 from central_command.exporting.formats.atif import ATIF
 from central_command.exporting.formats.dpo import DPO
 from central_command.exporting.formats.format import Format
@@ -14,6 +14,7 @@ from central_command.exporting.formats.openai import OPENAI
 from central_command.exporting.formats.otel import OTEL
 from central_command.exporting.formats.parquet import PARQUET
 from central_command.exporting.formats.record import JSONL
+from central_command.exporting.formats.record import JUDGEMENT as JUDGEMENT_OF_RECORD
 from central_command.exporting.formats.records import RECORDS
 from central_command.exporting.formats.sharegpt import SHAREGPT
 from central_command.exporting.formats.swe_agent import SWE_AGENT
@@ -32,8 +33,13 @@ def formats_of(selection: Selection) -> list[Format]:
 
 
 def _as_asked(known: Format, selection: Selection) -> Format:
-    if known is ATIF and selection.shape.documents == "files":
+    shape = selection.shape
+    if known is ATIF and shape.documents == "files":
         return msgspec.structs.replace(known, ending="json", file_each=True)
-    if selection.shape.subagents == "embed" and known.features[-len(FEATURES) :] == FEATURES:
-        return msgspec.structs.replace(known, features=(*known.features, *PARENT))
-    return known
+    features = known.features
+    has_columns = features[-len(FEATURES) :] == FEATURES
+    if shape.subagents == "embed" and has_columns:
+        features += PARENT
+    if shape.judgements:
+        features += JUDGEMENT_OF_RECORD if known is JSONL else JUDGEMENT if has_columns else ()
+    return msgspec.structs.replace(known, features=features)

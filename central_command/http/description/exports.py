@@ -2,11 +2,13 @@
 
 from typing import Any, Final
 
+from central_command.corpus.filters import ARGUMENTS, FOR_RECORDS, Filters
 from central_command.http.description.json_schema import TEXT, Schema, object_of, one_of
 from central_command.http.endpoints.exports import ExportState
 
 EXPORT_SECURITY: Final[list[dict[str, list[str]]]] = [{"token": ["export"]}]
 
+_END: Final = "#/components/schemas/CorpusEnd"
 _COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 _EXPORT_ID: Schema = {"type": "string", "pattern": "^exp_[0-9a-f]{16}$"}
 
@@ -16,6 +18,34 @@ EXPORT_PARAMETERS: Final[list[dict[str, Any]]] = [
 FILE_PARAMETERS: Final[list[dict[str, Any]]] = [
     *EXPORT_PARAMETERS,
     {"name": "name", "in": "path", "required": True, "schema": TEXT, "description": "As the manifest has it."},
+]
+
+_DESCRIPTIONS: Final = {
+    "after": "Sessions that began then or later (RFC 3339, or the beginning of such a time, UTC); part of it.",
+    "before": "Sessions that began earlier; not part of it.",
+    "training_eligible": "Only what curation found fit to be trained on.",
+}
+
+
+def _argument(name: str, member: str) -> dict[str, Any]:
+    kinds: dict[type, Schema] = {tuple: {"type": "array", "items": TEXT}, bool: {"type": "boolean"}}
+    default = getattr(Filters(), member)
+    is_number = name.endswith(("_min", "_max"))
+    schema: Schema = {"type": "integer", "minimum": 0} if is_number else kinds.get(type(default), TEXT)
+    described = _DESCRIPTIONS.get(
+        name, "As the option of `central-command export`." if is_number else "Any of several."
+    )
+    return {"name": name, "in": "query", "schema": schema, "description": described}
+
+
+_PAGE: Final[list[dict[str, Any]]] = [
+    {"name": "cursor", "in": "query", "schema": TEXT, "description": "Of the page before, with the same arguments."},
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1}, "description": "Records of a page."},
+]
+TRAJECTORIES_PARAMETERS: Final = [*(_argument(*each) for each in ARGUMENTS.items()), *_PAGE]
+RECORDS_PARAMETERS: Final = [
+    *(_argument(name, member) for name, member in ARGUMENTS.items() if member in FOR_RECORDS),
+    *_PAGE,
 ]
 
 
@@ -36,7 +66,12 @@ def export_schemas() -> dict[str, Schema]:
             "reason": {"type": ["string", "null"]},
         }
     )
+    one_line = {"trajectory": {"type": "object"}, "record": {"type": "object"}, "end": {"$ref": _END}}
     return {
+        "CorpusEnd": object_of(
+            {"cursor": {"type": ["string", "null"]}, "too_long": {"type": "array", "items": TEXT}},
+        ),
+        "CorpusLine": object_of({}, one_line, minProperties=1, maxProperties=1, additionalProperties=False),
         "AskExport": object_of(
             {"formats": {"type": "array", "minItems": 1, "items": TEXT}},
             {

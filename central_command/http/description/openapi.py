@@ -4,7 +4,7 @@ Every answer that an endpoint can give is there, those that the server gives bef
 a client made from the description meets nothing that it does not know. docs/protocol.md says what each means.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -15,7 +15,13 @@ from actors.intake.settings import IntakeSettings
 from actors.sessions.outcomes import BusyReason, FullReason
 from central_command.http.description.access import access_operations
 from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIGNATURE_WORDS
-from central_command.http.description.exports import EXPORT_PARAMETERS, EXPORT_SECURITY, FILE_PARAMETERS
+from central_command.http.description.exports import (
+    EXPORT_PARAMETERS,
+    EXPORT_SECURITY,
+    FILE_PARAMETERS,
+    RECORDS_PARAMETERS,
+    TRAJECTORIES_PARAMETERS,
+)
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.jobs import ADMIN_SECURITY, JOB_PARAMETERS, PAGE_PARAMETERS, QUEUE_PARAMETERS
 from central_command.http.description.json_schema import Schema, reference
@@ -35,6 +41,7 @@ from central_command.http.description.refused import refused_operations
 from central_command.http.description.schemas import all_schemas, refusal
 from central_command.http.description.search import READ_SECURITY, SEARCH_PARAMETERS
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
+from central_command.http.endpoints.corpus import CORPUS_RECORDS_PATH, CORPUS_TRAJECTORIES_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
 from central_command.http.endpoints.erasures import CONTRIBUTORS_PATH, ERASURES_PATH
 from central_command.http.endpoints.exports import EXPORT_PATH, EXPORTS_PATH, FILE_PATH
@@ -98,6 +105,7 @@ def openapi_document(
             **_erasures(),
             **_intake(settings, taking),
             **_exports(),
+            **_corpus(),
             **access_operations(),
             SEARCH_PATH: {"get": _search()},
             **_jobs(),
@@ -405,6 +413,26 @@ def _exports() -> dict[str, Any]:
                 security=EXPORT_SECURITY,
                 parameters=FILE_PARAMETERS,
             )
+        },
+    }
+
+
+def _corpus() -> dict[str, Any]:
+    answers = {
+        **_OF_LIMITED,
+        **_errors(400, 401, 404, 503),
+        "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
+        "200": _answer("Lines, the last of which is `end`.", "CorpusLine", content_type="application/x-ndjson"),
+    }
+    of_kind = partial(
+        _operation, answers=answers, description="docs/protocol.md says what is on a line.", security=EXPORT_SECURITY
+    )
+    return {
+        CORPUS_TRAJECTORIES_PATH: {
+            "get": of_kind("trajectories", "A page of the corpus", parameters=TRAJECTORIES_PARAMETERS)
+        },
+        CORPUS_RECORDS_PATH: {
+            "get": of_kind("records", "A page of the intake's records", parameters=RECORDS_PARAMETERS)
         },
     }
 

@@ -14,11 +14,14 @@ from quart import Blueprint, Response
 
 from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
+from central_command.corpus.desk import Begun, Unable
+from central_command.corpus.paging import Asked, PageBounds
 from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.files.regular import open_file
+from persistence.format import json_text
 
 EXPORTS_PATH: Final = "/api/exports"
 EXPORT_PATH: Final = f"{EXPORTS_PATH}/<export_id>"
@@ -106,10 +109,24 @@ class ExportDesk(Protocol):
         ...
 
 
+class CorpusReading(Protocol):
+    """What opens pages of the corpus."""
+
+    @property
+    def bounds(self) -> PageBounds:
+        """How much a page may be of."""
+        ...
+
+    async def open(self, asked: Asked, *, limit: int, cursor: str | None, is_packed: bool) -> Begun | Unable:
+        """Begin a page; raises CursorError."""
+        ...
+
+
 class Exports(msgspec.Struct, frozen=True):
-    """What the endpoints need: who does it, who says who may ask, and how often."""
+    """What these endpoints and those of the corpus need: who does it, who says who may ask, and how often."""
 
     desk: ExportDesk
+    corpus: CorpusReading
     gate: TokenCheck
     requests_per_minute: int
     requests_per_hour: int
@@ -132,6 +149,9 @@ def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, r
         if len(body) > ASKED_BYTES_MAX:
             sentence = f"The body is larger than {ASKED_BYTES_MAX:,} bytes, which no request for an export is."
             raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
+        if json_text.lone_surrogates_replaced(body) is not body:
+            sentence = "A text of the request holds half of a character, which no text of the corpus does."
+            raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "not_unicode", sentence))
         asked = await known.desk.ask(reader.decoded(_ASKED, body))
         await _note(known.audit, by, "export_asked", asked)
         return _asked_reply(asked, replies).response()

@@ -9,6 +9,7 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
+from central_command.corpus.asked_members import read_members
 from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.replies import HttpProblem, Replies, json_reply
@@ -99,9 +100,9 @@ def _question() -> Question:
     if "q" not in members:
         raise _bad("q, what is looked for, is missing.")
     try:
-        return msgspec.convert(members, Question)
-    except msgspec.ValidationError as error:
-        raise _bad(f"{str(error).rstrip('.')}."[:400]) from None
+        return read_members(members, Question, names={member: name for name, member in FILTERS.items()})
+    except ValueError as error:
+        raise _bad(str(error)) from None
 
 
 def _bad(sentence: str) -> ProblemError:

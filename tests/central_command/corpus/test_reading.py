@@ -165,10 +165,25 @@ def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
     with pytest.raises(NoDataDirectory, match="holds no corpus"):
         open_corpus(tmp_path)
     assert not any(tmp_path.iterdir()), "nothing is made where no corpus is"
-    with pytest.raises(ValueError, match="is an address"):
-        open_corpus("https://example.org/x")
+    with pytest.raises(ValueError, match="is no URL of a server"):
+        open_corpus("ftp://example.org/x")
     with pytest.raises(TypeError, match="no filter 'model'"):
         open_corpus(tmp_path, model="x")
+    with pytest.raises(ValueError, match="steps_min is 'x'; it must be a whole number from 0 to"):
+        open_corpus(tmp_path, steps_min="x")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        open_corpus(tmp_path, texts=["\ud800"])
+
+
+def test_what_is_made_anew_while_a_corpus_is_read_comes_once(tmp_path: Path) -> None:
+    """As for feedback that comes late: its line is the last one then."""
+    root = tmp_path / "data"
+    trio.run(put_sessions, root, [session(number) for number in range(3)])
+    reading = iter(open_corpus(root))
+    found = [next(reading).session_id]
+    accepted = [{"signal": "accepted", "timestamp": 1_795_169_600}]
+    trio.run(put_sessions, root, [session(0, feedback=accepted)])
+    assert found + [each.session_id for each in reading] == ["sess_0", "sess_1", "sess_2"]
 
 
 def test_steps_of_the_maker_are_what_tests_think_they_are() -> None:

@@ -193,20 +193,31 @@ async def test_only_files_that_the_manifest_names_are_handed_out(root: Path) -> 
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        ({}, "name at least one format"),
+        ({}, "name at least one format (formats); there are messages, parquet,"),
         ({"formats": ["no"]}, "there is no format 'no'"),
-        ({"formats": "jsonl"}, "Expected `array`"),
+        ({"formats": "jsonl"}, "formats is 'jsonl'; it must be a list of texts."),
+        ({"formats": ["jsonl", "jsonl"]}, "the format jsonl is named twice (formats): name each once."),
+        ({"formats": ["jsonl"], "options": {"documents": "files"}}, "documents files is of atif alone"),
+        ({"formats": ["jsonl"], "options": {"nested": "struct"}}, "nested struct is of parquet alone"),
         ({"formats": ["records", "jsonl"]}, "is of the intake's records"),
         ({"formats": ["jsonl"], "more": 1}, "'more' is none of formats"),
         ({"formats": ["jsonl"], "selection": []}, "must be objects"),
         ({"formats": ["jsonl"], "selection": {"split": "a=1"}}, "'split' is no member"),
         ({"formats": ["jsonl"], "options": {"tier": ["A"]}}, "'tier' is no member"),
         ({"formats": ["jsonl"], "options": {"tokenizer": "/etc/passwd"}}, "'tokenizer' is no member"),
-        ({"formats": ["jsonl"], "selection": {"limit": 0}}, "`int` >= 1"),
+        ({"formats": ["jsonl"], "selection": {"limit": 0}}, "limit is 0; it must be a whole number from 1 to"),
+        ({"formats": ["jsonl"], "selection": {"limit": 10**400}}, "limit is 1000"),
+        ({"formats": ["jsonl"], "selection": {"seed": 10**5_000}}, "seed is too large a number; it must be"),
+        ({"formats": ["jsonl"], "selection": {"dedup": "all"}}, "dedup is 'all'; it must be one of exact, near, none."),
+        ({"formats": ["jsonl"], "selection": {"tier": "A"}}, "tier is 'A'; it must be a list of texts."),
+        ({"formats": ["jsonl"], "selection": {"after": "2026-13-45"}}, "after is '2026-13-45', which is no time"),
+        ({"formats": ["jsonl"], "options": {"explain": 1}}, "explain is 1; it must be true or false."),
+        ({"formats": ["jsonl"], "options": {"reasoning_key": "--split"}}, "reasoning_key is up to 64 letters"),
+        ({"formats": ["jsonl"], "options": {"max_tokens": 9, "subagents": "embed"}}, "max_tokens cuts no session"),
         ({"formats": ["jsonl"], "selection": {"after": "a\0b"}}, "holds what no option can"),
         ({"formats": ["jsonl"], "selection": {"after": "x" * 2_000}}, "characters in one"),
         ({"formats": ["jsonl"], "selection": {"tier": ["A"] * 300}}, "more than 200 values"),
-        ({"formats": ["jsonl"], "options": {"split": "a=2"}}, "--split holds 'a=2'"),
+        ({"formats": ["jsonl"], "options": {"split": "a=2"}}, "split holds 'a=2'"),
         ({"formats": ["messages"], "options": {"columns": "no"}}, "has no column 'no'"),
     ],
 )
@@ -218,6 +229,8 @@ async def test_what_no_export_can_be_made_of_is_refused_in_one_sentence(
     assert isinstance(found, RefusedExport)
     assert sentence in found.sentence
     assert "\n" not in found.sentence
+    assert "--" not in found.sentence.replace("'--split'", "")
+    assert "`" not in found.sentence
     assert exports.reports() == []
 
 

@@ -80,6 +80,8 @@ def test_words_that_are_too_common_are_not_ranked(root: Path) -> None:
         ({"domains": ("databases",)}, set()),
         ({"tools": ("bash",)}, {"sess_2"}),
         ({"after": "2026-11-03"}, {"sess_2", "sess_3"}),
+        ({"after": "2026-11-03T12:12:00+02:00"}, {"sess_2", "sess_3"}),
+        ({"after": "2026-11-03T10:12:01Z"}, {"sess_3"}),
         ({"before": "2026-11-02"}, {"sess_0"}),
         ({"tiers": ("C",), "providers": ("codex",)}, {"sess_3"}),
         ({"contributors": ("con_nobody",)}, set()),

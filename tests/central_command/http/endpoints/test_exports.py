@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from actors.envelopes.settings import SchemaSettings
+from central_command.export_queue.offering import offered
 from central_command.export_queue.queue import ExportQueue
 from central_command.http.app import create_app
 from central_command.http.endpoints.exports import ExportState
@@ -35,13 +36,10 @@ class Asked:
         self.queue = ExportQueue(
             settings_with(export=settings), run.root, clock=run.clock, random_bytes=os.urandom, offload=inline
         )
-        app = create_app(
-            run.service,
-            HttpSettings(),
-            schema=SchemaSettings(),
-            clock=run.clock,
-            exports=run.service.exports(self.queue),
-        )
+        own = settings_with(export=settings).export
+        exports = offered(self.queue, own, run.root, run.service._gate, run.service.access.audit)
+        self.corpus: Any = exports.corpus
+        app = create_app(run.service, HttpSettings(), schema=SchemaSettings(), clock=run.clock, exports=exports)
         self.client: Any = app.test_client()
 
     async def send(self, method: str, path: str, data: bytes = b"", *, token: str | None = None) -> Any:
@@ -120,7 +118,9 @@ async def test_only_a_token_of_the_scope_may_ask(tmp_path: Path) -> None:
     [
         (b"", "not valid JSON"),
         (b"[]", "must be a JSON object"),
-        (b"{}", "name at least one format"),
+        (b"{}", "name at least one format (formats);"),
+        (b'{"formats":["jsonl"],"selection":{"text":["\\ud83d"]}}', "half of a character"),
+        (b'{"formats":["jsonl"],"selection":{"limit":%s}}' % (b"9" * 400), "limit is 9999"),
         (b'{"formats":["no"]}', "there is no format 'no'"),
         (b'{"formats":["jsonl"],"selection":{"limit":1e400}}', ""),
         (b'{"formats":["jsonl"],"options":{"data_dir":"/"}}', "'data_dir' is no member"),
