@@ -37,6 +37,14 @@ FeedbackSignal = Literal["accepted", "modified", "rejected", "iterated"]
 OutcomeStatus = Literal["SUCCESS", "CRASH", "KILLED", "SHUTDOWN"]
 
 
+def real_time_s(timestamp: float, time_shift_s: float | None) -> float | None:
+    """When a step was really taken, in seconds since the epoch, by the time that the client sent; None without one."""
+    if timestamp <= 0:
+        return None
+    seconds = timestamp / 1000 if timestamp >= MILLISECONDS_FROM else timestamp
+    return seconds - (time_shift_s or 0.0)
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that the agent reported of one model message; None where it said nothing.
 
@@ -339,10 +347,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
 
     def seconds_of(self, step: Step) -> float | None:
         """When a step was really taken, in seconds since the epoch; None where the client knew no time."""
-        if step.timestamp <= 0:
-            return None
-        seconds = step.timestamp / 1000 if step.timestamp >= MILLISECONDS_FROM else step.timestamp
-        return seconds - (self.time_shift_s or 0.0)
+        return real_time_s(step.timestamp, self.time_shift_s)
 
     def time_of(self, step: Step) -> str | None:
         """When a step was really taken, as `2026-11-20T10:12:17.123456Z`, always with its fraction of a second."""

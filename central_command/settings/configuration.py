@@ -40,6 +40,7 @@ from central_command.settings.variables import (
     say_unknown,
     unknown_variables,
 )
+from central_command.viewing.settings import ViewerSettings
 from persistence.files.regular import open_file
 from persistence.settings.retention import RetentionSettings
 from persistence.settings.search import SearchSettings
@@ -80,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     search: SearchSettings = msgspec.field(default_factory=SearchSettings)
+    viewer: ViewerSettings = msgspec.field(default_factory=ViewerSettings)
     jobs: JobsSettings = msgspec.field(default_factory=JobsSettings)
     observer: ObserverSettings = msgspec.field(default_factory=ObserverSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)

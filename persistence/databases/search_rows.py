@@ -14,19 +14,25 @@ from persistence.databases.database import Database, Row, Statement
 from persistence.format.json_text import array_of
 from persistence.format.records import CorpusRecord, Position
 from persistence.format.searched_steps import SearchedLine
+from persistence.format.step_places import LogPlace, StepBlock, blocks, log_place, step_places
 
 PLACE_BITS: Final = 24
 """Of a row's number in `steps`, those that are the step's place; the rest is the number of the record's line."""
 
 COLUMNS: Final = (
     "n, session_id, record_id, contributor_id, provider, model, domain, tier, outcome, started_at, rows, "
-    'day, "offset", length'
+    'day, "offset", length, ended_at, step_count, tokens, quality, points, failed, lineage, parent_lineage, '
+    "continues_session, log_start, log_end"
 )
-PUT_SESSION: Final = f"INSERT INTO sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+PUT_SESSION: Final = f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * (COLUMNS.count(',') + 1))})"  # noqa: S608
+PUT_BLOCK: Final = """
+INSERT INTO step_blocks (n, first, steps, turns, failed, counts, places) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
 PUT_TOOL: Final = "INSERT OR IGNORE INTO tools (tool, n) VALUES (?, ?)"
 PUT_STEP: Final = "INSERT INTO steps (rowid, text, tool, arguments) VALUES (?, ?, ?, ?)"
 TAKE_STEP: Final = "INSERT INTO steps (steps, rowid, text, tool, arguments) VALUES ('delete', ?, ?, ?, ?)"
 DELETE_SESSION: Final = "DELETE FROM sessions WHERE n = ?"
+DELETE_BLOCKS: Final = "DELETE FROM step_blocks WHERE n = ?"
 DELETE_TOOLS: Final = "DELETE FROM tools WHERE n = ?"
 DELETE_EMBEDDING: Final = "DELETE FROM embeddings WHERE n = ?"
 PUT_EMBEDDING: Final = "INSERT OR IGNORE INTO embeddings (n, vector) VALUES (?, ?)"
@@ -48,7 +54,11 @@ SELECT_PARTS: Final = "SELECT count(DISTINCT segid) FROM steps_idx"
 
 
 class IndexedSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A record as the index knows it: what it is chosen by, where its line is, and how many of its steps have a row."""
+    """A record as the index knows it: what it is chosen and sorted by, and where its line is.
+
+    `rows` are its steps that have a row, `failed` those that failed. `log_start` and `log_end` are where its line has
+    its steps; both 0 where they cannot be told apart.
+    """
 
     n: int
     session_id: str
@@ -64,6 +74,17 @@ class IndexedSession(msgspec.Struct, frozen=True, kw_only=True):
     day: str
     offset: int
     length: int
+    ended_at: str | None
+    step_count: int
+    tokens: int
+    quality: int
+    points: float
+    failed: int
+    lineage: str | None
+    parent_lineage: str | None
+    continues_session: str | None
+    log_start: int
+    log_end: int
 
     @property
     def position(self) -> Position:
@@ -86,10 +107,11 @@ def line_and_place(row: int) -> tuple[int, int]:
     return row >> PLACE_BITS, row & (1 << PLACE_BITS) - 1
 
 
-def put_session(record: CorpusRecord, place: Position, line: SearchedLine) -> list[Statement]:
-    """The statements that put a record in. Its session must not be there."""
+def put_session(record: CorpusRecord, place: Position, line: SearchedLine, text: bytes) -> list[Statement]:
+    """The statements that put a record in, whose line is `text`. Its session must not be there."""
     facets = line.facets
     rows, tools = _step_rows(place.n, line)
+    log, found = _blocks(text)
     session = (
         place.n,
         record.session_id,
@@ -105,9 +127,21 @@ def put_session(record: CorpusRecord, place: Position, line: SearchedLine) -> li
         place.day,
         place.offset,
         place.length,
+        facets.ended_at,
+        sum(block.steps for block in found),
+        record.tokens,
+        record.quality,
+        facets.points,
+        sum(block.failed for block in found),
+        facets.lineage,
+        facets.parent_lineage,
+        facets.continues_session,
+        log.start,
+        log.end,
     )
     return [
         Statement(PUT_SESSION, [session]),
+        Statement(PUT_BLOCK, [_block_row(place.n, block) for block in found]),
         Statement(PUT_TOOL, [(tool, place.n) for tool in sorted(tools)]),
         Statement(PUT_STEP, rows),
     ]
@@ -120,6 +154,7 @@ def take_session(n: int, line: SearchedLine) -> list[Statement]:
     return [
         Statement(NOTE_UNMERGED, [()]),
         Statement(TAKE_STEP, rows),
+        Statement(DELETE_BLOCKS, key),
         Statement(DELETE_TOOLS, key),
         Statement(DELETE_EMBEDDING, key),
         Statement(DELETE_SESSION, key),
@@ -139,6 +174,19 @@ def forget_unmerged() -> Statement:
 def set_option(name: str, value: int) -> Statement:
     """The statement that sets an option of the full-text table, or has it do something."""
     return Statement(SET_OPTION, [(name, value)])
+
+
+def _blocks(text: bytes) -> tuple[LogPlace, list[StepBlock]]:
+    """Where a line has its steps, and each of them; nowhere, where they cannot be told apart."""
+    try:
+        log, steps = log_place(text)
+        return log, list(blocks(step_places(log, steps)))
+    except msgspec.DecodeError:
+        return LogPlace(0, 0), []
+
+
+def _block_row(n: int, block: StepBlock) -> tuple[int, int, int, int, int, str, bytes]:
+    return n, block.first, block.steps, block.turns, block.failed, block.counts.decode(), block.places
 
 
 def _step_rows(n: int, line: SearchedLine) -> tuple[list[tuple[int, str, str, str]], set[str]]:

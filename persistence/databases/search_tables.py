@@ -63,3 +63,49 @@ CREATE TABLE projection_positions (
     next_offset INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+
+# Where each step stands in its line, in blocks (`persistence.format.step_places`), and what sessions are sorted by. All
+# is taken in anew, so that every session has them.
+SEARCH_2 = """
+ALTER TABLE sessions ADD COLUMN ended_at TEXT;
+ALTER TABLE sessions ADD COLUMN step_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN quality INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN points REAL NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN lineage TEXT;
+ALTER TABLE sessions ADD COLUMN parent_lineage TEXT;
+ALTER TABLE sessions ADD COLUMN continues_session TEXT;
+ALTER TABLE sessions ADD COLUMN log_start INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN log_end INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX sessions_by_beginning ON sessions (coalesce(started_at, ''));
+CREATE INDEX sessions_by_step_count ON sessions (step_count);
+CREATE INDEX sessions_by_tokens ON sessions (tokens);
+CREATE INDEX sessions_by_points ON sessions (points);
+CREATE INDEX sessions_by_quality ON sessions (quality);
+CREATE INDEX sessions_by_failed ON sessions (failed);
+CREATE INDEX sessions_by_lineage ON sessions (lineage) WHERE lineage IS NOT NULL;
+CREATE INDEX sessions_by_parent_lineage ON sessions (parent_lineage) WHERE parent_lineage IS NOT NULL;
+CREATE INDEX sessions_by_continues ON sessions (continues_session) WHERE continues_session IS NOT NULL;
+
+CREATE TABLE step_blocks (
+    n INTEGER NOT NULL,
+    -- The place of its first step, from 1.
+    first INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    turns INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    -- A JSON object: how many steps there are of each type.
+    counts TEXT NOT NULL,
+    -- A JSON array of the places of its steps, compressed (zlib).
+    places BLOB NOT NULL,
+    PRIMARY KEY (n, first)
+);
+
+DELETE FROM sessions;
+DELETE FROM tools;
+DELETE FROM embeddings;
+INSERT INTO steps (steps) VALUES ('delete-all');
+DELETE FROM unmerged;
+DELETE FROM projection_positions;
+"""

@@ -38,11 +38,20 @@ class SearchedStep(msgspec.Struct, frozen=True, gc=False):
     arguments: str
 
 
-class Facets(msgspec.Struct, frozen=True):
-    """What sessions are chosen by that no row of corpus.db has; None for what nobody said."""
+class Facets(msgspec.Struct, frozen=True, kw_only=True):
+    """What sessions are chosen and sorted by that no row of corpus.db has; None for what nobody said.
 
-    outcome: str | None
-    domain: str | None
+    `lineage` and `parent_lineage` join a session with the sub-agents that it began, `continues_session` is the one that
+    it goes on from.
+    """
+
+    outcome: str | None = None
+    domain: str | None = None
+    ended_at: str | None = None
+    points: float = 0.0
+    lineage: str | None = None
+    parent_lineage: str | None = None
+    continues_session: str | None = None
 
 
 class _Field(msgspec.Struct, frozen=True):
@@ -61,10 +70,29 @@ class _Outcome(msgspec.Struct, frozen=True):
     status: str
 
 
+class _Lineage(msgspec.Struct, frozen=True):
+    id: str | None = None
+    parent_id: str | None = None
+
+
+class _OfLineage(msgspec.Struct, frozen=True):
+    lineage: _Lineage | None = None
+
+
+class _Continued(msgspec.Struct, frozen=True):
+    continues_session: str | None = None
+
+
+class _Score(msgspec.Struct, frozen=True):
+    total_points: float = msgspec.field(default=0.0, name="totalPoints")
+
+
 class _Line(msgspec.Struct, frozen=True):
     trajectory_log: list[StepTexts] = []
     metadata: msgspec.Raw = NOTHING
     outcome: msgspec.Raw = NOTHING
+    ended_at: msgspec.Raw = NOTHING
+    score: msgspec.Raw = NOTHING
 
 
 class _PlainStep(msgspec.Struct, frozen=True, gc=False):
@@ -84,6 +112,9 @@ _LINE: Final = msgspec.json.Decoder(_Line)
 _PLAIN_LINE: Final = msgspec.json.Decoder(_PlainLine)
 _TAGGED: Final = msgspec.json.Decoder(_Tagged)
 _OUTCOME: Final = msgspec.json.Decoder(_Outcome)
+_OF_LINEAGE: Final = msgspec.json.Decoder(_OfLineage)
+_CONTINUED: Final = msgspec.json.Decoder(_Continued)
+_SCORE: Final = msgspec.json.Decoder(_Score)
 
 
 class SearchedLine:
@@ -102,7 +133,18 @@ class SearchedLine:
         outcome, tagged = _read(_OUTCOME, self._line.outcome), _read(_TAGGED, self._line.metadata)
         tags = None if tagged is None else tagged.domain_tags
         primary = None if tags is None else tags.primary
-        return Facets(None if outcome is None else outcome.status, None if primary is None else primary.domain)
+        score, continued = _read(_SCORE, self._line.score), _read(_CONTINUED, self._line.metadata)
+        found = _read(_OF_LINEAGE, self._line.metadata)
+        lineage = None if found is None else found.lineage
+        return Facets(
+            outcome=None if outcome is None else outcome.status,
+            domain=None if primary is None else primary.domain,
+            ended_at=_text(self._line.ended_at) or None,
+            points=0.0 if score is None else score.total_points,
+            lineage=None if lineage is None else lineage.id,
+            parent_lineage=None if lineage is None else lineage.parent_id,
+            continues_session=None if continued is None else continued.continues_session,
+        )
 
     def steps(self) -> Iterator[SearchedStep]:
         """Yield the steps that say anything, each read when it is its turn."""
@@ -134,10 +176,11 @@ def _arguments(raw: msgspec.Raw) -> str:
     """The texts and numbers of a call's arguments, a line each, without their names."""
     if not bytes(raw):
         return ""
-    return "\n".join(_leaves(_read(_VALUE, raw)))[:TEXT_CHARS_MAX]
+    return "\n".join(leaves(_read(_VALUE, raw)))[:TEXT_CHARS_MAX]
 
 
-def _leaves(value: object) -> Iterator[str]:
+def leaves(value: object) -> Iterator[str]:
+    """Yield the texts and numbers of a JSON value, in order, without their names."""
     rest = [value]
     while rest:
         match rest.pop():

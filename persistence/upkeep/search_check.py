@@ -30,6 +30,9 @@ ADVICE: Final = "remove search.db, and curation makes it anew"
 SELECT_INDEXED: Final = "SELECT session_id, n FROM sessions"
 SELECT_RECORDS: Final = "SELECT session_id, n FROM records WHERE n <= ?"
 SELECT_ROWS: Final = "SELECT coalesce(sum(rows), 0), (SELECT count(*) FROM steps_docsize) FROM sessions"
+SELECT_PLACES: Final = (
+    "SELECT coalesce(sum(step_count), 0), (SELECT coalesce(sum(steps), 0) FROM step_blocks) FROM sessions"
+)
 
 
 async def check_search(layout: DataLayout, findings: Findings) -> None:
@@ -62,6 +65,9 @@ def _differences(layout: DataLayout) -> Iterator[str]:
         ((told, rows),) = index.execute(SELECT_ROWS)
         if told != rows:
             yield f"search.db has rows of {rows} steps, and its sessions say {told}"
+        ((told, places),) = index.execute(SELECT_PLACES)
+        if told != places:
+            yield f"search.db has places of {places} steps, and its sessions say {told}"
         yield from _other_sessions(index, corpus)
 
 

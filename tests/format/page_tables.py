@@ -8,7 +8,7 @@ import hashlib
 import json
 import struct
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from tests.format.page_reader import (
 
 FOLLOWED = ("envelopes", "refused", "trajectories", "consent", "intake")
 K = 0x9E3779B97F4A7C15
+NO_TURN = {"program", "attachment", "notification", "hook", "api", "compaction"}
 CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
 UNSEEN = {
     *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x1680, 0x17B4, 0x17B5, 0x3000, 0x3164, 0xFEFF, 0xFFA0, 0xFDFA, 0xFDFB),
@@ -480,6 +481,7 @@ def search_tables(journals: dict[str, list[Line]]) -> Tables:
     """The rows of `search.db` that hold no words, and the numbers of those that do."""
     sessions: dict[str, Row] = {}
     said: dict[str, list[Row]] = {}
+    placed: dict[str, list[Row]] = {}
     for line in journals["corpus"]:
         members = line.members
         if "erased" in members or "judgement" in members or kind_of_record(members) == "text":
@@ -499,16 +501,84 @@ def search_tables(journals: dict[str, list[Line]]) -> Tables:
             "outcome": (members["outcome"] or {}).get("status"),
             "rows": len(steps),
             **place_of(line),
+            **_sorted_by(members),
+            **_log_place(line),
         }
         said[members["session_id"]] = steps
+        placed[members["session_id"]] = _step_blocks(line)
     rows = [step for steps in said.values() for step in steps]
     return {
         "sessions": list(sessions.values()),
+        "step_blocks": [block for blocks in placed.values() for block in blocks],
         "tools": [{"tool": tool, "n": n} for tool, n in {(step["tool"], step["n"]) for step in rows if step["tool"]}],
         "steps_docsize": [{"id": step["id"]} for step in rows],
         "embeddings": [],
         "projection_positions": [_position("corpus", journals["corpus"][-1])],
     }
+
+
+def _sorted_by(members: dict[str, Any]) -> Row:
+    lineage = members["metadata"].get("lineage") or {}
+    return {
+        "ended_at": members["ended_at"],
+        "step_count": len(members["trajectory_log"]),
+        "tokens": members["total_tokens"],
+        "quality": members["enrichment"]["quality_assessment"]["score"],
+        "points": float(members["score"]["totalPoints"]),
+        "failed": sum(map(_has_failed, members["trajectory_log"])),
+        "lineage": lineage.get("id"),
+        "parent_lineage": lineage.get("parent_id"),
+        "continues_session": members["metadata"].get("continues_session"),
+    }
+
+
+def _has_failed(step: dict[str, Any]) -> bool:
+    return step["type"] == "error" or step.get("is_error") is True
+
+
+def _log_place(line: Line) -> Row:
+    start = line.text.index(b'"trajectory_log":[') + len(b'"trajectory_log":')
+    text = line.text[start:].decode()
+    _, characters = json.JSONDecoder().raw_decode(text)
+    return {"log_start": start, "log_end": start + len(text[:characters].encode())}
+
+
+def _step_places(line: Line) -> list[tuple[int, int]]:
+    """Where each step begins in a line, and how many bytes it has."""
+    log = _log_place(line)
+    text = line.text[log["log_start"] : log["log_end"]].decode()
+    at, found = 1, []
+    for _ in line.members["trajectory_log"]:
+        _, end = json.JSONDecoder().raw_decode(text, at)
+        found.append((log["log_start"] + len(text[:at].encode()), len(text[at:end].encode())))
+        at = end + 1
+    return found
+
+
+def _step_blocks(line: Line) -> list[Row]:
+    """Blocks of a line with fewer than 512 steps, none of which is large."""
+    steps = line.members["trajectory_log"]
+    places: list[list[Any]] = []
+    turn, asked, calls = 0, False, dict[str, list[int]]()
+    for number, (step, (start, length)) in enumerate(zip(steps, _step_places(line), strict=True), start=1):
+        asks = step["type"] == "instruction" and step.get("source") not in NO_TURN
+        begins, asked = asks and not asked, asks
+        turn += begins
+        partner, call_id = 0, step.get("call_id")
+        if call_id and step["type"] in {"observation", "error"}:
+            if calls.get(call_id):
+                partner = calls[call_id].pop(0)
+                places[partner - 1][7] = number
+        elif call_id:
+            calls.setdefault(call_id, []).append(number)
+        named = (step["type"][:64], (step.get("tool") or "")[:64], turn, float(step.get("timestamp", 0)))
+        places.append([number, start, length, *named, partner, _has_failed(step), begins, []])
+    counts = Counter(sorted(step["type"] for step in steps))
+    if not steps:
+        return []
+    known = {"n": line.n, "first": 1, "steps": len(steps), "turns": sum(place[9] for place in places)}
+    failed = sum(place[8] for place in places)
+    return [{**known, "failed": failed, "counts": json.dumps(counts, separators=(",", ":")), "places": places}]
 
 
 def _is_text(value: object) -> bool:

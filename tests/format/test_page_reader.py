@@ -7,7 +7,9 @@ nothing of the project.
 import ast
 import base64
 import hashlib
+import json
 import sys
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,6 +150,8 @@ def check_tables(data: Path) -> int:
         for table, rows in tables.items():
             derived = [{name: row[name] for name in rows[0]} for row in stored[database][table]] if rows else []
             assert in_order(derived) == in_order(rows), f"{database}: {table}"
+    for block in stored["search.db"]["step_blocks"]:
+        block["places"] = json.loads(zlib.decompress(block["places"]))
     for table, rows in search_tables(journals).items():
         derived = [{name: row[name] for name in rows[0]} for row in stored["search.db"][table]] if rows else []
         assert in_order(derived) == in_order(rows), f"search.db: {table}"

