@@ -132,7 +132,7 @@ class SearchIndex:
         for record, place, text in records:
             if record.taken_back is None and last[record.session_id] == place.n:
                 with suppress(msgspec.DecodeError):  # of what cannot be read nothing is found
-                    statements += put_session(record, place, SearchedLine(text))
+                    statements += put_session(record, place, SearchedLine(text), text)
         followed = lines[-1].position.end
         await self._database.write([*statements, set_position(JournalName.CORPUS, followed)], durable=False)
         self.followed = followed

@@ -15,7 +15,7 @@ from persistence.databases.corpus_tables import CORPUS_1, CORPUS_2, CORPUS_3
 from persistence.databases.database import SchemaRefused
 from persistence.databases.jobs_tables import JOBS_1
 from persistence.databases.ledger_tables import LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4
-from persistence.databases.search_tables import SEARCH_1
+from persistence.databases.search_tables import SEARCH_1, SEARCH_2
 from persistence.databases.sessions_tables import (
     SESSIONS_1,
     SESSIONS_2,
@@ -43,7 +43,7 @@ SESSIONS_SCHEMA = Schema(
 )
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4))
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2, CORPUS_3))
-SEARCH_SCHEMA = Schema("search.db", (SEARCH_1,), ("PRAGMA secure_delete = ON", "PRAGMA cache_size = -32768"))
+SEARCH_SCHEMA = Schema("search.db", (SEARCH_1, SEARCH_2), ("PRAGMA secure_delete = ON", "PRAGMA cache_size = -32768"))
 ACCESS_SCHEMA = Schema("access.db", (ACCESS_1, ACCESS_2))
 JOBS_SCHEMA = Schema("jobs.db", (JOBS_1,))
 

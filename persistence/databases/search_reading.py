@@ -236,6 +236,16 @@ class SearchReader:
 def search_reader(layout: DataLayout, timeout_s: float) -> Iterator[SearchReader]:
     """Open the index of a data directory as it is now, for questions that end within `timeout_s`.
 
+    Raises as `index_connection`.
+    """
+    with index_connection(layout, timeout_s) as (connection, deadline):
+        yield SearchReader(connection, deadline)
+
+
+@contextmanager
+def index_connection(layout: DataLayout, timeout_s: float) -> Iterator[tuple[sqlite3.Connection, float]]:
+    """A connection to one state of the index, and the time by which its questions are to end (`time.monotonic`).
+
     Raises NoDataDirectory where there is none, SearchTimedOut, DatabaseFailure when it is of another version of the
     program.
     """
@@ -246,7 +256,7 @@ def search_reader(layout: DataLayout, timeout_s: float) -> Iterator[SearchReader
         with connected_to_read(layout.search_database) as connection:
             connection.execute("BEGIN")
             check_version(connection, SEARCH_SCHEMA)
-            yield SearchReader(connection, deadline)
+            yield connection, deadline
     except SQLITE_ERRORS as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             raise SearchTimedOut from None

@@ -14,6 +14,7 @@ from persistence.databases.database import Database, Row, Statement
 from persistence.format.json_text import array_of
 from persistence.format.records import CorpusRecord, Position
 from persistence.format.searched_steps import SearchedLine
+from persistence.format.session_figures import NO_FIGURES, SessionFigures, session_figures
 
 PLACE_BITS: Final = 24
 """Of a row's number in `steps`, those that are the step's place; the rest is the number of the record's line."""
@@ -26,6 +27,13 @@ PUT_SESSION: Final = f"INSERT INTO sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?
 PUT_TOOL: Final = "INSERT OR IGNORE INTO tools (tool, n) VALUES (?, ?)"
 PUT_STEP: Final = "INSERT INTO steps (rowid, text, tool, arguments) VALUES (?, ?, ?, ?)"
 TAKE_STEP: Final = "INSERT INTO steps (steps, rowid, text, tool, arguments) VALUES ('delete', ?, ?, ?, ?)"
+PUT_CALLS: Final = """
+INSERT INTO tool_calls (tool, n, calls, failures, timed, total_ms, slowest_ms, slowest_step)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+PUT_FINDINGS: Final = "INSERT INTO findings (category, n, found) VALUES (?, ?, ?)"
+DELETE_CALLS: Final = "DELETE FROM tool_calls WHERE n = ?"
+DELETE_FINDINGS: Final = "DELETE FROM findings WHERE n = ?"
 DELETE_SESSION: Final = "DELETE FROM sessions WHERE n = ?"
 DELETE_TOOLS: Final = "DELETE FROM tools WHERE n = ?"
 DELETE_EMBEDDING: Final = "DELETE FROM embeddings WHERE n = ?"
@@ -86,8 +94,8 @@ def line_and_place(row: int) -> tuple[int, int]:
     return row >> PLACE_BITS, row & (1 << PLACE_BITS) - 1
 
 
-def put_session(record: CorpusRecord, place: Position, line: SearchedLine) -> list[Statement]:
-    """The statements that put a record in. Its session must not be there."""
+def put_session(record: CorpusRecord, place: Position, line: SearchedLine, text: bytes) -> list[Statement]:
+    """The statements that put a record in, whose line is `text`. Its session must not be there."""
     facets = line.facets
     rows, tools = _step_rows(place.n, line)
     session = (
@@ -110,6 +118,7 @@ def put_session(record: CorpusRecord, place: Position, line: SearchedLine) -> li
         Statement(PUT_SESSION, [session]),
         Statement(PUT_TOOL, [(tool, place.n) for tool in sorted(tools)]),
         Statement(PUT_STEP, rows),
+        *_counted(place.n, text),
     ]
 
 
@@ -121,6 +130,8 @@ def take_session(n: int, line: SearchedLine) -> list[Statement]:
         Statement(NOTE_UNMERGED, [()]),
         Statement(TAKE_STEP, rows),
         Statement(DELETE_TOOLS, key),
+        Statement(DELETE_CALLS, key),
+        Statement(DELETE_FINDINGS, key),
         Statement(DELETE_EMBEDDING, key),
         Statement(DELETE_SESSION, key),
     ]
@@ -139,6 +150,23 @@ def forget_unmerged() -> Statement:
 def set_option(name: str, value: int) -> Statement:
     """The statement that sets an option of the full-text table, or has it do something."""
     return Statement(SET_OPTION, [(name, value)])
+
+
+def _counted(n: int, text: bytes) -> list[Statement]:
+    figures = _figures(text)
+    calls = [
+        (each.tool, n, each.calls, each.failures, each.timed, each.total_ms, each.slowest_ms, each.slowest_step)
+        for each in figures.tools
+    ]
+    findings = [(category, n, found) for category, found in figures.findings.items()]
+    return [Statement(PUT_CALLS, calls), Statement(PUT_FINDINGS, findings)]
+
+
+def _figures(text: bytes) -> SessionFigures:
+    try:
+        return session_figures(text)
+    except msgspec.DecodeError:
+        return NO_FIGURES
 
 
 def _step_rows(n: int, line: SearchedLine) -> tuple[list[tuple[int, str, str, str]], set[str]]:

@@ -63,3 +63,37 @@ CREATE TABLE projection_positions (
     next_offset INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
+
+# What is counted of each record (`persistence.format.session_figures`). All is taken in anew, so that every session has
+# it.
+SEARCH_2 = """
+CREATE TABLE tool_calls (
+    tool TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    -- Calls whose duration is known, all of them together, and the place of the step that took longest; 0 without any.
+    timed INTEGER NOT NULL,
+    total_ms INTEGER NOT NULL,
+    slowest_ms INTEGER NOT NULL,
+    slowest_step INTEGER NOT NULL,
+    PRIMARY KEY (tool, n)
+) WITHOUT ROWID;
+CREATE INDEX tool_calls_by_n ON tool_calls (n);
+
+CREATE TABLE findings (
+    -- What scrubbing found in a record, by placeholder.
+    category TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    found INTEGER NOT NULL,
+    PRIMARY KEY (category, n)
+) WITHOUT ROWID;
+CREATE INDEX findings_by_n ON findings (n);
+
+DELETE FROM sessions;
+DELETE FROM tools;
+DELETE FROM embeddings;
+INSERT INTO steps (steps) VALUES ('delete-all');
+DELETE FROM unmerged;
+DELETE FROM projection_positions;
+"""
