@@ -56,7 +56,7 @@ from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
-from central_command.http.endpoints.jobs import AdminJobs
+from central_command.http.endpoints.job_questions import AdminJobs
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
 from central_command.http.endpoints.observer import Observing
 from central_command.http.endpoints.refused import Refused

@@ -31,14 +31,14 @@ from actors.jobs.events import JobEvent, JobEvents
 from actors.jobs.names import QUEUE, public_id
 from actors.jobs.queue import NotRetried, Queue, Run
 from actors.jobs.runs import LiveRuns, Living
-from actors.jobs.schedule import Step, next_after, step_from, wrong_cron
+from actors.jobs.schedule import ScheduledJob, Step, next_after, step_from, wrong_cron
 from actors.jobs.settings import JobsSettings
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.jobs_changing import Added, Change, JobChanges, NewJob, QueueIsFull
 from persistence.databases.jobs_database import JobsDatabase, JobStatus, StoredJob
 from persistence.databases.jobs_listing import JobHistory, JobLists, JobPage, QueueCounts
 from persistence.databases.jobs_running import Found, JobEnd, JobRuns, Look
-from persistence.databases.jobs_schedule import JobSchedule, Repeatable
+from persistence.databases.jobs_schedule import AlreadyThere, JobSchedule, NoneOfThatName, Repeatable
 from persistence.files.file_system import Offload
 from persistence.format import times
 
@@ -207,6 +207,14 @@ class Jobs:
         self._woken.set()
         return is_known
 
+    async def run_now(self, name: str) -> StoredJob | AlreadyThere | NoneOfThatName:
+        """Add the job of what is repeated by that name, beside its schedule. Raises DatabaseFailure."""
+        added = await self._offload(partial(self._schedule.run_now, name, now=self._clock()))
+        if isinstance(added, StoredJob):
+            self._events.tell(added, "added")
+            self._woken.set()
+        return added
+
     async def prune(self) -> int:
         """Remove completed jobs past their days, and the oldest past their number; return how many."""
         settings, removed = self._settings, 0
@@ -234,6 +242,12 @@ class Jobs:
     async def queues(self) -> list[QueueCounts]:
         """The queues and how many jobs each has, by status. Raises DatabaseFailure."""
         return await self._offload(self._lists.queues)
+
+    def schedules(self) -> list[ScheduledJob]:
+        """What is repeated, by its queue and name, and when next, paused or not."""
+        now = self._clock()
+        found = sorted(self._repeatables.items())
+        return [ScheduledJob(each.queue, each.name, each.cron, next_after(each.cron, now)) for _, each in found]
 
     def statistics(self) -> JobsStatistics:
         """Return the figures of the last turn."""

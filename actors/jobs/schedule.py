@@ -18,6 +18,15 @@ import msgspec
 _SECOND: Final = timedelta(seconds=1)
 
 
+class ScheduledJob(msgspec.Struct, frozen=True):
+    """A job that is repeated, and when next: seconds since the epoch."""
+
+    queue: str
+    name: str
+    cron: str
+    next_at: float
+
+
 class Step(msgspec.Struct, frozen=True):
     """Where the mark goes, in seconds since the epoch, and whether that time is due."""
 

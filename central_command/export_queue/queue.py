@@ -10,7 +10,9 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from central_command.http.endpoints.exports import (
     ExportFile,
     ExportReport,
     ExportState,
+    NamedExportFile,
     NotTaken,
     RefusedExport,
 )
@@ -39,6 +42,7 @@ log = logging.getLogger("central_command.export")
 
 COMMAND: Final = (sys.executable, "-P", "-m", "central_command", "export")
 ID_BYTES: Final = 8
+FILES_LISTED: Final = 1_000
 SAID_BYTES_MAX: Final = 4_096
 """What is held of what a process says: its last sentence says why it failed."""
 
@@ -153,6 +157,16 @@ class ExportQueue:
             return None
         return await self._offload(_named_file, self._folder / report.folder, name)
 
+    async def files(self, export_id: str) -> list[NamedExportFile]:
+        """What there is of an export, written so far or done; nothing of one that there is not."""
+        report = self.report(export_id)
+        return [] if report is None else await self._offload(_files, self._folder / report.folder)
+
+    def arguments(self, export_id: str) -> tuple[str, ...]:
+        """The options of the command that make the same; none of an export that there is not."""
+        kept = self._kept.get(export_id)
+        return () if kept is None else kept.arguments
+
     async def run(self) -> None:
         """Make what was asked for, in order."""
         while True:
@@ -263,6 +277,22 @@ def _counts(manifest: Manifest) -> dict[str, object]:
         "kept": manifest.kept,
         "left_out": manifest.left_out,
     }
+
+
+def _files(folder: Path) -> list[NamedExportFile]:
+    """The files of a manifest, it first; of what is not done, those that are there, at most `FILES_LISTED`."""
+    try:
+        manifest = read_manifest(folder)
+        own = NamedExportFile(MANIFEST_NAME, (folder / MANIFEST_NAME).stat().st_size)
+        return [own, *(NamedExportFile(file.path, file.size_bytes) for file in manifest.files)]
+    except (ExportRefused, OSError):
+        pass
+    found = list[NamedExportFile]()
+    for path in islice(folder.rglob("*"), FILES_LISTED):
+        with suppress(OSError):  # it was moved meanwhile
+            if path.is_file():
+                found.append(NamedExportFile(str(path.relative_to(folder)), path.stat().st_size))
+    return sorted(found, key=lambda each: each.name)
 
 
 def _named_file(folder: Path, name: str) -> ExportFile | None:

@@ -32,7 +32,8 @@ from central_command.http.endpoints.exports import Exports, export_routes
 from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.intake import Intake, intake_routes
-from central_command.http.endpoints.jobs import AdminJobs, job_routes
+from central_command.http.endpoints.job_questions import AdminJobs
+from central_command.http.endpoints.jobs import job_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.observer import (

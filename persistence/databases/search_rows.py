@@ -14,6 +14,7 @@ from persistence.databases.database import Database, Row, Statement
 from persistence.format.json_text import array_of
 from persistence.format.records import CorpusRecord, Position
 from persistence.format.searched_steps import SearchedLine
+from persistence.format.session_figures import NO_FIGURES, SessionFigures, session_figures
 from persistence.format.step_places import LogPlace, StepBlock, blocks, log_place, step_places
 
 PLACE_BITS: Final = 24
@@ -31,6 +32,13 @@ INSERT INTO step_blocks (n, first, steps, turns, failed, counts, places) VALUES 
 PUT_TOOL: Final = "INSERT OR IGNORE INTO tools (tool, n) VALUES (?, ?)"
 PUT_STEP: Final = "INSERT INTO steps (rowid, text, tool, arguments) VALUES (?, ?, ?, ?)"
 TAKE_STEP: Final = "INSERT INTO steps (steps, rowid, text, tool, arguments) VALUES ('delete', ?, ?, ?, ?)"
+PUT_CALLS: Final = """
+INSERT INTO tool_calls (tool, n, calls, failures, timed, total_ms, slowest_ms, slowest_step)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+PUT_FINDINGS: Final = "INSERT INTO findings (category, n, found) VALUES (?, ?, ?)"
+DELETE_CALLS: Final = "DELETE FROM tool_calls WHERE n = ?"
+DELETE_FINDINGS: Final = "DELETE FROM findings WHERE n = ?"
 DELETE_SESSION: Final = "DELETE FROM sessions WHERE n = ?"
 DELETE_BLOCKS: Final = "DELETE FROM step_blocks WHERE n = ?"
 DELETE_TOOLS: Final = "DELETE FROM tools WHERE n = ?"
@@ -144,6 +152,7 @@ def put_session(record: CorpusRecord, place: Position, line: SearchedLine, text:
         Statement(PUT_BLOCK, [_block_row(place.n, block) for block in found]),
         Statement(PUT_TOOL, [(tool, place.n) for tool in sorted(tools)]),
         Statement(PUT_STEP, rows),
+        *_counted(place.n, text),
     ]
 
 
@@ -156,6 +165,8 @@ def take_session(n: int, line: SearchedLine) -> list[Statement]:
         Statement(TAKE_STEP, rows),
         Statement(DELETE_BLOCKS, key),
         Statement(DELETE_TOOLS, key),
+        Statement(DELETE_CALLS, key),
+        Statement(DELETE_FINDINGS, key),
         Statement(DELETE_EMBEDDING, key),
         Statement(DELETE_SESSION, key),
     ]
@@ -187,6 +198,23 @@ def _blocks(text: bytes) -> tuple[LogPlace, list[StepBlock]]:
 
 def _block_row(n: int, block: StepBlock) -> tuple[int, int, int, int, int, str, bytes]:
     return n, block.first, block.steps, block.turns, block.failed, block.counts.decode(), block.places
+
+
+def _counted(n: int, text: bytes) -> list[Statement]:
+    figures = _figures(text)
+    calls = [
+        (each.tool, n, each.calls, each.failures, each.timed, each.total_ms, each.slowest_ms, each.slowest_step)
+        for each in figures.tools
+    ]
+    findings = [(category, n, found) for category, found in figures.findings.items()]
+    return [Statement(PUT_CALLS, calls), Statement(PUT_FINDINGS, findings)]
+
+
+def _figures(text: bytes) -> SessionFigures:
+    try:
+        return session_figures(text)
+    except msgspec.DecodeError:
+        return NO_FIGURES
 
 
 def _step_rows(n: int, line: SearchedLine) -> tuple[list[tuple[int, str, str, str]], set[str]]:

@@ -64,8 +64,8 @@ CREATE TABLE projection_positions (
 ) WITHOUT ROWID;
 """
 
-# Where each step stands in its line, in blocks (`persistence.format.step_places`), and what sessions are sorted by. All
-# is taken in anew, so that every session has them.
+# Where each step stands in its line, in blocks (`persistence.format.step_places`), what sessions are sorted by, and what
+# is counted of each record (`persistence.format.session_figures`). All is taken in anew, so that every session has them.
 SEARCH_2 = """
 ALTER TABLE sessions ADD COLUMN ended_at TEXT;
 ALTER TABLE sessions ADD COLUMN step_count INTEGER NOT NULL DEFAULT 0;
@@ -101,6 +101,29 @@ CREATE TABLE step_blocks (
     places BLOB NOT NULL,
     PRIMARY KEY (n, first)
 );
+
+CREATE TABLE tool_calls (
+    tool TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    -- Calls whose duration is known, all of them together, and the place of the step that took longest; 0 without any.
+    timed INTEGER NOT NULL,
+    total_ms INTEGER NOT NULL,
+    slowest_ms INTEGER NOT NULL,
+    slowest_step INTEGER NOT NULL,
+    PRIMARY KEY (tool, n)
+) WITHOUT ROWID;
+CREATE INDEX tool_calls_by_n ON tool_calls (n);
+
+CREATE TABLE findings (
+    -- What scrubbing found in a record, by placeholder.
+    category TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    found INTEGER NOT NULL,
+    PRIMARY KEY (category, n)
+) WITHOUT ROWID;
+CREATE INDEX findings_by_n ON findings (n);
 
 DELETE FROM sessions;
 DELETE FROM tools;

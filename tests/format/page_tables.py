@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.format.page_figures import calls_by_tool
 from tests.format.page_reader import (
     Line,
     closed_by,
@@ -482,6 +483,7 @@ def search_tables(journals: dict[str, list[Line]]) -> Tables:
     sessions: dict[str, Row] = {}
     said: dict[str, list[Row]] = {}
     placed: dict[str, list[Row]] = {}
+    counted: dict[str, tuple[list[Row], list[Row]]] = {}
     for line in journals["corpus"]:
         members = line.members
         if "erased" in members or "judgement" in members or kind_of_record(members) == "text":
@@ -506,11 +508,18 @@ def search_tables(journals: dict[str, list[Line]]) -> Tables:
         }
         said[members["session_id"]] = steps
         placed[members["session_id"]] = _step_blocks(line)
+        found = members["scrubbed"]["by_category"]
+        counted[members["session_id"]] = (
+            [{"n": line.n, **calls} for calls in calls_by_tool(members["trajectory_log"]).values()],
+            [{"n": line.n, "category": name[:200], "found": count} for name, count in found.items() if count],
+        )
     rows = [step for steps in said.values() for step in steps]
     return {
         "sessions": list(sessions.values()),
         "step_blocks": [block for blocks in placed.values() for block in blocks],
         "tools": [{"tool": tool, "n": n} for tool, n in {(step["tool"], step["n"]) for step in rows if step["tool"]}],
+        "tool_calls": [row for calls, _ in counted.values() for row in calls],
+        "findings": [row for _, found in counted.values() for row in found],
         "steps_docsize": [{"id": step["id"]} for step in rows],
         "embeddings": [],
         "projection_positions": [_position("corpus", journals["corpus"][-1])],

@@ -56,6 +56,7 @@ from central_command.http.endpoints.jobs import (
     QUEUES_PATH,
     RESUME_PATH,
     RETRY_PATH,
+    RUN_PATH,
 )
 from central_command.http.endpoints.metrics import METRICS_PATH
 from central_command.http.endpoints.search import SEARCH_PATH
@@ -474,6 +475,7 @@ def _jobs() -> dict[str, Any]:
         QUEUES_PATH: {"get": operation("jobQueues", "The queues and what they hold", "Queues", "All of them.")},
         _template(PAUSE_PATH): {"post": change("pauseQueue", "Start no job of a queue", of=QUEUE_PARAMETERS)},
         _template(RESUME_PATH): {"post": change("resumeQueue", "Start jobs of it again", of=QUEUE_PARAMETERS)},
+        _template(RUN_PATH): {"post": change("runJob", "Do now what is repeated", 409, of=QUEUE_PARAMETERS)},
         _template(JOB_PATH): {
             "get": operation(
                 "job", "One job, its events and its log", "JobHistory", "The job.", parameters=JOB_PARAMETERS

@@ -18,7 +18,7 @@ from central_command.corpus.desk import Begun, Unable
 from central_command.corpus.paging import Asked, PageBounds
 from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
-from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
+from central_command.http.requests.replies import HttpProblem, Replies, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.files.regular import open_file
 from persistence.format import json_text
@@ -71,6 +71,13 @@ class ExportFile(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
+class NamedExportFile(msgspec.Struct, frozen=True):
+    """A file of an export by its name, as the manifest has it, and how large it is."""
+
+    name: str
+    size_bytes: int
+
+
 class RefusedExport(msgspec.Struct, frozen=True):
     """Nothing was begun: one sentence says why."""
 
@@ -106,6 +113,14 @@ class ExportDesk(Protocol):
 
     async def file(self, export_id: str, name: str) -> ExportFile | None:
         """A file of an export that is done; None for what its manifest does not name."""
+        ...
+
+    async def files(self, export_id: str) -> list[NamedExportFile]:
+        """What there is of an export, written so far or done; nothing of one that there is not."""
+        ...
+
+    def arguments(self, export_id: str) -> tuple[str, ...]:
+        """The options of the command that make the same; none of an export that there is not."""
         ...
 
 
@@ -145,16 +160,11 @@ def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, r
     @routes.post(EXPORTS_PATH)
     async def ask() -> Response:
         known, by = await admitted()
-        body = await reader.body()
-        if len(body) > ASKED_BYTES_MAX:
-            sentence = f"The body is larger than {ASKED_BYTES_MAX:,} bytes, which no request for an export is."
-            raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
-        if json_text.lone_surrogates_replaced(body) is not body:
-            sentence = "A text of the request holds half of a character, which no text of the corpus does."
-            raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "not_unicode", sentence))
-        asked = await known.desk.ask(reader.decoded(_ASKED, body))
-        await _note(known.audit, by, "export_asked", asked)
-        return _asked_reply(asked, replies).response()
+        body = _checked(await reader.body())
+        asked = await ask_export(known, reader.decoded(_ASKED, body), by, replies)
+        if isinstance(asked, RefusedExport):
+            return error(HTTPStatus.BAD_REQUEST, asked.sentence).response()
+        return json_reply(asked, HTTPStatus.ACCEPTED).response()
 
     @routes.get(EXPORTS_PATH)
     async def reports() -> Response:
@@ -164,14 +174,12 @@ def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, r
     @routes.get(EXPORT_PATH)
     async def report(export_id: str) -> Response:
         known, _ = await admitted()
-        return _found(known.desk.report(export_id)).response()
+        return json_reply(found_export(known.desk.report(export_id))).response()
 
     @routes.delete(EXPORT_PATH)
     async def delete(export_id: str) -> Response:
         known, by = await admitted()
-        deleted = await known.desk.delete(export_id)
-        await _note(known.audit, by, "export_deleted", deleted)
-        return _found(deleted).response()
+        return json_reply(await delete_export(known, export_id, by)).response()
 
     @routes.get(FILE_PATH)
     async def file(export_id: str, name: str) -> Response:
@@ -185,6 +193,16 @@ def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, r
     return routes
 
 
+def _checked(body: bytes) -> bytes:
+    if len(body) > ASKED_BYTES_MAX:
+        sentence = f"The body is larger than {ASKED_BYTES_MAX:,} bytes, which no request for an export is."
+        raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
+    if json_text.lone_surrogates_replaced(body) is not body:
+        sentence = "A text of the request holds half of a character, which no text of the corpus does."
+        raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "not_unicode", sentence))
+    return body
+
+
 async def _pieces(path: Path) -> AsyncIterator[bytes]:
     """Read a file a piece at a time; it is opened when the first is wanted, so one that is not sent is not held."""
     descriptor = await trio.to_thread.run_sync(partial(open_file, path, follows_links=False))
@@ -193,25 +211,32 @@ async def _pieces(path: Path) -> AsyncIterator[bytes]:
             yield piece
 
 
-async def _note(audit: Audit, by: str, action: str, found: object) -> None:
-    """Note what was done with an export, if anything was."""
-    if isinstance(found, ExportReport):
-        await audit.note(by, action, found.id, Reader.address())
-
-
-def _found(report: ExportReport | NotTaken | None) -> Reply:
-    if report is None:
-        return error(HTTPStatus.NOT_FOUND, "There is no such export.")
-    if isinstance(report, NotTaken):
-        return error(HTTPStatus.INSUFFICIENT_STORAGE, report)
-    return json_reply(report)
-
-
-def _asked_reply(asked: ExportReport | RefusedExport | NotTaken, replies: Replies) -> Reply:
-    if isinstance(asked, RefusedExport):
-        return error(HTTPStatus.BAD_REQUEST, asked.sentence)
+async def ask_export(
+    exports: Exports, members: dict[str, Any], by: str, replies: Replies
+) -> ExportReport | RefusedExport:
+    """Take a request in, by whom an id says; raises ProblemError where there is no room for it."""
+    asked = await exports.desk.ask(members)
     if asked is NotTaken.WAITING:
         raise ProblemError(replies.overloaded("exports_waiting", asked))
     if isinstance(asked, NotTaken):
-        return error(HTTPStatus.INSUFFICIENT_STORAGE, asked)
-    return json_reply(asked, HTTPStatus.ACCEPTED)
+        raise ProblemError(HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, "exports_full", asked))
+    if isinstance(asked, ExportReport):
+        await exports.audit.note(by, "export_asked", asked.id, Reader.address())
+    return asked
+
+
+async def delete_export(exports: Exports, export_id: str, by: str) -> ExportReport:
+    """Cancel or remove an export, by whom a token's or a session's id says; raises ProblemError where it cannot be."""
+    deleted = await exports.desk.delete(export_id)
+    if isinstance(deleted, NotTaken):
+        raise ProblemError(HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, "not_deleted", deleted))
+    report = found_export(deleted)
+    await exports.audit.note(by, "export_deleted", report.id, Reader.address())
+    return report
+
+
+def found_export(report: ExportReport | None) -> ExportReport:
+    """The export; raises ProblemError for one that there is not."""
+    if report is None:
+        raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "no_export", "There is no such export."))
+    return report

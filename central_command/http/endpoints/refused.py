@@ -79,13 +79,7 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
     @routes.get(REFUSED_PATH)
     async def letters() -> Response:
         known, _ = await admitted()
-        desk = known.desk
-        limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX)
-        cursor = _argument("cursor", _CURSOR, "what next_cursor of the page before says")
-        given = {name: _argument(name, *FILTERS[name]) for name in FILTERS}
-        chosen = chosen_letters({name: text for name, text in given.items() if text is not None})
-        page = await (desk.page(chosen, limit) if cursor is None else desk.page(chosen, limit, before_n=int(cursor)))
-        return json_reply(page).response()
+        return json_reply(await page_of_letters(known)).response()
 
     @routes.get(LETTER_PATH)
     async def letter(letter_id: str) -> Response:
@@ -96,15 +90,32 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
     @routes.post(RETRY_PATH)
     async def retry(letter_id: str) -> Response:
         known, by = await admitted()
-        outcome = await known.desk.retry(letter_id)
+        outcome = await try_letter(known, letter_id, by)
         if isinstance(outcome, Busy | StorageFull | ActorFailed):
             return replies.unable(outcome).response()
         found = retried(letter_id, outcome)
-        if found is not None:
-            await known.audit.note(by, "letter_tried", letter_id, Reader.address())
         return (error(HTTPStatus.NOT_FOUND, _NO_LETTER) if found is None else json_reply(found)).response()
 
     return routes
+
+
+async def page_of_letters(refused: Refused) -> LetterPage:
+    """The letters that the address asks for; raises ProblemError for what it may not."""
+    limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX)
+    cursor = _argument("cursor", _CURSOR, "what next_cursor of the page before says")
+    given = {name: _argument(name, *FILTERS[name]) for name in FILTERS}
+    chosen = chosen_letters({name: text for name, text in given.items() if text is not None})
+    if cursor is None:
+        return await refused.desk.page(chosen, limit)
+    return await refused.desk.page(chosen, limit, before_n=int(cursor))
+
+
+async def try_letter(refused: Refused, letter_id: str, by: str) -> RetryOutcome | None:
+    """Try to take a letter in, by whom a token's or a session's id says; a try of one that there is, is noted."""
+    outcome = await refused.desk.retry(letter_id)
+    if isinstance(outcome, tuple) and any(each.letter_id == letter_id for each in outcome):
+        await refused.audit.note(by, "letter_tried", letter_id, Reader.address())
+    return outcome
 
 
 def chosen_letters(given: Mapping[str, str]) -> LetterFilter:

@@ -61,6 +61,7 @@ class Asked:
         )
         self.jobs.register("work", Payload, handler, concurrency=2)
         self.jobs.register("other", Payload, handler)
+        self.jobs.add_repeatable("other", "other", Payload("never"), "30 4 29 2 *")
         app = create_app(
             run.service,
             HttpSettings(),
@@ -221,6 +222,25 @@ async def test_queues_are_counted_paused_and_resumed(tmp_path: Path) -> None:
         for change in ("pause", "resume"):
             assert await server.send("post", f"/queues/no/{change}") == (404, {"error": "There is no such queue."})
         assert await server.noted() == [("queue_paused", "work"), ("queue_resumed", "work")]
+
+
+async def test_what_is_repeated_is_done_now_and_not_twice_at_a_time(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        while not await server.jobs.queues():  # noqa: ASYNC110 (nobody tells)
+            await trio.sleep(0.01)
+        (scheduled,) = server.jobs.schedules()
+        assert (scheduled.queue, scheduled.name, scheduled.cron) == ("other", "other", "30 4 29 2 *")
+        assert scheduled.next_at > server.run.clock.now
+        assert await server.send("post", "/queues/other/run") == (
+            200,
+            {"ok": True, "message": "The job other__1 waits."},
+        )
+        await server.until("other__1", "active")
+        refused = {"error": "A job other is unfinished already."}
+        assert await server.send("post", "/queues/other/run") == (409, refused)
+        refused = {"error": "No job of that name is repeated."}
+        assert await server.send("post", "/queues/work/run") == (404, refused)
+        assert await server.noted() == [("job_run", "other")]
 
 
 async def test_only_a_token_of_the_scope_gets_in_and_not_too_often(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""The figures of a data directory: each question in a thread of its own, a bounded number of them, within a time.
+
+The bounds are those of searches (`[search]` of config.toml): it is the same index that is read. A contributor's id is a
+secret of theirs, so it leaves this module as a pseudonym only.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+import trio
+
+from central_command.corpus.pseudonyms import Pseudonyms
+from central_command.search.questions import NO_INDEX, Refusal, Unable
+from persistence.databases.figures_reading import (
+    Cluster,
+    ContributorKey,
+    ContributorRow,
+    IndexTotals,
+    ToolKey,
+    ToolPage,
+    clusters,
+    contributor_page,
+    index_totals,
+    tool_page,
+)
+from persistence.databases.search_reading import SearchTimedOut, SessionFilters
+from persistence.files.failures import NoDataDirectory, StorageFailure
+from persistence.format.layout import DataLayout
+from persistence.keys.sealing import MasterKeyError, load_pseudonym_key
+from persistence.settings.search import SearchSettings
+from persistence.upkeep.corpus_reading import CorpusState, corpus_state
+
+log = logging.getLogger("central_command.http")
+
+T = TypeVar("T")
+
+CLUSTERS_LISTED: Final = 10
+OFFSET_MAX: Final = 10_000_000
+"""Rows that may be passed over before a page begins."""
+
+TOO_SLOW: Final = Refusal(
+    Unable.TIMED_OUT, "Counting took longer than search.timeout_s: ask for fewer days, or a single model."
+)
+
+
+class CorpusTally(msgspec.Struct, frozen=True, kw_only=True):
+    """What the corpus holds; `state` is None before there is one, `index` before it was indexed."""
+
+    state: CorpusState | None
+    index: IndexTotals | None
+    clusters: list[Cluster]
+
+
+class Contributor(msgspec.Struct, frozen=True, kw_only=True):
+    """A contributor by their pseudonym; `consent` is None without a word of theirs, times are texts."""
+
+    pseudonym: str
+    points: float
+    sessions: int
+    last_credit_at: str | None
+    trust: float
+    records: int
+    consent: str | None
+    version: str | None
+    changed_at: str | None
+
+
+class Contributors(msgspec.Struct, frozen=True):
+    """Contributors in an order; `count`, `points` and `consents` (by state) are of all."""
+
+    rows: list[Contributor]
+    count: int
+    points: float
+    consents: dict[str, int]
+    has_more: bool
+
+
+class Tallies:
+    """Answers questions; each answer may be a refusal instead."""
+
+    def __init__(self, data_directory: Path, settings: SearchSettings) -> None:
+        self._layout = DataLayout(data_directory)
+        self._settings = settings
+        self._limiter = trio.CapacityLimiter(settings.concurrency_max)
+        self._asked = 0
+
+    def __repr__(self) -> str:
+        return f"<Tallies {self._layout.root} asked={self._asked}>"
+
+    async def tools(
+        self, filters: SessionFilters, key: ToolKey, *, descending: bool, offset: int, limit: int
+    ) -> ToolPage | Refusal:
+        """Tools of the chosen sessions, behind so many others."""
+        ask = partial(
+            tool_page,
+            self._layout,
+            filters,
+            key,
+            descending=descending,
+            offset=offset,
+            limit=limit,
+            timeout_s=self._settings.timeout_s,
+        )
+        return await self._answered(ask)
+
+    async def corpus(self) -> CorpusTally | Refusal:
+        """What the corpus holds."""
+        return await self._answered(self._corpus)
+
+    async def contributors(
+        self, key: ContributorKey, *, descending: bool, offset: int, limit: int
+    ) -> Contributors | Refusal:
+        """Contributors behind so many others."""
+        return await self._answered(partial(self._contributors, key, descending=descending, offset=offset, limit=limit))
+
+    def _corpus(self) -> CorpusTally:
+        timeout_s = self._settings.timeout_s
+        try:
+            state = trio.run(corpus_state, self._layout.root)  # it is read in place: nothing in it waits
+        except NoDataDirectory:
+            return CorpusTally(state=None, index=None, clusters=[])
+        found = clusters(self._layout, CLUSTERS_LISTED, timeout_s)
+        try:
+            index = index_totals(self._layout, timeout_s)
+        except NoDataDirectory:
+            index = None
+        return CorpusTally(state=state, index=index, clusters=found)
+
+    def _contributors(self, key: ContributorKey, *, descending: bool, offset: int, limit: int) -> Contributors:
+        page = contributor_page(
+            self._layout,
+            key,
+            descending=descending,
+            offset=offset,
+            limit=limit,
+            timeout_s=self._settings.timeout_s,
+        )
+        pseudonyms = Pseudonyms(load_pseudonym_key(self._layout.keys))
+        rows = [_shown(row, pseudonyms.of(row.contributor_id)) for row in page.rows]
+        return Contributors(rows, page.contributors, page.points, page.consents, page.has_more)
+
+    async def _answered(self, ask: Callable[[], T]) -> T | Refusal:
+        if self._asked >= self._settings.concurrency_max + self._settings.waiting_max:
+            return Refusal(Unable.BUSY, "Too many others wait for figures; come back later.")
+        self._asked += 1
+        try:
+            # Whoever has gone is not waited for; the thread ends with the question's time, and its place is free then.
+            return await trio.to_thread.run_sync(ask, limiter=self._limiter, abandon_on_cancel=True)
+        except NoDataDirectory:
+            return NO_INDEX
+        except SearchTimedOut:
+            return TOO_SLOW
+        except (StorageFailure, MasterKeyError, OSError) as error:
+            log.error("figures cannot be told: %s", error)  # noqa: TRY400 (the sentence says it all)
+            return Refusal(Unable.FAILED, "The figures cannot be read now; come back later.")
+        finally:
+            self._asked -= 1
+
+
+def _shown(row: ContributorRow, pseudonym: str) -> Contributor:
+    members = msgspec.structs.asdict(row)
+    del members["contributor_id"]
+    return Contributor(pseudonym=pseudonym, **members)
