@@ -64,8 +64,8 @@ CREATE TABLE projection_positions (
 ) WITHOUT ROWID;
 """
 
-# Where each step stands in its line, in blocks (`persistence.format.step_places`), what sessions are sorted by, and what
-# is counted of each record (`persistence.format.session_figures`). All is taken in anew, so that every session has them.
+# Where each step stands in its line, in blocks (`persistence.format.step_places`), what sessions are sorted by, and
+# what is counted of each record (`persistence.format.session_figures`). All is taken in anew: each session has them.
 SEARCH_2 = """
 ALTER TABLE sessions ADD COLUMN ended_at TEXT;
 ALTER TABLE sessions ADD COLUMN step_count INTEGER NOT NULL DEFAULT 0;
