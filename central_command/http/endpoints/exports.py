@@ -30,8 +30,6 @@ ASKED_BYTES_MAX: Final = 262_144
 READ_BYTES: Final = 262_144
 """Bytes of a file that are in memory while it is sent."""
 
-_ASKED: Final = msgspec.json.Decoder(dict[str, Any])
-
 
 class ExportState(StrEnum):
     """How far an export is."""
@@ -132,7 +130,7 @@ def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, r
         if len(body) > ASKED_BYTES_MAX:
             sentence = f"The body is larger than {ASKED_BYTES_MAX:,} bytes, which no request for an export is."
             raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
-        asked = await known.desk.ask(reader.decoded(_ASKED, body))
+        asked = await known.desk.ask(reader.members(body))
         await _note(known.audit, by, "export_asked", asked)
         return _asked_reply(asked, replies).response()
 

@@ -12,7 +12,13 @@ from actors.jobs.names import QUEUE, public_id, read_id
 from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.bodies import (
+    ProblemError,
+    Reader,
+    check_arguments,
+    number_argument,
+    text_argument,
+)
 from central_command.http.requests.replies import Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.database import DatabaseFailure
@@ -199,20 +205,18 @@ def _known(job_id: str) -> tuple[str, int]:
 
 
 async def _page(jobs: AdminJobs) -> Reply:
-    status, queue, cursor, limit = (request.args.get(name) for name in ("status", "queue", "cursor", "limit"))
+    check_arguments("status", "queue", "cursor", "limit")
+    queue = text_argument("queue", QUEUE, "the name of a queue")
+    cursor = text_argument("cursor", _NUMBER, "what the page before gave as nextCursor")
+    limit = number_argument("limit", default=min(LIMIT_DEFAULT, jobs.page_max), maximum=jobs.page_max)
+    status = request.args.get("status")
     if status is not None and status not in {*JobStatus}:
         return json_reply({"jobs": [], "total": 0})
-    if queue is not None and not QUEUE.match(queue):
-        return error(HTTPStatus.BAD_REQUEST, "queue must be the name of a queue.")
-    if cursor is not None and not _NUMBER.match(cursor):
-        return error(HTTPStatus.BAD_REQUEST, "cursor must be what the page before gave as nextCursor.")
-    if limit is not None and not (_NUMBER.match(limit) and int(limit) <= jobs.page_max):
-        return error(HTTPStatus.BAD_REQUEST, f"limit must be a whole number from 1 to {jobs.page_max}.")
     page = await jobs.desk.page(
         status=None if status is None else JobStatus(status),
         queue=queue,
         before=None if cursor is None else int(cursor),
-        limit=min(LIMIT_DEFAULT, jobs.page_max) if limit is None else int(limit),
+        limit=limit,
     )
     more = {} if page.next_before is None else {"nextCursor": str(page.next_before)}
     return json_reply({"jobs": [job_members(job) for job in page.jobs], "total": page.total, **more})

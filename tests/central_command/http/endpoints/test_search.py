@@ -95,7 +95,7 @@ async def test_hits_name_session_and_step_and_mark_the_words(root: Path) -> None
         ({"q": '"open'}, "does not close"),
         ({"q": ["a", "b"]}, "q may be given once"),
         ({"q": "a", "colour": "red"}, "There is no argument 'colour'"),
-        ({"q": "a", "mode": "magic"}, "Invalid enum value 'magic'"),
+        ({"q": "a", "mode": "magic"}, "mode must be one of text, semantic, hybrid"),
         ({"q": "a", "after": "yesterday"}, "no time"),
         ({"q": "a", "limit": "101"}, "limit must be a whole number from 1 to 100"),
         ({"q": "a", "cursor": "made-up"}, "The cursor is none of this search"),
