@@ -173,6 +173,10 @@ class Service:
         row = await self._storage.registry.one(session_id)
         return row is not None and not row.closed
 
+    async def knows_session(self, session_id: str) -> bool:
+        """Whether there is such a session, open or closed, by its row."""
+        return await self._storage.registry.one(session_id) is not None
+
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one envelope in: the answer comes after it is on disk."""
         outcomes = await self._directory.ask(envelope.session_id, Ingest((envelope,)))

@@ -154,6 +154,10 @@ class Eraser:
         self._asked.set()
         return asked
 
+    def is_asked(self, subject: ErasureSubject, name: str) -> bool:
+        """Whether there is a request for that, done or not."""
+        return self._erasure.register.find(subject, digest_of(subject, name)) is not None
+
     def report(self, request: str) -> Report | None:
         """Say how a request stands; None for one that is not known."""
         found = self._erasure.register.get(request)
@@ -238,7 +242,8 @@ class Eraser:
         await offload(self._erasure.register.note_done, job.request, counts, exports)
         await offload(remove_file, self._erasure.files, job.path)
         counted = ", ".join(f"{count} line(s) of {name}" for name, count in counts.items())
-        log.info("erasure %s is done: %s", job.request, counted or "there was nothing")
+        held = f"; exports that hold something of it, which it cannot reach: {', '.join(exports)}" if exports else ""
+        log.info("erasure %s is done: %s%s", job.request, counted or "there was nothing", held)
 
     def _hinder(self, request: str, sentence: str) -> None:
         log.warning("erasure %s is not done: %s", request, sentence)

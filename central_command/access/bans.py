@@ -83,11 +83,6 @@ def subject_as_kept(kind: BanKind, text: str) -> str | None:
             return _network_text(text)
 
 
-def is_reason(text: str) -> bool:
-    """Whether a text may be the reason of a ban."""
-    return len(text) <= REASON_CHARS_MAX and (text.isprintable() or not text)
-
-
 class BanDesk:
     """Makes, lists and takes back bans, durably. Blocking; raises DatabaseFailure."""
 

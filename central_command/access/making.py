@@ -75,8 +75,3 @@ class Maker:
         )
         refused = self._links.add_link(stored, token_sha256(code), links_max=self._settings.links_max)
         return refused or NewLink(stored, code)
-
-
-def is_name(text: str) -> bool:
-    """Whether a token may be called so; it may have no name."""
-    return len(text) <= NAME_CHARS_MAX and (text.isprintable() or not text)

@@ -44,7 +44,15 @@ def ban(
 
     Exit status: 0 banned, 2 refused (a wrong option, or as many bans as access.bans_max allows).
     """
-    from central_command.access.bans import WRONG_REASON, WRONG_SUBJECTS, Ban, BanKind, is_reason, subject_as_kept
+    from central_command.access.bans import (
+        REASON_CHARS_MAX,
+        WRONG_REASON,
+        WRONG_SUBJECTS,
+        Ban,
+        BanKind,
+        subject_as_kept,
+    )
+    from central_command.access.labels import is_label
     from persistence.databases.bans import TooManyBans
 
     named = {
@@ -60,7 +68,7 @@ def ban(
     subject = subject_as_kept(kind, text)
     if subject is None:
         leave(f"--{WRONG_SUBJECTS[kind].removesuffix('.')}", EXIT_REFUSED)
-    if not is_reason(reason):
+    if not is_label(reason, REASON_CHARS_MAX):
         leave(f"--{WRONG_REASON.removesuffix('.')}", EXIT_REFUSED)
     with one_sentence_for_failures():
         made = _desk(config, data_dir).ban(Ban(kind, subject, reason, days))

@@ -58,14 +58,16 @@ def erase(
     Example:
       central-command erase --contributor 0123456789abcdef0123456789abcdef --data-dir /var/lib/central-command
 
-    Exit status: 0 done, 1 not done yet (it says why), 2 nothing was started, 3 stored data is damaged, 5 the disk
-    failed.
+    Exit status: 0 done, 1 not done yet (it says why), or there is no such session, 2 nothing was started, 3 stored data
+    is damaged, 5 the disk failed.
     """
     from actors.erasure.job import TooManyErasures
     from persistence.journals.erasure_register import ErasureState
 
     named = _named(contributor, session, user, pending=pending)
     reports = run_to_end(_erase, settings_from(config, {}), data_dir, named)
+    if reports is None:
+        leave(f"there is no session {session} here: nothing is erased", EXIT_FAILED)
     if isinstance(reports, TooManyErasures):
         leave("there are as many requests as storage.erasures_max allows: set it higher", EXIT_REFUSED)
     if not isinstance(reports, list):
@@ -128,12 +130,17 @@ async def _expire(settings: "Settings", data_dir: Path) -> "Counter[str]":
 
 async def _erase(
     settings: "Settings", data_dir: Path, named: "tuple[ErasureSubject, str] | None"
-) -> "list[Report] | TooManyErasures | SayOutcome":
-    """Erase whom or what is named, or what is pending; return what became of it, or why it was not asked for."""
+) -> "list[Report] | TooManyErasures | SayOutcome | None":
+    """Erase whom or what is named, or what is pending; return what became of it, or why it was not asked for.
+
+    None is for a session that there is not: of a contributor, or a user, something may still come.
+    """
     from actors.erasure.job import Report
 
     async with opened_service(settings, data_dir) as service:
         if named is not None:
+            if not await _is_known(service, *named):
+                return None
             asked = await _asked(service, *named)
             if not isinstance(asked, Report):
                 return asked
@@ -149,3 +156,12 @@ async def _asked(service: "Service", subject: "ErasureSubject", name: str) -> "R
     from persistence.journals.erasure_register import ErasureSubject
 
     return await (service.erase_user(name) if subject is ErasureSubject.USER else service.ask_erasure(subject, name))
+
+
+async def _is_known(service: "Service", subject: "ErasureSubject", name: str) -> bool:
+    """Whether there is what is to be erased, or was until it was erased."""
+    from persistence.journals.erasure_register import ErasureSubject
+
+    if subject is not ErasureSubject.SESSION or service.eraser.is_asked(subject, name):
+        return True
+    return await service.knows_session(name)

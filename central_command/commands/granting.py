@@ -4,13 +4,18 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
 from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
+
+if TYPE_CHECKING:
+    from persistence.databases.access_file import Held
 
 SCOPES = ("read", "intake", "export", "admin")
 
@@ -44,7 +49,8 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
 
     Exit status: 0 made, 2 refused (a wrong option, or as many tokens as access.tokens_max allows).
     """
-    from central_command.access.making import Maker, is_name
+    from central_command.access.labels import is_label
+    from central_command.access.making import NAME_CHARS_MAX, Maker
     from central_command.access.tokens import Scope, duration_s
     from persistence.databases.access_tokens import TooManyTokens
     from persistence.format.layout import DataLayout
@@ -53,7 +59,7 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
     lasting_s = None if expires is None else duration_s(expires)
     if expires is not None and lasting_s is None:
         leave("--expires takes a whole number and h, d or w, such as 90d", EXIT_REFUSED)
-    if not is_name(name):
+    if not is_label(name, NAME_CHARS_MAX):
         leave("--name takes at most 64 characters that can be printed", EXIT_REFUSED)
     with one_sentence_for_failures():
         path = DataLayout(data_dir).access_database
@@ -78,7 +84,6 @@ def list_tokens(config: Path | None, data_dir: Path, *, wide: bool) -> None:
     Example:
       central-command token list
     """
-    from central_command.terminal.listing import Column, Listing, print_listing
     from persistence.databases.access_tokens import TokenFile
     from persistence.format.layout import DataLayout
 
@@ -88,25 +93,42 @@ def list_tokens(config: Path | None, data_dir: Path, *, wide: bool) -> None:
     if not tokens:
         click.echo("There is no token: `central-command token create` makes one.", err=True)
         return
+    rows = [((each.token_id,), each) for each in tokens]
+    print_held(("token",), rows, end="expires", states=HeldStates("revoked", "valid", "expired"), wide=wide)
+
+
+class HeldStates(NamedTuple):
+    """What is said of something that lets somebody in, and was revoked, is valid, or has expired."""
+
+    revoked: str
+    valid: str
+    expired: str
+
+
+def print_held(
+    names: Sequence[str],
+    rows: "Sequence[tuple[Sequence[str], Held]]",
+    *,
+    end: str,
+    states: HeldStates,
+    wide: bool,
+) -> None:
+    """Print what lets somebody in, a row each: cells under `names`, and what all of them have; `end` is its expiry."""
+    from central_command.terminal.listing import Column, Listing, print_listing
+
     listing = Listing(
-        Column("token"),
+        *map(Column, names),
         Column("name", may_be_cut=True),
         Column("scopes"),
         Column("state"),
-        Column("expires"),
+        Column(end),
         Column("used"),
     )
     now = time.time()
-    for each in tokens:
-        state = "revoked" if each.revoked_at else "valid" if each.is_valid(now) else "expired"
-        listing.add(
-            each.token_id,
-            each.name,
-            " ".join(each.scopes),
-            state,
-            "never" if each.expires_at is None else each.expires_at[:19],
-            "never" if each.last_used_at is None else each.last_used_at[:19],
-        )
+    for cells, held in rows:
+        state = states.revoked if held.revoked_at else states.valid if held.is_valid(now) else states.expired
+        moments = ("never" if each is None else each[:19] for each in (held.expires_at, held.last_used_at))
+        listing.add(*cells, held.name, " ".join(held.scopes), state, *moments)
     print_listing(listing, wide=wide)
 
 

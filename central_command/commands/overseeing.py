@@ -5,7 +5,8 @@
 import os
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,8 @@ from central_command.commands.endings import (
     leave,
     one_sentence_for_failures,
 )
+from central_command.commands.presented_token import TOKEN_VARIABLE, token_in, token_of_environment
+from central_command.process.paths import PathTo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     import httpx
 
     from central_command.commands.printing.server_state import ServerState
-
-TOKEN_VARIABLE = "CENTRAL_COMMAND_TOKEN"  # noqa: S105 (the variable's name)
 
 TIMEOUT_S = 10.0
 """How long one answer is waited for."""
@@ -42,13 +43,15 @@ NO_TOKEN = (
 @click.command()
 @click.option("--url", help=f"The server.  [default: {URL_VARIABLES[0]}, else {DEFAULT_URL}]")
 @click.option(
-    "--token-file", type=click.File("r"), help=f"File with a token of the scope read.  [default: {TOKEN_VARIABLE}]"
+    "--token-file",
+    type=PathTo("file", must_exist=True),
+    help=f"File with a token of the scope read.  [default: {TOKEN_VARIABLE}]",
 )
 @click.option("--watch", is_flag=True, help="Ask again and again, until Ctrl-C.")
 @click.option(
     "--every", default=5.0, show_default=True, type=click.FloatRange(1, 3_600), help="Seconds between two times."
 )
-def status(url: str | None, token_file: TextIO | None, every: float, *, watch: bool) -> None:
+def status(url: str | None, token_file: Path | None, every: float, *, watch: bool) -> None:
     """Show how a running server is: ready, lag, sessions, disk, queues, and what is wrong, a sentence each.
 
     Without a token only what the open /readyz says is known, and the screen says what is missing.
@@ -58,12 +61,18 @@ def status(url: str | None, token_file: TextIO | None, every: float, *, watch: b
       central-command status
       central-command status --url https://central.example --token-file read.token --watch
 
-    Exit status: 0 nothing is wrong, 1 something is, or the server does not answer, 2 the token is no token.
+    Exit status: 0 nothing is wrong, 1 something is, or the server does not answer, 2 the URL or the token is none.
     """
+    from central_command.client.contract.connection import server_url
     from central_command.commands.printing.server_state import screen
 
-    address = (url or next((each for name in URL_VARIABLES if (each := os.environ.get(name))), DEFAULT_URL)).rstrip("/")
-    token = _token(token_file)
+    try:
+        address = server_url(
+            url or next((each for name in URL_VARIABLES if (each := os.environ.get(name))), DEFAULT_URL)
+        )
+    except ValueError as error:
+        leave(str(error).removesuffix("."), EXIT_REFUSED)
+    token = token_of_environment() if token_file is None else token_in(token_file)
     with one_sentence_for_failures():
         if watch:
             _watch(address, token, every)
@@ -73,19 +82,6 @@ def status(url: str | None, token_file: TextIO | None, every: float, *, watch: b
         click.echo(line)
     if not found.is_ok:
         raise SystemExit(EXIT_FAILED)
-
-
-def _token(token_file: TextIO | None) -> str | None:
-    from central_command.access.tokens import TOKEN
-
-    try:
-        given = os.environ.get(TOKEN_VARIABLE, "") if token_file is None else token_file.read(1_024)
-    except UnicodeDecodeError:
-        given = "no text"
-    token = given.strip()
-    if token and not TOKEN.match(token):
-        leave("what was given as a token is none: it begins with cc_ and has 46 characters", EXIT_REFUSED)
-    return token or None
 
 
 def _watch(url: str, token: str | None, every_s: float) -> None:
@@ -109,6 +105,7 @@ def asked(url: str, token: str | None, client: "httpx.Client | None" = None) -> 
     import httpx
     import msgspec
 
+    from central_command.client.delivering.unreachable import undelivered
     from central_command.commands.printing.server_state import ServerState, checks_of
 
     now = time.time()
@@ -120,9 +117,9 @@ def asked(url: str, token: str | None, client: "httpx.Client | None" = None) -> 
             ready, uptime_s = members["ready"] is True, float(members["uptime"])
             live = asking.get(f"{url}/livez").json()
             samples, missing = (None, NO_TOKEN) if token is None else _samples(asking, url, token)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = str(error) or type(error).__name__
-            return ServerState(url=url, at=now, unreachable=f"The server does not answer: {why}.")
+        except httpx.RequestError as error:
+            why = undelivered(error, httpx.URL(url))
+            return ServerState(url=url, at=now, unreachable=f"The server does not answer: {why.reason}; {why.advice}.")
         except (ValueError, TypeError, KeyError, AttributeError, msgspec.ValidationError):
             return ServerState(url=url, at=now, unreachable="What answers there is no server of this version.")
     said = "" if live.get("live") is True else str(live.get("error", "The server says that it does not live."))

@@ -11,6 +11,7 @@ import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, run_to_end
 from central_command.commands.options import data_options, settings_from, wide_option
+from central_command.commands.presented_token import token_in
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
 
@@ -25,7 +26,6 @@ Members = dict[str, Any]
 """What `/api/admin/refused` answers, however it was asked."""
 
 PAGE_LETTERS: Final = 200
-TOKEN_BYTES_MAX: Final = 1_000
 
 
 class Letters(Protocol):
@@ -280,11 +280,8 @@ def _opened(config: Path | None, data_dir: Path, url: str | None, token_file: Pa
     try:
         checked = server_url(url)
     except ValueError as error:
-        leave(str(error), EXIT_REFUSED)
-    with token_file.open("rb") as opened:
-        token = opened.read(TOKEN_BYTES_MAX).decode("ascii", "replace").strip()
-    if not token.isascii() or not token.isprintable() or not token:
-        leave(f"{token_file} holds no token", EXIT_REFUSED)
+        leave(str(error).removesuffix("."), EXIT_REFUSED)
+    token = token_in(token_file)
     return lambda: _running(checked, token)
 
 
@@ -366,10 +363,13 @@ class _AskedLetters:
         import httpx
         import msgspec
 
+        from central_command.client.delivering.unreachable import undelivered
+
         try:
             answer = await self._client.request(method, f"/api/admin/refused{path}", params=query)
-        except httpx.HTTPError as error:
-            leave(f"the server cannot be asked: {str(error) or type(error).__name__}", EXIT_FAILED)
+        except httpx.RequestError as error:
+            why = undelivered(error, self._client.base_url)
+            leave(f"the server cannot be asked: {why.reason}; {why.advice}", EXIT_FAILED)
         try:
             members: Members = msgspec.json.decode(answer.content, type=dict[str, Any])
         except msgspec.DecodeError:

@@ -32,7 +32,21 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+class _SearchCommand(click.Command):
+    """The command, which says how a word is given that looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name.startswith("--"):
+                raise
+            hint = "a word that must not be there stands behind --, as in: search -- torn -journal"
+            raise click.UsageError(f"{error.message.rstrip('.')}: {hint}.", ctx) from None
+
+
+@click.command(cls=_SearchCommand)
 @data_options(must_exist=True)
 @click.argument("words", nargs=-1, required=True)
 @click.option("--mode", type=click.Choice(["text", "semantic", "hybrid"]), default="text", show_default=True)
@@ -56,13 +70,15 @@ def search(
     """Search the corpus: what may be shown of the sessions.
 
     WORDS must all stand in the same step: words, "phrases" in quotes of their own, beginnings such as fsyn*, -word for
-    what must not be there, OR between two words. It may be used while the server runs. With --mode semantic sessions
-    are found by what they are about, with hybrid by both; that needs search.semantic and the model.
+    what must not be there (behind --, or within quotes of the shell), OR between two words. It may be used while the
+    server runs. With --mode semantic sessions are found by what they are about, with hybrid by both; that needs
+    search.semantic and the model.
 
     \b
     Example:
       central-command search torn journal --provider codex
       central-command search '"no space left" -quota'
+      central-command search -- torn -journal
       central-command search --mode semantic how the disk was full
 
     Exit status: 0 something was found, 1 nothing was, 2 the search cannot be read, or there is no index.
@@ -71,13 +87,12 @@ def search(
 
     from central_command.commands.printing import terminal
     from central_command.commands.printing.hits import print_hits
-    from central_command.corpus.asked_members import read_members
-    from central_command.search.questions import Question, Refusal
+    from central_command.search.questions import Refusal, question_of
     from central_command.search.searching import Searcher
 
     settings = settings_from(config, {})
     try:
-        question = read_members({"q": " ".join(words), **asked}, Question)
+        question = question_of({"q": " ".join(words), **asked})
     except ValueError as error:
         leave(str(error), EXIT_REFUSED)
     with one_sentence_for_failures():

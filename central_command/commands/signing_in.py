@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
-from central_command.commands.granting import SCOPES
+from central_command.commands.granting import SCOPES, HeldStates, print_held
 from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
 
@@ -70,7 +70,6 @@ def list_sessions(config: Path | None, data_dir: Path, *, wide: bool) -> None:
     Example:
       central-command sign-in list
     """
-    from central_command.terminal.listing import Column, Listing, print_listing
     from persistence.databases.browser_sessions import BrowserSessionFile
     from persistence.format.layout import DataLayout
 
@@ -80,27 +79,8 @@ def list_sessions(config: Path | None, data_dir: Path, *, wide: bool) -> None:
     if not sessions:
         click.echo("No browser is signed in: `central-command sign-in` makes a link for one.", err=True)
         return
-    listing = Listing(
-        Column("session"),
-        Column("opened with"),
-        Column("name", may_be_cut=True),
-        Column("scopes"),
-        Column("state"),
-        Column("until"),
-        Column("used"),
-    )
-    now = time.time()
-    for each in sessions:
-        listing.add(
-            each.session_id,
-            each.origin,
-            each.name,
-            " ".join(each.scopes),
-            "ended" if each.revoked_at else "open" if each.is_valid(now) else "over",
-            str(each.expires_at)[:19],
-            "never" if each.last_used_at is None else each.last_used_at[:19],
-        )
-    print_listing(listing, wide=wide)
+    rows = [((each.session_id, each.origin), each) for each in sessions]
+    print_held(("session", "opened with"), rows, end="until", states=HeldStates("ended", "open", "over"), wide=wide)
 
 
 @sign_in.command()

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from actors.envelopes.settings import SchemaSettings
 from actors.observer.settings import ObserverSettings
 from central_command.access.audit import NotNotedError
-from central_command.http.description.openapi import openapi_routes
+from central_command.http.description.openapi import PageBounds, openapi_routes
 from central_command.http.endpoints.access import Access, access_routes
 from central_command.http.endpoints.audit import audit_routes
 from central_command.http.endpoints.bans import ban_routes
@@ -147,6 +147,7 @@ def create_app(
     embedder, desk = offered.get("embedder"), offered.get("desk")
     intake, access = offered.get("intake"), offered.get("access")
     pages = None if side is Side.PUBLIC else offered.get("pages")
+    jobs, search = offered.get("jobs"), offered.get("search")
     replies = Replies(settings)
     reader = Reader(settings, replies)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS)
@@ -156,7 +157,7 @@ def create_app(
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
         **embedding_endpoints(embedder, reader, replies, settings),
     }
-    figures = RequestFigures() if beside is None else beside.edge.figures
+    figures = _figures(offered.get("monitoring")) if beside is None else beside.edge.figures
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, figures)}
     public = (
         session_routes(gateway, reader, replies, schema, desk, None if access is None else access.bans),
@@ -174,8 +175,8 @@ def create_app(
         ban_routes(access, settings, reader, replies),
         audit_routes(access, settings, replies),
         sign_in_routes(access, settings, reader, replies, pages),
-        search_routes(offered.get("search"), settings, replies),
-        job_routes(offered.get("jobs"), settings, replies),
+        search_routes(search, settings, replies),
+        job_routes(jobs, settings, replies),
         refused_routes(offered.get("refused"), settings, replies),
         observer_routes(offered.get("observing"), settings, reader, replies),
         metrics_routes(offered.get("monitoring"), partial(_http_figures, beside or app), settings, replies),
@@ -192,6 +193,7 @@ def create_app(
             schema,
             CURRENT_CONSENT_VERSION if desk is None else desk.settings.current_version,
             None if intake is None else intake.settings,
+            _page_bounds(jobs, search),
         ),
     ):
         app.register_blueprint(routes)
@@ -220,6 +222,15 @@ def _behind_edge(
     app.edge = Edge(app.asgi_app, gateway, settings, log, direct, limits, streaming, figures, ids, fixed)
     app.asgi_app = app.edge  # type: ignore[method-assign] # as Quart documents
     return app
+
+
+def _page_bounds(jobs: AdminJobs | None, search: Search | None) -> PageBounds:
+    known = {} if jobs is None else {"jobs": jobs.page_max}
+    return PageBounds(**known, **({} if search is None else {"hits": search.desk.settings.hits_max}))
+
+
+def _figures(monitoring: Monitoring | None) -> RequestFigures:
+    return RequestFigures() if monitoring is None else RequestFigures(monitoring.settings.refused_kinds_max)
 
 
 def _http_figures(app: Application) -> HttpFigures:

@@ -31,10 +31,11 @@ class CannotListenError(Exception):
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How often one token may ask for the metrics."""
+    """How often one token may ask for the metrics, and how many kinds of refused requests they tell apart."""
 
     requests_per_minute: PositiveInt = 120
     requests_per_hour: PositiveInt = 7_200
+    refused_kinds_max: PositiveInt = 32
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

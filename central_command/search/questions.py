@@ -1,13 +1,18 @@
 """What can be asked of the index, and what is answered: types that the endpoint and the command share."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from central_command.corpus.filters import Filters
+from central_command.corpus.asked_members import NO_NAMES, read_members
+from central_command.corpus.filters import Filters, check_values
 from central_command.search.queries import QUERY_CHARS_MAX
 from central_command.search.snippets import Part
+
+SENTENCE_CHARS_MAX: Final = 400
+"""Of what is wrong with a question; it may repeat what stood in it."""
 
 
 class Mode(StrEnum):
@@ -55,6 +60,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("A text to look for is no valid Unicode.") from None
         if len(self.q) > QUERY_CHARS_MAX:
             raise ValueError(f"The query is longer than {QUERY_CHARS_MAX:,} characters.")
+
+
+def question_of(members: Mapping[str, Any], *, names: Mapping[str, str] = NO_NAMES) -> Question:
+    """The question of these members; raises ValueError, with a sentence that names a wrong one as `names` calls it."""
+    question = read_members(members, Question, names=names)
+    try:
+        check_values(Filters(tiers=question.tiers, outcomes=question.outcomes))
+    except ValueError as error:
+        raise ValueError(f"T{str(error)[1:]}"[:SENTENCE_CHARS_MAX]) from None
+    return question
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):

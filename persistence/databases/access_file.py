@@ -1,9 +1,7 @@
 """access.db as a file: who may ask for what, in tables that commands and the server write.
 
-It is the one database that several processes write: commands make and revoke beside the server, and the server notes
-what is used. So it has no write-ahead log, which in SQLite before 3.51.3 can lose a commit when two write at once, but
-a rollback journal, with locks that make one wait for the other; and each call opens it, does one short transaction, and
-closes it. What a command has committed, the server's next look sees. Blocking.
+Several processes write it (`shared_file`): commands make and revoke beside the server, and the server notes what is
+used. Each call opens it, does one short transaction, and closes it. Blocking.
 """
 
 import hmac
@@ -18,10 +16,9 @@ import msgspec
 
 from persistence.databases.database import SQLITE_ERRORS, DatabaseFailure, Row, failure_of
 from persistence.databases.migrations import ACCESS_SCHEMA, migrate
-from persistence.files.regular import check_file, open_file
+from persistence.databases.shared_file import connect, is_there
+from persistence.files.regular import open_file
 from persistence.format import times
-
-BUSY_TIMEOUT_S: Final = 5.0
 
 CHANGE_COUNTER: Final = slice(24, 28)
 """Where it stands in the file (sqlite.org/fileformat2.html, section 1.3.7)."""
@@ -102,17 +99,11 @@ class AccessFile:
     @contextmanager
     def _connected(self, *, create: bool = False) -> Iterator[sqlite3.Connection | None]:
         """Open the file; None where there is none, unless it is to be made (0600, its tables in it)."""
-        try:
-            check_file(self._path)
-            if create and not self._path.exists():
-                self._path.touch(mode=0o600)
-        except OSError as error:
-            raise DatabaseFailure(f"access.db cannot be opened: {error.strerror}") from error
-        if not self._path.exists():
+        if not is_there(self._path, create=create):
             yield None
             return
         try:
-            with closing(_connect(self._path)) as connection:
+            with closing(connect(self._path)) as connection:
                 migrate(connection, ACCESS_SCHEMA, applied_at=times.to_text(self._clock()))
                 yield connection
         except SQLITE_ERRORS as error:
@@ -140,10 +131,3 @@ def has_room(connection: sqlite3.Connection, count: str, delete_dead: str, *, no
     connection.execute(delete_dead, (now, max(0, rows + 1 - rows_max)))
     ((rows,),) = connection.execute(count)
     return bool(rows < rows_max)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("PRAGMA synchronous = EXTRA")  # the folder, too, once the rollback journal is gone
-    return connection

@@ -1,9 +1,7 @@
 """jobs.db: what is to be done in the background, what is being done, and what became of it.
 
-The server writes it, and so do commands beside it, which pause a queue or retry a job. So like access.db it has no
-write-ahead log, which in SQLite before 3.51.3 can lose a commit when two write at once, but a rollback journal, with
-locks that make one wait for the other. What a command has committed, the server's next look sees. Each process opens
-it once, at its first use, and works in one short transaction after the other. Blocking.
+The server writes it, and so do commands beside it, which pause a queue or retry a job (`shared_file`). Each process
+opens it once, at its first use, and works in one short transaction after the other. Blocking.
 
 What is deleted is overwritten (`secure_delete`): what a job said of somebody is in no page once it was erased.
 """
@@ -18,12 +16,10 @@ from typing import Final
 
 import msgspec
 
-from persistence.databases.database import SQLITE_ERRORS, DatabaseFailure, DatabaseUnavailable, Row, failure_of
+from persistence.databases.database import SQLITE_ERRORS, DatabaseUnavailable, Row, failure_of
 from persistence.databases.migrations import JOBS_SCHEMA, migrate
-from persistence.files.regular import check_file
+from persistence.databases.shared_file import connect, is_there
 from persistence.format import times
-
-BUSY_TIMEOUT_S: Final = 5.0
 
 
 class JobStatus(StrEnum):
@@ -130,18 +126,9 @@ class JobsDatabase:
     def _opened(self) -> sqlite3.Connection:
         """Connect (the file is made 0600, its tables in it); any thread may use the connection, one at a time."""
         if self._path is not None:
-            try:
-                check_file(self._path)
-                if not self._path.exists():
-                    self._path.touch(mode=0o600)
-            except OSError as error:
-                raise DatabaseFailure(f"{JOBS_SCHEMA.name} cannot be opened: {error.strerror}") from error
-        connection = sqlite3.connect(
-            self._path or ":memory:", isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
-        )
+            is_there(self._path, create=True)
+        connection = connect(self._path, any_thread=True)
         try:
-            connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("PRAGMA synchronous = EXTRA")  # the folder, too, once the rollback journal is gone
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
             migrate(connection, JOBS_SCHEMA, applied_at=times.to_text(self._clock()))

@@ -1,14 +1,20 @@
 """Credits and balances in ledger.db, for reading: their rows come from `projection` and its triggers."""
 
+from typing import Final
+
 import msgspec
 
 from persistence.databases.database import Database
 from persistence.databases.remembered_rows import RememberedRows
 from persistence.databases.reports import LeaderboardEntry
 from persistence.format import times
+from persistence.format.erased_names import NAME_DIGITS, REQUEST_PREFIX
 
 CONTRIBUTOR_ID_SHOWN_CHARS = 8
 """How much of a contributor's id a leaderboard shows (contract, "CentralStats")."""
+
+ERASED_GLOB: Final = f"{REQUEST_PREFIX}{'[0-9a-f]' * NAME_DIGITS}"
+"""Whom the credits of erased contributors stay with: no client's id, which are hexadecimal digits."""
 
 
 class LedgerTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +88,14 @@ class Ledger:
         return None
 
     async def leaderboard(self, limit: int) -> list[LeaderboardEntry]:
-        """The `limit` contributors with the most points, equal ones by id; ids cut to 8 characters."""
+        """The `limit` contributors with the most points, equal ones by id; ids cut to 8 characters.
+
+        What stays of an erased contributor is an amount, and nobody's.
+        """
         rows = await self._remembered.read(
-            "SELECT contributor_id, total_points, total_sessions FROM balances "
+            "SELECT contributor_id, total_points, total_sessions FROM balances WHERE contributor_id NOT GLOB ? "
             "ORDER BY total_points DESC, contributor_id LIMIT ?",
-            (limit,),
+            (ERASED_GLOB, limit),
         )
         return [
             LeaderboardEntry(

@@ -1,9 +1,13 @@
 """Times as they stand in journals, databases and file names: UTC, microseconds, ISO 8601."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 from functools import lru_cache
+from typing import Final
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_DAY: Final = re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
 @lru_cache(maxsize=64)
@@ -32,3 +36,14 @@ def to_microseconds_precision(seconds: float) -> float:
 def day_of(seconds: float) -> str:
     """Return the UTC day as `2026-11-20`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a day of the calendar as `day_of` writes it."""
+    if not _DAY.match(text):  # the library also reads days of weeks
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -12,7 +12,6 @@ written, cut or copied, and is named by a start and by `verify`.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -62,13 +61,7 @@ def name_of(day: str) -> str:
 def day_of(name: str) -> str | None:
     """Return the day that a file's name says; None for one that is no journal's file."""
     match = NAME.fullmatch(name)
-    if match is None:
-        return None
-    try:
-        date.fromisoformat(match[1])
-    except ValueError:
-        return None
-    return match[1]
+    return match[1] if match is not None and times.is_day(match[1]) else None
 
 
 class DayFiles:

@@ -7,7 +7,8 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 import pytest
@@ -29,14 +30,26 @@ from actors.envelopes.reading import read_envelope
 from actors.envelopes.refusals import Refusal
 from actors.envelopes.schema import check
 from actors.envelopes.settings import SchemaSettings
+from central_command.access.labels import is_label
 from central_command.http.description.openapi import openapi_document
+from central_command.http.endpoints.access import TOKENS_PATH
+from central_command.http.endpoints.bans import BANS_PATH
+from central_command.http.endpoints.exports import EXPORTS_PATH
+from central_command.http.endpoints.intake import RECORDS_PATH, USER_CONSENT_PATH
+from central_command.http.endpoints.search import SEARCH_PATH
 from central_command.http.requests.first_bytes import SESSION_ID
 from central_command.http.requests.replies import NDJSON_TYPE
 from central_command.http.settings import HttpSettings
+from tests.actors.curation.trajectory_lines import prompt
+from tests.corpus_maker import session
+from tests.indexed import put
 from tests.server_process import INGEST, OPEN, ServerProcess
 from tests.signing_client import SigningClient, dumps
+from tests.submitted_texts import leave_token
 
 LOADED_S_MAX = 60.0
+BUDGETS = ("ACCESS", "METRICS", "INTAKE", "EXPORT", "SEARCH", "JOBS", "OBSERVER")
+"""Sections with the budget of one token."""
 NOW_S = 1_800_000_000.0
 SCHEMA = SchemaSettings()
 DOCUMENT = openapi_document(HttpSettings(), SCHEMA)
@@ -81,49 +94,91 @@ def always_the_same(examples: int) -> settings:
     )
 
 
+class Served(NamedTuple):
+    """A server, and the headers of whoever may ask it for everything."""
+
+    process: ServerProcess
+    headers: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with its model loaded: without one, each good request for an embedding would be a 503."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with all that it offers: without its model, or an index to search, good requests would be a 503."""
     root = tmp_path_factory.mktemp("described") / "data"
-    with ServerProcess(root, settings={"CENTRAL_COMMAND__EMBEDDING__ENABLED": "true"}) as running:
+    put(root, session(0, [prompt("look for a torn journal")]))
+    token, _ = leave_token(root, "read", "intake", "export", "admin", now=time.time())
+    budgets = {f"CENTRAL_COMMAND__{section}__REQUESTS_PER_MINUTE": "100000" for section in BUDGETS}
+    with ServerProcess(root, settings={"CENTRAL_COMMAND__EMBEDDING__ENABLED": "true", **budgets}) as running:
         deadline = time.monotonic() + LOADED_S_MAX
         while running.get("/ready").members["checks"]["embedding"] != "ok":
             assert time.monotonic() < deadline, running.said
-        yield running
+        yield Served(running, {"Authorization": f"Bearer {token}"})
         assert running.terminate() == 0
 
 
 @pytest.fixture(scope="module")
-def description(server: ServerProcess) -> Any:
+def description(served: Served) -> Any:
     """The description that the server serves, found to be OpenAPI."""
-    found = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    found = schemathesis.openapi.from_url(f"{served.process.url}/openapi.json")
     found.validate()
+    found.config.generation.update(with_security_parameters=False)  # the token is given; what is wrong is elsewhere
     return found
 
 
 @pytest.mark.parametrize("mode", GenerationMode, ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_request_is_answered_as_described(path: str, method: str, mode: GenerationMode, description: Any) -> None:
-    """No fault of the server, and a status, headers and body that the description has; what is broken is refused."""
+def test_every_request_is_answered_as_described(
+    path: str, method: str, mode: GenerationMode, description: Any, served: Served
+) -> None:
+    """No fault of the server, and a status, headers and body that the description has; what is broken is refused.
+
+    Whoever must have a token has one that may do everything: else all that is asked of these endpoints is a 401.
+    """
     operation = description[path][method.upper()]
+    headers = served.headers if "security" in DOCUMENT["paths"][path][method] else {}
     if mode is GenerationMode.NEGATIVE and not operation.body and not operation.query:
         return  # nothing can be broken in what has neither body nor parameters
 
-    @always_the_same(20 if operation.body else 10)
+    makes_export = (path, mode) == (EXPORTS_PATH, GenerationMode.POSITIVE)  # each takes a process some seconds
+
+    @always_the_same(1 if makes_export else 20 if operation.body else 10)
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: Any) -> None:
-        if path == OPEN and mode is GenerationMode.POSITIVE:
-            case.body["public_key"] = KEY  # that a point is on the curve is more than a schema can say
-        case.call_and_validate(checks=[*CHECKS, *_checks_of(path, case, mode)])
+        if mode is GenerationMode.POSITIVE:
+            _complete(path, case)
+        if path == SEARCH_PATH and case.query and case.query.get("mode") != "text":
+            case.query.pop("mode", None)  # by meaning needs vectors, and is a 501 without
+        answer = case.call_and_validate(headers=headers, checks=[*CHECKS, *_checks_of(path, case, mode)])
+        assert answer.status_code != HTTPStatus.UNAUTHORIZED
 
     send()
+
+
+def _complete(path: str, case: Any) -> None:
+    """Put in what is more than a schema can say: a point on the curve, an address, texts that can be printed."""
+    if path == SEARCH_PATH:
+        case.query.pop("cursor", None)
+        case.query |= {"q": "torn"} | dict.fromkeys({"after", "before"} & case.query.keys(), "2026-11-20")
+    if not isinstance(case.body, dict):
+        return
+    if path == OPEN:
+        case.body["public_key"] = KEY
+    if path == BANS_PATH and "address" in case.body:
+        case.body["address"] = "192.0.2.1"
+    if path == EXPORTS_PATH:
+        case.body = {"formats": ["messages"]}
+    if path == USER_CONSENT_PATH:
+        case.body.pop("purposes", None)  # of the notice, in words
+    if path in {BANS_PATH, TOKENS_PATH}:
+        for name in {"name", "reason"} & case.body.keys():
+            case.body[name] = "".join(each for each in case.body[name] if is_label(each, 1))
 
 
 def _checks_of(path: str, case: Any, mode: GenerationMode) -> list[Any]:
     """What is good is taken and what is broken is refused, wherever the status says so."""
     if mode is GenerationMode.NEGATIVE:
-        # Envelopes are refused with a 200 and `accepted: false`.
-        return [] if path.startswith(INGEST) else [negative_data_rejection]
+        # Envelopes are refused with a 200 and `accepted: false`, and records of the intake each by itself.
+        return [] if path.startswith(INGEST) or path == RECORDS_PATH else [negative_data_rejection]
     texts = [] if path != OPEN else [case.body[name] for name in ("provider", "model", "groove_version")]
     is_printable = all(text.isprintable() and "\ufffd" not in text for text in texts)
     return [positive_data_acceptance] if is_printable else []

@@ -123,6 +123,14 @@ def key_of(directory: Path, contributor_id: str) -> ContributorKey | None:
         raise ContributorKeyError(f"{path} holds no Ed25519 key in PEM; restore it from where you have it.") from error
 
 
+def signs(directory: Path | None, contributor_id: str) -> bool:
+    """Whether sessions of a contributor are opened with their key from here, as far as it can be read."""
+    try:
+        return directory is not None and key_of(directory, contributor_id) is not None
+    except ContributorKeyError:
+        return False
+
+
 def private_key_of(pem: bytes) -> Ed25519PrivateKey:
     """The key that a PEM text holds; raises ValueError for anything else."""
     try:

@@ -6,10 +6,17 @@ from actors.sessions.settings import SessionSettings
 
 OPENS_PER_H = SessionSettings().opens_per_machine_per_h
 """New sessions of one machine that a server takes in an hour."""
+SIGNED_OPENS_PER_H = SessionSettings().opens_per_contributor_per_h
+"""The same of one contributor who signs them with their key, in place of the machine's."""
 REQUESTS_PER_MINUTE = 100
 """Requests of one address that a server takes in a minute (contract, "Rate limiting")."""
 _REQUESTS_PER_SESSION = 2
 """Opening and closing it."""
+
+
+def opens_per_h(*, is_signed: bool) -> int:
+    """How many sessions a server lets be opened in an hour, whether with a contributor's key or without."""
+    return SIGNED_OPENS_PER_H if is_signed else OPENS_PER_H
 
 
 def duration_s(*, sessions: int, batches: int = 0, opens_per_h: int = OPENS_PER_H, opened: int = 0) -> float:

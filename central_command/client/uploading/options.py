@@ -14,8 +14,15 @@ import msgspec
 import trio
 
 from central_command.client.contract.connection import Trust, new_client, server_url
+from central_command.client.contract.contributor_keys import signs
 from central_command.client.contract.endpoints import DEFAULT_URL, URL_VARIABLES
-from central_command.client.contract.identity import Identity, IdentityError, config_directory, load_identity
+from central_command.client.contract.identity import (
+    Identity,
+    IdentityError,
+    config_directory,
+    kept_contributor_id,
+    load_identity,
+)
 from central_command.client.spool.records import spool_path
 from central_command.client.spool.spool import Spool
 from central_command.client.transcripts.providers import READERS
@@ -109,6 +116,16 @@ def own_identity(contributor_id: str | None) -> Identity:
         )
     except IdentityError as error:
         raise click.ClickException(str(error)) from error
+
+
+def would_sign(options: Options) -> bool:
+    """Whether the openings of these options would be signed; nothing is made for the question."""
+    directory = config_directory(os.environ)
+    try:
+        contributor_id = options.contributor_id or kept_contributor_id(directory)
+    except IdentityError:
+        return False
+    return contributor_id is None or signs(directory, contributor_id.lower())  # an id is made with its key
 
 
 _SERVER = (

@@ -17,7 +17,6 @@ from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.json_values import count_of, text_of
 from central_command.client.transcripts.reader import Transcript
 from central_command.client.uploading.duration import (
-    OPENS_PER_H,
     REQUESTS_PER_MINUTE,
     duration_s,
     in_words,
@@ -289,12 +288,12 @@ def lines_of_plan(known: Survey, notes: Sequence[str], plan: Plan) -> Iterable[s
         yield f"  {note}"
 
 
-def describe_duration(plans: Sequence[Plan]) -> str:
-    """How long sending all of it would take."""
+def describe_duration(plans: Sequence[Plan], opens_per_h: int) -> str:
+    """How long sending all of it would take, where so many sessions are opened in an hour."""
     opened = sum(each.sessions - each.continues for each in plans)
     batches = sum(math.ceil(each.envelopes / BATCH_ENVELOPES_MAX) for each in plans)
-    takes = in_words(duration_s(sessions=opened, batches=batches))
-    limits = f"{OPENS_PER_H} new sessions an hour, {REQUESTS_PER_MINUTE} requests a minute"
+    takes = in_words(duration_s(sessions=opened, batches=batches, opens_per_h=opens_per_h))
+    limits = f"{opens_per_h:,} new sessions an hour, {REQUESTS_PER_MINUTE} requests a minute"
     return f"Under the limits that a server has by default ({limits}), sending takes {takes} at least."
 
 

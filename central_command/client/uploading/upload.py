@@ -15,13 +15,14 @@ import msgspec
 import trio
 from rich.console import Console
 
+from central_command.client.contract.contributor_keys import signs
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.deliverer import Waiting
 from central_command.client.spool.records import SpoolError, spool_path
 from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
-from central_command.client.uploading.duration import OPENS_PER_H, duration_s, in_words
+from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import WITHDRAWN, History, failure_of, is_unfinished, marks_of
 from central_command.client.uploading.names import shown_path
@@ -34,6 +35,7 @@ from central_command.client.uploading.options import (
     own_identity,
     sender_options,
     work_of,
+    would_sign,
 )
 from central_command.client.uploading.planning import Plan, copied_history, plan
 from central_command.client.uploading.progress import Display, FileBar
@@ -104,6 +106,7 @@ class Uploader:
             client, history, identity, at_once=options.at_once, scrubs=options.scrub, surroundings=surroundings
         )
         self._consent = ConsentStanding(client, identity, now_s=self._now_s)
+        self._opens_per_h = opens_per_h(is_signed=signs(identity.directory, identity.contributor_id))
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self.last_status: int | None = None
         """What the server answered last when it was given up; None where no answer came."""
@@ -242,8 +245,10 @@ class Uploader:
         if waiting.seconds < _LONG_WAIT_S or self._now_s() - self._told_at < _TOLD_EVERY_S:
             return
         self._told_at = self._now_s()
-        takes = in_words(waiting.seconds + duration_s(sessions=self._files_left, opened=OPENS_PER_H - 1))
-        usual = f"where a server takes {OPENS_PER_H} new sessions an hour, as by default"
+        per_h = self._opens_per_h
+        left_s = duration_s(sessions=self._files_left, opens_per_h=per_h, opened=per_h - 1)
+        takes = in_words(waiting.seconds + left_s)
+        usual = f"where a server takes {per_h:,} new sessions an hour, as by default"
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
@@ -325,7 +330,10 @@ def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, *, wide: 
     else:
         print_listing(plans_listing(plans), wide=wide)
     if any(planned.envelopes for _, planned in plans):
-        click.echo(describe_duration([planned for _, planned in plans]), err=as_json)
+        click.echo(
+            describe_duration([planned for _, planned in plans], opens_per_h(is_signed=would_sign(options))),
+            err=as_json,
+        )
         findings = sum((Counter(planned.findings) for _, planned in plans), Counter[str]())
         for line in describe_findings(findings, scrubs=options.scrub):
             click.echo(line, err=as_json)

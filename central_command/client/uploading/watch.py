@@ -32,6 +32,7 @@ from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.heartbeat import Heartbeat, Pulse
 from central_command.client.uploading.history import (
+    WITHDRAWN,
     History,
     failure_of,
     family_of,
@@ -50,8 +51,9 @@ from central_command.client.uploading.options import (
     sender_options,
     work_of,
 )
-from central_command.client.uploading.report import in_order
+from central_command.client.uploading.report import describe_held, in_order
 from central_command.client.uploading.sources import FILES_MAX, FileError, NoStepsError, files_below
+from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
@@ -108,6 +110,9 @@ class Watcher:
         self._feeder = Feeder(
             client, history, identity, at_once=options.at_once, scrubs=options.scrub, surroundings=surroundings
         )
+        self._standing = partial(ConsentStanding, client, identity, now_s=self._now_s)
+        self._consent = self._standing()
+        self._has_sent = self._is_held = False
         self._limit = trio.CapacityLimiter(options.at_once)
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._followed: dict[Path, _Followed] = {}
@@ -139,6 +144,7 @@ class Watcher:
         """Look at every file once, and send what is due; returns when that is delivered or failed."""
         if self._unfinished is None:
             self._unfinished = self._left_by_earlier_runs()
+        self._consent = self._standing()  # what a contributor says, and the terms, may change while this runs
         there = await trio.to_thread.run_sync(_files, self._folders)
         async with self._feeder.delivering(), trio.open_nursery() as nursery:
             for path in [path for path in self._followed if path not in there]:
@@ -153,6 +159,7 @@ class Watcher:
                     followed.seen, followed.is_open = (size, changed_ns), False
                 if self._is_due(followed, (size, changed_ns), is_quiet=is_quiet):
                     nursery.start_soon(self._look, path, followed, (size, changed_ns), is_quiet)
+        await self._say_if_held()
 
     def _is_due(self, followed: _Followed, seen: tuple[int, int], *, is_quiet: bool) -> bool:
         if is_quiet:
@@ -195,6 +202,9 @@ class Watcher:
             settled = self._history.without_copies(settled, source)
             work = work_of(settled, source, self._options)
             before = self._history.sessions(work.source)
+            if any(each.problem == WITHDRAWN for each in before) and await self._consent.is_given_again():
+                self._history.go_on_with_consent(work.source)
+                before = self._history.sessions(work.source)
             if problem := failure_of(before):
                 raise NotSentError(problem, final=True)
             left = marks_of(settled, before).count(0)
@@ -232,6 +242,7 @@ class Watcher:
         for session in after:
             old = known.get(session.session_id)
             steps = session.steps_accepted - (old.steps_accepted if old else 0)
+            self._has_sent |= steps > 0
             closed = not is_unfinished(session) and (old is None or is_unfinished(old))
             if not steps and not closed:
                 continue
@@ -244,6 +255,15 @@ class Watcher:
                 text += ", closed"
                 text += f": {session.points:,.10g} points" if session.points is not None else ""
             self._say(text)
+
+    async def _say_if_held(self) -> None:
+        """Where something was sent: say that it waits for consent to the terms, once each time it begins to."""
+        if not self._has_sent:
+            return
+        self._has_sent = False
+        was_held, self._is_held = self._is_held, await self._consent.holds()
+        if self._is_held and not was_held:
+            self._say(describe_held(self._options.url))
 
     async def _finish_vanished(self, path: Path, work: Work | None) -> None:
         """Close the session of a file that is gone: what was signed is delivered, and credited as it is."""

@@ -43,10 +43,12 @@ _SESSION_PARAMETERS: Final = [
     {"name": "session_id", "in": "path", "required": True, "schema": _pattern(BROWSER_SESSION_ID)}
 ]
 _BAN_PARAMETERS: Final = [{"name": "ban_id", "in": "path", "required": True, "schema": _pattern(BAN_ID)}]
-_ASKED_BAN: Final[dict[str, Schema]] = {
+_BANNED: Final[dict[str, Schema]] = {
     "machine": _pattern(MACHINE),
     "contributor": _pattern(CONTRIBUTOR),
     "address": {**TEXT, "description": "An IP address, or a network (CIDR)."},
+}
+_OF_A_BAN: Final[dict[str, Schema]] = {
     "reason": text_of(REASON_CHARS_MAX, description="Printable characters only."),
     "days": or_null(integer(1, DAYS_MAX)),
 }
@@ -90,6 +92,7 @@ def access_schemas() -> dict[str, Schema]:
                 "name": text_of(NAME_CHARS_MAX, description="Printable characters only."),
                 "expires": or_null(_pattern(DURATION)),
             },
+            additionalProperties=False,
         ),
         "Token": object_of(token),
         "NewToken": object_of({"token": _pattern(TOKEN), **token}),
@@ -97,7 +100,11 @@ def access_schemas() -> dict[str, Schema]:
         "BrowserSessions": object_of({"sessions": {"type": "array", "items": session}}),
         "Revoked": object_of({"revoked": TEXT}),
         "Audit": object_of({"entries": {"type": "array", "items": entry}, "next": {"type": ["integer", "null"]}}),
-        "AskBan": object_of({}, _ASKED_BAN, minProperties=1),
+        "AskBan": {
+            "oneOf": [
+                object_of({name: schema}, _OF_A_BAN, additionalProperties=False) for name, schema in _BANNED.items()
+            ]
+        },
         "Ban": ban,
         "Bans": object_of({"bans": {"type": "array", "items": {"$ref": "#/components/schemas/Ban"}}}),
     }

@@ -47,8 +47,14 @@ def consent_schemas(current_version: str) -> dict[str, Schema]:
     return {
         "SayConsent": {
             "anyOf": [
-                object_of({"state": {"const": Decision.GIVEN.value}, "version": version}, after),
-                object_of({"state": {"const": Decision.WITHDRAWN.value}}, {"version": version, **after}),
+                object_of(
+                    {"state": {"const": Decision.GIVEN.value}, "version": version}, after, additionalProperties=False
+                ),
+                object_of(
+                    {"state": {"const": Decision.WITHDRAWN.value}},
+                    {"version": version, **after},
+                    additionalProperties=False,
+                ),
             ]
         },
         "ConsentEvent": object_of(

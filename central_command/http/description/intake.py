@@ -66,11 +66,14 @@ def intake_schemas(current_version: str, records_max: int) -> dict[str, Schema]:
         "SayUserConsent": {
             "anyOf": [
                 object_of(
-                    {"user_id": _USER_ID, "state": {"const": Decision.GIVEN.value}, "version": version}, purposes
+                    {"user_id": _USER_ID, "state": {"const": Decision.GIVEN.value}, "version": version},
+                    purposes,
+                    additionalProperties=False,
                 ),
                 object_of(
                     {"user_id": _USER_ID, "state": {"const": Decision.WITHDRAWN.value}},
                     {"version": version, **purposes},
+                    additionalProperties=False,
                 ),
             ]
         },

@@ -7,6 +7,7 @@ from central_command.http.description.json_schema import (
     COUNT,
     TEXT,
     Schema,
+    integer,
     object_of,
     one_of,
     or_null,
@@ -22,17 +23,21 @@ _QUEUE: Final[Schema] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"}
 
 JOB_PARAMETERS: Final[list[dict[str, Any]]] = [{"name": "job_id", "in": "path", "required": True, "schema": _JOB_ID}]
 QUEUE_PARAMETERS: Final[list[dict[str, Any]]] = [{"name": "name", "in": "path", "required": True, "schema": _QUEUE}]
-PAGE_PARAMETERS: Final[list[dict[str, Any]]] = [
-    {"name": "status", "in": "query", "schema": TEXT, "description": "An unknown one has no jobs."},
-    {"name": "queue", "in": "query", "schema": _QUEUE},
-    {
-        "name": "cursor",
-        "in": "query",
-        "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"},
-        "description": "`nextCursor` of the page before.",
-    },
-    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1}},
-]
+
+
+def page_parameters(page_max: int) -> list[dict[str, Any]]:
+    """By what jobs are listed; a page has `page_max` at most."""
+    return [
+        {"name": "status", "in": "query", "schema": TEXT, "description": "An unknown one has no jobs."},
+        {"name": "queue", "in": "query", "schema": _QUEUE},
+        {
+            "name": "cursor",
+            "in": "query",
+            "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"},
+            "description": "`nextCursor` of the page before.",
+        },
+        {"name": "limit", "in": "query", "schema": integer(1, page_max)},
+    ]
 
 
 def job_schemas() -> dict[str, Schema]:

@@ -12,6 +12,7 @@ from quart import Blueprint, Response
 
 from actors.envelopes.settings import SchemaSettings
 from actors.intake.settings import IntakeSettings
+from actors.jobs.settings import JobsSettings
 from actors.sessions.outcomes import BusyReason, FullReason
 from central_command.http.description.access import access_operations
 from central_command.http.description.consent import CONTRIBUTOR_PARAMETERS, SIGNATURE_WORDS
@@ -23,7 +24,7 @@ from central_command.http.description.exports import (
     TRAJECTORIES_PARAMETERS,
 )
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
-from central_command.http.description.jobs import ADMIN_SECURITY, JOB_PARAMETERS, PAGE_PARAMETERS, QUEUE_PARAMETERS
+from central_command.http.description.jobs import ADMIN_SECURITY, JOB_PARAMETERS, QUEUE_PARAMETERS, page_parameters
 from central_command.http.description.json_schema import Schema, reference
 from central_command.http.description.monitoring import METRICS_SECURITY, VERBOSE_PARAMETERS
 from central_command.http.description.observer import observer_operations
@@ -39,7 +40,7 @@ from central_command.http.description.operations import operation as _operation
 from central_command.http.description.operations import template as _template
 from central_command.http.description.refused import refused_operations
 from central_command.http.description.schemas import all_schemas, refusal
-from central_command.http.description.search import READ_SECURITY, SEARCH_PARAMETERS
+from central_command.http.description.search import READ_SECURITY, search_parameters
 from central_command.http.endpoints.consent import CONSENT_PATH, WELL_KNOWN_PATH
 from central_command.http.endpoints.corpus import CORPUS_RECORDS_PATH, CORPUS_TRAJECTORIES_PATH
 from central_command.http.endpoints.embeddings import EMBED_PATH
@@ -70,6 +71,7 @@ from central_command.http.requests.replies import (
 )
 from central_command.http.settings import HttpSettings
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
+from persistence.settings.search import SearchSettings
 
 OPENAPI_PATH = "/openapi.json"
 
@@ -77,14 +79,22 @@ _EMPTY_NEVER = "Every answer has a JSON body, but for HEAD and OPTIONS, which wo
 _OPENAI_ERROR = reference("OpenAiError")
 
 
+class PageBounds(msgspec.Struct, frozen=True):
+    """How many jobs and hits a page has at most."""
+
+    jobs: int = JobsSettings().page_max
+    hits: int = SearchSettings().hits_max
+
+
 def openapi_document(
     settings: HttpSettings,
     schema: SchemaSettings,
     current_version: str = CURRENT_CONSENT_VERSION,
     intake: IntakeSettings | None = None,
+    pages: PageBounds | None = None,
 ) -> dict[str, Any]:
     """The description, with the bounds that these settings set; `current_version` is that of the terms of consent."""
-    taking = intake or IntakeSettings()
+    taking, pages = intake or IntakeSettings(), pages or PageBounds()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -108,8 +118,8 @@ def openapi_document(
             **_exports(),
             **_corpus(),
             **access_operations(),
-            SEARCH_PATH: {"get": _search()},
-            **_jobs(),
+            SEARCH_PATH: {"get": _search(pages.hits)},
+            **_jobs(pages.jobs),
             **refused_operations(),
             **observer_operations(),
             "/health": {"get": _health()},
@@ -126,14 +136,18 @@ def openapi_document(
 
 
 def openapi_routes(
-    settings: HttpSettings, schema: SchemaSettings, current_version: str, intake: IntakeSettings | None
+    settings: HttpSettings,
+    schema: SchemaSettings,
+    current_version: str,
+    intake: IntakeSettings | None,
+    pages: PageBounds,
 ) -> Blueprint:
     """The endpoint; its text is written once, when it is first asked for."""
     routes = Blueprint("openapi", __name__)
 
     @cache
     def reply() -> Reply:
-        return Reply(200, msgspec.json.encode(openapi_document(settings, schema, current_version, intake)))
+        return Reply(200, msgspec.json.encode(openapi_document(settings, schema, current_version, intake, pages)))
 
     @routes.get(OPENAPI_PATH)
     async def openapi() -> Response:
@@ -438,7 +452,7 @@ def _corpus() -> dict[str, Any]:
     }
 
 
-def _search() -> dict[str, Any]:
+def _search(hits_max: int) -> dict[str, Any]:
     answers = {
         **_OF_LIMITED,
         **_errors(400, 401, 404, 501, 503),
@@ -451,11 +465,11 @@ def _search() -> dict[str, Any]:
         answers,
         description="docs/search.md says how words are read, and how hits are ordered.",
         security=READ_SECURITY,
-        parameters=SEARCH_PARAMETERS,
+        parameters=search_parameters(hits_max),
     )
 
 
-def _jobs() -> dict[str, Any]:
+def _jobs(page_max: int) -> dict[str, Any]:
     answers = {**_OF_LIMITED, **_errors(401, 403)}
 
     def operation(name: str, summary: str, schema: str, words: str, *statuses: int, **more: Any) -> dict[str, Any]:
@@ -471,7 +485,9 @@ def _jobs() -> dict[str, Any]:
         return operation(name, summary, "JobChanged", "It is done.", 507, *statuses, parameters=of)
 
     return {
-        JOBS_PATH: {"get": operation("jobs", "Jobs, the latest first", "Jobs", "A page.", parameters=PAGE_PARAMETERS)},
+        JOBS_PATH: {
+            "get": operation("jobs", "Jobs, the latest first", "Jobs", "A page.", parameters=page_parameters(page_max))
+        },
         QUEUES_PATH: {"get": operation("jobQueues", "The queues and what they hold", "Queues", "All of them.")},
         _template(PAUSE_PATH): {"post": change("pauseQueue", "Start no job of a queue", of=QUEUE_PARAMETERS)},
         _template(RESUME_PATH): {"post": change("resumeQueue", "Start jobs of it again", of=QUEUE_PARAMETERS)},

@@ -40,7 +40,7 @@ PAGE_PARAMETERS: Final[list[dict[str, Any]]] = [
     _query("code", {"type": "string", "pattern": "^[a-z_]{1,64}$"}, f"Why refused, such as {RefusalCode.SCHEMA}."),
     _query("session", SESSION_ID_SCHEMA, "Of one session."),
     _query("contributor", hexadecimal(32), "Of sessions that they signed, or whose first accepted chunk names them."),
-    _query("day", {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}, "Of one day, UTC."),
+    _query("day", {"type": "string", "format": "date"}, "Of one day, UTC."),
     _query("cursor", {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}, "What the page before says."),
     _query("limit", {**integer(1, PAGE_MAX), "default": PAGE_DEFAULT}, "At most so many."),
 ]

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from central_command.http.description.json_schema import TEXT, Schema, object_of, one_of
+from central_command.corpus.filters import KNOWN_VALUES
+from central_command.http.description.json_schema import TEXT, Schema, integer, object_of, one_of
 from central_command.http.endpoints.search import FILTERS
 from central_command.search.queries import QUERY_CHARS_MAX
 from central_command.search.questions import Mode, Order
@@ -21,7 +22,10 @@ _DESCRIPTIONS: Final = {
     "tool": "A tool that some step names.",
 }
 
-SEARCH_PARAMETERS: Final[list[dict[str, Any]]] = [
+_KNOWN: Final[dict[str, Schema]] = {name: one_of(KNOWN_VALUES[FILTERS[name]][1]) for name in ("tier", "outcome")}
+"""What else than these nothing can have."""
+
+_PARAMETERS: Final[list[dict[str, Any]]] = [
     {
         "name": "q",
         "in": "query",
@@ -35,16 +39,20 @@ SEARCH_PARAMETERS: Final[list[dict[str, Any]]] = [
         {
             "name": name,
             "in": "query",
-            "schema": {"type": "array", "items": TEXT},
+            "schema": {"type": "array", "items": _KNOWN.get(name, TEXT)},
             "description": f"{_DESCRIPTIONS[name]} Any of several.",
         }
         for name in FILTERS
     ),
     {"name": "after", "in": "query", "schema": TEXT, "description": "Sessions that started then or later, UTC."},
     {"name": "before", "in": "query", "schema": TEXT, "description": "Sessions that started earlier, UTC."},
-    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1}},
     {"name": "cursor", "in": "query", "schema": TEXT, "description": "Of the page before, with the same question."},
 ]
+
+
+def search_parameters(hits_max: int) -> list[dict[str, Any]]:
+    """What can be asked; a page has `hits_max` hits at most."""
+    return [*_PARAMETERS, {"name": "limit", "in": "query", "schema": integer(1, hits_max)}]
 
 
 def search_schemas() -> dict[str, Schema]:

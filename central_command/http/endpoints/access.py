@@ -16,7 +16,8 @@ from quart import Blueprint, Response
 from central_command.access.audit import Audit
 from central_command.access.bans import BanList
 from central_command.access.desk import SignInOutcome
-from central_command.access.making import NAME_CHARS_MAX, NewLink, NewToken, is_name
+from central_command.access.labels import is_label
+from central_command.access.making import NAME_CHARS_MAX, NewLink, NewToken
 from central_command.access.tokens import Scope, duration_s
 from central_command.http.requests.authorization import Authorization, Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
@@ -61,9 +62,6 @@ class Objection(msgspec.Struct, frozen=True):
 
     sentence: str
     required: tuple[str, ...] = ()
-
-
-_ASKED_TOKEN: Final = msgspec.json.Decoder(AskedToken)
 
 
 class Desk(Protocol):
@@ -136,7 +134,7 @@ def access_routes(access: Access | None, http: HttpSettings, reader: Reader, rep
     @routes.post(TOKENS_PATH)
     async def make_token() -> Response:
         known, asked_of, by = await admitted()
-        wanted = wanted_token(reader.decoded(_ASKED_TOKEN, await small_body(reader)))
+        wanted = wanted_token(reader.asked(AskedToken, await small_body(reader)))
         if isinstance(wanted, Objection):
             required: dict[str, Any] = {"required": wanted.required} if wanted.required else {}
             return error(HTTPStatus.BAD_REQUEST, wanted.sentence, **required).response()
@@ -200,7 +198,7 @@ def wanted_token(body: AskedToken) -> WantedToken | Objection:
     known = [scope.value for scope in Scope]
     if not isinstance(body.scopes, list) or not body.scopes or any(each not in known for each in body.scopes):
         return Objection(f"scopes must be a list of one or more of {', '.join(known)}.", ("scopes",))
-    if not isinstance(body.name, str) or not is_name(body.name):
+    if not isinstance(body.name, str) or not is_label(body.name, NAME_CHARS_MAX):
         return Objection(f"name must be at most {NAME_CHARS_MAX} characters that can be printed.")
     lasting_s = duration_s(body.expires) if isinstance(body.expires, str) else None
     if body.expires is not None and lasting_s is None:

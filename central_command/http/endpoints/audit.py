@@ -8,7 +8,7 @@ from quart import Blueprint, Response
 from central_command.access.audit import UNABLE
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.access import Access, door_of
-from central_command.http.requests.bodies import ProblemError, number_argument
+from central_command.http.requests.bodies import ProblemError, check_arguments, number_argument
 from central_command.http.requests.replies import Replies, json_reply
 from central_command.http.settings import HttpSettings
 
@@ -28,6 +28,7 @@ def audit_routes(access: Access | None, http: HttpSettings, replies: Replies) ->
     @routes.get(AUDIT_PATH)
     async def audit() -> Response:
         known, _ = await door.admit(Scope.ADMIN)
+        check_arguments("after", "limit")
         after_n = number_argument("after", default=0, maximum=AFTER_MAX)
         limit = number_argument("limit", default=ENTRIES_DEFAULT, maximum=ENTRIES_MAX)
         try:

@@ -9,13 +9,14 @@ from quart import Blueprint, Response
 
 from central_command.access.bans import (
     DAYS_MAX,
+    REASON_CHARS_MAX,
     WRONG_REASON,
     WRONG_SUBJECTS,
     Ban,
     BanKind,
-    is_reason,
     subject_as_kept,
 )
+from central_command.access.labels import is_label
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.access import Access, Objection, door_of, small_body, storage_watched
 from central_command.http.requests.bodies import Reader
@@ -39,9 +40,6 @@ class AskedBan(msgspec.Struct):
     days: Any = None
 
 
-_ASKED_BAN: Final = msgspec.json.Decoder(AskedBan)
-
-
 def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:
     """The endpoints; without access there is nobody to ask, and the answer is 404."""
     routes = Blueprint("bans", __name__)
@@ -60,7 +58,7 @@ def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replie
     @routes.post(BANS_PATH)
     async def ban() -> Response:
         known, by = await admitted()
-        wanted = wanted_ban(reader.decoded(_ASKED_BAN, await small_body(reader)))
+        wanted = wanted_ban(reader.asked(AskedBan, await small_body(reader)))
         if isinstance(wanted, Objection):
             return error(HTTPStatus.BAD_REQUEST, wanted.sentence).response()
         async with storage_watched(replies):
@@ -88,9 +86,9 @@ def wanted_ban(body: AskedBan) -> Ban | Objection:
     subject = subject_as_kept(kind, text) if isinstance(text, str) else None
     if subject is None:
         return Objection(WRONG_SUBJECTS[kind])
-    if not isinstance(body.reason, str) or not is_reason(body.reason):
+    if not isinstance(body.reason, str) or not is_label(body.reason, REASON_CHARS_MAX):
         return Objection(WRONG_REASON)
-    days = body.days
+    days = int(body.days) if isinstance(body.days, float) and body.days.is_integer() else body.days  # JSON has one kind
     if days is not None and (type(days) is not int or not 1 <= days <= DAYS_MAX):
         return Objection(f"days must be a whole number from 1 to {DAYS_MAX}, or null for no end.")
     return Ban(kind, subject, body.reason, days)

@@ -46,9 +46,6 @@ class _Body(msgspec.Struct):
     after: Any = msgspec.UNSET
 
 
-_BODY: Final = msgspec.json.Decoder(_Body)
-
-
 class Desk(Protocol):
     """What is asked about consent."""
 
@@ -92,7 +89,7 @@ def consent_routes(desk: Desk | None, reader: Reader, replies: Replies) -> Bluep
         known = at_desk()
         check_contributor_id(contributor_id)
         body = await reader.body()
-        statement = _statement(contributor_id, reader.decoded(_BODY, body), proof_of(body), known.settings)
+        statement = _statement(contributor_id, reader.asked(_Body, body), proof_of(body), known.settings)
         if isinstance(statement, Reply):
             return statement.response()
         return said_reply(await known.say(statement), known.settings, replies).response()

@@ -33,8 +33,6 @@ ASKED_BYTES_MAX: Final = 262_144
 READ_BYTES: Final = 262_144
 """Bytes of a file that are in memory while it is sent."""
 
-_ASKED: Final = msgspec.json.Decoder(dict[str, Any])
-
 
 class ExportState(StrEnum):
     """How far an export is."""
@@ -161,7 +159,7 @@ def export_routes(exports: Exports | None, http: HttpSettings, reader: Reader, r
     async def ask() -> Response:
         known, by = await admitted()
         body = _checked(await reader.body())
-        asked = await ask_export(known, reader.decoded(_ASKED, body), by, replies)
+        asked = await ask_export(known, reader.members(body), by, replies)
         if isinstance(asked, RefusedExport):
             return error(HTTPStatus.BAD_REQUEST, asked.sentence).response()
         return json_reply(asked, HTTPStatus.ACCEPTED).response()

@@ -45,9 +45,6 @@ class _Consent(msgspec.Struct):
     purposes: Any = msgspec.UNSET
 
 
-_CONSENT: Final = msgspec.json.Decoder(_Consent)
-
-
 class Desk(Protocol):
     """What is asked of the intake."""
 
@@ -100,7 +97,7 @@ def intake_routes(
     @routes.post(USER_CONSENT_PATH)
     async def say() -> Response:
         taking, _ = await admitted()
-        statement = _statement(await reader.json(_CONSENT), taking.desk.consent)
+        statement = _statement(reader.asked(_Consent, await reader.body()), taking.desk.consent)
         if isinstance(statement, Reply):
             return statement.response()
         return said_reply(await taking.desk.say(statement), taking.desk.consent, replies).response()

@@ -13,8 +13,8 @@ from actors.jobs.names import QUEUE, public_id, read_id
 from actors.jobs.schedule import ScheduledJob
 from central_command.access.audit import Audit
 from central_command.http.requests.authorization import TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader
-from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.requests.bodies import ProblemError, Reader, bad_query
+from central_command.http.requests.replies import Replies
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.jobs_changing import Change, NoSuchJob, NotPossible
 from persistence.databases.jobs_database import JobStatus, StoredJob
@@ -140,11 +140,11 @@ async def page_of_jobs(jobs: AdminJobs, asked: Mapping[str, str]) -> JobPage:
     if status is not None and status not in {*JobStatus}:
         return JobPage([], 0, None)
     if queue is not None and not QUEUE.match(queue):
-        raise _bad("queue must be the name of a queue.")
+        raise bad_query("queue must be the name of a queue.")
     if cursor is not None and not _NUMBER.match(cursor):
-        raise _bad("cursor must be what the page before gave as nextCursor.")
+        raise bad_query("cursor must be what the page before gave as nextCursor.")
     if limit is not None and not (_NUMBER.match(limit) and int(limit) <= jobs.page_max):
-        raise _bad(f"limit must be a whole number from 1 to {jobs.page_max}.")
+        raise bad_query(f"limit must be a whole number from 1 to {jobs.page_max}.")
     return await jobs.desk.page(
         status=None if status is None else JobStatus(status),
         queue=queue,
@@ -189,10 +189,6 @@ async def change_queue(jobs: AdminJobs, change: QueueChange, name: str, by: str)
 def _known(job_id: str) -> tuple[str, int]:
     """The queue and the number of an id; of what is none, those of no job."""
     return read_id(job_id) or ("", 0)
-
-
-def _bad(sentence: str) -> ProblemError:
-    return ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_request", sentence))
 
 
 def _of_queue(name: str, done: str, *, is_known: bool) -> Outcome:

@@ -21,6 +21,7 @@ from central_command.http.endpoints.job_questions import (
     page_of_jobs,
 )
 from central_command.http.requests.authorization import Door
+from central_command.http.requests.bodies import check_arguments
 from central_command.http.requests.replies import Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.jobs_database import StoredJob
@@ -74,6 +75,7 @@ def _add_lists(routes: Blueprint, asked: _Asked) -> None:
     async def page() -> Response:
         jobs, _ = await asked.admitted()
         async with jobs_watched(asked.replies):
+            check_arguments("status", "queue", "cursor", "limit")
             found = await page_of_jobs(jobs, request.args)
         more = {} if found.next_before is None else {"nextCursor": str(found.next_before)}
         listed = [job_members(job) for job in found.jobs]

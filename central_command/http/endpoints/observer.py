@@ -19,7 +19,7 @@ from actors.observer.settings import ObserverSettings
 from actors.sessions.outcomes import unavailable
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader, number_argument
+from central_command.http.requests.bodies import ProblemError, Reader, check_arguments, number_argument
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.format import times
@@ -39,8 +39,6 @@ OPERATIONS_MAX: Final = 500
 LINE_NUMBER_MAX: Final = 999_999_999
 
 OUR_HOST: Final = re.compile(r"\A(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?\Z")
-
-_EVENT: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 class ObserverDesk(Protocol):
@@ -78,7 +76,7 @@ class _Questions:
             sentence = f"An event may have {self._settings.body_bytes_max:,} bytes."
             raise ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", sentence))
         try:
-            stored = await self._desk.record(self._reader.decoded(_EVENT, body), len(body))
+            stored = await self._desk.record(self._reader.members(body), len(body))
         except OperationRefused as refused:
             return error(HTTPStatus.BAD_REQUEST, str(refused))
         if isinstance(stored, AppendRefused):
@@ -92,6 +90,7 @@ class _Questions:
         return json_reply({"status": "ok", "ops_in_ring": len(self._desk.ring)})
 
     def operations(self) -> Reply:
+        check_arguments("limit", "before")
         limit = number_argument("limit", default=OPERATIONS_DEFAULT, maximum=OPERATIONS_MAX)
         before = number_argument("before", default=LINE_NUMBER_MAX, maximum=LINE_NUMBER_MAX)
         page = self._desk.ring.page(before_n=before, limit=limit + 1)

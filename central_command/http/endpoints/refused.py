@@ -14,11 +14,12 @@ from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.consent import CONTRIBUTOR_ID
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader, number_argument
+from central_command.http.requests.bodies import Reader, bad_query, check_arguments, number_argument, text_argument
 from central_command.http.requests.first_bytes import SESSION_ID
-from central_command.http.requests.replies import HttpProblem, Replies, error, json_reply
+from central_command.http.requests.replies import Replies, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.letters import LetterFilter
+from persistence.format import times
 from persistence.format.consent_events import subject_digest
 
 REFUSED_PATH: Final = "/api/admin/refused"
@@ -101,10 +102,13 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
 
 async def page_of_letters(refused: Refused) -> LetterPage:
     """The letters that the address asks for; raises ProblemError for what it may not."""
+    check_arguments(*FILTERS, "cursor", "limit")
     limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX)
-    cursor = _argument("cursor", _CURSOR, "what next_cursor of the page before says")
-    given = {name: _argument(name, *FILTERS[name]) for name in FILTERS}
-    chosen = chosen_letters({name: text for name, text in given.items() if text is not None})
+    cursor = text_argument("cursor", _CURSOR, "what next_cursor of the page before says")
+    try:
+        chosen = chosen_letters({name: request.args[name] for name in FILTERS if name in request.args})
+    except ValueError as wrong:
+        raise bad_query(str(wrong)) from None
     if cursor is None:
         return await refused.desk.page(chosen, limit)
     return await refused.desk.page(chosen, limit, before_n=int(cursor))
@@ -122,7 +126,7 @@ def chosen_letters(given: Mapping[str, str]) -> LetterFilter:
     """The filter that arguments by their names are; raises ValueError, with a sentence, for what cannot be one."""
     for name, value in given.items():
         allowed, words = FILTERS[name]
-        if allowed.fullmatch(value) is None:
+        if allowed.fullmatch(value) is None or (name == "day" and not times.is_day(value)):
             raise ValueError(f"{name} must be {words}.")
     contributor = given.get("contributor")
     return LetterFilter(
@@ -145,16 +149,6 @@ def retried(letter_id: str, outcomes: Sequence[LetterOutcome] | None) -> dict[st
     if asked is None:
         return None
     return {"ok": asked["taken_in"], "message": asked["message"], "results": results}
-
-
-def _argument(name: str, allowed: re.Pattern[str], words: str) -> str | None:
-    """What stands in the address under a name; raises ProblemError for what cannot be that."""
-    given = request.args.getlist(name)
-    if not given:
-        return None
-    if len(given) > 1 or allowed.fullmatch(given[0]) is None:
-        raise ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_request", f"{name} must be {words}."))
-    return given[0]
 
 
 def _result(outcome: TakenIn | StaysRefused) -> dict[str, object]:

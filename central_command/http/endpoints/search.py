@@ -9,12 +9,11 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
-from central_command.corpus.asked_members import read_members
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader, number_argument
+from central_command.http.requests.bodies import ProblemError, Reader, bad_query, check_arguments, number_argument
 from central_command.http.requests.replies import HttpProblem, Replies, json_reply
 from central_command.http.settings import HttpSettings
-from central_command.search.questions import Answer, Question, Refusal, Unable
+from central_command.search.questions import Answer, Question, Refusal, Unable, question_of
 from persistence.settings.search import SearchSettings
 
 SEARCH_PATH: Final = "/api/search"
@@ -81,32 +80,24 @@ def search_routes(search: Search | None, http: HttpSettings, replies: Replies) -
 
 def _question() -> Question:
     """What the query string asks; raises ProblemError for what it may not."""
+    check_arguments(*ONCE, *PAGE, repeated=FILTERS)
     members: dict[str, Any] = {}
     given = request.args
     if sum(1 for _ in given.items(multi=True)) > VALUES_MAX:
-        raise _bad(f"The query string has more than {VALUES_MAX} values.")
+        raise bad_query(f"The query string has more than {VALUES_MAX} values.")
     for name, values in given.lists():
         if any(len(value) > VALUE_CHARS_MAX for value in values):
-            raise _bad(f"A value of {name[:40]!r} is longer than {VALUE_CHARS_MAX:,} characters.")
+            raise bad_query(f"A value of {name} is longer than {VALUE_CHARS_MAX:,} characters.")
         if name in FILTERS:
             members[FILTERS[name]] = values
-        elif name not in (*ONCE, *PAGE):
-            known = ", ".join((*ONCE, *PAGE, *FILTERS))
-            raise _bad(f"There is no argument {name[:40]!r}; there are {known}.")
-        elif len(values) > 1:
-            raise _bad(f"{name} may be given once.")
         elif name in ONCE:
             members[name] = values[0]
     if "q" not in members:
-        raise _bad("q, what is looked for, is missing.")
+        raise bad_query("q, what is looked for, is missing.")
     try:
-        return read_members(members, Question, names={member: name for name, member in FILTERS.items()})
-    except ValueError as error:
-        raise _bad(str(error)) from None
-
-
-def _bad(sentence: str) -> ProblemError:
-    return ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_query", sentence))
+        return question_of(members, names={member: name for name, member in FILTERS.items()})
+    except ValueError as wrong:
+        raise bad_query(str(wrong)) from None
 
 
 def _problem(refusal: Refusal, replies: Replies) -> HttpProblem:

@@ -15,6 +15,7 @@ from actors.envelopes.settings import SchemaSettings
 from actors.sessions.messages import OpenSession
 from actors.sessions.outcomes import Opened, UnknownSession
 from central_command.access.bans import BanList
+from central_command.access.labels import is_label
 from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk, not_recorded
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import Reader
@@ -24,7 +25,6 @@ from persistence.journals.journal import AppendRefused
 
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
 _DIGEST = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_REPLACEMENT = "\ufffd"  # what a lone surrogate was read as
 
 OPEN_FIELDS = tuple(name for name in OpenSession.__struct_fields__ if name != "signed_by")
 """The fields that an opening must have, in the contract's order."""
@@ -169,6 +169,4 @@ def _one_of(values: Collection[str]) -> Check:
 
 def _printable(chars_max: int) -> Check:
     allowed = f"at most {chars_max} printable characters"
-    return lambda value: (
-        None if len(value) <= chars_max and value.isprintable() and _REPLACEMENT not in value else allowed
-    )
+    return lambda value: None if is_label(value, chars_max) else allowed

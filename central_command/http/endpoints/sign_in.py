@@ -17,7 +17,7 @@ from central_command.access.audit import Audit
 from central_command.access.desk import SignedIn
 from central_command.http.endpoints.access import Access, door_of, storage_watched
 from central_command.http.endpoints.pages import Pages
-from central_command.http.requests.bodies import Reader
+from central_command.http.requests.bodies import Reader, check_arguments
 from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, path_back, presented_cookie, set_cookie
 from central_command.http.requests.replies import Headers, HttpProblem, Replies
 from central_command.http.settings import HttpSettings
@@ -84,6 +84,7 @@ def sign_in_routes(
     @routes.get(SIGN_IN_PATH)
     async def form() -> Response:
         known_access, _ = door.found()
+        check_arguments("next")
         back = path_back(request.args.get("next", ""), home)
         async with storage_watched(replies):
             session = await known_access.desk.signed_in(presented_cookie() or "")
@@ -95,6 +96,7 @@ def sign_in_routes(
     @routes.get(LINK_PATH)
     async def link() -> Response:
         door.found()
+        check_arguments("code")
         code = request.args.get("code", "")
         return page("Sign in", _LINK_FORM.format(code=escape(code if _CODE.match(code) else "")))
 

@@ -1,9 +1,9 @@
 """Who may ask endpoints that are not open: with a token (RFC 6750), or a browser with the cookie of its session.
 
 Whatever is wrong with a token or a cookie (its form, unknown, revoked, expired) is answered alike, and counted by
-address: past `access.wrong_per_minute` and `wrong_per_hour` the answer is 429. A right one is not kept out by that,
-because behind the same address may be others, and nobody guesses 256 bits; and it gives back what its request cost the
-address: what one token may send is bounded by a budget of its own.
+address, whichever endpoints are asked: past `access.wrong_per_minute` and `wrong_per_hour` the answer is 429. A right
+one is not kept out by that, because behind the same address may be others, and nobody guesses 256 bits; and it gives
+back what its request cost the address: what one token may send is bounded by a budget of its own.
 
 What holds for cookies alone is in `browsers`.
 """
@@ -65,16 +65,15 @@ class Authorization:
         settings = gate.settings
         self._gate = gate
         self._replies = replies
-        self._wrong = TokenBuckets(
-            _rates(settings.wrong_per_minute, settings.wrong_per_hour), keys_max=addresses_max, clock=clock
-        )
+        self._addresses_max = addresses_max
+        self._wrong_rates = _rates(settings.wrong_per_minute, settings.wrong_per_hour)
         self._by_token = {
             scope: TokenBuckets(_rates(*budget), keys_max=settings.tokens_max, clock=clock)
             for scope, budget in budgets.items()
         }
 
     def __repr__(self) -> str:
-        return f"<Authorization {len(self._wrong)} addresses were wrong>"
+        return f"<Authorization of {', '.join(self._by_token)}>"
 
     async def admit(self, scope: Scope, *others: Scope) -> Admitted:
         """Who sends the current request; raises ProblemError for who may not.
@@ -122,7 +121,11 @@ class Authorization:
 
     def _refused(self, *, is_wrong: bool) -> HttpProblem:
         """The answer to whoever has no token, or a wrong one, which is counted."""
-        retry_after_s = self._wrong.take(Reader.address()) if is_wrong else None
+        retry_after_s = None
+        if is_wrong:
+            retry_after_s = Reader.limits().take_wrong_token(
+                Reader.address(), self._wrong_rates, addresses_max=self._addresses_max
+            )
         if retry_after_s is not None:
             sentence = "Too many wrong tokens came from this address; come back later."
             return HttpProblem(

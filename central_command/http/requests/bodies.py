@@ -1,6 +1,7 @@
-"""Reading requests: bodies within their bounds, JSON, and numbers in query strings."""
+"""Reading requests: bodies within their bounds, JSON, and arguments in query strings."""
 
 import re
+from collections.abc import Collection
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs
 
@@ -9,17 +10,25 @@ from quart import request
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
+from actors.envelopes.repeated_names import has_repeated_name
 from central_command.http.requests.addresses import Front
 from central_command.http.requests.direct import body_too_large, body_too_slow
 from central_command.http.requests.exchange import EXCHANGE_KEY, Exchange
-from central_command.http.requests.limits import Charge
+from central_command.http.requests.limits import AddressLimits, Charge
 from central_command.http.requests.replies import HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from persistence.format import json_text
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+SHOWN_CHARS_MAX = 40
+"""Characters of a name that is not known which its refusal repeats."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_NO_JSON = HttpProblem(400, "invalid_json", "The body is not valid JSON.")
+_TOO_DEEP = HttpProblem(400, "nesting_too_deep", "The body nests objects and arrays far too deeply.")
 
 
 class BodiesFullError(HTTPException):
@@ -112,6 +121,11 @@ class Reader:
         return current_exchange().address
 
     @staticmethod
+    def limits() -> AddressLimits:
+        """What all addresses have left."""
+        return current_exchange().limits
+
+    @staticmethod
     def front() -> Front:
         """How the current request's client names this server."""
         return current_exchange().front
@@ -130,8 +144,35 @@ class Reader:
                 sentence = "The body holds a number that is too large."
                 raise ProblemError(HttpProblem(400, "number_too_large", sentence)) from None
             raise ProblemError(HttpProblem(400, "not_an_object", "The body must be a JSON object.")) from None
+        except json_text.NestingError:
+            raise ProblemError(_TOO_DEEP) from None
         except msgspec.DecodeError:
-            raise ProblemError(HttpProblem(400, "invalid_json", "The body is not valid JSON.")) from None
+            raise ProblemError(_NO_JSON) from None
+
+    @staticmethod
+    def members(body: bytes) -> dict[str, Any]:
+        """A body as a JSON object in which nothing has a member twice: of two values nobody knows which is meant."""
+        found = Reader.decoded(_OBJECT, body)
+        try:
+            is_repeated = has_repeated_name([body])
+        except RecursionError:  # a level or two sooner than where it is decoded
+            raise ProblemError(_TOO_DEEP) from None
+        except ValueError:
+            raise ProblemError(_NO_JSON) from None
+        if is_repeated:
+            raise ProblemError(HttpProblem(400, "duplicate_member", "An object in the body has a member twice."))
+        return found
+
+    @staticmethod
+    def asked(kind: type[S], body: bytes) -> S:
+        """The same as the members of `kind`, which may have any value, and no others."""
+        found = Reader.members(body)
+        known = kind.__struct_fields__
+        for name in found:
+            if name not in known:
+                sentence = f"There is no member {name[:SHOWN_CHARS_MAX]!a} here; there are {', '.join(known)}."
+                raise ProblemError(HttpProblem(400, "unknown_member", sentence))
+        return kind(**found)
 
 
 def current_exchange() -> Exchange:
@@ -141,6 +182,34 @@ def current_exchange() -> Exchange:
     return exchange
 
 
+def check_arguments(*once: str, repeated: Collection[str] = ()) -> None:
+    """Raise ProblemError for an argument in the query string that is none of these, or is one of `once`, and repeated.
+
+    Of two values that count alone nobody knows which is meant, and a filter that is misspelt would let everything in.
+    """
+    for name, values in request.args.lists():
+        if name not in once and name not in repeated:
+            known = ", ".join((*once, *repeated))
+            raise bad_query(f"There is no argument {name[:SHOWN_CHARS_MAX]!a}; there are {known}.")
+        if len(values) > 1 and name in once:
+            raise bad_query(f"{name} may be given once.")
+
+
+def text_argument(name: str, allowed: re.Pattern[str], words: str) -> str | None:
+    """A text from the query string, None without it; raises ProblemError for one that is not allowed."""
+    values = request.args.getlist(name)
+    if not values:
+        return None
+    if len(values) > 1 or allowed.fullmatch(values[0]) is None:
+        raise bad_query(f"{name} must be {words}.")
+    return values[0]
+
+
+def bad_query(sentence: str) -> ProblemError:
+    """What is raised for an argument that may not be."""
+    return ProblemError(HttpProblem(400, "bad_query", sentence))
+
+
 def number_argument(name: str, *, default: int, maximum: int) -> int:
     """A whole number from the query string, 1 to `maximum`; raises ProblemError for anything else."""
     values = request.args.getlist(name)
@@ -148,4 +217,4 @@ def number_argument(name: str, *, default: int, maximum: int) -> int:
         return default
     if len(values) == 1 and _NUMBER.fullmatch(values[0]) and 1 <= int(values[0]) <= maximum:
         return int(values[0])
-    raise ProblemError(HttpProblem(400, "bad_query", f"{name} must be a whole number from 1 to {maximum}."))
+    raise bad_query(f"{name} must be a whole number from 1 to {maximum}.")

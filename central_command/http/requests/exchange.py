@@ -124,6 +124,11 @@ class Exchange:
         """How the client names this server."""
         return self._edge.addresses.front(self._scope)
 
+    @property
+    def limits(self) -> AddressLimits:
+        """What all addresses have left."""
+        return self._edge.limits
+
     async def run(self, application: Application) -> None:
         """Have the request answered; raises nothing but cancellation."""
         began_at = trio.current_time()

@@ -93,6 +93,8 @@ class AddressLimits:
         self._general = buckets(general, settings.addresses_max)
         self._embed = buckets(embed, settings.addresses_max)
         self.sessions = buckets(own, settings.known_sessions_max)
+        self._clock = clock
+        self._wrong_tokens: TokenBuckets | None = None
         self._sessions_at: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -110,6 +112,16 @@ class AddressLimits:
         budget = self._embed if path in self._embed_paths else self._general
         retry_after_s = budget.take(address)
         return _too_many(retry_after_s) if retry_after_s is not None else Charge(self, address, budget, address)
+
+    def take_wrong_token(self, address: str, rates: Sequence[Rate], *, addresses_max: int) -> int | None:
+        """Count a wrong token, wherever this address has shown it; the whole seconds to wait after one too many.
+
+        The bounds are the same at every call: they belong to whoever looks tokens up. Where limits are off, this one is
+        on.
+        """
+        if self._wrong_tokens is None:
+            self._wrong_tokens = TokenBuckets(rates, keys_max=addresses_max, clock=self._clock)
+        return self._wrong_tokens.take(address)
 
     def knows_sessions_at(self, address: str) -> bool:
         """Whether any session has a budget of its own on this address."""

@@ -1,9 +1,12 @@
 """What requests took and what was refused, counted after the answer: nobody waits for it.
 
 Every label has a bound: methods and routes that are not known are one of each, statuses and codes are this program's.
+So have all of them together: what went well, or wrong here, has a place for each route, but of the many ways in which a
+client can be wrong at each of them only some have (`metrics.refused_kinds_max`), because a kind is 2.7 KB of a scrape.
 """
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -19,7 +22,9 @@ OTHER_METHOD: Final = "_OTHER"
 """As OpenTelemetry has it."""
 
 NO_ROUTE: Final = ""
-"""The route of a request that no endpoint is for, or that was refused before its endpoint was known."""
+"""The route of a request that no endpoint is for, that was refused before that was known, or past the bound."""
+
+REFUSED_KINDS_DEFAULT: Final = 32
 
 
 class RequestKind(msgspec.Struct, frozen=True):
@@ -47,7 +52,9 @@ class HttpFigures(msgspec.Struct, frozen=True):
 class RequestFigures:
     """Counts requests, and what was refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused_kinds_max: int = REFUSED_KINDS_DEFAULT) -> None:
+        """Statuses from 400 to 499 have places of their own at so many routes; others are counted without a route."""
+        self._refused_kinds_left = refused_kinds_max
         self._durations: dict[tuple[str, str, int], Durations] = {}
         self._refusals: dict[str, int] = {}
 
@@ -56,11 +63,21 @@ class RequestFigures:
 
     def answered(self, method: str, route: str, status: int, duration_s: float) -> None:
         """Count a request; `route` is one of the application's, or `NO_ROUTE`."""
-        kind = (method if method in METHODS else OTHER_METHOD, route, status)
+        kind = (method, route, status) if method in METHODS else (OTHER_METHOD, NO_ROUTE, status)
         durations = self._durations.get(kind)
         if durations is None:
-            durations = self._durations[kind] = Durations(BOUNDS_S)
+            durations = self._place_of(kind)
         durations.count(duration_s)
+
+    def _place_of(self, kind: tuple[str, str, int]) -> Durations:
+        """Where a kind is counted that was not met before, or was and has no place of its own."""
+        method, route, status = kind
+        if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and route != NO_ROUTE:
+            if self._refused_kinds_left > 0:
+                self._refused_kinds_left -= 1
+            else:
+                kind = (method, NO_ROUTE, status)
+        return self._durations.setdefault(kind, Durations(BOUNDS_S))
 
     def refused(self, codes: Iterable[str]) -> None:
         """Count what was refused, each by the code of its answer; "" is of none."""

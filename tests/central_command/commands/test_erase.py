@@ -64,6 +64,18 @@ def test_a_session_is_erased_and_shown_no_more() -> None:
     assert "was erased, for the request er_" in shown.output
 
 
+def test_a_session_that_there_is_not_is_said_to_be_none_and_nothing_is_asked() -> None:
+    refused = run("erase", "--session", "sess_nobody")
+    assert refused.exit_code == 1
+    assert "there is no session sess_nobody here: nothing is erased" in refused.output
+    assert not Path("data/erasures.jsonl").exists()
+
+
+def test_a_session_that_was_erased_before_is_the_same_request() -> None:
+    done = run("erase", "--session", SESSION)
+    assert (done.exit_code, run("erase", "--session", SESSION).output) == (0, done.output)
+
+
 def test_a_user_is_erased_and_has_withdrawn_and_asked_again_it_is_the_same_request() -> None:
     """As the endpoint does it: nothing of theirs is taken any more, and nothing of others is changed."""
     data = Path("data")

@@ -65,6 +65,9 @@ def test_a_terminal_gets_lines_of_80_columns_without_what_steers_it(
         (("needle", "--after", "yesterday"), 2, "no time"),
         (("needle", "--mode", "semantic"), 2, "set search.semantic"),
         (("needle", "--tier", "\udc80"), 2, "no valid Unicode"),
+        (("needle", "--tier", "D"), 2, "There is no tier 'D'; there are A, B, C, none"),
+        (("needle", "-quota"), 2, "stands behind --, as in: search -- torn -journal"),
+        (("needle", "--provder", "codex"), 2, "No such option '--provder'"),
     ],
 )
 def test_what_cannot_be_answered_is_said_in_one_sentence(
@@ -84,3 +87,10 @@ def test_without_an_index_the_command_says_how_one_is_made(tmp_path: Path) -> No
 
 def test_a_question_is_the_same_wherever_it_is_asked() -> None:
     assert Question(q="a") == Question(q="a", tiers=())
+
+
+def test_behind_two_dashes_a_word_is_left_out(root: Path) -> None:
+    assert run(root, "needle").exit_code == 0
+    result = CliRunner().invoke(main, ["search", "--data-dir", str(root), "--", "needle", "-needle"])
+    assert result.exit_code == 1
+    assert "Nothing was found." in result.stderr

@@ -167,7 +167,22 @@ def test_a_server_that_does_not_answer_is_not_ok() -> None:
         raise httpx.ConnectError("connection refused")
 
     found = asked(URL, None, httpx.Client(transport=httpx.MockTransport(refuse)))
-    assert list(alarms(found)) == ["The server does not answer: connection refused."]
+    (said,) = alarms(found)
+    assert said.startswith("The server does not answer: the connection failed: connection refused; ")
+
+
+def test_that_nothing_listens_is_said_in_words_and_what_to_do() -> None:
+    """Without the number of an error."""
+    (said,) = alarms(asked("http://127.0.0.1:1", None))
+    assert "nothing listens at http://127.0.0.1:1 (connection refused); start the server" in said
+    assert "Errno" not in said
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://a", "http://a:99999", "http://[::1"])
+def test_what_is_no_url_is_one_sentence(url: str) -> None:
+    done = CliRunner().invoke(main, ["status", "--url", url])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "is no URL" in done.output
 
 
 @pytest.mark.parametrize(("found", "status"), [(state(), 0), (state(ready=False), 1)])

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 
 from actors.erasure.job import Report
@@ -15,7 +16,9 @@ from tests.signing_client import CONTRIBUTOR
 from tests.submitted_texts import OTHER, USER, leave_texts
 
 
-async def test_an_erasure_names_the_exports_that_hold_something_of_it(tmp_path: Path) -> None:
+async def test_an_erasure_names_the_exports_that_hold_something_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """By the server itself, beside which exports were made; afterwards nothing of it is in them."""
     root, target = tmp_path / "data", tmp_path / "out"
     await leave_sessions(root, "sess_a", "sess_b")
@@ -24,8 +27,10 @@ async def test_an_erasure_names_the_exports_that_hold_something_of_it(tmp_path: 
     assert (await trio.to_thread.run_sync(export)).manifest.kept == 2
     assert any(b"sess_a: done" in text for text in contents(target).values())
     async with running(root) as run:
-        report = await erased(run, ErasureSubject.CONTRIBUTOR, CONTRIBUTOR)
+        with caplog.at_level("INFO", "central_command.storage"):
+            report = await erased(run, ErasureSubject.CONTRIBUTOR, CONTRIBUTOR)
         assert report.erasure.exports == [str(target)]
+        assert f"exports that hold something of it, which it cannot reach: {target}" in caplog.text
     again = await trio.to_thread.run_sync(partial(export, is_incremental=True))
     assert (again.manifest.seen, again.manifest.kept, again.manifest.left_out) == (0, 0, {})
     assert again.taken_out == {"erased": 2}

@@ -83,3 +83,12 @@ async def test_the_leaderboard_has_most_points_first_equal_ones_by_id_and_short_
             LeaderboardEntry(contributor_id="aaaaaaaa", total_points=5, total_sessions=1),
             LeaderboardEntry(contributor_id="bbbbbbbb", total_points=5, total_sessions=1),
         ]
+
+
+async def test_the_leaderboard_has_nobody_who_was_erased(open_any: OpenDatabase, tmp_path: Path) -> None:
+    """Their credits stay with a name that is nobody's, so that sums agree; who only looks like it stays."""
+    async with open_any(tmp_path / "ledger.db", LEDGER_SCHEMA) as database:
+        await credit(database, ("er_0123456789abcdef", 9), ("er_mine", 5), ("a" * 32, 1))
+        ledger = Ledger(database)
+        assert [each.contributor_id for each in await ledger.leaderboard(10)] == ["er_mine", "aaaaaaaa"]
+        assert (await ledger.totals()).points == 15

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,12 @@ def test_no_more_than_the_head_of_a_file_is_read(tmp_path: Path) -> None:
     head = read_head(path)
     assert len(head.text) == HEAD_BYTES_MAX
     assert len(head.events) == 1
+
+
+def test_a_head_of_empty_lines_takes_time_in_proportion(tmp_path: Path) -> None:
+    """Line after line is added to what is shown of the file: copied each time, a million of them took minutes."""
+    path = tmp_path / "session.jsonl"
+    path.write_bytes(b"\n" * 500_000)
+    began_at = time.process_time()
+    assert read_head(path).text == "\n" * 500_000
+    assert time.process_time() - began_at < 5

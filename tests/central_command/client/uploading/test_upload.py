@@ -577,7 +577,7 @@ def test_a_dry_run_says_what_an_upload_says(command: Command, tmp_path: Path) ->
     assert "the model some-model has no factor: its steps count 1 point each" in planned
     spelled = command.run(tmp_path / "s.jsonl", "--model", "anthropic/claude-opus-4.6", "--dry-run").stdout
     assert "has no factor" not in spelled
-    assert "(20 new sessions an hour, 100 requests a minute), sending takes less than a minute at least" in planned
+    assert "(1,000 new sessions an hour, 100 requests a minute), sending takes less than a minute at least" in planned
     log = command.server.envelopes[0]["trajectory_log"]
     assert [step["timestamp"] - log[0]["timestamp"] for step in log] == pytest.approx([0, 60, 120, 180], abs=0.01)
     assert [step.get("timestamp_adjusted") for step in log] == [None, None, True, None]

@@ -382,3 +382,50 @@ def test_help_says_what_it_is_for() -> None:
     for option in ("--quiet-s", "--interval-s", "--chunk-s", "--url", "Ctrl-C"):
         assert option in output
     assert "does not exist" in CliRunner().invoke(watch_command, ["nowhere"]).output
+
+
+async def test_that_what_is_sent_waits_for_consent_is_said_when_it_begins_to(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """Terms may change while it runs: it is said once each time, and nothing is asked while nothing is sent."""
+    folder.server.consent = "given"
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            counts = []
+            for number, state in enumerate(("given", "outdated", "outdated", "given", "outdated")):
+                folder.server.consent = state
+                folder.write("one.jsonl", lines[: len(lines) * (number + 1) // 5])
+                sent = len(folder.steps())
+                await watcher.poll()
+                await trio.sleep(301)
+                await watcher.poll()
+                assert len(folder.steps()) > sent
+                counts.append(sum("is held there, and not used" in text for text in folder.said))
+            asked = folder.server.consent_asked
+            await watcher.poll()
+    assert counts == [0, 1, 1, 1, 2]
+    assert folder.server.consent_asked == asked > 0
+
+
+async def test_what_was_refused_without_consent_goes_on_once_it_is_given_again(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """Without a start anew: the file's next look asks, and sends what was refused."""
+    server = folder.server
+    server.consent, server.refusal_code = "withdrawn", "consent_withdrawn"
+    server.refuse = lambda _envelope: "The contributor has withdrawn their consent."
+    async with server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("one.jsonl", lines[:-1])
+            await watcher.poll()
+            await trio.sleep(300)
+            await watcher.poll()
+            assert any("withdrawn" in text for text in folder.said)
+            server.consent, server.refuse = "given", lambda _envelope: None
+            server.envelopes.clear()
+            folder.write("one.jsonl", lines)
+            await trio.sleep(300)
+            await watcher.poll()
+            await trio.sleep(1_800)
+            await watcher.poll()
+    assert [step["step"] for step in folder.steps()] == list(range(1, 19))

@@ -294,11 +294,13 @@ async def test_every_wrong_key_is_answered_alike_and_limited_by_address(tmp_path
         answer = await server.sign_in("x")
         assert (answer.status_code, answer.headers["Retry-After"] != "") == (429, True)
         assert (await server.sign_in(server.link())).status_code == 303, "a right one is not kept out"
+        assert (await server.send("GET", SESSIONS, Cookie="central_command=x")).status_code == 429, "counted together"
+        elsewhere: Any = {"client": ("192.0.2.2", 4000)}
         for cookie in ("x", "A" * 43, "A" * 44):
-            answer = await server.send("GET", SESSIONS, Cookie=f"central_command={cookie}")
+            answer = await server.send("GET", SESSIONS, Cookie=f"central_command={cookie}", scope=elsewhere)
             assert answer.status_code == 401
         for _ in range(9):
-            answer = await server.send("GET", SESSIONS, Cookie="central_command=x")
+            answer = await server.send("GET", SESSIONS, Cookie="central_command=x", scope=elsewhere)
         assert answer.status_code == 429
 
 

@@ -94,3 +94,25 @@ def test_codes_are_counted_and_no_code_is_not() -> None:
     figures = RequestFigures()
     figures.refused(["a", "", "b", "a"])
     assert figures.statistics().refusals == {"a": 2, "b": 1}
+
+
+def test_kinds_of_refusals_are_bounded_and_what_went_well_or_wrong_here_is_not() -> None:
+    """Past the bound they are counted without a route; those that have a place keep it."""
+    figures = RequestFigures(refused_kinds_max=2)
+    for route in ("/a", "/b"):
+        for status in (200, 404, 400, 500):
+            figures.answered("GET", route, status, 0.1)
+    figures.answered("GET", "/a", 404, 0.1)
+    figures.answered("brew", "/a", 405, 0.1)
+    durations = figures.statistics().durations
+    assert {(kind.method, kind.route, kind.status): sum(each.counts) for kind, each in durations.items()} == {
+        ("GET", "/a", 200): 1,
+        ("GET", "/a", 404): 2,
+        ("GET", "/a", 400): 1,
+        ("GET", "/a", 500): 1,
+        ("GET", "/b", 200): 1,
+        ("GET", "", 404): 1,
+        ("GET", "", 400): 1,
+        ("GET", "/b", 500): 1,
+        ("_OTHER", "", 405): 1,
+    }
