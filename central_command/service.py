@@ -49,6 +49,7 @@ from central_command.access.audit import Audit
 from central_command.access.bans import BanDesk, BanList
 from central_command.access.desk import AccessDesk
 from central_command.access.gate import Gate
+from central_command.background.tiers import Tiers
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.queue import ExportQueue, folder_of
 from central_command.exporting.known_exports import exports_with
@@ -154,6 +155,7 @@ class Service:
         self.curation: CurationProcess | None = None
         self.eraser = Eraser(environment, directory, self.without_curation, self._exports_with)
         self.expiry = Expiry(environment, self.eraser, settings.consent, settings.retention)
+        self.tiers = Tiers(storage, self.eraser, settings.tiers, environment.clock)
         self.stalls = Stalls(storage.journals)
         self._started_at = trio.current_time()
 

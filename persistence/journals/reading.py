@@ -71,6 +71,15 @@ class JournalDamage(StorageDamage):
         self.behind = behind
 
 
+class JournalOutOfReach(JournalDamage):
+    """A part of the journal is in an archive that cannot be reached now; `what` says which, and why."""
+
+    def __init__(self, name: JournalName, what: str) -> None:
+        StorageDamage.__init__(self, f"the {name} journal cannot be read: {what}: make its archive reachable again.")
+        self.what = what
+        self.behind = None
+
+
 class StoredStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """How many bytes the journal's lines take on disk."""
 

@@ -55,7 +55,7 @@ from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
 from persistence.journals.erasure_register import ERASURES_NAME
-from persistence.journals.parts import Part, copy_part, cut_torn, parts_of
+from persistence.journals.parts import Part, copy_part, cut_torn, is_compressed, lines_in, parts_of
 from persistence.keys.sealing import KEY_FILE, PSEUDONYM_KEY_FILE
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import (
@@ -142,6 +142,7 @@ def back_up(
             schemas=schemas,
             key_id=key_id,
             files=files,
+            compressed_lines={file.path: lines_in(copy, file.path) for file in files if is_compressed(file.path)},
         )
         _write_manifest(partial, manifest)
     return manifest
