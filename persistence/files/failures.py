@@ -24,4 +24,5 @@ class UnreadableFile(OSError):  # noqa: N818
 
     def __init__(self, sentence: str, *, is_away: bool) -> None:
         super().__init__(errno.EIO, sentence)
+        self.said = sentence
         self.is_away = is_away

@@ -27,6 +27,7 @@ from persistence.format.records import (
     AuditRecord,
     ConsentRecord,
     ContributorKeyRecord,
+    DigestRecord,
     EnvelopeRecord,
     IntakeRecord,
     JournalName,
@@ -77,7 +78,7 @@ def erasing(name: JournalName, request: str, at: float) -> Rewrite:
         if is_erased(line) and read_erased(line).erased.kept is None:
             return line
         record = parse_line(name, line)
-        kept = ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord
+        kept = ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord | DigestRecord
         assert not isinstance(record, kept), "nothing of these is erased"
         return erased_text(line, framed, record, request=request, at=at)
 

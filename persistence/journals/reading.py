@@ -21,7 +21,7 @@ import msgspec
 
 from persistence.files.failures import StorageDamage
 from persistence.format.records import JournalName, Mark, Position
-from persistence.journals.day_files import name_of
+from persistence.journals.day_names import name_of
 
 
 def where_is(n: int, day: str, offset: int) -> str:

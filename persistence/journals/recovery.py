@@ -25,7 +25,8 @@ from typing import Final
 from persistence.files.failures import StorageDamage, StorageFailure
 from persistence.files.file_system import FileSystem
 from persistence.format.records import Committed, JournalName, Mark, Record
-from persistence.journals.day_files import DayFiles, name_of
+from persistence.journals.day_files import DayFiles
+from persistence.journals.day_names import name_of
 from persistence.journals.lines import LineError, parse_line
 from persistence.journals.reading import BadLine, StoredLine
 from persistence.journals.scanning import READ_BYTES, damage, first_number, good_line_of_a_later_batch, scan

@@ -109,9 +109,5 @@ class StoredJournal:
 
     def _failure(self, error: OSError) -> StorageFailure | JournalDamage:
         if isinstance(error, UnreadableFile):
-            return (
-                JournalOutOfReach(self._name, error.strerror)
-                if error.is_away
-                else JournalDamage(self._name, error.strerror)
-            )
+            return JournalOutOfReach(self._name, error.said) if error.is_away else JournalDamage(self._name, error.said)
         return StorageFailure(f"reading the {self._name} journal failed: {error.strerror}")

@@ -132,6 +132,7 @@ def _content(file: File) -> tuple[int, str]:
 async def make_cold(files: DayFiles, day: str, archive: Path | None, offload: Offload) -> int:
     """Make a day cold, in as many pieces as it takes, each with a rest behind it; return the bytes that are free."""
     making = DayMadeCold(files, day, archive)
+    is_made = False
     try:
         await offload(making.begin)
         is_more = True
@@ -140,11 +141,13 @@ async def make_cold(files: DayFiles, day: str, archive: Path | None, offload: Of
             is_more = await offload(making.some)
             await trio.sleep(trio.current_time() - began_at)
         with trio.CancelScope(shield=True):
-            return await offload(making.finish)
-    except BaseException:
-        with trio.CancelScope(shield=True):
-            await offload(making.give_up)
-        raise
+            freed_bytes = await offload(making.finish)
+        is_made = True
+    finally:
+        if not is_made:
+            with trio.CancelScope(shield=True):
+                await offload(making.give_up)
+    return freed_bytes
 
 
 def days_to_make_cold(files: DayFiles, before: str, archive: Path | None) -> Sequence[str]:

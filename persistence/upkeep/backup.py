@@ -14,6 +14,8 @@ journal reaches: trajectories, refused, envelopes. Everything is copied from tha
   sends between the snapshot and the note, the copy may have lines and no key: it is closed and credited as one whose
   client never came back.
 
+- A digest of the ledger is made of trajectories that were on disk, so its journal's length is noted before theirs.
+
 - What the corpus holds was made of trajectories that were on disk. Its snapshot and the length of its journal are taken
   first, so the trajectories in the copy are at least those that it has followed; its line is on disk before its row.
 
@@ -80,6 +82,7 @@ STEP_PAGES = 1_024
 
 JOURNALS = (
     JournalName.CORPUS,
+    JournalName.DIGESTS,
     JournalName.TRAJECTORIES,
     JournalName.REFUSED,
     JournalName.ENVELOPES,

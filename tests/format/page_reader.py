@@ -21,7 +21,7 @@ from typing import Any
 import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit", "operations")
+JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit", "operations", "digests")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
 DATABASE_VERSIONS = {"sessions.db": 7, "ledger.db": 4, "corpus.db": 3, "search.db": 1, "access.db": 2, "jobs.db": 1}
@@ -44,7 +44,7 @@ FORMS = ("", ".zst", ".archived")
 BACKUP_PATH = re.compile(
     r"sessions\.db|ledger\.db|corpus\.db|access\.db|jobs\.db|erasures\.jsonl|keys/(?:master|pseudonyms)\.key"
     r"|(?:refused|operations)/dropped\.jsonl"
-    r"|(?:envelopes|refused|trajectories|consent|intake|corpus|audit|operations)/\d{4}-\d\d-\d\d\.jsonl(?:\.zst)?"
+    r"|(?:envelopes|refused|trajectories|consent|intake|corpus|audit|operations|digests)/\d{4}-\d\d-\d\d\.jsonl(?:\.zst)?"
 )
 
 
@@ -167,7 +167,8 @@ def read_dropped(folder: Path) -> dict[str, Any]:
 def _texts(folder: Path, first_day: str = "", first_offset: int = 0) -> Iterator[tuple[str, int, bytes, bool]]:
     """Day, offset, text and whether there was an LF, of everything in a journal's files from a place on."""
     dropped_day = read_dropped(folder)["day"]
-    days = {found[1] for path in folder.iterdir() if (found := DAY_FILE.fullmatch(path.name)) is not None}
+    paths = [*folder.iterdir()] if folder.is_dir() else []  # some are missing until they are needed
+    days = {found[1] for path in paths if (found := DAY_FILE.fullmatch(path.name)) is not None}
     for day in sorted(days):
         if day < first_day or day <= dropped_day:
             continue
