@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: help serve export-tools test test-readers check format lock clean simulate differential mutants soak erasure-proof hostile audit assets bench bench-compare
+.PHONY: help serve export-tools test test-readers check format lock clean simulate simulate-jobs differential mutants soak erasure-proof hostile audit assets bench bench-compare
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -50,6 +50,9 @@ format: $(VENV)/.dev ## rewrite the code in the project's style
 
 simulate: $(VENV)/.dev ## more of the simulation than the tests run: make simulate SEEDS=20000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
+
+simulate-jobs: $(VENV)/.dev ## the same of the jobs' engine: make simulate-jobs SEEDS=20000
+	$(BIN)/python -m tests.actors.jobs --seeds $(SEEDS) --jobs $(JOBS)
 
 differential: $(VENV)/.dev ## more sequences of requests than the tests compare: make differential SEQUENCES=20000
 	$(BIN)/python -m tests.differential --sequences $(SEQUENCES)

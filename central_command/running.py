@@ -91,6 +91,8 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 data_directory,
                 jobs,
                 expire=service.expiry.sweep,
+                make_cold=service.tiers.make_cold,
+                digest=service.ledger_digests.add,
                 exports=queue,
                 clock=platform.clock,
                 offload=platform.offload,

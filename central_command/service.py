@@ -49,6 +49,8 @@ from central_command.access.audit import Audit
 from central_command.access.bans import BanDesk, BanList
 from central_command.access.desk import AccessDesk
 from central_command.access.gate import Gate
+from central_command.background.digests import LedgerDigests
+from central_command.background.tiers import Tiers
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.offering import offered
 from central_command.export_queue.queue import ExportQueue, folder_of
@@ -155,6 +157,8 @@ class Service:
         self.curation: CurationProcess | None = None
         self.eraser = Eraser(environment, directory, self.without_curation, self._exports_with)
         self.expiry = Expiry(environment, self.eraser, settings.consent, settings.retention)
+        self.tiers = Tiers(storage, self.eraser, settings.tiers, environment.clock)
+        self.ledger_digests = LedgerDigests(storage, environment)
         self.stalls = Stalls(storage.journals)
         self._started_at = trio.current_time()
 
@@ -581,7 +585,7 @@ async def open_service(
 
 def _written_by_others(layout: DataLayout, platform: Platform) -> list[StoredJournal]:
     """The journals that curation, the observer and commands write, to be read where they stand."""
-    names = (JournalName.CORPUS, JournalName.AUDIT, JournalName.OPERATIONS)
+    names = (JournalName.CORPUS, JournalName.AUDIT, JournalName.OPERATIONS, JournalName.DIGESTS)
     return [StoredJournal(name, layout.journal(name), files=platform.files, offload=platform.offload) for name in names]
 
 

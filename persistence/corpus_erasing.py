@@ -7,6 +7,7 @@ the lines do. Whoever is interrupted in between begins anew, and ends the same.
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from persistence.corpus import open_parts
 from persistence.databases.corpus_records import delete_rows, select_attempts
@@ -20,6 +21,7 @@ from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.erasing import NotMade, Rewrite, by_day
 from persistence.journals.reading import Scan
 from persistence.journals.stored import StoredJournal
+from persistence.journals.tiering import days_of_journal
 from persistence.journals.writing import JournalEnd
 from persistence.search_index import RemovableRows
 from persistence.settings.storage import StorageSettings
@@ -66,15 +68,19 @@ class StoppedCorpus:
         await self._database.write(forget_texts(record_ids), durable=True)
 
     async def erase(self, places: Sequence[Position], rewrite: Rewrite) -> bool:
-        """Rewrite lines, each to the same length; False when there was no room for a file of them."""
+        """Rewrite lines, each to the same length; False when a file of them could not be made anew."""
         for day, of_day in by_day(places):
             anew = await self._offload(self._end.made_anew, day, of_day, rewrite)
             if isinstance(anew, NotMade):
-                if anew is NotMade.NO_ROOM:
+                if anew is not NotMade.DROPPED:
                     return False
             elif not await self._offload(self._end.exchange, anew):
                 return False
         return True
+
+    async def make_cold(self, day: str, archive: Path | None) -> int:
+        """Compress a day, or move it to an archive; raises as `Journal.make_cold`."""
+        return await self._end.make_cold(day, archive, self._offload)
 
     async def compact(self) -> None:
         """Write the databases anew, so that nothing of what was in them is left in their files."""
@@ -115,6 +121,11 @@ class ErasableCorpus:
         """Read its lines behind a mark, in order, beside who writes them."""
         directory = self._layout.journal(JournalName.CORPUS)
         return StoredJournal(JournalName.CORPUS, directory, files=self._files, offload=self._offload).scan(start)
+
+    async def days_to_make_cold(self, before: str, archive: Path | None) -> Sequence[str]:
+        """The days before one that can be compressed, or moved to an archive: never the newest. Raises OSError."""
+        directory = self._layout.journal(JournalName.CORPUS)
+        return await self._offload(days_of_journal, self._files, directory, before, archive)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[StoppedCorpus]:

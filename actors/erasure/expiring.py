@@ -194,7 +194,7 @@ class Expiry:
         rewrite = expiring(tier.journal, self._environment.clock())
         is_done = await self._storage.journals[tier.journal].erase(places, rewrite)
         if not is_done:
-            log.warning("%s that are past their time stay: there is no room to write a file of them anew", tier.name)
+            log.warning("%s that are past their time stay: a file of them cannot be written anew now", tier.name)
         return is_done
 
     async def _expire_corpus(self, kind: RecordKind, after: str, before: str) -> tuple[int, str] | None:

@@ -64,6 +64,8 @@ CORPUS_LOCKED_LOOK_S: Final = 0.25
 RECORDS_SEARCHED_MAX: Final = 64
 """Ids of a user's texts that are looked for in the end."""
 
+NOT_ANEW: Final = "a file of {} cannot be written anew now: the disk has no room, or its archive is out of reach"
+
 REMAINS_SAID: Final = 10
 """Files that one sentence names."""
 
@@ -295,7 +297,7 @@ class Eraser:
                 await stopped.delete_rows(job.work.sessions, names, attempts, users)
                 rewrite = erasing(JournalName.CORPUS, job.request, self._environment.clock())
                 if not await stopped.erase(found.in_corpus, rewrite):
-                    self._hinder(job.request, "the disk has no room to write a file of corpus anew")
+                    self._hinder(job.request, NOT_ANEW.format("corpus"))
                 if count := found.erased[JournalName.CORPUS] + len(found.in_corpus):
                     theirs[job.request].erased[JournalName.CORPUS] = count
             await stopped.compact()
@@ -328,7 +330,7 @@ class Eraser:
                 await self._save(job)
                 rewrite = erasing(JournalName.INTAKE, job.request, self._environment.clock())
                 if not await storage.intake.erase(theirs[job.request].texts, rewrite):
-                    self._hinder(job.request, "the disk has no room to write a file of intake anew")
+                    self._hinder(job.request, NOT_ANEW.format("intake"))
             theirs = await self._look(jobs)
         for job in jobs:
             if job.user is not None and job.request not in self._hindered:
@@ -347,7 +349,7 @@ class Eraser:
             at = self._environment.clock()
             for name in OF_SESSIONS:
                 if not await storage.journals[name].erase(places[name], erasing(name, request, at)):
-                    raise _Hindered(f"the disk has no room to write a file of {name} anew")
+                    raise _Hindered(NOT_ANEW.format(name))
         if split:
             raise _Hindered(
                 f"{len(split)} session(s) have rows under two names, because the databases were rebuilt in the middle: "

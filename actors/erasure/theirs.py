@@ -233,7 +233,7 @@ def _read(name: JournalName, text: bytes) -> _Line:
             return json_text.decode(_TRAJECTORY, text)
         case JournalName.CORPUS:
             return json_text.decode(_CORPUS, text)
-        case JournalName.CONSENT | JournalName.INTAKE | JournalName.AUDIT:
+        case JournalName.CONSENT | JournalName.INTAKE | JournalName.AUDIT | JournalName.DIGESTS:
             raise AssertionError("nothing of these is erased, or they are looked at by themselves")
         case JournalName.OPERATIONS:
             raise AssertionError("operations name nobody's session: their time alone takes them away")

@@ -1,4 +1,4 @@
-"""The server's own queues: `verify`, `retention`, `gc` and `backup`, each with its schedule.
+"""The server's own queues, each with its schedule, but for those that others keep (exports, erasures, curation).
 
 Each may be cut off anywhere and run again: it comes to the same.
 """
@@ -15,6 +15,7 @@ from actors.jobs.engine import Jobs
 from actors.jobs.queue import NotRetried, Run
 from central_command.background.drafts import remove_drafts
 from central_command.background.processes import done
+from central_command.background.tiers import Say
 from central_command.background.worker import BACKUP_PREFIX, Order
 from central_command.export_queue.queue import folder_of
 from central_command.http.endpoints.exports import ExportReport, ExportState, NotTaken
@@ -55,6 +56,8 @@ class OwnJobs:
         jobs: Jobs,
         *,
         expire: Callable[[], Awaitable[Counter[str]]],
+        make_cold: Callable[[Say], Awaitable[dict[str, int]]],
+        digest: Callable[[], Awaitable[dict[str, object]]],
         exports: KeptExports,
         clock: Callable[[], float],
         offload: Offload,
@@ -63,6 +66,8 @@ class OwnJobs:
         self._layout = DataLayout(data_directory.resolve())
         self._jobs = jobs
         self._expire = expire
+        self._make_cold = make_cold
+        self._digest = digest
         self._exports = exports
         self._tokens = TokenFile(self._layout.access_database, clock)
         self._clock = clock
@@ -77,7 +82,16 @@ class OwnJobs:
         jobs.register("verify", Nothing, self.verify, timeout_s=settings.process_timeout_s)
         jobs.register("retention", Nothing, self.expire, timeout_s=settings.process_timeout_s)
         jobs.register("gc", Nothing, self.collect)
-        crons = {"verify": settings.verify_cron, "retention": settings.retention_cron, "gc": settings.gc_cron}
+        jobs.register("ledger-digest", Nothing, self.digest)
+        crons = {
+            "verify": settings.verify_cron,
+            "retention": settings.retention_cron,
+            "gc": settings.gc_cron,
+            "ledger-digest": settings.ledger_digest_cron,
+        }
+        if self._settings.tiers.compress_after_days:
+            jobs.register("tier-management", Nothing, self.manage_tiers, timeout_s=settings.process_timeout_s)
+            crons["tier-management"] = settings.tier_management_cron
         if settings.backup_dir is not None:
             jobs.register("backup", Nothing, self.back_up, timeout_s=settings.process_timeout_s)
             crons["backup"] = settings.backup_cron
@@ -97,6 +111,14 @@ class OwnJobs:
     async def expire(self, _run: Run[Nothing]) -> dict[str, int]:
         """Erase what is past its time, as `central-command expire` does."""
         return dict(await self._expire())
+
+    async def manage_tiers(self, run: Run[Nothing]) -> dict[str, int]:
+        """Compress the days that are past `tiers.compress_after_days`, and move them to the archive."""
+        return await self._make_cold(run.log)
+
+    async def digest(self, _run: Run[Nothing]) -> dict[str, object]:
+        """Add a digest of the credits of each day that is over and has none."""
+        return await self._digest()
 
     async def collect(self, run: Run[Nothing]) -> dict[str, int]:
         """Remove what nobody needs any more: old jobs, dead tokens, old exports, drafts of what a crash cut off."""

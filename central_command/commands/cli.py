@@ -86,6 +86,7 @@ COMMANDS: dict[str, click.Command | Elsewhere] = {
     "bans": banning.bans,
     "jobs": queueing.jobs,
     "audit": reviewing.audit,
+    "digests": reviewing.digests,
     "observer": observing.observer,
     "verify": upkeep.verify,
     "backup": upkeep.backup,

@@ -1,4 +1,4 @@
-"""`audit`: what administrators have changed."""
+"""`audit`: what administrators have changed; `digests`: the ledger's, day by day."""
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs none of them)
 
@@ -57,6 +57,50 @@ def audit(config: Path | None, data_dir: Path, since: str | None, *, wide: bool)
     if is_empty:
         click.echo("Nothing was changed.", err=True)
         return
+    print_listing(listing, wide=wide)
+
+
+@click.command()
+@data_options(must_exist=True)
+@wide_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line instead.")
+def digests(config: Path | None, data_dir: Path, *, wide: bool, as_json: bool) -> None:
+    """List the digests of the ledger, a line for each day with credits; also while the server runs.
+
+    Each has how many credits they are, the root of a tree over them, and the hash that the next digest holds.
+
+    Keep the last hash elsewhere now and then: whoever has it can tell whether any credit before it was changed since.
+    `verify` checks them all.
+
+    \b
+    Example:
+      central-command digests --json | tail -n 1
+
+    Exit status: 0 listed, 2 a wrong option, 3 the journal is damaged.
+    """
+    from functools import partial
+
+    import msgspec
+    import trio
+
+    from central_command.terminal.listing import Column, Listing, print_listing
+    from persistence.digests import read_digests, shown
+    from persistence.files.file_system import inline
+    from persistence.format.layout import DataLayout
+
+    settings_from(config, {})
+    with one_sentence_for_failures():
+        entries = [shown(entry) for entry in trio.run(partial(read_digests, DataLayout(data_dir), inline))]
+    if as_json:
+        for each in entries:
+            click.echo(msgspec.json.encode(each).decode())
+        return
+    if not entries:
+        click.echo("There is no digest: the first is made after a day with credits.", err=True)
+        return
+    listing = Listing(Column("day"), Column("credits"), Column("root"), Column("hash"))
+    for each in entries:
+        listing.add(each.day, str(each.credits), each.root, each.sha256)
     print_listing(listing, wide=wide)
 
 

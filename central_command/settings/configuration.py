@@ -45,6 +45,7 @@ from persistence.files.regular import open_file
 from persistence.settings.retention import RetentionSettings
 from persistence.settings.search import SearchSettings
 from persistence.settings.storage import StorageSettings
+from persistence.settings.tiers import TierSettings
 
 BUILT_IN = "built-in defaults"
 """The source of a setting that nobody gave."""
@@ -78,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     intake: IntakeSettings = msgspec.field(default_factory=IntakeSettings)
     storage: StorageSettings = msgspec.field(default_factory=StorageSettings)
     retention: RetentionSettings = msgspec.field(default_factory=RetentionSettings)
+    tiers: TierSettings = msgspec.field(default_factory=TierSettings)
     curation: CurationSettings = msgspec.field(default_factory=CurationSettings)
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     search: SearchSettings = msgspec.field(default_factory=SearchSettings)

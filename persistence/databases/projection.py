@@ -186,8 +186,8 @@ def project_sessions(journal: JournalName, batch: Sequence[Committed]) -> list[S
             raise AssertionError("sessions.db knows nothing of the corpus")
         case JournalName.AUDIT:
             raise AssertionError("nothing is projected from the audit journal")
-        case JournalName.OPERATIONS:
-            raise AssertionError("no database knows of operations")
+        case JournalName.OPERATIONS | JournalName.DIGESTS:
+            raise AssertionError("no database knows of these")
         case unreachable:
             assert_never(unreachable)
     first_at: dict[str, float] = {}

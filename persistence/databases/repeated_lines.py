@@ -15,6 +15,7 @@ from persistence.format.records import (
     ContributorKeyRecord,
     CorpusRecord,
     CorpusTextRecord,
+    DigestRecord,
     EnvelopeRecord,
     IntakeRecord,
     JournalName,
@@ -69,8 +70,8 @@ def _claim(record: Record, place: Position) -> Claim:
             raise AssertionError("a line of the audit journal may say again what an earlier one says")
         case EnvelopeRecord():
             line_id, session_id, sequence = record.envelope_id, record.session_id, record.sequence
-        case OperationRecord():
-            raise AssertionError("the same may be done again")
+        case OperationRecord() | DigestRecord():
+            raise AssertionError("the same may be done again, and digests are a chain")
         case _:
             line_id, session_id = record.envelope_id, record.session_id
     return Claim(line_id, session_id, sequence, place.n, place.day, place.offset)
@@ -108,8 +109,8 @@ def _first_line(journal: JournalName, claim: Claim) -> Query:
             raise AssertionError("a line of the corpus may say again what an earlier one says")
         case JournalName.AUDIT:
             raise AssertionError("nor is a line of the audit journal looked for")
-        case JournalName.OPERATIONS:
-            raise AssertionError("the same may be done again")
+        case JournalName.OPERATIONS | JournalName.DIGESTS:
+            raise AssertionError("the same may be done again, and digests are a chain")
         case unreachable:
             assert_never(unreachable)
 

@@ -1,5 +1,7 @@
 """What ends a server or keeps it from starting: each message is one sentence for its operator."""
 
+import errno
+
 
 class StorageFailure(Exception):  # noqa: N818  (a failure of the world, not an error in a call)
     """The disk did something that leaves unknown what is on it; the process must end, and a restart decides."""
@@ -15,3 +17,12 @@ class NoDataDirectory(Exception):  # noqa: N818
 
 class DataDirectoryLocked(Exception):  # noqa: N818
     """Another process serves this data directory."""
+
+
+class UnreadableFile(OSError):  # noqa: N818
+    """A file that is there for good and cannot be read: it was changed, or, where it `is_away`, is out of reach now."""
+
+    def __init__(self, sentence: str, *, is_away: bool) -> None:
+        super().__init__(errno.EIO, sentence)
+        self.said = sentence
+        self.is_away = is_away

@@ -27,6 +27,7 @@ class JournalName(StrEnum):
     CORPUS = "corpus"
     AUDIT = "audit"
     OPERATIONS = "operations"
+    DIGESTS = "digests"
 
 
 INGESTED: Final = (
@@ -39,7 +40,7 @@ INGESTED: Final = (
 """The journals that the server writes, and projects into its databases.
 
 The corpus is curation's alone, and the audit journal whoever's turn it is: nothing is projected from that,
-and no row is made of operations.
+and no row is made of operations or of the ledger's digests.
 """
 
 FORGETTING: Final = frozenset({JournalName.REFUSED, JournalName.OPERATIONS})
@@ -286,7 +287,20 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     address: str
 
 
-Record = ErasableRecord | ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord
+class DigestRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the digests journal: the root over the lines `first_n` to `last_n` of trajectories/, and the chain.
+
+    `previous_sha256` is the hash of the entry before (`persistence.digests`).
+    """
+
+    day: str
+    first_n: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    last_n: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    root: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    previous_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+Record = ErasableRecord | ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord | DigestRecord
 
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**31)]

@@ -1,5 +1,9 @@
 """A journal's files: one a UTC day, `2026-11-20.jsonl`. Nothing else knows their names, or opens one.
 
+A day that is written no more may be cold: compressed, as `2026-11-20.jsonl.zst`, or archived, which a small file
+`2026-11-20.jsonl.archived` says with the path of the compressed one. It is read as the plain one (`cold_files`). Where
+a crash has left several forms of a day, the plain one counts, then the compressed one.
+
 Of refused envelopes and operations the oldest days are dropped when their quota is reached
 (`persistence.journals.dropping`).
 `dropped.jsonl` beside them says up to where: what it names is no part of the journal, whether or not the files are
@@ -9,7 +13,6 @@ Whatever else lies in a journal's folder (an editor's copy, a note) is none of t
 written, cut or copied, and is named by a start and by `verify`.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,13 +20,13 @@ from typing import Final
 
 import msgspec
 
-from persistence.files.failures import StorageFailure
+from persistence.files.failures import StorageFailure, UnreadableFile
 from persistence.files.file_system import File, FileSystem
 from persistence.format import times
 from persistence.format.records import FORGETTING, Dropped
+from persistence.journals.cold_files import COMPRESSED_ENDING, ColdFiles
+from persistence.journals.day_names import day_of, name_of
 from persistence.journals.framing import frame, parse_frame
-
-NAME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.jsonl")
 
 NEVER_MENTIONED: Final = frozenset({"lost+found"})
 """What a file system keeps in its own root: a journal's folder may be one."""
@@ -43,25 +46,18 @@ class _DroppedLine(msgspec.Struct, frozen=True):
 
 
 class Present(msgspec.Struct, frozen=True):
-    """The days that there are files for, oldest first, and what was dropped before the first of them."""
+    """The days that there are files for, oldest first, and what was dropped before the first of them.
+
+    `cold` are those of which there is no plain file.
+    """
 
     days: Sequence[str]
     dropped: Dropped
+    cold: frozenset[str] = frozenset()
 
 
 _DROPPED: Final = msgspec.json.Decoder(_DroppedLine)
 NOTHING_DROPPED: Final = Dropped()
-
-
-def name_of(day: str) -> str:
-    """Return the name of a day's file."""
-    return f"{day}.jsonl"
-
-
-def day_of(name: str) -> str | None:
-    """Return the day that a file's name says; None for one that is no journal's file."""
-    match = NAME.fullmatch(name)
-    return match[1] if match is not None and times.is_day(match[1]) else None
 
 
 class DayFiles:
@@ -70,6 +66,7 @@ class DayFiles:
     def __init__(self, files: FileSystem, directory: Path) -> None:
         self.directory = directory
         self._files = files
+        self._cold = ColdFiles(files, directory)
         self._may_drop = directory.name in FORGETTING
 
     def days(self) -> Sequence[str]:
@@ -79,9 +76,10 @@ class DayFiles:
     def present(self) -> Present:
         """Return the days that there are files for, and what was dropped before them."""
         names = self._names()  # before what was dropped: of what goes in between, nothing is left
-        days = [day for name in names if (day := day_of(name)) is not None]
+        plain = {day for name in names if (day := day_of(name)) is not None}
+        cold = frozenset(day for name in names if (day := self._cold.day_of(name)) is not None) - plain
         dropped = self.dropped()
-        return Present([day for day in days if day > dropped.day], dropped)
+        return Present(sorted(day for day in plain | cold if day > dropped.day), dropped, cold)
 
     def dropped(self) -> Dropped:
         """Return what was dropped of the journal."""
@@ -156,12 +154,32 @@ class DayFiles:
         """Return the names in the folder that are none of the journal's."""
         own = {*NEVER_MENTIONED, *([DROPPED_NAME] if self._may_drop else ())}
         names = (name for name in self._names() if day_of(name.removesuffix(ANEW_ENDING)) is None)
-        return [name for name in names if name not in own]
+        return [name for name in names if name not in own and not self._cold.is_ours(name)]
 
     def size_bytes(self, day: str) -> int:
-        """Return how many bytes a day's file holds."""
+        """Return how many bytes a day's file holds, as a plain one."""
         with self.reading(day) as file:
             return file.size()
+
+    def stored_bytes(self, day: str) -> int:
+        """Return how many bytes it takes in the journal's folder."""
+        try:
+            file = self._files.open_read_only(self.directory / name_of(day))
+        except FileNotFoundError:
+            return self._cold.stored_bytes(day)
+        try:
+            return file.size()
+        finally:
+            file.close()
+
+    @property
+    def cold(self) -> ColdFiles:
+        """The files of days that are compressed or archived."""
+        return self._cold
+
+    def is_cold(self, day: str) -> bool:
+        """Whether there is no plain file of a day."""
+        return day in self.present().cold
 
     def open(self, day: str) -> File:
         """Open a day's file for reading and writing."""
@@ -172,8 +190,11 @@ class DayFiles:
         return self._files.create(self.directory / name_of(day))
 
     def open_read_only(self, day: str) -> File:
-        """Open a day's file for reading."""
-        return self._files.open_read_only(self.directory / name_of(day))
+        """Open a day's file for reading; raises UnreadableFile where it is archived, and out of reach."""
+        try:
+            return self._files.open_read_only(self.directory / name_of(day))
+        except FileNotFoundError:
+            return self._cold.open(day)
 
     def create_anew(self, day: str) -> File:
         """Create a file that will replace a day's, beside that; one that was left there before is removed."""
@@ -188,15 +209,41 @@ class DayFiles:
         self._files.rename(path.with_name(f"{path.name}{ANEW_ENDING}"), path)
 
     def remove_anew(self) -> list[str]:
-        """Remove what was created anew and took no place; return the names."""
-        names = [
-            name for name in self._names() if name.endswith(ANEW_ENDING) and day_of(name.removesuffix(ANEW_ENDING))
-        ]
-        for name in names:
+        """Remove what was created anew and took no place, and what a crash has left of cold days; return the names.
+
+        Nobody else may be making a day cold meanwhile. What lies in an archive that is out of reach stays until then.
+        """
+        there = self._names()
+        drafts = [name for name in there if name.endswith(ANEW_ENDING) and day_of(name.removesuffix(ANEW_ENDING))]
+        drafts += [name for name in there if self._cold.is_draft(name)]
+        for name in drafts:
             self._files.remove(self.directory / name)
-        if names:
+        if drafts:
             self.sync_directory()
-        return names
+        for day in {day for name in there if (day := self._cold.day_of(name)) is not None}:
+            with suppress(UnreadableFile):
+                self.remove_leftovers(day, there)
+        return drafts
+
+    def remove_warm(self, day: str, *, and_compressed: bool) -> None:
+        """Remove the plain file of a day that is cold, and its compressed one where it is archived; durably.
+
+        Whether what is left can be read is looked at once more before. Raises OSError, with nothing removed then.
+        """
+        names = self._names()
+        gone = [name_of(day)] if name_of(day) in names else []
+        if and_compressed and self._cold.compressed(day).name in names:
+            gone.append(self._cold.compressed(day).name)
+        self._cold.check(day, is_archived=and_compressed)
+        for name in gone:
+            self._files.remove(self.directory / name)
+        self.sync_directory()
+
+    def remove_leftovers(self, day: str, there: Sequence[str] | None = None) -> None:
+        """Remove the forms of a day that do not count, because another one is there."""
+        names = self._names() if there is None else there
+        if name_of(day) in names or COMPRESSED_ENDING in {name.removeprefix(name_of(day)) for name in names}:
+            self._cold.remove_beside(day, is_plain=name_of(day) in names, there=names)
 
     def free_bytes(self) -> int:
         """Return the room on the disk that they are on."""

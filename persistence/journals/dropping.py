@@ -26,7 +26,8 @@ from persistence.files.file_system import FileSystem, Offload
 from persistence.files.space import FreeSpace, Room
 from persistence.format import times
 from persistence.format.records import Dropped, JournalName, Mark
-from persistence.journals.day_files import DayFiles, name_of
+from persistence.journals.day_files import DayFiles
+from persistence.journals.day_names import name_of
 from persistence.journals.scanning import first_number
 from persistence.journals.writing import NO_ROOM_ERRNOS
 

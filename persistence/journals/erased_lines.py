@@ -65,7 +65,7 @@ ExpirableRecord = EnvelopeRecord | TrajectoryRecord | IntakeRecord
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The member `erased`: when and for which request, the SHA-256 of the line before, and what is counted of it.
+    """The member `erased`: when and for which request, the SHA-256 of the line at first, and what is counted of it.
 
     `session` are digits that all lines of a session share. `sha256`, then `at`, are left out where a line has no room:
     of a SERVER_CLOSE, which held nothing but two random ids. A line whose time is over was erased for no
@@ -136,7 +136,9 @@ def expired_text(line: bytes, framed: Frame, record: ExpirableRecord, *, at: flo
 
 def _as_long(line: bytes, framed: Frame, said: Erased, at: float) -> bytes | None:
     """What says so, as long as a line, as much of it as there is room for."""
-    full = msgspec.structs.replace(said, at=times.to_text(at), sha256=hashlib.sha256(line).hexdigest())
+    # Of what was past its time before: what the line was at first, which digests of the ledger are made of.
+    first = read_erased(line).erased.sha256 if is_erased(line) else hashlib.sha256(line).hexdigest()
+    full = msgspec.structs.replace(said, at=times.to_text(at), sha256=first)
     received = b',"gap":%d' % framed.gap if framed.gap else b""
     received += b"" if framed.letter is None else b',"letter":%d' % framed.letter
     for each in (full, msgspec.structs.replace(full, sha256=None), said):

@@ -5,6 +5,9 @@ name, and the folder is synced. A process that ends before leaves the old file, 
 removes; one that ends after leaves the new one. Whoever reads the old file meanwhile reads on in it, and every place
 in it is the same in the new one, because an erased line is as long as the line before (`erased_lines`).
 
+A day that is compressed or archived stays that: all of it is compressed anew beside the old one, in its archive where
+it has one, and read back before it takes its name (`ColdDayAnew`).
+
 The newest file is being written to meanwhile. All of it that is synced is copied first, which takes as long as it
 takes; the rest, and the exchange, happen in the turn of the journal's one writer, which then goes on in the new file.
 
@@ -19,10 +22,12 @@ from typing import Final
 
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import File
+from persistence.files.seekable import SeekableWriter, check_written
 from persistence.format.records import (
     AuditRecord,
     ConsentRecord,
     ContributorKeyRecord,
+    DigestRecord,
     EnvelopeRecord,
     IntakeRecord,
     JournalName,
@@ -47,6 +52,8 @@ class NotMade(Enum):
     NO_ROOM = "no room"
     DROPPED = "dropped"
     """It is gone already."""
+    OUT_OF_REACH = "out of reach"
+    """It is in an archive that cannot be reached now."""
 
 
 ROOM_BEYOND_BYTES: Final = 4_194_304
@@ -71,7 +78,7 @@ def erasing(name: JournalName, request: str, at: float) -> Rewrite:
         if is_erased(line) and read_erased(line).erased.kept is None:
             return line
         record = parse_line(name, line)
-        kept = ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord
+        kept = ConsentRecord | ContributorKeyRecord | AuditRecord | OperationRecord | DigestRecord
         assert not isinstance(record, kept), "nothing of these is erased"
         return erased_text(line, framed, record, request=request, at=at)
 
@@ -125,19 +132,7 @@ class DayAnew:
         with self._files.reading(self.day) as old:
             self._copy_to(end, old, file)
             for place in places:
-                text = old.read_at(place.offset, place.length)
-                framed = parse_frame(text) if len(text) == place.length and text.endswith(b"\n") else None
-                if framed is None or framed.n != place.n:
-                    raise damage(
-                        self._name, BadLine(place.day, place.offset, place.n, f"no line {place.n} that is whole")
-                    )
-                try:
-                    anew = rewrite(text[:-1], framed)
-                except LineError as error:
-                    bad = BadLine(place.day, place.offset, place.n, f"line {place.n}, of which {error},")
-                    raise damage(self._name, bad) from error
-                assert len(anew) == place.length - 1, "every other line stays where it is"
-                file.write_at([anew], place.offset)
+                file.write_at([_rewritten(self._name, old, place, rewrite)], place.offset)
         file.sync()
 
     def exchange(self, end: int) -> File:
@@ -174,3 +169,78 @@ class DayAnew:
                 )
             new.write_at([block], self._copied_to)
             self._copied_to += len(block)
+
+
+class ColdDayAnew:
+    """The same of a day that is compressed: its file is made anew where it is, here or in its archive."""
+
+    def __init__(self, name: JournalName, files: DayFiles, day: str) -> None:
+        self._name = name
+        self._files = files
+        self.day = day
+        self._place = files.cold.place_of(day)
+        self._file: File | None = None
+
+    def __repr__(self) -> str:
+        return f"<ColdDayAnew {self._name} {self.day} at {self._place}>"
+
+    def has_room(self) -> bool:
+        """Whether the disk that it is on has room for it, and some beyond."""
+        with self._files.reading(self.day) as plain:
+            needed = plain.size()  # more than it will have, which nobody knows before
+        return self._files.cold.free_bytes(self._place) >= needed + ROOM_BEYOND_BYTES
+
+    def copy(self, places: Sequence[Position], rewrite: Rewrite, end: int) -> None:
+        """Compress all of the day with the lines at `places` rewritten, sync it, and read it back; raises as `DayAnew`.
+
+        It is never the newest day, so `end` is its whole length.
+        """
+        self._file = self._files.cold.create_anew(self._place)
+        writer = SeekableWriter(self._file)
+        with self._files.reading(self.day) as old:
+            for place in sorted(places):
+                self._append_to(place.offset, old, writer)
+                writer.append(_rewritten(self._name, old, place, rewrite) + b"\n")
+            self._append_to(end, old, writer)
+        writer.finish()
+        self._file.sync()
+        self._close()
+        check_written(self._files.cold.open_anew(self._place), self._place.name, writer)
+
+    def exchange(self, end: int) -> None:
+        """Put it in the old one's place, durably. An OSError leaves the old file, StorageFailure is raised after it."""
+        assert end == self._files.size_bytes(self.day), "nobody writes to it"
+        self._files.cold.put(self._place)
+
+    def give_up(self) -> None:
+        """Remove it; the day is as it was."""
+        self._close()
+        self._files.cold.give_up(self._place)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append_to(self, end: int, old: File, writer: SeekableWriter) -> None:
+        while writer.plain_bytes < end:
+            block = old.read_at(writer.plain_bytes, min(READ_BYTES, end - writer.plain_bytes))
+            if not block:
+                bad = BadLine(self.day, writer.plain_bytes, 0, "the end of the file before what was stored")
+                raise damage(self._name, bad)
+            writer.append(block)
+
+
+def _rewritten(name: JournalName, old: File, place: Position, rewrite: Rewrite) -> bytes:
+    """What takes the place of a line, without the newline; raises JournalDamage where another one stands there."""
+    text = old.read_at(place.offset, place.length)
+    framed = parse_frame(text) if len(text) == place.length and text.endswith(b"\n") else None
+    if framed is None or framed.n != place.n:
+        raise damage(name, BadLine(place.day, place.offset, place.n, f"no line {place.n} that is whole"))
+    try:
+        anew = rewrite(text[:-1], framed)
+    except LineError as error:
+        bad = BadLine(place.day, place.offset, place.n, f"line {place.n}, of which {error},")
+        raise damage(name, bad) from error
+    assert len(anew) == place.length - 1, "every other line stays where it is"
+    return anew

@@ -24,6 +24,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import assert_never, cast
 
 import msgspec
@@ -33,7 +34,7 @@ from persistence.files.durations import SYNC_BOUNDS_S, Durations, DurationStatis
 from persistence.files.file_system import Offload
 from persistence.files.space import Allowance, Room
 from persistence.format.records import Committed, JournalName, Mark, Position, Record
-from persistence.journals.erasing import DayAnew, NotMade, Rewrite, by_day
+from persistence.journals.erasing import ColdDayAnew, DayAnew, NotMade, Rewrite, by_day
 from persistence.journals.framing import FRAME_BYTES_MAX
 from persistence.journals.reading import Scan, StoredStatistics
 from persistence.journals.slot import Slot
@@ -105,7 +106,7 @@ class _Exchange(Slot[bool]):
 
     __slots__ = ("anew",)
 
-    def __init__(self, anew: DayAnew) -> None:
+    def __init__(self, anew: DayAnew | ColdDayAnew) -> None:
         super().__init__()
         self.anew = anew
 
@@ -325,7 +326,9 @@ class Journal:
         return self._end.write([(pending.line.members, pending.line.received) for pending in batch])
 
     async def erase(self, places: Sequence[Position], rewrite: Rewrite) -> bool:
-        """Rewrite lines that are on disk, each to the same length; False when there was no room for a file of them.
+        """Rewrite lines that are on disk, each to the same length; False when a file of them could not be made anew.
+
+        That is so where there is no room, or it is in an archive out of reach.
 
         Lines of days that were dropped are gone already; False also where one is dropped just then. Each day's file is
         exchanged as a whole, one after the other (`persistence.journals.erasing`); what is appended meanwhile waits
@@ -341,11 +344,26 @@ class Journal:
     async def _erase_in(self, day: str, places: Sequence[Position], rewrite: Rewrite) -> bool:
         anew = await self._offload_reading(self._end.made_anew, day, places, rewrite)
         if isinstance(anew, NotMade):
-            return anew is not NotMade.NO_ROOM
+            return anew is NotMade.DROPPED
         exchange = _Exchange(anew)
         self._exchanges.append(exchange)
         self._arrived.set()
         return await exchange.wait()
+
+    async def days_to_make_cold(self, before: str, archive: Path | None) -> Sequence[str]:
+        """The days before one that can be compressed, or moved to an archive: never the newest. Raises OSError."""
+        return await self._offload_reading(self._end.days_to_make_cold, before, archive)
+
+    async def make_cold(self, day: str, archive: Path | None) -> int:
+        """Compress a day, or move it to an archive (`persistence.journals.tiering`); return the bytes that are free.
+
+        Raises OSError, and UnreadableFile where the archive is out of reach; then the day is as it was.
+        """
+        async with self._erasing:
+            freed_bytes = await self._end.make_cold(day, archive, self._offload_reading)
+        self._stored_bytes -= freed_bytes
+        self._space.add(-freed_bytes)
+        return freed_bytes
 
     def let_go(self, size_bytes: int) -> None:
         """Count bytes of its beginning that are stored no more."""

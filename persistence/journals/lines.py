@@ -20,6 +20,7 @@ from persistence.format.records import (
     CorpusLineRecord,
     CorpusRecord,
     CorpusTextRecord,
+    DigestRecord,
     EnvelopeKind,
     EnvelopeRecord,
     IntakeRecord,
@@ -245,6 +246,7 @@ _CORPUS: Final = msgspec.json.Decoder(_CorpusLine)
 _CORPUS_KIND: Final = msgspec.json.Decoder(_CorpusKind)
 _CORPUS_TEXT: Final = msgspec.json.Decoder(_CorpusTextLine)
 _AUDIT: Final = msgspec.json.Decoder(AuditRecord)
+_DIGEST: Final = msgspec.json.Decoder(DigestRecord)
 _INTAKE: Final = msgspec.json.Decoder(_IntakeLine)
 _ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
 _DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
@@ -497,6 +499,7 @@ _PARSERS: Final[Mapping[JournalName, Callable[[bytes], Record]]] = {
     JournalName.INTAKE: parse_intake_line,
     JournalName.AUDIT: parse_audit_line,
     JournalName.OPERATIONS: parse_operation_line,
+    JournalName.DIGESTS: lambda line: _decode(_DIGEST, line, "the line"),
 }
 
 
@@ -515,7 +518,7 @@ def _erased_record(journal: JournalName, line: bytes) -> Record:
             case JournalName.INTAKE:
                 kept = read.erased.kept or Kept(session_id="", record_id=erased_names.text_name(read.received.n))
                 return kept.text
-            case JournalName.CONSENT | JournalName.AUDIT | JournalName.OPERATIONS:
+            case JournalName.CONSENT | JournalName.AUDIT | JournalName.OPERATIONS | JournalName.DIGESTS:
                 raise LineError(f"nothing of the journal of {journal} is erased")
             case unreachable:
                 assert_never(unreachable)

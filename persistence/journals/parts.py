@@ -18,9 +18,11 @@ from persistence.files.file_copies import CopiedFile, copy_file
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import FORGETTING, JournalName, Mark
-from persistence.journals.day_files import DROPPED_NAME, DayFiles, day_of, name_of
+from persistence.journals.cold_files import COMPRESSED_ENDING, ColdFiles
+from persistence.journals.day_files import ANEW_ENDING, DROPPED_NAME, DayFiles
+from persistence.journals.day_names import day_of, name_of
 from persistence.journals.reading import BadLine
-from persistence.journals.scanning import good_line_of_a_later_batch, scan
+from persistence.journals.scanning import READ_BYTES, damage, good_line_of_a_later_batch, scan
 
 DROPPED_PATHS = frozenset(f"{name}/{DROPPED_NAME}" for name in FORGETTING)
 
@@ -28,11 +30,13 @@ DROPPED_PATHS = frozenset(f"{name}/{DROPPED_NAME}" for name in FORGETTING)
 class Part(msgspec.Struct, frozen=True):
     """A piece of a journal: its path below the data directory, and its bytes; the last may end within a line.
 
-    What says which days were dropped is a piece, too; it is copied as it is when its turn comes.
+    What says which days were dropped is a piece, too; it is copied as it is when its turn comes. A day that is archived
+    is a piece like one that is compressed, whose file is elsewhere (`source`).
     """
 
     path: str
     size_bytes: int
+    source: Path | None = None
 
 
 def parts_of(layout: DataLayout, name: JournalName) -> list[Part]:
@@ -41,7 +45,7 @@ def parts_of(layout: DataLayout, name: JournalName) -> list[Part]:
     parts: list[Part] = []
     for day in files.days():
         with suppress(FileNotFoundError):  # dropped since it was listed
-            parts.append(Part(_path(name, day), files.size_bytes(day)))
+            parts.append(_part(files, name, day))
     return [*parts, Part(f"{name}/{DROPPED_NAME}", 0)] if name in FORGETTING else parts
 
 
@@ -53,21 +57,70 @@ def is_part(path: str) -> bool:
 def holds_lines(path: str) -> bool:
     """Whether a path below a data directory is that of a part with lines."""
     folder, _, name = path.partition("/")
-    return folder in {*JournalName} and day_of(name) is not None
+    return folder in {*JournalName} and day_of(name.removesuffix(COMPRESSED_ENDING)) is not None
+
+
+def is_compressed(path: str) -> bool:
+    """Whether a path below a data directory is that of a part with lines that is compressed."""
+    return holds_lines(path) and path.endswith(COMPRESSED_ENDING)
+
+
+def lies_among_parts(path: str) -> bool:
+    """Whether a path below a data directory is that of a part, or of one that is being made, or says where one is."""
+    folder, _, name = path.partition("/")
+    is_draft = folder in {*JournalName} and (
+        ColdFiles.is_ours(name) or day_of(name.removesuffix(ANEW_ENDING)) is not None
+    )
+    return is_part(path) or is_draft
+
+
+def archived_files(layout: DataLayout) -> list[tuple[str, Path]]:
+    """Return the files of days that are archived, each with the path below the data directory that it would have.
+
+    Raises UnreadableFile for one that is out of reach.
+    """
+    found: list[tuple[str, Path]] = []
+    for name in JournalName:
+        files = _files(layout, name)
+        for day in files.present().cold:
+            place = files.cold.place_of(day)
+            if place.parent != files.directory:
+                files.open_read_only(day).close()
+                found.append((_path(name, day) + COMPRESSED_ENDING, place))
+    return found
+
+
+def lines_in(copy: DataLayout, path: str) -> int:
+    """Count the lines of a compressed part of a copy."""
+    folder, _, name = path.partition("/")
+    files, count, offset = _files(copy, JournalName(folder)), 0, 0
+    with files.reading(name.removesuffix(COMPRESSED_ENDING).removesuffix(".jsonl")) as file:
+        while piece := file.read_at(offset, READ_BYTES):
+            count += piece.count(b"\n")
+            offset += len(piece)
+    return count
 
 
 def copy_part(layout: DataLayout, part: Part, target: Path, progress: Callable[[int], None]) -> CopiedFile | None:
     """Copy a part to the same path below the folder `target`; `progress` is told how many bytes each piece had.
 
-    None for what is not there: nothing was dropped yet, or it was dropped since.
+    None for what is not there: nothing was dropped yet, or it was dropped since. A day that was made cold since it was
+    noted is copied as it is now. Raises OSError, and UnreadableFile for a day whose archive is out of reach.
     """
     size_bytes = None if part.path in DROPPED_PATHS else part.size_bytes
+    source = layout.root / part.path if part.source is None else part.source
     try:
-        return copy_file(layout.root / part.path, target, part.path, size_bytes=size_bytes, progress=progress)
+        return copy_file(source, target, part.path, size_bytes=size_bytes, progress=progress)
     except FileNotFoundError:
-        if part.path.partition("/")[0] not in FORGETTING:
+        folder, _, name = part.path.partition("/")
+        if folder in FORGETTING:
+            return None
+        files, day = _files(layout, JournalName(folder)), day_of(name.removesuffix(COMPRESSED_ENDING))
+        assert day is not None, "only of journals that forget another file is a part"
+        now = _part(files, JournalName(folder), day)
+        if now == part:
             raise
-        return None
+        return copy_part(layout, now, target, progress)
 
 
 def cut_torn(copy: DataLayout, name: JournalName, seen: Mark | None) -> list[str]:
@@ -94,10 +147,20 @@ def cut_torn(copy: DataLayout, name: JournalName, seen: Mark | None) -> list[str
             "server is running, find out what happened to that file; else try again."
         )
     cut = [day for day in files.days() if day >= bad.day]
+    if {*cut} & files.present().cold:
+        raise damage(name, bad)  # a cold day was whole when it was made cold
     for day in cut:
         with files.changing(day) as file:
             file.truncate(bad.offset if day == bad.day else 0)
     return [_path(name, day) for day in cut]
+
+
+def _part(files: DayFiles, name: JournalName, day: str) -> Part:
+    if not files.is_cold(day):
+        return Part(_path(name, day), files.size_bytes(day))
+    place = files.cold.place_of(day)
+    source = None if place.parent == files.directory else place
+    return Part(_path(name, day) + COMPRESSED_ENDING, files.cold.file_bytes(place), source)
 
 
 def _files(layout: DataLayout, name: JournalName) -> DayFiles:

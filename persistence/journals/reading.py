@@ -21,7 +21,7 @@ import msgspec
 
 from persistence.files.failures import StorageDamage
 from persistence.format.records import JournalName, Mark, Position
-from persistence.journals.day_files import name_of
+from persistence.journals.day_names import name_of
 
 
 def where_is(n: int, day: str, offset: int) -> str:
@@ -69,6 +69,15 @@ class JournalDamage(StorageDamage):
         super().__init__(f"the {name} journal is damaged: {what}: restore that file from a backup.")
         self.what = what
         self.behind = behind
+
+
+class JournalOutOfReach(JournalDamage):
+    """A part of the journal is in an archive that cannot be reached now; `what` says which, and why."""
+
+    def __init__(self, name: JournalName, what: str) -> None:
+        StorageDamage.__init__(self, f"the {name} journal cannot be read: {what}: make its archive reachable again.")
+        self.what = what
+        self.behind = None
 
 
 class StoredStatistics(msgspec.Struct, frozen=True, kw_only=True):

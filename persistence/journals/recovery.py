@@ -25,7 +25,8 @@ from typing import Final
 from persistence.files.failures import StorageDamage, StorageFailure
 from persistence.files.file_system import FileSystem
 from persistence.format.records import Committed, JournalName, Mark, Record
-from persistence.journals.day_files import DayFiles, name_of
+from persistence.journals.day_files import DayFiles
+from persistence.journals.day_names import name_of
 from persistence.journals.lines import LineError, parse_line
 from persistence.journals.reading import BadLine, StoredLine
 from persistence.journals.scanning import READ_BYTES, damage, first_number, good_line_of_a_later_batch, scan
@@ -134,8 +135,8 @@ class Recovery:
     def _cut_torn(self, bad: BadLine) -> None:
         """Copy everything from the bad line on aside and cut it off, unless it is damage."""
         later = good_line_of_a_later_batch(self._files, bad)
-        if later is not None:
-            raise damage(self._name, bad, later)
+        if later is not None or any(day >= bad.day for day in self._files.present().cold):
+            raise damage(self._name, bad, later)  # a cold day was whole when it was made cold
         for day in reversed([day for day in self._files.days() if day >= bad.day]):
             offset = bad.offset if day == bad.day else 0
             size = self._files.size_bytes(day)
@@ -195,8 +196,9 @@ def _check_start(name: JournalName, files: DayFiles, start: Mark) -> None:
 
 
 def _sync(files: DayFiles, first_day: str) -> None:
-    for day in files.days():
-        if day >= first_day:
+    present = files.present()
+    for day in present.days:
+        if day >= first_day and day not in present.cold:
             with files.changing(day) as file:
                 file.sync()
     files.sync_directory()

@@ -12,7 +12,8 @@ from typing import Final
 
 from persistence.files.file_system import File
 from persistence.format.records import JournalName, Mark, Position
-from persistence.journals.day_files import DayFiles, name_of
+from persistence.journals.day_files import DayFiles
+from persistence.journals.day_names import name_of
 from persistence.journals.framing import parse_frame
 from persistence.journals.reading import BadLine, JournalDamage, Piece, StoredLine
 

@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from persistence.files.failures import StorageFailure
+from persistence.files.failures import StorageFailure, UnreadableFile
 from persistence.files.file_system import FileSystem, Offload, OsFileSystem, inline
 from persistence.format.layout import DataLayout
 from persistence.format.records import Dropped, JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
-from persistence.journals.reading import Piece, Scan, StoredStatistics
+from persistence.journals.reading import JournalDamage, JournalOutOfReach, Piece, Scan, StoredStatistics
 from persistence.journals.scanning import KeptOpen, find, next_lines, read_lines, read_part
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class StoredJournal:
 
     def statistics(self) -> StoredStatistics:
         """Look at the files and return the current figures (blocking)."""
-        return StoredStatistics(stored_bytes=sum(map(self._files.size_bytes, self._files.days())))
+        return StoredStatistics(stored_bytes=sum(map(self._files.stored_bytes, self._files.days())))
 
     def dropped(self) -> Dropped:
         """Return what was dropped of the journal (blocking)."""
@@ -107,5 +107,7 @@ class StoredJournal:
         except OSError as error:
             raise self._failure(error) from error
 
-    def _failure(self, error: OSError) -> StorageFailure:
+    def _failure(self, error: OSError) -> StorageFailure | JournalDamage:
+        if isinstance(error, UnreadableFile):
+            return JournalOutOfReach(self._name, error.said) if error.is_away else JournalDamage(self._name, error.said)
         return StorageFailure(f"reading the {self._name} journal failed: {error.strerror}")

@@ -12,6 +12,7 @@ slower).
 """
 
 import errno
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -19,14 +20,17 @@ from pathlib import Path
 from typing import Final, Protocol
 from zlib import crc32
 
-from persistence.files.failures import StorageDamage, StorageFailure
+from persistence.files.failures import StorageDamage, StorageFailure, UnreadableFile
 from persistence.files.file_system import Buffer, File, FileSystem, Offload
 from persistence.format import times
 from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
-from persistence.journals.erasing import DayAnew, NotMade, Rewrite
+from persistence.journals.erasing import ColdDayAnew, DayAnew, NotMade, Rewrite
 from persistence.journals.framing import frame, tail_of
 from persistence.journals.stored import StoredJournal
+from persistence.journals.tiering import days_to_make_cold, make_cold
+
+log = logging.getLogger("central_command.storage")
 
 NO_ROOM_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -95,12 +99,25 @@ class JournalEnd:
         self.tail = positions[-1].end
         return positions
 
-    def made_anew(self, day: str, places: Sequence[Position], rewrite: Rewrite) -> DayAnew | NotMade:
+    def made_anew(self, day: str, places: Sequence[Position], rewrite: Rewrite) -> DayAnew | ColdDayAnew | NotMade:
         """Make a day's file anew as far as it is synced, with lines rewritten, to be exchanged; or leave it as it is.
 
         Raises JournalDamage where another line stands, StorageFailure when the disk fails.
         """
-        anew = DayAnew(self.name, self._files, day)
+        try:
+            self._files.remove_leftovers(day)
+            anew = ColdDayAnew(self.name, self._files, day) if self._files.is_cold(day) else None
+        except FileNotFoundError:
+            return NotMade.DROPPED
+        except UnreadableFile as error:
+            log.warning("%s of the %s journal is not made anew: %s", day, self.name, error.strerror)
+            return NotMade.OUT_OF_REACH
+        return self._made_anew(anew or DayAnew(self.name, self._files, day), places, rewrite)
+
+    def _made_anew(
+        self, anew: DayAnew | ColdDayAnew, places: Sequence[Position], rewrite: Rewrite
+    ) -> DayAnew | ColdDayAnew | NotMade:
+        day = anew.day
         try:
             if anew.has_room():
                 anew.copy(places, rewrite, self.synced_bytes(day))
@@ -108,8 +125,15 @@ class JournalEnd:
         except FileNotFoundError:
             anew.give_up()
             return NotMade.DROPPED
+        except UnreadableFile as error:
+            anew.give_up()
+            log.warning("%s of the %s journal is not made anew: %s", day, self.name, error.strerror)
+            return NotMade.OUT_OF_REACH
         except OSError as error:
             anew.give_up()
+            if isinstance(anew, ColdDayAnew) and error.errno not in NO_ROOM_ERRNOS:
+                log.warning("%s of the %s journal is not made anew: %s", day, self.name, error.strerror)
+                return NotMade.OUT_OF_REACH
             if error.errno not in NO_ROOM_ERRNOS:
                 raise StorageFailure(
                     f"making a file of the {self.name} journal anew failed: {error.strerror}"
@@ -124,7 +148,7 @@ class JournalEnd:
         tail = self.tail
         return tail.offset if day == tail.day else self._files.size_bytes(day)
 
-    def exchange(self, anew: DayAnew) -> bool:
+    def exchange(self, anew: DayAnew | ColdDayAnew) -> bool:
         """Put a file that was made anew in the place of a day's, and go on in it; False when there was no room.
 
         False also where that day was dropped meanwhile. In the turn of who writes.
@@ -133,7 +157,8 @@ class JournalEnd:
         try:
             file = anew.exchange(self.synced_bytes(anew.day))
         except OSError as error:
-            if error.errno not in NO_ROOM_ERRNOS and not isinstance(error, FileNotFoundError):
+            is_harmless = isinstance(error, FileNotFoundError) or isinstance(anew, ColdDayAnew)
+            if error.errno not in NO_ROOM_ERRNOS and not is_harmless:
                 raise StorageFailure(
                     f"exchanging a file of the {self.name} journal failed: {error.strerror}"
                 ) from error
@@ -142,9 +167,21 @@ class JournalEnd:
         if is_newest:
             self.close()
             self._file = file
-        else:
+        elif file is not None:
             file.close()
         return True
+
+    def days_to_make_cold(self, before: str, archive: Path | None) -> Sequence[str]:
+        """Return the days before one that can be made cold: never the newest."""
+        return [day for day in days_to_make_cold(self._files, before, archive) if day < self.tail.day]
+
+    async def make_cold(self, day: str, archive: Path | None, offload: Offload) -> int:
+        """Compress a day, or move it to an archive, while nobody makes it anew; return the bytes that are free.
+
+        Raises OSError, and UnreadableFile where an archive is out of reach; then the day is as it was.
+        """
+        assert day < self.tail.day, "the newest day is still appended to"
+        return await make_cold(self._files, day, archive, offload)
 
     def close(self) -> None:
         """Close the file; what was acknowledged is synced."""

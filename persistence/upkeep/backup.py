@@ -14,6 +14,8 @@ journal reaches: trajectories, refused, envelopes. Everything is copied from tha
   sends between the snapshot and the note, the copy may have lines and no key: it is closed and credited as one whose
   client never came back.
 
+- A digest of the ledger is made of trajectories that were on disk, so its journal's length is noted before theirs.
+
 - What the corpus holds was made of trajectories that were on disk. Its snapshot and the length of its journal are taken
   first, so the trajectories in the copy are at least those that it has followed; its line is on disk before its row.
 
@@ -55,7 +57,7 @@ from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark
 from persistence.journals.erasure_register import ERASURES_NAME
-from persistence.journals.parts import Part, copy_part, cut_torn, parts_of
+from persistence.journals.parts import Part, copy_part, cut_torn, is_compressed, lines_in, parts_of
 from persistence.keys.sealing import KEY_FILE, PSEUDONYM_KEY_FILE
 from persistence.settings.storage import StorageSettings
 from persistence.upkeep.copying import (
@@ -80,6 +82,7 @@ STEP_PAGES = 1_024
 
 JOURNALS = (
     JournalName.CORPUS,
+    JournalName.DIGESTS,
     JournalName.TRAJECTORIES,
     JournalName.REFUSED,
     JournalName.ENVELOPES,
@@ -142,6 +145,7 @@ def back_up(
             schemas=schemas,
             key_id=key_id,
             files=files,
+            compressed_lines={file.path: lines_in(copy, file.path) for file in files if is_compressed(file.path)},
         )
         _write_manifest(partial, manifest)
     return manifest

@@ -4,7 +4,7 @@ First up to where the stored databases have seen each journal, to compare them w
 known what no line may say again, whether or not a start has looked at it yet.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from persistence.databases.database import Database, DatabaseConflict
@@ -12,9 +12,10 @@ from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import project_ledger, project_sessions
 from persistence.databases.repeated_lines import claims_of, repetitions
+from persistence.digests import DigestCheck
 from persistence.format import times
 from persistence.format.layout import DataLayout
-from persistence.format.records import Committed, JournalName
+from persistence.format.records import Committed, JournalName, Record
 from persistence.journals.lines import LineError, parse_line
 from persistence.journals.reading import JournalDamage, StoredLine
 from persistence.journals.stored import StoredJournal
@@ -34,14 +35,17 @@ SCAN_ORDER = (
 class Expectation:
     """Two new databases, and how far each journal has been projected into them."""
 
-    def __init__(self, layout: DataLayout, sessions: Database, ledger: Database, findings: Findings) -> None:
+    def __init__(
+        self, layout: DataLayout, sessions: Database, ledger: Database, findings: Findings, digests: DigestCheck
+    ) -> None:
         self.sessions = sessions
         self.ledger = ledger
         self._findings = findings
         self._not_credited: list[Committed] = []
         self.dropped = StoredJournal.of(layout, JournalName.REFUSED).dropped()
         """What the journals lack because it was dropped, as of now."""
-        self._journals = {name: _Lines(StoredJournal.of(layout, name), findings) for name in SCAN_ORDER}
+        seen = {JournalName.TRAJECTORIES: digests.take}
+        self._journals = {name: _Lines(StoredJournal.of(layout, name), findings, seen.get(name)) for name in SCAN_ORDER}
 
     def __repr__(self) -> str:
         return f"<Expectation {self.ends()}>"
@@ -99,9 +103,15 @@ class Expectation:
 class _Lines:
     """The good lines of a journal, in order; what is wrong with others is a finding, once."""
 
-    def __init__(self, journal: StoredJournal, findings: Findings) -> None:
+    def __init__(
+        self,
+        journal: StoredJournal,
+        findings: Findings,
+        seen: Callable[[StoredLine, Record], None] | None = None,
+    ) -> None:
         self._journal = journal
         self._findings = findings
+        self._seen = seen
         self._scan = journal.scan()
         self._waiting: list[Committed] = []
         self._kept: list[Committed] = []
@@ -159,6 +169,8 @@ class _Lines:
         except LineError as error:
             self._findings.add(f"{self._journal.name}: {line.where}: {error}")
             return None
+        if self._seen is not None:
+            self._seen(line, record)
         return Committed(record, line.position)
 
 
@@ -181,11 +193,17 @@ def _faults(line: StoredLine, before: StoredLine | None) -> list[str]:
 
 @asynccontextmanager
 async def expectation(
-    layout: DataLayout, workplace: DataLayout, settings: StorageSettings, findings: Findings, *, applied_at: str
+    layout: DataLayout,
+    workplace: DataLayout,
+    settings: StorageSettings,
+    findings: Findings,
+    digests: DigestCheck,
+    *,
+    applied_at: str,
 ) -> AsyncIterator[Expectation]:
-    """Give new databases in a folder of their own; they hold nothing yet."""
+    """Give new databases in a folder of their own; they hold nothing yet. `digests` is shown the trajectories."""
     async with (
         open_inline_database(workplace.sessions_database, SESSIONS_SCHEMA, settings, applied_at=applied_at) as sessions,
         open_inline_database(workplace.ledger_database, LEDGER_SCHEMA, settings, applied_at=applied_at) as ledger,
     ):
-        yield Expectation(layout, sessions, ledger, findings)
+        yield Expectation(layout, sessions, ledger, findings, digests)

@@ -42,7 +42,7 @@ class BackupRefused(Exception):  # noqa: N818  (a state of the world, not an err
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A backup's contents. `created_at` is the moment whose state it holds; `key_id` names the master key it needs.
 
-    `schemas` holds the schema version of each database.
+    `schemas` holds the schema version of each database, `compressed_lines` how many lines each compressed file has.
     """
 
     version: int
@@ -50,6 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     schemas: dict[str, int]
     key_id: str
     files: list[CopiedFile]
+    compressed_lines: dict[str, int] = {}
 
     @property
     def with_key(self) -> bool:
@@ -63,7 +64,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines(self, journal: str) -> int:
         """How many lines of a journal it holds."""
-        return sum(file.lines for file in self.files if file.path.startswith(f"{journal}/") and holds_lines(file.path))
+        held = [file for file in self.files if file.path.startswith(f"{journal}/") and holds_lines(file.path)]
+        return sum(self.compressed_lines.get(file.path, file.lines) for file in held)
 
 
 class _Head(msgspec.Struct, frozen=True):

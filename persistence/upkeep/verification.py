@@ -8,6 +8,8 @@ Independent checks, so that a fault in one of them does not hide:
 - the master key, where it is there, is the one that sealed the sessions;
 - the corpus, if there is one: its lines, and its database against them (`persistence.upkeep.corpus_check`), and its
   index against that (`persistence.upkeep.search_check`);
+- the digests of the ledger: that they are a chain, with the roots of the lines of trajectories that they cover
+  (`persistence.digests`);
 - the tokens, if there are any (`persistence.upkeep.access_check`), the jobs
   (`persistence.upkeep.jobs_check`) and the operations (`persistence.upkeep.operations_check`).
 
@@ -37,10 +39,13 @@ from persistence.databases.migrations import SESSIONS_SCHEMA
 from persistence.databases.reading import connected_to_read, reading_database
 from persistence.databases.session_index import SessionIndex
 from persistence.databases.session_secrets import SessionSecrets
+from persistence.digests import DigestCheck, read_digests
 from persistence.files.failures import StorageDamage
+from persistence.files.file_system import inline
 from persistence.format.layout import DataLayout
-from persistence.format.records import INGESTED, JournalName
-from persistence.journals.reading import JournalReader
+from persistence.format.records import INGESTED, DigestRecord, JournalName
+from persistence.journals.lines import LineError
+from persistence.journals.reading import JournalDamage, JournalReader
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import MasterKeyError, Sealer, find_master_key
 from persistence.settings.storage import StorageSettings
@@ -115,10 +120,16 @@ async def verify(
             # 0700, and nothing that is sealed is copied there.
             with tempfile.TemporaryDirectory(prefix="central-command-verify-") as folder:
                 workplace = DataLayout(Path(folder))
-                async with expectation(layout, workplace, settings, findings, applied_at=applied_at) as expected:
+                digests = DigestCheck(await _digests(layout, findings))
+                async with expectation(
+                    layout, workplace, settings, findings, digests, applied_at=applied_at
+                ) as expected:
                     dropped = expected.dropped
                     await _compare(databases, expected, workplace, findings)
                     await expected.project_rest()
+                    digests.end()
+                    for fault in digests.faults:
+                        findings.add(f"digests: {fault}")
                     for contradiction in await contradictions(expected.sessions):
                         findings.add(contradiction)
                     if closer_look is not None:
@@ -139,6 +150,15 @@ async def verify(
     for finding in await _staying_wrong(layout, settings, findings, wrong):
         findings.add(finding)
     return findings.lines
+
+
+async def _digests(layout: DataLayout, findings: Findings) -> list[DigestRecord]:
+    """The digests of the ledger that there are, if they can be read."""
+    try:
+        return await read_digests(layout, inline)
+    except (JournalDamage, LineError) as error:
+        findings.add(f"digests: {error.what if isinstance(error, JournalDamage) else error}")
+        return []
 
 
 async def _check_corpus(layout: DataLayout, settings: StorageSettings, findings: Findings, *, applied_at: str) -> None:

@@ -1,7 +1,7 @@
 """A reader of data directories, written from docs/format.md alone: it knows nothing that does not stand there.
 
-It imports the standard library and, for sealed columns and keys, `cryptography`; nothing of the project. Where it meets
-what the page does not list, it stops and says what it found.
+It imports the standard library, `cryptography` for sealed columns and keys, `zstandard` for cold days; nothing of the
+project. Where it meets what the page does not list, it stops and says what it found.
 """
 
 import base64
@@ -18,9 +18,10 @@ from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
+import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit", "operations")
+JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit", "operations", "digests")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
 DATABASE_VERSIONS = {"sessions.db": 7, "ledger.db": 4, "corpus.db": 3, "search.db": 2, "access.db": 2, "jobs.db": 1}
@@ -37,11 +38,13 @@ RECEIVED = re.compile(
 RECEIVED_START = b',"received":{"n":'
 CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
 CHECKSUM_BYTES = 20
-DAY_FILE = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
+DAY_FILE = re.compile(r"(\d{4}-\d\d-\d\d)\.jsonl(\.zst|\.archived)?")
+FORMS = ("", ".zst", ".archived")
+"""Of several forms of one day the first counts."""
 BACKUP_PATH = re.compile(
     r"sessions\.db|ledger\.db|corpus\.db|access\.db|jobs\.db|erasures\.jsonl|keys/(?:master|pseudonyms)\.key"
     r"|(?:refused|operations)/dropped\.jsonl"
-    r"|(?:envelopes|refused|trajectories|consent|intake|corpus|audit|operations)/\d{4}-\d\d-\d\d\.jsonl"
+    r"|(?:envelopes|refused|trajectories|consent|intake|corpus|audit|operations|digests)/\d{4}-\d\d-\d\d\.jsonl(?:\.zst)?"
 )
 
 
@@ -164,16 +167,46 @@ def read_dropped(folder: Path) -> dict[str, Any]:
 def _texts(folder: Path, first_day: str = "", first_offset: int = 0) -> Iterator[tuple[str, int, bytes, bool]]:
     """Day, offset, text and whether there was an LF, of everything in a journal's files from a place on."""
     dropped_day = read_dropped(folder)["day"]
-    for path in sorted(path for path in folder.iterdir() if DAY_FILE.fullmatch(path.name)):
-        day = path.name.removesuffix(".jsonl")
+    paths = [*folder.iterdir()] if folder.is_dir() else []  # some are missing until they are needed
+    days = {found[1] for path in paths if (found := DAY_FILE.fullmatch(path.name)) is not None}
+    for day in sorted(days):
         if day < first_day or day <= dropped_day:
             continue
-        content = path.read_bytes()
+        content = read_day(folder, day)
         offset = first_offset if day == first_day else 0
         while offset < len(content):
             end = content.find(b"\n", offset)
             yield day, offset, content[offset:] if end < 0 else content[offset:end], end >= 0
             offset = len(content) if end < 0 else end + 1
+
+
+def read_day(folder: Path, day: str) -> bytes:
+    """The plain bytes of a day's file, whatever form it has."""
+    form = next(form for form in FORMS if (folder / f"{day}.jsonl{form}").exists())
+    path = folder / f"{day}.jsonl{form}"
+    if not form:
+        return path.read_bytes()
+    return unpacked((Path(json.loads(path.read_text())["archived"]) if form == ".archived" else path).read_bytes())
+
+
+def unpacked(content: bytes) -> bytes:
+    """What a compressed file holds, frame by frame, as its table says."""
+    count, descriptor, end = struct.unpack("<IBI", content[-9:])
+    begin = len(content) - 9 - 8 * count - 8
+    if end != 0x8F92EAB1 or descriptor or begin < 0:
+        raise Damage("a compressed file without its table")
+    if struct.unpack_from("<II", content, begin) != (0x184D2A5E, 8 * count + 9):
+        raise Damage("a compressed file with half a table")
+    offset, found = 0, []
+    for packed, plain in struct.iter_unpack("<II", content[begin + 8 : -9]):
+        frame = content[offset : offset + packed]
+        if zstandard.frame_content_size(frame) != plain:
+            raise Damage("a frame of another size than the table says")
+        found.append(zstandard.ZstdDecompressor().decompress(frame))
+        offset += packed
+    if offset != begin:
+        raise Damage("a table that does not fit the frames")
+    return b"".join(found)
 
 
 def read_journal(folder: Path) -> tuple[list[Line], TornEnd | None]:

@@ -1,177 +1,74 @@
-"""Many lives of an engine that dies anywhere, over one database: each job ends once, and no schedule runs twice.
+"""Each job ends once, whatever happens: in many lives that chance makes, and in one that dies at each place in turn.
 
-In each life the engine dies at a transaction, before it or after; or its disk is full for a while, or its clock is set,
-or a queue is paused, or a second engine runs beside it. `CENTRAL_COMMAND_JOB_SEEDS` is how many seeds are run.
+`make simulate-jobs` runs more of the first kind.
 """
 
-import os
-import random
-import sqlite3
-from collections import Counter
+import itertools
 
-import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.jobs.engine import Jobs
 from actors.jobs.queue import Run
-from persistence.databases.jobs_changing import Added, is_unfinished
-from persistence.databases.jobs_database import JobsDatabase
-from persistence.format import times
-from tests.actors.jobs.engine_in_memory import BEGAN_S, Payload, World, run_engine
+from persistence.databases.jobs_changing import Added
+from tests.actors.jobs.engine_in_memory import Payload, World, run_engine
+from tests.actors.jobs.simulated import Died, Mortal, Simulation
 
-SEEDS = int(os.environ.get("CENTRAL_COMMAND_JOB_SEEDS", "25"))
-JUMPS_S = (-90_000.0, -7_200.0, -600.0, 600.0, 7_200.0, 90_000.0)
-HOURLY = "0 * * * *"
-
-
-class Died(Exception):  # noqa: N818
-    """The process has ended."""
-
-
-class Mortal(JobsDatabase):
-    """Ends its process at a transaction, and is full when it is told to be."""
-
-    def __init__(self) -> None:
-        super().__init__(None, lambda: BEGAN_S)
-        self.left: int | None = None
-        self.dies_after = False
-        self.is_full = False
-
-    def _commit(self, connection: sqlite3.Connection) -> None:
-        if self.is_full and connection.total_changes:
-            error = sqlite3.OperationalError("database or disk is full")
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
-        dies = self.left == 0
-        if self.left is not None:
-            self.left = max(0, self.left - 1)
-        if dies and not self.dies_after:
-            raise Died
-        super()._commit(connection)
-        if dies:
-            raise Died
-
-
-class Poison(msgspec.Struct, frozen=True):
-    """A payload that the queue's type does not read."""
-
-    what: int = 1
-
-
-class Simulation:
-    """One seed: what was asked for, and what was done of it."""
-
-    def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
-        self.database = Mortal()
-        self.world = World(self.database, seed)
-        self.done: set[str] = set()
-        """What the handlers' effect comes to: each may be done twice, and is then the same."""
-        self.asked: dict[int, str] = {}
-        self.poisoned: set[int] = set()
-        self.latest_s = 0.0
-        """The latest time that the wall clock has shown."""
-
-    async def handler(self, run: Run[Payload]) -> object:
-        assert run.attempt <= 5
-        await trio.sleep(self.chance.choice((0.0, 1.0, 30.0)))
-        if self.chance.random() < 0.15:
-            raise OSError("it went wrong")
-        self.done.add(run.job_id)
-        run.log("done")
-        return None
-
-    def engine(self) -> Jobs:
-        jobs = self.world.engine(storage_retry_s=5.0, poll_s=10.0)
-        jobs.register("work", Payload, self.handler, concurrency=2, timeout_s=600.0)
-        jobs.register("other", Payload, self.handler)
-        jobs.add_repeatable("other", "hourly", Payload("hourly"), HOURLY)
-        return jobs
-
-    async def life(self) -> None:
-        """A life that ends at a transaction, or after a while."""
-        self.database.left = self.chance.choice((None, self.chance.randrange(40)))
-        self.database.dies_after = self.chance.random() < 0.5
-        jobs = self.engine()
-        try:
-            async with run_engine(jobs):
-                await self.ask(jobs)
-                if self.chance.random() < 0.3:
-                    async with run_engine(self.engine()):
-                        await self.trouble(jobs)
-                else:
-                    await self.trouble(jobs)
-        except* Died:
-            pass
-        finally:
-            self.database.left, self.database.is_full = None, False
-            self.latest_s = max(self.latest_s, self.world.clock())
-
-    async def ask(self, jobs: Jobs) -> None:
-        for _ in range(self.chance.randrange(4)):
-            is_poison = self.chance.random() < 0.1
-            delay_s = self.chance.choice((0.0, 0.0, 100.0))
-            added = await jobs.add("work", "do", Poison() if is_poison else Payload("x"), delay_s=delay_s)
-            assert isinstance(added, Added)
-            self.asked[added.job.job_id] = "acknowledged"
-            if is_poison:
-                self.poisoned.add(added.job.job_id)
-
-    async def trouble(self, jobs: Jobs) -> None:
-        for _ in range(self.chance.randrange(4)):
-            await trio.sleep(self.chance.uniform(0.0, 2_000.0))
-            what = self.chance.randrange(4)
-            self.latest_s = max(self.latest_s, self.world.clock())
-            if what == 0:
-                self.world.clock.set_by_s += self.chance.choice(JUMPS_S)
-            elif what == 1:
-                self.database.is_full = True
-                await trio.sleep(self.chance.uniform(0.0, 100.0))
-                self.database.is_full = False
-            elif what == 2:
-                await jobs.pause("work")
-                await trio.sleep(self.chance.uniform(0.0, 300.0))
-                await jobs.resume("work")
-            else:
-                await self.ask(jobs)
-
-    async def run(self) -> None:
-        for _ in range(self.chance.randint(2, 6)):
-            await self.life()
-        calm = self.engine()
-        async with run_engine(calm):
-            await calm.resume("work")
-            self.world.clock.set_by_s += max(0.0, self.latest_s - self.world.clock())
-            await trio.sleep(2.5 * 3_600.0)
-            self.check()
-
-    def check(self) -> None:
-        jobs = self.world.lists.page(limit=1_000).jobs
-        assert {*self.asked} <= {job.job_id for job in jobs}, "what was acknowledged is there"
-        for job in jobs:
-            events = self.world.events(job.queue, job.job_id)
-            assert not is_unfinished(job), job
-            assert events.count("completed") + events.count("failed") == 1, events
-            assert events[-1] == job.status
-            assert events.count("started") >= job.attempts
-            assert job.attempts <= job.attempts_max
-            public = f"{job.queue}__{job.job_id}"
-            if job.job_id in self.poisoned:
-                assert (job.status, public in self.done) == ("failed", False)
-            if job.status == "completed":
-                assert public in self.done
-        scheduled = [job.scheduled_at for job in jobs if job.scheduled_at is not None]
-        assert len(scheduled) == len({*scheduled}), "a time of the schedule makes one job"
-        counts = Counter((job.queue, str(job.status)) for job in jobs)
-        for queue in self.world.lists.queues():
-            for status in ("waiting", "delayed", "active", "completed", "failed"):
-                assert getattr(queue, status) == counts[queue.name, status]
-        hours = {f"{times.to_text(self.world.clock() - ago_s)[:13]}:00:00.000000Z" for ago_s in (0.0, 3_600.0)}
-        assert hours <= {*scheduled}, "nothing of the schedule is missed once all is well"
+SEEDS = 25
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
 async def test_each_job_ends_once_whatever_happens(autojump_clock: MockClock, seed: int) -> None:
     await Simulation(seed).run()
+
+
+async def lived(place: int, *, dies_after: bool) -> bool:
+    """Some jobs and a schedule, with a death at a transaction and a life after it; whether there was that one."""
+    database, done = Mortal(), list[str]()
+    world = World(database)
+
+    async def handler(run: Run[Payload]) -> None:
+        await trio.sleep(5)
+        if run.payload.what == "fails" and run.attempt < 2:
+            raise OSError("not yet")
+        done.append(run.job_id)
+
+    def engine() -> object:
+        jobs = world.engine(poll_s=900.0)
+        jobs.register("work", Payload, handler, concurrency=2)
+        jobs.add_repeatable("work", "hourly", Payload("hourly"), "0 * * * *")
+        return jobs
+
+    asked: list[int] = []
+    database.left, database.dies_after = place, dies_after
+    try:
+        jobs = engine()
+        async with run_engine(jobs):  # type: ignore[arg-type]
+            for what in ("goes well", "fails"):
+                added = await jobs.add("work", what, Payload(what))  # type: ignore[attr-defined]
+                assert isinstance(added, Added)
+                asked.append(added.job.job_id)
+            await trio.sleep(3_900)
+    except* Died:
+        pass
+    is_dead, database.left = database.left == 0, None
+    async with run_engine(engine()):  # type: ignore[arg-type]
+        await trio.sleep(3_900)
+    jobs_there = world.lists.page(limit=100).jobs
+    assert {*asked} <= {job.job_id for job in jobs_there}
+    for job in jobs_there:
+        events = world.events("work", job.job_id)
+        assert (events.count("completed"), events.count("failed"), job.status) == (1, 0, "completed")
+        assert f"work__{job.job_id}" in done
+    scheduled = [job.scheduled_at for job in jobs_there if job.scheduled_at is not None]
+    assert len(scheduled) == len({*scheduled})
+    return is_dead
+
+
+@pytest.mark.parametrize("dies_after", [False, True])
+def test_a_death_at_each_transaction_in_turn_loses_and_doubles_nothing(dies_after: bool) -> None:  # noqa: FBT001
+    for place in itertools.count():
+        clock = MockClock(autojump_threshold=0)
+        if not trio.run(lambda: lived(place, dies_after=dies_after), clock=clock):  # noqa: B023 (called at once)
+            break
+    assert place > 15

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -54,12 +55,31 @@ async def expired() -> Counter[str]:
     return Counter(refused=3)
 
 
-def own(root: Path, exports: Exports | None = None, **settings: object) -> OwnJobs:
+async def digested() -> dict[str, object]:
+    return {"days": 2, "sha256": "0" * 64}
+
+
+async def made_cold(say: Callable[[str], None]) -> dict[str, int]:
+    say("one day is cold")
+    return {"days": 1, "freed_bytes": 7}
+
+
+def own(root: Path, exports: Exports | None = None, *, cold_after_days: int = 0, **settings: object) -> OwnJobs:
     """The jobs of a server on a data directory."""
-    chosen = settings_with(jobs=settings)
+    chosen = settings_with(jobs=settings, tiers={"compress_after_days": cold_after_days})
     database = JobsDatabase(root / "jobs.db", lambda: NOW)
     jobs = Jobs(database, chosen.jobs, clock=lambda: NOW, random_bytes=os.urandom, offload=inline)
-    return OwnJobs(chosen, root, jobs, expire=expired, exports=exports or Exports(), clock=lambda: NOW, offload=inline)
+    return OwnJobs(
+        chosen,
+        root,
+        jobs,
+        expire=expired,
+        make_cold=made_cold,
+        digest=digested,
+        exports=exports or Exports(),
+        clock=lambda: NOW,
+        offload=inline,
+    )
 
 
 def run(number: int = 7) -> "Run[Nothing]":
@@ -74,7 +94,8 @@ def run(number: int = 7) -> "Run[Nothing]":
 
 
 async def test_each_has_its_queue_and_its_schedule_and_a_backup_only_with_a_folder(tmp_path: Path) -> None:
-    for folder, names in ((None, ["gc", "retention", "verify"]), ("/b", ["backup", "gc", "retention", "verify"])):
+    always = ["gc", "ledger-digest", "retention", "verify"]
+    for folder, names in ((None, always), ("/b", ["backup", *always])):
         jobs = own(tmp_path, backup_dir=folder)
         jobs.register()
         async with trio.open_nursery() as nursery:
@@ -111,6 +132,18 @@ async def test_what_nobody_needs_any_more_goes_and_nothing_else(tmp_path: Path) 
 
 async def test_what_is_past_its_time_is_counted(tmp_path: Path) -> None:
     assert await own(tmp_path).expire(run()) == {"refused": 3}
+
+
+async def test_the_digest_of_the_ledger_is_added_to(tmp_path: Path) -> None:
+    assert await own(tmp_path).digest(run()) == {"days": 2, "sha256": "0" * 64}
+
+
+async def test_days_are_made_cold_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    for days, names in ((0, set[str]()), (30, {"tier-management"})):
+        jobs = own(tmp_path, cold_after_days=days)
+        jobs.register()
+        assert {*jobs._jobs._queues} & {"tier-management"} == names
+    assert await jobs.manage_tiers(run()) == {"days": 1, "freed_bytes": 7}
 
 
 async def test_a_difference_fails_the_check_for_good_and_says_where(

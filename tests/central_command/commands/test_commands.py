@@ -29,7 +29,7 @@ COMMANDS = (
     *("serve", "status", "upload", "watch", "mine", "whoami"),
     *("contributor", "consent", "data", "sessions", "show", "stats"),
     *("curate", "corpus", "search", "export", "token", "sign-in", "ban", "unban", "bans"),
-    *("jobs", "audit", "observer"),
+    *("jobs", "audit", "digests", "observer"),
     *("verify", "backup", "restore", "rebuild", "refused", "erase", "expire", "config"),
 )
 LINE = (
