@@ -158,7 +158,7 @@ def is_timely(steps: Sequence[Any], settings: SchemaSettings, now_s: float) -> b
     """Whether all of the decoded steps were taken in the time that the settings allow; `now_s` is since the epoch."""
     if not steps:
         return True
-    times = [step.timestamp for step in steps]
+    times: list[float] = [step.timestamp for step in steps]
     first, last = min(times), max(times)
     if last >= MILLISECONDS_FROM:
         in_seconds = [*map(seconds_of, times)]

@@ -94,7 +94,7 @@ class Connection(TCPServer):
             await self._writers.park()
         self._is_writing = True
         try:
-            self._timer.writing_since = trio.current_time()
+            self._timer.writing_since = self._timer.now()
             await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.aclose_forcefully(self.stream)
@@ -166,7 +166,7 @@ class Connection(TCPServer):
     async def receive(self, bytes_max: int) -> bytes | None:
         """The next bytes, empty at the client's end; None when the connection is broken."""
         try:
-            self._timer.reading_since = trio.current_time()
+            self._timer.reading_since = self._timer.now()
             return bytes(await self.stream.receive_some(bytes_max))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             return None

@@ -79,7 +79,7 @@ class InPlace:
             if visit is None:
                 break
             self._timer.idle_since = None
-            began_at = trio.current_time()
+            began_at = self._timer.now()
             self._request_id = self._edge.request_ids.of(scope) if head.has_id else self._edge.request_ids.new()
             REQUEST_ID.set(self._request_id)
             status: int | None = None
@@ -100,7 +100,7 @@ class InPlace:
                     await self._write(identified(self._heads.of(answered), self._request_id, answered.body))
             finally:
                 visit.leave()
-                ended_at = trio.current_time()
+                ended_at = self._timer.now()
                 if status is not None:
                     code = "" if answered is None else answered.code
                     self._edge.log_in_place(scope, status, ended_at - began_at, code)
