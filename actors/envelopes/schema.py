@@ -158,13 +158,11 @@ def is_timely(steps: Sequence[Any], settings: SchemaSettings, now_s: float) -> b
     """Whether all of the decoded steps were taken in the time that the settings allow; `now_s` is since the epoch."""
     if not steps:
         return True
-    times = [step.timestamp for step in steps]
+    times: list[float] = [step.timestamp for step in steps]
     first, last = min(times), max(times)
-    if first < MILLISECONDS_FROM <= last:  # some are in milliseconds
+    if last >= MILLISECONDS_FROM:
         in_seconds = [*map(seconds_of, times)]
         first, last = min(in_seconds), max(in_seconds)
-    else:
-        first, last = seconds_of(first), seconds_of(last)
     return now_s - settings.timestamp_age_s_max <= first and last <= now_s + settings.timestamp_ahead_s_max
 
 

@@ -125,17 +125,7 @@ def decide(
     gap = 0 if sequence is None else sequence - standing.expected_sequence
     is_large = len(envelope.body) > sessions.inline_bytes_max
     case = _Case(envelope, standing, found, sessions, schema, now_s, is_large, is_feedback, sequence, gap, restrictions)
-    return (
-        _resend(case)  # before the status and the limit: a session's last envelope may come again after its close
-        or _status(case)
-        or _attestation(case)
-        or _envelope_limit(case)
-        or _hmac(case)
-        or _sequence(case)
-        or _contributor(case)
-        or _session_size(case)
-        or _schema(case)
-    )
+    return _unread(case) or _hmac(case) or _authentic(case)
 
 
 def decide_late(
@@ -156,15 +146,7 @@ def decide_late(
     is_feedback = envelope.type == EnvelopeKind.USER_FEEDBACK
     is_large = len(envelope.body) > sessions.inline_bytes_max
     case = _Case(envelope, standing, found, sessions, schema, now_s, is_large, is_feedback, None, 0, restrictions)
-    step = (
-        _resend(case)
-        or _late_status(case)
-        or _attestation(case)
-        or _hmac(case)
-        or _contributor(case)
-        or _session_size(case)
-        or _schema(case)
-    )
+    step = _resend(case) or _late_status(case) or _attestation(case) or _hmac(case) or _authentic(case)
     return Answer(step.refusal) if isinstance(step, KeepRefused) else step
 
 
@@ -176,7 +158,29 @@ def _late_status(case: _Case) -> Answer | None:
     return _status(case) if case.standing.lifecycle is State.ABSENT or ends else None
 
 
-# Each check returns None when there is nothing against the envelope, and the next one looks at it.
+# Each check returns None when there is nothing against the envelope, and the next one looks at it. Nearly all envelopes
+# are plain chunks in order: for these, only what has something to look at is called.
+
+
+def _unread(case: _Case) -> Answer | Inquiry | None:
+    """What can be said before the text is looked at."""
+    standing = case.standing
+    # Before the status and the limit: a session's last envelope may come again after its close.
+    if standing.earlier is not None and (answer := _resend(case)) is not None:
+        return answer
+    is_usual = standing.lifecycle is State.ACTIVE and standing.has_keys
+    if not is_usual and (refused := _status(case)) is not None:
+        return refused
+    return _attestation(case) or _envelope_limit(case)
+
+
+def _authentic(case: _Case) -> Keep | KeepRefused | Answer | Inquiry:
+    """What becomes of an envelope whose signature is the session's."""
+    if case.gap and (refused := _sequence(case)) is not None:
+        return refused
+    if case.restrictions and (refused_for_whom := _contributor(case)) is not None:
+        return refused_for_whom
+    return _session_size(case) or _schema(case)
 
 
 def _resend(case: _Case) -> Answer | Inquiry | None:
@@ -192,11 +196,8 @@ def _resend(case: _Case) -> Answer | Inquiry | None:
 
 def _status(case: _Case) -> Answer | None:
     """The session is known, its keys too, and takes envelopes of this kind."""
-    standing = case.standing
-    if standing.lifecycle is State.ACTIVE and standing.secret:
-        return None
-    code = refusal_for(standing.lifecycle, feedback=case.is_feedback)
-    if code is None and not standing.has_keys:
+    code = refusal_for(case.standing.lifecycle, feedback=case.is_feedback)
+    if code is None and not case.standing.has_keys:
         code = RefusalCode.UNKNOWN_SESSION
     return None if code is None else _refused(code, _STATUS_REASONS[code])
 
@@ -249,8 +250,6 @@ def _contributor(case: _Case) -> KeepRefused | Answer | None:
     Of whom was erased nothing is kept, also not that an envelope came.
     """
     restrictions = case.restrictions
-    if not restrictions:
-        return None
     named = _named(case.envelope)
     if named in restrictions.erased or case.standing.contributor in restrictions.erased:
         reason = "The contributor's data was erased, and no more of it is taken."

@@ -66,7 +66,8 @@ class RandomIdentifiers:
             start = 0
         self._used = start + _RANDOM_BYTES
         random_bits = int.from_bytes(self._drawn[start : self._used], "big") & _RANDOM_BITS
-        text = f"{random_bits | _VERSION_AND_VARIANT | int(time.time() * 1e3) << 80:032x}"
+        number = random_bits | _VERSION_AND_VARIANT | int(time.time() * 1e3) << 80
+        text = number.to_bytes(16, "big").hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

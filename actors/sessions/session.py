@@ -127,8 +127,7 @@ class SessionActor:
         decision = await self._decided(envelope, standing_of(self._state, envelope), found)
         match decision:
             case Keep():
-                (outcome,) = await self._append((self._line(envelope, decision),))
-                return outcome
+                return (await self._append((self._line(envelope, decision),)))[0]
             case Answer(outcome):
                 return outcome
             case KeepRefused():

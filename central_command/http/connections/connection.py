@@ -39,6 +39,8 @@ class Connection(TCPServer):
         self._client_ended = False
         self._is_closing = False
         self._reading = trio.CancelScope()
+        self._is_writing = False
+        self._writers = trio.lowlevel.ParkingLot()
         super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type] # as above
         self._edge = edge
         self._timer = ConnectionTimer(
@@ -84,26 +86,36 @@ class Connection(TCPServer):
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return
+        await self.write(event.data)
+
+    async def write(self, data: bytes) -> None:
+        """Write bytes in their turn, within `write_timeout_s`; a connection that takes none any more is closed."""
+        if self._is_writing:  # a lock, without what trio's takes when it is free: as long as comparing a head
+            await self._writers.park()
+        self._is_writing = True
         try:
-            self.send_lock.acquire_nowait()  # waiting for it would be a turn of the event loop, also when it is free
-        except trio.WouldBlock:
-            await self.send_lock.acquire()
-        try:
-            self._timer.writing_since = trio.current_time()
-            await self.stream.send_all(event.data)
+            self._timer.writing_since = self._timer.now()
+            await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.aclose_forcefully(self.stream)
             await self.protocol.handle(Closed())
         finally:
             self._timer.writing_since = None
-            self.send_lock.release()
+            if self._writers:
+                self._writers.unpark()  # the turn is handed over
+            else:
+                self._is_writing = False
 
     async def _read_data(self) -> None:
         """Hand on what comes until the client ends the connection, is silent for too long, or is given up."""
         data: bytes | None = None
+        protocol = self.protocol.protocol
         with self._reading:
             while (data := await self.receive(MAX_RECV)) is not None:
-                await self.protocol.handle(RawData(data=data))
+                if isinstance(protocol, Http1Protocol):
+                    await protocol.take_in(data)  # which is not exchanged for another, as others may be
+                else:
+                    await self.protocol.handle(RawData(data=data))
                 if not data:
                     break
         self._client_ended = True
@@ -154,7 +166,7 @@ class Connection(TCPServer):
     async def receive(self, bytes_max: int) -> bytes | None:
         """The next bytes, empty at the client's end; None when the connection is broken."""
         try:
-            self._timer.reading_since = trio.current_time()
+            self._timer.reading_since = self._timer.now()
             return bytes(await self.stream.receive_some(bytes_max))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             return None

@@ -69,7 +69,7 @@ class Http1Protocol(H11Protocol):
         self._head_bytes_max = wrapper.config.h11_max_incomplete_size
         self.connection = StrictConnection(self._head_bytes_max)
         self._edge = edge
-        self._in_place = InPlace(edge, heads, timer, source, wrapper.send, wrapper.context.terminated.is_set)
+        self._in_place = InPlace(edge, heads, timer, source, source.write, wrapper.context.terminated.is_set)
         self._received = Received(self._head_bytes_max)
         self._client_ended = False
         self._is_closing = False
@@ -81,16 +81,20 @@ class Http1Protocol(H11Protocol):
     async def handle(self, event: Event) -> None:
         """Take what the connection received, or its end; returns when more is needed to go on."""
         if isinstance(event, RawData):
-            if event.data:
-                self._received.put(event.data)
-            else:
-                self._client_ended = True
-                self._received.end()
-            await self._go_on()
+            await self.take_in(event.data)
         elif isinstance(event, Closed):
             self._is_closing = True
             self._answered.set()
             await self._close_stream()
+
+    async def take_in(self, data: bytes) -> None:
+        """Take what the connection received; nothing is its end."""
+        if data:
+            self._received.put(data)
+        else:
+            self._client_ended = True
+            self._received.end()
+        await self._go_on()
 
     async def _go_on(self) -> None:
         going_on = True

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import msgspec
 import trio
-from hypercorn.events import Event, RawData
 
 from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, identified
 from central_command.http.connections.timer import ConnectionTimer
@@ -24,7 +23,7 @@ _REST_OF_BODY_S_MAX = 1.0
 
 
 class Source(Protocol):
-    """Where the bytes of a body are found."""
+    """A connection: where the bytes of a body are found, and those of an answer are written."""
 
     async def receive(self, bytes_max: int) -> bytes | None:
         """The next bytes, empty at the client's end; None when the connection is broken."""
@@ -32,6 +31,10 @@ class Source(Protocol):
 
     def receive_now(self, bytes_max: int) -> bytes | None:
         """What is there already; None when that is nothing, or cannot be known."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Write bytes: takes as long as the client takes to accept them."""
         ...
 
 
@@ -44,7 +47,7 @@ class AnsweredInPlace(msgspec.Struct, frozen=True):
 
 
 class InPlace:
-    """Answers in place on one connection; `send` writes to it, and `is_terminated` says that the server ends."""
+    """Answers in place on one connection; `write` writes to it, and `is_terminated` says that the server ends."""
 
     def __init__(
         self,
@@ -52,14 +55,14 @@ class InPlace:
         heads: AnswerHeads,
         timer: ConnectionTimer,
         source: Source,
-        send: Callable[[Event], Awaitable[None]],
+        write: Callable[[bytes], Awaitable[None]],
         is_terminated: Callable[[], bool],
     ) -> None:
         self._edge = edge
         self._heads = heads
         self._timer = timer
         self._source = source
-        self._send = send
+        self._write = write
         self._is_terminated = is_terminated
         self._has_begun = False
         self._request_id = b""
@@ -76,7 +79,7 @@ class InPlace:
             if visit is None:
                 break
             self._timer.idle_since = None
-            began_at = trio.current_time()
+            began_at = self._timer.now()
             self._request_id = self._edge.request_ids.of(scope) if head.has_id else self._edge.request_ids.new()
             REQUEST_ID.set(self._request_id)
             status: int | None = None
@@ -94,12 +97,10 @@ class InPlace:
                     # It failed: an answer without its end is seen to be none.
                     return AnsweredInPlace(requests, b"", must_close=True)
                 if answered is not None:
-                    await self._send(
-                        RawData(data=identified(self._heads.of(answered), self._request_id, answered.body))
-                    )
+                    await self._write(identified(self._heads.of(answered), self._request_id, answered.body))
             finally:
                 visit.leave()
-                ended_at = trio.current_time()
+                ended_at = self._timer.now()
                 if status is not None:
                     code = "" if answered is None else answered.code
                     self._edge.log_in_place(scope, status, ended_at - began_at, code)
@@ -118,7 +119,7 @@ class InPlace:
         head = b"" if self._has_begun else identified(self._heads.of_stream(), self._request_id)
         self._has_begun = True
         chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
-        await self._send(RawData(data=b"".join((head, chunk, b"" if more else b"0\r\n\r\n"))))
+        await self._write(b"".join((head, chunk, b"" if more else b"0\r\n\r\n")))
 
     async def _body(self, data: bytes, start: int, end: int, visit: Visit) -> tuple[bytes | None, bytes]:
         """The body that stands at `start` to `end`, and what follows it; or None, and all that was received.

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
 
 import h11
 from hypercorn.typing import HTTPScope
@@ -44,6 +43,8 @@ class RepeatedHead:
         found = _LENGTH_LINE.fullmatch(lines[length_line])
         assert found is not None
         self._lines = lines
+        self._names = [b"", *map(_varying_name, lines[1:], scope["headers"])]
+        """How each line begins that may have another value; empty for one that may not."""
         self._length_line = length_line
         self._length_prefix = found[1]
         self._scope = scope
@@ -73,17 +74,22 @@ class RepeatedHead:
     def _varied(self, lines: list[bytes]) -> HTTPScope | None:
         """The request with values of its own; None when these lines are not like those that were seen."""
         headers = list(self._scope["headers"])
-        for index, (line, seen) in enumerate(zip(lines, self._lines, strict=True)):
-            if line == seen:
+        for index, line in enumerate(lines):
+            if line == self._lines[index]:
                 continue
-            name, colon, value = line.partition(b":")
-            if index == 0 or not colon or not seen.startswith(name + colon) or not _FIELD_VALUE.fullmatch(value):
+            name = self._names[index]
+            value = line[len(name) :]
+            if not (name and line.startswith(name) and _FIELD_VALUE.fullmatch(value)):
                 return None
-            field = headers[index - 1][0]
-            if field in _NEVER_VARIES:
-                return None
-            headers[index - 1] = (field, value.strip(b" \t"))
-        return cast("HTTPScope", {**self._scope, "headers": headers})
+            headers[index - 1] = (headers[index - 1][0], value.strip(b" \t"))
+        varied = self._scope.copy()
+        varied["headers"] = headers
+        return varied
+
+
+def _varying_name(line: bytes, header: tuple[bytes, bytes]) -> bytes:
+    """How the line of a header begins, up to and with the colon; empty for one whose value never varies."""
+    return b"" if header[0] in _NEVER_VARIES else line[: line.find(b":") + 1]
 
 
 def repeated_head(head: bytes, request: h11.Request, scope: HTTPScope, bytes_max: int) -> RepeatedHead | None:

@@ -14,7 +14,8 @@ class ConnectionTimer:
     shortest of its times, and then looks at what the connection has been doing since when; so nothing that begins
     while it sleeps can end before it wakes.
 
-    All times are in seconds. `silent` and `stuck` are called when a read or a write takes too long.
+    All times are in seconds of the run's clock, which `now` asks without looking for it. `silent` and `stuck` are
+    called when a read or a write takes too long.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class ConnectionTimer:
         stuck: Callable[[], Awaitable[None]],
         terminated: Callable[[], Awaitable[None]],
     ) -> None:
+        self.now = trio.lowlevel.current_clock().current_time
         self._idle_s = idle_s
         self._read_s = read_s
         self._write_s = write_s
@@ -41,7 +43,7 @@ class ConnectionTimer:
 
     async def restart(self, task_group: TaskGroup, action: Callable[[], Awaitable[None]]) -> None:
         """The connection is idle from now on: do `action` when that lasts, or when the server ends (hypercorn's)."""
-        self.idle_since = trio.current_time()
+        self.idle_since = self.now()
         if self._scope is None:
             self._scope = self._next_scope()
             task_group.spawn(self._watch, action)
@@ -62,7 +64,7 @@ class ConnectionTimer:
                 await self._terminated()
             if self._has_ended:
                 return
-            now = trio.current_time()
+            now = self.now()
             if not self._scope.cancelled_caught or _is_over(self.idle_since, self._idle_s, now):
                 break
             if _is_over(self.writing_since, self._write_s, now):
@@ -77,7 +79,7 @@ class ConnectionTimer:
             await action()
 
     def _next_scope(self) -> trio.CancelScope:
-        now = trio.current_time()
+        now = self.now()
         times = (
             (self.idle_since, self._idle_s),
             (self.reading_since, self._read_s),

@@ -64,19 +64,22 @@ class EnvelopeIntake:
 
     async def __call__(self, text: bytes, permit: BodyPermit | None) -> Envelope | Refusal:
         """The envelope, or why it is none that a session could take."""
-        envelope = await self._in_turn(text, permit, deep=False)
+        if len(text) <= self._inline_bytes_max:
+            envelope = self._read(text, permit)
+        else:
+            envelope = await self._in_thread(text, permit)
         if (
             isinstance(envelope, Refusal)
             and envelope.code is RefusalCode.NESTING_TOO_DEEP
             and (session_id := session_in(text)) is not None
             and await self._gateway.is_open(session_id)
         ):
-            return await self._in_turn(text, permit, deep=True)
+            if len(text) <= self._inline_bytes_max:
+                return self._read(text, permit, deep=True)
+            return await self._in_thread(text, permit, deep=True)
         return envelope
 
-    async def _in_turn(self, text: bytes, permit: BodyPermit | None, *, deep: bool) -> Envelope | Refusal:
-        if len(text) <= self._inline_bytes_max:
-            return self._read(text, permit, deep=deep)
+    async def _in_thread(self, text: bytes, permit: BodyPermit | None, *, deep: bool = False) -> Envelope | Refusal:
         # Without the permit: the thread may have the last reference for a moment after the answer is there.
         envelope = await trio.to_thread.run_sync(partial(self._read, text, deep=deep), limiter=self._large)
         return structs.replace(envelope, permit=permit) if isinstance(envelope, Envelope) else envelope

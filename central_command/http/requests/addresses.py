@@ -20,6 +20,7 @@ _IPV4 = 4
 _IPV4_BYTES = 4
 _IPV6_HOST_BITS = 64  # one subscriber has at least a /64, so a longer prefix would count one client as many
 _PEERS_REMEMBERED_MAX = 4_096
+_FORWARDED_REMEMBERED_BYTES_MAX = 64  # an address or two; of what is longer, nothing is remembered
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -55,6 +56,7 @@ class ClientKeys:
         trusted = parse_networks(settings.trusted_proxies)
         self._trusted = trusted
         self._peer = lru_cache(_PEERS_REMEMBERED_MAX)(partial(_peer, trusted=trusted))
+        self._vouched_for = lru_cache(_PEERS_REMEMBERED_MAX)(partial(_vouched_for, trusted=trusted))
 
     def of(self, scope: HTTPScope) -> str:
         """The key to count a request by."""
@@ -63,7 +65,11 @@ class ClientKeys:
         if not peer.is_proxy:
             return peer.key
         forwarded = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"])
-        return (forwarded and _vouched_for(forwarded.decode("latin-1"), self._trusted)) or peer.key
+        if not forwarded:
+            return peer.key
+        if len(forwarded) <= _FORWARDED_REMEMBERED_BYTES_MAX:
+            return self._vouched_for(forwarded) or peer.key
+        return _vouched_for(forwarded, self._trusted) or peer.key
 
     def front(self, scope: HTTPScope) -> Front:
         """How the browser that sends a request names this server, behind trusted proxies, too.
@@ -96,12 +102,12 @@ def _peer(text: str, *, trusted: Sequence[Network]) -> Peer:
     return Peer(_key(address), _is_trusted(address, trusted))
 
 
-def _vouched_for(forwarded: str, trusted: Sequence[Network]) -> str | None:
+def _vouched_for(forwarded: bytes, trusted: Sequence[Network]) -> str | None:
     """The right-most address that is no trusted proxy, in the values of all `X-Forwarded-For` lines in their order.
 
     An entry that is no address ends the search, because what stands left of it was not vouched for by anyone.
     """
-    for entry in reversed(forwarded.split(",")):
+    for entry in reversed(forwarded.decode("latin-1").split(",")):
         address = _parse(entry)
         if address is None:
             return None

@@ -402,7 +402,7 @@ class Visit:
         self.scope = scope
         self._edge = edge
         self.address = address
-        self._permit: BodyPermit | None = edge.admission.permit(address)
+        self._permit: BodyPermit | None = BodyPermit(edge.admission, address)
         self._charge: Charge | HttpProblem | None = edge.limits.take(address, scope["path"])
 
     @property
