@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from actors.envelopes.settings import SchemaSettings
+from central_command.client.contract.usage import ReportedUsage, UsageList
 
 _LIMITS = SchemaSettings()
 CONTENT_CHARS_MAX = _LIMITS.step_content_chars_max
@@ -53,8 +54,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     where a text came from when its type alone does not (`thinking`, `user`, `agent`, `program`, `command`, `queue`,
     `notification`, `attachment`, `hook`, `api`), `intent` is `interruption` where the user stopped the agent.
     `timestamp_adjusted` says that the agent's file held a wrong time, and that this one was put between those of the
-    steps around it. `left_out` is never sent: what was beside the cut of the content, of an action beside that of its
-    arguments.
+    steps around it. `usage` is what the agent reported of the model's message that this step stands for; a reader gives
+    it beside its steps (`Transcript.usages`). `left_out` is never sent: what was beside the cut of the content, of an
+    action beside that of its arguments.
     """
 
     step: int
@@ -71,6 +73,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     original_token_count: int | None = None
     timestamp_adjusted: bool | None = None
     token_count: int
+    usage: ReportedUsage | None = None
     left_out: LeftOut | None = None
 
 
@@ -160,6 +163,8 @@ class StepList:
         self.has_times = False
         self.first_s, self.last_s = math.inf, -math.inf
         """Between these times the steps stand that were drained."""
+        self.usage = UsageList()
+        """What the agent reports of its model's messages."""
         self._undated_chars = 0
         self._is_undated = False
 
@@ -186,6 +191,7 @@ class StepList:
 
     def _append(self, step: Step, chars: int) -> None:
         self.count += 1
+        self.usage.note_step(step.type)
         self._undated_chars += 0 if self.has_times else chars
         self.waiting.append(step)
 

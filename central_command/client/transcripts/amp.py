@@ -13,7 +13,6 @@ import re
 from central_command.client.contract.steps import JsonObject, json_text
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -23,10 +22,16 @@ from central_command.client.transcripts.json_values import (
 )
 from central_command.client.transcripts.message_stream import MessageStream
 from central_command.client.transcripts.recorded import RecordReader
+from central_command.client.transcripts.reported import OF_ANTHROPIC, UsageNames
 
 _THREAD = re.compile(r'\{[^{}\[\]]{0,500}?"id"\s*:\s*"T-[0-9a-f]{8}-')
 _ID = re.compile(r"T-[0-9a-f]{8}-")
-_INPUTS = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+_USAGE = UsageNames(
+    taken=("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens"),
+    given=("outputTokens",),
+    cache_read="cacheReadInputTokens",
+    cache_write="cacheCreationInputTokens",
+)
 _ENDED_BADLY = frozenset({"error", "cancelled"})
 _ENDED = _ENDED_BADLY | {"done"}
 _SHOWN = ("output", "content", "diff")
@@ -45,7 +50,7 @@ class AmpSession(MessageStream):
     """The steps of a thread, or of a stream while its events are read, in order."""
 
     is_rewritten = True
-    input_counts = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    usage_names = OF_ANTHROPIC
 
     def take(self, record: JsonObject) -> None:
         """Add the steps of one event, or of a whole thread."""
@@ -60,8 +65,7 @@ class AmpSession(MessageStream):
             self.list.take_time(seconds_of(usage.get("timestamp")) if sent is None else sent)
             if usage:
                 self.count_model(usage.get("model"))
-                taken = sum(count_of(usage.get(name)) for name in _INPUTS)
-                self.count_tokens(taken, count_of(usage.get("outputTokens")))
+                self.list.usage.add_ahead(_USAGE.read(usage))
             self.take_message(message.get("role"), message.get("content"))
 
     def take_result(self, block: JsonObject) -> None:

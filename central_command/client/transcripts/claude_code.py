@@ -35,7 +35,8 @@ Left out on purpose, and counted by kind:
 What nobody can read is never a step, nor part of one: the signatures of thinking, the ciphertext of search results.
 
 One assistant message is written as several events, one a content block, each with the usage of the whole message:
-usage is counted once a message id.
+usage is counted once a message id, on the message's first step. Of a sidechain that names no `agentId`, and so has no
+file of its own, it is on the last step before it.
 Tool calls made in parallel stand before their results; a result that was written before its call is held back until
 the call has been read.
 
@@ -93,7 +94,6 @@ class ClaudeCodeReader:
         return transcript_of(
             session,
             self.provider,
-            session.usage(),
             unreadable_lines=lines.unreadable,
             is_incomplete=lines.is_incomplete or (is_array and whole is None),
             sidechain_events=session.skipped_sidechain_events,

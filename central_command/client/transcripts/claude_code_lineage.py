@@ -18,6 +18,7 @@ before. Without such a name all is kept.
 """  # noqa: E501 -- a table
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -31,7 +32,7 @@ from central_command.client.transcripts.claude_code_events import (
     kind_of,
     session_of,
 )
-from central_command.client.transcripts.json_values import text_of
+from central_command.client.transcripts.json_values import object_of, text_of
 from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.reader import LINE_BYTES_MAX
 
@@ -87,6 +88,9 @@ class Lineage:
         self.left_out = LeftOut()
         self.is_subagent = self.is_decided = False
         self.skipped = 0
+        self.inner: deque[tuple[int, JsonObject]] = deque()
+        """Messages of sub-agents that have no file of their own, each with how many events were handed on before it."""
+        self._handed_on = 0
 
     @property
     def session_key(self) -> str:
@@ -99,6 +103,11 @@ class Lineage:
         return self._session if self.is_subagent and self._agent else ""
 
     def __iter__(self) -> Iterator[JsonObject]:
+        for event in self._own():
+            self._handed_on += 1
+            yield event
+
+    def _own(self) -> Iterator[JsonObject]:
         first: list[JsonObject] = []
         messages: list[JsonObject] = []
         for event in self._each_once():
@@ -126,6 +135,9 @@ class Lineage:
                 yield event
             else:
                 self.skipped += 1
+                message = object_of(event.get("message"))
+                if "agentId" not in event and object_of(message.get("usage")):
+                    self.inner.append((self._handed_on, {"id": message.get("id"), "usage": message["usage"]}))
 
     def _each_once(self) -> Iterator[JsonObject]:
         for event in self._source:

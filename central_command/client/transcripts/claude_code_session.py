@@ -31,13 +31,13 @@ from central_command.client.transcripts.claude_code_texts import (
 )
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     seconds_of,
     text_of,
     visible_text,
 )
-from central_command.client.transcripts.reader import Usage, most_named
+from central_command.client.transcripts.reader import most_named
+from central_command.client.transcripts.reported import OF_ANTHROPIC
 
 _NO_MODEL = "<synthetic>"
 
@@ -62,7 +62,6 @@ class Session:
         self._queue = Queue(window)
         self._left_out = self._events.left_out
         self._model_of: dict[str, str] = {}
-        self._usage_of: dict[str, Usage] = {}
 
     @property
     def session_key(self) -> str:
@@ -99,6 +98,7 @@ class Session:
                 yield from self.list.drain()
         while self._ahead:
             self._take(self._ahead.popleft())
+        self._count_inner(self._place + 1)
         self._left_out.count(TAKEN_BACK, self._queue.taken_back + self._queue.still_waiting())
         yield from self.list.finish()
 
@@ -130,6 +130,7 @@ class Session:
     def _take(self, event: JsonObject) -> None:
         """Add the steps of one event."""
         self._place += 1
+        self._count_inner(self._place)
         self.list.take_time(seconds_of(event.get("timestamp")))
         match event.get("type"):
             case "assistant":
@@ -154,11 +155,6 @@ class Session:
     def model(self) -> str:
         """The model of most messages, the first of them when two have as many; empty when none is named."""
         return most_named(Counter(self._model_of.values()))
-
-    def usage(self) -> Usage:
-        """Tokens of all messages, each counted once."""
-        every = self._usage_of.values()
-        return Usage(sum(usage.input_tokens for usage in every), sum(usage.output_tokens for usage in every))
 
     def _take_assistant(self, event: JsonObject) -> None:
         message = event.get("message")
@@ -269,12 +265,16 @@ class Session:
         self._mark_if_open()
         return False
 
+    def _count_inner(self, place: int) -> None:
+        """Count the usage of sub-agents that have no file of their own, up to an event: it is this session's."""
+        while self._events.inner and self._events.inner[0][0] <= place:
+            _, message = self._events.inner.popleft()
+            key = f"inner {text_of(message.get('id')) or self._events.skipped}"
+            self.list.usage.report_of_other(key, OF_ANTHROPIC.read(message.get("usage")))
+
     def _count_usage(self, key: str, usage: object) -> None:
-        if not isinstance(usage, dict):
-            return
-        names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        before = self._usage_of.get(key, Usage())
-        self._usage_of[key] = Usage(
-            max(before.input_tokens, sum(count_of(usage.get(name)) for name in names)),
-            max(before.output_tokens, count_of(usage.get("output_tokens"))),
-        )
+        self.list.usage.begin(key)
+        if isinstance(usage, dict):
+            self.list.usage.report(key, OF_ANTHROPIC.read(usage))
+        else:
+            self.list.usage.settle(key)

@@ -15,12 +15,18 @@ import re
 
 from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.blocks import BlockSession
-from central_command.client.transcripts.json_values import count_of, object_of, objects_of, seconds_of, text_of
+from central_command.client.transcripts.json_values import object_of, objects_of, seconds_of, text_of
 from central_command.client.transcripts.recorded import RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
 _MESSAGES = re.compile(r'\{\s*"version"\s*:\s*\d+\s*,\s*"updated_at"\s*:')
 _TYPED = re.compile(r"\A\s*+<user_input(?:\s[^>]*)?>(.*)</user_input>\s*", re.DOTALL)
-_INPUTS = ("inputTokens", "cacheReadTokens", "cacheWriteTokens")
+_USAGE = UsageNames(
+    taken=("inputTokens", "cacheReadTokens", "cacheWriteTokens"),
+    given=("outputTokens",),
+    cache_read="cacheReadTokens",
+    cache_write="cacheWriteTokens",
+)
 
 
 def is_cline(record: JsonObject) -> bool:
@@ -40,9 +46,7 @@ class ClineSession(BlockSession):
             self.list.take_time(seconds_of(message.get("ts")))
             if message.get("role") == "assistant":
                 self.count_model(object_of(message.get("modelInfo")).get("id"))
-                metrics = object_of(message.get("metrics"))
-                taken = sum(count_of(metrics.get(name)) for name in _INPUTS)
-                self.count_tokens(taken, count_of(metrics.get("outputTokens")))
+                self.list.usage.add_ahead(_USAGE.read(message.get("metrics")))
             self.take_message(message.get("role"), _as_typed(message.get("content")))
 
 

@@ -70,7 +70,6 @@ class CodexReader:
         return transcript_of(
             session,
             self.provider,
-            session.usage,
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
             left_out=session.left_out.counts(),

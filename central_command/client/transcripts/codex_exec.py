@@ -18,7 +18,7 @@ In autumn 2025 the stream began with `session.created`, and an item's kind stood
 `assistant_message`; before that it was another (`codex_exec_events`). The stream names no model and no times: all steps
 stand at 0 and the transcript has none. The user's prompt is not in it either. Item ids count from `item_0` in each run:
 where the output of several runs was written to one file, those after the first get a number of their own in `call_id`.
-A call without its end stays an action without a result. Usage is that of the thread so far, so the largest counts.
+A call without its end stays an action without a result. Usage is that of the thread so far (`codex_usage`).
 Every step is settled at once: nothing here is changed by a later line.
 """
 

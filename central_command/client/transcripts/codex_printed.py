@@ -4,7 +4,6 @@ from central_command.client.contract.steps import StepList
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.codex_usage import CountedUsage
 from central_command.client.transcripts.left_out import LeftOut
-from central_command.client.transcripts.reader import Usage
 
 NO_TIME = 0.0
 """Where all steps of such a session stand."""
@@ -21,12 +20,7 @@ class PrintedSession:
         self.session_key = ""
         self.left_out = LeftOut()
         self.calls = Calls(self.list)
-        self.counted = CountedUsage()
-
-    @property
-    def usage(self) -> Usage:
-        """The largest of the counts, which are those of the thread so far."""
-        return self.counted.own()
+        self.counted = CountedUsage(self.list.usage)
 
     @property
     def settled_steps(self) -> int:

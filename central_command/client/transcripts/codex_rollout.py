@@ -55,7 +55,7 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.left_out import LeftOut
-from central_command.client.transcripts.reader import Usage, most_named
+from central_command.client.transcripts.reader import most_named
 
 _LINES = frozenset(
     {"session_meta", "response_item", "event_msg", "turn_context", "compacted", "world_state", "token_usage_record"}
@@ -119,14 +119,9 @@ class RolloutSession:
         self._is_exec = self._is_planning = False
         self._models: Counter[str] = Counter()
         self._copied_model = ""
-        self._usage = CountedUsage()
+        self._usage = CountedUsage(self.list.usage)
         self._outcomes: dict[str, bool] = {}
         self._problem = ""
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens of the session's own lines."""
-        return self._usage.own()
 
     def model(self) -> str:
         """The model of most turns, the first of them when two have as many; empty when none is named."""

@@ -1,30 +1,45 @@
-"""How many tokens a Codex session took: the program counts them up, so the largest figure is that of all so far."""
+"""How many tokens a Codex session took: the program counts them up, so what came since it last told is the difference.
 
-from central_command.client.transcripts.json_values import count_of, object_of
-from central_command.client.transcripts.reader import Usage
+It tells the same figures again with each change of its limits, and it may begin to count anew: when the session is
+resumed by an older version, and when its context was full.
+"""
+
+from central_command.client.contract.usage import ReportedUsage, UsageList
+from central_command.client.transcripts.json_values import object_of
+from central_command.client.transcripts.reported import OF_OPENAI
+
+_Counts = tuple[int, ...]
+_NONE: _Counts = (0, 0, 0, 0)
 
 
 class CountedUsage:
     """The usage of one session by the figures of its file, without those of copied lines where it goes on from them."""
 
-    def __init__(self) -> None:
-        self._usage = self._copied = Usage()
-        self._goes_on: bool | None = None
+    def __init__(self, reports: UsageList) -> None:
+        self._reports = reports
+        reports.is_told_behind = True
+        self._copied = _NONE
+        self._before: _Counts | None = None
 
     def take(self, figures: object) -> None:
-        """Take `input_tokens` and `output_tokens` of all so far; the first that are given tell where they began."""
-        self._usage = _larger(self._usage, figures)
-        if self._goes_on is None and self._usage != Usage():
-            self._goes_on = _larger(self._copied, figures) == self._usage
+        """Take the figures of all so far; the first that are not zero tell where they began."""
+        if not object_of(figures):
+            return
+        told = OF_OPENAI.read(figures).counts()
+        counts = tuple(count or 0 for count in told)
+        before = self._copied if self._before is None else self._before
+        if counts == before or (self._before is None and counts == _NONE):
+            return
+        self._before = counts
+        if _has_begun_anew(counts, before):
+            before = _NONE
+        more = (None if each is None else count - old for each, count, old in zip(told, counts, before, strict=True))
+        self._reports.add_behind(ReportedUsage(*more))
 
     def take_copied(self, figures: object) -> None:
         """Take figures that stand in copied lines."""
-        self._copied = _larger(self._copied, figures)
-
-    def own(self) -> Usage:
-        """The tokens of the session itself."""
-        before = self._copied if self._goes_on else Usage()
-        return Usage(self._usage.input_tokens - before.input_tokens, self._usage.output_tokens - before.output_tokens)
+        if object_of(figures):
+            self._copied = tuple(count or 0 for count in OF_OPENAI.read(figures).counts())
 
 
 def total_of(event: object) -> object:
@@ -32,9 +47,5 @@ def total_of(event: object) -> object:
     return object_of(object_of(event).get("info")).get("total_token_usage")
 
 
-def _larger(usage: Usage, figures: object) -> Usage:
-    members = object_of(figures)
-    return Usage(
-        max(usage.input_tokens, count_of(members.get("input_tokens"))),
-        max(usage.output_tokens, count_of(members.get("output_tokens"))),
-    )
+def _has_begun_anew(counts: _Counts, before: _Counts) -> bool:
+    return any(count < old for count, old in zip(counts, before, strict=True))

@@ -13,13 +13,16 @@
 
 Left out and counted: messages whose `source` is not the user (skills, notices), events of sub-agents (those with an
 `agentId` or a `parentToolCallId`), and every other event under its own name. A message of a model counts for the model
-that it or its calls name, else for the one chosen last. Usage is what `session.shutdown` reports of each run; before
-the first such event, what the messages say of their output.
+that it or its calls name, else for the one chosen last. Usage is what the messages say of their output,
+and the rest of what `session.shutdown` reports of each run.
 
 Source: `session-events.schema.json` of github/copilot-sdk.
 """
 
+import msgspec
+
 from central_command.client.contract.steps import JsonObject
+from central_command.client.contract.usage import ReportedUsage
 from central_command.client.transcripts.json_values import (
     content_text,
     count_of,
@@ -31,9 +34,12 @@ from central_command.client.transcripts.json_values import (
     text_of,
     visible_text,
 )
-from central_command.client.transcripts.reader import Usage
 from central_command.client.transcripts.recorded import SUBAGENT_EVENTS, RecordedSession, RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
+_USAGE = UsageNames(
+    taken=("inputTokens",), given=("outputTokens",), cache_read="cacheReadTokens", cache_write="cacheWriteTokens"
+)
 _KINDS = ("session.", "user.message", "assistant.", "tool.execution")
 _MODEL_CHANGES = {
     "session.start": "selectedModel",
@@ -50,6 +56,8 @@ def is_copilot(event: JsonObject) -> bool:
 class CopilotSession(RecordedSession):
     """The steps of one log while its events are read, in order."""
 
+    tells_usage_behind = True
+
     def __init__(self) -> None:
         super().__init__()
         self._chosen = ""
@@ -59,11 +67,6 @@ class CopilotSession(RecordedSession):
     def model(self) -> str:
         """The model of most messages, else the one that was chosen."""
         return super().model() or self._chosen
-
-    def usage(self) -> Usage:
-        """Tokens of all runs that ended, else the output of the messages."""
-        reported = super().usage()
-        return reported if reported != Usage() else Usage(0, self._output_of_messages)
 
     def take(self, record: JsonObject) -> None:
         """Add the steps of one event."""
@@ -102,8 +105,15 @@ class CopilotSession(RecordedSession):
             self._chosen = name_of(data.get(_MODEL_CHANGES[kind])) or self._chosen
         if kind == "session.shutdown":
             for metrics in object_of(data.get("modelMetrics")).values():
-                usage = object_of(object_of(metrics).get("usage"))
-                self.count_tokens(count_of(usage.get("inputTokens")), count_of(usage.get("outputTokens")))
+                self._take_usage(_USAGE.read(object_of(metrics).get("usage")))
+            self._output_of_messages = 0
+
+    def _take_usage(self, whole: ReportedUsage) -> None:
+        """Take what a model took and gave in a run, without what its messages said that they gave."""
+        given = whole.output_tokens or 0
+        rest = max(0, given - self._output_of_messages)
+        self._output_of_messages -= given - rest
+        self.list.usage.add_behind(msgspec.structs.replace(whole, output_tokens=rest))
 
     def _take_told(self, data: JsonObject) -> None:
         source = text_of(data.get("source"))
@@ -114,7 +124,9 @@ class CopilotSession(RecordedSession):
 
     def _take_answer(self, data: JsonObject) -> None:
         self.count_model(data.get("model") or self._chosen)
-        self._output_of_messages += count_of(data.get("outputTokens"))
+        given = count_of(data.get("outputTokens"))
+        self._output_of_messages += given
+        self.list.usage.add_ahead(ReportedUsage(output_tokens=given))
         reasoning = visible_text(data.get("reasoningText"))
         if reasoning != self._reasoning:
             self.think(reasoning, "thinking")

@@ -22,7 +22,6 @@ import hashlib
 from central_command.client.contract.steps import JsonObject, json_text
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     parsed_arguments,
@@ -30,8 +29,12 @@ from central_command.client.transcripts.json_values import (
     text_of,
 )
 from central_command.client.transcripts.recorded import RecordedSession, RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
 _SUFFIX = "ToolCall"
+_USAGE = UsageNames(
+    taken=("inputTokens",), given=("outputTokens",), cache_read="cacheReadTokens", cache_write="cacheWriteTokens"
+)
 
 
 def is_cursor(event: JsonObject) -> bool:
@@ -51,6 +54,8 @@ def is_cursor(event: JsonObject) -> bool:
 
 class CursorSession(RecordedSession):
     """The steps of one stream while its events are read, in order."""
+
+    tells_usage_behind = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,8 +141,7 @@ class CursorSession(RecordedSession):
             self.calls.answer(self.list.at, call_id, text, failed=failed)
 
     def _take_end(self, event: JsonObject) -> None:
-        usage = object_of(event.get("usage"))
-        self.count_tokens(count_of(usage.get("inputTokens")), count_of(usage.get("outputTokens")))
+        self.list.usage.add_behind(_USAGE.read(event.get("usage")))
         if event.get("is_error") is True:
             self.fail(event.get("result") or event.get("subtype"))
         else:

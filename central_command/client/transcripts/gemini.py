@@ -56,7 +56,6 @@ class GeminiReader:
         return transcript_of(
             session,
             self.provider,
-            session.usage(),
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
             left_out=session.left_out.counts(),

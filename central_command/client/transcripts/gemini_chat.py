@@ -41,7 +41,6 @@ from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.gemini_rewriting import is_real_answer, parts_of
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -51,8 +50,10 @@ from central_command.client.transcripts.json_values import (
 )
 from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.parts import result_of
-from central_command.client.transcripts.reader import Usage, most_named
+from central_command.client.transcripts.reader import most_named
+from central_command.client.transcripts.reported import UsageNames
 
+_USAGE = UsageNames(taken=("input",), given=("output", "thoughts"), cache_read="cached")
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
 _BY_PROGRAM = re.compile(r"\A\s*+<(session_context|hook_context|state_snapshot)>")
 _COMMAND = re.compile(r"\A\s*+(?:/[A-Za-z][\w:-]*(?:[ \t][^\r\n]*)?|\?)\s*")
@@ -88,7 +89,6 @@ class ChatSession:
         self._is_checkpoint = False
         self._contents = 0
         self._model_of: dict[str, str] = {}
-        self._usage_of: dict[str, Usage] = {}
         self._unsettled_from: int | None = None
         self._command: tuple[float, str] | None = None
         """What may be a command to the program, and its time, until it is known whether it was answered."""
@@ -103,11 +103,6 @@ class ChatSession:
     def model(self) -> str:
         """The model of most messages, the first of them when two have as many; empty when none is named."""
         return most_named(Counter(self._model_of.values()))
-
-    def usage(self) -> Usage:
-        """Tokens of all messages, each counted once; what the model thought counts as written."""
-        every = self._usage_of.values()
-        return Usage(sum(usage.input_tokens for usage in every), sum(usage.output_tokens for usage in every))
 
     def finish(self) -> None:
         """The file is at its end: what was not answered was a command."""
@@ -207,6 +202,7 @@ class ChatSession:
     def _take_gemini(self, message: JsonObject) -> None:
         key = text_of(message.get("id"))
         self._note_answer(key, message)
+        self._count_usage(key, message.get("tokens"))
         if content_text(parts_of(message.get("content"))) == _SAID_FOR_MODEL and not is_real_answer(message):
             self.left_out.count("notes of the program", key not in self._texts_taken)
             self._texts_taken.add(key)
@@ -227,9 +223,13 @@ class ChatSession:
                 self._take_tool_call(call, call_id)
         if model := name_of(message.get("model")):
             self._model_of[key] = model
-        if tokens := object_of(message.get("tokens")):
-            output = count_of(tokens.get("output")) + count_of(tokens.get("thoughts"))
-            self._usage_of[key] = Usage(count_of(tokens.get("input")), output)
+
+    def _count_usage(self, key: str, tokens: object) -> None:
+        """Count a message's tokens once, and what the model thought as written."""
+        self.list.usage.begin(key)
+        if object_of(tokens):
+            self.list.usage.report(key, _USAGE.read(tokens))
+            self.list.usage.settle(key)
 
     def _note_answer(self, key: str, message: JsonObject) -> None:
         """An answer of the model settles what is before it; what has no sign of one may be a copy."""

@@ -18,7 +18,6 @@ from collections import Counter
 from central_command.client.contract.steps import JsonObject, StepList
 from central_command.client.transcripts.calls import Calls
 from central_command.client.transcripts.json_values import (
-    count_of,
     name_of,
     object_of,
     seconds_of,
@@ -26,7 +25,10 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.left_out import LeftOut
-from central_command.client.transcripts.reader import Usage, most_named
+from central_command.client.transcripts.reader import most_named
+from central_command.client.transcripts.reported import UsageNames
+
+_USAGE = UsageNames(taken=("input_tokens",), given=("output_tokens",), cache_read="cached")
 
 
 def is_stream_event(event: JsonObject) -> bool:
@@ -59,15 +61,11 @@ class StreamSession:
         self._pieces_at = 0.0
         self._answer = ""
         self._models: Counter[str] = Counter()
-        self._usages: list[Usage] = []
+        self.list.usage.is_told_behind = True
 
     def model(self) -> str:
         """The model of most runs, the first of them when two have as many; empty when none is named."""
         return most_named(self._models)
-
-    def usage(self) -> Usage:
-        """Tokens of all runs."""
-        return Usage(sum(each.input_tokens for each in self._usages), sum(each.output_tokens for each in self._usages))
 
     def take_whole(self, _value: object) -> None:
         """Nothing: the stream is never one JSON text."""
@@ -131,8 +129,7 @@ class StreamSession:
             self.list.add("thought", self.list.at, text)
 
     def _take_result(self, event: JsonObject) -> None:
-        stats = object_of(event.get("stats"))
-        self._usages.append(Usage(count_of(stats.get("input_tokens")), count_of(stats.get("output_tokens"))))
+        self.list.usage.add_behind(_USAGE.read(event.get("stats")))
         if event.get("status") == "error" or event.get("error"):
             message = visible_text(object_of(event.get("error")).get("message")) or "the run failed"
             self.list.add("error", self.list.at, message, source="api")

@@ -25,7 +25,6 @@ from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.blocks import is_by_program
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -33,7 +32,9 @@ from central_command.client.transcripts.json_values import (
     text_of,
 )
 from central_command.client.transcripts.recorded import RecordedSession, RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
+_USAGE = UsageNames(taken=("accumulated_input_tokens",), given=("accumulated_output_tokens",))
 _EXPORT = re.compile(r'\{\s*"id"\s*:\s*"[^"]*"\s*,[^{}\[\]]*?"working_dir"\s*:')
 
 
@@ -59,8 +60,7 @@ class GooseSession(RecordedSession):
     def _take_header(self, header: JsonObject) -> None:
         self.name_session(header.get("id"))
         self.count_model(object_of(header.get("model_config")).get("model_name"))
-        taken, given = header.get("accumulated_input_tokens"), header.get("accumulated_output_tokens")
-        self.count_tokens(count_of(taken), count_of(given))
+        self.list.usage.add_ahead(_USAGE.read(header))
 
     def _take_message(self, message: JsonObject) -> None:
         self.list.take_time(seconds_of(message.get("created")))

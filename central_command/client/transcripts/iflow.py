@@ -13,7 +13,6 @@ from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.blocks import BlockSession
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -23,7 +22,9 @@ from central_command.client.transcripts.json_values import (
 )
 from central_command.client.transcripts.parts import result_of
 from central_command.client.transcripts.recorded import RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
+_USAGE = UsageNames(taken=("input_tokens",), given=("output_tokens",))
 _SESSION = re.compile(r"session-[0-9a-f]{8}-")
 
 
@@ -60,9 +61,9 @@ class IflowSession(BlockSession):
             self.left_out.count(kind)
 
     def _count_usage(self, message: JsonObject) -> None:
-        usage, message_id = object_of(message.get("usage")), text_of(message.get("id"))
+        message_id = text_of(message.get("id"))
         if not message_id or message_id != self._counted:
-            self.count_tokens(count_of(usage.get("input_tokens")), count_of(usage.get("output_tokens")))
+            self.list.usage.add_ahead(_USAGE.read(message.get("usage")))
         self._counted = message_id
 
     def take_result(self, block: JsonObject) -> None:

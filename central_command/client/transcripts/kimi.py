@@ -19,7 +19,6 @@ Source: `src/kimi_cli/wire/` of MoonshotAI/kimi-cli; for Kimi Code the files the
 from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -29,9 +28,22 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.recorded import SUBAGENT_EVENTS, RecordedSession, RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
 _MESSAGES = frozenset({"TurnBegin", "TurnEnd", "StepBegin", "ContentPart", "ToolCall", "ToolResult", "StatusUpdate"})
 _RECORDS = frozenset({"turn.prompt", "context.append_loop_event"})
+_USAGE = UsageNames(
+    taken=("input_other", "input_cache_read", "input_cache_creation"),
+    given=("output",),
+    cache_read="input_cache_read",
+    cache_write="input_cache_creation",
+)
+_NATIVE_USAGE = UsageNames(
+    taken=("inputOther", "inputCacheRead", "inputCacheCreation"),
+    given=("output",),
+    cache_read="inputCacheRead",
+    cache_write="inputCacheCreation",
+)
 
 
 def is_kimi(record: JsonObject) -> bool:
@@ -44,6 +56,8 @@ def is_kimi(record: JsonObject) -> bool:
 
 class KimiSession(RecordedSession):
     """The steps of one log while its records are read, in order."""
+
+    tells_usage_behind = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,8 +93,7 @@ class KimiSession(RecordedSession):
                 self.left_out.count(SUBAGENT_EVENTS)
             case _:
                 if kind == "StatusUpdate":
-                    usage = object_of(payload.get("token_usage"))
-                    self._count_usage(usage, ("input_other", "input_cache_read", "input_cache_creation"))
+                    self._count_usage(payload.get("token_usage"), _USAGE)
                 self.left_out.count(kind)
 
     def _take_record(self, kind: str, record: JsonObject) -> None:
@@ -137,11 +150,11 @@ class KimiSession(RecordedSession):
         self.calls.answer(self.list.at, name_of(call_id), text or visible_text(result.get("message")), failed=failed)
 
     def _count_native(self, usage: object) -> bool:
-        return self._count_usage(object_of(usage), ("inputOther", "inputCacheRead", "inputCacheCreation"))
+        return self._count_usage(usage, _NATIVE_USAGE)
 
-    def _count_usage(self, usage: JsonObject, inputs: tuple[str, ...]) -> bool:
-        self.count_tokens(sum(count_of(usage.get(name)) for name in inputs), count_of(usage.get("output")))
-        return bool(usage)
+    def _count_usage(self, usage: object, names: UsageNames) -> bool:
+        self.list.usage.add_behind(names.read(usage))
+        return bool(object_of(usage))
 
 
 def _told(content: object) -> str:

@@ -11,17 +11,22 @@ that of `result` where no message has any. Such a stream has no times: its steps
 its end.
 """
 
+from typing import ClassVar
+
 from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.blocks import BlockSession
-from central_command.client.transcripts.json_values import count_of, object_of, text_of
+from central_command.client.transcripts.json_values import object_of, text_of
 from central_command.client.transcripts.recorded import SUBAGENT_EVENTS
+from central_command.client.transcripts.reported import UsageNames
 
 
 class MessageStream(BlockSession):
     """The steps of one stream while its events are read, in order."""
 
-    input_counts: tuple[str, ...] = ("input_tokens",)
-    """What of a message's usage is its whole input."""
+    usage_names: ClassVar[UsageNames] = UsageNames(
+        taken=("input_tokens",), given=("output_tokens",), cache_read="cache_read_input_tokens"
+    )
+    """Under which names a message's usage is told."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,8 +60,6 @@ class MessageStream(BlockSession):
             self.resolve(event.get("result"))
 
     def _count_usage(self, message_id: str, usage: object) -> None:
-        counts = object_of(usage)
-        if message_id != self._counted and counts:
+        if message_id != self._counted and object_of(usage):
             self._counted = message_id
-            taken = sum(count_of(counts.get(name)) for name in self.input_counts)
-            self.count_tokens(taken, count_of(counts.get("output_tokens")))
+            self.list.usage.add_ahead(self.usage_names.read(usage))

@@ -23,9 +23,9 @@ Source: `packages/opencode/src/session/message-v2.ts` and `src/cli/cmd/{export,r
 import re
 
 from central_command.client.contract.steps import JsonObject
+from central_command.client.contract.usage import ReportedUsage
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -34,8 +34,10 @@ from central_command.client.transcripts.json_values import (
     visible_text,
 )
 from central_command.client.transcripts.recorded import RecordedSession, RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
 _EXPORT = re.compile(r'\{\s*"info"\s*:\s*\{[^{}]*?"id"\s*:\s*"ses_')
+_USAGE = UsageNames(taken=("input", "read", "write"), given=("output",), cache_read="read", cache_write="write")
 _STREAMED = frozenset({"text", "tool_use", "step_start", "step_finish", "reasoning"})
 _ENDED = frozenset({"completed", "error"})
 
@@ -54,6 +56,8 @@ def _is_export(record: JsonObject) -> bool:
 
 class OpenCodeSession(RecordedSession):
     """The steps of an export, or of a stream while its lines are read, in order."""
+
+    tells_usage_behind = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +98,7 @@ class OpenCodeSession(RecordedSession):
         if not is_users:
             self.count_model(info.get("modelID"))
             if not any(part.get("type") == "step-finish" for part in parts):
-                self._count_tokens(info.get("tokens"))
+                self.list.usage.add_ahead(_usage_in(info.get("tokens")))
         for part in parts:
             self._take_part(part, is_users=is_users)
         if isinstance(info.get("error"), dict):
@@ -118,7 +122,7 @@ class OpenCodeSession(RecordedSession):
                 said = " ".join(text for name in ("filename", "mime") if (text := text_of(part.get(name))))
                 self.list.add("observation", self.list.at, f"[file: {said}]", source="attachment")
             case "step-finish":
-                self._count_tokens(part.get("tokens"))
+                self.list.usage.add_behind(_usage_in(part.get("tokens")))
             case _:
                 self.left_out.count(f"{kind or 'unnamed'} parts")
 
@@ -138,11 +142,10 @@ class OpenCodeSession(RecordedSession):
         problem = object_of(error)
         self.fail(visible_text(object_of(problem.get("data")).get("message")) or problem.get("name"))
 
-    def _count_tokens(self, tokens: object) -> None:
-        counts = object_of(tokens)
-        cache = object_of(counts.get("cache"))
-        taken = (counts.get("input"), cache.get("read"), cache.get("write"))
-        self.count_tokens(sum(map(count_of, taken)), count_of(counts.get("output")))
+
+def _usage_in(tokens: object) -> ReportedUsage:
+    counts = object_of(tokens)
+    return _USAGE.read({**counts, **object_of(counts.get("cache"))})
 
 
 READER = RecordReader("opencode", OpenCodeSession, is_opencode, one_text=_EXPORT)

@@ -21,7 +21,6 @@ from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.blocks import is_by_program
 from central_command.client.transcripts.json_values import (
     content_text,
-    count_of,
     name_of,
     object_of,
     objects_of,
@@ -31,9 +30,11 @@ from central_command.client.transcripts.json_values import (
 from central_command.client.transcripts.message_stream import MessageStream
 from central_command.client.transcripts.parts import result_of
 from central_command.client.transcripts.recorded import RecordReader
+from central_command.client.transcripts.reported import UsageNames
 
 _SOURCES = {"cron": "program", "agent_launch_prompt": "agent"}
 _ENDED_BADLY = frozenset({"error", "cancelled"})
+_USAGE = UsageNames(taken=("promptTokenCount",), given=("candidatesTokenCount",), cache_read="cachedContentTokenCount")
 
 
 def is_qwen(record: JsonObject) -> bool:
@@ -100,8 +101,7 @@ class QwenSession(MessageStream):
 
     def _take_answer(self, record: JsonObject, parts: list[JsonObject]) -> None:
         self.count_model(record.get("model"))
-        usage = object_of(record.get("usageMetadata"))
-        self.count_tokens(count_of(usage.get("promptTokenCount")), count_of(usage.get("candidatesTokenCount")))
+        self.list.usage.add_ahead(_USAGE.read(record.get("usageMetadata")))
         for part in parts:
             if call := object_of(part.get("functionCall")):
                 self.calls.act(self.list.at, name_of(call.get("name")), call.get("args") or {}, name_of(call.get("id")))

@@ -21,6 +21,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from central_command.client.contract.steps import JsonObject, Step, StepList
+from central_command.client.contract.usage import Usages
 from central_command.client.transcripts.bounds import VALUES_MAX, has_values_over
 from central_command.client.transcripts.splices import pieces_of
 
@@ -32,7 +33,7 @@ _SKIPPED_BYTES = 65_536
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens that the model itself reported; input counts what was read from and written to its cache too."""
+    """Tokens of a session that its agent reported; input counts what was read from and written to its cache too."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -49,7 +50,8 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     how many steps at the beginning will be the same, in all their members, however much is yet written to the end of
     the file. `is_incomplete` says that the file ends within a line. `left_out` counts, by a kind that a person can
     read ("compaction summaries", "hook progress"), what of the file is no step on purpose, or is not known to its
-    reader.
+    reader. `usages` says with which steps usage was reported: that of which `usage` is the
+    sum, and that of sub-agents whose messages stand in no file but this.
     """
 
     session_key: str
@@ -66,6 +68,13 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     settled_steps: int = 0
     is_incomplete: bool = False
     left_out: Mapping[str, int] = {}
+    usages: Usages = Usages()
+
+    @property
+    def complete_steps(self) -> int:
+        """How many of the settled steps will have the same usage, too, however much is yet written."""
+        open_from = self.usages.open_from
+        return self.settled_steps if open_from is None else min(self.settled_steps, open_from)
 
 
 Steps = Generator[Step, None, Transcript]
@@ -240,7 +249,6 @@ def most_named(models: Counter[str]) -> str:
 def transcript_of(
     session: Session,
     provider: str,
-    usage: Usage,
     *,
     unreadable_lines: int,
     is_incomplete: bool,
@@ -259,7 +267,8 @@ def transcript_of(
         step_count=steps.count,
         started_s=steps.first_s if has_times else None,
         ended_s=steps.last_s if has_times else None,
-        usage=usage,
+        usage=Usage(*steps.usage.total()),
+        usages=steps.usage.all(),
         parent_key=parent_key if session.is_subagent else "",
         unreadable_lines=unreadable_lines,
         skipped_sidechain_events=sidechain_events,

@@ -20,7 +20,6 @@ from central_command.client.transcripts.reader import (
     Head,
     JsonLines,
     Steps,
-    Usage,
     decode_json,
     most_named,
     transcript_of,
@@ -34,9 +33,12 @@ class RecordedSession:
 
     is_rewritten: ClassVar[bool] = False
     """Whether the agent writes the whole file anew, so that nothing of it is known to stay."""
+    tells_usage_behind: ClassVar[bool] = False
+    """Whether the agent tells what a message took and gave behind it, or behind several of them."""
 
     def __init__(self) -> None:
         self.list = StepList()
+        self.list.usage.is_told_behind = self.tells_usage_behind
         self.session_key = ""
         self.is_subagent = False
         self.parent_key = ""
@@ -47,8 +49,6 @@ class RecordedSession:
         self.unsettled_from: int | None = None
         """The first step that a later record may still change; None when there is none."""
         self._models: Counter[str] = Counter()
-        self._input_tokens = 0
-        self._output_tokens = 0
 
     @property
     def settled_steps(self) -> int:
@@ -60,10 +60,6 @@ class RecordedSession:
     def model(self) -> str:
         """The model that was named most often, the first of them when two were as often; empty when none was."""
         return most_named(self._models)
-
-    def usage(self) -> Usage:
-        """Tokens of all messages."""
-        return Usage(self._input_tokens, self._output_tokens)
 
     def take(self, record: JsonObject) -> None:
         """Add the steps of one record."""
@@ -86,11 +82,6 @@ class RecordedSession:
         """Count a message of a model, if it is named."""
         if name := name_of(model):
             self._models[name] += 1
-
-    def count_tokens(self, input_tokens: int, output_tokens: int) -> None:
-        """Count what one message of a model took and gave."""
-        self._input_tokens += input_tokens
-        self._output_tokens += output_tokens
 
     def instruct(self, text: object, source: str = "user") -> None:
         """Add what somebody told the model, if there is anything to see in it."""
@@ -161,7 +152,6 @@ class RecordReader:
         return transcript_of(
             session,
             self.provider,
-            session.usage(),
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
             left_out=session.left_out.counts(),

@@ -1,7 +1,8 @@
 """A session file read once for what must be known before anything is sent: whose it is, what it holds, and its times.
 
 Its steps are read again when they are sent (`Survey.steps`), so that of a file of any size only some of them are in
-memory. Sixteen bytes a step are kept: what it is recognised by, and its time.
+memory. Sixteen bytes a step are kept: what it is recognised by, and its time; and 40 for each message whose usage was
+reported.
 """
 
 from array import array
@@ -51,10 +52,13 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, digests=self.digests[: count * DIGEST_BYTES], times=self.times[:count])
 
     def steps(self) -> Iterator[Step]:
-        """Read the steps again. Raises FileError."""
+        """Read the steps again, each with the usage that was reported with it. Raises FileError."""
+        usages = self.transcript.usages
         try:
             with open_transcript(self.path) as file:
-                yield from islice(self.reader.read(file), len(self.times))
+                for place, step in enumerate(islice(self.reader.read(file), len(self.times))):
+                    usage = usages.of(place)
+                    yield step if usage is None else msgspec.structs.replace(step, usage=usage)
         except OSError as error:
             raise unreadable(error) from error
 

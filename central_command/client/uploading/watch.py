@@ -1,7 +1,7 @@
 """The `watch` command: follows folders of session files, and sends each session's steps while it grows.
 
 Files are polled: their size and time of change. A file that changed is read again from its start, which every reader
-allows, and of its steps those that are settled (`Transcript.settled_steps`) and were not sent before may go out. They
+allows, and of its steps those that are settled (`Transcript.complete_steps`) and were not sent before may go out. They
 are gathered into chunks: a chunk goes when 200 steps wait, or when the first of them has waited `chunk_s`. A file that
 has not changed for `quiet_s` is sent to its end and its session closed; when it grows again, a further one follows.
 
@@ -185,7 +185,7 @@ class Watcher:
             followed.seen = seen
 
     async def _send_due(self, path: Path, followed: _Followed, known: Survey, *, is_quiet: bool) -> None:
-        settled = known if is_quiet else known.first(known.transcript.settled_steps)
+        settled = known if is_quiet else known.first(known.transcript.complete_steps)
         if not settled.times:
             return
         with self._history.claimed(settled.family) as is_claimed:
