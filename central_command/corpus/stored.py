@@ -46,6 +46,11 @@ class ShownRecords:
         text = self._snapshot.text(record_id)
         return text is not None and self._is_shown_text(text)
 
+    def of_session(self, session_id: str) -> StoredRecord | None:
+        """The record of a session; None where it is not in the corpus, or not handed out."""
+        found = self._snapshot.of_session(session_id)
+        return found if found is not None and self._is_shown(found) else None
+
     def reason(self, session_id: str, record_id: str) -> str | None:
         """Why a session, or a text by its record, is not in the corpus; None where nothing is known of it."""
         return self._snapshot.reason(session_id, record_id)

@@ -32,6 +32,7 @@ from central_command.http.endpoints.health import health_routes
 from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader, direct_routes, ingest_endpoint
 from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.jobs import AdminJobs, job_routes
+from central_command.http.endpoints.live_sessions import LiveSessions, live_session_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.observer import (
@@ -116,6 +117,7 @@ class Offered(TypedDict, total=False):
     access: Access | None
     monitoring: Monitoring | None
     search: Search | None
+    live: LiveSessions | None
     jobs: AdminJobs | None
     refused: Refused | None
     observing: Observing | None
@@ -172,6 +174,7 @@ def create_app(
         audit_routes(access, settings, replies),
         sign_in_routes(access, settings, reader, replies, pages),
         search_routes(offered.get("search"), settings, replies),
+        live_session_routes(offered.get("live"), settings, replies),
         job_routes(offered.get("jobs"), settings, replies),
         refused_routes(offered.get("refused"), settings, replies),
         observer_routes(offered.get("observing"), settings, reader, replies),

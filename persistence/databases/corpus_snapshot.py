@@ -22,6 +22,7 @@ from persistence.format.records import JournalName
 SELECT_BEHIND: Final = f"SELECT {COLUMNS} FROM records WHERE n > ? ORDER BY n"  # noqa: S608
 SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE n > ? ORDER BY n"  # noqa: S608
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
+SELECT_OF_SESSION: Final = f"SELECT {COLUMNS} FROM records WHERE session_id = ?"  # noqa: S608
 SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # noqa: S608
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
 SELECT_PROVIDERS: Final = "SELECT DISTINCT provider FROM records ORDER BY provider"
@@ -52,6 +53,11 @@ class CorpusSnapshot:
     def record(self, record_id: str) -> StoredRecord | None:
         """A session's record; None where it is not in the corpus, or not any more."""
         rows = self._connection.execute(SELECT_RECORD, (record_id,)).fetchall()
+        return stored_record(rows[0]) if rows else None
+
+    def of_session(self, session_id: str) -> StoredRecord | None:
+        """The record of a session by the session's id; None likewise."""
+        rows = self._connection.execute(SELECT_OF_SESSION, (session_id,)).fetchall()
         return stored_record(rows[0]) if rows else None
 
     def text(self, record_id: str) -> StoredText | None:
