@@ -24,6 +24,9 @@ from central_command.live_sessions.history import Messages, NoHistory
 from persistence.files.failures import NoDataDirectory
 from persistence.format.records import Position
 
+ID_PREFIX: Final = "sess_"
+CANDIDATES_MAX: Final = 5
+"""Of the sessions that a beginning may mean, so many are named."""
 _SHAPE: Final = Shape(reasoning="drop")
 
 
@@ -47,6 +50,25 @@ def find_history(data_directory: Path, bytes_max: int, session_id: str) -> Calla
     if stored.position.length > bytes_max:
         return NoHistory("large", f"Session {session_id} has more than {bytes_max:,} bytes: export it instead.")
     return partial(_read, corpus, stored.position)
+
+
+def session_named(data_directory: Path, text: str) -> str | NoHistory:
+    """The session of the corpus that is meant: of that id, else the one that begins so; `sess_` may be left out.
+
+    Blocking. Raises StorageFailure, MasterKeyError.
+    """
+    try:
+        with StoredCorpus(data_directory).snapshot() as snapshot:
+            for beginning in (text, f"{ID_PREFIX}{text}"):
+                found = snapshot.sessions_beginning(beginning, CANDIDATES_MAX + 1) if text else []
+                if beginning in found or len(found) == 1:
+                    return beginning if beginning in found else found[0]
+                if found:
+                    names = ", ".join(found[:CANDIDATES_MAX]) + (", …" if len(found) > CANDIDATES_MAX else "")
+                    return NoHistory("absent", f"More than one session begins with {text!r}: {names}.")
+    except NoDataDirectory as error:
+        return NoHistory("absent", str(error))
+    return text
 
 
 def _read(corpus: StoredCorpus, place: Position) -> Messages:

@@ -59,21 +59,20 @@ class HistoryDesk:
     async def _pieces(self, read: Callable[[], Messages]) -> AsyncIterator[bytes]:
         self._open += 1
         try:
-            messages = await trio.to_thread.run_sync(read)
-            before = b"["
-            while piece := await trio.to_thread.run_sync(_next_piece, messages):
-                yield before + piece
-                before = b","
-            yield b"[]" if before == b"[" else b"]"
+            pieces = pieces_of(await trio.to_thread.run_sync(read))
+            while piece := await trio.to_thread.run_sync(next, pieces, b""):
+                yield piece
         finally:
             self._open -= 1
 
 
-def _next_piece(messages: Messages) -> bytes:
-    """The next messages, with commas between them; empty at the end."""
-    piece = bytearray()
+def pieces_of(messages: Messages) -> Iterator[bytes]:
+    """One JSON array of the messages, in pieces that are not empty."""
+    piece, between = bytearray(b"["), b""
     for message in messages:
-        piece += (b"," if piece else b"") + msgspec.json.encode(message)
+        piece += between + msgspec.json.encode(message)
+        between = b","
         if len(piece) >= PIECE_BYTES:
-            break
-    return bytes(piece)
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece) + b"]"
