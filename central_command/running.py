@@ -114,6 +114,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                     )
                 ),
                 search=service.search(),
+                live=service.live_sessions(),
                 jobs=service.admin_jobs(jobs),
                 refused=service.refused(),
                 observing=service.observing(observer),

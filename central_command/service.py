@@ -54,16 +54,20 @@ from central_command.background.tiers import Tiers
 from central_command.curating.supervision import CurationProcess
 from central_command.export_queue.offering import offered
 from central_command.export_queue.queue import ExportQueue, folder_of
+from central_command.exporting.history import find_history
 from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
 from central_command.http.endpoints.job_questions import AdminJobs
+from central_command.http.endpoints.live_sessions import LiveSessions
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
 from central_command.http.endpoints.observer import Observing
 from central_command.http.endpoints.refused import Refused
 from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
+from central_command.live_sessions.desk import SessionDesk
+from central_command.live_sessions.history import HistoryDesk
 from central_command.process.clock_jumps import ClockJumps
 from central_command.search.desk import SearchDesk
 from central_command.search.searching import Searcher
@@ -221,6 +225,15 @@ class Service:
         settings = self._settings.search
         searcher = Searcher(self._environment.storage.layout.root, settings)
         return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
+
+    def live_sessions(self) -> LiveSessions:
+        """What the endpoints of sessions as they are now need."""
+        settings, storage = self._settings.live, self._storage
+        figures = SessionDesk(
+            storage.registry, storage.envelopes, storage.trajectories, storage.erasure.register, settings
+        )
+        find = partial(find_history, storage.layout.root, settings.history_bytes_max)
+        return LiveSessions(figures, HistoryDesk(find, settings), self._gate)
 
     def admin_jobs(self, jobs: Jobs) -> AdminJobs:
         """What the endpoints of jobs need."""

@@ -74,6 +74,16 @@ class ShownRecords:
         text = self._snapshot.text(record_id)
         return text is not None and self._is_shown_text(text)
 
+    def of_session(self, session_id: str) -> StoredRecord | None:
+        """The record of a session; None where it is not in the corpus, or not handed out."""
+        found = self._snapshot.of_session(session_id)
+        return found if found is not None and self._is_shown(found) else None
+
+    def sessions_beginning(self, text: str, limit: int) -> list[str]:
+        """The sessions that are handed out and whose ids begin with `text`, of the first `limit`."""
+        found = self._snapshot.sessions_beginning(text, limit)
+        return [session_id for session_id in found if self.of_session(session_id) is not None]
+
     def reason(self, session_id: str, record_id: str) -> str | None:
         """Why a session, or a text by its record, is not in the corpus; None where nothing is known of it."""
         return self._snapshot.reason(session_id, record_id)

@@ -339,6 +339,11 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
         return any(step.has_cut_arguments for step in self.steps)
 
     @property
+    def copied_places(self) -> frozenset[int]:
+        """The places (from 0) of steps that an earlier trajectory holds already."""
+        return frozenset(place for run in self.copied_from for place in range(run.from_step - 1, run.to_step))
+
+    @property
     def duration_s(self) -> float:
         """Seconds from the first to the last step, by their real times; 0 without times."""
         if self.started_at is None or self.ended_at is None:

@@ -87,7 +87,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
     """What the agent said in one go, in order of kinds: reasoning, prose, calls (with their results).
 
-    `own_steps` are all of these in the order of the trajectory, each once, and at least one; no results.
+    `own_steps` are all of these in the order of the trajectory, each once, and at least one; no results. Steps that say
+    nothing and tell usage are among them.
     """
 
     own_steps: tuple[Placed, ...]
@@ -113,8 +114,7 @@ class Conversation(msgspec.Struct, frozen=True):
     @property
     def copied(self) -> frozenset[int]:
         """The places of steps that an earlier trajectory holds already."""
-        runs = self.trajectory.copied_from
-        return frozenset(place for run in runs for place in range(run.from_step - 1, run.to_step))
+        return self.trajectory.copied_places
 
     @property
     def calls(self) -> Iterator[Call]:
@@ -178,7 +178,7 @@ class _Reading:
         for each in waiting:
             if each.place in self._ids:
                 calls.append(self._call(each))
-            elif not each.said:
+            elif not each.said and each.step.usage is None:
                 continue
             own.append(each)
             if not each.said:
@@ -188,7 +188,7 @@ class _Reading:
             else:
                 prose.append(each)
         waiting.clear()
-        if own:
+        if reasoning or prose or calls:
             yield Inference(own_steps=tuple(own), reasoning=tuple(reasoning), prose=tuple(prose), calls=tuple(calls))
 
     def _call(self, each: Placed) -> Call:

@@ -1,8 +1,17 @@
-"""Tokens that agents reported, added up. Estimates are never counted. Pure."""
+"""Tokens that agents reported, added up as the API of sessions does it. Estimates are never counted. Pure.
+
+What an earlier trajectory holds already is counted there: a copy took nothing.
+"""
 
 from collections.abc import Iterable
 
-from central_command.corpus.trajectory import Step, Usage
+from central_command.corpus.trajectory import Step, Trajectory, Usage
+
+
+def usage_of_session(trajectory: Trajectory) -> Usage | None:
+    """What the agent reported for the whole session; None where it reported nothing."""
+    copied = trajectory.copied_places
+    return usage_of(step for place, step in enumerate(trajectory.steps) if place not in copied)
 
 
 def usage_of(steps: Iterable[Step]) -> Usage | None:

@@ -34,6 +34,7 @@ from central_command.http.endpoints.ingest import EnvelopeIntake, EnvelopeReader
 from central_command.http.endpoints.intake import Intake, intake_routes
 from central_command.http.endpoints.job_questions import AdminJobs
 from central_command.http.endpoints.jobs import job_routes
+from central_command.http.endpoints.live_sessions import LiveSessions, live_session_routes
 from central_command.http.endpoints.metrics import Monitoring, metrics_routes
 from central_command.http.endpoints.models import model_routes
 from central_command.http.endpoints.observer import (
@@ -118,6 +119,7 @@ class Offered(TypedDict, total=False):
     access: Access | None
     monitoring: Monitoring | None
     search: Search | None
+    live: LiveSessions | None
     jobs: AdminJobs | None
     refused: Refused | None
     observing: Observing | None
@@ -176,6 +178,7 @@ def create_app(
         audit_routes(access, settings, replies),
         sign_in_routes(access, settings, reader, replies, pages),
         search_routes(search, settings, replies),
+        live_session_routes(offered.get("live"), settings, replies),
         job_routes(jobs, settings, replies),
         refused_routes(offered.get("refused"), settings, replies),
         observer_routes(offered.get("observing"), settings, reader, replies),

@@ -31,6 +31,7 @@ from actors.trajectories.settings import ScoringSettings
 from central_command.access.settings import AccessSettings
 from central_command.exporting.settings import ExportSettings
 from central_command.http.settings import HttpSettings, MetricsSettings
+from central_command.live_sessions.settings import LiveSettings
 from central_command.process.collector import CollectorSettings
 from central_command.process.logs import LogSettings
 from central_command.settings.variables import (
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     export: ExportSettings = msgspec.field(default_factory=ExportSettings)
     search: SearchSettings = msgspec.field(default_factory=SearchSettings)
     viewer: ViewerSettings = msgspec.field(default_factory=ViewerSettings)
+    live: LiveSettings = msgspec.field(default_factory=LiveSettings)
     jobs: JobsSettings = msgspec.field(default_factory=JobsSettings)
     observer: ObserverSettings = msgspec.field(default_factory=ObserverSettings)
     collector: CollectorSettings = msgspec.field(default_factory=CollectorSettings)

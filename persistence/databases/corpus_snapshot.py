@@ -27,6 +27,10 @@ SELECT {COLUMNS} FROM records WHERE trajectory_id > ? ORDER BY trajectory_id LIM
 """  # noqa: S608
 SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id > ? ORDER BY record_id LIMIT ?"  # noqa: S608
 SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
+SELECT_OF_SESSION: Final = f"SELECT {COLUMNS} FROM records WHERE session_id = ?"  # noqa: S608
+SELECT_BEGINNING: Final = """
+SELECT session_id FROM records WHERE session_id >= ?1 AND session_id < ?2 ORDER BY session_id LIMIT ?3
+"""
 SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # noqa: S608
 SELECT_JUDGEMENTS: Final = """
 SELECT trajectory_id, j.rules, j.model, j.sha256, j.cognitive_target, j.quality, j.outcome, j.rationale
@@ -39,6 +43,9 @@ SELECT reason FROM passed_over WHERE session_id = ?1
 UNION ALL SELECT reason FROM texts_passed_over WHERE record_id = ?2 LIMIT 1
 """
 ROWS_AT_ONCE: Final = 1_000
+
+_LAST: Final = "\U0010ffff"
+"""Sorts behind every character of an id."""
 
 
 class CorpusSnapshot:
@@ -75,6 +82,16 @@ class CorpusSnapshot:
         """A session's record; None where it is not in the corpus, or not any more."""
         rows = self._connection.execute(SELECT_RECORD, (record_id,)).fetchall()
         return stored_record(rows[0]) if rows else None
+
+    def of_session(self, session_id: str) -> StoredRecord | None:
+        """The record of a session by the session's id; None likewise."""
+        rows = self._connection.execute(SELECT_OF_SESSION, (session_id,)).fetchall()
+        return stored_record(rows[0]) if rows else None
+
+    def sessions_beginning(self, text: str, limit: int) -> list[str]:
+        """The sessions whose ids begin with `text`, in their order, at most `limit`."""
+        rows = self._connection.execute(SELECT_BEGINNING, (text, text + _LAST, limit))
+        return [session_id for (session_id,) in rows]
 
     def text(self, record_id: str) -> StoredText | None:
         """A text's record; None likewise."""

@@ -20,7 +20,7 @@ OF_MODEL: Final = frozenset({"thought", "action"})
 """Types of steps that the model wrote; a resolution repeats what it wrote last."""
 _UNSAID: Final = -1
 _MEMBERS: Final = 4
-_COUNT_MAX: Final = 2**53 - 1
+COUNT_MAX: Final = 2**53 - 1
 """The largest integer that JavaScript holds exactly."""
 
 
@@ -107,7 +107,7 @@ class UsageList:
         at = self._by_key[key] * _MEMBERS
         for member, count in enumerate(usage.counts()):
             if count is not None:
-                self._counts[at + member] = max(self._counts[at + member], min(count, _COUNT_MAX))
+                self._counts[at + member] = max(self._counts[at + member], min(count, COUNT_MAX))
 
     def report_of_other(self, key: str, usage: ReportedUsage) -> None:
         """Take what is told of a message of another agent, which this one began: it stands where `add_behind` puts it.
@@ -164,8 +164,8 @@ class UsageList:
 
     def _fill(self, report: int, usage: ReportedUsage) -> None:
         for member, count in enumerate(usage.counts()):
-            self._counts[report * _MEMBERS + member] = _UNSAID if count is None else min(count, _COUNT_MAX)
+            self._counts[report * _MEMBERS + member] = _UNSAID if count is None else min(count, COUNT_MAX)
 
 
 def _sum(one: int, other: int) -> int:
-    return other if one == _UNSAID else one if other == _UNSAID else min(one + other, _COUNT_MAX)
+    return other if one == _UNSAID else one if other == _UNSAID else min(one + other, COUNT_MAX)

@@ -32,6 +32,7 @@ from central_command.client.contract.scrubbing import StepScrubber, metadata_of_
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.contract.steps import JsonObject, Step
 from central_command.client.recording.recorded_steps import BadStepError, Scrub, Tally, prepare, snapshot
+from central_command.client.recording.told import switch_of, told_step, usage_of, with_told
 from central_command.client.spool.records import Opening, SessionDoneError, SpoolFullError, StoredSession
 from central_command.client.spool.spool import Spool
 
@@ -171,6 +172,8 @@ class Recording:
         self._feedbacks = 0
         self._tally = Tally()
         self._has_warned = False
+        self._told: dict[str, str] = {}
+        """The model and the agent, once they were switched."""
         self._touched: set[str] = set()
 
     def __repr__(self) -> str:
@@ -198,7 +201,7 @@ class Recording:
         """
         queue = self._queue
         try:
-            text = snapshot(step)
+            text = snapshot(with_told(step, self._told))
         except Exception as error:  # noqa: BLE001 -- whatever the program hands over, it goes on
             self._count_bad(f"it cannot be written as JSON ({type(error).__name__})")
             return
@@ -216,6 +219,43 @@ class Recording:
             queue.recorded += 1
             self._append(_Item(_Kind.STEP, text, time.time()))
         queue.wake(len(self._items) >= CHUNK_STEPS_MAX)
+
+    def switch_model(self, model: str) -> None:
+        """Say that the agent works with another model from now on."""
+        self._switch(model=model)
+
+    def switch_agent(self, name: str, model: str | None = None) -> None:
+        """Say that another agent works from now on, with another model if one is given."""
+        self._switch(agent=name, model=model)
+
+    def _switch(self, **who: str | None) -> None:
+        try:
+            told = switch_of(**who)
+        except BadStepError as error:
+            self._count_bad(str(error))
+            return
+        self._told = {**self._told, **told}
+        self.record(told_step(told))
+
+    def usage(
+        self,
+        *,
+        input: int | None = None,  # noqa: A002 -- as the API calls it
+        output: int | None = None,
+        cache_read: int | None = None,
+        cache_write: int | None = None,
+    ) -> None:
+        """Say what one message of the model took and gave, once, behind its steps.
+
+        `input` is all that the model read, what was read from and written to its cache included.
+        """
+        counts = {"input": input, "output": output, "cache_read": cache_read, "cache_write": cache_write}
+        try:
+            usage = usage_of({f"{name}_tokens": count for name, count in counts.items()})
+        except BadStepError as error:
+            self._count_bad(str(error))
+            return
+        self.record(told_step({"usage": usage}))
 
     def feedback(
         self,

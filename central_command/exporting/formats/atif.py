@@ -35,7 +35,7 @@ from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
 from central_command.exporting.subagents import children_of, identity_of
 from central_command.exporting.tools import inferred_tools
-from central_command.exporting.usage import usage_of
+from central_command.exporting.usage import usage_of, usage_of_session
 
 VERSION: Final = "ATIF-v1.7"
 UNKNOWN: Final = "unknown"
@@ -106,8 +106,9 @@ class _Steps:
 
     def _of_agent(self, turn: Inference) -> Row:
         own = turn.own_steps
-        usage = usage_of(each.step for each in own)
-        calls = sum(each.step.usage is not None for each in own)
+        taken = [each.step for each in own if each.place not in self._copied]
+        usage = usage_of(taken)
+        calls = sum(step.usage is not None for step in taken)
         model = next((each.step.model for each in own if each.step.model), None)
         results = [*self._results(turn.calls), *self._references(turn)]
         return _present(
@@ -225,7 +226,7 @@ def _metrics(usage: Usage) -> Row:
 
 
 def _final_metrics(trajectory: Trajectory, steps: int) -> Row:
-    usage = usage_of(trajectory.steps) or Usage()
+    usage = usage_of_session(trajectory) or Usage()
     return _present(
         {
             "total_prompt_tokens": usage.input_tokens,

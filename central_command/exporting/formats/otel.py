@@ -25,7 +25,7 @@ from central_command.exporting.formats.format import Format
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
 from central_command.exporting.subagents import children_of, identity_of
-from central_command.exporting.usage import usage_of
+from central_command.exporting.usage import usage_of, usage_of_session
 from central_command.exporting.written import json_text
 
 CONVENTIONS: Final = "0.1.0"
@@ -72,12 +72,14 @@ class _Trace:
 
     def _add_turns(self, conversation: Conversation, session: Row, clock: "_Clock") -> None:
         trajectory, parent = conversation.trajectory, str(session["spanId"])
+        copied = conversation.copied
         given: list[Row] = []
         for turn in conversation.turns:
             if isinstance(turn, Heard):
                 given.append(_message(turn.role, [_text(turn.step.text)]))
                 continue
-            self._add_inference(trajectory, turn, given, parent, clock)
+            usage = usage_of(each.step for each in turn.own_steps if each.place not in copied)
+            self._add_inference(trajectory, turn, usage, given, parent, clock)
             given = _results(turn.calls)
             for call in turn.calls:
                 self._add_call(trajectory, call, parent, clock)
@@ -89,7 +91,13 @@ class _Trace:
             found += _attributes({"gen_ai.input.messages": json_text(heard)})
 
     def _add_inference(
-        self, trajectory: Trajectory, turn: Inference, given: list[Row], parent: str, clock: "_Clock"
+        self,
+        trajectory: Trajectory,
+        turn: Inference,
+        usage: Usage | None,
+        given: list[Row],
+        parent: str,
+        clock: "_Clock",
     ) -> None:
         own = turn.own_steps
         model = next((each.step.model for each in own if each.step.model), None)
@@ -104,7 +112,7 @@ class _Trace:
                 "gen_ai.request.model": trajectory.model,
                 "gen_ai.response.model": model,
                 "gen_ai.response.finish_reasons": [reason],
-                **_tokens(usage_of(each.step for each in own)),
+                **_tokens(usage),
                 "gen_ai.input.messages": json_text(given) if given else None,
                 "gen_ai.output.messages": json_text([answer]),
             }
@@ -175,7 +183,7 @@ def _of_session(trajectory: Trajectory) -> Mapping[str, Any]:
         "gen_ai.agent.version": trajectory.client_version,
         "gen_ai.conversation.id": trajectory.session_id,
         "gen_ai.request.model": trajectory.model,
-        **_tokens(usage_of(trajectory.steps)),
+        **_tokens(usage_of_session(trajectory)),
         **known,
     }
 

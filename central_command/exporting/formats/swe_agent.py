@@ -19,7 +19,7 @@ from central_command.exporting.formats.format import Format
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.shape import Row, Shape
 from central_command.exporting.subagents import family_of
-from central_command.exporting.usage import usage_of
+from central_command.exporting.usage import usage_of_session
 from central_command.exporting.written import json_text
 
 _WHOLE: Final = Shape()
@@ -111,7 +111,7 @@ def _seconds(trajectory: Trajectory, call: Call) -> float | None:
 
 def _stats(conversation: Conversation) -> Row:
     stats: Row = {"api_calls": sum(isinstance(turn, Inference) for turn in conversation.turns)}
-    usage = usage_of(conversation.trajectory.steps)
+    usage = usage_of_session(conversation.trajectory)
     if usage is not None:
         stats["tokens_sent"] = usage.input_tokens
         stats["tokens_received"] = usage.output_tokens

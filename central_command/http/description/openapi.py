@@ -26,6 +26,7 @@ from central_command.http.description.exports import (
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.jobs import ADMIN_SECURITY, JOB_PARAMETERS, QUEUE_PARAMETERS, page_parameters
 from central_command.http.description.json_schema import Schema, reference
+from central_command.http.description.live_sessions import live_session_operations
 from central_command.http.description.monitoring import METRICS_SECURITY, VERBOSE_PARAMETERS
 from central_command.http.description.observer import observer_operations
 from central_command.http.description.operations import ERROR as _ERROR
@@ -119,6 +120,7 @@ def openapi_document(
             **_corpus(),
             **access_operations(),
             SEARCH_PATH: {"get": _search(pages.hits)},
+            **live_session_operations(),
             **_jobs(pages.jobs),
             **refused_operations(),
             **observer_operations(),

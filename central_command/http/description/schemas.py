@@ -32,6 +32,7 @@ from central_command.http.description.json_schema import (
     or_null,
     text_of,
 )
+from central_command.http.description.live_sessions import live_session_schemas
 from central_command.http.description.monitoring import monitoring_schemas
 from central_command.http.description.observer import observer_schemas
 from central_command.http.description.refused import refused_schemas
@@ -70,6 +71,7 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         **search_schemas(),
         **job_schemas(),
         **refused_schemas(),
+        **live_session_schemas(),
         **observer_schemas(),
         **_answers(),
         **_embedding_schemas(),

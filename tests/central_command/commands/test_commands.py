@@ -28,7 +28,7 @@ from persistence.keys.sealing import MasterKeyError
 COMMANDS = (
     *("serve", "status", "upload", "watch", "mine", "whoami"),
     *("contributor", "consent", "data", "sessions", "show", "stats"),
-    *("curate", "corpus", "search", "export", "token", "sign-in", "ban", "unban", "bans"),
+    *("curate", "corpus", "search", "history", "export", "token", "sign-in", "ban", "unban", "bans"),
     *("jobs", "audit", "digests", "observer"),
     *("verify", "backup", "restore", "rebuild", "refused", "erase", "expire", "config"),
 )

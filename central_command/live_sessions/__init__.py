@@ -1,0 +1,1 @@
+"""Figures of sessions as they are now, open ones too: counted behind ingestion, from the lines that are on disk."""
