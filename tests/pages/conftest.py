@@ -11,6 +11,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.actors.curation.trajectory_lines import prompt, thought
+from tests.corpus_maker import session
+from tests.indexed import put
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, request
 from tests.signing_client import SigningClient
 from tests.submitted_texts import leave_token
@@ -70,7 +73,9 @@ class Served:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The server, once for all tests of a process."""
-    with ServerProcess(tmp_path_factory.mktemp("pages") / "data") as server:
+    root = tmp_path_factory.mktemp("pages") / "data"
+    put(root, *(session(number, [prompt(f"look for needle {number}"), thought("think")] * 2) for number in range(2)))
+    with ServerProcess(root) as server:
         found = Served(server)
         found.fill(6)
         yield found

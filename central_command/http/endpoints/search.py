@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from quart import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
@@ -68,7 +69,7 @@ def search_routes(search: Search | None, http: HttpSettings, replies: Replies) -
         known, _ = await door.admit(Scope.READ)
         hits_max = known.desk.settings.hits_max
         limit = number_argument("limit", default=min(LIMIT_DEFAULT, hits_max), maximum=hits_max)
-        question = _question()
+        question = question_of(request.args)
         cursor = request.args.get("cursor")
         answer = await known.desk.ask(question, limit=limit, cursor=cursor, address=Reader.address())
         if isinstance(answer, Refusal):
@@ -78,10 +79,9 @@ def search_routes(search: Search | None, http: HttpSettings, replies: Replies) -
     return routes
 
 
-def _question() -> Question:
-    """What the query string asks; raises ProblemError for what it may not."""
+def question_of(given: MultiDict[str, str]) -> Question:
+    """What a query string asks; raises ProblemError for what it may not."""
     members: dict[str, Any] = {}
-    given = request.args
     if sum(1 for _ in given.items(multi=True)) > VALUES_MAX:
         raise _bad(f"The query string has more than {VALUES_MAX} values.")
     for name, values in given.lists():
