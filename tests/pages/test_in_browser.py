@@ -105,7 +105,9 @@ def test_htmx_runs_and_may_do_nothing_that_the_policy_forbids(tabs: Any) -> None
     assert (config["allowEval"], config["selfRequestsOnly"], config["includeIndicatorStyles"]) == (False, True, False)
     assert config["allowScriptTags"] is False
     # In a task of its own: what the debugger evaluates directly is exempt from the policy.
-    tried = "new Promise(done => setTimeout(() => { try { eval('1'); done('ran') } catch (error) { done(error.name) } }))"
+    tried = (
+        "new Promise(done => setTimeout(() => { try { eval('1'); done('ran') } catch (error) { done(error.name) } }))"
+    )
     assert page.evaluate(tried) == "EvalError"
     tab.complaints.clear()  # of the eval that was tried
 

@@ -38,7 +38,7 @@ async def test_filters_stand_in_the_address_and_in_the_form(root: Path) -> None:
         page = await browser.get("/search?q=needle&provider=claude-code&model=&before=2026-11-02&tool=")
         assert page.text.count('class="hit-title"') == 2
         assert 'name="before" type="text" value="2026-11-02"' in page.text
-        assert '<details class="filters" open>' in page.text
+        assert '<details class="search-filters" open>' in page.text
         [clear] = re.findall(r'href="([^"]+)">Clear filters', page.text)
         assert clear == "/search?q=needle"
         assert "Nothing was found" in (await browser.get("/search?q=needle&provider=nobody")).said

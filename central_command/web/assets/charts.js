@@ -26,6 +26,16 @@ function short(value) {
   return new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 }).format(value);
 }
 
+/** Say beside the heading what is under the pointer, and what stood there when it has left. */
+function tell(figure, chart, day) {
+  const place = figure.closest(".panel")?.querySelector("header .more");
+  if (!place) return;
+  place.dataset.text ??= place.textContent;
+  const index = chart.cursor.idx;
+  const [at, value] = [chart.data[0][index], chart.data[1][index]];
+  place.textContent = at == null ? place.dataset.text : `${day.format(at * 1000)}: ${value.toLocaleString()}`;
+}
+
 function draw(figure) {
   const body = document.getElementById(figure.dataset.chart);
   if (!body || !globalThis.uPlot) return undefined;
@@ -40,7 +50,10 @@ function draw(figure) {
   const options = {
     width: figure.clientWidth - 24,
     height: HEIGHT,
+    padding: [8, 4, 0, 0],
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    legend: { show: false },
+    hooks: { setCursor: [(chart) => tell(figure, chart, day)] },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: {
       x: { range: (_, min, max) => [min - HALF_DAY_S, max + HALF_DAY_S] },
@@ -51,7 +64,7 @@ function draw(figure) {
       { ...axis, grid: { stroke: line, width: 1 }, values: (_, at) => at.map(short), size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7] },
     ],
     series: [
-      { label: "Day", value: (_, at) => (at == null ? "" : day.format(at * 1000)) },
+      {},
       {
         label,
         stroke: fill,
@@ -59,7 +72,6 @@ function draw(figure) {
         width: 0,
         paths: uPlot.paths.bars({ size: [0.7, 40], radius: 0.12 }),
         points: { show: false },
-        value: (_, value) => (value == null ? "" : value.toLocaleString()),
       },
     ],
   };
