@@ -61,8 +61,8 @@ class Audit:
     async def latest(self, *, before_n: int | None, limit: int) -> list[AuditEntry]:
         """The last lines before a number, or of all, the latest first. Raises StorageDamage or StorageFailure."""
         if before_n is not None:
-            found = await self.entries(after_n=max(0, before_n - 1 - limit), limit=min(limit, before_n - 1))
-            return found[::-1]
+            count = min(limit, before_n - 1)
+            return (await self.entries(after_n=before_n - 1 - count, limit=count))[::-1] if count else []
         last = deque[AuditEntry](maxlen=limit)
         after_n = max(0, self._seen_n - limit)
         while page := await self.entries(after_n=after_n, limit=READ_AT_ONCE):

@@ -160,7 +160,7 @@ def frame(title: str) -> dict[str, Any]:
         "path": request.path,
         "here": here,
         "is_fragment": is_fragment_wanted(),
-        "address": request.full_path if request.query_string else request.path,
+        "address": here(said=None),
     }
 
 
@@ -240,7 +240,10 @@ def _shown_path() -> str:
     """The page that the reader sees, or has asked for: a path of ours."""
     if "HX-Current-URL" not in request.headers:
         return here() if request.method in {"GET", "HEAD"} else "/"
-    shown = urlsplit(request.headers["HX-Current-URL"])
+    try:
+        shown = urlsplit(request.headers["HX-Current-URL"])
+    except ValueError:
+        return "/"
     return f"{shown.path}?{shown.query}" if shown.query else shown.path
 
 

@@ -120,6 +120,7 @@ async def test_what_was_changed_is_listed_the_latest_first_by_pages(
             page = await browser.get(following[1])
             seen += re.findall(r"subject \d+", page.text)
         assert seen == [f"subject {n}" for n in range(24, -1, -1)]
+        assert "subject" not in (await browser.get("/access/audit?before=1")).said
         assert (await browser.get("/access/audit?before=x")).status == 400
 
 
