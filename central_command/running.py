@@ -120,7 +120,13 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 observing=service.observing(observer),
             )
             offered["pages"] = WebPages(
-                Sources(gateway=service, offered=offered, settings=lambda: service.settings, clock=platform.clock)
+                Sources(
+                    gateway=service,
+                    offered=offered,
+                    settings=lambda: service.settings,
+                    clock=platform.clock,
+                    free_bytes=lambda: service.disk.free_bytes,
+                )
             )
             for side, bounds in _sides(settings.http):
                 beside = apps[0] if apps else None

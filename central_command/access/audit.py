@@ -5,6 +5,7 @@ told, and the log has it.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +19,9 @@ log = logging.getLogger("central_command.audit")
 
 COMMAND: Final = "command"
 """Who uses a command of the server's machine: as which user, only the system knows."""
+
+READ_AT_ONCE: Final = 1_000
+"""Lines in memory while the last ones are looked for."""
 
 UNABLE: Final = (StorageFailure, StorageDamage, DataDirectoryLocked, OSError)
 
@@ -33,6 +37,8 @@ class Audit:
         self._layout = layout
         self._journal = AuditJournal(layout, clock=clock)
         self._offload = offload
+        self._seen_n = 0
+        """The number of a line that there is, so that the last ones are not looked for from the first."""
 
     def __repr__(self) -> str:
         return f"<Audit in {self._journal!r}>"
@@ -51,6 +57,19 @@ class Audit:
     async def entries(self, *, after_n: int, limit: int) -> list[AuditEntry]:
         """The first lines behind a number. Raises StorageDamage or StorageFailure."""
         return await read_audit(self._layout, self._offload, after_n=after_n, since=0.0, limit=limit)
+
+    async def latest(self, *, before_n: int | None, limit: int) -> list[AuditEntry]:
+        """The last lines before a number, or of all, the latest first. Raises StorageDamage or StorageFailure."""
+        if before_n is not None:
+            count = min(limit, before_n - 1)
+            return (await self.entries(after_n=before_n - 1 - count, limit=count))[::-1] if count else []
+        last = deque[AuditEntry](maxlen=limit)
+        after_n = max(0, self._seen_n - limit)
+        while page := await self.entries(after_n=after_n, limit=READ_AT_ONCE):
+            last.extend(page)
+            after_n = page[-1].n
+        self._seen_n = after_n
+        return [*reversed(last)]
 
 
 def note_command(layout: DataLayout, action: str, subject: str, *, clock: Callable[[], float]) -> None:

@@ -31,7 +31,11 @@ EXIT_INTERRUPTED = 130
 EXTRAS = {
     "cronsim": "server",
     "hypercorn": "server",
+    "jinja2": "server",
+    "markdown_it": "server",
+    "nh3": "server",
     "prometheus_client": "server",
+    "pygments": "server",
     "quart": "server",
     "quart_trio": "server",
     "numpy": "embed",

@@ -299,9 +299,14 @@ def _is_finite(value: object) -> bool:
             return True
 
 
+def is_secret_name(key: str) -> bool:
+    """Whether what a key stands for might be a secret, or lead to one, and is shown to nobody."""
+    return _SECRET_NAME.search(key) is not None
+
+
 def _shown(value: object, key: str = "") -> str:
     """What was found, on one line and not too long; never what might be a secret."""
-    if _SECRET_NAME.search(key):
+    if is_secret_name(key):
         return "something else (not shown here)"
     try:
         text = str(value) if isinstance(value, float) else json.dumps(value, default=str)

@@ -1,6 +1,7 @@
 """All pages put together: what an application is given as its `pages`."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Final
 
 from quart import Blueprint, Response
@@ -9,13 +10,19 @@ from central_command.http.requests.bodies import Reader
 from central_command.http.requests.replies import HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from central_command.web.bundle import Bundle
+from central_command.web.pages.access import access_pages
 from central_command.web.pages.overview import overview_pages
+from central_command.web.pages.search import search_pages
+from central_command.web.pages.settings import settings_pages
 from central_command.web.pages.theme import theme_pages
 from central_command.web.rendering import Renderer
 from central_command.web.site import Problems, Site, Sources
 
 PAGES: Final[tuple[Callable[[Site], Blueprint], ...]] = (
     overview_pages,
+    search_pages,
+    access_pages,
+    settings_pages,
     theme_pages,
 )
 """A page gets in by standing here; who may see it, it asks for itself (`Site.admit`)."""
@@ -26,8 +33,7 @@ class WebPages:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._bundle = Bundle()
-        self._renderer = Renderer(self._bundle)
+        self._bundle, self._renderer = _read()
         self._problems = Problems(self._renderer)
 
     def __repr__(self) -> str:
@@ -45,3 +51,10 @@ class WebPages:
     def problem(self, found: HttpProblem) -> Response | None:
         """What is wrong with the current request as a page; None where no browser asks for one."""
         return self._problems.response(found)
+
+
+@cache
+def _read() -> tuple[Bundle, Renderer]:
+    """What the package holds, which is the same for as long as the process lives."""
+    bundle = Bundle()
+    return bundle, Renderer(bundle)

@@ -1,6 +1,6 @@
 """What every page is made with: who may see it, its frame, its forms, and where to find what it shows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -13,17 +13,19 @@ from central_command.access.tokens import Scope
 from central_command.http.app import Offered
 from central_command.http.endpoints.access import Access
 from central_command.http.gateway import Gateway
-from central_command.http.requests.authorization import Door
-from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.authorization import Authorization, Door
+from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.browsers import SIGN_IN_PATH
 from central_command.http.requests.replies import HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from central_command.settings.configuration import Settings
 from central_command.web.rendering import Renderer
+from persistence.format import times
 
 HTML_TYPE: Final = "text/html; charset=utf-8"
 FORM_BYTES_MAX: Final = 65_536
 FORM_FIELDS_MAX: Final = 100
+CURSOR_MAX: Final = 999_999_999
 THEME_COOKIE: Final = "theme"
 THEMES: Final = ("system", "light", "dark")
 
@@ -68,6 +70,16 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that are in force."""
     clock: Callable[[], float]
     """Seconds since the epoch."""
+    free_bytes: Callable[[], int] | None = None
+    """What is free on the disk, as last asked."""
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Some of many rows, and where the next ones begin."""
+
+    rows: Sequence[Any]
+    cursor: str | None
+    is_first: bool
 
 
 class Site:
@@ -99,6 +111,10 @@ class Site:
         _, admitted = await self._door.admit(scope, *others)
         return admitted.token_id
 
+    def access(self) -> tuple[Access, Authorization]:
+        """What tokens, sessions and bans are changed with, and who says who may."""
+        return self._door.found()
+
     async def may(self, scope: Scope) -> bool:
         """Whether who asks for the current page, and was admitted, may do that, too."""
         try:
@@ -108,6 +124,10 @@ class Site:
                 raise
             return False
         return True
+
+    def now(self) -> str:
+        """The time as texts of ours have it, to compare with them."""
+        return times.to_text(self.sources.clock())
 
     def page(self, template: str, *, title: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
         """The current page, of a template that extends `base.html`; its values must have names of their own.
@@ -140,7 +160,7 @@ def frame(title: str) -> dict[str, Any]:
         "path": request.path,
         "here": here,
         "is_fragment": is_fragment_wanted(),
-        "address": request.full_path if request.query_string else request.path,
+        "address": here(said=None),
     }
 
 
@@ -150,6 +170,23 @@ def here(**changes: object) -> str:
     arguments += [(name, str(value)) for name, value in changes.items() if value is not None and value != ""]
     path = quote(request.path)
     return f"{path}?{urlencode(arguments)}" if arguments else path
+
+
+def sliced(rows: Sequence[Any], size: int) -> Slice:
+    """Of rows that are in memory, those of the current page: its `cursor` is how many stand before it."""
+    begin = number_argument("cursor", default=0, maximum=CURSOR_MAX)
+    end = begin + size
+    return Slice(rows[begin:end], str(end) if end < len(rows) else None, begin == 0)
+
+
+def said(sentences: Mapping[str, str]) -> str:
+    """The sentence that the address names: what a form has just done (`Site.sent_to`); nothing where it names none."""
+    return sentences.get(request.args.get("said", ""), "")
+
+
+def origin() -> str:
+    """How the browser names this server: for commands that name it, too."""
+    return next(reversed(Reader.front().origins), "http://localhost:8443")
 
 
 def current_theme() -> str:
@@ -203,7 +240,10 @@ def _shown_path() -> str:
     """The page that the reader sees, or has asked for: a path of ours."""
     if "HX-Current-URL" not in request.headers:
         return here() if request.method in {"GET", "HEAD"} else "/"
-    shown = urlsplit(request.headers["HX-Current-URL"])
+    try:
+        shown = urlsplit(request.headers["HX-Current-URL"])
+    except ValueError:
+        return "/"
     return f"{shown.path}?{shown.query}" if shown.query else shown.path
 
 

@@ -12,6 +12,8 @@ from central_command.commands.endings import EXTRAS
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+MODULES = {"markdown_it_py": "markdown_it"}
+"""What a package is imported as, where its name says otherwise."""
 WITHOUT_EXTRAS = """
 import sys
 
@@ -38,11 +40,12 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 def test_every_module_of_an_extra_is_in_the_table_that_names_extras() -> None:
     """So that a command can say which extra is missing; and none of them is asked for by a plain installation."""
     extras = PROJECT["optional-dependencies"]
-    names = {
+    packages = {
         (requirement.partition(">")[0].partition("[")[0].replace("-", "_"), extra)
         for extra in ("server", "embed", "export")
         for requirement in extras[extra]
     }
+    names = {(MODULES.get(package, package), extra) for package, extra in packages}
     assert names == set(EXTRAS.items())
     assert not [each for each in PROJECT["dependencies"] if each.partition(">")[0].partition("[")[0] in EXTRAS]
     assert extras["all"] == ["central-command[embed,export,server]"]

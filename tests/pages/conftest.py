@@ -11,6 +11,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.actors.curation.trajectory_lines import prompt, thought
+from tests.corpus_maker import session
+from tests.indexed import put
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, request
 from tests.signing_client import SigningClient
 from tests.submitted_texts import leave_token
@@ -26,7 +29,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-LAUNCH_MS_MAX = 30_000
+LAUNCH_MS_MAX = 60_000
+ACTION_MS_MAX = 30_000
 AXE = Path(__file__).parent / "axe.min.js"
 
 
@@ -70,7 +74,9 @@ class Served:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The server, once for all tests of a process."""
-    with ServerProcess(tmp_path_factory.mktemp("pages") / "data") as server:
+    root = tmp_path_factory.mktemp("pages") / "data"
+    put(root, *(session(number, [prompt(f"look for needle {number}"), thought("think")] * 2) for number in range(2)))
+    with ServerProcess(root) as server:
         found = Served(server)
         found.fill(6)
         yield found
@@ -134,7 +140,7 @@ class Tab:
     def violations(self) -> list[str]:
         """What axe-core finds wrong with the page as it is (WCAG 2.2 A and AA, and what is best practice)."""
         self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("axe.run(document)")
+        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")  # the rest is large
         return [
             f"{each['id']}: {each['help']}: " + "; ".join(node["html"][:200] for node in each["nodes"][:3])
             for each in found["violations"]
@@ -169,7 +175,7 @@ def _contexts(served: Served, chromium: Any) -> Iterator[Any]:
             bypass_csp=False,
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(ACTION_MS_MAX)
         if signed_in:
             context.add_cookies([{"name": "central_command", "value": served.cookie, "url": served.url}])
         return Tab(context.new_page(), served.url)

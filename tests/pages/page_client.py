@@ -132,7 +132,8 @@ async def pages_on(
 ) -> AsyncIterator[PageClient]:
     """A running service with its pages, and a browser that may do this; `offered` is what else the server has."""
     async with running(root, settings=settings) as run:
-        found = Offered(access=run.service.access, **offered)
+        found = Offered(access=run.service.access, search=run.service.search())
+        found |= Offered(**offered)
         found["pages"] = WebPages(
             Sources(gateway=run.service, offered=found, settings=lambda: run.service.settings, clock=run.clock)
         )

@@ -81,6 +81,8 @@ async def test_htmx_is_told_a_sentence_and_who_must_sign_in_is_led_there(tmp_pat
         answer = await browser.get("/", **asked)
         assert (answer.status, answer.headers["HX-Redirect"]) == (401, "/sign-in?next=%2Fsessions%3Fq%3Da")
         assert answer.headers["Content-Type"].startswith("text/plain")
+        answer = await browser.get("/", **{**asked, "HX_Current_URL": "http://["})
+        assert answer.headers["HX-Redirect"] == "/sign-in?next=%2F"
         await browser.sign_in(Scope.EXPORT)
         answer = await browser.get("/", **asked)
         assert (answer.status, "HX-Redirect" in answer.headers) == (403, False)

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-PATHS = ["/", "/sign-in", "/nothing"]
+PATHS = [
+    "/",
+    "/search",
+    "/search?q=needle",
+    "/search?q=%22open",
+    "/access",
+    "/access/sessions",
+    "/access/bans",
+    "/access/audit",
+    "/settings",
+    "/sign-in",
+    "/nothing",
+]
 """Every page, as it is looked at by axe-core in both themes; a page adds its path here."""
 
 WIDTHS = [390, 1280]
@@ -106,4 +118,64 @@ def test_charts_are_drawn_over_their_tables(tabs: Any) -> None:
     page.locator(".chart canvas").first.wait_for()
     page.get_by_role("button", name="Dark").click()
     assert page.locator(".chart canvas").count() >= 1
+    tab.check()
+
+
+def test_times_are_in_the_reader_s_zone_and_the_exact_one_is_their_title(tabs: Any) -> None:
+    tab = tabs(zone="Asia/Kolkata")
+    time = tab.open("/access").locator("tbody time").first
+    exact = time.get_attribute("datetime")
+    assert exact.endswith("Z")
+    assert exact in time.get_attribute("title")
+    expected = tab.page.evaluate(
+        "at => new Intl.DateTimeFormat('en-GB', {timeStyle: 'medium', timeZone: 'Asia/Kolkata'}).format(new Date(at))",
+        exact,
+    )
+    assert time.inner_text() == expected
+    plain = tabs(scripts=False).open("/access").locator("tbody time").first
+    assert plain.inner_text() == f"{exact[:10]} {exact[11:16]} UTC"
+
+
+def test_a_token_is_made_and_revoked_with_keys_alone(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/access")
+    page.get_by_label("Name").fill("by hand")
+    page.keyboard.press("Enter")
+    assert page.locator("#new-token").inner_text().startswith("cc_")
+    revoke = page.locator("summary[aria-label='Revoke by hand']")
+    revoke.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/access?said=revoked")
+    assert page.get_by_role("status").first.inner_text().startswith("The token works no more")
+    tab.check()
+
+
+def test_signing_in_leads_to_the_page_that_was_asked_for_and_signing_out_ends_it(tabs: Any, served: Any) -> None:
+    tab = tabs(signed_in=False)
+    page = tab.open("/search?q=needle")
+    assert page.url.startswith(f"{tab.url}/sign-in?next=")
+    page.get_by_label("Token").fill(served.token)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{tab.url}/search?q=needle")
+    assert page.locator("mark").first.inner_text() == "needle"
+    page.get_by_role("link", name="Account").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{tab.url}/sign-in")
+    assert "/sign-in" in tab.open("/").url
+    tab.check()
+
+
+def test_a_search_goes_back_and_forward(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/search")
+    page.get_by_role("searchbox").fill("needle")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?q=needle**")
+    assert page.locator(".hits > li").count() == 4
+    page.go_back()
+    assert page.locator(".hits").count() == 0
+    page.go_forward()
+    assert page.locator(".hits > li").count() == 4
     tab.check()

@@ -1,6 +1,8 @@
 """`GET /api/admin/audit`: what administrators have changed, for the scope `admin`, some at a time."""
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from quart import Blueprint, Response
@@ -31,13 +33,20 @@ def audit_routes(access: Access | None, http: HttpSettings, replies: Replies) ->
         check_arguments("after", "limit")
         after_n = number_argument("after", default=0, maximum=AFTER_MAX)
         limit = number_argument("limit", default=ENTRIES_DEFAULT, maximum=ENTRIES_MAX)
-        try:
+        async with journal_watched(replies):
             entries = await known.audit.entries(after_n=after_n, limit=limit + 1)
-        except UNABLE as failure:
-            log.error("%s", failure)  # noqa: TRY400 (the sentence says it all)
-            sentence = "The audit journal cannot be read now; the log says why."
-            raise ProblemError(replies.overloaded("storage_failed", sentence)) from None
         shown = entries[:limit]
         return json_reply({"entries": shown, "next": shown[-1].n if len(entries) > limit else None}).response()
 
     return routes
+
+
+@asynccontextmanager
+async def journal_watched(replies: Replies) -> AsyncIterator[None]:
+    """Answer 503 where the audit journal cannot be read now."""
+    try:
+        yield
+    except UNABLE as failure:
+        log.error("%s", failure)  # noqa: TRY400 (the sentence says it all)
+        sentence = "The audit journal cannot be read now; the log says why."
+        raise ProblemError(replies.overloaded("storage_failed", sentence)) from None

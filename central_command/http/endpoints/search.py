@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from quart import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
@@ -68,7 +69,7 @@ def search_routes(search: Search | None, http: HttpSettings, replies: Replies) -
         known, _ = await door.admit(Scope.READ)
         hits_max = known.desk.settings.hits_max
         limit = number_argument("limit", default=min(LIMIT_DEFAULT, hits_max), maximum=hits_max)
-        question = _question()
+        question = question_asked(request.args)
         cursor = request.args.get("cursor")
         answer = await known.desk.ask(question, limit=limit, cursor=cursor, address=Reader.address())
         if isinstance(answer, Refusal):
@@ -78,11 +79,10 @@ def search_routes(search: Search | None, http: HttpSettings, replies: Replies) -
     return routes
 
 
-def _question() -> Question:
-    """What the query string asks; raises ProblemError for what it may not."""
+def question_asked(given: MultiDict[str, str]) -> Question:
+    """What a query string asks; raises ProblemError for what it may not."""
     check_arguments(*ONCE, *PAGE, repeated=FILTERS)
     members: dict[str, Any] = {}
-    given = request.args
     if sum(1 for _ in given.items(multi=True)) > VALUES_MAX:
         raise bad_query(f"The query string has more than {VALUES_MAX} values.")
     for name, values in given.lists():

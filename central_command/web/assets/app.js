@@ -113,7 +113,15 @@ function followHtmx() {
   document.addEventListener("htmx:sendError", () => announce("The server cannot be reached.", "bad"));
 }
 
+/** Where the navigation is a strip that scrolls, show the page that one is on. */
+function showCurrentPage() {
+  const strip = document.querySelector(".navigation");
+  const current = strip?.querySelector("[aria-current]");
+  if (current && strip.scrollWidth > strip.clientWidth) strip.scrollLeft = current.offsetLeft - strip.clientWidth / 3;
+}
+
 document.documentElement.classList.add("scripted");
+showCurrentPage();
 localizeTimes(document);
 switchThemes();
 pressKeys();

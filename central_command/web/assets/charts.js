@@ -1,5 +1,8 @@
-// Charts of uPlot over the table that stands beside each: <figure data-chart="table-id" data-kind="bars|line">.
-// The first column is the day, the others are series; a heading with data-series is one, and names its colour's number.
+// Charts of uPlot over a table of days: <figure data-chart="id of the rows" data-series="name of a column">.
+// A heading with that data-series names the series, and its data-colour the colour's number.
+
+const HEIGHT = 190;
+const HALF_DAY_S = 43200;
 
 /** A colour as it is in the theme that is shown. */
 function colour(token, probe) {
@@ -7,66 +10,72 @@ function colour(token, probe) {
   return getComputedStyle(probe).color;
 }
 
-function read(table) {
-  const headings = [...table.tHead.rows[0].cells];
-  const rows = [...table.tBodies[0].rows];
-  const seconds = rows.map((row) => Date.parse(`${row.cells[0].dataset.value}T00:00:00Z`) / 1000);
-  const series = headings
-    .map((cell, index) => ({ cell, index }))
-    .filter(({ cell }) => cell.dataset.series)
-    .map(({ cell, index }) => ({
-      label: cell.textContent.trim(),
-      token: `--chart-${cell.dataset.series}`,
-      values: rows.map((row) => Number(row.cells[index].dataset.value)),
-    }));
-  return { seconds, series };
+function read(body, name) {
+  const headings = [...body.parentElement.tHead.rows[0].cells];
+  const index = headings.findIndex((cell) => cell.dataset.series === name);
+  const rows = [...body.rows].reverse();
+  return {
+    label: headings[index].textContent.trim(),
+    token: `--chart-${headings[index].dataset.colour}`,
+    seconds: rows.map((row) => Date.parse(`${row.dataset.day}T00:00:00Z`) / 1000),
+    values: rows.map((row) => Number(row.cells[index].dataset.value)),
+  };
 }
 
 function short(value) {
   return new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 }).format(value);
 }
 
+/** Say beside the heading what is under the pointer, and what stood there when it has left. */
+function tell(figure, chart, day) {
+  const place = figure.closest(".panel")?.querySelector("header .more");
+  if (!place) return;
+  place.dataset.text ??= place.textContent;
+  const index = chart.cursor.idx;
+  const [at, value] = [chart.data[0][index], chart.data[1][index]];
+  place.textContent = at == null ? place.dataset.text : `${day.format(at * 1000)}: ${value.toLocaleString()}`;
+}
+
 function draw(figure) {
-  const table = document.getElementById(figure.dataset.chart);
-  if (!table || !globalThis.uPlot) return;
-  const { seconds, series } = read(table);
+  const body = document.getElementById(figure.dataset.chart);
+  if (!body || !globalThis.uPlot) return undefined;
+  const { label, token, seconds, values } = read(body, figure.dataset.series);
   const probe = document.createElement("span");
   figure.replaceChildren(probe);
-  const [text, line] = [colour("--muted", probe), colour("--line", probe)];
-  const strokes = series.map((each) => colour(each.token, probe));
+  const [text, line, fill] = [colour("--muted", probe), colour("--line", probe), colour(token, probe)];
   probe.remove();
   const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone: "UTC" });
   const font = `11px ${getComputedStyle(document.body).fontFamily}`;
-  const axis = { stroke: text, font, grid: { stroke: line, width: 1 }, ticks: { show: false } };
-  const bars = figure.dataset.kind === "bars" ? uPlot.paths.bars({ size: [0.7, 40], radius: 0.15 }) : undefined;
+  const axis = { stroke: text, font, ticks: { show: false } };
   const options = {
     width: figure.clientWidth - 24,
-    height: 190,
-    tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "Etc/UTC"),
-    cursor: { y: false, points: { show: !bars } },
-    legend: { live: true },
+    height: HEIGHT,
+    padding: [8, 4, 0, 0],
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+    legend: { show: false },
+    hooks: { setCursor: [(chart) => tell(figure, chart, day)] },
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     scales: {
-      x: { time: true, range: (_, min, max) => [min - 43200, max + 43200] },
-      y: { range: (_, min, max) => [0, max > 0 ? max * 1.08 : 1] },
+      x: { range: (_, min, max) => [min - HALF_DAY_S, max + HALF_DAY_S] },
+      y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] },
     },
     axes: [
-      { ...axis, grid: { show: false }, values: (_, splits) => splits.map((each) => day.format(each * 1000)), space: 56, size: 28 },
-      { ...axis, values: (_, splits) => splits.map(short), size: 46 },
+      { ...axis, grid: { show: false }, values: (_, at) => at.map((each) => day.format(each * 1000)), space: 60, size: 28 },
+      { ...axis, grid: { stroke: line, width: 1 }, values: (_, at) => at.map(short), size: 46, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7] },
     ],
     series: [
-      { label: "Day", value: (_, at) => (at == null ? "" : day.format(at * 1000)) },
-      ...series.map((each, index) => ({
-        label: each.label,
-        stroke: strokes[index],
-        fill: bars ? strokes[index] : undefined,
-        width: bars ? 0 : 2,
-        paths: bars,
+      {},
+      {
+        label,
+        stroke: fill,
+        fill,
+        width: 0,
+        paths: uPlot.paths.bars({ size: [0.7, 40], radius: 0.12 }),
         points: { show: false },
-        value: (_, value) => (value == null ? "" : value.toLocaleString()),
-      })),
+      },
     ],
   };
-  const chart = new uPlot(options, [seconds, ...series.map((each) => each.values)], figure);
+  const chart = new uPlot(options, [seconds, values], figure);
   chart.root.setAttribute("aria-hidden", "true");
   return chart;
 }
@@ -82,7 +91,7 @@ export function drawCharts(root) {
     new ResizeObserver(() => {
       if (!chart || figure.clientWidth === width) return;
       width = figure.clientWidth;
-      chart.setSize({ width: width - 24, height: 190 });
+      chart.setSize({ width: width - 24, height: HEIGHT });
     }).observe(figure);
   }
 }

@@ -1,0 +1,72 @@
+"""`/search`: the corpus by words, by meaning or by both; the address is that of the API's endpoint. For `read`."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from quart import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
+
+from central_command.access.tokens import Scope
+from central_command.http.endpoints.search import FILTERS, question_asked
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.search.questions import Answer, Mode, Order, Refusal, Unable
+from central_command.web.site import Site
+
+HITS: Final = 30
+"""Hits of a page, where the settings allow so many."""
+
+MODES: Final = ((Mode.TEXT, "Words"), (Mode.SEMANTIC, "Meaning"), (Mode.HYBRID, "Both"))
+ORDERS: Final = ((Order.RELEVANCE, "Best first"), (Order.NEWEST, "Latest first"))
+
+
+def search_pages(site: Site) -> Blueprint:
+    """The page; without a search it says so."""
+    routes = Blueprint("pages_search", __name__)
+
+    @routes.get("/search")
+    async def search() -> Response:
+        await site.admit(Scope.READ)
+        given = MultiDict((name, value) for name, value in request.args.items(multi=True) if value.strip())
+        answer, wrong, status = await _asked(site, given)
+        values: dict[str, Any] = {
+            "title": "Search",
+            "given": given,
+            "filters": [*FILTERS],
+            "filtered": [
+                (name, value) for name, value in given.items(multi=True) if name in (*FILTERS, "after", "before")
+            ],
+            "modes": MODES,
+            "orders": ORDERS,
+            "models": [*await site.sources.gateway.models()],
+            "providers": [*await site.sources.gateway.providers()],
+            "answer": answer,
+            "wrong": wrong,
+            "status": status,
+        }
+        return site.page("search.html", **values)
+
+    return routes
+
+
+async def _asked(site: Site, given: MultiDict[str, str]) -> tuple[Answer | None, str, int]:
+    """What is found, or a sentence, and the status."""
+    known = site.sources.offered.get("search")
+    if known is None:
+        return None, "This server has no search: search.enabled turns it on.", HTTPStatus.OK
+    if "q" not in given:
+        return None, "", HTTPStatus.OK
+    try:
+        question = question_asked(given)
+    except ProblemError as error:
+        return None, error.problem.sentence, HTTPStatus.BAD_REQUEST
+    limit = min(HITS, known.desk.settings.hits_max)
+    found = await known.desk.ask(question, limit=limit, cursor=given.get("cursor"), address=Reader.address())
+    if not isinstance(found, Refusal):
+        return found, "", HTTPStatus.OK
+    match found.code:
+        case Unable.NOT_READABLE:
+            return None, found.sentence, HTTPStatus.BAD_REQUEST
+        case Unable.NO_EMBEDDINGS | Unable.NO_INDEX:
+            return None, found.sentence, HTTPStatus.OK
+        case _:
+            return None, found.sentence, HTTPStatus.SERVICE_UNAVAILABLE

@@ -1,0 +1,71 @@
+"""`/search`: hits with their marks, each a link to its step; filters in the address; what cannot be asked, said."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from central_command.access.tokens import Scope
+from tests.actors.curation.trajectory_lines import prompt
+from tests.corpus_maker import session
+from tests.indexed import put
+from tests.pages.page_client import pages_on
+from tests.running_service import settings_with
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    put(root, *(session(number, [prompt(f"look for <b>needle</b> {number}")] * 2) for number in range(3)))
+    return root
+
+
+async def test_hits_are_marked_and_lead_to_their_steps_page_by_page(root: Path) -> None:
+    async with pages_on(root, Scope.READ, settings=settings_with(search={"hits_max": 4})) as browser:
+        page = await browser.get("/search?q=needle&order=newest")
+        assert re.findall(r'class="hit-title" href="([^"]+)"', page.text) == [
+            f"/sessions/sess_{number}?step={step}#step-{step}" for number, step in ((2, 2), (2, 1), (1, 2), (1, 1))
+        ]
+        assert "look for &lt;b&gt;<mark>needle</mark>&lt;/b&gt; 2" in page.text
+        [following] = re.findall(r'rel="next" href="([^"]+)"', page.text)
+        page = await browser.get(following.replace("&amp;", "&"))
+        assert page.text.count('class="hit-title"') == 2
+        assert "First page" in page.said
+
+
+async def test_filters_stand_in_the_address_and_in_the_form(root: Path) -> None:
+    async with pages_on(root, Scope.READ) as browser:
+        page = await browser.get("/search?q=needle&provider=claude-code&model=&before=2026-11-02&tool=")
+        assert page.text.count('class="hit-title"') == 2
+        assert 'name="before" type="text" value="2026-11-02"' in page.text
+        assert '<details class="search-filters" open>' in page.text
+        [clear] = re.findall(r'href="([^"]+)">Clear filters', page.text)
+        assert clear == "/search?q=needle"
+        assert "Nothing was found" in (await browser.get("/search?q=needle&provider=nobody")).said
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "sentence"),
+    [
+        ("", 200, "Everything that the corpus says can be found"),
+        ("?q=", 200, "Everything that the corpus says can be found"),
+        ("?q=%22open", 400, "does not close"),
+        ("?q=a&mode=magic", 400, "Invalid enum value"),
+        ("?q=a&after=yesterday", 400, "no time"),
+        ("?q=a&colour=red", 400, "There is no argument"),
+        ("?q=a&cursor=x", 400, "The cursor is none of this search"),
+        ("?q=a&mode=semantic", 200, "not embedded here"),
+    ],
+)
+async def test_what_cannot_be_asked_is_said_on_the_page(root: Path, query: str, status: int, sentence: str) -> None:
+    async with pages_on(root, Scope.READ) as browser:
+        page = await browser.get(f"/search{query}")
+        assert (page.status, sentence in page.said) == (status, True), page.said
+        assert 'name="q"' in page.text
+
+
+async def test_without_an_index_or_without_a_search_the_page_says_so(tmp_path: Path) -> None:
+    async with pages_on(tmp_path, Scope.READ) as browser:
+        assert "There is no index of the corpus yet" in (await browser.get("/search?q=a")).said
+    async with pages_on(tmp_path, Scope.READ, search=None) as browser:
+        assert "This server has no search" in (await browser.get("/search?q=a")).said
