@@ -30,7 +30,7 @@ class Unable(StrEnum):
 
 
 SENTENCES: Final = {
-    Unable.BUSY: "As many pages of the corpus are read as may be at once; come back later.",
+    Unable.BUSY: "As many wait for pages of the corpus as may; come back later.",
     Unable.NO_CORPUS: "There is no corpus yet: curation makes one (curation.enabled).",
     Unable.FAILED: "The corpus cannot be read now; come back later.",
 }
@@ -45,10 +45,11 @@ class Begun(msgspec.Struct, frozen=True):
 class CorpusDesk:
     """Opens pages; `bounds` are those of the largest one."""
 
-    def __init__(self, data_directory: Path, bounds: PageBounds, *, readers_max: int) -> None:
+    def __init__(self, data_directory: Path, bounds: PageBounds, *, readers_max: int, waiting_max: int) -> None:
         self._data_directory = data_directory
         self.bounds = bounds
         self._limiter = trio.CapacityLimiter(readers_max)
+        self._waiting_max = waiting_max
 
     def __repr__(self) -> str:
         return f"<CorpusDesk reading={self._limiter.borrowed_tokens}>"
@@ -56,7 +57,7 @@ class CorpusDesk:
     async def open(self, asked: Asked, *, limit: int, cursor: str | None, is_packed: bool) -> Begun | Unable:
         """Begin a page of at most `limit` records, packed with gzip or not. Raises CursorError."""
         page = Page(self._data_directory, asked, cursor, msgspec.structs.replace(self.bounds, records=limit))
-        if not self._limiter.available_tokens:
+        if self._limiter.statistics().tasks_waiting >= self._waiting_max:
             return Unable.BUSY
         try:
             first = await self._next_piece(page)

@@ -23,5 +23,6 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     page_bytes_max: PositiveInt = 4_194_304
     page_line_bytes_max: PositiveInt = 33_554_432
     readers_max: PositiveInt = 2
+    readers_waiting_max: PositiveInt = 32
     requests_per_minute: PositiveInt = 120
     requests_per_hour: PositiveInt = 2_000

@@ -10,15 +10,19 @@ import httpx
 import msgspec
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from central_command.corpus import NotServedError, Trajectory, open_corpus
+from central_command.corpus import NotServedError, Trajectory, open_corpus, paging
 from central_command.corpus.paging import Line
 from central_command.corpus.served import Server
+from central_command.corpus.stored import StoredCorpus
 from central_command.http.requests.replies import Reply
+from persistence.files.failures import StorageFailure
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
+from persistence.format.records import Position
 from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
 from tests.central_command.http.description.test_openapi import DOCUMENT, check_described, faults
 from tests.central_command.http.endpoints.test_exports import Asked, serving
@@ -105,6 +109,27 @@ async def test_a_page_ends_by_what_was_read_and_names_what_is_too_long_to_be_rea
         assert (end.cursor, len(end.too_long)) == (None, 3)
 
 
+async def test_a_page_that_cannot_be_read_to_its_end_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be read at all, there is no page."""
+    monkeypatch.setattr(paging, "PIECE_BYTES_MAX", 1)
+    whole = StoredCorpus.read
+    readable = [1]
+
+    def read(self: StoredCorpus, place: Position) -> Any:
+        if not readable:
+            raise StorageFailure("reading the corpus journal failed: Input/output error")
+        readable.pop()
+        return whole(self, place)
+
+    monkeypatch.setattr(StoredCorpus, "read", read)
+    async with serving(tmp_path) as server:
+        answer = await server.send("get", TRAJECTORIES)
+        (line,) = answer.body.splitlines()
+        assert (answer.status_code, LINE.decode(line).end) == (200, None)
+        answer = await server.send("get", TRAJECTORIES)
+        assert (answer.status_code, "cannot be read now" in json.loads(answer.body)["error"]) == (503, True)
+
+
 async def test_a_page_is_packed_for_who_takes_it(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         headers = {"Authorization": f"Bearer {server.token}", "Accept-Encoding": "gzip"}
@@ -164,16 +189,26 @@ async def test_only_a_token_of_the_scope_reads(tmp_path: Path) -> None:
 
 
 async def test_without_a_corpus_or_room_whoever_asks_is_sent_away_for_a_while(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
-        limiter = server.corpus._limiter
-        for _ in range(2):
-            limiter.acquire_on_behalf_of_nowait(object())
+    """Pages wait for their turn, as many as may."""
+    async with serving(tmp_path, readers_max=1, readers_waiting_max=1) as server, trio.open_nursery() as nursery:
+        limiter, reader = server.corpus._limiter, object()
+        limiter.acquire_on_behalf_of_nowait(reader)
+        found = []
+
+        async def ask() -> None:
+            found.append(await server.send("get", TRAJECTORIES))
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
         busy = await server.send("get", TRAJECTORIES)
-        assert (busy.status_code, "Retry-After" in busy.headers) == (503, True)
-        limiter.total_tokens = 9
+        assert (busy.status_code, "Retry-After" in busy.headers, found) == (503, True, [])
+        check_described("get", TRAJECTORIES, Reply(503, busy.body, (("Retry-After", busy.headers["Retry-After"]),)))
         (tmp_path / "corpus.db").rename(tmp_path / "gone.db")
-        none = await server.send("get", TRAJECTORIES)
-        assert (none.status_code, "no corpus yet" in json.loads(none.body)["error"]) == (503, True)
+        limiter.release_on_behalf_of(reader)
+        with trio.fail_after(30):
+            while not found:
+                await trio.lowlevel.checkpoint()
+        assert (found[0].status_code, "no corpus yet" in json.loads(found[0].body)["error"]) == (503, True)
         (tmp_path / "gone.db").rename(tmp_path / "corpus.db")
 
 
