@@ -61,7 +61,7 @@ class Mended(msgspec.Struct, frozen=True):
     surrogates: int = 0
 
 
-class Read(msgspec.Struct, frozen=True):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """A line that was read: the trajectory, the line's JSON as it was mended, and how much was."""
 
     trajectory: Trajectory
@@ -80,7 +80,7 @@ class UnreadableLine(Exception):  # noqa: N818 (a state of the line, not an erro
     """The line holds no record: it was erased, or is of another kind."""
 
 
-class _Metadata(msgspec.Struct, frozen=True):
+class _Metadata(msgspec.Struct, frozen=True, gc=False):
     provider: str = ""
     model_engine: str = ""
     agent_role: str | None = None
@@ -91,7 +91,7 @@ class _Metadata(msgspec.Struct, frozen=True):
     domain_tags: DomainTags | None = None
 
 
-class _Line(msgspec.Struct, frozen=True, kw_only=True):
+class _Line(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     record_id: str
     trajectory_id: str
     session_id: str

@@ -45,7 +45,7 @@ def real_time_s(timestamp: float, time_shift_s: float | None) -> float | None:
     return seconds - (time_shift_s or 0.0)
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens that the agent reported of one model message; None where it said nothing.
 
     Input includes what was cached.
@@ -57,7 +57,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int | None = None
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One step. `step` is its number, from 1; `timestamp` is as the client sent it, see `Trajectory.time_of`.
 
     `source` says where a text came from when its type alone does not: `thinking`, `user`, `agent`, `program`,
@@ -97,7 +97,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         return self.type == "action" and self.truncated is True
 
 
-class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What somebody said of the session, not a guess. `target_step` is the number of steps at that time."""
 
     signal: FeedbackSignal
@@ -108,7 +108,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     delta_summary: str | None = None
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The client's own report of how the session ended. Its counts are never trusted, and are not here."""
 
     status: OutcomeStatus
@@ -119,7 +119,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     errors_recovered: int | None = None
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """Why a verdict is what it is: a stable code, how often it was seen, and what it counted for."""
 
     code: str
@@ -127,7 +127,7 @@ class Reason(msgspec.Struct, frozen=True):
     points: float = 0.0
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the session was for; `target` is None when nothing tells. `confidence` is 0 to 1."""
 
     target: str | None = None
@@ -136,14 +136,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
 
 
-class ModelCheck(msgspec.Struct, frozen=True, kw_only=True):
+class ModelCheck(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whether provider, model and what the steps name fit together: `consistent`, `inconsistent` or `unknown`."""
 
     verdict: str = "unknown"
     reasons: tuple[Reason, ...] = ()
 
 
-class Quality(msgspec.Struct, frozen=True, kw_only=True):
+class Quality(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How good the session is as training data: `score` 0 to 100, tier A, B or C. Not what it was credited with."""
 
     score: int = 0
@@ -153,7 +153,7 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     training_exclusion_reasons: tuple[str, ...] = ()
 
 
-class Derived(msgspec.Struct, frozen=True, kw_only=True):
+class Derived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the transcript lets one guess and nobody said; None where nothing tells."""
 
     outcome: str | None = None
@@ -161,7 +161,7 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] = ()
 
 
-class Enrichment(msgspec.Struct, frozen=True, kw_only=True):
+class Enrichment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All verdicts of curation, and the version of the rules that made them (docs/enrichment.md)."""
 
     rules_version: int = 0
@@ -171,14 +171,14 @@ class Enrichment(msgspec.Struct, frozen=True, kw_only=True):
     derived: Derived = Derived()
 
 
-class Field(msgspec.Struct, frozen=True):
+class Field(msgspec.Struct, frozen=True, gc=False):
     """A field of work, with a confidence of 0 to 1."""
 
     domain: str
     confidence: float = 0.0
 
 
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+class Judgement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What another model said of the session when it was asked (docs/enrichment.md, "The judge"): an opinion.
 
     `model` is the one that was asked, by the version `rules` of the question; `quality` is 0 to 100.
@@ -192,7 +192,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     rules: str
 
 
-class DomainTags(msgspec.Struct, frozen=True, kw_only=True):
+class DomainTags(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fields of work that the session is about, at most three, the surest first."""
 
     primary: Field | None = None
@@ -200,7 +200,7 @@ class DomainTags(msgspec.Struct, frozen=True, kw_only=True):
     tertiary: Field | None = None
 
 
-class Consent(msgspec.Struct, frozen=True, kw_only=True):
+class Consent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the contributor had agreed to when the record was made."""
 
     given: bool = False
@@ -208,14 +208,14 @@ class Consent(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
 
 
-class Gap(msgspec.Struct, frozen=True):
+class Gap(msgspec.Struct, frozen=True, gc=False):
     """`missing` envelopes were skipped just before the one with the sequence `before`."""
 
     before: int = 0
     missing: int = 1
 
 
-class CopiedRun(msgspec.Struct, frozen=True, kw_only=True):
+class CopiedRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Steps that an earlier trajectory holds already: places in `Trajectory.steps` from 1, both included."""
 
     from_step: int
@@ -224,7 +224,7 @@ class CopiedRun(msgspec.Struct, frozen=True, kw_only=True):
     trajectory_id: str = ""
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class Link(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A coordination with another agent: `step` and `answered_by` are numbers of steps."""
 
     step: int
@@ -234,7 +234,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     answered_by: int | None = None
 
 
-class Credit(msgspec.Struct, frozen=True, kw_only=True):
+class Credit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the contributor was credited with: points, which say nothing of quality."""
 
     base_points: float = msgspec.field(default=0.0, name="basePoints")
@@ -242,7 +242,7 @@ class Credit(msgspec.Struct, frozen=True, kw_only=True):
     total_points: float = msgspec.field(default=0.0, name="totalPoints")
 
 
-class Findings(msgspec.Struct, frozen=True, kw_only=True):
+class Findings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What scrubbing replaced in the record: how often each placeholder was set, and how many texts were withheld."""
 
     findings: int = 0
@@ -250,7 +250,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     by_category: dict[str, int] = {}
 
 
-class Duplicates(msgspec.Struct, frozen=True, kw_only=True):
+class Duplicates(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """By what copies are told: `sha256` is equal for the same steps, `cluster` for near copies."""
 
     sha256: str = ""
@@ -258,7 +258,7 @@ class Duplicates(msgspec.Struct, frozen=True, kw_only=True):
     similarity: float = 0.0
 
 
-class Lineage(msgspec.Struct, frozen=True):
+class Lineage(msgspec.Struct, frozen=True, gc=False):
     """What joins a session with its parent and its sub-agents: digests, the same ones for the same contributor only.
 
     The `id` of a session is the `parent_id` of its sub-agents; None where the client did not say.
@@ -268,7 +268,7 @@ class Lineage(msgspec.Struct, frozen=True):
     parent_id: str | None = None
 
 
-class Embedded(msgspec.Struct, frozen=True):
+class Embedded(msgspec.Struct, frozen=True, gc=False):
     """A sub-agent's trajectory within its parent's; `at` is the place (from 0) of the parent's step that began it.
 
     None where no step of the parent is known to have done so.
@@ -278,7 +278,7 @@ class Embedded(msgspec.Struct, frozen=True):
     at: int | None = None
 
 
-class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
+class Trajectory(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One session of one agent, scrubbed, with all that is known of it.
 
     `started_at` and `ended_at` are real times as text (ISO 8601, UTC, microseconds), None without steps that have one.
@@ -360,7 +360,7 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
         return None if seconds is None else times.to_text(seconds)
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record of the intake: what an application's user shared (docs/protocol.md), beside the trajectories.
 
     `timestamp` is seconds since the epoch, UTC; `content` and `metadata` are scrubbed. `contributor` is the pseudonym

@@ -23,7 +23,7 @@ HARMONY_KEY: Final = "thinking"
 """The key of gpt-oss: its template takes no words beside reasoning and calls, and makes reasoning of those it takes."""
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Whence `chars` characters of one member of a message come: `step` is the number, `type` the type of a step."""
 
     member: str
@@ -32,7 +32,7 @@ class Origin(msgspec.Struct, frozen=True):
     chars: int
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message. `is_request` as `Heard` has it; `call` is the one that a message of the tool answers.
 
     `place` is that of its first step in the trajectory; `is_copied`: an earlier trajectory holds all of it already.
@@ -50,7 +50,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     origins: tuple[Origin, ...] = ()
 
 
-class Chat(msgspec.Struct, frozen=True, kw_only=True):
+class Chat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The messages, whether a call in them has no result, and how many steps the end was cut by."""
 
     messages: tuple[Message, ...]

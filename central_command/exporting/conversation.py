@@ -46,7 +46,7 @@ _SYSTEMS: Final = frozenset({"program", "system", "compaction"})
 COMPACTION: Final = "compaction"
 
 
-class Placed(msgspec.Struct, frozen=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """A step, and its place in the trajectory's steps, from 0; `said` of an agent's own is what it says in words."""
 
     place: int
@@ -54,7 +54,7 @@ class Placed(msgspec.Struct, frozen=True):
     said: str = ""
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A call of a tool. `call_id` is the conversation's only one of that name, made up where the step has none."""
 
     place: int
@@ -65,7 +65,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     result: Placed | None = None
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
+class Heard(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One thing that the agent was given. `is_result`: a tool said it, and nobody, and it has no call."""
 
     place: int
@@ -84,7 +84,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
         return self.role == "user" and not self.is_result and bool(self.step.text)
 
 
-class Inference(msgspec.Struct, frozen=True, kw_only=True):
+class Inference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the agent said in one go, in order of kinds: reasoning, prose, calls (with their results).
 
     `own_steps` are all of these in the order of the trajectory, each once, and at least one; no results. Steps that say
@@ -105,7 +105,7 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
 Turn = Heard | Inference
 
 
-class Conversation(msgspec.Struct, frozen=True):
+class Conversation(msgspec.Struct, frozen=True, gc=False):
     """All turns of a trajectory, in order; each step is in exactly one, but for an agent's step that says nothing."""
 
     trajectory: Trajectory
@@ -138,10 +138,12 @@ def is_call(step: Step) -> bool:
 
 def said_by(step: Step) -> str:
     """What an agent's step says in words; empty for a call's label that only repeats its tool or its arguments."""
-    text = step.content or ""
+    text = step.content
+    if not text:
+        return ""
     if step.type != "action" or not is_call(step):
         return text
-    if not text or text in (step.tool, f"Using {step.tool}"):
+    if text in (step.tool, f"Using {step.tool}"):
         return ""
     values = [value for value in (step.arguments or {}).values() if isinstance(value, str) and value]
     label, _, rest = text.partition(": ")
@@ -161,14 +163,17 @@ class _Reading:
 
     def turns(self) -> Iterator[Turn]:
         waiting: list[Placed] = []
-        for place, step in enumerate(self._steps):
-            if place in self._answered:
-                if waiting and self._answered[place] >= waiting[0].place:
+        answered = self._answered
+        for place, (step, is_agents) in enumerate(zip(self._steps, self._is_agents, strict=True)):
+            call = answered.get(place)
+            if call is not None:
+                if waiting and call >= waiting[0].place:
                     yield from self._inference(waiting)
-            elif self._is_agents[place]:
+            elif is_agents:
                 waiting.append(Placed(place, step, said_by(step)))
             else:
-                yield from self._inference(waiting)
+                if waiting:
+                    yield from self._inference(waiting)
                 yield Heard(place=place, step=step, role=_role(step), is_result=step.type in _RESULTS)
         yield from self._inference(waiting)
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from central_command.exporting.contents import Place, WrittenFile
 from central_command.exporting.formats.format import Format
 from central_command.exporting.shape import Row, Shape
-from central_command.exporting.writing import HashedFile, Prepared, encode
+from central_command.exporting.writing import HashedFile, Prepared, encode, encode_lines
 
 FLAT_BYTES: Final = 16
 """What a flat value counts for, about, beside its text."""
@@ -156,7 +156,8 @@ class Values:
             return None, FLAT_BYTES
         if self._is_list and isinstance(value, list):
             if self._is_list_of_json:
-                texts = [encode(item) for item in value]
+                texts = encode_lines(value).split(b"\n")  # within a text of JSON there is none
+                texts.pop()
                 return texts, sum(map(len, texts)) + max(1, len(texts)) + 1  # with commas and brackets
             pairs = [self._one(item) for item in value]
             return [one for one, _ in pairs], sum(size for _, size in pairs) + FLAT_BYTES

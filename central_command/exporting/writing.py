@@ -23,6 +23,7 @@ SYNC_BYTES = 33_554_432
 """What is written between two syncs: a server's own sync waits for what others have left in the disk's queue."""
 
 encode = msgspec.json.Encoder().encode
+encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Prepared(msgspec.Struct, frozen=True):
