@@ -118,6 +118,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 jobs=service.admin_jobs(jobs),
                 refused=service.refused(),
                 observing=service.observing(observer),
+                viewer=service.viewer(),
             )
             offered["pages"] = WebPages(
                 Sources(

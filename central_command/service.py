@@ -72,6 +72,7 @@ from central_command.process.clock_jumps import ClockJumps
 from central_command.search.desk import SearchDesk
 from central_command.search.searching import Searcher
 from central_command.settings.configuration import Settings
+from central_command.viewing.desk import ViewerDesk
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
@@ -234,6 +235,10 @@ class Service:
         )
         find = partial(find_history, storage.layout.root, settings.history_bytes_max)
         return LiveSessions(figures, HistoryDesk(find, settings), self._gate)
+
+    def viewer(self) -> ViewerDesk:
+        """What the pages of sessions need."""
+        return ViewerDesk(self._environment.storage.layout.root, self._settings.viewer)
 
     def admin_jobs(self, jobs: Jobs) -> AdminJobs:
         """What the endpoints of jobs need."""

@@ -1,6 +1,6 @@
 """A JSON value as HTML: objects and arrays that open and close, texts as they are read, never as they are escaped."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -23,6 +23,15 @@ LEFT_CHARS_MAX: Final = 8_192
 def folded(value: object) -> Markup:
     """The value as HTML."""
     return _Folding().value(value, 0)
+
+
+def members(value: Mapping[str, object]) -> Markup:
+    """The members of an object; few of them stand open, without anything to close."""
+    folding = _Folding()
+    if len(value) > OPEN_ITEMS:
+        return folding.value(value, 0)
+    template = Markup('<div class="j-row">{}</div>')
+    return Markup("").join(template.format(row) for row in folding.rows(value.items(), 0))
 
 
 def json_text(value: object) -> str:
@@ -56,18 +65,20 @@ class _Folding:
             return Markup('<pre class="j-text">{}</pre>').format(plain(text))
         return Markup('<span class="j-string">{}</span>').format(plain(text))
 
+    def rows(self, items: Iterable[tuple[object, object]], depth: int) -> Iterator[Markup]:
+        for name, value in items:
+            if self._left < 0:
+                yield Markup("…")
+                return
+            row = Markup('<span class="j-name">{}</span> {}')
+            yield row.format(plain(str(name)), self.value(value, depth + 1))
+
     def _items(
         self, opening: str, closing: str, items: Iterable[tuple[object, object]], count: int, depth: int
     ) -> Markup:
         if not count:
             return Markup('<span class="j-atom">{}{}</span>').format(opening, closing)
-        rows = list[Markup]()
-        for name, value in items:
-            if self._left < 0:
-                rows.append(Markup("<div>…</div>"))
-                break
-            row = Markup('<div><span class="j-name">{}</span> {}</div>')
-            rows.append(row.format(plain(str(name)), self.value(value, depth + 1)))
+        rows = [Markup("<div>{}</div>").format(row) for row in self.rows(items, depth)]
         is_open = Markup(" open") if count <= OPEN_ITEMS and depth < 2 else ""
         template = Markup('<details class="j"{}><summary>{}{:,}{}</summary>{}</details>')
         return template.format(is_open, opening, count, closing, Markup("").join(rows))

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from central_command.markup.ansi import coloured, uncoloured
 from central_command.markup.code import highlighted, language_of
 from central_command.markup.diffs import Line, difference, patch, shown_lines
-from central_command.markup.folding import folded
+from central_command.markup.folding import folded, members
 from central_command.markup.markdown import marked_down
 from central_command.markup.visible import plain
 
@@ -102,7 +102,7 @@ class Renderer:
             yield self._rich(rest.pop("code"), lambda text: _code(text, language))
         if rest:
             self._left -= len(str(rest)) if self._left > 0 else 0
-            yield folded(rest)
+            yield members(rest)
 
 
 def _changes(tool: str, rest: dict[str, Any]) -> list[Line]:

@@ -13,8 +13,10 @@ from central_command.web.bundle import Bundle
 from central_command.web.pages.access import access_pages
 from central_command.web.pages.overview import overview_pages
 from central_command.web.pages.search import search_pages
+from central_command.web.pages.sessions import sessions_pages
 from central_command.web.pages.settings import settings_pages
 from central_command.web.pages.theme import theme_pages
+from central_command.web.pages.viewer import viewer_pages
 from central_command.web.rendering import Renderer
 from central_command.web.site import Problems, Site, Sources
 
@@ -24,6 +26,8 @@ PAGES: Final[tuple[Callable[[Site], Blueprint], ...]] = (
     access_pages,
     settings_pages,
     theme_pages,
+    sessions_pages,
+    viewer_pages,
 )
 """A page gets in by standing here; who may see it, it asks for itself (`Site.admit`)."""
 

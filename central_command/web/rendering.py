@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from central_command.markup.visible import visible
 from central_command.web import figures
 from central_command.web.bundle import Bundle
 
@@ -32,6 +33,7 @@ class Renderer:
             "duration": figures.duration,
             "percentage": figures.percentage,
             "time": figures.time_element,
+            "visible": visible,
         }
 
         for name in self._environment.list_templates():

@@ -25,7 +25,8 @@ COLUMNS: Final = (
     'day, "offset", length, ended_at, step_count, tokens, quality, points, failed, lineage, parent_lineage, '
     "continues_session, log_start, log_end"
 )
-PUT_SESSION: Final = f"INSERT INTO sessions ({COLUMNS}) VALUES ({', '.join('?' * (COLUMNS.count(',') + 1))})"  # noqa: S608
+VALUES: Final = ", ".join("?" * (COLUMNS.count(",") + 1))
+PUT_SESSION: Final = f"INSERT INTO sessions ({COLUMNS}) VALUES ({VALUES})"  # noqa: S608
 PUT_BLOCK: Final = """
 INSERT INTO step_blocks (n, first, steps, turns, failed, counts, places) VALUES (?, ?, ?, ?, ?, ?, ?)
 """

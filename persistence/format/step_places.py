@@ -124,11 +124,59 @@ def step_places(log: LogPlace, text: bytes) -> Iterator[StepPlace]:
 
     Raises msgspec.DecodeError for what is no array of objects.
     """
-    found = list(islice(_places(log, text), STEPS_MAX))
-    partners = _partners(found)
-    for place, _ in found:
-        partner = partners.get(place.place)
-        yield place if partner is None else msgspec.structs.replace(place, partner=partner)
+    steps = StepsInOrder()
+    steps.take(log, text)
+    yield from steps.places()
+
+
+class StepsInOrder:
+    """The places of the steps of several arrays, one after the other; steps count on from one to the next."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[StepPlace, str | None]] = []
+        self._turn = 0
+        self._asked = False
+
+    def __repr__(self) -> str:
+        return f"<StepsInOrder {len(self._found)}>"
+
+    def take(self, log: LogPlace, text: bytes) -> None:
+        """Take in the steps of an array; raises msgspec.DecodeError for what is no array of objects."""
+        at = 0
+        steps: list[msgspec.Raw] = json_text.decode(_STEPS, text)
+        for raw in steps[: STEPS_MAX - len(self._found)]:
+            step = bytes(raw)
+            at = text.index(step, at)
+            self._found.append(self._placed(step, log.start + at))
+            at += len(step)
+
+    def places(self) -> list[StepPlace]:
+        """All places, with their partners."""
+        partners = _partners(self._found)
+        return [
+            msgspec.structs.replace(place, partner=partners[place.place]) if place.place in partners else place
+            for place, _ in self._found
+        ]
+
+    def _placed(self, step: bytes, offset: int) -> tuple[StepPlace, str | None]:
+        """A step without its partner, and its `call_id`."""
+        facts = _facts(step)
+        asks = facts.type == "instruction" and facts.source not in NO_TURN
+        begins = asks and not self._asked
+        self._turn, self._asked = self._turn + begins, asks
+        place = StepPlace(
+            place=len(self._found) + 1,
+            offset=offset,
+            length=len(step),
+            type=facts.type[:NAME_CHARS_MAX],
+            tool=(facts.tool or "")[:NAME_CHARS_MAX],
+            turn=self._turn,
+            at=facts.timestamp,
+            has_failed=facts.type == "error" or facts.is_error is True,
+            begins_turn=begins,
+            members=_member_places(step) if len(step) > LARGE_BYTES else (),
+        )
+        return place, facts.call_id
 
 
 def blocks(places: Iterable[StepPlace]) -> Iterator[StepBlock]:
@@ -144,35 +192,6 @@ def blocks(places: Iterable[StepPlace]) -> Iterator[StepBlock]:
             counts=msgspec.json.encode(counts),
             places=zlib.compress(msgspec.json.encode(some)),
         )
-
-
-def _places(log: LogPlace, text: bytes) -> Iterator[tuple[StepPlace, str | None]]:
-    """Yield steps without their partners, each with its `call_id`."""
-    at, turn, asked = 0, 0, False
-    found: list[msgspec.Raw] = json_text.decode(_STEPS, text)
-    for place, raw in enumerate(found, start=1):
-        step = bytes(raw)
-        at = text.index(step, at)
-        facts = _facts(step)
-        asks = facts.type == "instruction" and facts.source not in NO_TURN
-        begins = asks and not asked
-        turn, asked = turn + begins, asks
-        yield (
-            StepPlace(
-                place=place,
-                offset=log.start + at,
-                length=len(step),
-                type=facts.type[:NAME_CHARS_MAX],
-                tool=(facts.tool or "")[:NAME_CHARS_MAX],
-                turn=turn,
-                at=facts.timestamp,
-                has_failed=facts.type == "error" or facts.is_error is True,
-                begins_turn=begins,
-                members=_member_places(step) if len(step) > LARGE_BYTES else (),
-            ),
-            facts.call_id,
-        )
-        at += len(step)
 
 
 def _partners(found: Sequence[tuple[StepPlace, str | None]]) -> dict[int, int]:

@@ -30,7 +30,7 @@ TAGS: Final = frozenset(
 )
 ATTRIBUTES: Final = {"a": {"href", "rel", "title"}, "details": {"class", "open"}, "ol": {"start"}}
 CLASS: Final = re.compile(
-    r"(h-[a-z0-9]{1,4}|code|text|diff|path|d-(added|removed|same|place)|j|j-(cut|atom|string|text|name)"
+    r"(h-[a-z0-9]{1,4}|code|text|diff|path|d-(added|removed|same|place)|j|j-(row|cut|atom|string|text|name)"
     r"|t-(bold|dim|italic|underline|strike|reverse)|t-[fb]g-\d{1,2})"
 )
 ADDRESS: Final = re.compile(r"(?i)(https?://|mailto:)\S")

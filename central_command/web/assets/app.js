@@ -51,7 +51,7 @@ function switchThemes() {
 }
 
 const PLACES = { o: "/", s: "/sessions", j: "/jobs", e: "/exports", t: "/tools", c: "/corpus", b: "/observer", a: "/access" };
-let prefixedAt = 0;
+let prefixedAt = -Infinity;
 
 /** Whether a key that was pressed is meant for a field, or for the browser. */
 export function isTyped(event) {
@@ -75,7 +75,7 @@ function pressKeys() {
       return;
     } else if (event.timeStamp - prefixedAt < PREFIX_MS && event.key in PLACES) location.assign(PLACES[event.key]);
     else return;
-    prefixedAt = 0;
+    prefixedAt = -Infinity;
     event.preventDefault();
   });
 }

@@ -1,0 +1,87 @@
+"""The table of sessions: chosen, in an order, a page at a time. Blocking."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from central_command.viewing.records import Records
+from persistence.databases.search_reading import SessionFilters
+from persistence.databases.search_rows import IndexedSession
+from persistence.databases.session_reading import FACETS, SortKey
+
+COUNTED_MAX = 10_000
+"""Sessions that are counted; of more it is said that there are more."""
+
+VALUES_MAX = 200
+"""Values that are offered of each filter."""
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of the table; `contributors` are pseudonyms, the others as `SessionFilters` has them."""
+
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    contributors: tuple[str, ...] = ()
+    after: str | None = None
+    before: str | None = None
+    key: SortKey = "started_at"
+    descending: bool = True
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A session, and the pseudonym of who contributed it."""
+
+    session: IndexedSession
+    contributor: str
+
+
+class SessionsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Sessions in order; `behind` is the value and the number that the next page begins behind, None on the last one.
+
+    `count` is how many there are of all that were chosen, at most COUNTED_MAX. `values` are what each filter offers.
+    """
+
+    sessions: list[Listed]
+    behind: tuple[Any, int] | None
+    count: int
+    values: dict[str, list[str]]
+
+
+def page_of(records: Records, chosen: Chosen, behind: tuple[Any, int] | None) -> SessionsPage:
+    """A page of the table."""
+    limit = records.settings.sessions_max
+    with records.index() as reader:
+        filters = _filters(records, chosen, reader.contributors() if chosen.contributors else ())
+        found = reader.page(filters, chosen.key, descending=chosen.descending, behind=behind, limit=limit + 1)
+        shown = records.shown(found[:limit])
+        last = found[limit - 1] if len(found) > limit else None
+        return SessionsPage(
+            sessions=[Listed(session=each, contributor=records.pseudonym(each.contributor_id)) for each in shown],
+            behind=None if last is None else (_value(last, chosen.key), last.n),
+            count=reader.count(filters, COUNTED_MAX),
+            values={column: reader.values(column, VALUES_MAX) for column in FACETS},
+        )
+
+
+def _filters(records: Records, chosen: Chosen, contributors: Sequence[str]) -> SessionFilters:
+    wanted = set(chosen.contributors)
+    return SessionFilters(
+        providers=chosen.providers,
+        models=chosen.models,
+        domains=chosen.domains,
+        tiers=chosen.tiers,
+        outcomes=chosen.outcomes,
+        tools=chosen.tools,
+        contributor_ids=tuple(each for each in contributors if records.pseudonym(each) in wanted) if wanted else None,
+        after=chosen.after,
+        before=chosen.before,
+    )
+
+
+def _value(session: IndexedSession, key: SortKey) -> Any:  # noqa: ANN401 (a text or a number, as the key has it)
+    return getattr(session, key) or ("" if key == "started_at" else 0)

@@ -1,0 +1,337 @@
+// The session viewer: windows of steps that come and go while one scrolls, keys, search, links to steps, and what is live.
+// Without this script every link and form of the page works all the same.
+
+const WINDOWS_MAX = 8;
+const MARKS_MAX = 2000;
+const NOTED_MS = 200;
+
+function start(root) {
+  const base = root.dataset.base;
+  const list = root.querySelector("[data-steps]");
+  const said = root.querySelector("[data-status]");
+  const viewer = { root, base, list, said, hits: [], hit: -1, query: root.dataset.query || "", busy: false };
+
+  readHits(viewer);
+  watchEdges(viewer);
+  document.addEventListener("keydown", (event) => onKey(viewer, event));
+  document.querySelector("#help .keys")?.prepend(root.querySelector("[data-page-keys]").content);
+  root.addEventListener("click", (event) => onClick(viewer, event));
+  root.querySelector("[data-search]")?.addEventListener("submit", (event) => onSearch(viewer, event));
+  root.querySelector("[data-filter]")?.addEventListener("change", (event) => event.currentTarget.requestSubmit());
+  window.addEventListener("popstate", () => show(viewer, stepOfAddress(), { push: false }));
+  mark(viewer);
+  const linked = stepOfAddress();
+  if (linked && stepElement(linked)) choose(viewer, stepElement(linked), { push: null });
+  if (root.dataset.live) follow(viewer);
+}
+
+function stepOfAddress() {
+  const found = /^#step-(\d+)$/.exec(location.hash) || /[?&]step=(\d+)/.exec(location.search);
+  return found ? Number(found[1]) : 0;
+}
+
+const stepElement = (number) => document.getElementById(`step-${number}`);
+const stepElements = (viewer) => [...viewer.list.querySelectorAll("[data-step]")];
+const say = (viewer, text) => { if (viewer.said) viewer.said.textContent = text; };
+
+// Windows
+
+function watchEdges(viewer) {
+  viewer.edges = new IntersectionObserver(
+    (entries) => entries.filter((each) => each.isIntersecting).forEach((each) => load(viewer, each.target)),
+    { rootMargin: "600px 0px" },
+  );
+  observeEdges(viewer);
+}
+
+function observeEdges(viewer) {
+  viewer.edges.disconnect();
+  viewer.list.querySelectorAll("[data-edge]").forEach((edge) => viewer.edges.observe(edge));
+}
+
+async function fetched(viewer, address) {
+  const answer = await fetch(address, { headers: { "HX-Request": "true" } });
+  if (answer.status === 401) location.reload();
+  if (!answer.ok) {
+    say(viewer, (await answer.text()).slice(0, 300));
+    return null;
+  }
+  return parsed(await answer.text());
+}
+
+// Of a document of its own, where nothing runs or loads.
+function parsed(html) {
+  const piece = document.createDocumentFragment();
+  piece.append(...new DOMParser().parseFromString(html, "text/html").body.childNodes);
+  return piece;
+}
+
+async function load(viewer, edge) {
+  if (viewer.busy || !edge.isConnected) return;
+  viewer.busy = true;
+  viewer.list.setAttribute("aria-busy", "true");
+  try {
+    const content = await fetched(viewer, edge.dataset.fragment);
+    if (!content || !edge.isConnected) return;
+    const isBefore = edge.dataset.edge === "before";
+    // The edge of the new window towards those that are there already is not needed.
+    content.querySelector(`[data-edge="${isBefore ? "behind" : "before"}"]`)?.remove();
+    keepingPlace(viewer, () => {
+      edge.replaceWith(content);
+      prune(viewer, isBefore);
+    });
+    mark(viewer);
+  } finally {
+    viewer.busy = false;
+    viewer.list.removeAttribute("aria-busy");
+    observeEdges(viewer);
+  }
+}
+
+function prune(viewer, fromBelow) {
+  const windows = [...viewer.list.querySelectorAll("[data-window]")];
+  while (windows.length > WINDOWS_MAX) {
+    const gone = fromBelow ? windows.pop() : windows.shift();
+    const left = fromBelow ? windows.at(-1) : windows[0];
+    gone.remove();
+    viewer.list.querySelector(`[data-edge="${fromBelow ? "behind" : "before"}"]`)?.remove();
+    const edge = document.createElement("a");
+    const place = fromBelow ? `from=${Number(left.dataset.last) + 1}` : `until=${Number(left.dataset.first) - 1}`;
+    const types = [...new URLSearchParams(location.search).getAll("type")].map((each) => `&type=${encodeURIComponent(each)}`).join("");
+    edge.className = "more";
+    edge.dataset.edge = fromBelow ? "behind" : "before";
+    edge.dataset.fragment = `${viewer.base}/steps?${place}${types}`;
+    edge.href = `${viewer.base}?${place}${types}`;
+    edge.textContent = fromBelow ? "Later steps" : "Earlier steps";
+    if (fromBelow) left.after(edge);
+    else left.before(edge);
+  }
+}
+
+// What the reader looks at stays where it is on the screen, whatever comes above it or goes.
+function keepingPlace(viewer, change) {
+  const seen = stepElements(viewer).find((each) => each.getBoundingClientRect().bottom > 0);
+  const before = seen?.getBoundingClientRect().top;
+  change();
+  if (seen?.isConnected) window.scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
+}
+
+async function replaceAll(viewer, address) {
+  const content = await fetched(viewer, address);
+  if (!content) return false;
+  viewer.list.replaceChildren(content);
+  observeEdges(viewer);
+  mark(viewer);
+  return true;
+}
+
+// Steps
+
+async function show(viewer, number, { push = true } = {}) {
+  if (!number) return;
+  if (!stepElement(number) && !(await replaceAll(viewer, `${viewer.base}/steps?step=${number}${kept(["type"])}`))) return;
+  const element = stepElement(number) || stepElements(viewer)[0];
+  if (element) choose(viewer, element, { push });
+}
+
+function kept(names) {
+  const asked = new URLSearchParams(location.search);
+  return names.flatMap((name) => asked.getAll(name).map((each) => `&${name}=${encodeURIComponent(each)}`)).join("");
+}
+
+// `push` is whether going back leads here; null leaves the address as it is.
+function choose(viewer, element, { push = false, scroll = true } = {}) {
+  viewer.list.querySelector(".is-current")?.classList.remove("is-current");
+  element.classList.add("is-current");
+  viewer.current = element;
+  element.focus({ preventScroll: true });
+  if (scroll) element.scrollIntoView({ block: "start", behavior: "instant" });
+  if (push === null) return;
+  const number = element.dataset.step;
+  const address = `${location.pathname}?step=${number}${kept(["type", "q", "beside"])}#step-${number}`;
+  clearTimeout(viewer.noting);
+  if (push) history.pushState(null, "", address);
+  else viewer.noting = setTimeout(() => history.replaceState(null, "", address), NOTED_MS); // browsers allow a few a second
+}
+
+function current(viewer) {
+  if (viewer.current?.isConnected) return viewer.current;
+  return stepElements(viewer).find((each) => each.getBoundingClientRect().bottom > 60);
+}
+
+async function move(viewer, by) {
+  const all = stepElements(viewer);
+  const now = current(viewer);
+  const fresh = !viewer.current?.isConnected;
+  let next = fresh ? now : all[all.indexOf(now) + by];
+  if (!next) {
+    const edge = viewer.list.querySelector(`[data-edge="${by < 0 ? "before" : "behind"}"]`);
+    if (!edge) return say(viewer, by < 0 ? "This is the first step." : "This is the last step.");
+    await load(viewer, edge);
+    const loaded = stepElements(viewer);
+    next = loaded[loaded.indexOf(now) + by];
+  }
+  if (next) choose(viewer, next);
+}
+
+async function moveTurn(viewer, by) {
+  const now = current(viewer);
+  if (!now) return;
+  const turn = Number(now.dataset.turn);
+  const isWithin = by < 0 && !("begins" in now.dataset) && turn > 0;
+  const wanted = isWithin ? turn : turn + by;
+  if (wanted < 1 || wanted > Number(viewer.root.dataset.turns)) {
+    return say(viewer, by < 0 ? "This is the first turn." : "This is the last turn.");
+  }
+  let begin = viewer.list.querySelector(`[data-begins][data-turn="${wanted}"]`);
+  if (!begin && (await replaceAll(viewer, `${viewer.base}/steps?turn=${wanted}`))) {
+    begin = viewer.list.querySelector(`[data-begins][data-turn="${wanted}"]`);
+  }
+  if (begin) choose(viewer, begin);
+}
+
+// Search
+
+function readHits(viewer) {
+  viewer.hits = [...viewer.root.querySelectorAll("[data-hit]")];
+}
+
+async function onSearch(viewer, event) {
+  event.preventDefault();
+  const query = new FormData(event.currentTarget).get("q").trim();
+  viewer.query = query;
+  viewer.hit = -1;
+  const address = new URL(location.href);
+  if (query) address.searchParams.set("q", query);
+  else address.searchParams.delete("q");
+  history.replaceState(null, "", address);
+  const content = await fetched(viewer, `${viewer.base}/find?q=${encodeURIComponent(query)}`);
+  if (!content) return;
+  viewer.root.querySelector("[data-hits]").replaceChildren(content);
+  readHits(viewer);
+  mark(viewer);
+  say(viewer, viewer.root.querySelector("[data-hits-told]")?.textContent.trim() || "");
+  if (viewer.hits.length) moveHit(viewer, 1);
+}
+
+async function moreHits(viewer, link) {
+  const content = await fetched(viewer, link.dataset.fragment);
+  if (!content) return false;
+  link.replaceWith(content);
+  readHits(viewer);
+  return true;
+}
+
+async function moveHit(viewer, by) {
+  let next = viewer.hit + by;
+  const more = viewer.root.querySelector("[data-more-hits]");
+  if (next >= viewer.hits.length && more) await moreHits(viewer, more);
+  if (!viewer.hits.length) return say(viewer, "Nothing was found.");
+  next = (next + viewer.hits.length) % viewer.hits.length;
+  viewer.hit = next;
+  viewer.hits.forEach((each, place) => each.toggleAttribute("aria-current", place === next));
+  viewer.hits[next].scrollIntoView({ block: "nearest" });
+  await show(viewer, Number(viewer.hits[next].dataset.hit), { push: false });
+  say(viewer, `Hit ${next + 1} of ${viewer.hits.length}${viewer.root.querySelector("[data-more-hits]") ? "+" : ""}`);
+}
+
+// Marks what is looked for in the steps that are here, without a change to them.
+function mark(viewer) {
+  if (!window.CSS?.highlights) return;
+  CSS.highlights.delete("hit");
+  const wanted = viewer.query.toLowerCase();
+  if (!wanted) return;
+  const ranges = [];
+  const walker = document.createTreeWalker(viewer.list, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node && ranges.length < MARKS_MAX; node = walker.nextNode()) {
+    const text = node.data.toLowerCase();
+    for (let at = text.indexOf(wanted); at >= 0 && ranges.length < MARKS_MAX; at = text.indexOf(wanted, at + wanted.length)) {
+      const range = new Range();
+      range.setStart(node, at);
+      range.setEnd(node, Math.min(at + wanted.length, node.length));
+      ranges.push(range);
+      node.parentElement.closest("details:not([open])")?.setAttribute("data-has-hit", "");
+    }
+  }
+  CSS.highlights.set("hit", new Highlight(...ranges));
+}
+
+// Keys and clicks
+
+const KEYS = {
+  j: (viewer) => move(viewer, 1),
+  k: (viewer) => move(viewer, -1),
+  "]": (viewer) => moveTurn(viewer, 1),
+  "[": (viewer) => moveTurn(viewer, -1),
+  n: (viewer) => moveHit(viewer, 1),
+  N: (viewer) => moveHit(viewer, -1),
+  "<": (viewer) => show(viewer, 1),
+  ">": (viewer) => show(viewer, Number(viewer.root.dataset.total)),
+  o: (viewer) => fold(viewer),
+};
+
+function onKey(viewer, event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, dialog[open]")) return;
+  const action = KEYS[event.key];
+  if (!action) return;
+  event.preventDefault();
+  action(viewer);
+}
+
+function fold(viewer) {
+  const all = [...(current(viewer)?.querySelectorAll("details") ?? [])];
+  const isOpen = all.some((each) => each.open);
+  all.forEach((each) => { each.open = !isOpen; });
+}
+
+function onClick(viewer, event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  const target = event.target.closest("[data-go], [data-hit], [data-more-hits], [data-edge], [data-copy]");
+  if (!target) return;
+  event.preventDefault();
+  if (target.matches("[data-copy]")) copy(viewer, target);
+  else if (target.matches("[data-more-hits]")) moreHits(viewer, target);
+  else if (target.matches("[data-edge]")) load(viewer, target);
+  else if (target.matches("[data-hit]")) {
+    viewer.hit = viewer.hits.indexOf(target);
+    viewer.hits.forEach((each) => each.toggleAttribute("aria-current", each === target));
+    show(viewer, Number(target.dataset.hit));
+  } else show(viewer, Number(target.dataset.go));
+}
+
+async function copy(viewer, link) {
+  const answer = await fetch(link.href);
+  const text = await answer.text();
+  if (!answer.ok) return say(viewer, "The text cannot be fetched now.");
+  try {
+    await navigator.clipboard.writeText(text);
+    say(viewer, `Copied ${text.length.toLocaleString()} characters.`);
+  } catch {
+    location.assign(link.href); // a page without a secure origin has no clipboard
+  }
+}
+
+// Live: what comes is put behind the last step; nothing that is there moves or closes.
+
+function follow(viewer) {
+  const source = new EventSource(`${viewer.base}/live?from=${Number(viewer.root.dataset.total) + 1}`);
+  source.addEventListener("steps", (event) => {
+    const { total, html } = JSON.parse(event.data);
+    viewer.root.dataset.total = total;
+    viewer.root.querySelectorAll("[data-total-shown]").forEach((each) => { each.textContent = total.toLocaleString(); });
+    if (viewer.list.querySelector('[data-edge="behind"]')) return;
+    keepingPlace(viewer, () => {
+      viewer.list.append(parsed(html));
+      mark(viewer);
+    });
+    say(viewer, `${total.toLocaleString()} steps`);
+  });
+  source.addEventListener("closed", () => {
+    source.close();
+    viewer.root.querySelector("[data-live-mark]")?.remove();
+    say(viewer, "The session was closed.");
+  });
+}
+
+for (const page of document.querySelectorAll("[data-viewer]")) start(page);

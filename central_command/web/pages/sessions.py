@@ -1,0 +1,117 @@
+"""`/sessions`: all sessions of the corpus as a table, chosen and sorted by the address."""
+
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Final, get_args
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from central_command.access.tokens import Scope
+from central_command.corpus.cursors import CursorError, Cursors, digest_of
+from central_command.corpus.filters import KNOWN_VALUES, Filters
+from central_command.http.requests.bodies import ProblemError, bad_query
+from central_command.http.requests.replies import HttpProblem
+from central_command.viewing.desk import UnableError
+from central_command.viewing.listing import COUNTED_MAX, Chosen, page_of
+from central_command.web.session_steps import session_path
+from central_command.web.site import Site
+from persistence.databases.session_reading import SortKey
+
+COLUMNS: Final = {
+    "provider": "providers",
+    "model": "models",
+    "domain": "domains",
+    "tier": "tiers",
+    "outcome": "outcomes",
+    "tool": "tools",
+    "contributor": "contributors",
+}
+"""Arguments of the address, by the members of what is chosen."""
+
+VALUES_MAX: Final = 32
+VALUE_CHARS_MAX: Final = 200
+DEFAULT_SORT: Final = "-started_at"
+
+
+class Sorted(msgspec.Struct, frozen=True, array_like=True):
+    """Behind a session in the order of a value that it has."""
+
+    value: str | float
+    n: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+CURSORS: Final[Cursors[Sorted]] = Cursors(Sorted, "table")
+
+
+def sessions_pages(site: Site) -> Blueprint:
+    """The table."""
+    routes = Blueprint("pages_sessions", __name__)
+
+    @routes.get("/sessions")
+    async def sessions() -> Response:
+        await site.admit(Scope.READ)
+        desk = site.sources.offered.get("viewer")
+        if desk is None:
+            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        sort = request.args.get("sort", DEFAULT_SORT)
+        chosen = _chosen(sort)
+        digest = digest_of(chosen)
+        try:
+            found = await desk.look(partial(page_of, chosen=chosen, behind=_behind(digest)))
+        except UnableError as error:
+            if error.code != "no_index":
+                raise ProblemError(
+                    HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, error.code, error.sentence, retry_after_s=1)
+                ) from None
+            found = None
+        behind = None if found is None else found.behind
+        return site.page(
+            "sessions.html",
+            title="Sessions",
+            found=found,
+            chosen=chosen,
+            sort=sort,
+            cursor=None if behind is None else CURSORS.text(digest, Sorted(*behind)),
+            is_first="cursor" not in request.args,
+            is_chosen=any(request.args.get(name) for name in (*COLUMNS, "after", "before")),
+            counted_max=COUNTED_MAX,
+            tiers=KNOWN_VALUES["tiers"][1],
+            outcomes=KNOWN_VALUES["outcomes"][1],
+            path_of=session_path,
+        )
+
+    return routes
+
+
+def _chosen(sort: str) -> Chosen:
+    members: dict[str, tuple[str, ...]] = {}
+    for name, member in COLUMNS.items():
+        values = tuple(each for each in request.args.getlist(name) if each)
+        if len(values) > VALUES_MAX or any(len(each) > VALUE_CHARS_MAX for each in values):
+            raise bad_query(f"There are too many values of {name}, or one is too long.")
+        members[member] = values
+    after, before = (request.args.get(name) or None for name in ("after", "before"))
+    key = sort.removeprefix("-")
+    if key not in get_args(SortKey):
+        raise bad_query(f"Sessions cannot be sorted by {key[:40]!r}.")
+    try:
+        Filters(after=after, before=before)
+    except ValueError as error:
+        raise bad_query(str(error)) from None
+    try:
+        repr(members).encode()
+    except UnicodeEncodeError:
+        raise bad_query("What is chosen is no valid Unicode.") from None
+    return Chosen(**members, after=after, before=before, key=key, descending=sort.startswith("-"))  # type: ignore[arg-type] # a key was looked for
+
+
+def _behind(digest: str) -> tuple[str | float, int] | None:
+    cursor = request.args.get("cursor")
+    if not cursor:
+        return None
+    try:
+        place = CURSORS.place(cursor, digest)
+    except CursorError as error:
+        raise bad_query(str(error)) from None
+    return place.value, place.n

@@ -1,0 +1,213 @@
+"""The table of sessions and the viewer, as a browser without a script sees them."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from central_command.access.tokens import Scope
+from central_command.viewing.desk import ViewerDesk
+from central_command.viewing.settings import ViewerSettings
+from tests.actors.curation.trajectory_lines import prompt, thought
+from tests.central_command.viewing.test_windows import call, steps_of
+from tests.corpus_maker import put_sessions, session
+from tests.indexed import index_async
+from tests.pages.attacks import ATTACKS
+from tests.pages.page_client import PageClient, pages_on
+
+
+@asynccontextmanager
+async def showing(
+    root: Path, *sessions: dict[str, Any], scopes: tuple[Scope, ...] = (Scope.READ,), **settings: Any
+) -> AsyncIterator[PageClient]:
+    """A browser that may read, and a corpus of these sessions."""
+    async with pages_on(root, *scopes, viewer=ViewerDesk(root, ViewerSettings(**settings))) as client:
+        if sessions:
+            await put_sessions(root, list(sessions))
+            await index_async(root)
+        yield client
+
+
+async def test_a_session_is_shown_with_its_steps_and_what_is_known_of_it(tmp_path: Path) -> None:
+    feedback = [{"signal": "rejected", "timestamp": 1_795_169_534, "context": "not what I asked"}]
+    async with showing(tmp_path, session(1, steps_of(2), feedback=feedback)) as client:
+        said = (await client.get("/sessions/sess_1")).said
+    for text in ("sess_1", "claude-opus-4-6", "ask 0", "Result 1", "Thought 1", "not what I asked", "totalPoints 18.0"):
+        assert text in said, said
+    assert "0" * 31 not in said, "the contributor's own id is a secret"
+
+
+async def test_windows_are_reached_without_a_script(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(100)), window_steps=20) as client:
+        seen, path = list[int](), "/sessions/sess_1"
+        while path:
+            text = (await client.get(path)).text
+            seen += [int(each) for each in re.findall(r'id="step-(\d+)"', text)]
+            found = re.search(r'rel="next" href="([^"]+)"', text)
+            path = found[1].replace("&amp;", "&") if found else ""
+    assert sorted(seen) == list(range(1, 401))
+
+
+async def test_a_link_to_a_step_or_a_turn_shows_it(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(100)), window_steps=20) as client:
+        assert 'id="step-250"' in (await client.get("/sessions/sess_1?step=250")).text
+        assert 'id="step-201"' in (await client.get("/sessions/sess_1?turn=51")).text
+        assert 'id="step-400"' in (await client.get("/sessions/sess_1?step=999999")).text
+        fragment = (await client.get("/sessions/sess_1/steps?from=41", HX_Request="true")).text
+    assert "<html" not in fragment
+    assert 'id="step-41"' in fragment
+
+
+@pytest.mark.parametrize(
+    "query", ["step=x", "step=-1", "from=1.5", "turn=" + "9" * 20, "q=" + "x" * 300, "step=%EF%BC%91"]
+)
+async def test_what_is_no_number_of_a_step_is_said_to_be_none(tmp_path: Path, query: str) -> None:
+    async with showing(tmp_path, session(1)) as client:
+        assert (await client.get(f"/sessions/sess_1?{query}")).status == 400
+
+
+async def test_types_are_chosen_and_counted(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(5))) as client:
+        answer = await client.get("/sessions/sess_1?type=thought")
+    assert re.findall(r'id="step-(\d+)"', answer.text) == ["4", "8", "12", "16", "20"]
+    assert "action 5" in answer.said
+
+
+async def test_what_is_found_is_listed_with_links(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(50)), hits_max=10) as client:
+        answer = await client.get("/sessions/sess_1?q=Thought+4")
+        assert re.findall(r'data-hit="(\d+)"', answer.text) == ["20", *map(str, range(164, 200, 4))]
+        assert "More hits" in answer.said
+        nothing = await client.get("/sessions/sess_1?q=nowhere")
+    assert "Nothing with “nowhere”" in nothing.said
+
+
+async def test_a_large_step_is_cut_and_all_of_it_is_text_behind_a_link(tmp_path: Path) -> None:
+    text = "long line of words\n" * 20_000
+    async with showing(tmp_path, session(1, [prompt("a"), *call(1, result=text)])) as client:
+        answer = await client.get("/sessions/sess_1")
+        assert len(answer.content) < 200_000
+        assert "Show all of step 3" in answer.said
+        whole = await client.get_bytes("/sessions/sess_1/steps/3.txt")
+        missing = await client.get("/sessions/sess_1/steps/9.txt")
+    assert whole.text == text
+    assert whole.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert whole.headers["X-Content-Type-Options"] == "nosniff"
+    assert missing.status == 404
+
+
+async def test_a_session_is_copied_as_text_and_handed_out_as_atif(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(2))) as client:
+        copied = await client.get_bytes("/sessions/sess_1/text?first=2&last=3")
+        document = await client.get_bytes("/sessions/sess_1/atif.json")
+    assert copied.text.startswith("# Session sess_1\nagent: claude-code\n")
+    assert "## 2. action Bash" in copied.text
+    assert "## 4." not in copied.text
+    found = json.loads(document.text)
+    assert (found["schema_version"], found["session_id"], len(found["steps"])) == ("ATIF-v1.7", "sess_1", 6)
+    assert "sess_1.atif.json" in document.headers["Content-Disposition"]
+
+
+async def test_a_session_that_is_too_large_for_a_document_says_so(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1), download_bytes_max=100) as client:
+        answer = await client.get("/sessions/sess_1/atif.json")
+    assert (answer.status, "too large" in answer.said) == (422, True)
+
+
+async def test_two_sessions_stand_side_by_side(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(1)), session(2, [thought("the other one")])) as client:
+        said = (await client.get("/sessions/sess_1?beside=sess_2")).said
+        assert "the other one" in said
+        assert "ask 0" in said
+        assert (await client.get("/sessions/sess_1?beside=sess_9")).status == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/sessions/sess_9", "/sessions/sess_9/steps", "/sessions/sess_9/text", "/sessions/%00"]
+)
+async def test_a_session_that_is_not_there_is_not_found(tmp_path: Path, path: str) -> None:
+    async with showing(tmp_path, session(1)) as client:
+        assert (await client.get(path)).status == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/sessions", "/sessions/sess_1", "/sessions/sess_1/text", "/sessions/sess_1/steps/1.txt"]
+)
+async def test_who_may_not_read_sees_no_session(tmp_path: Path, path: str) -> None:
+    async with showing(tmp_path, session(1), scopes=(Scope.INTAKE,)) as client:
+        assert (await client.get(path)).status == 403
+        client.cookie = None
+        assert (await client.get(path)).status in {302, 303, 401}
+
+
+async def test_attacks_are_text_wherever_a_page_shows_them(tmp_path: Path) -> None:
+    """What the pages themselves put in: tools, types, models, ids. Each is well formed, without a style or script."""
+    texts = [text.encode(errors="replace").decode() for text in ATTACKS]
+    steps = [{"type": "action", "tool": text[:90], "arguments": {text: text}, "content": text} for text in texts]
+    metadata = {"provider": ATTACKS[0], "model_engine": ATTACKS[11], "continues_session": ATTACKS[12]}
+    async with showing(tmp_path, session(1, steps, metadata=metadata), window_steps=200) as client:
+        for path in ("/sessions/sess_1", "/sessions", "/sessions/sess_1?q=%3Cscript", "/sessions?provider=%3Cb%3E"):
+            answer = await client.get(path)
+            assert answer.status == 200
+            assert "<script>" not in answer.text
+
+
+# The table
+
+
+async def test_the_table_is_chosen_and_sorted_by_the_address(tmp_path: Path) -> None:
+    sessions = [
+        session(1, steps_of(1), contributor=1),
+        session(2, steps_of(3), contributor=2, outcome=None),
+        session(3, steps_of(2), metadata={"provider": "codex", "model_engine": "gpt-5.5"}),
+    ]
+    async with showing(tmp_path, *sessions) as client:
+
+        async def shown(query: str = "") -> list[str]:
+            answer = await client.get(f"/sessions?{query}")
+            assert answer.status == 200, answer.said
+            return re.findall(r'href="/sessions/(sess_\d)"', answer.text)
+
+        assert await shown() == ["sess_3", "sess_2", "sess_1"]
+        assert await shown("sort=step_count") == ["sess_1", "sess_3", "sess_2"]
+        assert await shown("sort=-step_count") == ["sess_2", "sess_3", "sess_1"]
+        assert await shown("provider=codex") == ["sess_3"]
+        assert await shown("model=gpt-5.5&provider=claude-code") == []
+        assert await shown("outcome=none") == ["sess_2"]
+        assert await shown("tool=bash") == ["sess_3", "sess_2", "sess_1"]
+        assert await shown("after=2026-11-03&before=2026-11-04") == ["sess_2"]
+        text = (await client.get("/sessions")).text
+        (pseudonym,) = set(re.findall(r'contributor=(con_[0-9a-f]{32})" title', text)) - set(
+            re.findall(r'contributor=(con_[0-9a-f]{32})" title', (await client.get("/sessions?outcome=SUCCESS")).text)
+        )
+        assert await shown(f"contributor={pseudonym}") == ["sess_2"]
+
+
+async def test_pages_of_the_table_are_all_of_it_each_session_once(tmp_path: Path) -> None:
+    async with showing(tmp_path, *(session(n, steps_of(1 + n % 3)) for n in range(12)), sessions_max=5) as client:
+        for sort in ("-started_at", "step_count", "-points"):
+            seen, path = list[str](), f"/sessions?sort={sort}"
+            while path:
+                text = (await client.get(path)).text
+                seen += re.findall(r'href="/sessions/(sess_\d+)"', text)
+                found = re.search(r'rel="next" href="([^"]+)"', text)
+                path = found[1].replace("&amp;", "&") if found else ""
+            assert sorted(seen) == sorted(f"sess_{n}" for n in range(12)), sort
+
+
+@pytest.mark.parametrize(
+    "query", ["sort=contributor_id", "after=yesterday", "cursor=x", "tool=" + "x" * 300, "model=%ED%A0%80"]
+)
+async def test_what_the_table_cannot_do_is_said(tmp_path: Path, query: str) -> None:
+    async with showing(tmp_path, session(1)) as client:
+        assert (await client.get(f"/sessions?{query}")).status in {200, 400}
+
+
+async def test_a_server_without_a_corpus_says_what_to_do(tmp_path: Path) -> None:
+    async with showing(tmp_path) as client:
+        assert "central-command upload" in (await client.get("/sessions")).said
+        assert (await client.get("/sessions/sess_1")).status == 503

@@ -1,0 +1,280 @@
+"""The viewer in a real browser: attacks, keys, search, links to steps, windows that come and go, a large session.
+
+All in one file, so that one process has the server and the browser (`--dist loadfile`).
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.actors.curation.trajectory_lines import prompt, thought
+from tests.central_command.viewing.test_windows import call, steps_of
+from tests.corpus_maker import put_sessions, session
+from tests.indexed import index_async
+from tests.pages.attacks import ATTACKS, word
+from tests.pages.conftest import Served, _contexts
+from tests.server_process import ServerProcess
+
+WINDOW_STEPS = 40
+WAIT_S = 15.0
+LARGE_STEPS = 1_600
+LARGE_BYTES = 2_000_000
+
+
+def attack_steps() -> list[dict[str, Any]]:
+    """Each attack once, in turn as a prompt, a call with a result, and a call of a tool of that name."""
+    kinds: list[Any] = [
+        lambda number, text: [prompt(text)],
+        lambda number, text: call(number, result=text, command=text, file_path=text),
+        lambda number, text: [{"type": "action", "tool": text, "arguments": {text: [text]}, "content": text}],
+        lambda number, text: [{"type": "action", "tool": "Edit", "arguments": {"old_string": text, "new_string": "b"}}],
+    ]
+    texts = [text.encode(errors="replace").decode() for text in ATTACKS]
+    return [step for number, text in enumerate(texts) for step in kinds[number % len(kinds)](number, text)]
+
+
+def all_kinds() -> list[dict[str, Any]]:
+    """A step of each look."""
+    table = "# Title\n\n| a | b |\n|---|---|\n| `1` | **2** |\n\n> said\n\n1. one\n\n```python\ndef f(): return 1\n```"
+    colours = "".join(f"\x1b[{number}m {number} \x1b[0m" for number in (*range(30, 38), *range(90, 98), *range(40, 48)))
+    return [
+        prompt(table),
+        thought("thinking", source="thinking"),
+        *call(1, result=colours, command="make test && echo done"),
+        *call(2, result='{"a": {"b": [1, 2, {"c": null}]}}', file_path="a.py", old_string="x = 1", new_string="x = 2"),
+        {"type": "error", "content": "it failed", "is_error": True},
+        *({"type": kind, "content": kind} for kind in ("resolution", "correction", "delegate", "yield", "approval")),
+    ]
+
+
+async def fill(root: Path) -> None:
+    large = [
+        *steps_of(LARGE_STEPS // 4),
+        thought("the needle " + "hay " * (LARGE_BYTES // 4) + "lies here"),
+        thought("end"),
+    ]
+    sessions = [session(1, attack_steps()), session(2, steps_of(100)), session(3, large), session(4, all_kinds())]
+    await put_sessions(root, sessions)
+    await index_async(root)
+
+
+@pytest.fixture(scope="module")
+def viewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with a corpus."""
+    root = tmp_path_factory.mktemp("viewed") / "data"
+    settings = {"CENTRAL_COMMAND__VIEWER__WINDOW_STEPS": str(WINDOW_STEPS)}
+    with ServerProcess(root, settings=settings) as server:
+        trio.run(fill, root)
+        yield Served(server)
+
+
+@pytest.fixture
+def tabs(viewed: Served, chromium: Any) -> Iterator[Any]:
+    """Opens tabs, as for all pages."""
+    with _contexts(viewed, chromium) as open_tab:
+        yield open_tab
+
+
+def places(page: Any) -> list[int]:
+    """The steps that are on the page."""
+    found: list[int] = page.eval_on_selector_all("[data-step]", "all => all.map(each => Number(each.dataset.step))")
+    return found
+
+
+def until(page: Any, condition: str) -> None:
+    """Wait until something holds on the page; playwright's own way would need what the policy forbids."""
+    end = time.monotonic() + WAIT_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
+
+
+def current(page: Any) -> int:
+    """The step that the reader is at."""
+    until(page, "document.querySelector('.is-current')")
+    return int(page.locator(".is-current").get_attribute("data-step"))
+
+
+def test_no_attack_runs_loads_or_hides_anything(tabs: Any) -> None:
+    tab = tabs()
+    dialogs: list[str] = []
+    tab.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page = tab.open("/sessions/sess_1")
+    while page.locator("[data-edge='behind']").count():
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(20)
+    page.mouse.move(400, 600)
+    page.keyboard.press("Tab")
+    text = page.locator("[data-steps]").evaluate("list => list.textContent")
+    assert [number for number in range(len(ATTACKS)) if word(number) not in text] == []
+    assert (
+        page.locator("[data-steps] :is(script, img, iframe, object, embed, svg image, style, form, input)").count() == 0
+    )
+    assert page.locator("[data-steps] [style], [data-steps] [hx-get], [data-steps] [hx-trigger]").count() == 0
+    links = page.eval_on_selector_all(".step-body a", "all => all.map(each => [each.protocol, each.rel])")
+    assert links
+    assert all(protocol in {"http:", "https:", "mailto:"} and "noopener" in rel for protocol, rel in links)
+    assert dialogs == []
+    assert page.url.startswith(f"{tab.url}/sessions/sess_1")
+    tab.check()
+
+
+def test_keys_lead_through_steps_turns_and_to_both_ends(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2")
+    page.keyboard.press("j")
+    assert current(page) == 1
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert (current(page), page.evaluate("document.activeElement.id")) == (3, "step-3")
+    page.keyboard.press("k")
+    assert current(page) == 2
+    page.keyboard.press("]")
+    assert current(page) == 5
+    page.keyboard.press("]")
+    page.keyboard.press("[")
+    assert current(page) == 5
+    page.keyboard.press(">")
+    until(page, "document.querySelector('.is-current')?.dataset.step === '400'")
+    page.keyboard.press("[")
+    assert current(page) == 397
+    page.keyboard.press("<")
+    until(page, "document.querySelector('.is-current')?.dataset.step === '1'")
+    page.keyboard.press("?")
+    assert page.get_by_role("dialog").get_by_text("Next step, step before").is_visible()
+    tab.check()
+
+
+def test_keys_go_on_behind_the_last_step_that_was_loaded(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open(f"/sessions/sess_2?step={WINDOW_STEPS}#step-{WINDOW_STEPS}")
+    for _ in range(WINDOW_STEPS + 10):
+        page.keyboard.press("j")
+        until(page, "!document.querySelector('[aria-busy]')")
+    assert current(page) == 2 * WINDOW_STEPS + 10
+
+
+def test_what_is_looked_for_is_listed_marked_and_gone_through(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2")
+    page.keyboard.press("/")
+    page.keyboard.type("Thought 9")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('[data-hit]').length === 11")
+    assert current(page) == 40
+    assert "q=Thought" in page.url
+    page.keyboard.press("n")
+    until(page, "document.querySelector('.is-current')?.dataset.step === '364'")
+    assert page.evaluate("CSS.highlights.get('hit').size") >= 1
+    page.keyboard.press("N")
+    until(page, "document.querySelector('.is-current')?.dataset.step === '40'")
+    page.locator("[data-hit='372']").click()
+    until(page, "document.querySelector('.is-current')?.dataset.step === '372'")
+    assert re.search(r"step=372.*#step-372$", page.url)
+    tab.check()
+
+
+def test_a_link_to_a_step_leads_there_and_back_and_forward_work(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2?step=300#step-300")
+    assert current(page) == 300
+    page.locator("#step-304 .step-number").first.click()
+    assert current(page) == 304
+    page.locator(".timeline-ends a", has_text="First step").click()
+    until(page, "document.querySelector('.is-current')?.dataset.step === '1'")
+    page.go_back()
+    until(page, "document.querySelector('.is-current')?.dataset.step === '304'")
+    page.go_forward()
+    until(page, "document.querySelector('.is-current')?.dataset.step === '1'")
+    tab.check()
+
+
+def test_windows_come_and_go_and_what_is_read_stays_where_it_is(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_3")
+    for _ in range(14):
+        last = max(places(page))
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        until(page, f"[...document.querySelectorAll('[data-step]')].some(each => Number(each.dataset.step) > {last})")
+        until(page, "!document.querySelector('[aria-busy]')")
+    shown = places(page)
+    assert max(shown) > 500
+    assert len(shown) <= 8 * WINDOW_STEPS, "what was passed long ago is gone from the page"
+    assert shown == sorted(shown)
+    assert len(set(shown)) == len(shown)
+    first = min(shown)
+    page.evaluate("window.scrollTo(0, document.querySelector('[data-window]').offsetTop - 300)")
+    until(page, f"[...document.querySelectorAll('[data-step]')].some(each => Number(each.dataset.step) < {first})")
+    assert abs(page.locator(f"#step-{first}").bounding_box()["y"]) < 1_000, "it did not jump"
+    tab.check()
+
+
+def test_a_large_session_and_a_large_step_are_open_at_once(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_3")
+    page.keyboard.press(">")
+    until(page, f"document.querySelector('.is-current')?.dataset.step === '{LARGE_STEPS + 2}'")
+    assert page.locator("#step-1601").get_by_text("Show all of step").is_visible()
+    page.locator("[data-search] input").fill("hay lies HERE")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('[data-hit]').length === 1")
+    answer = page.request.get(f"{tab.url}/sessions/sess_3/steps/1601.txt")
+    assert len(answer.body()) > LARGE_BYTES
+    tab.check()
+
+
+def test_folds_and_types_and_copies(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2")
+    page.get_by_role("checkbox", name="thought").check()
+    page.wait_for_url(re.compile("type=thought"))
+    assert places(page)[:2] == [4, 8]
+    text = page.request.get(page.locator("[data-copy]").evaluate("link => link.href")).text()
+    assert text.startswith("# Session sess_2")
+    tab.check()
+
+
+PAGES = ["/sessions", "/sessions/sess_4", "/sessions/sess_2?q=Thought+9&step=380", "/sessions/sess_4?beside=sess_2"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(tabs: Any, theme: str) -> None:
+    tab = tabs(theme)
+    found = {}
+    for path in PAGES:
+        page = tab.open(path)
+        page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = true)")
+        if violations := tab.violations():
+            found[path] = violations
+    assert found == {}
+
+
+@pytest.mark.parametrize("width", [390, 2560])
+def test_no_page_is_wider_than_the_window(tabs: Any, width: int) -> None:
+    tab = tabs(width=width)
+    for path in PAGES:
+        page = tab.open(path)
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, path
+
+
+def test_sessions_are_read_without_a_script(tabs: Any) -> None:
+    tab = tabs(scripts=False)
+    page = tab.open("/sessions")
+    page.get_by_role("link", name="sess_2").click()
+    assert page.locator("#step-1").is_visible()
+    page.get_by_role("link", name="Later steps").click()
+    assert places_without_script(page)[0] == WINDOW_STEPS + 1
+    page.locator("#viewer-q").fill("Thought 99")
+    page.keyboard.press("Enter")
+    page.locator("[data-hit='400']").click()
+    assert page.locator("#step-400").is_visible()
+    tab.check()
+
+
+def places_without_script(page: Any) -> list[int]:
+    return [int(each.removeprefix("step-")) for each in re.findall(r'id="(step-\d+)"', page.content())]
