@@ -42,6 +42,7 @@ from central_command.process.logs import set_levels
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings, SettingsError
 from central_command.settings.run_time import change
+from central_command.tallies.tallies import Tallies
 from central_command.web.all_pages import WebPages
 from central_command.web.site import Sources
 from persistence.databases.browser_sessions import TooManyLinks
@@ -119,6 +120,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 refused=service.refused(),
                 observing=service.observing(observer),
                 viewer=service.viewer(),
+                tallies=Tallies(data_directory, settings.search),
             )
             offered["pages"] = WebPages(
                 Sources(

@@ -19,6 +19,25 @@ class Observed(msgspec.Struct, frozen=True):
     operation: Operation
 
 
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """Which operations: of a source, of an endpoint, that went well or not; None for any."""
+
+    source: str | None = None
+    endpoint: str | None = None
+    success: bool | None = None
+
+    def takes(self, operation: Operation) -> bool:
+        """Whether an operation is one of them."""
+        return (
+            self.source in {None, operation.source}
+            and self.endpoint in {None, operation.endpoint}
+            and self.success in {None, operation.success}
+        )
+
+
+ANY: Chosen = Chosen()
+
+
 class Ring:
     """At most so many operations; one more takes the place of the first."""
 
@@ -39,9 +58,13 @@ class Ring:
         """All that are kept, the first first."""
         return list(self._kept)
 
-    def page(self, *, before_n: int | None, limit: int) -> list[Observed]:
+    def page(self, *, before_n: int | None, limit: int, chosen: Chosen = ANY) -> list[Observed]:
         """The last ones before a line's number, the last first."""
-        older = [each for each in reversed(self._kept) if before_n is None or each.n < before_n]
+        older = [
+            each
+            for each in reversed(self._kept)
+            if (before_n is None or each.n < before_n) and chosen.takes(each.operation)
+        ]
         return older[:limit]
 
     def figures(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class LetterReport(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     session_id: str
+    machine: str | None
     type: str
     sequence: int | None
     code: str
@@ -106,6 +107,7 @@ class LetterDesk:
         return LetterReport(
             id=letter.envelope_id,
             session_id=letter.session_id,
+            machine=letter.machine or None,
             type=letter.kind,
             sequence=letter.sequence,
             code=letter.code,

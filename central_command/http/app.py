@@ -68,6 +68,7 @@ from central_command.http.requests.request_figures import NO_ROUTE, HttpFigures,
 from central_command.http.requests.request_ids import RequestIds
 from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings, Side
+from central_command.tallies.tallies import Tallies
 from central_command.viewing.desk import ViewerDesk
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
 
@@ -125,6 +126,7 @@ class Offered(TypedDict, total=False):
     refused: Refused | None
     observing: Observing | None
     viewer: ViewerDesk | None
+    tallies: Tallies | None
     pages: Pages | None
 
 

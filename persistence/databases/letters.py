@@ -13,6 +13,7 @@ from persistence.format.records import ClosedBy, Position
 SELECT_LETTERS: Final = """
 SELECT r.envelope_id, r.session_id, r.refused_at, r.kind, r.sequence, r.code, r.reason, r.with_body, r.session_hmac,
     r.n, r.day, r."offset", r.length, s.status = 'closed', s.closed_by, s.shared_secret != '',
+    s.machine_fingerprint,
     (SELECT e.envelope_id FROM processed_envelopes AS e WHERE e.letter = r.n)
 FROM refused_envelopes AS r JOIN sessions AS s USING (session_id)
 """
@@ -24,6 +25,7 @@ CONDITIONS: Final = {
     "code": "AND r.code = :code",
     "day": "AND r.day = :day",
     "session": "AND r.session_id = :session",
+    "machine": "AND r.session_id IN (SELECT session_id FROM sessions WHERE machine_fingerprint = :machine)",
     "subject": """AND (r.session_id IN (SELECT session_id FROM sessions WHERE subject = :subject AND subject != '')
         OR r.session_id IN (SELECT session_id FROM first_chunks WHERE subject = :subject))""",
 }
@@ -34,7 +36,8 @@ N_MAX: Final = 2**63 - 1
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A refused envelope: `envelope_id` is its own, `taken_in_as` that of the line that it was taken in as later.
 
-    `is_closed`, `closed_by` and `has_keys` are its session's, which signed it. `kind` is what it claimed to be.
+    `is_closed`, `closed_by`, `has_keys` and `machine` are its session's, which signed it; `machine` is empty where it
+    was not opened here. `kind` is what it claimed to be.
     """
 
     envelope_id: str
@@ -49,11 +52,12 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     is_closed: bool
     closed_by: ClosedBy | None
     has_keys: bool
+    machine: str
     taken_in_as: str | None
 
 
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which letters: of a code, of a day (of its file), of a session, of a contributor's digest; None for any.
+    """Which letters: of a code, a day (of its file), a session, a machine, a contributor's digest; None for any.
 
     A contributor's are those of sessions whose opening they signed, or whose first accepted chunk names them.
     """
@@ -61,6 +65,7 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     day: str | None = None
     session: str | None = None
+    machine: str | None = None
     subject: str | None = None
 
 
@@ -110,7 +115,8 @@ def _letters(rows: Iterable[Row]) -> list[Letter]:
             is_closed=bool(row[13]),
             closed_by=closed_by_of(row[14]),
             has_keys=bool(row[15]),
-            taken_in_as=row[16],
+            machine=row[16],
+            taken_in_as=row[17],
         )
         for row in rows
     ]

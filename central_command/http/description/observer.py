@@ -11,6 +11,7 @@ from central_command.http.description.json_schema import (
     Schema,
     integer,
     object_of,
+    one_of,
     or_null,
     reference,
 )
@@ -39,6 +40,9 @@ OPERATIONS_PARAMETERS: Final[list[dict[str, Any]]] = [
         "schema": integer(1, LINE_NUMBER_MAX),
         "description": "Only operations before this one: `next` of the page before.",
     },
+    {"name": "source", "in": "query", "schema": TEXT},
+    {"name": "endpoint", "in": "query", "schema": TEXT},
+    {"name": "success", "in": "query", "schema": one_of(("true", "false"))},
 ]
 
 

@@ -39,6 +39,7 @@ LETTER_PARAMETERS: Final[list[dict[str, Any]]] = [
 PAGE_PARAMETERS: Final[list[dict[str, Any]]] = [
     _query("code", {"type": "string", "pattern": "^[a-z_]{1,64}$"}, f"Why refused, such as {RefusalCode.SCHEMA}."),
     _query("session", SESSION_ID_SCHEMA, "Of one session."),
+    _query("machine", {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"}, "Of sessions that it opened."),
     _query("contributor", hexadecimal(32), "Of sessions that they signed, or whose first accepted chunk names them."),
     _query("day", {"type": "string", "format": "date"}, "Of one day, UTC."),
     _query("cursor", {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}, "What the page before says."),
@@ -51,6 +52,7 @@ def refused_schemas() -> dict[str, Schema]:
     letter: dict[str, Schema] = {
         "id": TEXT,
         "session_id": TEXT,
+        "machine": _TEXT_OR_NULL,
         "type": TEXT,
         "sequence": {"type": ["integer", "null"], "minimum": 0},
         "code": TEXT,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final, Protocol, assert_never
 
 import msgspec
 
@@ -175,12 +175,15 @@ async def change_job(jobs: AdminJobs, change: JobChange, job_id: str, by: str) -
 
 async def change_queue(jobs: AdminJobs, change: QueueChange, name: str, by: str) -> Outcome:
     """Pause or resume a queue, or have what is repeated done now, by whom a token's or a session's id says."""
-    if change is QueueChange.PAUSE:
-        action, outcome = "queue_paused", _of_queue(name, "is paused", is_known=await jobs.desk.pause(name))
-    elif change is QueueChange.RESUME:
-        action, outcome = "queue_resumed", _of_queue(name, "goes on", is_known=await jobs.desk.resume(name))
-    else:
-        action, outcome = "job_run", _begun(name, await jobs.desk.run_now(name))
+    match change:
+        case QueueChange.PAUSE:
+            action, outcome = "queue_paused", _of_queue(name, "is paused", is_known=await jobs.desk.pause(name))
+        case QueueChange.RESUME:
+            action, outcome = "queue_resumed", _of_queue(name, "goes on", is_known=await jobs.desk.resume(name))
+        case QueueChange.RUN:
+            action, outcome = "job_run", _begun(name, await jobs.desk.run_now(name))
+        case unreachable:
+            assert_never(unreachable)
     if outcome.status == HTTPStatus.OK:
         await jobs.audit.note(by, action, name, Reader.address())
     return outcome

@@ -14,12 +14,12 @@ from quart import Blueprint, Response, request
 from actors.observer.failures import FailureGroup
 from actors.observer.operation import OperationRefused, as_members
 from actors.observer.playbooks import Playbook
-from actors.observer.ring import Ring
+from actors.observer.ring import Chosen, Observed, Ring
 from actors.observer.settings import ObserverSettings
 from actors.sessions.outcomes import unavailable
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader, check_arguments, number_argument
+from central_command.http.requests.bodies import ProblemError, Reader, bad_query, check_arguments, number_argument
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.format import times
@@ -90,16 +90,37 @@ class _Questions:
         return json_reply({"status": "ok", "ops_in_ring": len(self._desk.ring)})
 
     def operations(self) -> Reply:
-        check_arguments("limit", "before")
-        limit = number_argument("limit", default=OPERATIONS_DEFAULT, maximum=OPERATIONS_MAX)
-        before = number_argument("before", default=LINE_NUMBER_MAX, maximum=LINE_NUMBER_MAX)
-        page = self._desk.ring.page(before_n=before, limit=limit + 1)
-        shown = page[:limit]
+        check_arguments("limit", "before", "source", "endpoint", "success")
+        page = page_of_operations(self._desk)
         listed = [
             {"n": each.n, "received_at": times.to_text(each.at), "operation": as_members(each.operation)}
-            for each in shown
+            for each in page.shown
         ]
-        return json_reply({"operations": listed, "next": shown[-1].n if len(page) > limit else None})
+        return json_reply({"operations": listed, "next": page.next_before})
+
+
+class OperationPage(msgspec.Struct, frozen=True):
+    """Operations, the last first, and before which line's number the next page begins; None on the last page."""
+
+    shown: list[Observed]
+    next_before: int | None
+
+
+def page_of_operations(desk: ObserverDesk) -> OperationPage:
+    """The operations that the address asks for; raises ProblemError for what it may not."""
+    limit = number_argument("limit", default=OPERATIONS_DEFAULT, maximum=OPERATIONS_MAX)
+    before = number_argument("before", default=LINE_NUMBER_MAX, maximum=LINE_NUMBER_MAX)
+    success = request.args.get("success") or None
+    if success not in {None, "true", "false"}:
+        raise bad_query("success must be true or false.")
+    chosen = Chosen(
+        source=request.args.get("source") or None,
+        endpoint=request.args.get("endpoint") or None,
+        success=None if success is None else success == "true",
+    )
+    page = desk.ring.page(before_n=before, limit=limit + 1, chosen=chosen)
+    shown = page[:limit]
+    return OperationPage(shown, shown[-1].n if len(page) > limit else None)
 
 
 def observer_routes(observing: Observing | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -14,9 +14,16 @@ from central_command.access.audit import Audit
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.consent import CONTRIBUTOR_ID
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import Reader, bad_query, check_arguments, number_argument, text_argument
+from central_command.http.requests.bodies import (
+    ProblemError,
+    Reader,
+    bad_query,
+    check_arguments,
+    number_argument,
+    text_argument,
+)
 from central_command.http.requests.first_bytes import SESSION_ID
-from central_command.http.requests.replies import Replies, error, json_reply
+from central_command.http.requests.replies import HttpProblem, Replies, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.letters import LetterFilter
 from persistence.format import times
@@ -34,12 +41,13 @@ FILTERS: Final = {
     "code": (re.compile(r"\A[a-z_]{1,64}\Z"), "the code of a refusal: lower-case letters and _"),
     "day": (re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z"), "a day such as 2026-11-20"),
     "session": (SESSION_ID, "the id of a session"),
+    "machine": (re.compile(r"\A[A-Za-z0-9_.:-]{1,128}\Z"), "the fingerprint of a machine"),
     "contributor": (CONTRIBUTOR_ID, "32 hexadecimal digits"),
 }
 """By what letters are chosen: what each may be, and the words for it."""
 
 _CURSOR: Final = re.compile(r"\A[1-9][0-9]{0,17}\Z")
-_NO_LETTER: Final = "There is no such dead letter."
+T = TypeVar("T")
 
 
 class LetterDesk(Protocol):
@@ -80,33 +88,32 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
     @routes.get(REFUSED_PATH)
     async def letters() -> Response:
         known, _ = await admitted()
+        check_arguments(*FILTERS, "cursor", "limit")
         return json_reply(await page_of_letters(known)).response()
 
     @routes.get(LETTER_PATH)
     async def letter(letter_id: str) -> Response:
         known, _ = await admitted()
-        found = shown(await known.desk.contents(letter_id))
-        return (error(HTTPStatus.NOT_FOUND, _NO_LETTER) if found is None else json_reply(found)).response()
+        return json_reply(shown(found_letter(await known.desk.contents(letter_id)))).response()
 
     @routes.post(RETRY_PATH)
     async def retry(letter_id: str) -> Response:
         known, by = await admitted()
-        outcome = await try_letter(known, letter_id, by)
-        if isinstance(outcome, Busy | StorageFull | ActorFailed):
-            return replies.unable(outcome).response()
-        found = retried(letter_id, outcome)
-        return (error(HTTPStatus.NOT_FOUND, _NO_LETTER) if found is None else json_reply(found)).response()
+        return json_reply(await try_letter(known, letter_id, by, replies)).response()
 
     return routes
 
 
-async def page_of_letters(refused: Refused) -> LetterPage:
-    """The letters that the address asks for; raises ProblemError for what it may not."""
-    check_arguments(*FILTERS, "cursor", "limit")
+async def page_of_letters(refused: Refused, *, of_form: bool = False) -> LetterPage:
+    """The letters that the address asks for; raises ProblemError for what it may not.
+
+    A form sends what was not filled in, too: there it asks for nothing.
+    """
     limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX)
     cursor = text_argument("cursor", _CURSOR, "what next_cursor of the page before says")
+    given = {name: request.args[name] for name in FILTERS if name in request.args}
     try:
-        chosen = chosen_letters({name: request.args[name] for name in FILTERS if name in request.args})
+        chosen = chosen_letters({name: text for name, text in given.items() if text or not of_form})
     except ValueError as wrong:
         raise bad_query(str(wrong)) from None
     if cursor is None:
@@ -114,12 +121,24 @@ async def page_of_letters(refused: Refused) -> LetterPage:
     return await refused.desk.page(chosen, limit, before_n=int(cursor))
 
 
-async def try_letter(refused: Refused, letter_id: str, by: str) -> RetryOutcome | None:
-    """Try to take a letter in, by whom a token's or a session's id says; a try of one that there is, is noted."""
+async def try_letter(refused: Refused, letter_id: str, by: str, replies: Replies) -> dict[str, object]:
+    """Try to take a letter in, by whom a token's or a session's id says, and note that; return what is answered.
+
+    Raises ProblemError for a letter that there is not, and where it cannot be tried now.
+    """
     outcome = await refused.desk.retry(letter_id)
-    if isinstance(outcome, tuple) and any(each.letter_id == letter_id for each in outcome):
-        await refused.audit.note(by, "letter_tried", letter_id, Reader.address())
-    return outcome
+    if isinstance(outcome, Busy | StorageFull | ActorFailed):
+        raise ProblemError(replies.inability(outcome))
+    found = found_letter(retried(letter_id, outcome))
+    await refused.audit.note(by, "letter_tried", letter_id, Reader.address())
+    return found
+
+
+def found_letter(found: T | None) -> T:
+    """What was found of a letter; raises ProblemError for one that there is not."""
+    if found is None:
+        raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such dead letter."))
+    return found
 
 
 def chosen_letters(given: Mapping[str, str]) -> LetterFilter:
@@ -133,6 +152,7 @@ def chosen_letters(given: Mapping[str, str]) -> LetterFilter:
         code=given.get("code"),
         day=given.get("day"),
         session=given.get("session"),
+        machine=given.get("machine"),
         subject=None if contributor is None else subject_digest(contributor.lower()),
     )
 

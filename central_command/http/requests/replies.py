@@ -192,7 +192,7 @@ class Replies:
                 )
                 return problem("", found)
             case Busy() | StorageFull() | ActorFailed():
-                return problem("", self._unable(outcome))
+                return problem("", self.inability(outcome))
             case _:
                 assert_never(outcome)
 
@@ -217,7 +217,7 @@ class Replies:
             case UnknownSession():
                 return error(HTTPStatus.NOT_FOUND, UNKNOWN_SESSION)
             case Busy() | StorageFull() | ActorFailed():
-                return problem("", self._unable(outcome))
+                return problem("", self.inability(outcome))
             case _:
                 assert_never(outcome)
 
@@ -232,7 +232,7 @@ class Replies:
             case Refusal():
                 return self._refused(outcome)
             case Busy() | StorageFull() | ActorFailed():
-                return problem(INGEST_PATH, self._unable(outcome))
+                return problem(INGEST_PATH, self.inability(outcome))
             case _:
                 assert_never(outcome)
 
@@ -269,7 +269,7 @@ class Replies:
 
     def unable(self, outcome: Busy | StorageFull | ActorFailed) -> Reply:
         """The answer of any other endpoint that could not do now what it was asked."""
-        return problem("", self._unable(outcome))
+        return problem("", self.inability(outcome))
 
     def overloaded(self, code: str, sentence: str, retry_after_s: int | None = None) -> HttpProblem:
         """A 503 that tells the client when to come again: as the settings say, unless it is known better."""
@@ -324,7 +324,8 @@ class Replies:
             case _:
                 assert_never(outcome.code)
 
-    def _unable(self, outcome: Busy | StorageFull | ActorFailed) -> HttpProblem:
+    def inability(self, outcome: Busy | StorageFull | ActorFailed) -> HttpProblem:
+        """What keeps the server from doing now what it was asked."""
         match outcome:
             case Busy():
                 return self.overloaded(outcome.reason, _busy_sentence(outcome.reason))
