@@ -11,7 +11,12 @@ from central_command.http.requests.replies import HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from central_command.web.bundle import Bundle
 from central_command.web.pages.access import access_pages
+from central_command.web.pages.corpus import corpus_pages
+from central_command.web.pages.exports import export_pages
+from central_command.web.pages.jobs import job_pages
+from central_command.web.pages.observer import observer_pages
 from central_command.web.pages.overview import overview_pages
+from central_command.web.pages.refused import refused_pages
 from central_command.web.pages.search import search_pages
 from central_command.web.pages.sessions import sessions_pages
 from central_command.web.pages.settings import settings_pages
@@ -28,6 +33,11 @@ PAGES: Final[tuple[Callable[[Site], Blueprint], ...]] = (
     theme_pages,
     sessions_pages,
     viewer_pages,
+    job_pages,
+    export_pages,
+    observer_pages,
+    refused_pages,
+    corpus_pages,
 )
 """A page gets in by standing here; who may see it, it asks for itself (`Site.admit`)."""
 

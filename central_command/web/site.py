@@ -29,6 +29,9 @@ CURSOR_MAX: Final = 999_999_999
 THEME_COOKIE: Final = "theme"
 THEMES: Final = ("system", "light", "dark")
 
+SAID_ONCE: Final = frozenset({"done", "tried"})
+"""Arguments that say what has just been done: no way leads from there to the same again."""
+
 _NO_PAGES: Final = ("/api/", "/v1/", "/assets/")
 
 
@@ -55,6 +58,7 @@ NAVIGATION: Final = (
     (
         NavigationItem("/jobs", "Jobs", "jobs"),
         NavigationItem("/observer", "Observer", "observer"),
+        NavigationItem("/refused", "Dead letters", "refused"),
         NavigationItem("/access", "Access", "access"),
         NavigationItem("/settings", "Settings", "settings"),
     ),
@@ -166,7 +170,8 @@ def frame(title: str) -> dict[str, Any]:
 
 def here(**changes: object) -> str:
     """The address of the current page with other arguments: those that are None, or "", are taken away."""
-    arguments = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
+    known = changes.keys() | SAID_ONCE
+    arguments = [(name, value) for name, value in request.args.items(multi=True) if name not in known]
     arguments += [(name, str(value)) for name, value in changes.items() if value is not None and value != ""]
     path = quote(request.path)
     return f"{path}?{urlencode(arguments)}" if arguments else path

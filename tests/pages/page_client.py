@@ -1,7 +1,7 @@
 """Pages rendered by the application in process, as a browser without a script sees them."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from html.parser import HTMLParser
 from pathlib import Path
@@ -128,12 +128,20 @@ class PageClient:
 
 @asynccontextmanager
 async def pages_on(
-    root: Path, *scopes: Scope, settings: Settings | None = None, **offered: Any
+    root: Path,
+    *scopes: Scope,
+    settings: Settings | None = None,
+    offering: Callable[[Running], Offered] = lambda _run: Offered(),
+    **offered: Any,
 ) -> AsyncIterator[PageClient]:
-    """A running service with its pages, and a browser that may do this; `offered` is what else the server has."""
+    """A running service with its pages, and a browser that may do this.
+
+    `offered`, and what `offering` makes, is what else the server has.
+    """
     async with running(root, settings=settings) as run:
         found = Offered(access=run.service.access, search=run.service.search())
         found |= Offered(**offered)
+        found |= offering(run)
         found["pages"] = WebPages(
             Sources(gateway=run.service, offered=found, settings=lambda: run.service.settings, clock=run.clock)
         )

@@ -1,0 +1,159 @@
+"""`/jobs`: each state of a job and a queue is seen, and changed, from a page; each change is in the audit journal."""
+
+import re
+from pathlib import Path
+
+import pytest
+import trio
+
+from central_command.access.tokens import Scope
+from persistence.databases.jobs_database import JobStatus
+from tests.pages.operated import Operated, operated
+
+
+def polled(text: str) -> bool:
+    return 'hx-trigger="every 2s"' in text
+
+
+async def started(server: Operated) -> None:
+    """Wait until the database knows the queues."""
+    while not await server.jobs.queues():  # noqa: ASYNC110 (nobody tells)
+        await trio.sleep(0.01)
+
+
+async def test_an_empty_server_says_what_comes_and_how_to_begin(tmp_path: Path) -> None:
+    async with operated(tmp_path) as server:
+        await started(server)
+        page = await server.browser.get("/jobs")
+        assert page.status == 200
+        assert "Nothing was done yet." in page.said
+        assert "central-command jobs run gc" in page.said
+        assert "30 4 29 2 *" in page.said
+
+
+async def test_jobs_are_listed_with_their_states_and_filtered_in_the_address(tmp_path: Path) -> None:
+    async with operated(tmp_path) as server:
+        failed, done = await server.add("badly"), await server.add("well")
+        later = await server.add("well", "nightly", delay_s=3_600.0)
+        await server.until(failed, JobStatus.FAILED)
+        await server.until(done, JobStatus.COMPLETED)
+        page = await server.browser.get("/jobs")
+        for job_id in (failed, done, later):
+            assert f'href="/jobs/{job_id}"' in page.text
+        assert "It went &lt;b&gt;wrong&lt;/b&gt;." in page.text
+        page = await server.browser.get("/jobs?status=failed&queue=work")
+        assert (f'"/jobs/{failed}"' in page.text, f'"/jobs/{done}"' in page.text) == (True, False)
+        assert "1 failed jobs of work" in page.said
+        page = await server.browser.get("/jobs?status=active")
+        assert "There are no active jobs." in page.said
+        page = await server.browser.get("/jobs?status=&queue=")
+        assert f'"/jobs/{later}"' in page.text, "a form sends empty fields for what is not chosen"
+
+
+async def test_pages_go_on_by_cursor_and_keep_the_filter(tmp_path: Path) -> None:
+    async with operated(tmp_path, runs_jobs=False) as server:
+        for _ in range(51):
+            await server.add("well")
+        page = await server.browser.get("/jobs?queue=work")
+        (link,) = re.findall(r'rel="next" href="([^"]+)"', page.text)
+        rest = await server.browser.get(link.replace("&amp;", "&"))
+        assert re.findall(r'<a href="/jobs/(work__\d+)">', rest.text) == ["work__1"]
+        assert "First page" in rest.said
+
+
+@pytest.mark.parametrize(
+    ("ends", "delay_s", "status", "change", "action", "then"),
+    [
+        ("badly", 0.0, JobStatus.FAILED, "retry", "job_retried", "The job waits again"),
+        ("never", 0.0, JobStatus.ACTIVE, "cancel", "job_cancelled", "The job is cancelled."),
+        ("well", 3_600.0, JobStatus.DELAYED, "promote", "job_promoted", "The job waits no longer"),
+        ("badly", 0.0, JobStatus.FAILED, "remove", "job_removed", "The job is removed."),
+    ],
+)
+async def test_a_job_is_changed_from_its_page_and_the_change_is_noted(
+    tmp_path: Path, ends: str, delay_s: float, status: JobStatus, change: str, action: str, then: str
+) -> None:
+    async with operated(tmp_path) as server:
+        job_id = await server.add(ends, delay_s=delay_s)
+        await server.until(job_id, status)
+        page = await server.browser.get(f"/jobs/{job_id}")
+        assert f'action="/jobs/{job_id}/{change}"' in page.text
+        answer = await server.browser.post(f"/jobs/{job_id}/{change}")
+        assert answer.status == 303
+        assert then in (await server.browser.get(answer.headers["Location"])).said
+        assert await server.noted() == [(action, job_id)]
+
+
+@pytest.mark.parametrize(
+    ("change", "action", "then"),
+    [("pause", "queue_paused", "The queue is paused"), ("run", "job_run", "The job waits; it begins")],
+)
+async def test_a_queue_is_changed_from_the_page_and_the_change_is_noted(
+    tmp_path: Path, change: str, action: str, then: str
+) -> None:
+    async with operated(tmp_path, runs_jobs=change == "run") as server:
+        await server.add("well", "nightly", delay_s=3_600.0)
+        if change == "run":
+            await started(server)
+        else:
+            server.jobs._schedule.declare(["work", "nightly"], [], now=server.browser.run.clock.now)
+        answer = await server.browser.post(f"/jobs/queues/nightly/{change}")
+        assert answer.status == 303, answer.said
+        assert then in (await server.browser.get(answer.headers["Location"])).said
+        assert await server.noted() == [(action, "nightly")]
+        if change == "pause":
+            assert 'action="/jobs/queues/nightly/resume"' in (await server.browser.get("/jobs")).text
+            assert (await server.browser.post("/jobs/queues/nightly/resume")).status == 303
+            assert (await server.noted())[-1] == ("queue_resumed", "nightly")
+
+
+async def test_a_running_jobs_page_asks_for_its_state_again_until_it_has_ended(tmp_path: Path) -> None:
+    async with operated(tmp_path) as server:
+        job_id = await server.add("never")
+        await server.until(job_id, JobStatus.ACTIVE)
+        assert polled((await server.browser.get(f"/jobs/{job_id}")).text)
+        state = await server.browser.get(f"/jobs/{job_id}/state")
+        assert polled(state.text)
+        assert "<html" not in state.text
+        await server.browser.post(f"/jobs/{job_id}/cancel")
+        assert not polled((await server.browser.get(f"/jobs/{job_id}/state")).text)
+        await server.browser.post(f"/jobs/{job_id}/remove")
+        gone = await server.browser.get(f"/jobs/{job_id}/state", HX_Request="true")
+        assert (gone.status, polled(gone.text), "no such job" in gone.text) == (200, False, True)
+
+
+async def test_a_jobs_page_shows_what_it_was_asked_its_events_its_log_and_its_result(tmp_path: Path) -> None:
+    async with operated(tmp_path) as server:
+        job_id = await server.add("well")
+        await server.until(job_id, JobStatus.COMPLETED)
+        said = (await server.browser.get(f"/jobs/{job_id}")).said
+        for text in ('"ends": "well"', '"well": true', "did it", "added", "started", "completed", "1 of 5"):
+            assert text in said
+
+
+async def test_what_cannot_be_done_is_said_as_a_page_and_changes_nothing(tmp_path: Path) -> None:
+    async with operated(tmp_path) as server:
+        job_id = await server.add("well")
+        await server.until(job_id, JobStatus.COMPLETED)
+        page = await server.browser.post(f"/jobs/{job_id}/cancel")
+        assert (page.status, "The job is completed, so it cannot be cancelled." in page.said) == (409, True)
+        for path in ("/jobs/work__77/retry", f"/jobs/{job_id}/burn", "/jobs/queues/no/pause", "/jobs/queues/work/run"):
+            assert (await server.browser.post(path)).status == 404, path
+        assert (await server.browser.get("/jobs/work__77")).status == 404
+        assert (await server.browser.get("/jobs?cursor=x")).status == 400
+        page = await server.browser.post(f"/jobs/{job_id}/remove", {"Sec_Fetch_Site": "cross-site"})
+        assert page.status == 403
+        assert await server.noted() == []
+
+
+async def test_only_who_administers_sees_jobs(tmp_path: Path) -> None:
+    async with operated(tmp_path, Scope.READ, Scope.EXPORT) as server:
+        job_id = await server.add("well")
+        for answer in (
+            await server.browser.get("/jobs"),
+            await server.browser.get(f"/jobs/{job_id}"),
+            await server.browser.get(f"/jobs/{job_id}/state"),
+            await server.browser.post(f"/jobs/{job_id}/remove"),
+            await server.browser.post("/jobs/queues/work/pause"),
+        ):
+            assert answer.status == 403
