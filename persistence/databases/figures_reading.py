@@ -38,18 +38,24 @@ LISTED_MAX: Final = 50
 """Categories and domains that are listed."""
 
 SELECT_TOOLS: Final = """
-SELECT tool, calls, failures, timed, total_ms, slowest_ms, slowest_n, slowest_step, sessions FROM (
+WITH by_tool AS MATERIALIZED (
     SELECT tool, sum(calls) AS calls, sum(failures) AS failures, sum(timed) AS timed, sum(total_ms) AS total_ms,
         max(slowest_ms) AS slowest_ms, n AS slowest_n, slowest_step, count(*) AS sessions
     FROM {tables} GROUP BY tool
-) ORDER BY {order}, tool LIMIT ? OFFSET ?
+), totals AS MATERIALIZED (SELECT count(*), sum(calls), sum(failures) FROM by_tool)
+SELECT by_tool.*, totals.* FROM by_tool CROSS JOIN totals ORDER BY {order}, tool LIMIT ? OFFSET ?
 """
-CHOSEN: Final = "sessions CROSS JOIN tool_calls USING (n) WHERE TRUE {filters}"
+FEW_SESSIONS: Final = 5_000
+"""Of no more sessions than these, the rows are looked up one by one; of more, all rows are gone over."""
+
+COUNT_CHOSEN: Final = "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE TRUE {filters} LIMIT ?)"
+OF_FEW: Final = "sessions CROSS JOIN tool_calls USING (n) WHERE TRUE {filters}"
+# With the sign no index is used: in the order of the table the rows of a tool are beside each other.
+OF_MANY: Final = "tool_calls WHERE +n IN (SELECT n FROM sessions WHERE TRUE {filters})"
 TOOL_ORDERS: Final = {
     "failed_share": "CAST(failures AS REAL) / calls",
     "average_ms": "CAST(total_ms AS REAL) / nullif(timed, 0)",
 }
-COUNT_TOOLS: Final = "SELECT count(DISTINCT tool), coalesce(sum(calls), 0), coalesce(sum(failures), 0) FROM {tables}"
 SELECT_SLOWEST: Final = "SELECT n, session_id FROM sessions WHERE n IN (SELECT value FROM json_each(?))"
 SELECT_FINDINGS: Final = """
 SELECT category, sum(found), count(*) FROM findings GROUP BY category ORDER BY sum(found) DESC, category LIMIT ?
@@ -174,21 +180,25 @@ def tool_page(
     """The tools of the chosen sessions behind so many others; raises as `index_connection`."""
     assert key in TOOL_KEYS, key
     condition, values = filters.condition()
-    tables = "tool_calls" if filters == NO_FILTERS else CHOSEN.format(filters=condition)
     order = f"{TOOL_ORDERS.get(key, key)} {'DESC' if descending else 'ASC'}"
     with index_connection(layout, timeout_s) as (connection, deadline):
         _end_by(connection, deadline)
+        tables = "tool_calls"
+        if filters != NO_FILTERS:
+            count = COUNT_CHOSEN.format(filters=condition)
+            ((chosen,),) = connection.execute(count, (*values, FEW_SESSIONS + 1)).fetchall()
+            tables = (OF_FEW if chosen <= FEW_SESSIONS else OF_MANY).format(filters=condition)
         sql = SELECT_TOOLS.format(tables=tables, order=order)
         rows = connection.execute(sql, (*values, limit + 1, offset)).fetchall()
-        ((tools_count, calls, failures),) = connection.execute(COUNT_TOOLS.format(tables=tables), values).fetchall()
         shown = rows[:limit]
         numbers = msgspec.json.encode([row[6] for row in shown if row[7]]).decode()
         slowest = dict(connection.execute(SELECT_SLOWEST, (numbers,)).fetchall())
+    tools_count, calls, failures = rows[0][-3:] if rows else (0, 0, 0)
     return ToolPage([_tool(row, slowest) for row in shown], tools_count, calls, failures, len(rows) > limit)
 
 
 def _tool(row: tuple[Any, ...], slowest: dict[int, str]) -> ToolTotals:
-    tool, calls, failures, timed, total_ms, slowest_ms, slowest_n, slowest_step, sessions = row
+    tool, calls, failures, timed, total_ms, slowest_ms, slowest_n, slowest_step, sessions, *_ = row
     return ToolTotals(
         tool=tool,
         calls=calls,

@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.jobs.engine import Jobs
 from actors.jobs.queue import NotRetried, Run
-from actors.jobs.settings import JobsSettings
 from actors.observer.settings import ObserverSettings
 from central_command.access.tokens import Scope
 from central_command.export_queue.queue import ExportQueue
@@ -22,6 +20,7 @@ from persistence.databases.jobs_database import JobsDatabase, JobStatus
 from persistence.files.file_system import inline
 from persistence.settings.search import SearchSettings
 from tests.actors.observer.observing import Watched, watching
+from tests.job_engine import job_engine
 from tests.pages.page_client import PageClient, pages_on
 from tests.running_service import Running, settings_with
 
@@ -49,14 +48,7 @@ class Operated:
         self.watched = watched
         self.browser: PageClient
         self.database = JobsDatabase(run.root / "jobs.db", run.clock)
-        numbers = iter(range(1_000))
-        self.jobs = Jobs(
-            self.database,
-            JobsSettings(poll_s=0.01),
-            clock=run.clock,
-            random_bytes=lambda size: next(numbers).to_bytes(size),
-            offload=inline,
-        )
+        self.jobs = job_engine(self.database, run.clock)
         self.jobs.register("work", Payload, handler, concurrency=2)
         self.jobs.register("nightly", Payload, handler)
         self.jobs.add_repeatable("nightly", "nightly", Payload("well"), "30 4 29 2 *")

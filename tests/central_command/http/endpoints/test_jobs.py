@@ -12,16 +12,14 @@ import pytest
 import trio
 
 from actors.envelopes.settings import SchemaSettings
-from actors.jobs.engine import Jobs
 from actors.jobs.queue import NotRetried, Run
-from actors.jobs.settings import JobsSettings
 from central_command.http.app import create_app
 from central_command.http.requests.replies import Reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.jobs_changing import Added
 from persistence.databases.jobs_database import JobsDatabase
-from persistence.files.file_system import inline
 from tests.central_command.http.description.test_openapi import check_described
+from tests.job_engine import job_engine
 from tests.running_service import Running, running, settings_with
 from tests.submitted_texts import leave_token
 
@@ -51,14 +49,7 @@ class Asked:
         self.token, _ = leave_token(run.root, "admin", now=run.clock.now)
         self.others, _ = leave_token(run.root, "read", "export", "intake", now=run.clock.now)
         self.database = JobsDatabase(run.root / "jobs.db", run.clock)
-        numbers = iter(range(1_000))
-        self.jobs = Jobs(
-            self.database,
-            JobsSettings(poll_s=0.01),
-            clock=run.clock,
-            random_bytes=lambda size: next(numbers).to_bytes(size),
-            offload=inline,
-        )
+        self.jobs = job_engine(self.database, run.clock)
         self.jobs.register("work", Payload, handler, concurrency=2)
         self.jobs.register("other", Payload, handler)
         self.jobs.add_repeatable("other", "other", Payload("never"), "30 4 29 2 *")
