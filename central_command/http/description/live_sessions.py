@@ -66,7 +66,7 @@ def live_session_schemas() -> dict[str, Schema]:
     tokens = object_of(dict.fromkeys(("input", "output", "cacheRead", "cacheWrite", "total"), COUNT))
     metrics = object_of(
         {
-            "tokens": or_null(reference("Tokens")),
+            "tokens": or_null(reference("TokenCounts")),
             "modelSwitches": COUNT,
             "messageCount": COUNT,
             "lastActivityAt": TEXT,
@@ -106,7 +106,7 @@ def live_session_schemas() -> dict[str, Schema]:
         }
     )
     return {
-        "Tokens": tokens,
+        "TokenCounts": tokens,
         "SessionFigures": figures,
         "Message": message,
         "History": {"type": "array", "items": reference("Message")},
