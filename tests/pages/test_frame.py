@@ -42,7 +42,8 @@ async def test_without_a_session_a_page_leads_to_the_sign_in_page_and_back(tmp_p
         assert 'name="next" value="/?a=b"' in form.text
         assert "/assets/" in form.text
         assert 'aria-label="Pages"' not in form.text
-        assert (await browser.post("/sign-in", key="x", next="/?a=b")).status == 401
+        refused = await browser.post("/sign-in", key="x", next="/?a=b")
+        assert (refused.status, 'href="/sign-in?next=%2F%3Fa%3Db"' in refused.text) == (401, True)
         await browser.sign_in(Scope.READ)
         assert (await browser.get("/?a=b")).status == 200
 

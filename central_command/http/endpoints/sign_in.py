@@ -10,6 +10,7 @@ from functools import partial
 from html import escape
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import quote
 
 from quart import Blueprint, Response, request
 
@@ -108,15 +109,16 @@ def sign_in_routes(
         fields = {name: values[0] for name, values in form.items() if len(values) == 1}
         async with storage_watched(replies):
             outcome = await known_access.desk.sign_in(fields.get("key", ""))
+        back = path_back(fields.get("next", ""), home)
         if isinstance(outcome, SignedIn):
             reader.charge().give_back()
             await _note(known_access.audit, "browser_session_opened", outcome.session)
             cookie = set_cookie(outcome.cookie, outcome.lasting_s)
-            return _sent_to(path_back(fields.get("next", ""), home), cookie)
+            return _sent_to(back, cookie)
         if isinstance(outcome, NoSuchKey):
-            return refused(asked.wrong())
+            return refused(asked.wrong(), back)
         sentence = "There are as many browser sessions as access.browser_sessions_max allows; end one first."
-        return refused(HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, "too_many_sessions", sentence))
+        return refused(HttpProblem(HTTPStatus.INSUFFICIENT_STORAGE, "too_many_sessions", sentence), back)
 
     @routes.post(SIGN_OUT_PATH)
     async def sign_out() -> Response:
@@ -146,13 +148,15 @@ def _page(
     return Response(framed(title, content), status, dict(headers), content_type=HTML_TYPE)
 
 
-def _refused(framed: Callable[[str, str], str], found: HttpProblem) -> Response:
+def _refused(framed: Callable[[str, str], str], found: HttpProblem, back: str) -> Response:
+    """Why nobody was signed in, and the way to try again; it still leads back to the page that was asked for."""
     headers = found.headers
     if found.retry_after_s is not None:
         headers = (*headers, ("Retry-After", str(found.retry_after_s)))
     sentence = WRONG_KEY if found.status == HTTPStatus.UNAUTHORIZED else found.sentence
-    back = f'<p role="alert">{escape(sentence)}</p>\n<p><a href="{SIGN_IN_PATH}">Sign in</a></p>\n'
-    return _page(framed, "Not signed in", back, found.status, headers)
+    again = f"{SIGN_IN_PATH}?next={quote(back, safe='')}"
+    content = f'<p role="alert">{escape(sentence)}</p>\n<p><a href="{again}">Sign in</a></p>\n'
+    return _page(framed, "Not signed in", content, found.status, headers)
 
 
 def _sent_to(path: str, cookie: tuple[str, str]) -> Response:

@@ -89,7 +89,7 @@ def _shown(section: str, found: msgspec.Struct, built_in: msgspec.Struct) -> Ite
             f"{section}.{key}",
             HIDDEN if is_hidden else _text(value, key),
             "" if is_hidden else _told(value, unit),
-            unit,
+            "" if is_hidden or value is None else unit,
             _text(default, key),
             value != default,
         )
