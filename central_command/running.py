@@ -121,6 +121,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 observing=service.observing(observer),
                 viewer=service.viewer(),
                 tallies=Tallies(data_directory, settings.search),
+                open_sessions=service.open_sessions(stopping),
             )
             offered["pages"] = WebPages(
                 Sources(

@@ -73,6 +73,7 @@ from central_command.search.desk import SearchDesk
 from central_command.search.searching import Searcher
 from central_command.settings.configuration import Settings
 from central_command.viewing.desk import ViewerDesk
+from central_command.viewing.open_sessions import OpenSessions
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
@@ -239,6 +240,11 @@ class Service:
     def viewer(self) -> ViewerDesk:
         """What the pages of sessions need."""
         return ViewerDesk(self._environment.storage.layout.root, self._settings.viewer)
+
+    def open_sessions(self, stopping: trio.Event) -> OpenSessions:
+        """What the pages of open sessions need; `stopping` is set when the service begins to stop."""
+        read_line = self._storage.envelopes.read_now
+        return OpenSessions(self._storage.registry, read_line, self._settings.viewer, stopping=stopping)
 
     def admin_jobs(self, jobs: Jobs) -> AdminJobs:
         """What the endpoints of jobs need."""

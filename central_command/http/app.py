@@ -70,6 +70,7 @@ from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettings, Side
 from central_command.tallies.tallies import Tallies
 from central_command.viewing.desk import ViewerDesk
+from central_command.viewing.open_sessions import OpenSessions
 from persistence.format.consent_events import CURRENT_CONSENT_VERSION
 
 CONTENT_TYPE = "Content-Type"
@@ -127,6 +128,7 @@ class Offered(TypedDict, total=False):
     observing: Observing | None
     viewer: ViewerDesk | None
     tallies: Tallies | None
+    open_sessions: OpenSessions | None
     pages: Pages | None
 
 

@@ -96,18 +96,18 @@ def _runs(steps: Searched, first: int) -> Iterator[list[StepPlace]]:
     for block in steps.summaries():
         if block.first + block.steps <= first:
             continue
-        some, size = list[StepPlace](), 0
+        some = list[StepPlace]()
         for place in steps.places(block.first):
             if place.place < first:
                 continue
-            if some and (size + place.length > READ_BYTES or place.length > LARGE_BYTES):
+            is_large = place.length > LARGE_BYTES
+            if some and (is_large or place.offset + place.length - some[0].offset > READ_BYTES):
                 yield some
-                some, size = [], 0
+                some = []
             some.append(place)
-            size += place.length
-            if place.length > LARGE_BYTES:
+            if is_large:
                 yield some
-                some, size = [], 0
+                some = []
         if some:
             yield some
 

@@ -14,10 +14,12 @@ from central_command.web.pages.access import access_pages
 from central_command.web.pages.corpus import corpus_pages
 from central_command.web.pages.exports import export_pages
 from central_command.web.pages.jobs import job_pages
+from central_command.web.pages.live_session import live_session_pages
 from central_command.web.pages.observer import observer_pages
 from central_command.web.pages.overview import overview_pages
 from central_command.web.pages.refused import refused_pages
 from central_command.web.pages.search import search_pages
+from central_command.web.pages.session_texts import session_text_pages
 from central_command.web.pages.sessions import sessions_pages
 from central_command.web.pages.settings import settings_pages
 from central_command.web.pages.theme import theme_pages
@@ -38,6 +40,8 @@ PAGES: Final[tuple[Callable[[Site], Blueprint], ...]] = (
     observer_pages,
     refused_pages,
     corpus_pages,
+    session_text_pages,
+    live_session_pages,
 )
 """A page gets in by standing here; who may see it, it asks for itself (`Site.admit`)."""
 

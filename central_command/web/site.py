@@ -145,6 +145,10 @@ class Site:
         """A piece of a page, for htmx to put in."""
         return Response(self._renderer.html(template, {**frame(""), **values}), content_type=HTML_TYPE)
 
+    def html(self, template: str, **values: Any) -> str:
+        """A piece of a page that is sent when its request is answered already: it knows nothing of that."""
+        return self._renderer.html(template, values)
+
     async def form(self) -> dict[str, list[str]]:
         """The fields of the form that was sent; raises ProblemError for what is none."""
         return await self.reader.form(bytes_max=FORM_BYTES_MAX, fields_max=FORM_FIELDS_MAX)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from central_command.access.tokens import Scope
+from central_command.http.app import Offered
+from central_command.settings.configuration import Settings
 from central_command.viewing.desk import ViewerDesk
 from central_command.viewing.settings import ViewerSettings
 from tests.actors.curation.trajectory_lines import prompt, thought
@@ -18,6 +21,7 @@ from tests.corpus_maker import put_sessions, session
 from tests.indexed import index_async
 from tests.pages.attacks import ATTACKS
 from tests.pages.page_client import PageClient, pages_on
+from tests.running_service import Running
 
 
 @asynccontextmanager
@@ -154,6 +158,66 @@ async def test_attacks_are_text_wherever_a_page_shows_them(tmp_path: Path) -> No
             answer = await client.get(path)
             assert answer.status == 200
             assert "<script>" not in answer.text
+
+
+# Open sessions
+
+OPEN = Settings(viewer=ViewerSettings(live_poll_s=0.01))
+
+
+def followed(run: Running) -> Offered:
+    return Offered(open_sessions=run.service.open_sessions(trio.Event()))
+
+
+async def test_an_open_session_is_shown_raw_to_administrators_and_followed_until_it_is_closed(tmp_path: Path) -> None:
+    desk = ViewerDesk(tmp_path, ViewerSettings())
+    async with pages_on(tmp_path, Scope.READ, Scope.ADMIN, settings=OPEN, offering=followed, viewer=desk) as client:
+        opened = await client.run.open("sess_live")
+        await client.run.send(
+            opened.chunk_of([opened.step(content="the first one"), opened.step(content="by jane@doe.com")])
+        )
+        await client.run.projected()
+        shown = await client.get("/sessions/sess_live")
+        assert "the first one" in shown.said
+        assert "jane@doe.com" in shown.said
+        assert "data-live" in shown.text
+        assert (await client.get("/sessions/sess_live/find?q=FIRST")).text.count("data-hit=") == 1
+        assert (await client.get_bytes("/sessions/sess_live/steps/1.txt")).text == "the first one"
+        assert (await client.get("/sessions/sess_live/atif.json")).status == 404
+        answers = []
+
+        async def follow() -> None:
+            answers.append(await client.get_bytes("/sessions/sess_live/live?from=3"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            await client.run.send(opened.chunk_of([opened.step(content="<b>the third one</b>")]))
+            await client.run.send(opened.close())
+    (answer,) = answers
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    (event,) = re.findall(r"event: steps\nid: 3\ndata: (.*)\n\n", answer.text)
+    assert "the third one" in json.loads(event)["html"]
+    assert "<b>" not in json.loads(event)["html"]
+    assert "the first one" not in event
+    assert answer.text.endswith("event: closed\ndata: {}\n\n")
+
+
+async def test_an_open_session_is_not_there_for_who_may_only_read(tmp_path: Path) -> None:
+    desk = ViewerDesk(tmp_path, ViewerSettings())
+    async with pages_on(tmp_path, Scope.READ, settings=OPEN, offering=followed, viewer=desk) as client:
+        opened = await client.run.open("sess_live")
+        await client.run.send(opened.chunk_of([opened.step(content="secret")]))
+        assert (await client.get("/sessions/sess_live")).status in {404, 503}
+        assert (await client.get("/sessions/sess_live/live")).status == 403
+
+
+async def test_nobody_more_follows_than_may(tmp_path: Path) -> None:
+    settings = Settings(viewer=ViewerSettings(live_max=0))
+    desk = ViewerDesk(tmp_path, settings.viewer)
+    async with pages_on(tmp_path, Scope.ADMIN, settings=settings, offering=followed, viewer=desk) as client:
+        await client.run.open("sess_live")
+        assert (await client.get("/sessions/sess_live/live")).status == 503
+        assert (await client.get("/sessions/sess_other/live")).status in {404, 503}
 
 
 # The table

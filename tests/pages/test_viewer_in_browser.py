@@ -3,6 +3,7 @@
 All in one file, so that one process has the server and the browser (`--dist loadfile`).
 """
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from tests.corpus_maker import put_sessions, session
 from tests.indexed import index_async
 from tests.pages.attacks import ATTACKS, word
 from tests.pages.conftest import Served, _contexts
-from tests.server_process import ServerProcess
+from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, request
+from tests.signing_client import SigningClient
 
 WINDOW_STEPS = 40
 WAIT_S = 15.0
@@ -67,7 +69,10 @@ async def fill(root: Path) -> None:
 def viewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a corpus."""
     root = tmp_path_factory.mktemp("viewed") / "data"
-    settings = {"CENTRAL_COMMAND__VIEWER__WINDOW_STEPS": str(WINDOW_STEPS)}
+    settings = {
+        "CENTRAL_COMMAND__VIEWER__WINDOW_STEPS": str(WINDOW_STEPS),
+        "CENTRAL_COMMAND__VIEWER__LIVE_POLL_S": "0.05",
+    }
     with ServerProcess(root, settings=settings) as server:
         trio.run(fill, root)
         yield Served(server)
@@ -236,6 +241,34 @@ def test_folds_and_types_and_copies(tabs: Any) -> None:
     assert places(page)[:2] == [4, 8]
     text = page.request.get(page.locator("[data-copy]").evaluate("link => link.href")).text()
     assert text.startswith("# Session sess_2")
+    tab.check()
+
+
+def test_an_open_session_grows_and_what_is_read_and_open_stays(tabs: Any, viewed: Served) -> None:
+    connection = viewed.server.connect()
+    client = SigningClient("sess_growing")
+    client.opened(request(connection, "POST", OPEN, json.dumps(client.opening()).encode()).members["server_public_key"])
+
+    def grow(count: int) -> None:
+        steps = [client.step(content=f"grown {number} " + "word " * 300) for number in range(count)]
+        assert request(connection, "POST", INGEST, client.chunk_of(steps)).members["accepted"]
+
+    grow(WINDOW_STEPS - 10)
+    tab = tabs()
+    page = tab.open("/sessions/sess_growing")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    seen = page.locator("#step-2").bounding_box()
+    grow(5)
+    until(page, f"document.querySelectorAll('[data-step]').length === {WINDOW_STEPS - 5}")
+    grow(60)
+    until(page, f"document.querySelectorAll('[data-step]').length === {WINDOW_STEPS + 55}")
+    assert places(page) == list(range(1, WINDOW_STEPS + 56))
+    assert page.locator("#step-2").bounding_box() == seen
+    assert current(page) == 2
+    request(connection, "POST", CLOSE, json.dumps({"session_id": "sess_growing"}).encode())
+    until(page, "!document.querySelector('[data-live-mark]')")
+    connection.close()
     tab.check()
 
 

@@ -22,7 +22,7 @@ function start(root) {
   mark(viewer);
   const linked = stepOfAddress();
   if (linked && stepElement(linked)) choose(viewer, stepElement(linked), { push: null });
-  if (root.dataset.live) follow(viewer);
+  if ("live" in root.dataset) follow(viewer);
 }
 
 function stepOfAddress() {
