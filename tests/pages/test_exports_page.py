@@ -89,7 +89,7 @@ async def test_what_cannot_be_exported_is_said_above_the_form_which_keeps_what_w
     async with operated(tmp_path, Scope.EXPORT) as server:
         page = await server.browser.post("/exports", format="messages", model="gpt-<5>", limit="no")
         assert page.status == 400
-        assert "the export cannot be read" in page.said
+        assert "limit is 'no'; it must be a whole number" in page.said
         assert 'value="gpt-&lt;5&gt;"' in page.text
         assert 'value="messages" checked' in page.text
         page = await server.browser.post("/exports", model="gpt-5")
