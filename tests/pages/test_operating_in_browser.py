@@ -63,8 +63,8 @@ def test_an_export_is_made_by_the_form_watched_and_removed(operated: Served, tab
     state.get_by_text(re.compile("^(done|failed)$")).first.wait_for(timeout=ENDS_MS_MAX)
     assert calm(page, "/state")
     assert tab.violations() == []
-    state.locator("summary", has_text="Remove").click()
-    state.get_by_role("button", name="Remove").click()
+    page.locator("summary", has_text="Remove").click()
+    page.get_by_role("button", name="Remove").click()
     assert page.get_by_text("all of its files are removed").is_visible()
     tab.check()
 

@@ -177,6 +177,7 @@ async def test_only_files_that_the_manifest_names_are_handed_out(root: Path) -> 
     exports = queue(root)
     export_id = await asked(exports, formats=["jsonl"], options={})
     assert await exports.file(export_id, "manifest.json") is None
+    assert (await exports.files(export_id), await exports.files("exp_no")) == ([], [])
     make(root, root / "exports" / export_id, "jsonl", dedup="none")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(exports.run)
@@ -186,6 +187,12 @@ async def test_only_files_that_the_manifest_names_are_handed_out(root: Path) -> 
         found = await exports.file(export_id, name)
         assert found is not None
         assert found.size_bytes == found.path.stat().st_size
+    listed = await exports.files(export_id)
+    assert {each.name: each.size_bytes for each in listed} == {
+        name: len(content) for name, content in contents(root / "exports" / export_id).items()
+    }
+    assert exports.arguments(export_id)[0] == "--format=jsonl"
+    assert exports.arguments("exp_no") == ()
     for name in ("", "jsonl", "../exports.jsonl", f"../{export_id}.json", "/etc/passwd", "jsonl/../manifest.json"):
         assert await exports.file(export_id, name) is None
 

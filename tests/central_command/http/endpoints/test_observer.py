@@ -95,6 +95,14 @@ async def test_with_a_token_the_same_and_more_is_on_the_main_port(tmp_path: Path
         assert [each["n"] for each in first["operations"]] == [6, 5, 4, 3]
         rest = (await server.api("get", f"/operations?limit=4&before={first['next']}")).members
         assert ([each["n"] for each in rest["operations"]], rest["next"]) == ([2, 1], None)
+        for query, numbers in (
+            ("success=false", 1),
+            ("success=true&endpoint=/q", 5),
+            ("source=nobody", 0),
+            ("endpoint=/", 0),
+        ):
+            found = (await server.api("get", f"/operations?{query}")).members
+            assert (len(found["operations"]), found["next"]) == (numbers, None), query
 
 
 async def test_writing_needs_the_scope_intake_and_reading_read(tmp_path: Path) -> None:
@@ -176,7 +184,9 @@ async def test_other_paths_and_methods_are_refused(tmp_path: Path, method: str, 
         assert answer.members["error"].endswith(".")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "before=0", "before=-1", "before=1&before=2"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "before=0", "before=-1", "before=1&before=2", "success=yes"]
+)
 async def test_a_bad_page_is_refused(tmp_path: Path, query: str) -> None:
     async with asked(tmp_path) as server:
         assert (await server.api("get", f"/operations?{query}")).status_code == 400
