@@ -95,6 +95,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 expire=service.expiry.sweep,
                 make_cold=service.tiers.make_cold,
                 digest=service.ledger_digests.add,
+                without_curation=service.without_curation,
                 exports=queue,
                 clock=platform.clock,
                 offload=platform.offload,
