@@ -17,9 +17,11 @@ from pathlib import Path
 
 import trio
 
+from actors.jobs.engine import Jobs
 from actors.jobs.events import JobEvent
 from actors.observer.observer import Observer
 from central_command.access.tokens import Scope
+from central_command.background.beside import CurationBeside, ErasuresBeside, ExportsBeside, JobsBeside
 from central_command.background.opening import open_jobs
 from central_command.background.own_jobs import OwnJobs
 from central_command.curating.supervision import CurationProcess
@@ -94,6 +96,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 expire=service.expiry.sweep,
                 make_cold=service.tiers.make_cold,
                 digest=service.ledger_digests.add,
+                without_curation=service.without_curation,
                 exports=queue,
                 clock=platform.clock,
                 offload=platform.offload,
@@ -116,7 +119,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 ),
                 search=service.search(),
                 live=service.live_sessions(),
-                jobs=service.admin_jobs(jobs),
+                jobs=service.admin_jobs(_with_others(jobs, queue, service)),
                 refused=service.refused(),
                 observing=service.observing(observer),
                 viewer=service.viewer(),
@@ -205,6 +208,12 @@ async def _print_link(service: Service, urls: list[str]) -> None:
     if not isinstance(made, TooManyLinks):
         sys.stdout.write(f"Sign in, once and within minutes: {link_url(urls[0], made.code)}\n")
         sys.stdout.flush()
+
+
+def _with_others(jobs: Jobs, exports: ExportQueue, service: Service) -> JobsBeside:
+    """The jobs, and what has a queue of its own."""
+    curation = CurationBeside(lambda: service.curation_lag, lambda: service.statistics().curation)
+    return JobsBeside(jobs, [ExportsBeside(exports), ErasuresBeside(service.eraser), curation])
 
 
 def _observed_jobs(observer: Observer | None, settings: Settings) -> Callable[[JobEvent], None] | None:

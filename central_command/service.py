@@ -25,7 +25,6 @@ from actors.envelopes.reading import Envelope
 from actors.erasure.expiring import Expiry
 from actors.erasure.job import Eraser, Report, TooManyErasures
 from actors.intake.desk import IntakeDesk
-from actors.jobs.engine import Jobs
 from actors.observer.observer import Observer
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
@@ -59,7 +58,7 @@ from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.access import Access
 from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
-from central_command.http.endpoints.job_questions import AdminJobs
+from central_command.http.endpoints.job_questions import AdminJobs, JobDesk
 from central_command.http.endpoints.live_sessions import LiveSessions
 from central_command.http.endpoints.metrics import MetricsSource, Monitoring
 from central_command.http.endpoints.observer import Observing
@@ -246,7 +245,7 @@ class Service:
         read_line = self._storage.envelopes.read_now
         return OpenSessions(self._storage.registry, read_line, self._settings.viewer, stopping=stopping)
 
-    def admin_jobs(self, jobs: Jobs) -> AdminJobs:
+    def admin_jobs(self, jobs: JobDesk) -> AdminJobs:
         """What the endpoints of jobs need."""
         bounds = self._settings.jobs
         return AdminJobs(

@@ -47,6 +47,7 @@ from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import set_position
 from persistence.databases.projector import projected
+from persistence.databases.summaries import Summary, SummaryIndex, put_summaries
 from persistence.files.file_system import FileSystem, OsFileSystem
 from persistence.files.lock import single_curation
 from persistence.format import times
@@ -86,6 +87,8 @@ class Corpus:
         self._index = CorpusIndex(database)
         self.judgements = JudgementIndex(database)
         """What a judge said of records, and what waits for one."""
+        self.summaries = SummaryIndex(database)
+        """Titles and summaries of records, and which have none."""
         self._lines = StoredJournal(JournalName.CORPUS, layout.journal(JournalName.CORPUS), files=files)
         self._writing = trio.Lock()
         self._texts = CorpusTexts(database)
@@ -131,6 +134,10 @@ class Corpus:
     async def put_judgements(self, made: Sequence[tuple[JudgementRecord, bytes]], standing: Standing) -> bool:
         """Write what a judge said of some records, a line each, and what it cost; False when there was no room."""
         return await self._put(made, [set_standing(standing)], None)
+
+    async def put_summaries(self, made: Sequence[tuple[Candidate, Summary]]) -> None:
+        """Keep titles and summaries of records, of those that still have the same steps."""
+        await self._database.write([put_summaries(made, times.to_text(self._clock()))], durable=False)
 
     async def begin_judging(self, standing: Standing) -> None:
         """Note who is asked from now on, and that nobody was without an answer yet."""

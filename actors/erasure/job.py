@@ -165,6 +165,21 @@ class Eraser:
         found = self._erasure.register.get(request)
         return None if found is None else Report(erasure=found, hindered=self._hindered.get(request))
 
+    def reports(self) -> list[Report]:
+        """Say how every request stands."""
+        return [
+            Report(erasure=each, hindered=self._hindered.get(each.request)) for each in self._erasure.register.all()
+        ]
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether requests are being done now."""
+        return self._turn.locked()
+
+    def try_again(self) -> None:
+        """Try what is hindered again now, and not only after `storage.erasure_retry_s`."""
+        self._asked.set()
+
     def pending(self) -> list[Erasure]:
         """Return the requests that are not done."""
         return self._erasure.register.pending()

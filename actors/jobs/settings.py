@@ -30,6 +30,8 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     verify_cron: Cron = "0 3 * * 0"
     retention_cron: Cron = "30 3 * * *"
     gc_cron: Cron = "0 4 * * *"
+    summarization_cron: Cron = "0 */6 * * *"
+    summaries_at_once_max: PositiveInt = 1_000
     ledger_digest_cron: Cron = "15 0 * * *"
     tier_management_cron: Cron = "0 3 * * *"
     backup_cron: Cron = "0 2 * * *"

@@ -5,6 +5,7 @@ Each may be cut off anywhere and run again: it comes to the same.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,6 +18,7 @@ from central_command.background.drafts import remove_drafts
 from central_command.background.processes import done
 from central_command.background.tiers import Say
 from central_command.background.worker import BACKUP_PREFIX, Order
+from central_command.curating.orders import Order as CurationOrder
 from central_command.export_queue.queue import folder_of
 from central_command.http.endpoints.exports import ExportReport, ExportState, NotTaken
 from central_command.settings.configuration import Settings
@@ -58,6 +60,7 @@ class OwnJobs:
         expire: Callable[[], Awaitable[Counter[str]]],
         make_cold: Callable[[Say], Awaitable[dict[str, int]]],
         digest: Callable[[], Awaitable[dict[str, object]]],
+        without_curation: Callable[[], AbstractAsyncContextManager[None]],
         exports: KeptExports,
         clock: Callable[[], float],
         offload: Offload,
@@ -68,6 +71,7 @@ class OwnJobs:
         self._expire = expire
         self._make_cold = make_cold
         self._digest = digest
+        self._without_curation = without_curation
         self._exports = exports
         self._tokens = TokenFile(self._layout.access_database, clock)
         self._clock = clock
@@ -82,12 +86,14 @@ class OwnJobs:
         jobs.register("verify", Nothing, self.verify, timeout_s=settings.process_timeout_s)
         jobs.register("retention", Nothing, self.expire, timeout_s=settings.process_timeout_s)
         jobs.register("gc", Nothing, self.collect)
+        jobs.register("summarization", Nothing, self.summarize, timeout_s=settings.process_timeout_s)
         jobs.register("ledger-digest", Nothing, self.digest)
         crons = {
             "verify": settings.verify_cron,
             "retention": settings.retention_cron,
             "gc": settings.gc_cron,
             "ledger-digest": settings.ledger_digest_cron,
+            "summarization": settings.summarization_cron,
         }
         if self._settings.tiers.compress_after_days:
             jobs.register("tier-management", Nothing, self.manage_tiers, timeout_s=settings.process_timeout_s)
@@ -115,6 +121,24 @@ class OwnJobs:
     async def manage_tiers(self, run: Run[Nothing]) -> dict[str, int]:
         """Compress the days that are past `tiers.compress_after_days`, and move them to the archive."""
         return await self._make_cold(run.log)
+
+    async def summarize(self, _run: Run[Nothing]) -> dict[str, int]:
+        """Make titles and summaries of records of the corpus that have none; curation goes on in between."""
+        made, at_once = 0, self._settings.jobs.summaries_at_once_max
+        if not self._layout.corpus_database.exists():
+            return {"summaries": 0}
+        order = Order(
+            data_directory=str(self._layout.root),
+            storage=self._settings.storage,
+            curation=CurationOrder.of(self._settings, self._layout.root),
+            summaries_max=at_once,
+        )
+        while True:
+            async with self._without_curation():
+                answer = await done(order)
+            made += answer.summaries
+            if answer.summaries < at_once:
+                return {"summaries": made}
 
     async def digest(self, _run: Run[Nothing]) -> dict[str, object]:
         """Add a digest of the credits of each day that is over and has none."""

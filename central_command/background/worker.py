@@ -17,9 +17,11 @@ from typing import Final
 import msgspec
 import trio
 
+from central_command.curating.orders import Order as CurationOrder
+from central_command.curating.summarizing import summarize
 from central_command.process.children import end_with_parent
 from persistence.databases.database import DatabaseFailure
-from persistence.files.failures import StorageDamage
+from persistence.files.failures import DataDirectoryLocked, NoDataDirectory, StorageDamage, StorageFailure
 from persistence.files.file_system import OsFileSystem
 from persistence.format import times
 from persistence.format.layout import DataLayout
@@ -36,21 +38,25 @@ BACKUP_PREFIX: Final = "central-command-"
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What to do: to verify a data directory, or with a `target` to make a backup of it there.
 
-    Then as many backups stay in the target's folder as `kept` says, the latest.
+    Then as many backups stay in the target's folder as `kept` says, the latest. With `curation` it is to make titles
+    and summaries of at most `summaries_max` records, by these settings.
     """
 
     data_directory: str
     storage: StorageSettings
     target: str | None = None
     kept: int = 1
+    curation: CurationOrder | None = None
+    summaries_max: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What it came to: each place where the stored data differs, the bytes of a backup, or why there is none."""
+    """What it came to: each place where stored data differs, the bytes of a backup, or why there is none; summaries."""
 
     findings: list[str] = []
     size_bytes: int | None = None
     removed: list[str] = []
+    summaries: int = 0
     refused: str | None = None
 
 
@@ -69,8 +75,18 @@ def main() -> int:
 def answer_to(order: Order) -> Answer:
     """Do what an order says."""
     try:
+        if order.curation is not None:
+            return Answer(summaries=trio.run(summarize, order.curation, order.summaries_max))
         return _verified(order) if order.target is None else _backed_up(order, Path(order.target))
-    except (BackupRefused, StorageDamage, DatabaseFailure, OSError) as error:
+    except (
+        BackupRefused,
+        StorageDamage,
+        StorageFailure,
+        DatabaseFailure,
+        DataDirectoryLocked,
+        NoDataDirectory,
+        OSError,
+    ) as error:
         return Answer(refused=str(error))
 
 

@@ -150,6 +150,15 @@ class ExportQueue:
             await self._remove_folder(export_id)
         return kept.report
 
+    async def retry(self, export_id: str) -> bool:
+        """Make an export again that has failed; False for one that has not."""
+        kept = self._kept.get(export_id)
+        if kept is None or kept.report.state is not ExportState.FAILED:
+            return False
+        await self._move(kept.moved(ExportState.WAITING, reason=None))
+        self._asked.set()
+        return True
+
     async def file(self, export_id: str, name: str) -> ExportFile | None:
         """A file of an export that is done; None for what its manifest does not name."""
         report = self.report(export_id)

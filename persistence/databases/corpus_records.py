@@ -55,6 +55,9 @@ session_id IN (SELECT value FROM json_each(?1)) OR contributor_id IN (SELECT val
 DELETE_BANDS_OF: Final = f"""
 DELETE FROM bands WHERE trajectory_id IN (SELECT trajectory_id FROM records WHERE {OF_ERASED})
 """  # noqa: S608
+DELETE_SUMMARIES_OF: Final = f"""
+DELETE FROM summaries WHERE trajectory_id IN (SELECT trajectory_id FROM records WHERE {OF_ERASED})
+"""  # noqa: S608
 DELETE_JUDGEMENTS_OF: Final = f"""
 DELETE FROM judgements WHERE trajectory_id IN (SELECT trajectory_id FROM records WHERE {OF_ERASED})
 """  # noqa: S608
@@ -243,6 +246,7 @@ def delete_rows(
     return [
         Statement(DELETE_BANDS_OF, of),
         Statement(DELETE_JUDGEMENTS_OF, of),
+        Statement(DELETE_SUMMARIES_OF, of),
         Statement(DELETE_UNANSWERED_OF, of),
         Statement(DELETE_RECORDS_OF, of),
         Statement(DELETE_PASSED_OVER_OF, of),

@@ -153,3 +153,16 @@ CREATE TABLE projection_positions (
 INSERT INTO projection_positions SELECT journal, n, day, next_offset FROM former_positions;
 DROP TABLE former_positions;
 """
+
+# Titles and summaries: made of the lines of corpus/, by rules or a model, and made again where they are missing.
+CORPUS_4 = """
+CREATE TABLE summaries (
+    trajectory_id TEXT PRIMARY KEY,
+    -- Of the steps that they are of.
+    sha256 TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    title TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    made_at TEXT NOT NULL
+) WITHOUT ROWID;
+"""

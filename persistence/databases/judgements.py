@@ -21,6 +21,7 @@ WHERE EXISTS (SELECT 1 FROM records WHERE trajectory_id = ?1 AND sha256 = ?4)
 """
 DELETE_OF_OTHER_STEPS: Final = "DELETE FROM judgements WHERE trajectory_id = ? AND sha256 != ?"
 DELETE_UNANSWERED_OF_OTHER_STEPS: Final = "DELETE FROM unanswered WHERE trajectory_id = ? AND sha256 != ?"
+DELETE_SUMMARY_OF_OTHER_STEPS: Final = "DELETE FROM summaries WHERE trajectory_id = ? AND sha256 != ?"
 DELETE_UNANSWERED: Final = "DELETE FROM unanswered WHERE trajectory_id = ?"
 DELETE_ALL_UNANSWERED: Final = "DELETE FROM unanswered"
 COUNT_QUESTION: Final = """
@@ -103,7 +104,8 @@ def project_judgement(record: JudgementRecord, place: Position) -> list[Statemen
 def drop_judgement(trajectory_id: str, sha256: str) -> list[Statement]:
     """The statements for a record whose steps are these from now on ("" for none): what was said of others goes."""
     rows = [(trajectory_id, sha256)]
-    return [Statement(DELETE_OF_OTHER_STEPS, rows), Statement(DELETE_UNANSWERED_OF_OTHER_STEPS, rows)]
+    of_others = (DELETE_OF_OTHER_STEPS, DELETE_UNANSWERED_OF_OTHER_STEPS, DELETE_SUMMARY_OF_OTHER_STEPS)
+    return [Statement(sql, rows) for sql in of_others]
 
 
 def set_standing(standing: Standing) -> Statement:
@@ -150,15 +152,16 @@ class JudgementIndex:
     async def behind(self, n: int, rules: str, model: str, limit: int) -> list[Candidate]:
         """Records behind line `n` of the corpus, in order, at most `limit`; some may be settled already."""
         rows = await self._database.read(SELECT_NEW, (n, rules, model, limit))
-        return [_candidate(row[:-1], is_settled=bool(row[-1])) for row in rows]
+        return [candidate_of(row[:-1], is_settled=bool(row[-1])) for row in rows]
 
     async def unanswered(self, attempts_max: int, limit: int) -> list[Candidate]:
         """Records that were asked about fewer than so often, without an answer, those asked longest ago first."""
         rows = await self._database.read(SELECT_UNANSWERED, (attempts_max, limit))
-        return [_candidate(row[:-1], attempts=int(row[-1])) for row in rows]
+        return [candidate_of(row[:-1], attempts=int(row[-1])) for row in rows]
 
 
-def _candidate(row: Row, *, is_settled: bool = False, attempts: int = 0) -> Candidate:
+def candidate_of(row: Row, *, is_settled: bool = False, attempts: int = 0) -> Candidate:
+    """The record of a row of these queries."""
     n, trajectory_id, session_id, contributor_id, sha256, day, offset, length, curated_at = row
     place = Position(n=n, day=day, offset=offset, length=length, at=times.from_text(curated_at))
     return Candidate(trajectory_id, session_id, contributor_id, sha256, place, is_settled, attempts)

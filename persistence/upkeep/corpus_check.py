@@ -43,6 +43,10 @@ OWN_FACTS: Final = {
     "SELECT only_one, judge, n, day, tokens FROM judging": """
         INSERT INTO judging (only_one, judge, n, day, tokens) VALUES (?, ?, ?, ?, ?)
     """,
+    "SELECT trajectory_id, sha256, rules, title, summary, made_at FROM summaries": """
+        INSERT OR REPLACE INTO summaries (trajectory_id, sha256, rules, title, summary, made_at)
+        VALUES (?, ?, ?, ?, ?, ?)
+    """,
     "SELECT version, applied_at FROM schema_migrations": """
         INSERT OR REPLACE INTO schema_migrations (version, applied_at) VALUES (?, ?)
     """,
@@ -55,6 +59,11 @@ OWN_FACTS: Final = {
 IN_BOTH: Final = """
 SELECT 'trajectory', trajectory_id FROM main.records JOIN main.passed_over USING (trajectory_id)
 UNION ALL SELECT 'text', record_id FROM main.texts JOIN main.texts_passed_over USING (record_id) LIMIT 10
+"""
+
+
+OF_NOTHING: Final = """
+SELECT trajectory_id FROM main.summaries WHERE trajectory_id NOT IN (SELECT trajectory_id FROM main.records) LIMIT 10
 """
 
 
@@ -113,6 +122,8 @@ async def _check(
             findings.add(f"corpus.db has followed the {journal_name} up to line {followed_n}, and there are {known_n}")
     for kind, name in connection.execute(IN_BOTH):
         findings.add(f"corpus.db: {kind} {name!r} has a record, and is passed over")
+    for (name,) in connection.execute(OF_NOTHING):
+        findings.add(f"corpus.db: trajectory {name!r} has a summary, and no record")
     # 0700; the rows name sessions and contributors.
     with tempfile.TemporaryDirectory(prefix="central-command-verify-") as folder:
         expected = Path(folder) / "corpus.db"

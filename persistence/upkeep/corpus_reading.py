@@ -14,6 +14,7 @@ from persistence.databases.judgements import JudgementIndex
 from persistence.databases.migrations import CORPUS_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.projector import projected
 from persistence.databases.reading import open_database_read_only
+from persistence.databases.summaries import SummaryIndex
 from persistence.files.failures import NoDataDirectory
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
@@ -70,7 +71,7 @@ async def corpus_state(data_directory: Path) -> CorpusState:
 async def record_line(data_directory: Path, name: str) -> bytes | str:
     """The line of a record, without what is shown to nobody, or a sentence saying why there is none.
 
-    What a judge said of it is put last, as the member `judgement`.
+    What a judge said of it is put last, as the member `judgement`; its title and summary first, once they are made.
 
     `name` is the record's or its session's id, or a beginning of it that no other has.
     """
@@ -90,12 +91,14 @@ async def record_line(data_directory: Path, name: str) -> bytes | str:
         record = found[0].record
         of = record.trajectory_id if isinstance(record, CorpusRecord) else None
         judged = None if of is None else await JudgementIndex(database).of_trajectory(of)
+        summed = None if of is None else await SummaryIndex(database).of_trajectory(of)
     (line,) = await StoredJournal.of(layout, JournalName.CORPUS).read([found[0].position])
     if is_erased(line):  # a moment ago
         return f"There is no record {name!r} in the corpus of {data_directory}."
     members = json_text.decode(_MEMBERS, line)
     shown: dict[str, object] = {key: value for key, value in members.items() if key not in NOT_SHOWN}
-    return msgspec.json.encode(shown if judged is None else shown | {"judgement": judged})
+    shown |= {} if judged is None else {"judgement": judged}
+    return msgspec.json.encode(shown if summed is None else {"title": summed.title, "summary": summed.summary} | shown)
 
 
 async def _texts_named(texts: CorpusTexts, name: str) -> list[StoredText]:

@@ -366,6 +366,7 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
             if name in records and row["sha256"] == records[name]["sha256"]
         ],
         "unanswered": [],
+        "summaries": [],
         "judging": [],
         "consent_terms": [{"only_one": 1, "terms": "client 1.0"}],
         "projection_positions": [

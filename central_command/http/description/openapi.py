@@ -491,8 +491,8 @@ def _jobs(page_max: int) -> dict[str, Any]:
             "get": operation("jobs", "Jobs, the latest first", "Jobs", "A page.", parameters=page_parameters(page_max))
         },
         QUEUES_PATH: {"get": operation("jobQueues", "The queues and what they hold", "Queues", "All of them.")},
-        _template(PAUSE_PATH): {"post": change("pauseQueue", "Start no job of a queue", of=QUEUE_PARAMETERS)},
-        _template(RESUME_PATH): {"post": change("resumeQueue", "Start jobs of it again", of=QUEUE_PARAMETERS)},
+        _template(PAUSE_PATH): {"post": change("pauseQueue", "Start no job of a queue", 409, of=QUEUE_PARAMETERS)},
+        _template(RESUME_PATH): {"post": change("resumeQueue", "Start jobs of it again", 409, of=QUEUE_PARAMETERS)},
         _template(RUN_PATH): {"post": change("runJob", "Do now what is repeated", 409, of=QUEUE_PARAMETERS)},
         _template(JOB_PATH): {
             "get": operation(

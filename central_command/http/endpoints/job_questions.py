@@ -25,6 +25,12 @@ LIMIT_DEFAULT: Final = 50
 _NUMBER: Final = re.compile(r"\A[1-9][0-9]{0,17}\Z")
 
 
+class NotPausable(msgspec.Struct, frozen=True):
+    """A queue that goes on whatever is asked for: one sentence says why."""
+
+    sentence: str
+
+
 class JobDesk(Protocol):
     """What is asked of the jobs; every method but `schedules` raises DatabaseFailure."""
 
@@ -62,11 +68,11 @@ class JobDesk(Protocol):
         """Remove a job that is not active."""
         ...
 
-    async def pause(self, queue: str) -> bool:
+    async def pause(self, queue: str) -> bool | NotPausable:
         """Start no job of a queue until it is resumed."""
         ...
 
-    async def resume(self, queue: str) -> bool:
+    async def resume(self, queue: str) -> bool | NotPausable:
         """Start jobs of a queue again."""
         ...
 
@@ -177,9 +183,9 @@ async def change_queue(jobs: AdminJobs, change: QueueChange, name: str, by: str)
     """Pause or resume a queue, or have what is repeated done now, by whom a token's or a session's id says."""
     match change:
         case QueueChange.PAUSE:
-            action, outcome = "queue_paused", _of_queue(name, "is paused", is_known=await jobs.desk.pause(name))
+            action, outcome = "queue_paused", _of_queue(name, "is paused", await jobs.desk.pause(name))
         case QueueChange.RESUME:
-            action, outcome = "queue_resumed", _of_queue(name, "goes on", is_known=await jobs.desk.resume(name))
+            action, outcome = "queue_resumed", _of_queue(name, "goes on", await jobs.desk.resume(name))
         case QueueChange.RUN:
             action, outcome = "job_run", _begun(name, await jobs.desk.run_now(name))
         case unreachable:
@@ -194,8 +200,10 @@ def _known(job_id: str) -> tuple[str, int]:
     return read_id(job_id) or ("", 0)
 
 
-def _of_queue(name: str, done: str, *, is_known: bool) -> Outcome:
-    if not is_known:
+def _of_queue(name: str, done: str, changed: bool | NotPausable) -> Outcome:  # noqa: FBT001 (what the desk says)
+    if isinstance(changed, NotPausable):
+        return Outcome(HTTPStatus.CONFLICT, changed.sentence)
+    if not changed:
         return Outcome(HTTPStatus.NOT_FOUND, "There is no such queue.")
     return Outcome(HTTPStatus.OK, f"The queue {name} {done}.")
 

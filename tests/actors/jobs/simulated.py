@@ -173,6 +173,7 @@ class Simulation:
             await calm.resume("work")
             self.world.clock.set_by_s += max(0.0, self.latest_s - self.world.clock())
             await trio.sleep(2.5 * 3_600.0)
+            await trio.sleep((1_800.0 - self.world.clock()) % 3_600.0)  # no job of the schedule is under way then
             self.check()
 
     def check(self) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -76,6 +77,7 @@ def own(root: Path, exports: Exports | None = None, *, cold_after_days: int = 0,
         expire=expired,
         make_cold=made_cold,
         digest=digested,
+        without_curation=nullcontext,
         exports=exports or Exports(),
         clock=lambda: NOW,
         offload=inline,
@@ -94,7 +96,7 @@ def run(number: int = 7) -> "Run[Nothing]":
 
 
 async def test_each_has_its_queue_and_its_schedule_and_a_backup_only_with_a_folder(tmp_path: Path) -> None:
-    always = ["gc", "ledger-digest", "retention", "verify"]
+    always = ["gc", "ledger-digest", "retention", "summarization", "verify"]
     for folder, names in ((None, always), ("/b", ["backup", *always])):
         jobs = own(tmp_path, backup_dir=folder)
         jobs.register()
