@@ -18,7 +18,7 @@ from central_command.process.steering import escaped
 
 if TYPE_CHECKING:
     from central_command.exporting.engine import Progress
-    from central_command.exporting.exporting import Done, Given
+    from central_command.exporting.publishing import Done, Given
     from central_command.exporting.tokens import TokenCounter
     from central_command.settings.configuration import Settings
 
@@ -164,8 +164,8 @@ def _given(target: Path, options: dict[str, Any], settings: "Settings") -> "Give
     """What the options ask for; of `--incremental` without formats, what the export was made with."""
     from central_command.exporting.asked import asked_by_options, selection_of
     from central_command.exporting.contamination import Benchmarks
-    from central_command.exporting.exporting import Given
     from central_command.exporting.manifest import read_manifest
+    from central_command.exporting.publishing import Given
 
     benchmarks = Benchmarks(settings.export.benchmark_ngrams_max)
     for path in options["benchmarks"]:

@@ -439,7 +439,9 @@ def _corpus() -> dict[str, Any]:
         **_OF_LIMITED,
         **_errors(400, 401, 404, 503),
         "403": _answer("The token has another scope.", _ERROR, "WWW-Authenticate"),
-        "200": _answer("Lines, the last of which is `end`.", "CorpusLine", content_type="application/x-ndjson"),
+        "200": _answer(
+            "A `CorpusLine` each line, the last of which is `end`.", {"type": "string"}, content_type=NDJSON_TYPE
+        ),
     }
     of_kind = partial(
         _operation, answers=answers, description="docs/protocol.md says what is on a line.", security=EXPORT_SECURITY

@@ -11,7 +11,14 @@ from werkzeug.datastructures import MultiDict
 
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader, bad_query, check_arguments, number_argument
+from central_command.http.requests.bodies import (
+    ProblemError,
+    Reader,
+    bad_query,
+    check_arguments,
+    check_lengths,
+    number_argument,
+)
 from central_command.http.requests.replies import HttpProblem, Replies, json_reply
 from central_command.http.settings import HttpSettings
 from central_command.search.questions import Answer, Question, Refusal, Unable, question_of
@@ -35,8 +42,6 @@ FILTERS: Final[Mapping[str, str]] = MappingProxyType(
 
 ONCE: Final = ("q", "mode", "order", "after", "before")
 PAGE: Final = ("cursor", "limit")
-VALUES_MAX: Final = 64
-VALUE_CHARS_MAX: Final = 1_000
 
 
 class Desk(Protocol):
@@ -83,11 +88,8 @@ def question_asked(given: MultiDict[str, str]) -> Question:
     """What a query string asks; raises ProblemError for what it may not."""
     check_arguments(*ONCE, *PAGE, repeated=FILTERS)
     members: dict[str, Any] = {}
-    if sum(1 for _ in given.items(multi=True)) > VALUES_MAX:
-        raise bad_query(f"The query string has more than {VALUES_MAX} values.")
+    check_lengths(given)
     for name, values in given.lists():
-        if any(len(value) > VALUE_CHARS_MAX for value in values):
-            raise bad_query(f"A value of {name} is longer than {VALUE_CHARS_MAX:,} characters.")
         if name in FILTERS:
             members[FILTERS[name]] = values
         elif name in ONCE:

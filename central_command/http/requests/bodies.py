@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import msgspec
 from quart import request
 from quart_trio.wrappers.request import TrioBody, TrioRequest
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, RequestTimeout
 
 from actors.envelopes.repeated_names import has_repeated_name
@@ -24,6 +25,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 SHOWN_CHARS_MAX = 40
 """Characters of a name that is not known which its refusal repeats."""
+
+VALUES_MAX = 64
+VALUE_CHARS_MAX = 1_000
+"""Values of a query string, and characters of one."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -193,6 +198,15 @@ def check_arguments(*once: str, repeated: Collection[str] = ()) -> None:
             raise bad_query(f"There is no argument {name[:SHOWN_CHARS_MAX]!a}; there are {known}.")
         if len(values) > 1 and name in once:
             raise bad_query(f"{name} may be given once.")
+
+
+def check_lengths(given: MultiDict[str, str]) -> None:
+    """Raise ProblemError for a query string of known names with too many values, or with one that is too long."""
+    if sum(1 for _ in given.items(multi=True)) > VALUES_MAX:
+        raise bad_query(f"The query string has more than {VALUES_MAX} values.")
+    for name, values in given.lists():
+        if any(len(value) > VALUE_CHARS_MAX for value in values):
+            raise bad_query(f"A value of {name} is longer than {VALUE_CHARS_MAX:,} characters.")
 
 
 def text_argument(name: str, allowed: re.Pattern[str], words: str) -> str | None:

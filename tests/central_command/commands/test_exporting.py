@@ -128,6 +128,11 @@ def test_what_cannot_be_done_is_one_sentence(root: Path, tmp_path: Path) -> None
     target = str(tmp_path / "out")
     for arguments, sentence in (
         ([target], "name at least one format (--format); there are messages, parquet, "),
+        ([target, "--format", "jsonl", "--format", "jsonl"], "the format jsonl is named twice (--format)"),
+        ([target, "--format", "jsonl", "--limit", "9" * 400], "--limit is 9999"),
+        ([target, "--format", "jsonl", "--seed", "9" * 400], "--seed is 9999"),
+        ([target, "--format", "jsonl", "--documents", "files"], "--documents files is of atif alone"),
+        ([target, "--format", "jsonl", "--after", "2026-13-45"], "after is '2026-13-45', which is no time"),
         ([target, "--format", "csv"], "there is no format 'csv'; there are messages, "),
         ([target, "--format", "jsonl", "--split", "a=2"], "--split holds 'a=2'"),
         ([target, "--format", "messages", "--columns", "colour"], "has no column 'colour'"),

@@ -9,9 +9,10 @@ import trio
 
 from central_command.corpus.trajectory import Trajectory
 from central_command.exporting.contamination import Benchmarks
-from central_command.exporting.exporting import Done, Given, export
+from central_command.exporting.exporting import export
 from central_command.exporting.formats import table
 from central_command.exporting.formats.format import Format
+from central_command.exporting.publishing import Done, Given
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.selection import Selection
 from central_command.exporting.settings import ExportSettings

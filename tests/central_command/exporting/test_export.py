@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from central_command.corpus.filters import Filters
-from central_command.exporting import exporting, writing
+from central_command.exporting import exporting, publishing, writing
 from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.engine import Progress
 from central_command.exporting.known_exports import exports_with, known_exports
@@ -114,8 +114,8 @@ def killing(monkeypatch: pytest.MonkeyPatch, at: int) -> Callable[[], int]:
         (Plan, "commit"),
         (writing.HashedFile, "close"),
         (writing.HashedFile, "flush"),
-        (exporting, "move_file"),
-        (exporting, "put_file"),
+        (publishing, "move_file"),
+        (publishing, "put_file"),
         (exporting, "_clear"),
         (exporting, "clear_unfinished"),
     ):
