@@ -13,8 +13,8 @@ from central_command.corpus.filters import ARGUMENTS, FOR_RECORDS, Filters, chec
 from central_command.corpus.paging import Asked, Kind
 from central_command.http.endpoints.exports import Exports
 from central_command.http.requests.authorization import Door
-from central_command.http.requests.bodies import ProblemError, number_argument
-from central_command.http.requests.replies import NDJSON_TYPE, HttpProblem, Replies
+from central_command.http.requests.bodies import ProblemError, bad_query, check_arguments, number_argument
+from central_command.http.requests.replies import NDJSON_TYPE, Replies
 from central_command.http.settings import HttpSettings
 
 CORPUS_TRAJECTORIES_PATH: Final = "/api/corpus/trajectories"
@@ -39,7 +39,7 @@ def corpus_routes(exports: Exports | None, http: HttpSettings, replies: Replies)
         try:
             begun = await known.corpus.open(asked, limit=limit, cursor=request.args.get("cursor"), is_packed=is_packed)
         except CursorError as error:
-            raise _bad(str(error)) from None
+            raise bad_query(str(error)) from None
         if isinstance(begun, Unable):
             raise ProblemError(replies.overloaded(begun, SENTENCES[begun]))
         headers = {"Vary": "Accept-Encoding", **({"Content-Encoding": "gzip"} if is_packed else {})}
@@ -59,28 +59,23 @@ def corpus_routes(exports: Exports | None, http: HttpSettings, replies: Replies)
 def _asked(kind: Kind) -> Asked:
     """What the query string asks for; raises ProblemError for what it may not."""
     taken = [name for name, member in ARGUMENTS.items() if kind == "trajectories" or member in FOR_RECORDS]
+    repeated = [name for name in taken if isinstance(getattr(Filters(), ARGUMENTS[name]), tuple)]
+    once = [name for name in taken if name not in repeated]
+    check_arguments(*PAGE, *once, repeated=repeated)
     members: dict[str, Any] = {}
     if sum(1 for _ in request.args.items(multi=True)) > VALUES_MAX:
-        raise _bad(f"The query string has more than {VALUES_MAX} values.")
+        raise bad_query(f"The query string has more than {VALUES_MAX} values.")
     for name, values in request.args.lists():
         if any(len(value) > VALUE_CHARS_MAX for value in values):
-            raise _bad(f"A value of {name[:40]!r} is longer than {VALUE_CHARS_MAX:,} characters.")
-        if name in taken and isinstance(getattr(Filters(), ARGUMENTS[name]), tuple):
+            raise bad_query(f"A value of {name} is longer than {VALUE_CHARS_MAX:,} characters.")
+        if name in repeated:
             members[ARGUMENTS[name]] = values
-        elif name not in (*PAGE, *taken):
-            raise _bad(f"There is no argument {name[:40]!r}; there are {', '.join((*PAGE, *taken))}.")
-        elif len(values) > 1:
-            raise _bad(f"{name} may be given once.")
-        elif name in taken:
+        elif name in once:
             members[ARGUMENTS[name]] = values[0]
     try:
         names = {member: name for name, member in ARGUMENTS.items()}
         filters = read_members(members, Filters, names=names, of_texts=True)
         check_values(filters, for_records=kind == "records")
     except ValueError as error:
-        raise _bad(str(error)) from None
+        raise bad_query(str(error)) from None
     return Asked(kind=kind, filters=filters)
-
-
-def _bad(sentence: str) -> ProblemError:
-    return ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_query", sentence))
