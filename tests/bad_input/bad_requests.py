@@ -23,6 +23,7 @@ from tests.bad_input.endpoints_asked import (
     EVENT,
     EXPORT,
     EXPORTS,
+    HISTORY,
     INTAKE,
     JOB,
     JOBS,
@@ -35,6 +36,7 @@ from tests.bad_input.endpoints_asked import (
     READ,
     RECEIPT,
     RECORD,
+    RECORDS,
     REFUSED,
     SAY,
     SAY_FOR_USER,
@@ -44,6 +46,7 @@ from tests.bad_input.endpoints_asked import (
     SIGN_IN,
     SUBMIT,
     TOKENS,
+    TRAJECTORIES,
     Bad,
     Endpoint,
     Headers,
@@ -187,13 +190,22 @@ ARGUMENTS: tuple[tuple[Endpoint, str, tuple[str, ...], str], ...] = (
     (OPERATIONS, "limit", (*NUMBERS, "501"), "limit must be a whole number"),
     (OPERATIONS, "before", (*NUMBERS, "1000000000"), "before must be a whole number"),
     (SEARCH, "limit", (*NUMBERS, "101"), "limit must be a whole number"),
-    (SEARCH, "mode", ("", "TEXT", "none", "text%00", "%ff", "1"), "mode must be one of"),
-    (SEARCH, "order", ("", "oldest", "relevance%20", "%ff"), "order must be one of"),
+    (SEARCH, "mode", ("", "TEXT", "none", "text%00", "%ff", "1"), "it must be one of"),
+    (SEARCH, "order", ("", "oldest", "relevance%20", "%ff"), "it must be one of"),
     (SEARCH, "cursor", CURSORS, ANY),
-    (SEARCH, "after", ("yesterday", "%00", "%ff", "20.11.2026"), ANY),
-    (SEARCH, "before", ("tomorrow", "x" * 40), ANY),
+    (SEARCH, "after", ("yesterday", "2026-13-01", "%00", "%ff", "20.11.2026"), ANY),
+    (SEARCH, "before", ("tomorrow", "2026-02-30", "x" * 40), ANY),
     (SEARCH, "tier", ("D", "a", "%00", "x" * 1_001), ANY),
     (SEARCH, "outcome", ("success", "x"), ANY),
+    (TRAJECTORIES, "limit", (*NUMBERS, "99999"), "limit must be a whole number"),
+    (RECORDS, "limit", (*NUMBERS, "99999"), "limit must be a whole number"),
+    (TRAJECTORIES, "cursor", CURSORS, ANY),
+    (RECORDS, "cursor", CURSORS, ANY),
+    (TRAJECTORIES, "after", ("yesterday", "2026-13-01", "%00", "%ff"), ANY),
+    (TRAJECTORIES, "tier", ("D", "a", "%00", "x" * 1_001), ANY),
+    (TRAJECTORIES, "steps_min", ("x", "1.5", "-1", "%00", DIGITS_400), ANY),
+    (RECORDS, "tier", ("A",), "no argument"),
+    (HISTORY, "format", ("", "atif", "messages%00", "%ff", "x" * 400), "There is no format"),
 )
 """Arguments in the address: what none of them can be, and what is said."""
 
@@ -203,6 +215,9 @@ ONCE: tuple[tuple[Endpoint, tuple[str, ...], str], ...] = (
     (LETTERS, ("code", "session", "contributor", "day", "cursor", "limit"), "1"),
     (OPERATIONS, ("limit", "before"), "1"),
     (SEARCH, ("q", "mode", "order", "after", "before", "cursor", "limit"), "1"),
+    (TRAJECTORIES, ("after", "before", "cursor", "limit"), "1"),
+    (RECORDS, ("after", "before", "cursor", "limit"), "1"),
+    (HISTORY, ("format",), "messages"),
 )
 
 UNKNOWN = (
@@ -308,6 +323,9 @@ IDS: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...], int], ...] = (
     ("metrics", "GET", "/metrics/{}", READ, NOBODY[:6], 404),
     ("search", "GET", "/api/search/{}", READ, NOBODY[:6], 404),
     ("audit", "GET", "/api/admin/audit/{}", ADMIN, NOBODY[:6], 404),
+    ("corpus", "GET", "/api/corpus/{}", EXPORT, NOBODY[:6], 404),
+    ("sessions", "GET", "/api/sessions/{}", READ, NOBODY, 404),
+    ("sessions", "GET", "/api/sessions/{}/history", READ, NOBODY, 404),
 )
 """Paths with ids that nobody has, or that are none: room, method, path, scopes, ids and status."""
 
@@ -334,7 +352,7 @@ SIGNATURES: tuple[tuple[str, Headers], ...] = (
     ("two times", (("Signature-Time", "1"), ("Signature-Time", "2"), ("Contributor-Signature", "AAAA"))),
 )
 
-RECORDS: tuple[tuple[str, bytes, int], ...] = (
+BODIES_OF_RECORDS: tuple[tuple[str, bytes, int], ...] = (
     ("nothing", b"", 400),
     ("too many lines", b"{}\n" * 5_000, 400),
 )
@@ -377,7 +395,7 @@ def only_here() -> Iterator[Bad]:
         way_in="nothing",
         target="/v1/contributors/" + "0" * 32 + "/consent/receipt",
     )
-    for what, body, status in RECORDS:
+    for what, body, status in BODIES_OF_RECORDS:
         yield Bad(SUBMIT, "body", what, (status,), body=body)
     for what, body, status in FORMS:
         yield Bad(SIGN_IN, "form", what, (status, 400), headers=OURS, body=body, way_in="nothing")

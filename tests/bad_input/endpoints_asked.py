@@ -83,6 +83,10 @@ ASK_EXPORT = Endpoint("exports", "POST", EXPORTS, EXPORT, json_of({"formats": ["
 ONE_EXPORT = Endpoint("exports", "GET", f"{EXPORTS}/exp_0123456789abcdef", EXPORT)
 END_EXPORT = Endpoint("exports", "DELETE", f"{EXPORTS}/exp_0123456789abcdef", EXPORT)
 EXPORT_FILE = Endpoint("exports", "GET", f"{EXPORTS}/exp_0123456789abcdef/files/data.jsonl", EXPORT)
+TRAJECTORIES = Endpoint("corpus", "GET", "/api/corpus/trajectories", EXPORT)
+RECORDS = Endpoint("corpus", "GET", "/api/corpus/records", EXPORT)
+SESSION = Endpoint("sessions", "GET", "/api/sessions/sess_theirs", ("read", "admin"))
+HISTORY = Endpoint("sessions", "GET", "/api/sessions/sess_theirs/history", ("read", "admin"))
 METRICS = Endpoint("metrics", "GET", "/metrics", ("read", "admin"))
 SUBMIT = Endpoint("intake", "POST", "/v1/intake/records", INTAKE)
 SAY_FOR_USER = Endpoint(
@@ -125,6 +129,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ONE_EXPORT,
     END_EXPORT,
     EXPORT_FILE,
+    TRAJECTORIES,
+    RECORDS,
+    SESSION,
+    HISTORY,
     METRICS,
     SUBMIT,
     SAY_FOR_USER,

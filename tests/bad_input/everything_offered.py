@@ -138,7 +138,7 @@ class Offering:
 
 
 def _settings(wrong_per_minute: int) -> Settings:
-    generous = dict.fromkeys(("access", "metrics", "intake", "export", "search", "jobs", "observer"), MANY)
+    generous = dict.fromkeys(("access", "metrics", "intake", "export", "search", "live", "jobs", "observer"), MANY)
     generous["access"] = {**MANY, "wrong_per_minute": wrong_per_minute, "wrong_per_hour": 1_000_000}
     http = {"limits_enabled": False, "body_timeout_s": BODY_TIMEOUT_S, "linger_s": 0.01}
     return settings_with(**generous, http=http, consent={"mode": "required"})
@@ -174,6 +174,7 @@ async def offering(root: Path, *, wrong_per_minute: int = 1_000_000) -> AsyncIte
                 access=run.service.access,
                 monitoring=run.service.monitoring(exposing),
                 search=run.service.search(),
+                live=run.service.live_sessions(),
                 jobs=run.service.admin_jobs(jobs),
                 refused=run.service.refused(),
                 observing=run.service.observing(observer),

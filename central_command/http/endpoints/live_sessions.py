@@ -12,7 +12,7 @@ from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError
+from central_command.http.requests.bodies import ProblemError, check_arguments
 from central_command.http.requests.first_bytes import SESSION_ID
 from central_command.http.requests.replies import HttpProblem, Replies, json_reply
 from central_command.http.settings import HttpSettings
@@ -86,6 +86,7 @@ def live_session_routes(live: LiveSessions | None, http: HttpSettings, replies: 
     async def history(session_id: str) -> Response:
         known, _ = await door.admit(Scope.READ, Scope.ADMIN)
         _check_id(session_id)
+        check_arguments("format")
         asked = request.args.get("format", HISTORY_FORMATS[0])
         if asked not in HISTORY_FORMATS:
             sentence = f"There is no format {asked[:40]!r}; there is {', '.join(HISTORY_FORMATS)}."
@@ -100,7 +101,7 @@ def live_session_routes(live: LiveSessions | None, http: HttpSettings, replies: 
 
 def _check_id(session_id: str) -> None:
     if not SESSION_ID.fullmatch(session_id):
-        raise _absent("There is no such session: ids are 1 to 128 letters, digits or any of _ . : -")
+        raise _absent("There is no such session: ids are 1 to 128 letters, digits or any of _ . : -.")
 
 
 def _absent(sentence: str) -> ProblemError:
