@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from actors.envelopes.reading import Attestation, Envelope, Member
+from actors.envelopes.reading import SEQUENCE_MAX, Attestation, Envelope, Member
 from actors.envelopes.schema import ChunkFacts, chunk_log, chunk_metadata, is_timely
 from actors.envelopes.settings import SchemaSettings
 from persistence.format import json_text
@@ -47,6 +47,7 @@ class ChunkReader:
 
     def __init__(self, settings: SchemaSettings, clock: Callable[[], float]) -> None:
         self._settings = settings
+        self._sequence_max = min(settings.sequence_max, SEQUENCE_MAX)
         self._clock = clock
         self._metadata = msgspec.json.Decoder(chunk_metadata(settings).type)
         self._log = msgspec.json.Decoder(chunk_log(settings).type)
@@ -63,7 +64,7 @@ class ChunkReader:
         metadata_start = first.end()
         metadata_end = body.find(_LOG, metadata_start) + 1
         sequence = int(first[9])
-        if not metadata_end or sequence > self._settings.sequence_max:
+        if not metadata_end or sequence > self._sequence_max:
             return None
         log_start = metadata_end + len(_LOG) - 2
         try:

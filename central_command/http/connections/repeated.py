@@ -30,6 +30,7 @@ _CHANGES_THE_EXCHANGE = frozenset({b"transfer-encoding", b"expect", b"upgrade", 
 _NEVER_VARIES = frozenset({b"host", b"connection"})
 
 _ANSWER_HEADS_MAX = 256
+_ID_FIELD = REQUEST_ID_HEADER + b": "
 
 
 class RepeatedHead:
@@ -118,7 +119,7 @@ def repeated_head(head: bytes, request: h11.Request, scope: HTTPScope, bytes_max
 def identified(head: bytes, request_id: bytes, body: bytes = b"") -> bytes:
     """The head of an answer with the id of its request, first of its headers, and what follows it."""
     headers_start = head.index(b"\n") + 1
-    return b"%b%b: %b\r\n%b%b" % (head[:headers_start], REQUEST_ID_HEADER, request_id, head[headers_start:], body)
+    return b"".join((head[:headers_start], _ID_FIELD, request_id, b"\r\n", head[headers_start:], body))
 
 
 class AnswerHeads:

@@ -68,6 +68,7 @@ class TokenBuckets:
         """Go on with other rates, as many as before: what is left stays, up to the new count, and comes back so."""
         self._counts = [float(rate.count) for rate in rates]
         self._per_s = [rate.per_s for rate in rates]
+        self._rates = range(len(rates))
 
     def add(self, key: Hashable) -> Hashable | None:
         """Give a key that is not known a full bucket; returns the key that was forgotten for it, if any."""
@@ -92,20 +93,25 @@ class TokenBuckets:
         if min(tokens) < _WHOLE:
             waits_s = ((1 - left) / per_s for left, per_s in zip(tokens, self._per_s, strict=True))
             return max(1, math.ceil(max(waits_s) - 1e-6))
-        bucket.tokens = [left - 1 for left in tokens]
+        for rate in self._rates:
+            tokens[rate] -= 1
         return None
 
     def give_back(self, key: Hashable) -> None:
         """Put back a token that was taken; a bucket is never more than full, and one that was forgotten is full."""
         bucket = self._buckets.get(key)
         if bucket is not None:
-            bucket.tokens = [min(count, left + 1) for count, left in zip(self._counts, bucket.tokens, strict=True)]
+            tokens, counts = bucket.tokens, self._counts
+            for rate in self._rates:
+                tokens[rate] = min(counts[rate], tokens[rate] + 1)
 
     def _refill(self, bucket: _Bucket) -> None:
         now = self._clock()
         passed_s = now - bucket.at
-        if passed_s > 0:
-            bucket.at = now
+        if passed_s <= 0:
+            return
+        bucket.at = now
+        if bucket.tokens != self._counts:  # it is full where all that was taken is given back
             bucket.tokens = [
                 min(count, left + passed_s * per_s)
                 for count, left, per_s in zip(self._counts, bucket.tokens, self._per_s, strict=True)

@@ -91,6 +91,16 @@ def test_a_small_bound_holds_as_well(nesting_max: int) -> None:
         assert outcome(body, known, schema) == outcome(body, None, schema)
 
 
+@pytest.mark.parametrize("sequence", [0, 10, 11, 2**32 - 1, 2**32, 9_999_999_999, 10_000_000_000])
+@pytest.mark.parametrize("sequence_max", [10, 10**11])
+def test_a_sequence_has_the_bounds_of_the_settings_and_of_what_is_signed(sequence: int, sequence_max: int) -> None:
+    schema = structs.replace(SETTINGS, sequence_max=sequence_max)
+    known = ChunkReader(schema, lambda: NOW_S)
+    body = chunk().replace(b'"sequence":0', b'"sequence":%d' % sequence)
+    assert outcome(body, known, schema) == outcome(body, None, schema)
+    assert (known(body) is not None) == (sequence <= min(sequence_max, 2**32 - 1))
+
+
 FAULTS = (
     *(b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xe9"),
     *(b"\\ud83d", b"\\ude80\\ud83d", b"\\u00e9", b'\\"', b"\\\\", b"\\x", b"\x00", b"\x1f"),
