@@ -7,7 +7,6 @@ search through all of it; all of the large step, as text; and how far the server
 import argparse
 import http.client
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -138,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

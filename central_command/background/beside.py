@@ -5,6 +5,7 @@ listed as jobs are, and what can be done with a job is done where it means somet
 They are in no table of jobs.db, so a list of all jobs does not hold them: one of their own queue does.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -255,8 +256,15 @@ def _number(own_id: str) -> int:
 
 
 def _counted(name: str, jobs: Sequence[StoredJob]) -> QueueCounts:
-    counts = {status.value: sum(job.status is status for job in jobs) for status in JobStatus}
-    return QueueCounts(name=name, **counts)
+    counts = Counter(job.status for job in jobs)
+    return QueueCounts(
+        name=name,
+        waiting=counts[JobStatus.WAITING],
+        active=counts[JobStatus.ACTIVE],
+        completed=counts[JobStatus.COMPLETED],
+        failed=counts[JobStatus.FAILED],
+        delayed=counts[JobStatus.DELAYED],
+    )
 
 
 def _export(report: ExportReport) -> StoredJob:

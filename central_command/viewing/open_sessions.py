@@ -5,7 +5,7 @@ are held. A session has at most as many envelopes as `sessions.envelopes_max` sa
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -171,7 +171,7 @@ class OpenSessions:
         if self._followers >= self.settings.live_max:
             raise UnableError(*FULL)
 
-    async def follow(self, session_id: str, behind: int) -> AsyncIterator[OpenSession | None]:
+    async def follow(self, session_id: str, behind: int) -> AsyncGenerator[OpenSession | None, None]:
         """Yield a session each time it has grown past so many steps, and None once it is closed; then it ends.
 
         It ends without a None when the server begins to stop. Raises UnableError where too many follow already.

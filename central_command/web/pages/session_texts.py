@@ -1,5 +1,6 @@
 """What a session is as text, and as a document: a step whole, some steps to copy, and ATIF."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -30,6 +31,7 @@ def session_text_pages(site: Site) -> Blueprint:
     @routes.get("/sessions/<session_id>/steps/<int:number>.txt")
     async def text(session_id: str, number: int) -> Response:
         await site.admit(Scope.READ)
+        content: AsyncIterator[bytes] | bytes | None
         try:
             found = await desk_of(site).texts(session_id, number)
             content = None if found is None else found.pieces()
