@@ -40,6 +40,7 @@ async def test_a_session_is_shown_with_its_steps_and_what_is_known_of_it(tmp_pat
     feedback = [{"signal": "rejected", "timestamp": 1_795_169_534, "context": "not what I asked"}]
     async with showing(tmp_path, session(1, steps_of(2), feedback=feedback)) as client:
         said = (await client.get("/sessions/sess_1")).said
+        assert (await client.get("/sessions/sess_1/figures")).status == 200
     for text in ("sess_1", "claude-opus-4-6", "ask 0", "Result 1", "Thought 1", "not what I asked", "totalPoints 18.0"):
         assert text in said, said
     assert "0" * 31 not in said, "the contributor's own id is a secret"

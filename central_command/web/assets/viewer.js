@@ -1,6 +1,8 @@
 // The session viewer: windows of steps that come and go while one scrolls, keys, search, links to steps, and what is live.
 // Without this script every link and form of the page works all the same.
 
+import { localizeTimes } from "./app.js";
+
 const WINDOWS_MAX = 8;
 const MARKS_MAX = 2000;
 const NOTED_MS = 200;
@@ -42,6 +44,14 @@ function watchEdges(viewer) {
     { rootMargin: "600px 0px" },
   );
   observeEdges(viewer);
+  window.addEventListener(
+    "scroll",
+    () => {
+      viewer.hasScrolled = true;
+      observeEdges(viewer);
+    },
+    { once: true },
+  );
 }
 
 function observeEdges(viewer) {
@@ -63,11 +73,13 @@ async function fetched(viewer, address) {
 function parsed(html) {
   const piece = document.createDocumentFragment();
   piece.append(...new DOMParser().parseFromString(html, "text/html").body.childNodes);
+  localizeTimes(piece);
   return piece;
 }
 
-async function load(viewer, edge) {
+async function load(viewer, edge, isAsked = false) {
   if (viewer.busy || !edge.isConnected) return;
+  if (edge.dataset.edge === "before" && !viewer.hasScrolled && !isAsked) return; // the head of the page stays in sight
   viewer.busy = true;
   viewer.list.setAttribute("aria-busy", "true");
   try {
@@ -167,7 +179,7 @@ async function move(viewer, by) {
   if (!next) {
     const edge = viewer.list.querySelector(`[data-edge="${by < 0 ? "before" : "behind"}"]`);
     if (!edge) return say(viewer, by < 0 ? "This is the first step." : "This is the last step.");
-    await load(viewer, edge);
+    await load(viewer, edge, true);
     const loaded = stepElements(viewer);
     next = loaded[loaded.indexOf(now) + by];
   }
@@ -292,7 +304,7 @@ function onClick(viewer, event) {
   event.preventDefault();
   if (target.matches("[data-copy]")) copy(viewer, target);
   else if (target.matches("[data-more-hits]")) moreHits(viewer, target);
-  else if (target.matches("[data-edge]")) load(viewer, target);
+  else if (target.matches("[data-edge]")) load(viewer, target, true);
   else if (target.matches("[data-hit]")) {
     viewer.hit = viewer.hits.indexOf(target);
     viewer.hits.forEach((each) => each.toggleAttribute("aria-current", each === target));

@@ -11,6 +11,7 @@ from quart import Blueprint, Response, request
 from central_command.access.tokens import Scope
 from central_command.http.requests.bodies import ProblemError
 from central_command.http.requests.replies import HttpProblem
+from central_command.live_sessions.figures import SessionFigures
 from central_command.viewing import finding, windows
 from central_command.viewing.finding import QUERY_CHARS_MAX, Hits
 from central_command.viewing.records import Head
@@ -18,6 +19,7 @@ from central_command.viewing.windows import CONTEXT_STEPS, Segment, Window
 from central_command.web.looking import Subject, looked
 from central_command.web.session_steps import KINDS, Row, rows, session_path
 from central_command.web.site import Site
+from persistence.databases.database import DatabaseFailure
 
 T = TypeVar("T")
 
@@ -88,6 +90,17 @@ def viewer_pages(site: Site) -> Blueprint:
         asked = _asked()
         hits = await looked(site, session_id, partial(_found, asked=asked))
         return site.fragment("session_hits.html", hits=hits, asked=asked, base=session_path(session_id))
+
+    @routes.get("/sessions/<session_id>/figures")
+    async def figures(session_id: str) -> Response:
+        await site.admit(Scope.READ)
+        live = site.sources.offered.get("live")
+        try:
+            found = None if live is None else await live.figures.figures(session_id)
+        except DatabaseFailure:
+            found = None
+        tokens = found.metrics.tokens if isinstance(found, SessionFigures) else None
+        return site.fragment("session_figures.html", tokens=tokens)
 
     return routes
 
