@@ -107,7 +107,7 @@ class Counts:
         """Take in the line of a chunk, or that of a whole trajectory; raises msgspec.DecodeError for no such line."""
         found = json_text.decode(_LINE, line)
         metadata = found.metadata
-        self.contributor_id = self.contributor_id or found.contributor_id
+        self.contributor_id = self.contributor_id or found.contributor_id.lower()
         self.model = self.model or metadata.model_engine
         self.agent = self.agent or name_of(metadata.agent_id)
         self.continues = self.continues or name_of(metadata.continues_session) or None

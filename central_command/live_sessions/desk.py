@@ -121,22 +121,37 @@ class SessionDesk:
         trajectory = await self._table.trajectory(session_id)  # first: a row that is read later knows of it, too
         row = await self._table.one(session_id)
         if row is None or is_erased_session(session_id):
+            self._counted.pop(session_id, None)
             return None
         lines = await self._table.line_positions(session_id)
         count = partial(self._count, session_id, lines, trajectory)
         # Whoever has gone is not waited for; the thread ends with what it counts, which is remembered.
-        return await trio.to_thread.run_sync(
+        answered = await trio.to_thread.run_sync(
             partial(self._answer, row, trajectory, count), limiter=self._limiter, abandon_on_cancel=True
         )
+        if answered is None:
+            return None
+        figures, contributor_id = answered
+        before = await self._before(figures.continues, contributor_id)
+        return msgspec.structs.replace(figures, continues=before)
+
+    async def _before(self, session_id: str | None, contributor_id: str) -> str | None:
+        """The session that one says it goes on from, if there is one, and its contributor's own."""
+        row = None if session_id is None else await self._table.one(session_id)
+        if row is None or row.contributor_id != contributor_id:
+            return None
+        return None if self._erasures.names(contributor_id, row.session_id) else row.session_id
 
     # -- In the thread that counts
 
     def _answer(
         self, row: SessionRow, trajectory: TrajectorySummary | None, count: "partial[_Counted]"
-    ) -> SessionFigures | None:
+    ) -> tuple[SessionFigures, str] | None:
+        """The figures, and who contributed the session; None for one that is to be erased."""
         counted = count()
         counts = counted.counts
-        if self._erasures.names(row.contributor_id or counts.contributor_id, row.session_id):
+        contributor_id = row.contributor_id or counts.contributor_id
+        if self._erasures.names(contributor_id, row.session_id):
             del self._counted[row.session_id]
             return None
         agent = self._scrubbed(counts.agent)
@@ -146,7 +161,7 @@ class SessionDesk:
             message_count=counts.messages,
             last_activity_at=times.to_text(row.last_activity_at),
         )
-        return SessionFigures(
+        figures = SessionFigures(
             id=row.session_id,
             provider=row.provider,
             model_id=self._scrubbed(counts.model)[:_MODEL_CHARS_MAX] or row.model,
@@ -163,6 +178,7 @@ class SessionDesk:
             feedback=list(counts.feedback),
             continues=counts.continues,
         )
+        return figures, contributor_id
 
     def _count(self, session_id: str, lines: Sequence[LinePosition], trajectory: TrajectorySummary | None) -> _Counted:
         """What is counted of a session, going on where it stopped. Raises JournalDamage, StorageFailure."""

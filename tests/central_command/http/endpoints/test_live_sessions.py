@@ -104,6 +104,28 @@ async def test_a_closed_session_has_its_score_and_late_feedback(tmp_path: Path) 
         assert [each["signal"] for each in found["feedback"]] == ["accepted"]
 
 
+async def test_the_session_that_it_goes_on_from_is_its_contributors_own(tmp_path: Path) -> None:
+    """What a client says of anybody else's is told to nobody, and neither is one that is to be erased."""
+    async with serving(tmp_path / "data") as asked:
+        run = asked.run
+        told: dict[str, Any] = {}
+        for session_id, contributor, before in (
+            ("sess_1", "a" * 32, None),
+            ("sess_2", "A" * 32, "sess_1"),
+            ("sess_3", "b" * 32, "sess_1"),
+            ("sess_4", "a" * 32, "what I wrote"),
+        ):
+            client = await run.open(session_id, contributor_id=contributor)
+            metadata = {} if before is None else {"continues_session": before}
+            await run.send(client.chunk_of([step(run, 1, "instruction")], **metadata))
+            await run.send(client.close())
+            await run.projected()
+            told[session_id] = (await asked.get(session_id))[1]["continues"]
+        assert told == {"sess_1": None, "sess_2": "sess_1", "sess_3": None, "sess_4": None}
+        await run.service.ask_erasure(ErasureSubject.SESSION, "sess_1")
+        assert (await asked.get("sess_2"))[1]["continues"] is None
+
+
 async def test_what_is_not_there_or_erased_is_said_in_a_sentence(tmp_path: Path) -> None:
     """Also while an erasure is still under way."""
     async with serving(tmp_path / "data") as asked:
