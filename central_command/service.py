@@ -65,6 +65,7 @@ from central_command.http.endpoints.observer import Observing
 from central_command.http.endpoints.refused import Refused
 from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
+from central_command.live_sessions.chain import IndexedChain
 from central_command.live_sessions.desk import SessionDesk
 from central_command.live_sessions.history import HistoryDesk
 from central_command.process.clock_jumps import ClockJumps
@@ -231,7 +232,12 @@ class Service:
         """What the endpoints of sessions as they are now need."""
         settings, storage = self._settings.live, self._storage
         figures = SessionDesk(
-            storage.registry, storage.envelopes, storage.trajectories, storage.erasure.register, settings
+            storage.registry,
+            storage.envelopes,
+            storage.trajectories,
+            storage.erasure.register,
+            IndexedChain(storage.layout, self._settings.search.timeout_s),
+            settings,
         )
         find = partial(find_history, storage.layout.root, settings.history_bytes_max)
         return LiveSessions(figures, HistoryDesk(find, settings), self._gate)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 import trio
 
+from central_command.live_sessions.chain import Chain
 from central_command.live_sessions.counting import Counts, name_of
 from central_command.live_sessions.figures import SessionFigures, SessionMetrics, Tokens
 from central_command.live_sessions.settings import LiveSettings
@@ -88,12 +89,14 @@ class SessionDesk:
         envelopes: JournalReader,
         trajectories: JournalReader,
         erasures: Erasures,
+        chain: Chain,
         settings: LiveSettings,
     ) -> None:
         self._table = table
         self._envelopes = envelopes
         self._trajectories = trajectories
         self._erasures = erasures
+        self._chain = chain
         self.settings = settings
         self._limiter = trio.CapacityLimiter(1)
         self._asked = 0
@@ -155,6 +158,7 @@ class SessionDesk:
             del self._counted[row.session_id]
             return None
         agent = self._scrubbed(counts.agent)
+        behind = self._chain.continued_by(row.session_id)
         metrics = SessionMetrics(
             tokens=_tokens(counts) if counted.is_whole else None,
             model_switches=counts.model_switches,
@@ -177,6 +181,7 @@ class SessionDesk:
             score=_score(row, counts),
             feedback=list(counts.feedback),
             continues=counts.continues,
+            continued_by=[each for each in behind if not self._erasures.names(contributor_id, each)],
         )
         return figures, contributor_id
 

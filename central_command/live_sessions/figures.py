@@ -32,6 +32,7 @@ class SessionFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `channels` are the sources of its prompts. `duration_ms` lies between the first and the last step, by their real
     times. `score` is the trajectory's; a session that has none has no such member.
+    `continues` and `continued_by` are sessions of the same contributor.
     """
 
     id: str
@@ -49,3 +50,4 @@ class SessionFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     score: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     feedback: list[FeedbackFigures]
     continues: str | None = None
+    continued_by: list[str] = []

@@ -95,6 +95,7 @@ def live_session_schemas() -> dict[str, Schema]:
             "steps": COUNT,
             "feedback": {"type": "array", "items": feedback},
             "continues": or_null(TEXT),
+            "continuedBy": {"type": "array", "items": TEXT},
         },
         {"agentName": TEXT, "score": {"type": "object", "additionalProperties": NUMBER}},
     )

@@ -68,6 +68,9 @@ class Server:
     def names(self, contributor_id: str, session_id: str) -> bool:
         return session_id == "erased"
 
+    def continued_by(self, session_id: str) -> list[str]:
+        return ["next", "erased"]
+
     def read_now(self, at: Position) -> bytes:
         if self.fails:
             raise StorageFailure("the disk is gone")
@@ -76,7 +79,7 @@ class Server:
 
     def desk(self, **settings: Any) -> SessionDesk:
         journal: Any = self
-        return SessionDesk(self, journal, journal, self, LiveSettings(**settings))
+        return SessionDesk(self, journal, journal, self, self, LiveSettings(**settings))
 
 
 def place(n: int) -> Position:
@@ -102,6 +105,12 @@ async def test_each_line_of_an_open_session_is_read_once() -> None:
     server.lines.append(chunk())
     assert total(await figures(desk)) == 24
     assert server.reads == [1, 2]
+
+
+async def test_what_goes_on_from_a_session_is_told_but_for_what_is_to_be_erased() -> None:
+    server = Server()
+    server.lines.append(chunk())
+    assert (await figures(server.desk())).continued_by == ["next"]
 
 
 async def test_a_closed_session_is_counted_by_its_trajectory_once() -> None:
