@@ -60,23 +60,28 @@ def all_schemas(schema: SchemaSettings, current_version: str, records_max: int) 
         [Summary, DayReport, ModelReport, ProviderReport, LeaderboardEntry],
         ref_template="#/components/schemas/{name}",
     )
-    return {
-        **_session_schemas(schema),
-        **envelope_schemas(schema),
-        **consent_schemas(current_version),
-        **intake_schemas(current_version, records_max),
-        **export_schemas(),
-        **access_schemas(),
-        **monitoring_schemas(),
-        **search_schemas(),
-        **job_schemas(),
-        **refused_schemas(),
-        **live_session_schemas(),
-        **observer_schemas(),
-        **_answers(),
-        **_embedding_schemas(),
-        **reports,
-    }
+    rooms: tuple[dict[str, Schema], ...] = (
+        _session_schemas(schema),
+        envelope_schemas(schema),
+        consent_schemas(current_version),
+        intake_schemas(current_version, records_max),
+        export_schemas(),
+        access_schemas(),
+        monitoring_schemas(),
+        search_schemas(),
+        job_schemas(),
+        refused_schemas(),
+        live_session_schemas(),
+        observer_schemas(),
+        _answers(),
+        _embedding_schemas(),
+        reports,
+    )
+    found: dict[str, Schema] = {}
+    for schemas in rooms:
+        assert found.keys().isdisjoint(schemas), f"two rooms have one name: {found.keys() & schemas.keys()}"
+        found |= schemas
+    return found
 
 
 def _session_schemas(schema: SchemaSettings) -> dict[str, Schema]:
