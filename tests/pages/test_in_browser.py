@@ -10,6 +10,7 @@ import pytest
 
 PATHS = [
     "/",
+    "/sessions",
     "/search",
     "/search?q=needle",
     "/search?q=%22open",
