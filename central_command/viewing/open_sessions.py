@@ -4,21 +4,26 @@ What is held of a session are the places of its steps; a step is read from its e
 are held. A session has at most as many envelopes as `sessions.envelopes_max` says, and each its bound of bytes.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
 import msgspec
 import trio
 
-from central_command.viewing.desk import UnableError
+from central_command.viewing.desk import FAILED, UnableError
 from central_command.viewing.settings import ViewerSettings
 from central_command.viewing.steps import ViewedStep, read_step, texts_of
+from persistence.databases.database import DatabaseFailure
 from persistence.databases.session_index import LinePosition, SessionRow
 from persistence.format import json_text
 from persistence.format.records import EnvelopeKind, Position
 from persistence.format.step_places import BLOCK_STEPS, LogPlace, StepBlock, StepPlace, StepsInOrder, blocks
 from persistence.journals.reading import JournalDamage
+
+log = logging.getLogger("central_command.http")
 
 CHUNK_BITS: Final = 32
 """Of an offset, those that are within an envelope's steps; the rest is the envelope's number."""
@@ -47,6 +52,12 @@ class Index(Protocol):
 
     async def line_positions(self, session_id: str) -> list[LinePosition]:
         """Where its lines are."""
+        ...
+
+    async def sessions_page(
+        self, limit: int, *, older_than: tuple[float, str] | None = None, closed: bool | None = None
+    ) -> list[SessionRow]:
+        """Sessions, the newest first; `older_than` is the creation and the id of the last one of the page before."""
         ...
 
 
@@ -121,6 +132,16 @@ class OpenSession:
         return self._held[number]
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Say it in a sentence where the databases cannot be read."""
+    try:
+        yield
+    except DatabaseFailure as error:
+        log.error("open sessions cannot be read: %s", error)  # noqa: TRY400 (the sentence says it all)
+        raise UnableError(*FAILED) from None
+
+
 class OpenSessions:
     """Finds open sessions, and holds the places of those that were looked at last."""
 
@@ -146,8 +167,14 @@ class OpenSessions:
 
     async def found(self, session_id: str) -> OpenSession | None:
         """A session as it is now; None where there is none, or it was closed. Raises UnableError."""
-        row = await self._index.one(session_id)
-        return None if row is None or row.closed else await self._taken(row)
+        with _readable():
+            row = await self._index.one(session_id)
+            return None if row is None or row.closed else await self._taken(row)
+
+    async def listed(self, older_than: tuple[float, str] | None = None) -> list[SessionRow]:
+        """Open sessions, the newest first: one more than a page has, where there are more. Raises UnableError."""
+        with _readable():
+            return await self._index.sessions_page(self.settings.sessions_max + 1, older_than=older_than, closed=False)
 
     async def _taken(self, row: SessionRow) -> OpenSession:
         lines = await self._index.line_positions(row.session_id)
@@ -180,12 +207,12 @@ class OpenSessions:
         self._followers += 1
         try:
             while not self._stopping.is_set():
-                row = await self._index.one(session_id)
-                if row is not None:
-                    session = await self._taken(row)
-                    if session.total > behind:
-                        behind = session.total
-                        yield session
+                with _readable():
+                    row = await self._index.one(session_id)
+                    session = None if row is None else await self._taken(row)
+                if session is not None and session.total > behind:
+                    behind = session.total
+                    yield session
                 if row is None or row.closed:  # the last steps came before
                     self._known.pop(session_id, None)
                     yield None

@@ -212,6 +212,26 @@ async def test_an_open_session_is_not_there_for_who_may_only_read(tmp_path: Path
         assert (await client.get("/sessions/sess_live/live")).status == 403
 
 
+async def test_open_sessions_are_listed_for_administrators_page_by_page(tmp_path: Path) -> None:
+    settings = Settings(viewer=ViewerSettings(sessions_max=2))
+    desk = ViewerDesk(tmp_path, settings.viewer)
+    async with pages_on(tmp_path, Scope.READ, Scope.ADMIN, settings=settings, offering=followed, viewer=desk) as client:
+        for number in range(3):
+            await client.run.open(f"sess_{number}")
+            client.run.clock.jump(1)
+        first = await client.get("/sessions?state=open")
+        assert re.findall(r'href="/sessions/(sess_\d)"', first.text) == ["sess_2", "sess_1"]
+        found = re.search(r'rel="next" href="([^"]+)"', first.text)
+        assert found is not None
+        second = await client.get(found[1].replace("&amp;", "&"))
+        assert re.findall(r'href="/sessions/(sess_\d)"', second.text) == ["sess_0"]
+        assert (await client.get("/sessions?state=open&cursor=x")).status == 400
+        assert 'href="/sessions?state=open"' in (await client.get("/sessions")).text
+        await client.sign_in(Scope.READ)
+        assert (await client.get("/sessions?state=open")).status == 403
+        assert "state=open" not in (await client.get("/sessions")).text
+
+
 async def test_nobody_more_follows_than_may(tmp_path: Path) -> None:
     settings = Settings(viewer=ViewerSettings(live_max=0))
     desk = ViewerDesk(tmp_path, settings.viewer)

@@ -272,7 +272,13 @@ def test_an_open_session_grows_and_what_is_read_and_open_stays(tabs: Any, viewed
     tab.check()
 
 
-PAGES = ["/sessions", "/sessions/sess_4", "/sessions/sess_2?q=Thought+9&step=380", "/sessions/sess_4?beside=sess_2"]
+PAGES = [
+    "/sessions",
+    "/sessions?state=open",
+    "/sessions/sess_4",
+    "/sessions/sess_2?q=Thought+9&step=380",
+    "/sessions/sess_4?beside=sess_2",
+]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

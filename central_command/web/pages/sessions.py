@@ -14,6 +14,7 @@ from central_command.http.requests.bodies import ProblemError, bad_query
 from central_command.http.requests.replies import HttpProblem
 from central_command.viewing.desk import UnableError
 from central_command.viewing.listing import COUNTED_MAX, Chosen, page_of
+from central_command.web.looking import problem_of
 from central_command.web.session_steps import session_path
 from central_command.web.site import Site
 from persistence.databases.session_reading import SortKey
@@ -44,6 +45,21 @@ class Sorted(msgspec.Struct, frozen=True, array_like=True):
 CURSORS: Final[Cursors[Sorted]] = Cursors(Sorted, "table")
 
 
+TIME_S_MAX: Final = 253_402_300_799
+"""The last second of the year 9999."""
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True):
+    """Behind an open session, from the newest to the oldest."""
+
+    created_at: Annotated[float, msgspec.Meta(ge=0, le=TIME_S_MAX)]
+    session_id: str
+
+
+OPEN_CURSORS: Final[Cursors[Opened]] = Cursors(Opened, "table")
+OPEN_DIGEST: Final = digest_of("open")
+
+
 def sessions_pages(site: Site) -> Blueprint:
     """The table."""
     routes = Blueprint("pages_sessions", __name__)
@@ -51,6 +67,9 @@ def sessions_pages(site: Site) -> Blueprint:
     @routes.get("/sessions")
     async def sessions() -> Response:
         await site.admit(Scope.READ)
+        is_administrator = site.sources.offered.get("open_sessions") is not None and await site.may(Scope.ADMIN)
+        if request.args.get("state") == "open":
+            return await _open_sessions(site)
         desk = site.sources.offered.get("viewer")
         if desk is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
@@ -61,9 +80,7 @@ def sessions_pages(site: Site) -> Blueprint:
             found = await desk.look(partial(page_of, chosen=chosen, behind=_behind(digest)))
         except UnableError as error:
             if error.code != "no_index":
-                raise ProblemError(
-                    HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, error.code, error.sentence, retry_after_s=1)
-                ) from None
+                raise ProblemError(problem_of(error)) from None
             found = None
         behind = None if found is None else found.behind
         return site.page(
@@ -79,9 +96,38 @@ def sessions_pages(site: Site) -> Blueprint:
             tiers=KNOWN_VALUES["tiers"][1],
             outcomes=KNOWN_VALUES["outcomes"][1],
             path_of=session_path,
+            is_administrator=is_administrator,
         )
 
     return routes
+
+
+async def _open_sessions(site: Site) -> Response:
+    """The sessions that are still open, for who administers: who knows an open one's id can close it."""
+    await site.admit(Scope.ADMIN)
+    sessions = site.sources.offered.get("open_sessions")
+    if sessions is None:
+        raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+    cursor = request.args.get("cursor")
+    try:
+        last = None if not cursor else OPEN_CURSORS.place(cursor, OPEN_DIGEST)
+    except CursorError as error:
+        raise bad_query(str(error)) from None
+    try:
+        found = await sessions.listed(None if last is None else (last.created_at, last.session_id))
+    except UnableError as error:
+        raise ProblemError(problem_of(error)) from None
+    limit = sessions.settings.sessions_max
+    rows = found[:limit]
+    behind = Opened(rows[-1].created_at, rows[-1].session_id) if len(found) > limit else None
+    return site.page(
+        "sessions_open.html",
+        title="Open sessions",
+        rows=rows,
+        cursor=None if behind is None else OPEN_CURSORS.text(OPEN_DIGEST, behind),
+        is_first=not cursor,
+        path_of=session_path,
+    )
 
 
 def _chosen(sort: str) -> Chosen:
