@@ -7,10 +7,10 @@ all: one judgement for each session that was asked about, each within its bounds
 """
 
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -81,6 +81,14 @@ class Judge(Protocol):
         ...
 
 
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=_Named)
+
+
 class Judgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A judge's opinion of one session."""
 
@@ -144,26 +152,41 @@ def shown_session(trajectory: StitchedTrajectory, chars_max: int) -> str:
 
 
 def question_about(sessions: Sequence[str]) -> Question:
-    """The question about some sessions, each as it is shown (`shown_session`).
+    """The question about some sessions, each as it is shown (`shown_session`)."""
+    return question_of(_instructions(), "session", sessions)
 
-    The sessions are called by numbers: the trajectories' own ids are nothing that the judge needs.
+
+def question_of(
+    instructions: str, member: str, shown: Sequence[object], *, answer_tokens: int = ANSWER_TOKENS
+) -> Question:
+    """A question about several things, each shown as a member of an item.
+
+    They are called by numbers: their own ids are nothing that a judge needs.
     """
-    ids = tuple(str(n) for n in range(1, len(sessions) + 1))
-    asked = _encode([{"id": name, "session": shown} for name, shown in zip(ids, sessions, strict=True)]).decode()
-    tokens = (len(_instructions().encode()) + len(asked.encode())) // CHARS_PER_TOKEN + 1
-    return Question(_instructions(), asked, ids, tokens + ANSWER_TOKENS * len(ids))
+    ids = tuple(str(n) for n in range(1, len(shown) + 1))
+    asked = _encode([{"id": name, member: each} for name, each in zip(ids, shown, strict=True)]).decode()
+    tokens = (len(instructions.encode()) + len(asked.encode())) // CHARS_PER_TOKEN + 1
+    return Question(instructions, asked, ids, tokens + answer_tokens * len(ids))
 
 
 def judgements_of(question: Question, answer: Answer) -> Mapping[str, Judgement]:
     """What the judge says of each session, by the ids of the question. Raises JudgeError for an answer that is none."""
+    return items_of(question, answer, lambda text: _ANSWER.decode(text).judgements)
+
+
+def items_of(question: Question, answer: Answer, read: Callable[[str], Sequence[Item]]) -> dict[str, Item]:
+    """The items of an answer, by the ids of the question and in their order: one for each, or JudgeError is raised.
+
+    `read` decodes the answer's text, and raises msgspec.DecodeError.
+    """
     try:
-        found = _ANSWER.decode(unfenced(answer.text))
+        found = read(unfenced(answer.text))
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         raise JudgeError(JudgeProblem.UNREADABLE) from None
-    judged = {judgement.id: judgement for judgement in found.judgements}
-    if len(found.judgements) != len(question.ids) or judged.keys() != set(question.ids):
+    named = {each.id: each for each in found}
+    if len(found) != len(question.ids) or named.keys() != set(question.ids):
         raise JudgeError(JudgeProblem.INCOMPLETE)
-    return judged
+    return {name: named[name] for name in question.ids}
 
 
 def unfenced(text: str) -> str:

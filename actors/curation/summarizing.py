@@ -17,16 +17,15 @@ from actors.curation.consent import Consented
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.judge import (
     ANSWER_TOKENS,
-    CHARS_PER_TOKEN,
     JUDGE_RULES,
     Answer,
     Budget,
     Judge,
     JudgeError,
-    JudgeProblem,
     Question,
+    items_of,
+    question_of,
     shown_session,
-    unfenced,
 )
 from actors.curation.scrubbing.scrubber import PIIScrubber
 from actors.curation.stitched import StitchedTrajectory, read_stitched
@@ -64,7 +63,6 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
-_encode: Final = msgspec.json.Encoder().encode
 
 _Read = tuple[Candidate, StitchedTrajectory]
 
@@ -157,23 +155,13 @@ class Summarizing:
 
 
 def question_about(sessions: Sequence[str]) -> Question:
-    """What is asked about some sessions, each as it is shown; they are called by numbers."""
-    ids = tuple(str(n) for n in range(1, len(sessions) + 1))
-    asked = _encode([{"id": name, "session": shown} for name, shown in zip(ids, sessions, strict=True)]).decode()
-    tokens = (len(_instructions().encode()) + len(asked.encode())) // CHARS_PER_TOKEN + 1
-    return Question(_instructions(), asked, ids, tokens + 2 * ANSWER_TOKENS * len(ids))
+    """What is asked about some sessions, each as it is shown."""
+    return question_of(_instructions(), "session", sessions, answer_tokens=2 * ANSWER_TOKENS)
 
 
 def summaries_of(question: Question, answer: Answer) -> list[_Summed]:
     """What is said, in the order of the question. Raises JudgeError for an answer that is none."""
-    try:
-        found = _ANSWER.decode(unfenced(answer.text)).summaries
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        raise JudgeError(JudgeProblem.UNREADABLE) from None
-    named = {each.id: each for each in found}
-    if len(found) != len(question.ids) or named.keys() != set(question.ids):
-        raise JudgeError(JudgeProblem.INCOMPLETE)
-    return [named[name] for name in question.ids]
+    return [*items_of(question, answer, lambda text: _ANSWER.decode(text).summaries).values()]
 
 
 @lru_cache(maxsize=1)

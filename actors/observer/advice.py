@@ -19,14 +19,13 @@ import trio
 
 from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.judge import (
-    ANSWER_TOKENS,
-    CHARS_PER_TOKEN,
     Answer,
     Judge,
     JudgeError,
     JudgeProblem,
     Question,
-    unfenced,
+    items_of,
+    question_of,
 )
 from actors.observer.failures import FailureGroup, FailureGroups
 from actors.observer.operation import OWN
@@ -57,7 +56,6 @@ class _Recommendations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Recommendations)
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class Advising:
@@ -131,24 +129,13 @@ class Advising:
 
 
 def question_about(groups: Sequence[FailureGroup]) -> Question:
-    """What is asked about some groups, which are called by numbers."""
-    ids = tuple(str(n) for n in range(1, len(groups) + 1))
-    shown = [{"id": name, "failure": _shown(group)} for name, group in zip(ids, groups, strict=True)]
-    asked = _encode(shown).decode()
-    tokens = (len(_instructions().encode()) + len(asked.encode())) // CHARS_PER_TOKEN + 1
-    return Question(_instructions(), asked, ids, tokens + ANSWER_TOKENS * len(ids))
+    """What is asked about some groups."""
+    return question_of(_instructions(), "failure", [_shown(group) for group in groups])
 
 
 def recommendations_of(question: Question, answer: Answer) -> list[Recommendation]:
     """What is recommended, in the order of the question. Raises JudgeError for an answer that is none."""
-    try:
-        found = _ANSWER.decode(unfenced(answer.text)).recommendations
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        raise JudgeError(JudgeProblem.UNREADABLE) from None
-    named = {each.id: each for each in found}
-    if len(found) != len(question.ids) or named.keys() != set(question.ids):
-        raise JudgeError(JudgeProblem.INCOMPLETE)
-    return [named[name] for name in question.ids]
+    return [*items_of(question, answer, lambda text: _ANSWER.decode(text).recommendations).values()]
 
 
 @lru_cache(maxsize=1)
