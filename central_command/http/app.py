@@ -202,7 +202,7 @@ def create_app(
             schema,
             CURRENT_CONSENT_VERSION if desk is None else desk.settings.current_version,
             None if intake is None else intake.settings,
-            _page_bounds(jobs, search),
+            _page_bounds(jobs, search, offered.get("exports")),
         ),
     ):
         app.register_blueprint(routes)
@@ -233,9 +233,13 @@ def _behind_edge(
     return app
 
 
-def _page_bounds(jobs: AdminJobs | None, search: Search | None) -> PageBounds:
-    known = {} if jobs is None else {"jobs": jobs.page_max}
-    return PageBounds(**known, **({} if search is None else {"hits": search.desk.settings.hits_max}))
+def _page_bounds(jobs: AdminJobs | None, search: Search | None, exports: Exports | None) -> PageBounds:
+    known = PageBounds()
+    return PageBounds(
+        jobs=known.jobs if jobs is None else jobs.page_max,
+        hits=known.hits if search is None else search.desk.settings.hits_max,
+        records=known.records if exports is None else exports.corpus.bounds.records,
+    )
 
 
 def _figures(monitoring: Monitoring | None) -> RequestFigures:

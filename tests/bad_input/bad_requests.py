@@ -189,6 +189,7 @@ ARGUMENTS: tuple[tuple[Endpoint, str, tuple[str, ...], str], ...] = (
     ),
     (OPERATIONS, "limit", (*NUMBERS, "501"), "limit must be a whole number"),
     (OPERATIONS, "before", (*NUMBERS, "1000000000"), "before must be a whole number"),
+    (OPERATIONS, "success", ("", "True", "1", "yes", "true%00", "%ff"), "success must be true or false"),
     (SEARCH, "limit", (*NUMBERS, "101"), "limit must be a whole number"),
     (SEARCH, "mode", ("", "TEXT", "none", "text%00", "%ff", "1"), "it must be one of"),
     (SEARCH, "order", ("", "oldest", "relevance%20", "%ff"), "it must be one of"),
@@ -213,7 +214,7 @@ ONCE: tuple[tuple[Endpoint, tuple[str, ...], str], ...] = (
     (AUDIT, ("after", "limit"), "1"),
     (LIST_JOBS, ("status", "queue", "cursor", "limit"), "1"),
     (LETTERS, ("code", "session", "contributor", "day", "cursor", "limit"), "1"),
-    (OPERATIONS, ("limit", "before"), "1"),
+    (OPERATIONS, ("limit", "before", "source", "endpoint", "success"), "1"),
     (SEARCH, ("q", "mode", "order", "after", "before", "cursor", "limit"), "1"),
     (TRAJECTORIES, ("after", "before", "cursor", "limit"), "1"),
     (RECORDS, ("after", "before", "cursor", "limit"), "1"),
@@ -258,6 +259,8 @@ def wrong_arguments() -> Iterator[Bad]:
         for query, sentence in ((f"{name}=a&{name}=b", "once"), ("nxt=/", "no argument"), ("%00=", "no argument")):
             yield Bad(endpoint, "argument", query, (400,), sentence, target=f"{path}?{query}", way_in="nothing")
     yield Bad(SEARCH, "argument", "no words", (400,), "is missing", target="/api/search")
+    unknown = f"{JOBS}?status=unknown&limit=0"
+    yield Bad(LIST_JOBS, "argument", "an unknown status, and a limit", (400,), "limit must be", target=unknown)
     yield Bad(SEARCH, "argument", "a long query", (400,), "longer", target=f"/api/search?q={'x' * 1_100}")
     for query in ("", "%20", "%22", "-torn", "OR", "*", "%00", "%ff", "%22%22"):
         yield Bad(SEARCH, "argument", f"q is {query}", (400, 503), ANY, target=f"/api/search?q={query}")

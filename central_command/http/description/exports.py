@@ -1,9 +1,11 @@
 """Exports in the description: what is asked for, and how one stands."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from central_command.corpus.filters import ARGUMENTS, FOR_RECORDS, Filters
-from central_command.http.description.json_schema import TEXT, Schema, object_of, one_of
+from actors.envelopes.schema import COUNT_MAX
+from central_command.corpus.filters import ARGUMENTS, DOMAINS_OF_RECORDS, FOR_RECORDS, KNOWN_VALUES, Filters
+from central_command.http.description.json_schema import TEXT, Schema, integer, object_of, one_of
 from central_command.http.endpoints.exports import ExportState
 
 EXPORT_SECURITY: Final[list[dict[str, list[str]]]] = [{"token": ["export"]}]
@@ -27,26 +29,39 @@ _DESCRIPTIONS: Final = {
 }
 
 
-def _argument(name: str, member: str) -> dict[str, Any]:
-    kinds: dict[type, Schema] = {tuple: {"type": "array", "items": TEXT}, bool: {"type": "boolean"}}
+def _argument(name: str, member: str, known: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    item = one_of(known[member]) if member in known else TEXT
+    kinds: dict[type, Schema] = {tuple: {"type": "array", "items": item}, bool: {"type": "boolean"}}
     default = getattr(Filters(), member)
     is_number = name.endswith(("_min", "_max"))
-    schema: Schema = {"type": "integer", "minimum": 0} if is_number else kinds.get(type(default), TEXT)
+    schema: Schema = integer(0, COUNT_MAX) if is_number else kinds.get(type(default), TEXT)
     described = _DESCRIPTIONS.get(
         name, "As the option of `central-command export`." if is_number else "Any of several."
     )
     return {"name": name, "in": "query", "schema": schema, "description": described}
 
 
-_PAGE: Final[list[dict[str, Any]]] = [
-    {"name": "cursor", "in": "query", "schema": TEXT, "description": "Of the page before, with the same arguments."},
-    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1}, "description": "Records of a page."},
-]
-TRAJECTORIES_PARAMETERS: Final = [*(_argument(*each) for each in ARGUMENTS.items()), *_PAGE]
-RECORDS_PARAMETERS: Final = [
-    *(_argument(name, member) for name, member in ARGUMENTS.items() if member in FOR_RECORDS),
-    *_PAGE,
-]
+_KNOWN: Final = {member: known for member, (_, known) in KNOWN_VALUES.items()}
+
+
+def trajectories_parameters(page_max: int) -> list[dict[str, Any]]:
+    """By what sessions are chosen; a page has `page_max` at most."""
+    return [*(_argument(*each, _KNOWN) for each in ARGUMENTS.items()), *_page(page_max)]
+
+
+def records_parameters(page_max: int) -> list[dict[str, Any]]:
+    """The same of the intake's records."""
+    known = {**_KNOWN, "domains": DOMAINS_OF_RECORDS}
+    chosen = (each for each in ARGUMENTS.items() if each[1] in FOR_RECORDS)
+    return [*(_argument(*each, known) for each in chosen), *_page(page_max)]
+
+
+def _page(page_max: int) -> list[dict[str, Any]]:
+    words = "Of the page before, with the same arguments."
+    return [
+        {"name": "cursor", "in": "query", "schema": TEXT, "description": words},
+        {"name": "limit", "in": "query", "schema": integer(1, page_max), "description": "Records of a page."},
+    ]
 
 
 def export_schemas() -> dict[str, Schema]:

@@ -20,8 +20,8 @@ from central_command.http.description.exports import (
     EXPORT_PARAMETERS,
     EXPORT_SECURITY,
     FILE_PARAMETERS,
-    RECORDS_PARAMETERS,
-    TRAJECTORIES_PARAMETERS,
+    records_parameters,
+    trajectories_parameters,
 )
 from central_command.http.description.intake import SECURITY, SECURITY_SCHEMES, USER_PARAMETERS
 from central_command.http.description.jobs import ADMIN_SECURITY, JOB_PARAMETERS, QUEUE_PARAMETERS, page_parameters
@@ -81,10 +81,11 @@ _OPENAI_ERROR = reference("OpenAiError")
 
 
 class PageBounds(msgspec.Struct, frozen=True):
-    """How many jobs and hits a page has at most."""
+    """How many jobs, hits, and records of the corpus a page has at most."""
 
     jobs: int = JobsSettings().page_max
     hits: int = SearchSettings().hits_max
+    records: int = 500  # the default of export.page_records_max, which this room may not ask
 
 
 def openapi_document(
@@ -117,7 +118,7 @@ def openapi_document(
             **_erasures(),
             **_intake(settings, taking),
             **_exports(),
-            **_corpus(),
+            **_corpus(pages.records),
             **access_operations(),
             SEARCH_PATH: {"get": _search(pages.hits)},
             **live_session_operations(),
@@ -434,7 +435,7 @@ def _exports() -> dict[str, Any]:
     }
 
 
-def _corpus() -> dict[str, Any]:
+def _corpus(page_max: int) -> dict[str, Any]:
     answers = {
         **_OF_LIMITED,
         **_errors(400, 401, 404, 503),
@@ -448,10 +449,10 @@ def _corpus() -> dict[str, Any]:
     )
     return {
         CORPUS_TRAJECTORIES_PATH: {
-            "get": of_kind("trajectories", "A page of the corpus", parameters=TRAJECTORIES_PARAMETERS)
+            "get": of_kind("trajectories", "A page of the corpus", parameters=trajectories_parameters(page_max))
         },
         CORPUS_RECORDS_PATH: {
-            "get": of_kind("records", "A page of the intake's records", parameters=RECORDS_PARAMETERS)
+            "get": of_kind("records", "A page of the intake's records", parameters=records_parameters(page_max))
         },
     }
 

@@ -143,14 +143,14 @@ async def jobs_watched(replies: Replies) -> AsyncIterator[None]:
 async def page_of_jobs(jobs: AdminJobs, asked: Mapping[str, str]) -> JobPage:
     """The jobs that arguments by their names choose; raises ProblemError for those that cannot be read."""
     status, queue, cursor, limit = (asked.get(name) for name in ("status", "queue", "cursor", "limit"))
-    if status is not None and status not in {*JobStatus}:
-        return JobPage([], 0, None)
     if queue is not None and not QUEUE.match(queue):
         raise bad_query("queue must be the name of a queue.")
     if cursor is not None and not _NUMBER.match(cursor):
         raise bad_query("cursor must be what the page before gave as nextCursor.")
     if limit is not None and not (_NUMBER.match(limit) and int(limit) <= jobs.page_max):
         raise bad_query(f"limit must be a whole number from 1 to {jobs.page_max}.")
+    if status is not None and status not in {*JobStatus}:
+        return JobPage([], 0, None)
     return await jobs.desk.page(
         status=None if status is None else JobStatus(status),
         queue=queue,

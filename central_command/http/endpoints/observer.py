@@ -19,7 +19,14 @@ from actors.observer.settings import ObserverSettings
 from actors.sessions.outcomes import unavailable
 from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Door, TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader, bad_query, check_arguments, number_argument
+from central_command.http.requests.bodies import (
+    ProblemError,
+    Reader,
+    bad_query,
+    check_arguments,
+    number_argument,
+    text_argument,
+)
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
 from central_command.http.settings import HttpSettings
 from persistence.format import times
@@ -37,6 +44,8 @@ OPERATIONS_DEFAULT: Final = 100
 OPERATIONS_MAX: Final = 500
 """Operations of one answer."""
 LINE_NUMBER_MAX: Final = 999_999_999
+
+_TRUTH: Final = re.compile(r"\A(?:true|false)\Z")
 
 OUR_HOST: Final = re.compile(r"\A(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?\Z")
 
@@ -91,6 +100,7 @@ class _Questions:
 
     def operations(self) -> Reply:
         check_arguments("limit", "before", "source", "endpoint", "success")
+        text_argument("success", _TRUTH, "true or false")  # empty only where a form leaves it out
         page = page_of_operations(self._desk)
         listed = [
             {"n": each.n, "received_at": times.to_text(each.at), "operation": as_members(each.operation)}
