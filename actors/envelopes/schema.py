@@ -227,10 +227,24 @@ def _nested_at_most(levels: int) -> Any:  # noqa: ANN401 - a type made here
 _KNOWN_IN_STEP = {
     "tool": _SCALAR,
     "arguments": _nested_at_most(_LEVELS_OF_ARGUMENTS),
+    "call_id": _SCALAR,
+    "intent": _SCALAR,
     "is_error": _SCALAR,
     "source": _SCALAR,
+    "usage": _nested_at_most(1),
+    "model": _SCALAR,
+    "agent": _SCALAR,
 }
 """What clients send and the schema has no rule for; `arguments` is what a tool was called with."""
+
+_KNOWN_IN_METADATA = {
+    "scrubbed": _SCALAR,
+    "scrub_rules": _SCALAR,
+    "time_shift_s": _SCALAR,
+    "lineage": _nested_at_most(1),
+    "continues_session": _SCALAR,
+}
+"""The same of a chunk's metadata."""
 
 
 def _timestamp(settings: SchemaSettings) -> Rule:
@@ -363,7 +377,7 @@ def _metadata(settings: SchemaSettings, *, closed: bool = False) -> Rule:
                 )
             ),
         },
-        only=only,
+        only=_KNOWN_IN_METADATA if closed else None,
     )
 
 

@@ -54,6 +54,17 @@ def test_an_ordinary_chunk_is_checked_in_the_same_pass() -> None:
     assert outcome(body, KNOWN) == outcome(body, None)
 
 
+def test_what_our_own_readers_add_is_checked_in_the_same_pass() -> None:
+    usage = {"input": 10, "output": 2, "cache_read": 4, "cache_write": None}
+    step = {"call_id": "toolu_1", "intent": "look", "is_error": False, "usage": usage, "model": "m", "agent": "a"}
+    told = {"scrubbed": True, "scrub_rules": 1, "time_shift_s": 0.5, "lineage": {"id": "0a"}, "continues_session": "s"}
+    body = chunk(step, **told)
+    assert KNOWN(body) is not None
+    assert outcome(body, KNOWN) == outcome(body, None)
+    assert KNOWN(chunk({"usage": {"input": [1]}})) is None
+    assert KNOWN(chunk({}, lineage={"id": ["0a"]})) is None
+
+
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parent.parent.parent / "transcripts").glob("*.jsonl"))[:4], ids=str
 )
