@@ -106,9 +106,9 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 embedder=service.embeddings,
                 desk=service.desk,
                 intake=service.intake,
-                exports=service.exports(queue),
+                exports=service.desks.exports(queue),
                 access=service.access,
-                monitoring=service.monitoring(
+                monitoring=service.desks.monitoring(
                     Exposing(
                         service,
                         lambda: service.storage_settings,
@@ -117,14 +117,14 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                         observer=observer,
                     )
                 ),
-                search=service.search(),
-                live=service.live_sessions(),
-                jobs=service.admin_jobs(_with_others(jobs, queue, service)),
-                refused=service.refused(),
-                observing=service.observing(observer),
-                viewer=service.viewer(),
+                search=service.desks.search(),
+                live=service.desks.live_sessions(),
+                jobs=service.desks.admin_jobs(_with_others(jobs, queue, service)),
+                refused=service.desks.refused(),
+                observing=service.desks.observing(observer),
+                viewer=service.desks.viewer(),
                 tallies=Tallies(data_directory, settings.search),
-                open_sessions=service.open_sessions(stopping),
+                open_sessions=service.desks.open_sessions(stopping),
             )
             offered["pages"] = WebPages(
                 Sources(

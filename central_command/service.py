@@ -25,7 +25,6 @@ from actors.envelopes.reading import Envelope
 from actors.erasure.expiring import Expiry
 from actors.erasure.job import Eraser, Report, TooManyErasures
 from actors.intake.desk import IntakeDesk
-from actors.observer.observer import Observer
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
@@ -51,29 +50,14 @@ from central_command.access.gate import Gate
 from central_command.background.digests import LedgerDigests
 from central_command.background.tiers import Tiers
 from central_command.curating.supervision import CurationProcess
-from central_command.export_queue.offering import offered
-from central_command.export_queue.queue import ExportQueue, folder_of
-from central_command.exporting.history import find_history
+from central_command.desks import Desks
+from central_command.export_queue.queue import folder_of
 from central_command.exporting.known_exports import exports_with
 from central_command.http.endpoints.access import Access
-from central_command.http.endpoints.exports import Exports
 from central_command.http.endpoints.intake import Intake
-from central_command.http.endpoints.job_questions import AdminJobs, JobDesk
-from central_command.http.endpoints.live_sessions import LiveSessions
-from central_command.http.endpoints.metrics import MetricsSource, Monitoring
-from central_command.http.endpoints.observer import Observing
-from central_command.http.endpoints.refused import Refused
-from central_command.http.endpoints.search import Search
 from central_command.http.gateway import CurationLag, Readiness
-from central_command.live_sessions.chain import IndexedChain
-from central_command.live_sessions.desk import SessionDesk
-from central_command.live_sessions.history import HistoryDesk
 from central_command.process.clock_jumps import ClockJumps
-from central_command.search.desk import SearchDesk
-from central_command.search.searching import Searcher
 from central_command.settings.configuration import Settings
-from central_command.viewing.desk import ViewerDesk
-from central_command.viewing.open_sessions import OpenSessions
 from persistence.databases.access_tokens import TokenFile
 from persistence.databases.browser_sessions import BrowserSessionFile
 from persistence.databases.reports import DayReport, LeaderboardEntry, ModelReport, ProviderReport, Summary
@@ -157,6 +141,7 @@ class Service:
         self.letters = LetterDesk(environment, directory)
         self._budget = budget
         self.embeddings = embeddings
+        self.desks = Desks(settings, storage, gate, audit, embeddings, self.letters)
         self._clock = environment.clock
         self._jumps = jumps
         self.check = check
@@ -203,15 +188,6 @@ class Service:
         assert not isinstance(outcome, StillActive | Forgotten), "that is what becomes of abandoned ones"
         return outcome
 
-    def exports(self, queue: ExportQueue) -> Exports:
-        """What the endpoints of exports need."""
-        root = self._environment.storage.layout.root
-        return offered(queue, self._settings.export, root, self._gate, self.access.audit)
-
-    def monitoring(self, source: MetricsSource) -> Monitoring:
-        """What the endpoint of the metrics needs."""
-        return Monitoring(source, self._gate, self._settings.metrics)
-
     @property
     def settings(self) -> Settings:
         """Those that are in force."""
@@ -221,53 +197,6 @@ class Service:
     def storage_settings(self) -> StorageSettings:
         """Those that are in force."""
         return self._settings.storage
-
-    def search(self) -> Search:
-        """What the endpoint of search needs."""
-        settings = self._settings.search
-        searcher = Searcher(self._environment.storage.layout.root, settings)
-        return Search(SearchDesk(searcher, settings, self.embeddings), self._gate)
-
-    def live_sessions(self) -> LiveSessions:
-        """What the endpoints of sessions as they are now need."""
-        settings, storage = self._settings.live, self._storage
-        figures = SessionDesk(
-            storage.registry,
-            storage.envelopes,
-            storage.trajectories,
-            storage.erasure.register,
-            IndexedChain(storage.layout, self._settings.search.timeout_s),
-            settings,
-        )
-        find = partial(find_history, storage.layout.root, settings.history_bytes_max)
-        return LiveSessions(figures, HistoryDesk(find, settings), self._gate)
-
-    def viewer(self) -> ViewerDesk:
-        """What the pages of sessions need."""
-        return ViewerDesk(self._environment.storage.layout.root, self._settings.viewer)
-
-    def open_sessions(self, stopping: trio.Event) -> OpenSessions:
-        """What the pages of open sessions need; `stopping` is set when the service begins to stop."""
-        read_line = self._storage.envelopes.read_now
-        return OpenSessions(self._storage.registry, read_line, self._settings.viewer, stopping=stopping)
-
-    def admin_jobs(self, jobs: JobDesk) -> AdminJobs:
-        """What the endpoints of jobs need."""
-        bounds = self._settings.jobs
-        return AdminJobs(
-            jobs, self._gate, self.access.audit, bounds.requests_per_minute, bounds.requests_per_hour, bounds.page_max
-        )
-
-    def refused(self) -> Refused:
-        """What the endpoints of dead letters need."""
-        bounds = self._settings.access
-        return Refused(
-            self.letters, self._gate, self.access.audit, bounds.requests_per_minute, bounds.requests_per_hour
-        )
-
-    def observing(self, observer: Observer | None) -> Observing | None:
-        """What the endpoints of the observer need."""
-        return None if observer is None else Observing(observer, self._gate, self._settings.observer)
 
     @property
     def layout(self) -> DataLayout:

@@ -170,14 +170,14 @@ async def offering(root: Path, *, wrong_per_minute: int = 1_000_000) -> AsyncIte
             offered = Offered(
                 desk=run.service.desk,
                 intake=run.service.intake,
-                exports=run.service.exports(queue),
+                exports=run.service.desks.exports(queue),
                 access=run.service.access,
-                monitoring=run.service.monitoring(exposing),
-                search=run.service.search(),
-                live=run.service.live_sessions(),
-                jobs=run.service.admin_jobs(jobs),
-                refused=run.service.refused(),
-                observing=run.service.observing(observer),
+                monitoring=run.service.desks.monitoring(exposing),
+                search=run.service.desks.search(),
+                live=run.service.desks.live_sessions(),
+                jobs=run.service.desks.admin_jobs(jobs),
+                refused=run.service.desks.refused(),
+                observing=run.service.desks.observing(observer),
             )
             app = create_app(run.service, settings.http, schema=SchemaSettings(), clock=run.clock, **offered)
             found = Offering(run, app)

@@ -56,9 +56,9 @@ class Operated:
             settings_with(), run.root, clock=run.clock, random_bytes=lambda size: bytes([7] * size), offload=inline
         )
         self.offered = Offered(
-            jobs=run.service.admin_jobs(self.jobs),
-            exports=run.service.exports(self.exports),
-            refused=run.service.refused(),
+            jobs=run.service.desks.admin_jobs(self.jobs),
+            exports=run.service.desks.exports(self.exports),
+            refused=run.service.desks.refused(),
             observing=Observing(watched.observer, run.service._gate, ObserverSettings()),
             tallies=Tallies(run.root, SearchSettings()),
         )

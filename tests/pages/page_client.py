@@ -139,7 +139,7 @@ async def pages_on(
     `offered`, and what `offering` makes, is what else the server has.
     """
     async with running(root, settings=settings) as run:
-        found = Offered(access=run.service.access, search=run.service.search())
+        found = Offered(access=run.service.access, search=run.service.desks.search())
         found |= Offered(**offered)
         found |= offering(run)
         found["pages"] = WebPages(

@@ -167,7 +167,7 @@ OPEN = Settings(viewer=ViewerSettings(live_poll_s=0.01))
 
 
 def followed(run: Running) -> Offered:
-    return Offered(open_sessions=run.service.open_sessions(trio.Event()))
+    return Offered(open_sessions=run.service.desks.open_sessions(trio.Event()))
 
 
 async def test_an_open_session_is_shown_raw_to_administrators_and_followed_until_it_is_closed(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Scraped:
             HttpSettings(),
             schema=SchemaSettings(),
             clock=run.clock,
-            monitoring=run.service.monitoring(self.exposing),
+            monitoring=run.service.desks.monitoring(self.exposing),
         )
         self.client: Any = self.app.test_client()
 

@@ -58,7 +58,7 @@ class Asked:
             HttpSettings(),
             schema=SchemaSettings(),
             clock=run.clock,
-            jobs=run.service.admin_jobs(self.jobs),
+            jobs=run.service.desks.admin_jobs(self.jobs),
         )
         self.client: Any = app.test_client()
 

@@ -46,7 +46,11 @@ async def serving(root: Path, scope: str = "read", **live: Any) -> AsyncIterator
     async with running(root, settings=settings_with(live=live)) as run:
         token, _ = leave_token(run.root, scope, now=run.clock.now)
         app = create_app(
-            run.service, HttpSettings(), schema=SchemaSettings(), clock=run.clock, live=run.service.live_sessions()
+            run.service,
+            HttpSettings(),
+            schema=SchemaSettings(),
+            clock=run.clock,
+            live=run.service.desks.live_sessions(),
         )
         yield Asked(run, app.test_client(), token)
 
@@ -187,7 +191,7 @@ async def test_another_format_and_a_history_too_large_are_refused(root: Path) ->
 
 async def test_no_more_conversations_are_held_than_may_be(root: Path) -> None:
     async with serving(root, histories_max=1) as asked:
-        desk = asked.run.service.live_sessions().histories
+        desk = asked.run.service.desks.live_sessions().histories
         pieces = await desk.history("sess_0")
         assert not isinstance(pieces, NoHistory)
         assert (await anext(aiter(pieces))).startswith(b'[{"role":"user"')

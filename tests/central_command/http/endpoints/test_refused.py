@@ -29,7 +29,7 @@ class Asked:
         self.run = run
         self.token, _ = leave_token(run.root, scope, now=run.clock.now)
         app = create_app(
-            run.service, HttpSettings(), schema=SchemaSettings(), clock=run.clock, refused=run.service.refused()
+            run.service, HttpSettings(), schema=SchemaSettings(), clock=run.clock, refused=run.service.desks.refused()
         )
         self.client: Any = app.test_client()
 

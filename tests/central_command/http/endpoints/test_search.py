@@ -53,7 +53,7 @@ async def serving(root: Path, scope: str = "read", **search: Any) -> AsyncIterat
             HttpSettings(),
             schema=SchemaSettings(),
             clock=run.clock,
-            search=run.service.search(),
+            search=run.service.desks.search(),
         )
         yield Asked(app.test_client(), token)
 
