@@ -9,6 +9,7 @@ from central_command.viewing.records import Records
 from persistence.databases.search_reading import SessionFilters
 from persistence.databases.search_rows import IndexedSession
 from persistence.databases.session_reading import FACETS, SortKey
+from persistence.databases.summaries import Summary
 
 COUNTED_MAX = 10_000
 """Sessions that are counted; of more it is said that there are more."""
@@ -34,10 +35,11 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A session, and the pseudonym of who contributed it."""
+    """A session, the pseudonym of who contributed it, and its title, once it has one."""
 
     session: IndexedSession
     contributor: str
+    title: str | None = None
 
 
 class SessionsPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +62,18 @@ def page_of(records: Records, chosen: Chosen, behind: tuple[Any, int] | None) ->
         found = reader.page(filters, chosen.key, descending=chosen.descending, behind=behind, limit=limit + 1)
         shown = records.shown(found[:limit])
         last = found[limit - 1] if len(found) > limit else None
+        summaries = records.summaries([each.session_id for each in shown])
         return SessionsPage(
-            sessions=[Listed(session=each, contributor=records.pseudonym(each.contributor_id)) for each in shown],
+            sessions=[_listed(records, each, summaries.get(each.session_id)) for each in shown],
             behind=None if last is None else (_value(last, chosen.key), last.n),
             count=reader.count(filters, COUNTED_MAX),
             values={column: reader.values(column, VALUES_MAX) for column in FACETS},
         )
+
+
+def _listed(records: Records, session: IndexedSession, summary: Summary | None) -> Listed:
+    title = None if summary is None else summary.title
+    return Listed(session=session, contributor=records.pseudonym(session.contributor_id), title=title)
 
 
 def _filters(records: Records, chosen: Chosen, contributors: Sequence[str]) -> SessionFilters:

@@ -1,5 +1,6 @@
 """A record of the corpus opened to be looked at: where its steps are, and the bytes between two places. Blocking."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -15,8 +16,11 @@ from central_command.corpus.reading import UnreadableLine, read_line
 from central_command.corpus.trajectory import Trajectory
 from central_command.viewing.settings import ViewerSettings
 from central_command.viewing.steps import ViewedStep, read_step, texts_of
+from persistence.databases.corpus_snapshot import corpus_snapshot
 from persistence.databases.search_rows import IndexedSession
 from persistence.databases.session_reading import SessionReader, session_reader
+from persistence.databases.summaries import Summary
+from persistence.files.failures import NoDataDirectory, StorageFailure
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
@@ -25,6 +29,8 @@ from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
+
+log = logging.getLogger("central_command.http")
 
 BLOCKS_HELD: Final = 8
 """Blocks of one record that are held while it is looked at; guards memory."""
@@ -59,6 +65,11 @@ class Related(msgspec.Struct, frozen=True):
     continued_by: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     sub_agents: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.continues, *self.continued_by, *self.parents, *self.sub_agents)
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,14 +125,14 @@ class OpenRecord:
         """All that a step says."""
         return texts_of(place, self.read)
 
-    def related(self) -> Related:
-        """What it is joined with."""
+    def related(self, shown: Callable[[Collection[IndexedSession]], list[IndexedSession]]) -> Related:
+        """What it is joined with, of the sessions that are `shown`."""
         reader, session = self._reader, self.session
         return Related(
-            continues=_ids(reader.continues(session)),
-            continued_by=_ids(reader.continued_by(session, RELATED_MAX)),
-            parents=_ids(reader.parents(session, RELATED_MAX)),
-            sub_agents=_ids(reader.sub_agents(session, RELATED_MAX)),
+            continues=_ids(shown(reader.continues(session))),
+            continued_by=_ids(shown(reader.continued_by(session, RELATED_MAX))),
+            parents=_ids(shown(reader.parents(session, RELATED_MAX))),
+            sub_agents=_ids(shown(reader.sub_agents(session, RELATED_MAX))),
         )
 
 
@@ -172,6 +183,17 @@ class Records:
         """What stands for a contributor."""
         return self._pseudonym_of()(contributor_id)
 
+    def summaries(self, session_ids: Collection[str]) -> dict[str, Summary]:
+        """Titles and summaries by the sessions that have them; none where corpus.db cannot be read, which is logged."""
+        try:
+            with corpus_snapshot(self._layout) as corpus:
+                return corpus.summaries(session_ids)
+        except NoDataDirectory:
+            return {}
+        except (StorageFailure, OSError) as error:
+            log.warning("sessions are shown without titles: %s", error)
+            return {}
+
     def head(self, record: OpenRecord) -> Head:
         """All but the steps; raises MissingError."""
         session = record.session
@@ -187,7 +209,7 @@ class Records:
             session=session,
             trajectory=self._trajectory(line),
             points=_points(line),
-            related=record.related(),
+            related=record.related(self.shown),
             counts=counts,
             turns=sum(block.turns for block in summaries),
         )

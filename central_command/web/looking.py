@@ -16,6 +16,7 @@ from central_command.viewing.records import Head, Missing, MissingError, OpenRec
 from central_command.viewing.settings import ViewerSettings
 from central_command.web.site import Site
 from persistence.databases.search_rows import IndexedSession
+from persistence.databases.summaries import Summary
 from persistence.format import times
 
 T = TypeVar("T")
@@ -46,6 +47,10 @@ class Subject(msgspec.Struct, frozen=True):
             assert self.records is not None, "a record is one of them"
             return self.records.head(self.steps)
         return _head_of(self.steps)
+
+    def summaries(self, head: Head) -> dict[str, Summary]:
+        """Titles and summaries of it and of what it is joined with, by their ids; of an open session there are none."""
+        return {} if self.records is None else self.records.summaries([head.session.session_id, *head.related.ids])
 
 
 async def looked(site: Site, session_id: str, work: Callable[[Subject], T]) -> T:

@@ -5,7 +5,7 @@ database.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from persistence.databases.database import SQLITE_ERRORS, failure_of
 from persistence.databases.judgements import Judged
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
+from persistence.databases.summaries import Summary
 from persistence.files.failures import NoDataDirectory
+from persistence.format.json_text import array_of
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 
@@ -35,6 +37,10 @@ SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # 
 SELECT_JUDGEMENTS: Final = """
 SELECT trajectory_id, j.rules, j.model, j.sha256, j.cognitive_target, j.quality, j.outcome, j.rationale
 FROM judgements AS j JOIN records USING (trajectory_id) WHERE j.sha256 = records.sha256
+"""
+SELECT_SUMMARIES: Final = """
+SELECT session_id, title, summary, summaries.rules FROM records JOIN summaries USING (trajectory_id, sha256)
+WHERE session_id IN (SELECT value FROM json_each(?))
 """
 SELECT_REACHED: Final = "SELECT n FROM projection_positions WHERE journal = ?"
 SELECT_PROVIDERS: Final = "SELECT DISTINCT provider FROM records ORDER BY provider"
@@ -77,6 +83,11 @@ class CorpusSnapshot:
         """Yield what a judge said of records, by the ids of their trajectories, in no order."""
         for trajectory_id, *judged in self._connection.execute(SELECT_JUDGEMENTS):
             yield trajectory_id, Judged(*judged)
+
+    def summaries(self, session_ids: Collection[str]) -> dict[str, Summary]:
+        """Titles and summaries of sessions, by the ids of those that have one, of the steps that they have now."""
+        rows = self._connection.execute(SELECT_SUMMARIES, (array_of(session_ids),))
+        return {session_id: Summary(*found) for session_id, *found in rows}
 
     def record(self, record_id: str) -> StoredRecord | None:
         """A session's record; None where it is not in the corpus, or not any more."""

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from central_command.access.tokens import Scope
+from central_command.viewing.desk import ViewerDesk
+from central_command.viewing.settings import ViewerSettings
 from tests.actors.curation.trajectory_lines import prompt
 from tests.corpus_maker import session
 from tests.indexed import put
 from tests.pages.page_client import pages_on
+from tests.pages.test_session_pages import summed
 from tests.running_service import settings_with
 
 
@@ -31,6 +34,15 @@ async def test_hits_are_marked_and_lead_to_their_steps_page_by_page(root: Path) 
         page = await browser.get(following.replace("&amp;", "&"))
         assert page.text.count('class="hit-title"') == 2
         assert "First page" in page.said
+
+
+async def test_hits_name_the_titles_of_their_sessions(root: Path) -> None:
+    async with pages_on(root, Scope.READ, viewer=ViewerDesk(root, ViewerSettings())) as browser:
+        await summed(root, "<script>alert(1)</script>", {"sess_1"})
+        page = await browser.get("/search?q=needle")
+    assert "<script>alert" not in page.text
+    assert page.said.count("<script>alert(1)</script> sess_1") == 2
+    assert page.text.count("session-title") == 2
 
 
 async def test_filters_stand_in_the_address_and_in_the_form(root: Path) -> None:

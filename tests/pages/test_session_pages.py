@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from central_command.http.app import Offered
 from central_command.settings.configuration import Settings
 from central_command.viewing.desk import ViewerDesk
 from central_command.viewing.settings import ViewerSettings
+from persistence.corpus import open_corpus
+from persistence.databases.summaries import Summary
+from persistence.settings.storage import StorageSettings
 from tests.actors.curation.trajectory_lines import prompt, thought
 from tests.central_command.viewing.test_windows import call, steps_of
-from tests.corpus_maker import put_sessions, session
+from tests.corpus_maker import NOW, put_sessions, session
 from tests.indexed import index_async
 from tests.pages.attacks import ATTACKS
 from tests.pages.page_client import PageClient, pages_on
@@ -159,6 +162,62 @@ async def test_attacks_are_text_wherever_a_page_shows_them(tmp_path: Path) -> No
             answer = await client.get(path)
             assert answer.status == 200
             assert "<script>" not in answer.text
+
+
+# Titles and summaries
+
+
+async def summed(root: Path, title: str, session_ids: Iterable[str]) -> None:
+    """Give sessions a title and a summary."""
+    async with open_corpus(root, StorageSettings(free_bytes_min=0), clock=lambda: NOW) as corpus:
+        waiting = await corpus.summaries.without(100, behind_n=0)
+        found = Summary(title, f"About {title}.", "rules")
+        await corpus.put_summaries([(each, found) for each in waiting if each.session_id in session_ids])
+
+
+async def test_the_table_shows_titles_where_there_are_some_and_ids_where_not(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script> \u202egnihton"
+    async with showing(tmp_path, session(1), session(2)) as client:
+        await summed(tmp_path, hostile, {"sess_1"})
+        answer = await client.get("/sessions")
+    assert answer.said.count("<script>alert(1)</script>") == 1
+    assert "<script>" not in answer.text
+    assert "\u202e" not in answer.text, "what is hidden in a text is shown"
+    assert re.findall(r'<a class="(session-title|mono)" href="/sessions/(sess_.)"', answer.text) == [
+        ("mono", "sess_2"),
+        ("session-title", "sess_1"),
+    ]
+
+
+async def test_a_session_is_headed_by_its_title_and_names_others_by_theirs(tmp_path: Path) -> None:
+    known = {"provider": "codex", "model_engine": "gpt-5.5"}
+    continuing = session(2, steps_of(1), metadata={**known, "continues_session": "sess_1"})
+    async with showing(tmp_path, session(1, steps_of(1), metadata=known), continuing) as client:
+        await summed(tmp_path, "</title><script>alert(1)</script>", {"sess_1"})
+        titled, other = await client.get("/sessions/sess_1"), await client.get("/sessions/sess_2")
+    assert "<script>alert" not in titled.text + other.text
+    [heading] = re.findall(r"<h1[^>]*>(.*?)</h1>", titled.text)
+    assert heading == "&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;"
+    assert "sess_1" in titled.said
+    assert "About </title><script>alert(1)</script>." in titled.said
+    assert re.findall(r"<h1[^>]*>(.*?)</h1>", other.text) == ["sess_2"]
+    assert "Goes on from </title><script>alert(1)</script>" in other.said
+
+
+async def test_a_title_is_of_the_steps_that_a_session_has(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(1))) as client:
+        await summed(tmp_path, "Of one turn", {"sess_1"})
+        assert "Of one turn" in (await client.get("/sessions")).said
+        await put_sessions(tmp_path, [session(1, steps_of(2))])
+        await index_async(tmp_path)
+        said = [(await client.get(path)).said for path in ("/sessions", "/sessions/sess_1")]
+    assert not any("Of one turn" in each for each in said)
+
+
+async def test_sessions_are_shown_without_titles_where_those_cannot_be_read(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1)) as client:
+        (tmp_path / "corpus.db").write_bytes(b"no database " * 1_000)
+        assert {(await client.get(path)).status for path in ("/sessions", "/sessions/sess_1")} == {200}
 
 
 # Open sessions

@@ -10,7 +10,9 @@ from central_command.access.tokens import Scope
 from central_command.http.endpoints.search import FILTERS, question_asked
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.search.questions import Answer, Mode, Order, Refusal, Unable
+from central_command.viewing.desk import UnableError
 from central_command.web.site import Site
+from persistence.databases.summaries import Summary
 
 HITS: Final = 30
 """Hits of a page, where the settings allow so many."""
@@ -40,12 +42,24 @@ def search_pages(site: Site) -> Blueprint:
             "models": [*await site.sources.gateway.models()],
             "providers": [*await site.sources.gateway.providers()],
             "answer": answer,
+            "summaries": {} if answer is None else await _summaries(site, {hit.session_id for hit in answer.hits}),
             "wrong": wrong,
             "status": status,
         }
         return site.page("search.html", **values)
 
     return routes
+
+
+async def _summaries(site: Site, session_ids: set[str]) -> dict[str, Summary]:
+    """Titles of what was found; none where nobody can read them now: the hits are shown without."""
+    desk = site.sources.offered.get("viewer")
+    if desk is None or not session_ids:
+        return {}
+    try:
+        return await desk.look(lambda records: records.summaries(session_ids))
+    except UnableError:
+        return {}
 
 
 async def _asked(site: Site, given: MultiDict[str, str]) -> tuple[Answer | None, str, int]:

@@ -12,6 +12,7 @@ from central_command.access.tokens import Scope
 from central_command.http.requests.bodies import ProblemError
 from central_command.http.requests.replies import HttpProblem
 from central_command.live_sessions.figures import SessionFigures
+from central_command.markup.visible import visible
 from central_command.viewing import finding, windows
 from central_command.viewing.finding import QUERY_CHARS_MAX, Hits
 from central_command.viewing.records import Head
@@ -20,6 +21,7 @@ from central_command.web.looking import Subject, looked
 from central_command.web.session_steps import KINDS, Row, rows, session_path
 from central_command.web.site import Site
 from persistence.databases.database import DatabaseFailure
+from persistence.databases.summaries import Summary
 
 T = TypeVar("T")
 
@@ -49,6 +51,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[Segment] = []
     hits: Hits | None = None
     is_live: bool = False
+    summaries: dict[str, Summary] = {}
+    """Of the session and of those that it is joined with, by their ids."""
+
+    @property
+    def summary(self) -> Summary | None:
+        """The session's own."""
+        return self.summaries.get(self.head.session.session_id)
 
 
 def viewer_pages(site: Site) -> Blueprint:
@@ -66,7 +75,7 @@ def viewer_pages(site: Site) -> Blueprint:
             beside = await looked(site, beside_id, partial(view_of, asked=_asked("beside_")))
         return site.page(
             "session.html",
-            title=_title(view.head),
+            title=_title(view),
             view=view,
             beside=beside,
             asked=asked,
@@ -119,6 +128,7 @@ def view_of(subject: Subject, *, asked: Asked, is_whole: bool = True) -> View:
         segments=windows.timeline(subject.steps) if is_whole else [],
         hits=found,
         is_live=subject.records is None,
+        summaries=subject.summaries(head) if is_whole else {},
     )
 
 
@@ -169,5 +179,5 @@ def number_asked(name: str) -> int:
     return int(text)
 
 
-def _title(head: Head) -> str:
-    return f"Session {head.session.session_id}"
+def _title(view: View) -> str:
+    return f"Session {view.head.session.session_id}" if view.summary is None else visible(view.summary.title)
