@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors.curation.following import CurationStatistics
 from central_command.access.tokens import Scope
-from persistence.databases.jobs_database import JobStatus
+from central_command.background.beside import CurationBeside, JobsBeside
+from central_command.http.app import Offered
+from persistence.databases.jobs_database import JobsDatabase, JobStatus
+from tests.job_engine import job_engine
 from tests.pages.operated import Operated, operated
+from tests.pages.page_client import pages_on
+from tests.running_service import Running
 
 
 def polled(text: str) -> bool:
@@ -29,6 +35,26 @@ async def test_an_empty_server_says_what_comes_and_how_to_begin(tmp_path: Path) 
         assert "Nothing was done yet." in page.said
         assert "central-command jobs run gc" in page.said
         assert "30 4 29 2 *" in page.said
+
+
+async def test_a_list_of_all_jobs_says_what_is_listed_with_its_queue_alone(tmp_path: Path) -> None:
+    def beside(run: Running) -> Offered:
+        figures = CurationStatistics(
+            followed_n=3, reached_n=3, waiting_since=None, records=3, passed_over={}, is_out_of_room=False
+        )
+        jobs = job_engine(JobsDatabase(run.root / "jobs.db", run.clock), run.clock)
+        return Offered(jobs=run.service.admin_jobs(JobsBeside(jobs, [CurationBeside(lambda: None, lambda: figures)])))
+
+    async with pages_on(tmp_path, Scope.ADMIN, offering=beside) as browser:
+        page = await browser.get("/jobs")
+        assert "Beside these, counted above and not listed here: 3 of curation" in page.said
+        assert "There are no other jobs." in page.said
+        assert "Nothing was done yet." not in page.said
+        assert "3 of curation" in (await browser.get("/jobs?status=completed&queue=")).said
+        assert "There are no failed jobs." in (await browser.get("/jobs?status=failed")).said
+        page = await browser.get("/jobs?queue=curation")
+        assert "Curation has no job for each session." in page.said
+        assert "Beside these" not in page.said
 
 
 async def test_jobs_are_listed_with_their_states_and_filtered_in_the_address(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from persistence.databases.jobs_listing import JobHistory, JobPage, QueueCounts
 from persistence.databases.jobs_schedule import AlreadyThere, NoneOfThatName
 
 LIMIT_DEFAULT: Final = 50
+LISTED_ALONE: Final = ("curation", "erasure", "export")
+"""Queues that are kept beside the jobs: they are counted with them, and listed only where one is asked for by name."""
 _NUMBER: Final = re.compile(r"\A[1-9][0-9]{0,17}\Z")
 
 

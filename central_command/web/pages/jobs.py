@@ -1,6 +1,6 @@
 """`/jobs`: what is done in the background, each queue and each job, and what may be changed of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from quart import Blueprint, Response, request
 from actors.jobs.names import public_id
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.job_questions import (
+    LISTED_ALONE,
     NO_JOB,
     AdminJobs,
     JobChange,
@@ -26,7 +27,7 @@ from central_command.http.requests.replies import HttpProblem
 from central_command.web.site import Site
 from persistence.databases.jobs_changing import is_unfinished
 from persistence.databases.jobs_database import JobStatus, StoredJob
-from persistence.databases.jobs_listing import JobHistory
+from persistence.databases.jobs_listing import JobHistory, QueueCounts
 from persistence.format import times
 
 PATH: Final = "/jobs"
@@ -78,8 +79,9 @@ def _add_views(routes: Blueprint, site: Site) -> None:
     @routes.get(PATH)
     async def jobs() -> Response:
         known, _ = await _admitted(site)
+        asked = {name: value for name, value in request.args.items() if value}
         async with jobs_watched(site.replies):
-            page = await page_of_jobs(known, {name: value for name, value in request.args.items() if value})
+            page = await page_of_jobs(known, asked)
             queues = await known.desk.queues()
         scheduled = {each.queue: each for each in known.desk.schedules()}
         return site.page(
@@ -89,6 +91,7 @@ def _add_views(routes: Blueprint, site: Site) -> None:
             total=page.total,
             cursor=page.next_before,
             queues=queues,
+            elsewhere=[] if "queue" in asked else _elsewhere(queues, asked.get("status")),
             scheduled=scheduled,
             statuses=[*JobStatus],
             queue_options=[("", "All queues"), *((each.name, each.name) for each in queues)],
@@ -163,6 +166,13 @@ def _of_history(found: JobHistory) -> dict[str, Any]:
 
 def _shown(job: StoredJob) -> ShownJob:
     return ShownJob(public_id(job.queue, job.job_id), job, POSSIBLE[job.status])
+
+
+def _elsewhere(queues: Sequence[QueueCounts], status: str | None) -> list[tuple[str, int]]:
+    """Queues that a list of all jobs leaves out, with how many each has of a status, or of any."""
+    wanted = [each.value for each in JobStatus if status in {None, each.value}]
+    counted = [(each.name, sum(getattr(each, name) for name in wanted)) for each in queues if each.name in LISTED_ALONE]
+    return [(name, count) for name, count in counted if count]
 
 
 def _indented(json_text: str) -> str:

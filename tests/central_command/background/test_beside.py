@@ -16,7 +16,7 @@ from central_command.background.beside import CurationBeside, ErasuresBeside, Ex
 from central_command.background.own_jobs import Nothing
 from central_command.export_queue.queue import ExportQueue
 from central_command.http.endpoints.exports import ExportReport, ExportState
-from central_command.http.endpoints.job_questions import NotPausable
+from central_command.http.endpoints.job_questions import LISTED_ALONE, NotPausable
 from central_command.http.gateway import CurationLag
 from persistence.databases.jobs_changing import Added, NoSuchJob, NotPossible
 from persistence.databases.jobs_database import JobsDatabase, JobStatus, StoredJob
@@ -79,6 +79,7 @@ async def test_all_queues_are_counted_by_their_names(tmp_path: Path) -> None:
             await trio.sleep(0.001)
         assert isinstance(await found.jobs.add("work", "x", Nothing(), delay_s=600.0), Added)
         assert [queue.name for queue in await found.desk.queues()] == ["curation", "erasure", "export", "work"]
+        assert [*LISTED_ALONE, "work"] == [queue.name for queue in await found.desk.queues()]
         assert (await found.queue("work")).delayed == 1
         curation = await found.queue("curation")
         assert (curation.waiting, curation.active, curation.completed, curation.paused) == (2, 1, 7, False)
