@@ -43,7 +43,8 @@ async def test_a_list_of_all_jobs_says_what_is_listed_with_its_queue_alone(tmp_p
             followed_n=3, reached_n=3, waiting_since=None, records=3, passed_over={}, is_out_of_room=False
         )
         jobs = job_engine(JobsDatabase(run.root / "jobs.db", run.clock), run.clock)
-        return Offered(jobs=run.service.admin_jobs(JobsBeside(jobs, [CurationBeside(lambda: None, lambda: figures)])))
+        beside_them = JobsBeside(jobs, [CurationBeside(lambda: None, lambda: figures)])
+        return Offered(jobs=run.service.desks.admin_jobs(beside_them))
 
     async with pages_on(tmp_path, Scope.ADMIN, offering=beside) as browser:
         page = await browser.get("/jobs")
