@@ -126,6 +126,16 @@ def test_long_code_is_shown_plain() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "language"), [("\n", "cpp"), ("a\n", "csharp"), ("a b\n", "java"), ("\t\n", "c"), (" \n", "python")]
+)
+def test_code_that_takes_a_lexer_too_long_is_shown_as_it_is(line: str, language: str) -> None:
+    code = (line * CODE_CHARS_MAX)[:CODE_CHARS_MAX]
+    began_s = time.thread_time()
+    assert "<span" not in highlighted(code, language)
+    assert time.thread_time() - began_s < 2, "of the square of its length it would be 3 to 45 s"
+
+
+@pytest.mark.parametrize(
     ("path", "language"),
     [("a/b.py", "python"), ("C:\\x\\y.TSX", "typescript"), ("Makefile", "make"), ("x.unknown", ""), ("", "")],
 )
