@@ -135,7 +135,11 @@ async def test_two_sessions_stand_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/sessions/sess_9", "/sessions/sess_9/steps", "/sessions/sess_9/text", "/sessions/%00"]
+    "path",
+    [
+        *("/sessions/sess_9", "/sessions/sess_9/steps", "/sessions/sess_9/text", "/sessions/%00"),
+        *(f"/sessions/sess_1/steps/{number}.txt" for number in ("0", "9" * 12, "9" * 19, "9" * 5_000)),
+    ],
 )
 async def test_a_session_that_is_not_there_is_not_found(tmp_path: Path, path: str) -> None:
     async with showing(tmp_path, session(1)) as client:
