@@ -266,6 +266,38 @@ async def test_an_open_session_is_shown_raw_to_administrators_and_followed_until
     assert answer.text.endswith("event: closed\ndata: {}\n\n")
 
 
+async def test_who_may_no_more_sees_nothing_more_of_a_session_that_they_follow(tmp_path: Path) -> None:
+    desk = ViewerDesk(tmp_path, ViewerSettings())
+    sessions = list[object]()
+
+    def remembered(run: Running) -> Offered:
+        offered = followed(run)
+        sessions.append(offered["open_sessions"])
+        return offered
+
+    async with pages_on(tmp_path, Scope.ADMIN, settings=OPEN, offering=remembered, viewer=desk) as client:
+        opened = await client.run.open("sess_live")
+        await client.run.send(opened.chunk_of([opened.step(content="the first one")]))
+        await client.run.projected()
+        answers = []
+
+        async def follow() -> None:
+            answers.append(await client.get_bytes("/sessions/sess_live/live?from=2"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            while "1 followers" not in repr(sessions[0]):
+                await trio.lowlevel.checkpoint()
+            (session,) = await client.run.service.access.desk.sessions()
+            await client.run.service.access.desk.revoke_session(session.session_id)
+            await client.run.send(opened.chunk_of([opened.step(content="the second one")]))
+            await client.run.projected()
+            await client.run.send(opened.close())
+    (answer,) = answers
+    assert answer.status == 200
+    assert answer.text == "retry: 3000\n\n"
+
+
 async def test_an_open_session_is_not_there_for_who_may_only_read(tmp_path: Path) -> None:
     desk = ViewerDesk(tmp_path, ViewerSettings())
     async with pages_on(tmp_path, Scope.READ, settings=OPEN, offering=followed, viewer=desk) as client:
