@@ -31,7 +31,8 @@ def live_session_pages(site: Site) -> Blueprint:
         if sessions is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
         behind = number_asked("from") - 1
-        if (last := request.headers.get("Last-Event-ID", "")).isdigit() and len(last) <= DIGITS_MAX:
+        last = request.headers.get("Last-Event-ID", "")
+        if last.isascii() and last.isdigit() and len(last) <= DIGITS_MAX:
             behind = int(last)
         _, authorization = site.access()
         events = Events(site, sessions, session_id, max(behind, 0), authorization.asked_again(Scope.ADMIN))
