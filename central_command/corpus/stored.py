@@ -14,11 +14,12 @@ from central_command.corpus.trajectory import Judgement
 from persistence.databases.corpus_records import StoredRecord
 from persistence.databases.corpus_snapshot import CorpusSnapshot, corpus_snapshot
 from persistence.databases.corpus_texts import StoredText
+from persistence.files.failures import StorageFailure
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Position
 from persistence.journals.erasure_register import ErasureRegister, register_path
-from persistence.journals.reading import JournalDamage
+from persistence.journals.reading import JournalDamage, JournalOutOfReach
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
 
@@ -139,7 +140,10 @@ class StoredCorpus:
                 self._read_line = self._journal.read_now
 
     def read(self, place: Position) -> Read:
-        """Read a session's record by its place; raises UnreadableLine for one that is damaged, or was erased."""
+        """Read a session's record by its place; raises UnreadableLine for one that is damaged, or was erased.
+
+        Raises StorageFailure where the disk fails, or an archive is out of reach: nothing is left out for that.
+        """
         return read_line(self._line(place), self.pseudonyms.of)
 
     def read_text(self, place: Position) -> ReadRecord:
@@ -149,5 +153,7 @@ class StoredCorpus:
     def _line(self, place: Position) -> bytes:
         try:
             return self._read_line(place)
+        except JournalOutOfReach as error:
+            raise StorageFailure(str(error)) from None
         except JournalDamage:
             raise UnreadableLine("damaged") from None

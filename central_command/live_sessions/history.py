@@ -62,6 +62,8 @@ class HistoryDesk:
             pieces = pieces_of(await trio.to_thread.run_sync(read))
             while piece := await trio.to_thread.run_sync(next, pieces, b""):
                 yield piece
+        except (StorageFailure, MasterKeyError, OSError) as error:  # who reads it sees that the array does not end
+            log.error("the history of a session broke off: %s", error)  # noqa: TRY400 (the sentence says it all)
         finally:
             self._open -= 1
 

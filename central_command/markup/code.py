@@ -1,17 +1,20 @@
 """Source code with its words marked by classes (`h-` and pygments' short names).
 
-Only lexers of a list are used, on texts of a bounded size with lines of a bounded length: some of pygments' others take
-time that grows with the square of the text.
+Only lexers of a list are used, on texts of a bounded size with lines of a bounded length, and for a bounded time: of
+some texts (thousands of empty lines in C) pygments takes time that grows with the square of their length.
 """
 
+import time
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import PurePosixPath
 from typing import Final
 
 from markupsafe import Markup
-from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
+from pygments.token import _TokenType
 from pygments.util import ClassNotFound
 
 from central_command.markup.visible import plain, visible
@@ -19,6 +22,11 @@ from central_command.markup.visible import plain, visible
 CODE_CHARS_MAX: Final = 16_384
 """Characters of one piece of code that are coloured; guards time. A longer one is shown plain."""
 LINE_CHARS_MAX: Final = 2_000
+
+PIECE_S_MAX: Final = 0.02
+CHAR_S_MAX: Final = 0.000_02
+"""Seconds of the thread's processor time that one piece of code may take, and more for each of its characters: ten
+times what code takes. What takes longer is shown plain."""
 
 PREFIX: Final = "h-"
 
@@ -61,8 +69,23 @@ def highlighted(code: str, language: str) -> Markup:
     lexer = _lexer(language)
     if lexer is None or len(code) > CODE_CHARS_MAX or any(len(line) > LINE_CHARS_MAX for line in code.split("\n")):
         return plain(code)
-    html = highlight(visible(code), lexer, _FORMATTER)  # which escapes it
+    shown = visible(code)
+    written = StringIO()
+    try:
+        _FORMATTER.format(_words(lexer, shown), written)  # which escapes them
+    except TimeoutError:
+        return plain(code)
+    html = written.getvalue()
     return Markup(html if code.endswith("\n") else html.removesuffix("\n"))  # noqa: S704
+
+
+def _words(lexer: Lexer, code: str) -> Iterator[tuple[_TokenType, str]]:
+    """Yield the words of a code with their types; raises TimeoutError where they take too long to be told apart."""
+    until_s = time.thread_time() + PIECE_S_MAX + CHAR_S_MAX * len(code)
+    for word in lexer.get_tokens(code):
+        if time.thread_time() > until_s:
+            raise TimeoutError
+        yield word
 
 
 def is_known(language: str) -> bool:

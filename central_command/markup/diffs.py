@@ -1,6 +1,7 @@
 """What an edit changed: lines that went, that came, and that stand around them."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
@@ -12,6 +13,13 @@ from central_command.markup.visible import plain
 
 LINES_MAX: Final = 600
 """Lines of both sides together that are compared; guards time. Of more, all of the old is shown, then all the new."""
+
+PAGE_COMPARISONS_MAX: Final = 10_000_000
+"""Comparisons of lines that the differences of one page may take together, as estimated; guards time, about half a
+second of it. Lines that stand often on both sides take many. Past it all of the old is shown, then all the new."""
+
+POPULAR_LINES: Final = 200
+"""From so many lines of the new side on, difflib looks past those that are more than a hundredth of them."""
 
 SHOWN_LINES_MAX: Final = 2_000
 AROUND: Final = 3
@@ -29,13 +37,33 @@ class Line(msgspec.Struct, frozen=True):
     text: str
 
 
-def difference(old: str, new: str) -> list[Line]:
-    """What goes and what comes where one text takes the place of another."""
-    before, after = _lines(old), _lines(new)
-    if len(before) + len(after) > LINES_MAX:
+class Comparing:
+    """Compares texts, as long as all of them together take no more than they may."""
+
+    def __init__(self, comparisons_max: int = PAGE_COMPARISONS_MAX) -> None:
+        self._left = comparisons_max
+
+    def __repr__(self) -> str:
+        return f"<Comparing left={self._left}>"
+
+    def difference(self, old: str, new: str) -> list[Line]:
+        """What goes and what comes where one text takes the place of another."""
+        before, after = _lines(old), _lines(new)
+        if len(before) + len(after) <= LINES_MAX:
+            comparisons = _comparisons(before, after)
+            if comparisons <= self._left:
+                self._left -= comparisons
+                found = difflib.unified_diff(before, after, lineterm="", n=AROUND)
+                return [_read(text) for text in islice(found, HEADER_LINES, None)]
         return [*(Line("removed", text) for text in before), *(Line("added", text) for text in after)]
-    found = difflib.unified_diff(before, after, lineterm="", n=AROUND)
-    return [_read(text) for text in islice(found, HEADER_LINES, None)]
+
+
+def _comparisons(before: list[str], after: list[str]) -> int:
+    """How many difflib makes at most, about: pairs of equal lines, looked at once for each block that is found."""
+    often = Counter(after)
+    if len(after) >= POPULAR_LINES:
+        often = Counter({line: count for line, count in often.items() if count <= len(after) // 100 + 1})
+    return len(before) + len(after) + sum(often[line] for line in before) * min(len(before), len(after))
 
 
 def patch(text: str) -> list[Line]:

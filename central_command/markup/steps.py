@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from central_command.markup.ansi import coloured, uncoloured
 from central_command.markup.code import highlighted, language_of
-from central_command.markup.diffs import Line, difference, patch, shown_lines
+from central_command.markup.diffs import Comparing, Line, patch, shown_lines
 from central_command.markup.folding import folded, members
 from central_command.markup.markdown import marked_down
 from central_command.markup.visible import plain
@@ -46,6 +46,7 @@ class Renderer:
 
     def __init__(self, rich_chars_max: int = RICH_CHARS_MAX) -> None:
         self._left = rich_chars_max
+        self._comparing = Comparing()
 
     def __repr__(self) -> str:
         return f"<Renderer left={self._left}>"
@@ -88,7 +89,7 @@ class Renderer:
         path = _taken(rest, PATHS)
         if path:
             yield Markup('<p class="path"><code>{}</code></p>').format(plain(path))
-        lines = _changes(tool, rest)
+        lines = _changes(tool, rest, self._comparing)
         if lines:
             self._left -= sum(len(line.text) for line in lines)
             yield shown_lines(lines)
@@ -105,19 +106,19 @@ class Renderer:
             yield members(rest)
 
 
-def _changes(tool: str, rest: dict[str, Any]) -> list[Line]:
+def _changes(tool: str, rest: dict[str, Any], comparing: Comparing) -> list[Line]:
     """What a call changes in a file, its arguments taken out of the rest."""
     edits = rest.get("edits")
     if isinstance(edits, list) and edits and all(isinstance(each, dict) for each in edits):
         found = list[Line]()
         for number, edit in enumerate(edits, start=1):
-            change = _replaced(dict(edit))
+            change = _replaced(dict(edit), comparing)
             if not change:
                 return []
             found += [Line("place", f"@@ {number} of {len(edits)} @@"), *change]
         del rest["edits"]
         return found
-    found = _replaced(rest)
+    found = _replaced(rest, comparing)
     if found:
         return found
     for name in PATCHES:
@@ -131,17 +132,17 @@ def _changes(tool: str, rest: dict[str, Any]) -> list[Line]:
         return patch(command[1])
     if tool.lower().rpartition(".")[2] in WRITERS:
         text = _taken(rest, WHOLE)
-        return difference("", text) if text else []
+        return comparing.difference("", text) if text else []
     return []
 
 
-def _replaced(rest: dict[str, Any]) -> list[Line]:
+def _replaced(rest: dict[str, Any], comparing: Comparing) -> list[Line]:
     """The old text and the new one, both of which a call names; of an insertion, the new one alone."""
     names = [next((name for name in known if isinstance(rest.get(name), str)), None) for known in (OLD, NEW)]
     old, new = names
     if new is None or (old is None and new not in {"new_str", "new_source"}):
         return []
-    return difference("" if old is None else rest.pop(old), rest.pop(new))
+    return comparing.difference("" if old is None else rest.pop(old), rest.pop(new))
 
 
 def _taken(rest: dict[str, Any], names: tuple[str, ...]) -> str:

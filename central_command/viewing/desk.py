@@ -8,10 +8,11 @@ from typing import Final, TypeVar
 
 import trio
 
-from central_command.viewing.records import Records
+from central_command.viewing.records import Missing, MissingError, Records
 from central_command.viewing.settings import ViewerSettings
 from persistence.databases.search_reading import SearchTimedOut
-from persistence.files.failures import NoDataDirectory, StorageFailure
+from persistence.files.failures import NoDataDirectory, StorageDamage, StorageFailure
+from persistence.journals.reading import JournalDamage, JournalOutOfReach
 from persistence.keys.sealing import MasterKeyError
 
 log = logging.getLogger("central_command.http")
@@ -54,7 +55,7 @@ class ViewerDesk:
         return f"<ViewerDesk asked={self._asked}>"
 
     async def look(self, work: Callable[[Records], T]) -> T:
-        """What a function finds in the records, in a thread; raises UnableError, and MissingError of the function."""
+        """What a function finds in the records, in a thread; raises UnableError, MissingError."""
         if self._asked >= self.settings.concurrency_max + self.settings.waiting_max:
             raise UnableError(*BUSY)
         self._asked += 1
@@ -64,6 +65,12 @@ class ViewerDesk:
             raise UnableError(*NO_INDEX) from None
         except SearchTimedOut:
             raise UnableError(*TIMED_OUT) from None
+        except JournalOutOfReach as error:
+            log.error("a session cannot be shown: %s", error)  # noqa: TRY400 (the sentence says it all)
+            raise UnableError(*FAILED) from None
+        except JournalDamage as error:
+            log.error("a session cannot be shown: %s", error)  # noqa: TRY400 (likewise)
+            raise MissingError(Missing.UNREADABLE) from None
         except (StorageFailure, MasterKeyError, OSError) as error:
             log.error("a session cannot be shown: %s", error)  # noqa: TRY400 (the sentence says it all)
             raise UnableError(*FAILED) from None
@@ -97,7 +104,7 @@ class StepTexts:
         while True:
             try:
                 piece = await trio.to_thread.run_sync(self._next, limiter=self._limiter)
-            except (StorageFailure, OSError) as error:
+            except (StorageFailure, StorageDamage, OSError) as error:
                 log.error("a step cannot be read: %s", error)  # noqa: TRY400 (the sentence says it all)
                 return
             if not piece:

@@ -18,6 +18,7 @@ from central_command.viewing.settings import ViewerSettings
 from central_command.viewing.steps import ViewedStep, read_step, texts_of
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.session_index import LinePosition, SessionRow
+from persistence.files.failures import StorageFailure
 from persistence.format import json_text
 from persistence.format.records import EnvelopeKind, Position
 from persistence.format.step_places import BLOCK_STEPS, LogPlace, StepBlock, StepPlace, StepsInOrder, blocks
@@ -82,13 +83,20 @@ class OpenSession:
         return len(self._places)
 
     def take(self, row: SessionRow, lines: list[Position]) -> None:
-        """Take in what has come since; raises msgspec.DecodeError, JournalDamage."""
+        """Take in what has come since; raises msgspec.DecodeError, JournalDamage, StorageFailure, OSError.
+
+        What could not be read is read again the next time.
+        """
         self.row = row
         new = lines[len(self._lines) :]
         for place in new:
             number = len(self._lines)
             self._lines.append(place)
-            text = self._chunk(number)
+            try:
+                text = self._chunk(number)
+            except BaseException:
+                self._lines.pop()
+                raise
             self._order.take(LogPlace(number << CHUNK_BITS, (number << CHUNK_BITS) + len(text)), text)
         if new:
             self._places = self._order.places()
@@ -192,6 +200,9 @@ class OpenSessions:
             return await trio.to_thread.run_sync(work, limiter=self._limiter)
         except (JournalDamage, msgspec.DecodeError):
             raise UnableError("viewer_failed", "The session's envelopes cannot be read.") from None
+        except (StorageFailure, OSError) as error:
+            log.error("an open session cannot be shown: %s", error)  # noqa: TRY400 (the sentence says it all)
+            raise UnableError(*FAILED) from None
 
     def check_room(self) -> None:
         """Raise UnableError where too many follow already."""

@@ -26,7 +26,7 @@ from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.format.step_places import BLOCK_STEPS, StepBlock, StepPlace
 from persistence.journals.erasure_register import ErasureRegister, register_path
-from persistence.journals.reading import JournalDamage
+from persistence.journals.reading import JournalDamage, JournalOutOfReach
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import load_pseudonym_key
 
@@ -215,11 +215,13 @@ class Records:
         )
 
     def trajectory(self, record: OpenRecord) -> Trajectory:
-        """All of a record, for what cannot be made of less; raises MissingError."""
+        """All of a record, for what cannot be made of less; raises MissingError, JournalOutOfReach."""
         if record.session.length > self.settings.download_bytes_max:
             raise MissingError(Missing.TOO_LARGE)
         try:
             return self._trajectory(self._journal.read_now(record.session.position))
+        except JournalOutOfReach:
+            raise
         except JournalDamage:
             raise MissingError(Missing.UNREADABLE) from None
 

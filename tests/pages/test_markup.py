@@ -10,7 +10,7 @@ import pytest
 
 from central_command.markup.ansi import coloured
 from central_command.markup.code import CODE_CHARS_MAX, highlighted, language_of
-from central_command.markup.diffs import LINES_MAX, Line, difference, patch
+from central_command.markup.diffs import LINES_MAX, Comparing, Line, patch
 from central_command.markup.folding import folded
 from central_command.markup.markdown import MARKDOWN_CHARS_MAX, marked_down
 from central_command.markup.steps import Renderer, StepText
@@ -126,6 +126,16 @@ def test_long_code_is_shown_plain() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "language"), [("\n", "cpp"), ("a\n", "csharp"), ("a b\n", "java"), ("\t\n", "c"), (" \n", "python")]
+)
+def test_code_that_takes_a_lexer_too_long_is_shown_as_it_is(line: str, language: str) -> None:
+    code = (line * CODE_CHARS_MAX)[:CODE_CHARS_MAX]
+    began_s = time.thread_time()
+    assert "<span" not in highlighted(code, language)
+    assert time.thread_time() - began_s < 2, "of the square of its length it would be 3 to 45 s"
+
+
+@pytest.mark.parametrize(
     ("path", "language"),
     [("a/b.py", "python"), ("C:\\x\\y.TSX", "typescript"), ("Makefile", "make"), ("x.unknown", ""), ("", "")],
 )
@@ -171,7 +181,7 @@ def test_what_is_hidden_is_shown(text: str, shown: str) -> None:
 
 
 def test_a_difference_has_what_goes_and_what_comes() -> None:
-    lines = difference("a\nb\nc\n", "a\nB\nc\n")
+    lines = Comparing().difference("a\nb\nc\n", "a\nB\nc\n")
     assert lines == [
         Line("place", "@@ -1,3 +1,3 @@"),
         Line("same", "a"),
@@ -182,14 +192,22 @@ def test_a_difference_has_what_goes_and_what_comes() -> None:
 
 
 def test_lines_that_look_like_a_header_are_lines() -> None:
-    kinds = [(line.kind, line.text) for line in difference("-- a\n", "++ b\n")]
+    kinds = [(line.kind, line.text) for line in Comparing().difference("-- a\n", "++ b\n")]
     assert ("removed", "-- a") in kinds
     assert ("added", "++ b") in kinds
 
 
 def test_long_texts_are_not_compared() -> None:
-    lines = difference("a\n" * LINES_MAX, "b\n" * LINES_MAX)
+    lines = Comparing().difference("a\n" * LINES_MAX, "b\n" * LINES_MAX)
     assert [line.kind for line in lines] == ["removed"] * LINES_MAX + ["added"] * LINES_MAX
+
+
+def test_edits_that_take_too_long_to_be_compared_are_shown_whole() -> None:
+    some = {"old_string": "a\n" * 199, "new_string": "".join(f"a{n}\na\n" for n in range(100))}
+    began_s = time.thread_time()
+    html = Renderer().body(StepText(type="action", tool="MultiEdit", arguments={"edits": [some] * 60}))
+    assert time.thread_time() - began_s < 3, "all of them compared take 12 s"
+    assert html.count("d-removed") > 500
 
 
 def test_a_patch_is_shown_as_it_is() -> None:

@@ -17,6 +17,10 @@ from central_command.viewing.desk import ViewerDesk
 from central_command.viewing.settings import ViewerSettings
 from persistence.corpus import open_corpus
 from persistence.databases.summaries import Summary
+from persistence.files.failures import StorageFailure
+from persistence.format.records import JournalName, Position
+from persistence.journals.reading import JournalDamage, JournalOutOfReach
+from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings
 from tests.actors.curation.trajectory_lines import prompt, thought
 from tests.central_command.viewing.test_windows import call, steps_of
@@ -126,6 +130,24 @@ async def test_a_session_that_is_too_large_for_a_document_says_so(tmp_path: Path
     assert (answer.status, "too large" in answer.said) == (422, True)
 
 
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(JournalOutOfReach(JournalName.CORPUS, "it is away"), 503), (JournalDamage(JournalName.CORPUS, "changed"), 422)],
+)
+async def test_a_session_of_a_cold_day_that_cannot_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: JournalDamage, status: int
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise failure
+
+    async with showing(tmp_path, session(1, steps_of(1))) as client:
+        monkeypatch.setattr(StoredJournal, "read_now", fail)
+        assert (await client.get("/sessions/sess_1/atif.json")).status == status
+        monkeypatch.setattr(StoredJournal, "part_now", fail)
+        for path in ("", "/steps", "/steps/1.txt", "/text", "/atif.json", "/find?q=ask"):
+            assert (await client.get(f"/sessions/sess_1{path}")).status == status, path
+
+
 async def test_two_sessions_stand_side_by_side(tmp_path: Path) -> None:
     async with showing(tmp_path, session(1, steps_of(1)), session(2, [thought("the other one")])) as client:
         said = (await client.get("/sessions/sess_1?beside=sess_2")).said
@@ -135,7 +157,11 @@ async def test_two_sessions_stand_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/sessions/sess_9", "/sessions/sess_9/steps", "/sessions/sess_9/text", "/sessions/%00"]
+    "path",
+    [
+        *("/sessions/sess_9", "/sessions/sess_9/steps", "/sessions/sess_9/text", "/sessions/%00"),
+        *(f"/sessions/sess_1/steps/{number}.txt" for number in ("0", "9" * 12, "9" * 19, "9" * 5_000)),
+    ],
 )
 async def test_a_session_that_is_not_there_is_not_found(tmp_path: Path, path: str) -> None:
     async with showing(tmp_path, session(1)) as client:
@@ -260,6 +286,78 @@ async def test_an_open_session_is_shown_raw_to_administrators_and_followed_until
     assert "<b>" not in json.loads(event)["html"]
     assert "the first one" not in event
     assert answer.text.endswith("event: closed\ndata: {}\n\n")
+
+
+async def test_who_may_no_more_sees_nothing_more_of_a_session_that_they_follow(tmp_path: Path) -> None:
+    desk = ViewerDesk(tmp_path, ViewerSettings())
+    sessions = list[object]()
+
+    def remembered(run: Running) -> Offered:
+        offered = followed(run)
+        sessions.append(offered["open_sessions"])
+        return offered
+
+    async with pages_on(tmp_path, Scope.ADMIN, settings=OPEN, offering=remembered, viewer=desk) as client:
+        opened = await client.run.open("sess_live")
+        await client.run.send(opened.chunk_of([opened.step(content="the first one")]))
+        await client.run.projected()
+        answers = []
+
+        async def follow() -> None:
+            answers.append(await client.get_bytes("/sessions/sess_live/live?from=2"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow)
+            while "1 followers" not in repr(sessions[0]):
+                await trio.lowlevel.checkpoint()
+            (session,) = await client.run.service.access.desk.sessions()
+            await client.run.service.access.desk.revoke_session(session.session_id)
+            await client.run.send(opened.chunk_of([opened.step(content="the second one")]))
+            await client.run.projected()
+            await client.run.send(opened.close())
+    (answer,) = answers
+    assert answer.status == 200
+    assert answer.text == "retry: 3000\n\n"
+
+
+async def test_an_open_session_whose_disk_fails_is_said_to_be_unreadable_and_then_shown_whole(tmp_path: Path) -> None:
+    desk = ViewerDesk(tmp_path, ViewerSettings())
+    is_failing = True
+
+    def failing(run: Running) -> Offered:
+        def read_line(place: Position) -> bytes:
+            if is_failing:
+                raise StorageFailure("the disk does not answer")
+            return run.service._storage.envelopes.read_now(place)
+
+        live = run.service.desks.open_sessions(trio.Event())
+        live._read_line = read_line
+        return Offered(open_sessions=live)
+
+    async with pages_on(tmp_path, Scope.READ, Scope.ADMIN, settings=OPEN, offering=failing, viewer=desk) as client:
+        opened = await client.run.open("sess_live")
+        await client.run.send(opened.chunk_of([opened.step(content="the first one")]))
+        await client.run.projected()
+        assert (await client.get("/sessions/sess_live")).status == 503
+        assert (await client.get("/sessions/sess_live/live")).status == 503
+        is_failing = False
+        assert "the first one" in (await client.get("/sessions/sess_live")).said
+
+
+async def test_a_last_event_that_is_no_number_is_not_gone_on_behind(tmp_path: Path) -> None:
+    desk = ViewerDesk(tmp_path, ViewerSettings())
+    async with pages_on(tmp_path, Scope.ADMIN, settings=OPEN, offering=followed, viewer=desk) as client:
+        opened = await client.run.open("sess_live")
+        answers = []
+
+        async def follow(last: str) -> None:
+            answers.append(await client.get_bytes("/sessions/sess_live/live", Last_Event_ID=last))
+
+        async with trio.open_nursery() as nursery:
+            for last in ("\xb2", "x", "-1", "9" * 5_000):
+                nursery.start_soon(follow, last)
+            await client.run.send(opened.close())
+    assert {answer.status for answer in answers} == {200}
 
 
 async def test_an_open_session_is_not_there_for_who_may_only_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ back what its request cost the address: what one token may send is bounded by a 
 What holds for cookies alone is in `browsers`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar, assert_never
 
@@ -114,6 +114,21 @@ class Authorization:
                 return found
             case unreachable:
                 assert_never(unreachable)
+
+    def asked_again(self, scope: Scope) -> Callable[[], Awaitable[bool]]:
+        """What says, later, whether who sends the current request may still do that; it is no request, and not counted.
+
+        For answers that last: the token may be revoked meanwhile. Who cannot be looked up may not.
+        """
+        presented = _presented()
+        cookie = presented_cookie() if presented is None else None
+
+        async def may_still() -> bool:
+            if presented is not None:
+                return isinstance(await self._gate.check(presented, scope), Admitted)
+            return cookie is not None and isinstance(await self._gate.check_session(cookie, scope), Admitted)
+
+        return may_still
 
     def wrong(self) -> HttpProblem:
         """The answer to who has shown something wrong elsewhere than in a header; it is counted."""

@@ -1,6 +1,6 @@
 """`/sessions/<id>/live`: what comes to an open session while somebody reads it, as server-sent events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from http import HTTPStatus
@@ -31,9 +31,11 @@ def live_session_pages(site: Site) -> Blueprint:
         if sessions is None:
             raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
         behind = number_asked("from") - 1
-        if (last := request.headers.get("Last-Event-ID", "")).isdigit() and len(last) <= DIGITS_MAX:
+        last = request.headers.get("Last-Event-ID", "")
+        if last.isascii() and last.isdigit() and len(last) <= DIGITS_MAX:
             behind = int(last)
-        events = Events(site, sessions, session_id, max(behind, 0))
+        _, authorization = site.access()
+        events = Events(site, sessions, session_id, max(behind, 0), authorization.asked_again(Scope.ADMIN))
         await events.begin()
         return Response(events.written(), content_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
@@ -43,11 +45,20 @@ def live_session_pages(site: Site) -> Blueprint:
 class Events:
     """What comes to an open session, as server-sent events: steps as HTML, and that it was closed."""
 
-    def __init__(self, site: Site, sessions: OpenSessions, session_id: str, behind: int) -> None:
+    def __init__(
+        self,
+        site: Site,
+        sessions: OpenSessions,
+        session_id: str,
+        behind: int,
+        may_still: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """`may_still` says whether who follows may see more of it: a token is revoked meanwhile, a session ends."""
         self._site = site
         self._sessions = sessions
         self._session_id = session_id
         self._behind = behind
+        self._may_still = may_still
 
     def __repr__(self) -> str:
         return f"<Events behind step {self._behind}>"
@@ -63,11 +74,13 @@ class Events:
             raise ProblemError(problem_of(MissingError(Missing.NOT_THERE)))
 
     async def written(self) -> AsyncIterator[bytes]:
-        """Yield events until the session is closed, the server stops, or who follows has gone."""
+        """Yield events until the session is closed, the server stops, or who follows has gone, or may no more."""
         yield b"retry: 3000\n\n"
         try:
             async with aclosing(self._sessions.follow(self._session_id, self._behind)) as grown:
                 async for session in grown:
+                    if not await self._may_still():
+                        return
                     if session is None:
                         yield b"event: closed\ndata: {}\n\n"
                         return

@@ -28,7 +28,7 @@ def session_text_pages(site: Site) -> Blueprint:
     """The texts that the viewer leads to."""
     routes = Blueprint("pages_session_texts", __name__)
 
-    @routes.get("/sessions/<session_id>/steps/<int:number>.txt")
+    @routes.get(f"/sessions/<session_id>/steps/<int(max={10**DIGITS_MAX - 1}):number>.txt")
     async def text(session_id: str, number: int) -> Response:
         await site.admit(Scope.READ)
         content: AsyncIterator[bytes] | bytes | None

@@ -22,8 +22,10 @@ from central_command.http.requests.replies import Reply
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
-from persistence.format.records import Position
+from persistence.format.records import JournalName, Position
 from persistence.journals.erasure_register import ErasureRegister, ErasureSubject, digest_of, register_path
+from persistence.journals.reading import JournalOutOfReach
+from persistence.journals.stored import StoredJournal
 from tests.central_command.http.description.test_openapi import DOCUMENT, check_described, faults
 from tests.central_command.http.endpoints.test_exports import Asked, serving
 from tests.corpus_maker import put_sessions, put_texts, session, take_back, text
@@ -88,6 +90,20 @@ async def test_what_is_made_anew_between_pages_comes_once(tmp_path: Path) -> Non
         accepted = [{"signal": "accepted", "timestamp": 1_795_169_600}]
         await put_sessions(tmp_path, [session(number, feedback=accepted) for number in (0, 1)])
         assert (first, (await page(server, cursor=cursor))[0]) == (names(0), names(1, 2))
+
+
+async def test_nothing_is_left_out_of_a_page_because_its_archive_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> bytes:
+        raise JournalOutOfReach(JournalName.CORPUS, "the archive is not there")
+
+    async with serving(tmp_path) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(StoredJournal, "read_now", away)
+            answer = await server.send("get", TRAJECTORIES)
+        assert answer.status_code == 503, answer.body
+        assert await pages(server) == [names(0, 1, 2)]
 
 
 async def test_records_of_the_intake_have_pages_of_their_own(tmp_path: Path) -> None:
