@@ -31,7 +31,7 @@ from central_command.http.connections.descriptors import fitting
 from central_command.http.connections.server import serve
 from central_command.http.connections.server_config import ServerConfig, hypercorn_config, reread_tls
 from central_command.http.requests.networks import parse_networks
-from central_command.http.settings import HttpSettings, HttpSettingsError, Side, is_loopback, link_url
+from central_command.http.settings import HttpSettings, HttpSettingsError, Side, link_url, own_machine_url
 from central_command.judging.opening import open_judge
 from central_command.metrics.exposition import Exposing
 from central_command.observing.deliveries import ObservedDeliveries
@@ -197,8 +197,9 @@ def _sides(settings: HttpSettings) -> list[tuple[Side, HttpSettings]]:
 
 
 async def _print_link(service: Service, urls: list[str]) -> None:
-    """Print a link to sign in with, for whoever sits at the terminal of a server that only this machine reaches."""
-    if not sys.stdout.isatty() or not all(is_loopback(url) for url in urls):
+    """Print a link to sign in with, for whoever sits at the terminal of a server that this machine reaches."""
+    reached = next((there for url in urls if (there := own_machine_url(url)) is not None), None)
+    if reached is None or not sys.stdout.isatty():
         return
     try:
         made = await service.access.desk.make_link([*Scope])
@@ -206,7 +207,7 @@ async def _print_link(service: Service, urls: list[str]) -> None:
         log.warning("there is no link to sign in with: %s", failure)
         return
     if not isinstance(made, TooManyLinks):
-        sys.stdout.write(f"Sign in, once and within minutes: {link_url(urls[0], made.code)}\n")
+        sys.stdout.write(f"Sign in, once and within minutes: {link_url(reached, made.code)}\n")
         sys.stdout.flush()
 
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from actors.curation.stitched import StitchedStep, StitchedTrajectory
 
-SUMMARY_RULES: Final = "extractive-1"
-"""Raised whenever what is taken out changes: then it is made anew."""
+SUMMARY_RULES: Final = "extractive-2"
+"""Raised whenever what is taken out changes: then what earlier rules made is made anew."""
 TITLE_CHARS_MAX: Final = 80
 SENTENCES_CHARS_MAX: Final = 240
 READ_CHARS: Final = 4_000
@@ -48,7 +48,8 @@ def summary_of(trajectory: StitchedTrajectory) -> str:
 
 
 def _done(steps: Sequence[StitchedStep]) -> str:
-    tools = Counter(step.tool_name for step in steps if step.tool_name)
+    # The result of a call names its tool, too.
+    tools = Counter(step.tool_name for step in steps if step.type == "action" and step.tool_name)
     failed = sum(step.type == "error" for step in steps)
     named = ", ".join(f"{name} {count}" for name, count in tools.most_common(TOOLS_NAMED))
     more = len(tools) - TOOLS_NAMED

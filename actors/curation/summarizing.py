@@ -79,10 +79,12 @@ class Summarizing:
         return f"<Summarizing {'by a model' if self._asked else 'by rules'}>"
 
     async def make(self, limit: int) -> int:
-        """Make summaries of at most so many records that have none; return how many were made."""
+        """Make summaries of at most so many records that have none by today's rules; return how many were made."""
         made, behind_n, seen = 0, 0, 0
         while seen < limit:
-            page = await self._corpus.summaries.without(min(AT_ONCE, limit - seen), behind_n=behind_n)
+            page = await self._corpus.summaries.without(
+                min(AT_ONCE, limit - seen), behind_n=behind_n, rules=SUMMARY_RULES
+            )
             if not page:
                 return made
             seen, behind_n = seen + len(page), page[-1].position.n

@@ -58,6 +58,7 @@ WRONG_SUBJECTS: Final = {
     BanKind.CONTRIBUTOR: "contributor must be 32 hexadecimal digits, or sha256: and 64 of them.",
     BanKind.ADDRESS: "address must be an IP address, or a network of at least /8 (IPv6: /16).",
 }
+ADDRESS_AS_MACHINE: Final = "machine must not be an IP address or a network: those are of the kind address."
 WRONG_REASON: Final = f"reason must be at most {REASON_CHARS_MAX} characters that can be printed."
 
 
@@ -71,16 +72,23 @@ class Ban(msgspec.Struct, frozen=True):
 
 
 def subject_as_kept(kind: BanKind, text: str) -> str | None:
-    """What stands for who is banned; None where the text is nobody's (`WRONG_SUBJECTS` says what one must be)."""
+    """What stands for who is banned; None where the text is nobody's (`wrong_subject` says why)."""
     match kind:
         case BanKind.MACHINE:
-            return text if MACHINE.match(text) else None
+            return text if MACHINE.match(text) and not _is_network(text) else None
         case BanKind.CONTRIBUTOR:
             if not CONTRIBUTOR.match(text):
                 return None
             return text if text.startswith(DIGEST_PREFIX) else subject_of(text)
         case BanKind.ADDRESS:
             return _network_text(text)
+
+
+def wrong_subject(kind: BanKind, text: object) -> str:
+    """The sentence on a text that stands for nobody of a kind. An address is no machine's fingerprint, but looks it."""
+    if kind == BanKind.MACHINE and isinstance(text, str) and _is_network(text):
+        return ADDRESS_AS_MACHINE
+    return WRONG_SUBJECTS[kind]
 
 
 class BanDesk:
@@ -235,3 +243,12 @@ def _network_text(text: str) -> str | None:
         elif network.prefixlen > IPV6_KEY_BITS:
             network = network.supernet(new_prefix=IPV6_KEY_BITS)
     return str(network) if network.prefixlen >= PREFIX_BITS_MIN[network.version] else None
+
+
+def _is_network(text: str) -> bool:
+    """Whether this is an IP address or a network, of whatever size."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True

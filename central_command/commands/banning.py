@@ -47,10 +47,10 @@ def ban(
     from central_command.access.bans import (
         REASON_CHARS_MAX,
         WRONG_REASON,
-        WRONG_SUBJECTS,
         Ban,
         BanKind,
         subject_as_kept,
+        wrong_subject,
     )
     from central_command.access.labels import is_label
     from persistence.databases.bans import TooManyBans
@@ -67,7 +67,7 @@ def ban(
     ((kind, text),) = named.items()
     subject = subject_as_kept(kind, text)
     if subject is None:
-        leave(f"--{WRONG_SUBJECTS[kind].removesuffix('.')}", EXIT_REFUSED)
+        leave(f"--{wrong_subject(kind, text).removesuffix('.')}", EXIT_REFUSED)
     if not is_label(reason, REASON_CHARS_MAX):
         leave(f"--{WRONG_REASON.removesuffix('.')}", EXIT_REFUSED)
     with one_sentence_for_failures():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from central_command.client.contract.endpoints import URL_VARIABLES
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
 from central_command.commands.granting import SCOPES, HeldStates, print_held
 from central_command.commands.noting import noted
@@ -23,7 +24,11 @@ from central_command.commands.options import data_options, settings_from, wide_o
     type=click.Choice(SCOPES),
     help="What the browser may do; repeatable.  [default: all]",
 )
-@click.option("--url", help="Where browsers reach the server.  [default: made of http.host and http.port]")
+@click.option(
+    "--url",
+    envvar=list(URL_VARIABLES),
+    help=f"Where browsers reach the server.  [default: {URL_VARIABLES[0]}, else made of http.host and http.port]",
+)
 @click.pass_context
 def sign_in(
     context: click.Context, config: Path | None, data_dir: Path, scopes: tuple[str, ...], url: str | None

@@ -163,10 +163,16 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         )
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a server that listens at this URL, of an IP address, is reached from its own machine alone."""
-    host = urlsplit(url).hostname or ""
-    return ipaddress.ip_address(host).is_loopback
+def own_machine_url(url: str) -> str | None:
+    """Where a browser on this machine reaches a server that listens at this URL, of an IP address.
+
+    None where it listens on an address of a network alone: then nobody can know whose name leads there.
+    """
+    parts = urlsplit(url)
+    address = ipaddress.ip_address(parts.hostname or "")
+    if address.is_unspecified:
+        return parts._replace(netloc=f"localhost:{parts.port}").geturl()
+    return url if address.is_loopback else None
 
 
 def link_url(base: str, code: str) -> str:

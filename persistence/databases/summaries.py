@@ -18,7 +18,8 @@ SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM records WHERE trajecto
 SELECT_WITHOUT: Final = """
 SELECT n, trajectory_id, session_id, contributor_id, sha256, day, "offset", length, curated_at FROM records
 WHERE n > ?2 AND NOT EXISTS (
-    SELECT 1 FROM summaries AS s WHERE s.trajectory_id = records.trajectory_id AND s.sha256 = records.sha256)
+    SELECT 1 FROM summaries AS s WHERE s.trajectory_id = records.trajectory_id AND s.sha256 = records.sha256
+    AND (s.rules = ?3 OR s.rules LIKE 'model %'))
 ORDER BY n LIMIT ?1
 """
 SELECT_SUMMARY: Final = """
@@ -46,9 +47,12 @@ class SummaryIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def without(self, limit: int, *, behind_n: int) -> list[Candidate]:
-        """Records that have none, behind a line of the corpus, in the order of their lines; at most `limit`."""
-        rows = await self._database.read(SELECT_WITHOUT, (limit, behind_n))
+    async def without(self, limit: int, *, behind_n: int, rules: str) -> list[Candidate]:
+        """Records that have none by a model or by these rules, behind a line of the corpus; at most `limit`.
+
+        They come in the order of their lines.
+        """
+        rows = await self._database.read(SELECT_WITHOUT, (limit, behind_n, rules))
         return [candidate_of(row) for row in rows]
 
     async def of_trajectory(self, trajectory_id: str) -> Summary | None:

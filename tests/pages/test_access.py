@@ -99,6 +99,8 @@ async def test_somebody_is_banned_and_the_ban_is_lifted(tmp_path: Path) -> None:
         assert [action for action, _ in await noted(browser)][-2:] == ["banned", "unbanned"]
         for wrong in ({"kind": "address", "subject": "x"}, {"kind": "planet", "subject": "x"}, {"subject": "x"}):
             assert (await browser.post("/access/bans", **wrong)).status == 400
+        page = await browser.post("/access/bans", kind="machine", subject="192.0.2.1")
+        assert (page.status, "must not be an IP address" in page.said) == (400, True)
         for days in ("0", "x", "²", "9" * 30, "-1"):
             page = await browser.post("/access/bans", kind="machine", subject="m", days=days)
             assert (page.status, "days must be" in page.said) == (400, True)

@@ -98,6 +98,8 @@ class Trajectory(msgspec.Struct, frozen=True, kw_only=True):
 
     trajectory_id: str
     session_id: str
+    title: str = ""
+    summary: str = ""
     contributor_id: str | None = None
     metadata: dict[str, msgspec.Raw] | None = None
     trajectory_log: list[Step] = []
@@ -165,6 +167,8 @@ def last_step(trajectory: Trajectory) -> int:
 
 def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     metadata, outcome = trajectory.metadata or {}, trajectory.outcome or {}
+    yield "title", trajectory.title
+    yield "summary", trajectory.summary
     yield "session", trajectory.session_id
     yield "trajectory", trajectory.trajectory_id
     yield "record", trajectory.record_id

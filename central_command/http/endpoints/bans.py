@@ -11,10 +11,10 @@ from central_command.access.bans import (
     DAYS_MAX,
     REASON_CHARS_MAX,
     WRONG_REASON,
-    WRONG_SUBJECTS,
     Ban,
     BanKind,
     subject_as_kept,
+    wrong_subject,
 )
 from central_command.access.labels import is_label
 from central_command.access.tokens import Scope
@@ -85,7 +85,7 @@ def wanted_ban(body: AskedBan) -> Ban | Objection:
     ((kind, text),) = named.items()
     subject = subject_as_kept(kind, text) if isinstance(text, str) else None
     if subject is None:
-        return Objection(WRONG_SUBJECTS[kind])
+        return Objection(wrong_subject(kind, text))
     if not isinstance(body.reason, str) or not is_label(body.reason, REASON_CHARS_MAX):
         return Objection(WRONG_REASON)
     days = int(body.days) if isinstance(body.days, float) and body.days.is_integer() else body.days  # JSON has one kind

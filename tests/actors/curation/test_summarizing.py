@@ -1,7 +1,9 @@
 """Each record gets a title and a summary, by rules or a model, which go with it and hold nothing that was scrubbed."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +47,15 @@ def test_a_title_is_the_first_sentence_of_what_was_asked_and_the_summary_what_wa
             "content": "# Fix the *flaky* test in `parser.py`. It is old.\n```py\nx\n```",
         },
         {"type": "action", "tool": "edit", "content": "…"},
+        {"type": "observation", "tool": "edit", "content": "…"},
         {"type": "action", "tool": "bash", "content": "…"},
         {"type": "action", "tool": "bash", "content": "…"},
-        {"type": "error", "content": "1 failed"},
+        {"type": "error", "tool": "bash", "content": "1 failed"},
         {"type": "resolution", "content": "The clock is injected now, and the test passes"},
     )
     assert title_of(session) == "Fix the flaky test in parser.py"
     assert summary_of(session) == (
-        "Fix the flaky test in parser.py. It is old. 7 steps with bash 2, edit 1, 1 error. "
+        "Fix the flaky test in parser.py. It is old. 8 steps with bash 2, edit 1, 1 error. "
         "The clock is injected now, and the test passes."
     )
     assert (title_of(session), summary_of(session)) == (title_of(session), summary_of(session))
@@ -131,6 +134,21 @@ async def test_each_record_gets_one_once_and_it_is_shown_with_the_record(tmp_pat
     assert isinstance(line, bytes)
     assert [*json.loads(line)][:2] == ["title", "summary"]
     assert await findings(tmp_path) == []
+
+
+async def test_what_earlier_rules_made_is_made_anew_once_and_what_a_model_said_stays(tmp_path: Path) -> None:
+    await curated(tmp_path, "sess_a", "sess_b", "sess_c")
+    await summed(tmp_path)
+    [first], [second], _ = corpus_rows(tmp_path, "SELECT trajectory_id FROM summaries")
+    with closing(sqlite3.connect(tmp_path / "corpus.db")) as database, database:
+        database.execute("UPDATE summaries SET summary = 'earlier'")
+        database.execute("UPDATE summaries SET rules = 'extractive-0' WHERE trajectory_id = ?", (first,))
+        database.execute("UPDATE summaries SET rules = 'model m' WHERE trajectory_id = ?", (second,))
+    assert await summed(tmp_path) == 1
+    assert await summed(tmp_path) == 0
+    rows = corpus_rows(tmp_path, SUMMARIES)
+    assert {made_by for _, summary, made_by in rows if summary == "earlier"} == {"model m", SUMMARY_RULES}
+    assert [made_by for _, summary, made_by in rows if summary != "earlier"] == [SUMMARY_RULES]
 
 
 async def test_a_model_s_words_are_scrubbed_and_paid_for_before_it_is_asked(tmp_path: Path) -> None:

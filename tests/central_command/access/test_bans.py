@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import trio
 
-from central_command.access.bans import Ban, BanDesk, BanKind, BanList, subject_as_kept
+from central_command.access.bans import (
+    ADDRESS_AS_MACHINE,
+    WRONG_SUBJECTS,
+    Ban,
+    BanDesk,
+    BanKind,
+    BanList,
+    subject_as_kept,
+    wrong_subject,
+)
 from central_command.access.settings import AccessSettings
 from persistence.databases.bans import StoredBan, TooManyBans
 from persistence.files.file_system import inline
@@ -38,6 +47,8 @@ class World:
     [
         (BanKind.MACHINE, "ab:12_x.y-z", "ab:12_x.y-z"),
         *((BanKind.MACHINE, text, None) for text in ("", "a b", "a\n", "ä", "x" * 129, "'; DROP TABLE bans --")),
+        *((BanKind.MACHINE, text, None) for text in ("192.0.2.1", "0.0.0.0", "::1", "2001:db8::1", "::ffff:192.0.2.1")),
+        *((BanKind.MACHINE, text, text) for text in ("192.0.2", "1", "0123456789abcdef" * 2, "ab:cd:ef:01:23:45")),
         (BanKind.CONTRIBUTOR, "sha256:" + "0" * 64, "sha256:" + "0" * 64),
         *((BanKind.CONTRIBUTOR, text, None) for text in ("", "x" * 32, CONTRIBUTOR[1:], CONTRIBUTOR + "0", "sha256:0")),
         (BanKind.ADDRESS, "192.0.2.1", "192.0.2.1/32"),
@@ -52,6 +63,13 @@ class World:
 )
 def test_who_is_banned_is_written_in_one_way(kind: BanKind, text: str, kept: str | None) -> None:
     assert subject_as_kept(kind, text) == kept
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1", "192.0.2.0/24", "2001:db8::1", "::/0"])
+def test_who_types_an_address_for_a_machine_is_told_where_addresses_go(text: str) -> None:
+    assert subject_as_kept(BanKind.MACHINE, text) is None
+    assert wrong_subject(BanKind.MACHINE, text) == ADDRESS_AS_MACHINE
+    assert wrong_subject(BanKind.MACHINE, "a b") == WRONG_SUBJECTS[BanKind.MACHINE]
 
 
 async def test_each_kind_refuses_whom_it_names_and_nobody_else(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ def test_somebody_is_banned_listed_and_let_in_again(tmp_path: Path) -> None:
         (("ban",), 2, "give one of --machine, --contributor and --address, and only one"),
         (("ban", "--machine", "a", "--address", "192.0.2.1"), 2, "and only one"),
         (("ban", "--machine", "a b"), 2, "--machine must be 1 to 128 letters"),
+        (
+            ("ban", "--machine", "192.0.2.1"),
+            2,
+            "--machine must not be an IP address or a network: those are of the kind",
+        ),
         (("ban", "--contributor", "me"), 2, "--contributor must be 32 hexadecimal digits"),
         (("ban", "--address", "0.0.0.0/0"), 2, "--address must be an IP address, or a network of at least /8"),
         (("ban", "--machine", "a", "--reason", "\x1b[31m"), 2, "--reason must be at most 200 characters"),

@@ -8,8 +8,10 @@ import pytest
 import trio
 from click.testing import CliRunner, Result
 
+from actors.curation.summarizing import Summarizing
 from central_command.commands.cli import main
-from tests.curated import EMAIL, curate, leave_session, leave_sessions, refused, shown
+from persistence.corpus import open_corpus
+from tests.curated import EMAIL, NOW, STORAGE, curate, leave_session, leave_sessions, refused, shown
 from tests.running_service import running
 from tests.signing_client import CONTRIBUTOR
 from tests.submitted_texts import USER, leave_texts
@@ -53,6 +55,21 @@ def test_the_corpus_is_made_once_counted_and_shown(root: Path) -> None:
         assert CONTRIBUTOR not in text
         assert EMAIL not in text
     assert run(root, "corpus", "show", "sess_b", "--steps", "2").output.count("[EMAIL]") == 1  # in the header
+
+
+def test_a_record_s_title_and_summary_are_shown_first_once_they_are_made(root: Path) -> None:
+    run(root, "curate")
+    assert run(root, "corpus", "show", "sess_a").output.startswith("session\tsess_a\n")
+
+    async def summed() -> None:
+        async with open_corpus(root, STORAGE, clock=lambda: NOW) as corpus:
+            await Summarizing(corpus, None, lambda: NOW).make(10)
+
+    trio.run(summed)
+    lines = run(root, "corpus", "show", "sess_a").output.splitlines()
+    assert lines[0] == "title\twrite to [EMAIL]"
+    assert lines[1] == "summary\t2 steps. sess_a: done."
+    assert lines[2] == "session\tsess_a"
 
 
 def test_texts_of_the_intake_are_made_counted_and_shown_too(root: Path) -> None:

@@ -10,8 +10,10 @@ from click.testing import CliRunner, Result
 
 from central_command.access.desk import AccessDesk, SignedIn
 from central_command.access.settings import AccessSettings
+from central_command.client.contract.endpoints import URL_VARIABLES
 from central_command.commands.cli import main
 from central_command.running import _print_link
+from central_command.settings.variables import PORT_VARIABLES
 from persistence.files.file_system import inline
 from tests.running_service import running
 
@@ -47,6 +49,29 @@ def test_a_link_is_made_and_the_session_that_it_opens_is_listed_and_ended(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("arguments", "environment", "base"),
+    [
+        ((), {}, "http://localhost:8443"),
+        ((), {"GROOVE_CENTRAL_PORT": "9000"}, "http://localhost:9000"),
+        ((), {"CENTRAL_COMMAND_URL": "https://one.test/"}, "https://one.test"),
+        ((), {"CENTRAL_COMMAND_URL": "https://one.test", "GROOVE_CENTRAL_URL": "https://two.test"}, "https://two.test"),
+        (("--url", "https://three.test"), {"GROOVE_CENTRAL_URL": "https://two.test"}, "https://three.test"),
+    ],
+)
+def test_a_link_leads_to_where_the_environment_says_the_server_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    base: str,
+) -> None:
+    for name in (*URL_VARIABLES, *PORT_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    made = run(tmp_path, *arguments, **environment)
+    assert made.stdout.startswith(f"{base}/sign-in/link?code=cl_"), made.output
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
         (("--scope", "everything"), 2, "'everything' is not one of"),
@@ -70,26 +95,29 @@ def test_there_are_no_more_links_than_the_settings_allow(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("is_terminal", "url", "is_printed"),
+    ("is_terminal", "urls", "printed"),
     [
-        (True, "http://127.0.0.1:8443", True),
-        (True, "http://[::1]:8443", True),
-        (False, "http://127.0.0.1:8443", False),
-        (True, "http://0.0.0.0:8443", False),
-        (True, "http://192.0.2.1:8443", False),
+        (True, ["http://127.0.0.1:8443"], "http://127.0.0.1:8443"),
+        (True, ["http://[::1]:8443"], "http://[::1]:8443"),
+        (True, ["http://0.0.0.0:8443"], "http://localhost:8443"),
+        (True, ["https://[::]:9000"], "https://localhost:9000"),
+        (True, ["http://192.0.2.1:8443", "http://127.0.0.1:8443"], "http://127.0.0.1:8443"),
+        (False, ["http://127.0.0.1:8443"], None),
+        (False, ["http://0.0.0.0:8443"], None),
+        (True, ["http://192.0.2.1:8443"], None),
     ],
 )
-async def test_a_server_prints_a_link_on_a_terminal_when_only_this_machine_reaches_it(
+async def test_a_server_prints_a_link_on_a_terminal_where_its_own_machine_reaches_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     is_terminal: bool,  # noqa: FBT001
-    url: str,
-    is_printed: bool,  # noqa: FBT001
+    urls: list[str],
+    printed: str | None,
 ) -> None:
     async with running(tmp_path) as run:
         monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal, raising=False)
-        await _print_link(run.service, [url])
+        await _print_link(run.service, urls)
         out = capsys.readouterr().out
-        assert (f"{url}/sign-in/link?code=cl_" in out) is is_printed
-        assert (tmp_path / "access.db").exists() is is_printed
+        assert (f" {printed}/sign-in/link?code=cl_" in out) is (printed is not None)
+        assert (out != "") is (tmp_path / "access.db").exists() is (printed is not None)
