@@ -98,8 +98,9 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
     _note_success(data_dir, "backup")
     names = [*JOURNALS, *(["intake"] if manifest.lines("intake") else [])]
     names += ["corpus"] if "corpus.db" in manifest.schemas else []
-    counts = ", ".join(f"{manifest.lines(name):,} {name} lines" for name in names)
-    holds = f"holds {counts} and both databases ({manifest.size_bytes:,} bytes), as of {manifest.created_at}"
+    counts = ", ".join(f"{name} {manifest.lines(name):,}" for name in names)
+    holds = f"holds the journals' lines ({counts}) and both databases"
+    holds += f" ({manifest.size_bytes:,} bytes), as of {manifest.created_at}"
     click.echo(f"{escaped(str(folder))} {holds}")
     if manifest.with_key:
         click.echo("It holds the master key: keep it as secret as the data directory itself.")

@@ -19,6 +19,11 @@ def number(value: float | None, decimals: int = 0) -> str:
     return NONE if value is None else f"{value:,.{decimals}f}"
 
 
+def counted(value: float, noun: str) -> str:
+    """How many there are of something, one or several: `1 job`, `1,200 jobs`."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def short_number(value: float | None) -> str:
     """A number in at most five characters: `999`, `12.3k`, `4.5M`."""
     if value is None:

@@ -28,6 +28,7 @@ class Renderer:
         self._environment.globals["asset"] = bundle.path
         self._environment.filters |= {
             "number": figures.number,
+            "counted": figures.counted,
             "short_number": figures.short_number,
             "size": figures.size,
             "duration": figures.duration,

@@ -59,10 +59,11 @@ class RebuildReport(msgspec.Struct, frozen=True):
     """Of the corpus, for search; None where there was no index."""
 
     def __str__(self) -> str:
-        lines = ", ".join(f"{count} {name} lines" for name, count in self.lines.items())
-        corpus = "" if self.corpus_lines is None else f"; corpus.db from {self.corpus_lines} corpus lines"
+        lines = ", ".join(f"{name} {count}" for name, count in self.lines.items())
+        corpus = "" if self.corpus_lines is None else f"; corpus.db from the corpus' lines ({self.corpus_lines})"
         corpus += "" if self.indexed_lines is None else f"; search.db from {self.indexed_lines} of them"
-        return f"rebuilt both databases from {lines} and {self.openings} session openings{corpus}"
+        openings = f"the openings of sessions ({self.openings})"
+        return f"rebuilt both databases from the journals' lines ({lines}) and {openings}{corpus}"
 
 
 class LedgerFacts(msgspec.Struct, frozen=True):

@@ -125,7 +125,7 @@ def test_verify_and_rebuild(uploaded: Uploaded) -> None:
     rebuilt = uploaded.run("rebuild")
     assert rebuilt.returncode == 0
     count = len(lines_of(uploaded.root, "envelopes"))
-    assert f"{count} envelopes lines" in rebuilt.stdout
+    assert f"(envelopes {count}, " in rebuilt.stdout
     assert tables(uploaded.root) == before
     verified = uploaded.run("verify")
     assert (verified.returncode, verified.stdout) == (0, "all is well\n")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from central_command.web.figures import NONE, duration, number, percentage, short_number, size, time_element
+from central_command.web.figures import NONE, counted, duration, number, percentage, short_number, size, time_element
 
 NOON = "2026-11-20T12:12:17.123000Z"
 
@@ -13,6 +13,9 @@ NOON = "2026-11-20T12:12:17.123000Z"
         (number(1234567), "1,234,567"),
         (number(0.256, 2), "0.26"),
         (number(None), NONE),
+        (counted(1, "job"), "1 job"),
+        (counted(0, "job"), "0 jobs"),
+        (counted(1_200, "job"), "1,200 jobs"),
         (short_number(999), "999"),
         (short_number(999.6), "1k"),
         (short_number(12_345), "12.3k"),

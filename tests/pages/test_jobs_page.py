@@ -34,7 +34,8 @@ async def test_an_empty_server_says_what_comes_and_how_to_begin(tmp_path: Path) 
         assert page.status == 200
         assert "Nothing was done yet." in page.said
         assert "central-command jobs run gc" in page.said
-        assert "30 4 29 2 *" in page.said
+        assert "30 4 29 2 * UTC" in page.said
+        assert "(UTC)" not in page.said, "times are shown in the reader's own zone"
 
 
 async def test_a_list_of_all_jobs_says_what_is_listed_with_its_queue_alone(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ async def test_jobs_are_listed_with_their_states_and_filtered_in_the_address(tmp
         assert "It went &lt;b&gt;wrong&lt;/b&gt;." in page.text
         page = await server.browser.get("/jobs?status=failed&queue=work")
         assert (f'"/jobs/{failed}"' in page.text, f'"/jobs/{done}"' in page.text) == (True, False)
-        assert "1 failed jobs of work" in page.said
+        assert "1 failed job of work," in page.said
         page = await server.browser.get("/jobs?status=active")
         assert "There are no active jobs." in page.said
         page = await server.browser.get("/jobs?status=&queue=")

@@ -17,6 +17,7 @@ async def test_an_empty_server_says_how_operations_come(tmp_path: Path) -> None:
         assert "No operation came yet." in page.said
         assert "/api/observer/event" in page.said
         assert "Nothing has failed." in page.said
+        assert "Of what this server itself did well one in 100 is kept" in page.said
 
 
 async def test_failures_are_grouped_with_what_to_do_and_playbooks_stand_beside_them(tmp_path: Path) -> None:
@@ -33,6 +34,21 @@ async def test_failures_are_grouped_with_what_to_do_and_playbooks_stand_beside_t
         assert "<host>" not in page.text
         assert "search for part" in page.said
         assert "40 ms" in page.said
+
+
+async def test_what_failed_once_has_one_time_and_what_failed_again_two(tmp_path: Path) -> None:
+    async with operated(tmp_path, Scope.READ) as server:
+        await seen(server, success=False, error="once")
+        for _ in range(5):
+            await server.watched.observer.cycle()
+        page = await server.browser.get("/observer")
+        assert "1 group, the latest first" in page.said
+        assert "</time> to <time" not in page.text
+        server.watched.now += 60
+        await seen(server, success=False, error="once")
+        for _ in range(5):
+            await server.watched.observer.cycle()
+        assert "</time> to <time" in (await server.browser.get("/observer")).text
 
 
 async def test_operations_are_filtered_and_paged_in_the_address(tmp_path: Path) -> None:

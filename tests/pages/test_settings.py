@@ -22,6 +22,7 @@ def test_each_setting_is_there_with_what_is_built_in_and_its_unit() -> None:
     assert (shown["http.backlog"].is_set, shown["http.backlog"].told) == (False, "")
     assert shown["http.tls_key"].value == HIDDEN
     assert shown["http.requests_per_minute"].unit == "a minute"
+    assert {shown[f"sessions.opens_per_{who}_per_h"].unit for who in ("machine", "contributor")} == {"an hour"}
 
 
 async def test_the_page_shows_every_section_and_no_secret(tmp_path: Path) -> None:

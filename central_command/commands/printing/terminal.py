@@ -31,6 +31,11 @@ def clean_json(line: str) -> str:
     return STEERING_IN_BLOCKS.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
 
 
+def counted(count: int, noun: str) -> str:
+    """How many there are of something, one or several: `1 chunk`, `1,200 chunks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def words(name: str) -> str:
     """`modelMultiplier` or `model_multiplier` as `model multiplier`."""
     return clean(_WORD_START.sub(" ", name).lower())

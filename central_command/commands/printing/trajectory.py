@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from central_command.commands.printing.terminal import clean, words
+from central_command.commands.printing.terminal import clean, counted, words
 from persistence.format import json_text
 from persistence.format.records import CopiedRun
 
@@ -178,7 +178,10 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     yield "agent", " · ".join(_members(metadata, "agent_id", "agent_role", "task_complexity", "groove_version"))
     yield "points", _points(trajectory.score)
     chunks, tokens = trajectory.total_chunks, trajectory.total_tokens
-    yield "totals", f"{trajectory.total_steps:,} steps in {chunks:,} chunks, {tokens:,} tokens"
+    yield (
+        "totals",
+        f"{counted(trajectory.total_steps, 'step')} in {counted(chunks, 'chunk')}, {counted(tokens, 'token')}",
+    )
     distribution = sorted(trajectory.step_type_distribution.items(), key=lambda item: -item[1])
     yield "steps", ", ".join(f"{count:,} {name}" for name, count in distribution)
     yield "tools", ", ".join(trajectory.unique_tools_used)
@@ -200,7 +203,7 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     )
     yield "outcome", ", ".join(f"{words(name)} {_shown(value)}" for name, value in outcome.items()) or "none reported"
     yield "feedback", ", ".join(_feedback(raw) for raw in trajectory.feedback)
-    yield "coordination", f"{len(trajectory.coordination_links)} links" if trajectory.coordination_links else ""
+    yield "coordination", counted(len(trajectory.coordination_links), "link") if trajectory.coordination_links else ""
 
 
 def _judged(judgement: Judgement | None) -> str:

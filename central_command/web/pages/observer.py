@@ -43,6 +43,7 @@ def observer_pages(site: Site) -> Blueprint:
             figures=figures,
             groups=groups[:GROUPS_SHOWN],
             groups_count=len(groups),
+            own_sample_every=site.sources.settings().observer.own_sample_every,
             playbooks=desk.playbooks[:PLAYBOOKS_SHOWN],
             operations=[(each, as_members(each.operation)) for each in operations.shown],
             cursor=operations.next_before,

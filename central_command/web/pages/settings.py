@@ -18,11 +18,11 @@ _UNITS: Final = (
     (re.compile(r"(?:\A|_)bytes(?:_|\Z)"), "bytes"),
     (re.compile(r"_mib\Z"), "MiB"),
     (re.compile(r"_ms\Z"), "ms"),
+    (re.compile(r"_per_minute\Z"), "a minute"),
+    (re.compile(r"_per_(?:hour|h)\Z"), "an hour"),  # before the hours that it ends like
     (re.compile(r"_s(?:_max|_min)?\Z"), "seconds"),
     (re.compile(r"_h(?:_max|_min)?\Z"), "hours"),
     (re.compile(r"_days(?:_|\Z)"), "days"),
-    (re.compile(r"_per_minute\Z"), "a minute"),
-    (re.compile(r"_per_(?:hour|h)\Z"), "an hour"),
     (re.compile(r"_chars(?:_|\Z)"), "characters"),
 )
 """What a name ends with, or holds, where it says a unit."""

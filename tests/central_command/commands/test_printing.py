@@ -82,7 +82,7 @@ def test_the_header_says_whose_what_and_why() -> None:
         ["gaps", "2 missing before 5"],
         ["outcome", "status SUCCESS, session quality 80"],
         ["feedback", "accepted: well done"],
-        ["coordination", "1 links"],
+        ["coordination", "1 link"],
     ]
 
 
@@ -91,6 +91,7 @@ def test_a_bare_trajectory_can_be_shown() -> None:
     found = trajectory.read_trajectory(b'{"trajectory_id":"t","session_id":"s","outcome":null,"metadata":null}')
     text = rendered(trajectory.header(found), *trajectory.steps(found, None, 6))
     assert "not scored" in text
+    assert "0 steps in 0 chunks, 0 tokens" in text
     assert "none reported" in text
 
 
@@ -279,6 +280,12 @@ def test_statistics_show_all_five_reports() -> None:
     assert ["codex", "3", "45", "1,000"] in found
     assert ["2026-11-20", "1", "2", "3", "4"] in found
     assert ["01234567", "12,345.5", "9"] in found
+
+
+def test_one_of_something_is_no_several() -> None:
+    line = b'{"trajectory_id":"t","session_id":"s","total_steps":1,"total_chunks":1,"total_tokens":1}'
+    text = rendered(trajectory.header(trajectory.read_trajectory(line)))
+    assert "1 step in 1 chunk, 1 token" in text
 
 
 def test_scores_are_read_in_either_spelling() -> None:

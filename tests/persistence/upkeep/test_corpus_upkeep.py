@@ -154,7 +154,7 @@ async def test_the_database_is_made_again_from_the_lines(root: Path) -> None:
     rows = corpus_rows(root, "SELECT * FROM records")
     (root / "corpus.db").unlink()
     report = await rebuild(root, StorageSettings(), applied_at=AT)
-    assert str(report).endswith("; corpus.db from 9 corpus lines")
+    assert str(report).endswith("; corpus.db from the corpus' lines (9)")
     assert corpus_rows(root, "SELECT * FROM records") == rows
     assert await findings(root) == []
     assert (await curate(root)).records == 0

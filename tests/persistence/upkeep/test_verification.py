@@ -157,7 +157,7 @@ async def test_what_is_no_file_of_a_journal_is_said_and_nothing_is_made_of_it(st
         f"envelopes: {name!r} in its folder is not the journal's and is left alone: move it away"
         for name in ("2026-11-28-copy.jsonl", "notes.jsonl")
     ]
-    assert "9 envelopes lines" in await rebuilt(stored)
+    assert "(envelopes 9, " in await rebuilt(stored)
     assert (stored / "envelopes" / "notes.jsonl").read_bytes() == b"mine"
 
 
@@ -176,9 +176,8 @@ async def test_a_rebuild_gives_the_same_rows(stored: Path) -> None:
     before = dump(stored)
     report = await rebuilt(stored)
     assert (
-        report
-        == "rebuilt both databases from 9 envelopes lines, 1 refused lines, 2 trajectories lines, 2 consent lines, "
-        "0 intake lines and 4 session openings"
+        report == "rebuilt both databases from the journals' lines (envelopes 9, refused 1, trajectories 2, consent 2, "
+        "intake 0) and the openings of sessions (4)"
     )
     assert dump(stored) == before
     await rebuilt(stored)
