@@ -167,6 +167,7 @@ def frame(title: str) -> dict[str, Any]:
         "navigation": NAVIGATION,
         "path": request.path,
         "here": here,
+        "origin": origin(),
         "is_fragment": is_fragment_wanted(),
         "address": here(said=None),
     }

@@ -85,7 +85,8 @@ SELECT_REASON: Final = "SELECT reason FROM passed_over WHERE session_id = ? LIMI
 SELECT_TOTALS: Final = """
 SELECT count(*), coalesce(sum(steps), 0), coalesce(sum(tokens), 0), coalesce(sum(findings), 0),
     coalesce(sum(withheld), 0), coalesce(sum(length), 0), coalesce(sum(training_eligible), 0),
-    count(*) - count(DISTINCT sha256), count(DISTINCT cluster)
+    count(*) - count(DISTINCT sha256),
+    (SELECT count(*) FROM (SELECT 1 FROM records GROUP BY cluster HAVING count(*) > 1))
 FROM records
 """
 SELECT_JUDGED: Final = "SELECT count(*) FROM judgements"
@@ -124,7 +125,8 @@ class CorpusTotals(msgspec.Struct, frozen=True, kw_only=True):
     """What the corpus holds; `passed_over` is counted by reason, `rules` and `models` are those with most records.
 
     `texts` is what there is of the intake; the rest is of trajectories.
-    `copies` are records whose steps are those of another one, `clusters` groups of near copies, also of one alone.
+    `copies` are records whose steps are those of another one, `clusters` groups of near copies,
+    two or more.
     """
 
     records: int

@@ -40,6 +40,16 @@ async def test_an_empty_server_says_what_fills_each_page(tmp_path: Path) -> None
         ):
             page = await server.browser.get(path)
             assert (page.status, command in page.said) == (200, True), page.said
+            is_sent = "upload" in command
+            assert ("export CENTRAL_COMMAND_URL=http://localhost central-command upload" in page.said) is is_sent
+
+
+async def test_a_corpus_in_which_nothing_is_yet_says_what_fills_it(tmp_path: Path) -> None:
+    await trio.to_thread.run_sync(put, tmp_path / "data")
+    async with operated(tmp_path, Scope.READ) as server:
+        page = await server.browser.get("/corpus")
+        assert "No session is in the corpus yet." in page.said
+        assert "export CENTRAL_COMMAND_URL=http://localhost central-command upload" in page.said
 
 
 async def test_the_corpus_says_what_is_in_it_what_was_found_and_what_is_alike(root: Path) -> None:
@@ -47,6 +57,15 @@ async def test_the_corpus_says_what_is_in_it_what_was_found_and_what_is_alike(ro
         page = await server.browser.get("/corpus")
         for text in ("Sessions in it 2", "EMAIL", "Found by scrubbing", "gpt-5", "Tiers", "Domains"):
             assert text in page.said, text
+        assert "0 groups of like ones" in page.said, "a session alone is like no other"
+        assert "found once more, after the clients' own scrubbing" in page.said
+
+
+async def test_groups_of_like_sessions_are_counted_from_two_on(tmp_path: Path) -> None:
+    sessions = [session(number, [prompt("the same " * 50)]) for number in range(2)]
+    await trio.to_thread.run_sync(put, tmp_path / "data", *sessions, session(2, [prompt("something else")]))
+    async with operated(tmp_path, Scope.READ) as server:
+        assert "1 group of like ones" in (await server.browser.get("/corpus")).said
 
 
 async def test_tools_are_sorted_and_chosen_in_the_address(root: Path) -> None:

@@ -76,6 +76,19 @@ async def test_what_cannot_be_asked_is_said_on_the_page(root: Path, query: str, 
         assert 'name="q"' in page.text
 
 
+@pytest.mark.parametrize("semantic", [True, False])
+async def test_what_needs_embeddings_can_be_chosen_only_where_there_are_any(
+    root: Path,
+    semantic: bool,  # noqa: FBT001
+) -> None:
+    async with pages_on(root, Scope.READ, settings=settings_with(search={"semantic": semantic})) as browser:
+        page = await browser.get("/search")
+        for mode, is_there in (("text", True), ("semantic", semantic), ("hybrid", semantic)):
+            [radio] = re.findall(rf'<input type="radio" name="mode" value="{mode}"[^>]*>', page.text)
+            assert (" disabled" not in radio) is is_there, radio
+        assert ("semantic = true under [search] in config.toml" in page.said) is not semantic
+
+
 async def test_without_an_index_or_without_a_search_the_page_says_so(tmp_path: Path) -> None:
     async with pages_on(tmp_path, Scope.READ) as browser:
         assert "There is no index of the corpus yet" in (await browser.get("/search?q=a")).said

@@ -43,12 +43,24 @@ async def showing(
         yield client
 
 
+ONCE_MORE = "found once more, after the client's own scrubbing"
+
+
 async def test_a_session_is_shown_with_its_steps_and_what_is_known_of_it(tmp_path: Path) -> None:
     feedback = [{"signal": "rejected", "timestamp": 1_795_169_534, "context": "not what I asked"}]
     async with showing(tmp_path, session(1, steps_of(2), feedback=feedback)) as client:
         said = (await client.get("/sessions/sess_1")).said
         assert (await client.get("/sessions/sess_1/figures")).status == 200
-    for text in ("sess_1", "claude-opus-4-6", "ask 0", "Result 1", "Thought 1", "not what I asked", "totalPoints 18.0"):
+    for text in (
+        "sess_1",
+        "claude-opus-4-6",
+        "ask 0",
+        "Result 1",
+        "Thought 1",
+        "not what I asked",
+        "totalPoints 18.0",
+        ONCE_MORE,
+    ):
         assert text in said, said
     assert "0" * 31 not in said, "the contributor's own id is a secret"
 
@@ -451,5 +463,7 @@ async def test_what_the_table_cannot_do_is_said(tmp_path: Path, query: str) -> N
 
 async def test_a_server_without_a_corpus_says_what_to_do(tmp_path: Path) -> None:
     async with showing(tmp_path) as client:
-        assert "central-command upload" in (await client.get("/sessions")).said
+        said = (await client.get("/sessions")).said
+        assert "export CENTRAL_COMMAND_URL=http://localhost central-command upload" in said
+        assert "central-command watch ~/.claude/projects follows" in said
         assert (await client.get("/sessions/sess_1")).status == 503

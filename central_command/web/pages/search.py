@@ -38,6 +38,7 @@ def search_pages(site: Site) -> Blueprint:
                 (name, value) for name, value in given.items(multi=True) if name in (*FILTERS, "after", "before")
             ],
             "modes": MODES,
+            "by_meaning": site.sources.settings().search.semantic,
             "orders": ORDERS,
             "models": [*await site.sources.gateway.models()],
             "providers": [*await site.sources.gateway.providers()],
