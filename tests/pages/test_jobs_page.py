@@ -150,6 +150,33 @@ async def test_a_running_jobs_page_asks_for_its_state_again_until_it_has_ended(t
         assert (gone.status, polled(gone.text), "no such job" in gone.text) == (200, False, True)
 
 
+async def test_the_latest_rows_ask_for_themselves_until_they_have_ended_and_only_a_change_is_put_in(
+    tmp_path: Path,
+) -> None:
+    async with operated(tmp_path) as server:
+        await server.until(await server.add("well"), JobStatus.COMPLETED)
+        assert not polled((await server.browser.get("/jobs")).text)
+        jobs = [await server.add("never", "nightly", delay_s=3_600.0) for _ in range(3)]
+        asking = re.findall(
+            r'hx-get="/jobs/(nightly__\d+)/row\?was=delayed-0"', (await server.browser.get("/jobs")).text
+        )
+        assert asking == [jobs[2], jobs[1]]
+        path = f"/jobs/{jobs[2]}"
+        unchanged = await server.browser.get(f"{path}/row?was=delayed-0")
+        assert (unchanged.status, unchanged.text) == (204, "")
+        await server.browser.post(f"{path}/promote")
+        await server.until(jobs[2], JobStatus.ACTIVE)
+        row = await server.browser.get(f"{path}/row?was=delayed-0")
+        assert row.text.strip().startswith(f'<tr hx-get="{path}/row?was=active-1"')
+        assert polled(row.text)
+        await server.browser.post(f"{path}/cancel")
+        row = await server.browser.get(f"{path}/row?was=active-1")
+        assert (polled(row.text), ">failed<" in row.text) == (False, True)
+        await server.browser.post(f"{path}/remove")
+        gone = await server.browser.get(f"{path}/row?was=failed-1", HX_Request="true")
+        assert (gone.status, gone.text) == (200, "")
+
+
 async def test_a_jobs_page_shows_what_it_was_asked_its_events_its_log_and_its_result(tmp_path: Path) -> None:
     async with operated(tmp_path) as server:
         job_id = await server.add("well")

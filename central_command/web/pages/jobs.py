@@ -24,7 +24,7 @@ from central_command.http.endpoints.job_questions import (
 )
 from central_command.http.requests.bodies import ProblemError
 from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import Site
+from central_command.web.site import HTML_TYPE, Site
 from persistence.databases.jobs_changing import is_unfinished
 from persistence.databases.jobs_database import JobStatus, StoredJob
 from persistence.databases.jobs_listing import JobHistory, QueueCounts
@@ -43,6 +43,12 @@ DONE: Final[Mapping[str, str]] = {
 }
 """What is said after a change, by its name."""
 
+ASKING_MAX: Final = 2
+"""Rows of the table that ask for themselves again: what runs, then what waits, the latest first.
+
+Each takes 30 of `http.requests_per_minute`.
+"""
+
 POSSIBLE: Final[Mapping[JobStatus, tuple[JobChange, ...]]] = {
     JobStatus.WAITING: (JobChange.CANCEL, JobChange.REMOVE),
     JobStatus.DELAYED: (JobChange.PROMOTE, JobChange.CANCEL, JobChange.REMOVE),
@@ -59,6 +65,11 @@ class ShownJob(msgspec.Struct, frozen=True):
     id: str
     job: StoredJob
     changes: tuple[JobChange, ...]
+
+    @property
+    def stands(self) -> str:
+        """How it stands, for a row that asks whether that is still so."""
+        return f"{self.job.status.value}-{self.job.attempts}"
 
     @property
     def duration_s(self) -> float | None:
@@ -84,10 +95,12 @@ def _add_views(routes: Blueprint, site: Site) -> None:
             page = await page_of_jobs(known, asked)
             queues = await known.desk.queues()
         scheduled = {each.queue: each for each in known.desk.schedules()}
+        shown = [_shown(job) for job in page.jobs]
         return site.page(
             "jobs.html",
             title="Jobs",
-            jobs=[_shown(job) for job in page.jobs],
+            jobs=shown,
+            asking=_asking(shown),
             total=page.total,
             cursor=page.next_before,
             queues=queues,
@@ -109,12 +122,25 @@ def _add_views(routes: Blueprint, site: Site) -> None:
 
     @routes.get(f"{PATH}/<job_id>/state")
     async def state(job_id: str) -> Response:
-        known, _ = await _admitted(site)
-        async with jobs_watched(site.replies):
-            found = await history_of(known, job_id)
+        found = await still(job_id)
         if found is None:  # it was removed: whoever looks at it is to ask no more
             return site.fragment("gone.html", sentence=NO_JOB.sentence)
         return site.fragment("job_state.html", **_of_history(found))
+
+    @routes.get(f"{PATH}/<job_id>/row")
+    async def row(job_id: str) -> Response:
+        found = await still(job_id)
+        if found is None:
+            return Response(b"", content_type=HTML_TYPE)  # the row goes, too
+        shown = _shown(found.job)
+        if request.args.get("was") == shown.stands:
+            return Response(b"", HTTPStatus.NO_CONTENT)
+        return site.fragment("job_row.html", shown=shown, is_unfinished=is_unfinished(found.job))
+
+    async def still(job_id: str) -> JobHistory | None:
+        known, _ = await _admitted(site)
+        async with jobs_watched(site.replies):
+            return await history_of(known, job_id)
 
 
 def _add_changes(routes: Blueprint, site: Site) -> None:
@@ -173,6 +199,13 @@ def _elsewhere(queues: Sequence[QueueCounts], status: str | None) -> list[tuple[
     wanted = [each.value for each in JobStatus if status in {None, each.value}]
     counted = [(each.name, sum(getattr(each, name) for name in wanted)) for each in queues if each.name in LISTED_ALONE]
     return [(name, count) for name, count in counted if count]
+
+
+def _asking(shown: list[ShownJob]) -> list[str]:
+    """The jobs whose rows ask again: those that run before those that wait."""
+    unfinished = [each for each in shown if is_unfinished(each.job)]
+    unfinished.sort(key=lambda each: each.job.status is not JobStatus.ACTIVE)
+    return [each.id for each in unfinished[:ASKING_MAX]]
 
 
 def _indented(json_text: str) -> str:
