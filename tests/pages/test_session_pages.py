@@ -208,7 +208,7 @@ async def test_attacks_are_text_wherever_a_page_shows_them(tmp_path: Path) -> No
 async def summed(root: Path, title: str, session_ids: Iterable[str]) -> None:
     """Give sessions a title and a summary."""
     async with open_corpus(root, StorageSettings(free_bytes_min=0), clock=lambda: NOW) as corpus:
-        waiting = await corpus.summaries.without(100, behind_n=0)
+        waiting = await corpus.summaries.without(100, behind_n=0, rules="rules")
         found = Summary(title, f"About {title}.", "rules")
         await corpus.put_summaries([(each, found) for each in waiting if each.session_id in session_ids])
 
