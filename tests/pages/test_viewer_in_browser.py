@@ -219,6 +219,20 @@ def test_windows_come_and_go_and_what_is_read_stays_where_it_is(tabs: Any) -> No
     tab.check()
 
 
+def test_a_result_stands_once_when_the_windows_of_its_call_and_its_own_are_both_there(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2?step=202#step-199")
+    until(page, "document.querySelector('#step-198') && !document.querySelector('[aria-busy]')")
+    assert abs(page.locator("#step-199").bounding_box()["y"] - 72) < 60, "what is read stays where it is"
+    assert (current(page), page.evaluate("document.activeElement.id")) == (199, "step-199")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    until(page, "document.querySelector('#step-240')")
+    numbers = page.eval_on_selector_all("[data-steps] .step-number", "all => all.map(each => Number(each.textContent))")
+    assert numbers == sorted(set(numbers)), "also at the end of the window that was there first"
+    assert set(range(numbers[0], 241)) <= set(places(page)), "each is led to"
+    tab.check()
+
+
 def test_a_large_session_and_a_large_step_are_open_at_once(tabs: Any) -> None:
     tab = tabs()
     page = tab.open("/sessions/sess_3")

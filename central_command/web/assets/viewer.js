@@ -90,6 +90,7 @@ async function load(viewer, edge, isAsked = false) {
     content.querySelector(`[data-edge="${isBefore ? "behind" : "before"}"]`)?.remove();
     keepingPlace(viewer, () => {
       edge.replaceWith(content);
+      join(viewer);
       prune(viewer, isBefore);
     });
     mark(viewer);
@@ -97,6 +98,23 @@ async function load(viewer, edge, isAsked = false) {
     viewer.busy = false;
     viewer.list.removeAttribute("aria-busy");
     observeEdges(viewer);
+  }
+}
+
+// A result of a call in another window stands in both: once both are here, it is where its call is.
+function join(viewer) {
+  for (const result of viewer.list.querySelectorAll("[data-result]")) {
+    const alone = viewer.list.querySelector(`article[data-step="${result.dataset.result}"]`);
+    if (!alone) continue;
+    const isFocused = alone.contains(document.activeElement);
+    for (const name of ["id", "data-step", "data-turn", "tabindex", "aria-label"]) result.setAttribute(name, alone.getAttribute(name));
+    result.setAttribute("role", "group");
+    alone.remove();
+    if (viewer.current === alone) {
+      viewer.current = result;
+      result.classList.add("is-current");
+    }
+    if (isFocused) result.focus({ preventScroll: true });
   }
 }
 
@@ -125,7 +143,8 @@ function keepingPlace(viewer, change) {
   const seen = stepElements(viewer).find((each) => each.getBoundingClientRect().bottom > 0);
   const before = seen?.getBoundingClientRect().top;
   change();
-  if (seen?.isConnected) window.scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
+  const now = seen?.isConnected ? seen : seen && stepElement(seen.dataset.step);
+  if (now) window.scrollBy({ top: now.getBoundingClientRect().top - before, behavior: "instant" });
 }
 
 async function replaceAll(viewer, address) {
