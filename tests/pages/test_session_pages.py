@@ -68,6 +68,27 @@ async def test_a_link_to_a_step_or_a_turn_shows_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("step=99999", "There is no step 99,999: the last one is 40."),
+        ("from=41", "There is no step 41: the last one is 40."),
+        ("turn=11", "There is no turn 11: the last one is 10."),
+        ("step=40", None),
+        ("turn=10", None),
+    ],
+)
+async def test_a_step_or_turn_that_is_not_there_is_said_and_the_end_is_shown(
+    tmp_path: Path, query: str, told: str | None
+) -> None:
+    async with showing(tmp_path, session(1, steps_of(10)), window_steps=20) as client:
+        pages = [await client.get(f"/sessions/sess_1?{query}"), await client.get(f"/sessions/sess_1/steps?{query}")]
+    for page in pages:
+        assert ("There is no" in page.text) == (told is not None)
+        assert (told or "") in page.text
+        assert 'id="step-40"' in page.text
+
+
+@pytest.mark.parametrize(
     "query", ["step=x", "step=-1", "from=1.5", "turn=" + "9" * 20, "q=" + "x" * 300, "step=%EF%BC%91"]
 )
 async def test_what_is_no_number_of_a_step_is_said_to_be_none(tmp_path: Path, query: str) -> None:

@@ -181,6 +181,13 @@ def test_what_is_looked_for_is_listed_marked_and_gone_through(tabs: Any) -> None
     page.locator("[data-hit='372']").click()
     until(page, "document.querySelector('.is-current')?.dataset.step === '372'")
     assert re.search(r"step=372.*#step-372$", page.url)
+    page.locator("#viewer-q").fill("nowhere")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('[data-hits-told]').textContent.includes('nowhere')")
+    assert page.locator("[data-status]").text_content() == "", "it is told once"
+    page.go_back()
+    until(page, "document.querySelectorAll('[data-hit]').length === 11")
+    assert (page.locator("#viewer-q").input_value(), current(page)) == ("Thought 9", 372)
     tab.check()
 
 
@@ -196,6 +203,8 @@ def test_a_link_to_a_step_leads_there_and_back_and_forward_work(tabs: Any) -> No
     until(page, "document.querySelector('.is-current')?.dataset.step === '304'")
     page.go_forward()
     until(page, "document.querySelector('.is-current')?.dataset.step === '1'")
+    page = tab.open("/sessions/sess_2?step=99999")
+    assert current(page) == 400
     tab.check()
 
 

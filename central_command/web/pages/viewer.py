@@ -41,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A session and some of its steps."""
+    """A session and some of its steps; `absent` says that what was asked for is not there, and what is shown instead."""
 
     head: Head
     window: Window
@@ -49,6 +49,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[Segment] = []
     hits: Hits | None = None
     is_live: bool = False
+    absent: str = ""
 
 
 def viewer_pages(site: Site) -> Blueprint:
@@ -108,6 +109,9 @@ def viewer_pages(site: Site) -> Blueprint:
 def view_of(subject: Subject, *, asked: Asked, is_whole: bool = True) -> View:
     """What is shown of a session; not `is_whole` where its steps are all that is wanted."""
     head = subject.head()
+    absent = _absent(head, subject.total, asked)
+    if absent:
+        asked = msgspec.structs.replace(asked, turn=0, step=subject.total, first=0, until=0)
     window = _window(subject, asked)
     found = None
     if is_whole and asked.query:
@@ -119,7 +123,16 @@ def view_of(subject: Subject, *, asked: Asked, is_whole: bool = True) -> View:
         segments=windows.timeline(subject.steps) if is_whole else [],
         hits=found,
         is_live=subject.records is None,
+        absent=absent,
     )
+
+
+def _absent(head: Head, total: int, asked: Asked) -> str:
+    """That a step or turn is asked for behind the last one; empty where it is there, or nothing is."""
+    for name, number, count in (("turn", asked.turn, head.turns), ("step", max(asked.step, asked.first), total)):
+        if number > count > 0:
+            return f"There is no {name} {number:,}: the last one is {count:,}. Shown is the end of the session."
+    return ""
 
 
 def _window(subject: Subject, asked: Asked) -> Window:
