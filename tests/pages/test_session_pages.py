@@ -152,6 +152,25 @@ async def test_two_sessions_stand_side_by_side(tmp_path: Path) -> None:
         assert (await client.get("/sessions/sess_1?beside=sess_9")).status == 404
 
 
+async def test_the_other_session_is_named_by_a_link_too_and_can_be_closed(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(1)), session(2, [thought("the other one")])) as client:
+        link = "https%3A%2F%2Fcentral.example%2Fsessions%2Fsess_2%3Fstep%3D1%23step-1"
+        answer = await client.get(f"/sessions/sess_1?type=thought&beside={link}&beside_step=1")
+        assert "the other one" in answer.said
+        assert 'href="/sessions/sess_1?type=thought">Close the other session' in answer.text
+
+
+async def test_an_id_that_cannot_stand_beside_a_session_is_named_at_its_field_and_the_session_is_shown(
+    tmp_path: Path,
+) -> None:
+    async with showing(tmp_path, session(1, steps_of(1))) as client:
+        answer = await client.get("/sessions/sess_1?beside=sess_9")
+    assert "sess_9: The corpus holds no such session" in answer.said
+    assert 'name="beside" value="sess_9"' in answer.text
+    assert "Close the other session" not in answer.said
+    assert "ask 0" in answer.said
+
+
 @pytest.mark.parametrize(
     "path", ["/sessions/sess_9", "/sessions/sess_9/steps", "/sessions/sess_9/text", "/sessions/%00"]
 )

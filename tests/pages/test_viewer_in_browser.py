@@ -295,6 +295,30 @@ def test_an_open_session_grows_and_what_is_read_and_open_stays(tabs: Any, viewed
     tab.check()
 
 
+RING = """() => {
+    const field = document.activeElement, at = field.getBoundingClientRect(), style = getComputedStyle(field);
+    const around = field.closest(".viewer-tools").getBoundingClientRect();
+    const ring = parseFloat(style.outlineWidth) + Math.max(0, parseFloat(style.outlineOffset));
+    return [ring > 0, at.left - around.left >= ring, at.top - around.top >= ring];
+}"""
+
+
+def test_what_stands_side_by_side_is_level_and_the_ring_of_the_focus_is_seen_whole(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_4?beside=sess_2")
+    first, second = page.eval_on_selector_all(".steps", "all => all.map(each => each.getBoundingClientRect().top)")
+    assert first == second
+    page = tab.open("/sessions/sess_4")
+    page.keyboard.press("/")
+    assert page.evaluate(RING) == [True, True, True]
+    page = tab.open("/sessions")
+    page.get_by_text("Filters").click()
+    bottom = "each => each.getBoundingClientRect().bottom"
+    show, field = (page.locator(each).evaluate(bottom) for each in (".fields .button.primary", "#field-contributor"))
+    assert abs(show - field) <= 1, "a button is level with the fields, not with their labels"
+    tab.check()
+
+
 PAGES = [
     "/sessions",
     "/sessions?state=open",

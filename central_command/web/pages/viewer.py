@@ -4,6 +4,7 @@ import time
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -26,6 +27,8 @@ T = TypeVar("T")
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 TYPES_MAX: Final = 20
 DIGITS_MAX: Final = 12
+ADDRESS_CHARS_MAX: Final = 2_000
+"""Characters of the link to a session that is put beside another."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A session and some of its steps; `absent` says that what was asked for is not there, and what is shown instead."""
+    """A session and some of its steps; `absent` says what was asked for and is not there."""
 
     head: Head
     window: Window
@@ -61,15 +64,26 @@ def viewer_pages(site: Site) -> Blueprint:
         await site.admit(Scope.READ)
         asked = _asked()
         view = await looked(site, session_id, partial(view_of, asked=asked))
-        beside_id = request.args.get("beside", "")
-        beside = None
+        beside_id = _id_of(request.args.get("beside", "").strip())
+        beside, wrong, status = None, "", HTTPStatus.OK
         if beside_id:
-            beside = await looked(site, beside_id, partial(view_of, asked=_asked("beside_")))
+            beside_asked = _asked("beside_")
+            try:
+                beside = await looked(site, beside_id, partial(view_of, asked=beside_asked))
+            except ProblemError as error:
+                # The session itself is there and is shown, with what is wrong at the field for the other one.
+                wrong, status = error.problem.sentence, HTTPStatus(error.problem.status)
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
         return site.page(
             "session.html",
             title=_title(view.head),
+            status=status,
             view=view,
             beside=beside,
+            beside_id=beside_id,
+            beside_wrong=wrong,
+            id_chars_max=ADDRESS_CHARS_MAX,
             asked=asked,
             path_of=session_path,
             kinds=sorted(view.head.counts),
@@ -125,6 +139,16 @@ def view_of(subject: Subject, *, asked: Asked, is_whole: bool = True) -> View:
         is_live=subject.records is None,
         absent=absent,
     )
+
+
+def _id_of(text: str) -> str:
+    """The id of a session, of an id or of a link to its page."""
+    try:
+        path = urlsplit(text).path
+    except ValueError:
+        return text
+    _, is_link, rest = path.partition(session_path(""))
+    return unquote(rest.partition("/")[0]) if is_link else text
 
 
 def _absent(head: Head, total: int, asked: Asked) -> str:
