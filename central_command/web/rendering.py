@@ -34,6 +34,7 @@ class Renderer:
             "percentage": figures.percentage,
             "time": figures.time_element,
             "visible": visible,
+            "words": figures.words,
         }
 
         for name in self._environment.list_templates():

@@ -15,6 +15,7 @@ from central_command.http.app import Offered
 from central_command.settings.configuration import Settings
 from central_command.viewing.desk import ViewerDesk
 from central_command.viewing.settings import ViewerSettings
+from central_command.web.session_steps import KINDS, LEGEND
 from tests.actors.curation.trajectory_lines import prompt, thought
 from tests.central_command.viewing.test_windows import call, steps_of
 from tests.corpus_maker import put_sessions, session
@@ -22,6 +23,7 @@ from tests.indexed import index_async
 from tests.pages.attacks import ATTACKS
 from tests.pages.page_client import PageClient, pages_on
 from tests.running_service import Running
+from tests.server_process import REPOSITORY
 
 
 @asynccontextmanager
@@ -41,9 +43,56 @@ async def test_a_session_is_shown_with_its_steps_and_what_is_known_of_it(tmp_pat
     async with showing(tmp_path, session(1, steps_of(2), feedback=feedback)) as client:
         said = (await client.get("/sessions/sess_1")).said
         assert (await client.get("/sessions/sess_1/figures")).status == 200
-    for text in ("sess_1", "claude-opus-4-6", "ask 0", "Result 1", "Thought 1", "not what I asked", "totalPoints 18.0"):
+    for text in (
+        "sess_1",
+        "claude-opus-4-6",
+        "ask 0",
+        "Result 1",
+        "Thought 1",
+        "not what I asked",
+        "Total points 18.0",
+    ):
         assert text in said, said
     assert "0" * 31 not in said, "the contributor's own id is a secret"
+
+
+async def test_why_is_told_in_words(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(2)), session(2, [prompt("a")])) as client:
+        one, two = [(await client.get(f"/sessions/sess_{number}")).said for number in (1, 2)]
+    for text in ("Base points 3.0", "Model multiplier", "Ends whole 10.0", "Calls answered (2) 10.0"):
+        assert text in one, one
+    assert "Not to train on: too few steps, no actions, " in two
+    for said in (one, two):
+        why = said[said.index("Why:") : said.index("Steps 1 to 1")]
+        assert not re.search(r"[a-z]_[a-z]|[a-z][A-Z]", why), why
+
+
+async def test_the_timeline_says_what_its_colours_are(tmp_path: Path) -> None:
+    steps = [*steps_of(1), {"type": "made_up", "content": "a"}]
+    async with showing(tmp_path, session(1, steps), session(2, [thought("a")])) as client:
+        first, second = [(await client.get(f"/sessions/sess_{number}")).said for number in (1, 2)]
+    assert "Prompts Thoughts Calls and edits Results Other types Below: a turn begins" in first
+    assert "Last step Thoughts Search" in second, "of what is there alone"
+
+
+def test_a_colour_means_the_same_in_the_timeline_in_its_legend_and_at_a_step() -> None:
+    css = (REPOSITORY / "central_command/web/assets/viewer.css").read_text()
+
+    def colours(prefix: str, declaration: str) -> dict[str, str]:
+        rules = re.findall(rf"^({prefix}[^{{]*) {{[^}}]*{declaration}: ([^;]+);", css, re.MULTILINE)
+        return {name: colour for names, colour in rules for name in re.findall(rf"{prefix}(\w+)", names)}
+
+    strip, names, at_steps = (
+        colours(r"\.l-", "fill"),
+        colours(r"\.kind-", "--kind"),
+        colours(r"\.step\.kind-", "--kind"),
+    )
+    assert {kind: names[kind] for kind in KINDS} == {kind: strip[kind] for kind in KINDS}
+    assert at_steps.items() <= names.items()
+    assert sorted(kind for _, _, kinds in LEGEND for kind in kinds) == sorted(KINDS), "each kind is in one group"
+    for kind, _, kinds in LEGEND:
+        assert {names[each] for each in kinds} == {names[kind]}
+    assert len({names[kind] for kind, _, _ in LEGEND}) == len(LEGEND), "no two groups look the same"
 
 
 async def test_windows_are_reached_without_a_script(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from central_command.viewing.finding import QUERY_CHARS_MAX, Hits
 from central_command.viewing.records import Head
 from central_command.viewing.windows import CONTEXT_STEPS, Segment, Window
 from central_command.web.looking import Subject, looked
-from central_command.web.session_steps import KINDS, Row, rows, session_path
+from central_command.web.session_steps import KINDS, Row, legend_of, rows, session_path
 from central_command.web.site import Site
 from persistence.databases.database import DatabaseFailure
 
@@ -88,6 +88,7 @@ def viewer_pages(site: Site) -> Blueprint:
             path_of=session_path,
             kinds=sorted(view.head.counts),
             known_kinds=KINDS,
+            legend=legend_of(view.head.counts),
         )
 
     @routes.get("/sessions/<session_id>/steps")
