@@ -59,7 +59,13 @@ async def test_a_session_is_shown_with_its_steps_and_what_is_known_of_it(tmp_pat
 async def test_why_is_told_in_words(tmp_path: Path) -> None:
     async with showing(tmp_path, session(1, steps_of(2)), session(2, [prompt("a")])) as client:
         one, two = [(await client.get(f"/sessions/sess_{number}")).said for number in (1, 2)]
-    for text in ("Base points 3.0", "Model multiplier", "Ends whole 10.0", "Calls answered (2) 10.0"):
+    for text in (
+        "Base points 3.0",
+        "Model multiplier",
+        "Ends whole 10.0",
+        "Calls answered (2) 10.0",
+        "Unrecovered failures (0) 20.0",
+    ):
         assert text in one, one
     assert "Not to train on: too few steps, no actions, " in two
     for said in (one, two):

@@ -203,8 +203,11 @@ def test_a_link_to_a_step_leads_there_and_back_and_forward_work(tabs: Any) -> No
     until(page, "document.querySelector('.is-current')?.dataset.step === '304'")
     page.go_forward()
     until(page, "document.querySelector('.is-current')?.dataset.step === '1'")
-    page = tab.open("/sessions/sess_2?step=99999")
+    page = tabs(width=390).open("/sessions/sess_2?step=99999")
     assert current(page) == 400
+    until(page, "document.querySelector('#step-396') && !document.querySelector('[aria-busy]')")
+    box = page.get_by_text("There is no step 99,999").bounding_box()
+    assert 0 < box["y"] < 900, "it is seen, also when earlier steps have come"
     tab.check()
 
 

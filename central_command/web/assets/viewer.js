@@ -23,7 +23,9 @@ function start(root) {
   window.addEventListener("popstate", () => onReturn(viewer));
   mark(viewer);
   const linked = stepOfAddress(viewer);
-  if (linked && stepElement(linked)) choose(viewer, stepElement(linked), { push: null });
+  const absent = viewer.list.querySelector("[data-absent]");
+  if (linked && stepElement(linked)) choose(viewer, stepElement(linked), { push: null, scroll: !absent });
+  absent?.scrollIntoView({ block: "start", behavior: "instant" });
   if ("live" in root.dataset) follow(viewer);
 }
 
