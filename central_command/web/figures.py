@@ -1,5 +1,6 @@
-"""Numbers, sizes, durations and times as people read them. Pure."""
+"""Numbers, sizes, durations, times and stable names as people read them. Pure."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,6 +13,14 @@ NONE: Final = "—"
 
 _SIZES: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+
+
+_WORD_BEGINS: Final = re.compile(r"_|(?<=[a-z])(?=[A-Z])")
+
+
+def words(name: str) -> str:
+    """A name of the program's own as words: `Base points` of `basePoints`, `Ends whole` of `ends_whole`."""
+    return _WORD_BEGINS.sub(" ", name).capitalize()
 
 
 def number(value: float | None, decimals: int = 0) -> str:

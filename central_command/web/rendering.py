@@ -35,6 +35,7 @@ class Renderer:
             "percentage": figures.percentage,
             "time": figures.time_element,
             "visible": visible,
+            "words": figures.words,
         }
 
         for name in self._environment.list_templates():

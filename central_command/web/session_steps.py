@@ -1,6 +1,6 @@
 """Steps of a session as a template puts them in: what each is, when it was, and its body as HTML. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -21,6 +21,18 @@ KINDS: Final = frozenset(
     }
 )
 """Types that have a look of their own."""
+
+LEGEND: Final = (
+    ("instruction", "Prompts", frozenset({"instruction", "clarification", "approval"})),
+    ("thought", "Thoughts", frozenset({"thought"})),
+    ("action", "Calls and edits", frozenset({"action", "edit"})),
+    ("observation", "Results", frozenset({"observation"})),
+    ("error", "Errors", frozenset({"error"})),
+    ("correction", "Corrections", frozenset({"correction"})),
+    ("resolution", "Resolutions", frozenset({"resolution"})),
+    ("coordination", "Other agents", frozenset({"coordination", "delegate", "yield"})),
+)
+"""Types that have one colour: the type that it is named for in viewer.css, what they are called together, and which."""
 
 NAME_CHARS_MAX: Final = 80
 
@@ -54,6 +66,12 @@ def rows(window: Window, time_shift_s: float | None) -> Iterator[Row]:
     renderer = Renderer()
     for shown in window.shown:
         yield _row(shown, renderer, time_shift_s)
+
+
+def legend_of(types: Collection[str]) -> list[tuple[str, str]]:
+    """The colours that a session's types have, each with what it is called."""
+    found = [(kind, words) for kind, words, kinds in LEGEND if not kinds.isdisjoint(types)]
+    return found if KINDS.issuperset(types) else [*found, ("other", "Other types")]
 
 
 def session_path(session_id: str) -> str:

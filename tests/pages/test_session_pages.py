@@ -15,6 +15,7 @@ from central_command.http.app import Offered
 from central_command.settings.configuration import Settings
 from central_command.viewing.desk import ViewerDesk
 from central_command.viewing.settings import ViewerSettings
+from central_command.web.session_steps import KINDS, LEGEND
 from persistence.corpus import open_corpus
 from persistence.databases.summaries import Summary
 from persistence.files.failures import StorageFailure
@@ -29,6 +30,7 @@ from tests.indexed import index_async
 from tests.pages.attacks import ATTACKS
 from tests.pages.page_client import PageClient, pages_on
 from tests.running_service import Running
+from tests.server_process import REPOSITORY
 
 
 @asynccontextmanager
@@ -58,11 +60,56 @@ async def test_a_session_is_shown_with_its_steps_and_what_is_known_of_it(tmp_pat
         "Result 1",
         "Thought 1",
         "not what I asked",
-        "totalPoints 18.0",
+        "Total points 18.0",
         ONCE_MORE,
     ):
         assert text in said, said
     assert "0" * 31 not in said, "the contributor's own id is a secret"
+
+
+async def test_why_is_told_in_words(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(2)), session(2, [prompt("a")])) as client:
+        one, two = [(await client.get(f"/sessions/sess_{number}")).said for number in (1, 2)]
+    for text in (
+        "Base points 3.0",
+        "Model multiplier",
+        "Ends whole 10.0",
+        "Calls answered (2) 10.0",
+        "Unrecovered failures (0) 20.0",
+    ):
+        assert text in one, one
+    assert "Not to train on: too few steps, no actions, " in two
+    for said in (one, two):
+        why = said[said.index("Why:") : said.index("Steps 1 to 1")]
+        assert not re.search(r"[a-z]_[a-z]|[a-z][A-Z]", why), why
+
+
+async def test_the_timeline_says_what_its_colours_are(tmp_path: Path) -> None:
+    steps = [*steps_of(1), {"type": "made_up", "content": "a"}]
+    async with showing(tmp_path, session(1, steps), session(2, [thought("a")])) as client:
+        first, second = [(await client.get(f"/sessions/sess_{number}")).said for number in (1, 2)]
+    assert "Prompts Thoughts Calls and edits Results Other types Below: a turn begins" in first
+    assert "Last step Thoughts Search" in second, "of what is there alone"
+
+
+def test_a_colour_means_the_same_in_the_timeline_in_its_legend_and_at_a_step() -> None:
+    css = (REPOSITORY / "central_command/web/assets/viewer.css").read_text()
+
+    def colours(prefix: str, declaration: str) -> dict[str, str]:
+        rules = re.findall(rf"^({prefix}[^{{]*) {{[^}}]*{declaration}: ([^;]+);", css, re.MULTILINE)
+        return {name: colour for names, colour in rules for name in re.findall(rf"{prefix}(\w+)", names)}
+
+    strip, names, at_steps = (
+        colours(r"\.l-", "fill"),
+        colours(r"\.kind-", "--kind"),
+        colours(r"\.step\.kind-", "--kind"),
+    )
+    assert {kind: names[kind] for kind in KINDS} == {kind: strip[kind] for kind in KINDS}
+    assert at_steps.items() <= names.items()
+    assert sorted(kind for _, _, kinds in LEGEND for kind in kinds) == sorted(KINDS), "each kind is in one group"
+    for kind, _, kinds in LEGEND:
+        assert {names[each] for each in kinds} == {names[kind]}
+    assert len({names[kind] for kind, _, _ in LEGEND}) == len(LEGEND), "no two groups look the same"
 
 
 async def test_windows_are_reached_without_a_script(tmp_path: Path) -> None:
@@ -84,6 +131,27 @@ async def test_a_link_to_a_step_or_a_turn_shows_it(tmp_path: Path) -> None:
         fragment = (await client.get("/sessions/sess_1/steps?from=41", HX_Request="true")).text
     assert "<html" not in fragment
     assert 'id="step-41"' in fragment
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("step=99999", "There is no step 99,999: the last one is 40."),
+        ("from=41", "There is no step 41: the last one is 40."),
+        ("turn=11", "There is no turn 11: the last one is 10."),
+        ("step=40", None),
+        ("turn=10", None),
+    ],
+)
+async def test_a_step_or_turn_that_is_not_there_is_said_and_the_end_is_shown(
+    tmp_path: Path, query: str, told: str | None
+) -> None:
+    async with showing(tmp_path, session(1, steps_of(10)), window_steps=20) as client:
+        pages = [await client.get(f"/sessions/sess_1?{query}"), await client.get(f"/sessions/sess_1/steps?{query}")]
+    for page in pages:
+        assert ("There is no" in page.text) == (told is not None)
+        assert (told or "") in page.text
+        assert 'id="step-40"' in page.text
 
 
 @pytest.mark.parametrize(
@@ -166,6 +234,25 @@ async def test_two_sessions_stand_side_by_side(tmp_path: Path) -> None:
         assert "the other one" in said
         assert "ask 0" in said
         assert (await client.get("/sessions/sess_1?beside=sess_9")).status == 404
+
+
+async def test_the_other_session_is_named_by_a_link_too_and_can_be_closed(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1, steps_of(1)), session(2, [thought("the other one")])) as client:
+        link = "https%3A%2F%2Fcentral.example%2Fsessions%2Fsess_2%3Fstep%3D1%23step-1"
+        answer = await client.get(f"/sessions/sess_1?type=thought&beside={link}&beside_step=1")
+        assert "the other one" in answer.said
+        assert 'href="/sessions/sess_1?type=thought">Close the other session' in answer.text
+
+
+async def test_an_id_that_cannot_stand_beside_a_session_is_named_at_its_field_and_the_session_is_shown(
+    tmp_path: Path,
+) -> None:
+    async with showing(tmp_path, session(1, steps_of(1))) as client:
+        answer = await client.get("/sessions/sess_1?beside=sess_9")
+    assert "sess_9: The corpus holds no such session" in answer.said
+    assert 'name="beside" value="sess_9"' in answer.text
+    assert "Close the other session" not in answer.said
+    assert "ask 0" in answer.said
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,13 @@ def test_what_is_looked_for_is_listed_marked_and_gone_through(tabs: Any) -> None
     page.locator("[data-hit='372']").click()
     until(page, "document.querySelector('.is-current')?.dataset.step === '372'")
     assert re.search(r"step=372.*#step-372$", page.url)
+    page.locator("#viewer-q").fill("nowhere")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('[data-hits-told]').textContent.includes('nowhere')")
+    assert page.locator("[data-status]").text_content() == "", "it is told once"
+    page.go_back()
+    until(page, "document.querySelectorAll('[data-hit]').length === 11")
+    assert (page.locator("#viewer-q").input_value(), current(page)) == ("Thought 9", 372)
     tab.check()
 
 
@@ -196,6 +203,11 @@ def test_a_link_to_a_step_leads_there_and_back_and_forward_work(tabs: Any) -> No
     until(page, "document.querySelector('.is-current')?.dataset.step === '304'")
     page.go_forward()
     until(page, "document.querySelector('.is-current')?.dataset.step === '1'")
+    page = tabs(width=390).open("/sessions/sess_2?step=99999")
+    assert current(page) == 400
+    until(page, "document.querySelector('#step-396') && !document.querySelector('[aria-busy]')")
+    box = page.get_by_text("There is no step 99,999").bounding_box()
+    assert 0 < box["y"] < 900, "it is seen, also when earlier steps have come"
     tab.check()
 
 
@@ -216,6 +228,20 @@ def test_windows_come_and_go_and_what_is_read_stays_where_it_is(tabs: Any) -> No
     page.evaluate("window.scrollTo(0, document.querySelector('[data-window]').offsetTop - 300)")
     until(page, f"[...document.querySelectorAll('[data-step]')].some(each => Number(each.dataset.step) < {first})")
     assert abs(page.locator(f"#step-{first}").bounding_box()["y"]) < 1_000, "it did not jump"
+    tab.check()
+
+
+def test_a_result_stands_once_when_the_windows_of_its_call_and_its_own_are_both_there(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2?step=202#step-199")
+    until(page, "document.querySelector('#step-198') && !document.querySelector('[aria-busy]')")
+    assert abs(page.locator("#step-199").bounding_box()["y"] - 72) < 60, "what is read stays where it is"
+    assert (current(page), page.evaluate("document.activeElement.id")) == (199, "step-199")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    until(page, "document.querySelector('#step-240')")
+    numbers = page.eval_on_selector_all("[data-steps] .step-number", "all => all.map(each => Number(each.textContent))")
+    assert numbers == sorted(set(numbers)), "also at the end of the window that was there first"
+    assert set(range(numbers[0], 241)) <= set(places(page)), "each is led to"
     tab.check()
 
 
@@ -269,6 +295,30 @@ def test_an_open_session_grows_and_what_is_read_and_open_stays(tabs: Any, viewed
     request(connection, "POST", CLOSE, json.dumps({"session_id": "sess_growing"}).encode())
     until(page, "!document.querySelector('[data-live-mark]')")
     connection.close()
+    tab.check()
+
+
+RING = """() => {
+    const field = document.activeElement, at = field.getBoundingClientRect(), style = getComputedStyle(field);
+    const around = field.closest(".viewer-tools").getBoundingClientRect();
+    const ring = parseFloat(style.outlineWidth) + Math.max(0, parseFloat(style.outlineOffset));
+    return [ring > 0, at.left - around.left >= ring, at.top - around.top >= ring];
+}"""
+
+
+def test_what_stands_side_by_side_is_level_and_the_ring_of_the_focus_is_seen_whole(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_4?beside=sess_2")
+    first, second = page.eval_on_selector_all(".steps", "all => all.map(each => each.getBoundingClientRect().top)")
+    assert first == second
+    page = tab.open("/sessions/sess_4")
+    page.keyboard.press("/")
+    assert page.evaluate(RING) == [True, True, True]
+    page = tab.open("/sessions")
+    page.get_by_text("Filters").click()
+    bottom = "each => each.getBoundingClientRect().bottom"
+    show, field = (page.locator(each).evaluate(bottom) for each in (".fields .button.primary", "#field-contributor"))
+    assert abs(show - field) <= 1, "a button is level with the fields, not with their labels"
     tab.check()
 
 

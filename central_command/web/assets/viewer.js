@@ -20,21 +20,26 @@ function start(root) {
   root.addEventListener("click", (event) => onClick(viewer, event));
   root.querySelector("[data-search]")?.addEventListener("submit", (event) => onSearch(viewer, event));
   root.querySelector("[data-filter]")?.addEventListener("change", (event) => event.currentTarget.requestSubmit());
-  window.addEventListener("popstate", () => show(viewer, stepOfAddress(), { push: false }));
+  window.addEventListener("popstate", () => onReturn(viewer));
   mark(viewer);
-  const linked = stepOfAddress();
-  if (linked && stepElement(linked)) choose(viewer, stepElement(linked), { push: null });
+  const linked = stepOfAddress(viewer);
+  const absent = viewer.list.querySelector("[data-absent]");
+  if (linked && stepElement(linked)) choose(viewer, stepElement(linked), { push: null, scroll: !absent });
+  absent?.scrollIntoView({ block: "start", behavior: "instant" });
   if ("live" in root.dataset) follow(viewer);
 }
 
-function stepOfAddress() {
+// Of a step that is not there, the last one stands in its place.
+function stepOfAddress(viewer) {
   const found = /^#step-(\d+)$/.exec(location.hash) || /[?&]step=(\d+)/.exec(location.search);
-  return found ? Number(found[1]) : 0;
+  return found ? Math.min(Number(found[1]), Number(viewer.root.dataset.total)) : 0;
 }
 
 const stepElement = (number) => document.getElementById(`step-${number}`);
 const stepElements = (viewer) => [...viewer.list.querySelectorAll("[data-step]")];
 const say = (viewer, text) => { if (viewer.said) viewer.said.textContent = text; };
+// To screen readers alone, of what is to be seen elsewhere.
+const announce = (viewer, text) => { viewer.root.querySelector("[data-announced]").textContent = text; };
 
 // Windows
 
@@ -90,6 +95,7 @@ async function load(viewer, edge, isAsked = false) {
     content.querySelector(`[data-edge="${isBefore ? "behind" : "before"}"]`)?.remove();
     keepingPlace(viewer, () => {
       edge.replaceWith(content);
+      join(viewer);
       prune(viewer, isBefore);
     });
     mark(viewer);
@@ -97,6 +103,23 @@ async function load(viewer, edge, isAsked = false) {
     viewer.busy = false;
     viewer.list.removeAttribute("aria-busy");
     observeEdges(viewer);
+  }
+}
+
+// A result of a call in another window stands in both: once both are here, it is where its call is.
+function join(viewer) {
+  for (const result of viewer.list.querySelectorAll("[data-result]")) {
+    const alone = viewer.list.querySelector(`article[data-step="${result.dataset.result}"]`);
+    if (!alone) continue;
+    const isFocused = alone.contains(document.activeElement);
+    for (const name of ["id", "data-step", "data-turn", "tabindex", "aria-label"]) result.setAttribute(name, alone.getAttribute(name));
+    result.setAttribute("role", "group");
+    alone.remove();
+    if (viewer.current === alone) {
+      viewer.current = result;
+      result.classList.add("is-current");
+    }
+    if (isFocused) result.focus({ preventScroll: true });
   }
 }
 
@@ -125,7 +148,8 @@ function keepingPlace(viewer, change) {
   const seen = stepElements(viewer).find((each) => each.getBoundingClientRect().bottom > 0);
   const before = seen?.getBoundingClientRect().top;
   change();
-  if (seen?.isConnected) window.scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
+  const now = seen?.isConnected ? seen : seen && stepElement(seen.dataset.step);
+  if (now) window.scrollBy({ top: now.getBoundingClientRect().top - before, behavior: "instant" });
 }
 
 async function replaceAll(viewer, address) {
@@ -211,19 +235,38 @@ function readHits(viewer) {
 async function onSearch(viewer, event) {
   event.preventDefault();
   const query = new FormData(event.currentTarget).get("q").trim();
-  viewer.query = query;
-  viewer.hit = -1;
   const address = new URL(location.href);
   if (query) address.searchParams.set("q", query);
   else address.searchParams.delete("q");
-  history.replaceState(null, "", address);
+  clearTimeout(viewer.noting);
+  if (address.href !== location.href) history.pushState(null, "", address);
+  if (!(await find(viewer, query))) return;
+  if (viewer.hits.length) moveHit(viewer, 1);
+}
+
+async function find(viewer, query) {
+  viewer.query = query;
+  viewer.hit = -1;
   const content = await fetched(viewer, `${viewer.base}/find?q=${encodeURIComponent(query)}`);
-  if (!content) return;
+  if (!content || viewer.query !== query) return false;
   viewer.root.querySelector("[data-hits]").replaceChildren(content);
   readHits(viewer);
   mark(viewer);
-  say(viewer, viewer.root.querySelector("[data-hits-told]")?.textContent.trim() || "");
-  if (viewer.hits.length) moveHit(viewer, 1);
+  say(viewer, "");
+  announce(viewer, viewer.root.querySelector("[data-hits-told]")?.textContent.trim() || "");
+  return true;
+}
+
+// Back or forward: to the step that was read, with what was looked for then.
+async function onReturn(viewer) {
+  clearTimeout(viewer.noting);
+  const query = new URLSearchParams(location.search).get("q") || "";
+  const number = stepOfAddress(viewer);
+  if (query !== viewer.query) {
+    viewer.root.querySelector("[data-search-field]").value = query;
+    await find(viewer, query);
+  }
+  show(viewer, number, { push: false });
 }
 
 async function moreHits(viewer, link) {
@@ -238,7 +281,7 @@ async function moveHit(viewer, by) {
   let next = viewer.hit + by;
   const more = viewer.root.querySelector("[data-more-hits]");
   if (next >= viewer.hits.length && more) await moreHits(viewer, more);
-  if (!viewer.hits.length) return say(viewer, "Nothing was found.");
+  if (!viewer.hits.length) return announce(viewer, "Nothing was found.");
   next = (next + viewer.hits.length) % viewer.hits.length;
   viewer.hit = next;
   viewer.hits.forEach((each, place) => each.toggleAttribute("aria-current", place === next));

@@ -4,6 +4,7 @@ import time
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -18,7 +19,7 @@ from central_command.viewing.finding import QUERY_CHARS_MAX, Hits
 from central_command.viewing.records import Head
 from central_command.viewing.windows import CONTEXT_STEPS, Segment, Window
 from central_command.web.looking import Subject, looked
-from central_command.web.session_steps import KINDS, Row, rows, session_path
+from central_command.web.session_steps import KINDS, Row, legend_of, rows, session_path
 from central_command.web.site import Site
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.summaries import Summary
@@ -28,6 +29,8 @@ T = TypeVar("T")
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 TYPES_MAX: Final = 20
 DIGITS_MAX: Final = 12
+ADDRESS_CHARS_MAX: Final = 2_000
+"""Characters of the link to a session that is put beside another."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A session and some of its steps."""
+    """A session and some of its steps; `absent` says what was asked for and is not there."""
 
     head: Head
     window: Window
@@ -51,6 +54,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     segments: list[Segment] = []
     hits: Hits | None = None
     is_live: bool = False
+    absent: str = ""
     summaries: dict[str, Summary] = {}
     """Of the session and of those that it is joined with, by their ids."""
 
@@ -69,19 +73,31 @@ def viewer_pages(site: Site) -> Blueprint:
         await site.admit(Scope.READ)
         asked = _asked()
         view = await looked(site, session_id, partial(view_of, asked=asked))
-        beside_id = request.args.get("beside", "")
-        beside = None
+        beside_id = _id_of(request.args.get("beside", "").strip())
+        beside, wrong, status = None, "", HTTPStatus.OK
         if beside_id:
-            beside = await looked(site, beside_id, partial(view_of, asked=_asked("beside_")))
+            beside_asked = _asked("beside_")
+            try:
+                beside = await looked(site, beside_id, partial(view_of, asked=beside_asked))
+            except ProblemError as error:
+                # The session itself is there and is shown, with what is wrong at the field for the other one.
+                wrong, status = error.problem.sentence, HTTPStatus(error.problem.status)
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise
         return site.page(
             "session.html",
             title=_title(view),
+            status=status,
             view=view,
             beside=beside,
+            beside_id=beside_id,
+            beside_wrong=wrong,
+            id_chars_max=ADDRESS_CHARS_MAX,
             asked=asked,
             path_of=session_path,
             kinds=sorted(view.head.counts),
             known_kinds=KINDS,
+            legend=legend_of(view.head.counts),
         )
 
     @routes.get("/sessions/<session_id>/steps")
@@ -117,6 +133,9 @@ def viewer_pages(site: Site) -> Blueprint:
 def view_of(subject: Subject, *, asked: Asked, is_whole: bool = True) -> View:
     """What is shown of a session; not `is_whole` where its steps are all that is wanted."""
     head = subject.head()
+    absent = _absent(head, subject.total, asked)
+    if absent:
+        asked = msgspec.structs.replace(asked, turn=0, step=subject.total, first=0, until=0)
     window = _window(subject, asked)
     found = None
     if is_whole and asked.query:
@@ -129,7 +148,26 @@ def view_of(subject: Subject, *, asked: Asked, is_whole: bool = True) -> View:
         hits=found,
         is_live=subject.records is None,
         summaries=subject.summaries(head) if is_whole else {},
+        absent=absent,
     )
+
+
+def _id_of(text: str) -> str:
+    """The id of a session, of an id or of a link to its page."""
+    try:
+        path = urlsplit(text).path
+    except ValueError:
+        return text
+    _, is_link, rest = path.partition(session_path(""))
+    return unquote(rest.partition("/")[0]) if is_link else text
+
+
+def _absent(head: Head, total: int, asked: Asked) -> str:
+    """That a step or turn is asked for behind the last one; empty where it is there, or nothing is."""
+    for name, number, count in (("turn", asked.turn, head.turns), ("step", max(asked.step, asked.first), total)):
+        if number > count > 0:
+            return f"There is no {name} {number:,}: the last one is {count:,}. Shown is the end of the session."
+    return ""
 
 
 def _window(subject: Subject, asked: Asked) -> Window:
