@@ -8,7 +8,7 @@ from quart import Blueprint, Response
 
 from actors.observer.failures import FailureGroup
 from central_command.access.tokens import Scope
-from central_command.web.site import Site, origin
+from central_command.web.site import Site
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.reports import DayReport
 
@@ -59,7 +59,6 @@ def overview_pages(site: Site) -> Blueprint:
             free_bytes=None if site.sources.free_bytes is None else site.sources.free_bytes(),
             failed_jobs=await _failed_jobs(site),
             failures=_failures(site),
-            origin=origin(),
         )
 
     return routes
