@@ -28,6 +28,8 @@ class Admitted(msgspec.Struct, frozen=True):
 
     token_id: str
     """Its id: `tok_…`, or `ses_…` of a browser session."""
+    scopes: tuple[str, ...]
+    """All that it has."""
 
 
 class NotAdmitted(msgspec.Struct, frozen=True):
@@ -36,6 +38,9 @@ class NotAdmitted(msgspec.Struct, frozen=True):
 
 class OutOfScope(msgspec.Struct, frozen=True):
     """It is valid, and is for something else."""
+
+    scopes: tuple[str, ...]
+    """What it is for."""
 
 
 class CannotTell(msgspec.Struct, frozen=True):
@@ -100,7 +105,7 @@ class Gate:
         if found is None or not found.is_valid(now):
             return NotAdmitted()
         used[found_id] = times.to_text(now)
-        return Admitted(found_id) if scope in found.scopes else OutOfScope()
+        return Admitted(found_id, found.scopes) if scope in found.scopes else OutOfScope(found.scopes)
 
     async def run(self) -> None:
         """Note uses every `last_use_interval_s`, and at the end, until cancelled."""

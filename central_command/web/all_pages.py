@@ -13,6 +13,7 @@ from central_command.web.bundle import Bundle
 from central_command.web.pages.access import access_pages
 from central_command.web.pages.corpus import corpus_pages
 from central_command.web.pages.exports import export_pages
+from central_command.web.pages.form_paths import form_path_pages
 from central_command.web.pages.jobs import job_pages
 from central_command.web.pages.live_session import live_session_pages
 from central_command.web.pages.observer import observer_pages
@@ -42,6 +43,7 @@ PAGES: Final[tuple[Callable[[Site], Blueprint], ...]] = (
     corpus_pages,
     session_text_pages,
     live_session_pages,
+    form_path_pages,
 )
 """A page gets in by standing here; who may see it, it asks for itself (`Site.admit`)."""
 

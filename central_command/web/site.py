@@ -13,7 +13,7 @@ from central_command.access.tokens import Scope
 from central_command.http.app import Offered
 from central_command.http.endpoints.access import Access
 from central_command.http.gateway import Gateway
-from central_command.http.requests.authorization import Authorization, Door
+from central_command.http.requests.authorization import Authorization, Door, known_scopes
 from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.browsers import SIGN_IN_PATH
 from central_command.http.requests.replies import HttpProblem, Replies
@@ -36,31 +36,32 @@ _NO_PAGES: Final = ("/api/", "/v1/", "/assets/")
 
 
 class NavigationItem(msgspec.Struct, frozen=True):
-    """A page that each page leads to; `icon` is its name in the sprite."""
+    """A page that each page leads to; `icon` is its name in the sprite, and one of the `scopes` lets in."""
 
     path: str
     title: str
     icon: str
+    scopes: tuple[Scope, ...]
 
 
 NAVIGATION: Final = (
     (
-        NavigationItem("/", "Overview", "overview"),
-        NavigationItem("/sessions", "Sessions", "sessions"),
-        NavigationItem("/search", "Search", "search"),
+        NavigationItem("/", "Overview", "overview", (Scope.READ, Scope.ADMIN)),
+        NavigationItem("/sessions", "Sessions", "sessions", (Scope.READ,)),
+        NavigationItem("/search", "Search", "search", (Scope.READ,)),
     ),
     (
-        NavigationItem("/tools", "Tools", "tools"),
-        NavigationItem("/contributors", "Contributors", "contributors"),
-        NavigationItem("/corpus", "Corpus", "corpus"),
-        NavigationItem("/exports", "Exports", "exports"),
+        NavigationItem("/tools", "Tools", "tools", (Scope.READ,)),
+        NavigationItem("/contributors", "Contributors", "contributors", (Scope.READ,)),
+        NavigationItem("/corpus", "Corpus", "corpus", (Scope.READ,)),
+        NavigationItem("/exports", "Exports", "exports", (Scope.EXPORT,)),
     ),
     (
-        NavigationItem("/jobs", "Jobs", "jobs"),
-        NavigationItem("/observer", "Observer", "observer"),
-        NavigationItem("/refused", "Dead letters", "refused"),
-        NavigationItem("/access", "Access", "access"),
-        NavigationItem("/settings", "Settings", "settings"),
+        NavigationItem("/jobs", "Jobs", "jobs", (Scope.ADMIN,)),
+        NavigationItem("/observer", "Observer", "observer", (Scope.READ,)),
+        NavigationItem("/refused", "Dead letters", "refused", (Scope.ADMIN,)),
+        NavigationItem("/access", "Access", "access", (Scope.ADMIN,)),
+        NavigationItem("/settings", "Settings", "settings", (Scope.ADMIN,)),
     ),
 )
 
@@ -161,16 +162,25 @@ class Site:
 
 def frame(title: str) -> dict[str, Any]:
     """What `base.html` needs, of the current request."""
+    navigation = _reachable()
     return {
         "title": title,
         "theme": current_theme(),
-        "navigation": NAVIGATION,
+        "navigation": navigation,
+        "reachable": {item.path for group in navigation for item in group},
         "path": request.path,
-        "here": here,
         "origin": origin(),
+        "here": here,
         "is_fragment": is_fragment_wanted(),
         "address": here(said=None),
     }
+
+
+def _reachable() -> list[list[NavigationItem]]:
+    """The pages that who asks may see, in their groups; all where nobody has looked who asks."""
+    scopes = known_scopes()
+    groups = ([item for item in group if scopes is None or not scopes.isdisjoint(item.scopes)] for group in NAVIGATION)
+    return [group for group in groups if group]
 
 
 def here(**changes: object) -> str:

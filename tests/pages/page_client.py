@@ -86,6 +86,7 @@ class PageClient:
 
     def __init__(self, run: Running, app: Any, settings: AccessSettings) -> None:
         self.run = run
+        self.app = app
         self.cookie: str | None = None
         self._client: Any = app.test_client(use_cookies=False)
         self._maker = Maker(run.root / "access.db", settings, clock=run.clock, random_bytes=os.urandom)

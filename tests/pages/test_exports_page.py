@@ -1,5 +1,6 @@
 """`/exports`: one is asked for by a form, watched, fetched and removed from pages, with the scope for exports."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from central_command.access.tokens import Scope
 from central_command.exporting.asked import read_asked
 from central_command.http.endpoints.exports import ExportState
+from central_command.web.pages import exports
 from central_command.web.pages.exports import FOR, OFFERED, members_of
 from tests.pages.operated import operated
 
@@ -93,7 +95,7 @@ async def test_what_cannot_be_exported_is_said_above_the_form_which_keeps_what_w
         assert 'value="gpt-&lt;5&gt;"' in page.text
         assert 'value="messages" checked' in page.text
         page = await server.browser.post("/exports", model="gpt-5")
-        assert "name at least one format" in page.said
+        assert "Choose at least one format." in page.said
         assert server.exports.reports() == []
         assert await server.noted() == []
 
@@ -116,6 +118,46 @@ async def test_files_of_one_that_is_done_are_named_with_their_sizes_and_fetched(
         path = f"/api/exports/{export.id}/files/messages/train.jsonl"
         assert f'href="{path}"' in page.text
         assert (await server.browser.get_bytes(path)).status == 404, "this one's manifest names none"
+
+
+async def test_what_was_asked_for_is_said_until_it_is_done(tmp_path: Path) -> None:
+    async with operated(tmp_path, Scope.EXPORT) as server:
+        answer = await server.browser.post("/exports", **ASKED)
+        [polled_at] = re.findall(r'hx-get="([^"]+)"', (await server.browser.get(answer.headers["Location"])).text)
+        assert "The export was asked for" in (await server.browser.get(polled_at)).text
+        (export,) = server.exports.reports()
+        server.exports._kept[export.id] = server.exports._kept[export.id].moved(ExportState.DONE, rows=1, kept=1)
+        for path in (polled_at, answer.headers["Location"]):
+            assert "The export was asked for" not in (await server.browser.get(path)).text
+
+
+@pytest.mark.parametrize(("name", "what"), [("dpo", "A pair comes of a correction"), ("kto", "A label comes of")])
+async def test_a_format_without_a_row_says_what_makes_one(tmp_path: Path, name: str, what: str) -> None:
+    async with operated(tmp_path, Scope.EXPORT) as server:
+        await server.browser.post("/exports", format=[name, "messages"])
+        (export,) = server.exports.reports()
+        path = f"/exports/{export.id}"
+        assert what not in (await server.browser.get(path)).said, "it is not made yet"
+        for kept, is_said in ((0, False), (4, True)):
+            moved = server.exports._kept[export.id].moved(ExportState.DONE, rows=0, seen=4, kept=kept)
+            server.exports._kept[export.id] = moved
+            assert (what in (await server.browser.get(path)).said) == is_said
+        folder = server.exports._folder / export.folder / name
+        folder.mkdir(parents=True)
+        (folder / "train.jsonl").write_bytes(b"{}")
+        assert what not in (await server.browser.get(path)).said
+
+
+async def test_a_format_that_the_server_lacks_a_package_for_cannot_be_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with operated(tmp_path, Scope.EXPORT) as server:
+        for spec, attributes in ((object(), " checked"), (None, " disabled")):
+            monkeypatch.setattr(exports, "find_spec", lambda _name, spec=spec: spec)
+            page = await server.browser.get("/exports?format=parquet&format=jsonl")
+            assert f'value="parquet"{attributes}>' in page.text
+            assert 'value="jsonl" checked>' in page.text
+            assert ("needs pyarrow" in page.said) == (spec is None)
 
 
 async def test_only_who_may_export_sees_exports(tmp_path: Path) -> None:

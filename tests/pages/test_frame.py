@@ -5,22 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from actors.envelopes.settings import SchemaSettings
 from central_command.access.tokens import Scope
-from central_command.http.app import create_app
+from central_command.http.app import Offered, create_app
 from central_command.http.requests.replies import CONTENT_POLICY
 from central_command.http.settings import HttpSettings, Side
+from central_command.tallies.tallies import Tallies
+from central_command.viewing.desk import ViewerDesk
+from central_command.viewing.settings import ViewerSettings
 from central_command.web.all_pages import WebPages
+from central_command.web.pages.form_paths import FORM_PATHS
 from central_command.web.site import NAVIGATION, Sources
+from persistence.settings.search import SearchSettings
+from tests.pages.operated import operated
 from tests.pages.page_client import pages_on
-from tests.running_service import running
+from tests.running_service import Running, running
 
 LOADED = re.compile(r'(?:href|src)="(/assets/[^"#]+)')
 
 
 async def test_the_first_page_is_the_overview_and_leads_to_all_others(tmp_path: Path) -> None:
-    async with pages_on(tmp_path, Scope.READ) as browser:
+    async with pages_on(tmp_path, Scope.READ, Scope.EXPORT, Scope.ADMIN) as browser:
         page = await browser.get("/")
         assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert page.headers["Content-Security-Policy"] == CONTENT_POLICY
@@ -34,6 +41,29 @@ async def test_the_first_page_is_the_overview_and_leads_to_all_others(tmp_path: 
         assert not re.search(r"<script(?![^>]* src=)", page.text)
 
 
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.EXPORT, Scope.ADMIN, Scope.INTAKE])
+async def test_a_page_leads_to_those_that_its_reader_may_see_and_to_no_other(tmp_path: Path, scope: Scope) -> None:
+    items = [item for group in NAVIGATION for item in group]
+    async with pages_on(tmp_path, scope) as browser:
+        first = await browser.get("/")
+        navigation = first.text.partition('<nav class="navigation"')[2].partition("</nav>")[0]
+        shown = [item for item in items if f'href="{item.path}"' in navigation]
+        assert [item for item in items if (await browser.get(item.path)).status != 403] == shown
+        assert "<ul>\n</ul>" not in navigation, "no group is empty"
+        if first.status == 403:
+            ways = re.findall(r'<a class="button" href="([^"]+)"', first.text)
+            assert ways == [item.path for item in shown[:1]], "the first page that they may see"
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.ADMIN])
+async def test_figures_of_the_overview_lead_to_no_page_that_is_refused(tmp_path: Path, scope: Scope) -> None:
+    async with operated(tmp_path, scope) as server:
+        page = await server.browser.get("/")
+        ways = set(re.findall(r'<dt><a href="([^"?]+)', page.text))
+        assert ways & {"/sessions", "/jobs"}
+        assert [way for way in ways if (await server.browser.get(way)).status == 403] == []
+
+
 async def test_without_a_session_a_page_leads_to_the_sign_in_page_and_back(tmp_path: Path) -> None:
     async with pages_on(tmp_path) as browser:
         answer = await browser.get("/?a=b")
@@ -43,7 +73,10 @@ async def test_without_a_session_a_page_leads_to_the_sign_in_page_and_back(tmp_p
         assert "/assets/" in form.text
         assert 'aria-label="Pages"' not in form.text
         refused = await browser.post("/sign-in", key="x", next="/?a=b")
-        assert (refused.status, 'href="/sign-in?next=%2F%3Fa%3Db"' in refused.text) == (401, True)
+        assert (refused.status, 'name="next" value="/?a=b"' in refused.text) == (401, True)
+        assert refused.text.index("no valid token") < refused.text.index('<input id="token" name="key"')
+        assert 'aria-describedby="wrong" aria-invalid="true"' in refused.text
+        assert "aria-invalid" not in form.text, "nothing was wrong yet"
         await browser.sign_in(Scope.READ)
         assert (await browser.get("/?a=b")).status == 200
 
@@ -67,6 +100,39 @@ async def test_what_is_wrong_is_said_as_a_page_to_browsers_and_as_json_to_progra
         for path, headers in (("/nothing", {"Accept": "application/json"}), ("/api/nothing", {}), ("/v1/nothing", {})):
             answer = await browser.get(path, **headers)
             assert (answer.status, answer.headers["Content-Type"]) == (404, "application/json")
+
+
+async def test_where_forms_are_sent_to_leads_back_to_the_page_that_has_them(tmp_path: Path) -> None:
+    async with operated(tmp_path) as server:
+        rules = [rule for rule in server.browser.app.url_map.iter_rules() if rule.endpoint.startswith("pages_")]
+        taking = {rule.rule: rule for rule in rules if rule.methods and "POST" in rule.methods}
+        asked = {re.sub(r"<[^>]+>", "<>", rule.rule) for rule in rules if rule.methods and "GET" in rule.methods}
+        assert len(taking) >= 10
+        assert [path for path in taking if re.sub(r"<[^>]+>", "<>", path) not in asked] == [], "a way back is missing"
+        for path in FORM_PATHS:
+            answer = await server.browser.get(re.sub(r"<[^>]+>", "some", path))
+            assert (answer.status, answer.headers["Location"]) == (303, FORM_PATHS[path])
+            assert (await server.browser.get(FORM_PATHS[path])).status == 200
+        assert (await server.browser.get("/jobs/work__1/state")).status == 200, "no form is sent there"
+
+
+async def test_what_has_nothing_yet_says_how_to_send_it_to_this_server(tmp_path: Path) -> None:
+    def offering(run: Running) -> Offered:
+        open_sessions = run.service.desks.open_sessions(trio.Event())
+        return Offered(open_sessions=open_sessions, refused=run.service.desks.refused())
+
+    desk, tallies = ViewerDesk(tmp_path, ViewerSettings()), Tallies(tmp_path, SearchSettings())
+    async with pages_on(tmp_path, Scope.READ, Scope.ADMIN, offering=offering, viewer=desk, tallies=tallies) as browser:
+        for path in ("/", "/sessions", "/sessions?state=open", "/tools", "/contributors"):
+            page = await browser.get(path)
+            said = re.findall(r"<code>(export [^<]+)</code>", page.text)
+            assert len(said) == 1, path
+            first, *commands = said[0].splitlines()
+            assert first == "export CENTRAL_COMMAND_URL=http://localhost"
+            assert all(re.match(r"central-command (upload|watch) ~/\.claude/projects", each) for each in commands)
+            assert commands
+        page = await browser.get("/refused")
+        assert "central-command refused list --url http://localhost --token-file admin.token" in page.text
 
 
 async def test_a_form_from_elsewhere_changes_nothing_and_is_told_so_as_a_page(tmp_path: Path) -> None:

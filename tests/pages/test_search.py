@@ -76,17 +76,14 @@ async def test_what_cannot_be_asked_is_said_on_the_page(root: Path, query: str, 
         assert 'name="q"' in page.text
 
 
-@pytest.mark.parametrize("semantic", [True, False])
-async def test_what_needs_embeddings_can_be_chosen_only_where_there_are_any(
-    root: Path,
-    semantic: bool,  # noqa: FBT001
-) -> None:
+@pytest.mark.parametrize("semantic", [False, True])
+async def test_meaning_is_offered_where_sessions_are_found_by_it(root: Path, *, semantic: bool) -> None:
     async with pages_on(root, Scope.READ, settings=settings_with(search={"semantic": semantic})) as browser:
-        page = await browser.get("/search")
-        for mode, is_there in (("text", True), ("semantic", semantic), ("hybrid", semantic)):
-            [radio] = re.findall(rf'<input type="radio" name="mode" value="{mode}"[^>]*>', page.text)
-            assert (" disabled" not in radio) is is_there, radio
-        assert ("semantic = true under [search] in config.toml" in page.said) is not semantic
+        page = await browser.get("/search?q=needle&mode=hybrid")
+        radios = dict(re.findall(r'name="mode" value="(\w+)"([^>]*)>', page.text))
+        assert ["disabled" in radios[mode] for mode in ("text", "semantic", "hybrid")] == [False, *[not semantic] * 2]
+        assert [mode for mode, rest in radios.items() if "checked" in rest] == ["hybrid" if semantic else "text"]
+        assert ("search.semantic" in page.text) != semantic
 
 
 async def test_without_an_index_or_without_a_search_the_page_says_so(tmp_path: Path) -> None:

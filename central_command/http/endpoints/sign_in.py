@@ -10,7 +10,6 @@ from functools import partial
 from html import escape
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote
 
 from quart import Blueprint, Response, request
 
@@ -53,13 +52,14 @@ _PAGE: Final = """<!doctype html>
 """
 _KEY_FORM: Final = """<form method="post" action="/sign-in">
 <p><label for="token">Token</label><br>
-<input id="token" name="key" type="password" size="50" autocomplete="off" required autofocus></p>
+<input id="token" name="key" type="password" size="50" autocomplete="off" required autofocus{described}></p>
 <input type="hidden" name="next" value="{back}">
 <p><button type="submit">Sign in</button></p>
 </form>
 <p><code>central-command token create</code> makes a token,
 <code>central-command sign-in</code> a link that works once.</p>
 """
+_WRONG: Final = '<p id="wrong" role="alert">{sentence}</p>\n'
 _LINK_FORM: Final = """<form method="post" action="/sign-in">
 <input type="hidden" name="key" value="{code}">
 <p>This link works once.</p>
@@ -92,7 +92,7 @@ def sign_in_routes(
         if session is not None:
             until = str(session.expires_at)[:16].replace("T", " ")
             return page("Signed in", _SIGNED_IN.format(until=until, scopes=escape(", ".join(session.scopes))))
-        return page("Sign in", _KEY_FORM.format(back=escape(back)))
+        return page("Sign in", _key_form(back))
 
     @routes.get(LINK_PATH)
     async def link() -> Response:
@@ -148,15 +148,20 @@ def _page(
     return Response(framed(title, content), status, dict(headers), content_type=HTML_TYPE)
 
 
+def _key_form(back: str, wrong: str = "") -> str:
+    """What a token is typed into, under what was wrong with the last one."""
+    described = ' aria-describedby="wrong" aria-invalid="true"' if wrong else ""
+    said = _WRONG.format(sentence=escape(wrong)) if wrong else ""
+    return said + _KEY_FORM.format(back=escape(back), described=described)
+
+
 def _refused(framed: Callable[[str, str], str], found: HttpProblem, back: str) -> Response:
-    """Why nobody was signed in, and the way to try again; it still leads back to the page that was asked for."""
+    """Why nobody was signed in, over the form to try again; it still leads back to the page that was asked for."""
     headers = found.headers
     if found.retry_after_s is not None:
         headers = (*headers, ("Retry-After", str(found.retry_after_s)))
     sentence = WRONG_KEY if found.status == HTTPStatus.UNAUTHORIZED else found.sentence
-    again = f"{SIGN_IN_PATH}?next={quote(back, safe='')}"
-    content = f'<p role="alert">{escape(sentence)}</p>\n<p><a href="{again}">Sign in</a></p>\n'
-    return _page(framed, "Not signed in", content, found.status, headers)
+    return _page(framed, "Sign in", _key_form(back, sentence), found.status, headers)
 
 
 def _sent_to(path: str, cookie: tuple[str, str]) -> Response:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar, assert_never
 
 import trio
-from quart import request
+from quart import g, request
 
 from central_command.access.gate import Admitted, CannotTell, CheckOutcome, NotAdmitted, OutOfScope
 from central_command.access.settings import AccessSettings
@@ -47,6 +47,20 @@ class TokenCheck(Protocol):
     async def check_session(self, cookie: str, scope: Scope) -> CheckOutcome:
         """Whether the browser that presents this cookie may do that."""
         ...
+
+
+def known_scopes() -> frozenset[str] | None:
+    """All scopes of who sends the current request; None before anybody has looked, and of who has shown nothing right.
+
+    What is shown can go by it; who may do something is asked of `Authorization` alone.
+    """
+    scopes: frozenset[str] | None = g.get("scopes")
+    return scopes
+
+
+def _note_scopes(found: CheckOutcome) -> None:
+    if isinstance(found, Admitted | OutOfScope):
+        g.scopes = frozenset(found.scopes)
 
 
 class Authorization:
@@ -92,6 +106,7 @@ class Authorization:
                 found = await self._gate.check_session(cookie, each)
             if not isinstance(found, OutOfScope):
                 break
+        _note_scopes(found)
         match found:
             case NotAdmitted():
                 refused = self._refused(is_wrong=presented is not None or cookie is not None)

@@ -2,8 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from importlib.util import find_spec
 from typing import Any, Final, get_args
 
 import msgspec
@@ -56,6 +57,17 @@ FOR: Final[Mapping[str, str]] = {
 }
 """What formats are for; a format that is not here is shown by its name alone."""
 
+NEEDED: Final[Mapping[str, str]] = {"parquet": "pyarrow"}
+"""Formats that another package is needed for, which a server may be without."""
+
+WITHOUT_ROWS: Final[Mapping[str, str]] = {
+    "dpo": "No pairs were found for dpo. A pair comes of a correction: what the agent did before its user corrected it "
+    "is rejected, what it did then is chosen.",
+    "kto": "No labels were found for kto. A label comes of the last feedback (accepted, rejected), else of the outcome "
+    "that the client reported (SUCCESS, CRASH).",
+}
+"""What makes a row of formats that not every session has one for."""
+
 OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "tier": get_args(Tier),
     "outcome": get_args(OutcomeStatus),
@@ -88,7 +100,7 @@ def export_pages(site: Site) -> Blueprint:
     async def ask() -> Response:
         known, by = await admitted()
         fields = await site.form()
-        asked = await ask_export(known, members_of(fields), by, site.replies)
+        asked = await _ask(site, known, fields, by)
         if isinstance(asked, RefusedExport):
             return await _list(site, known, fields, asked.sentence)
         return site.sent_to(f"{PATH}/{asked.id}", done="asked")
@@ -97,7 +109,7 @@ def export_pages(site: Site) -> Blueprint:
     async def export(export_id: str) -> Response:
         known, _ = await admitted()
         values = await _values(known, export_id)
-        return site.page("export.html", title=export_id, notice=DONE.get(request.args.get("done", "")), **values)
+        return site.page("export.html", title=export_id, **values)
 
     @routes.get(f"{PATH}/<export_id>/state")
     async def state(export_id: str) -> Response:
@@ -113,6 +125,12 @@ def export_pages(site: Site) -> Blueprint:
         return site.sent_to(PATH, done="removed")
 
     return routes
+
+
+async def _ask(site: Site, known: Exports, fields: Mapping[str, list[str]], by: str) -> ExportReport | RefusedExport:
+    if "format" not in fields:
+        return RefusedExport("Choose at least one format.")
+    return await ask_export(known, members_of(fields), by, site.replies)
 
 
 def members_of(fields: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -154,7 +172,7 @@ async def _list(
         refused=refused,
         fields=request.args.to_dict(flat=False) if fields is None else fields,
         is_open=fields is not None or "model" in request.args or not reports,
-        formats=[(name, FOR.get(name, "")) for name in FORMATS],
+        formats=[(name, FOR.get(name, ""), _lacking(name)) for name in FORMATS],
         offered=OFFERED,
         offered_pairs={name: [(each, each) for each in values] for name, values in OFFERED.items()},
         defaults={"dedup": Asked().dedup, "subagents": Asked().subagents},
@@ -170,6 +188,8 @@ async def _values(exports: Exports, export_id: str) -> dict[str, Any]:
     return {
         "export": report,
         "is_over": _is_over(report),
+        "notice": "" if _is_over(report) else DONE.get(request.args.get("done", ""), ""),
+        "without_rows": _without_rows(report, (each.name for each in files)),
         "files": files[:FILES_SHOWN],
         "files_count": len(files),
         "files_bytes": sum(each.size_bytes for each in files),
@@ -177,6 +197,20 @@ async def _values(exports: Exports, export_id: str) -> dict[str, Any]:
         "asked_at": times.from_text(report.asked_at),
         "command": shlex.join(["central-command", "export", "out", *exports.desk.arguments(export_id)]),
     }
+
+
+def _lacking(name: str) -> str:
+    """The package that a format lacks here; "" where it lacks none."""
+    needed = NEEDED.get(name)
+    return needed if needed is not None and find_spec(needed) is None else ""
+
+
+def _without_rows(report: ExportReport, files: Iterable[str]) -> list[str]:
+    """What there would have to be in the corpus for the formats that records were kept for and no row was made of."""
+    if report.state is not ExportState.DONE or not report.kept:
+        return []
+    written = {name.partition("/")[0] for name in files}
+    return [WITHOUT_ROWS[name] for name in report.formats if name in WITHOUT_ROWS and name not in written]
 
 
 def _is_over(report: ExportReport) -> bool:

@@ -38,7 +38,7 @@ def search_pages(site: Site) -> Blueprint:
                 (name, value) for name, value in given.items(multi=True) if name in (*FILTERS, "after", "before")
             ],
             "modes": MODES,
-            "by_meaning": site.sources.settings().search.semantic,
+            "is_semantic": _is_semantic(site),
             "orders": ORDERS,
             "models": [*await site.sources.gateway.models()],
             "providers": [*await site.sources.gateway.providers()],
@@ -61,6 +61,12 @@ async def _summaries(site: Site, session_ids: set[str]) -> dict[str, Summary]:
         return await desk.look(lambda records: records.summaries(session_ids))
     except UnableError:
         return {}
+
+
+def _is_semantic(site: Site) -> bool:
+    """Whether sessions can be found by meaning here."""
+    known = site.sources.offered.get("search")
+    return known is not None and known.desk.settings.semantic
 
 
 async def _asked(site: Site, given: MultiDict[str, str]) -> tuple[Answer | None, str, int]:

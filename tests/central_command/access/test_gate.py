@@ -59,12 +59,12 @@ async def test_a_token_is_for_its_scopes_alone_until_it_expires_or_is_revoked(tm
     token, token_id = leave_token(tmp_path, "intake", "read", now=NOW, lasting_s=60)
     gate = gate_of(tmp_path)
     assert [await gate.check(token, scope) for scope in Scope] == [
-        Admitted(token_id),
-        Admitted(token_id),
-        OutOfScope(),
-        OutOfScope(),
+        Admitted(token_id, ("intake", "read")),
+        Admitted(token_id, ("intake", "read")),
+        OutOfScope(("intake", "read")),
+        OutOfScope(("intake", "read")),
     ]
-    assert await gate_of(tmp_path, NOW + 59).check(token, Scope.READ) == Admitted(token_id)
+    assert await gate_of(tmp_path, NOW + 59).check(token, Scope.READ) == Admitted(token_id, ("intake", "read"))
     assert await gate_of(tmp_path, NOW + 60).check(token, Scope.READ) == NotAdmitted()
     assert TokenFile(tmp_path / "access.db", lambda: NOW).revoke(token_id[:8], times.to_text(NOW)) == token_id
     assert await gate.check(token, Scope.READ) == NotAdmitted(), "from the next look on"

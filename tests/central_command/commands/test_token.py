@@ -32,7 +32,7 @@ def test_a_token_is_shown_once_listed_and_revoked(tmp_path: Path) -> None:
     token = made.stdout.strip()
     assert TOKEN.match(token)
     [token_id] = re.findall(r"^(tok_[0-9a-f]{16}): ", made.stderr)
-    assert check(tmp_path, token, Scope.INTAKE) == Admitted(token_id)
+    assert check(tmp_path, token, Scope.INTAKE) == Admitted(token_id, ("intake", "read"))
     listed = run(tmp_path, "list")
     assert token not in listed.output
     name, scopes, state, expires, used = listed.output.splitlines()[1].split("\t")[1:]
