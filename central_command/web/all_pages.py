@@ -65,7 +65,7 @@ class WebPages:
         return [self._bundle.routes(), *(pages(site) for pages in PAGES)]
 
     def framed(self, title: str, content: str) -> str:
-        """A page without the way to others; `content` is HTML."""
+        """A page around `content`, which is HTML."""
         return self._problems.framed(title, content)
 
     def problem(self, found: HttpProblem) -> Response | None:

@@ -36,32 +36,36 @@ _NO_PAGES: Final = ("/api/", "/v1/", "/assets/")
 
 
 class NavigationItem(msgspec.Struct, frozen=True):
-    """A page that each page leads to; `icon` is its name in the sprite, and one of the `scopes` lets in."""
+    """A page that each page leads to; `icon` is its name in the sprite, and one of the `scopes` lets in.
+
+    `key` leads to it behind `g`; "" where another key does.
+    """
 
     path: str
     title: str
     icon: str
     scopes: tuple[Scope, ...]
+    key: str
 
 
 NAVIGATION: Final = (
     (
-        NavigationItem("/", "Overview", "overview", (Scope.READ, Scope.ADMIN)),
-        NavigationItem("/sessions", "Sessions", "sessions", (Scope.READ,)),
-        NavigationItem("/search", "Search", "search", (Scope.READ,)),
+        NavigationItem("/", "Overview", "overview", (Scope.READ, Scope.ADMIN), "o"),
+        NavigationItem("/sessions", "Sessions", "sessions", (Scope.READ,), "s"),
+        NavigationItem("/search", "Search", "search", (Scope.READ,), ""),
     ),
     (
-        NavigationItem("/tools", "Tools", "tools", (Scope.READ,)),
-        NavigationItem("/contributors", "Contributors", "contributors", (Scope.READ,)),
-        NavigationItem("/corpus", "Corpus", "corpus", (Scope.READ,)),
-        NavigationItem("/exports", "Exports", "exports", (Scope.EXPORT,)),
+        NavigationItem("/tools", "Tools", "tools", (Scope.READ,), "t"),
+        NavigationItem("/contributors", "Contributors", "contributors", (Scope.READ,), "p"),
+        NavigationItem("/corpus", "Corpus", "corpus", (Scope.READ,), "c"),
+        NavigationItem("/exports", "Exports", "exports", (Scope.EXPORT,), "e"),
     ),
     (
-        NavigationItem("/jobs", "Jobs", "jobs", (Scope.ADMIN,)),
-        NavigationItem("/observer", "Observer", "observer", (Scope.READ,)),
-        NavigationItem("/refused", "Dead letters", "refused", (Scope.ADMIN,)),
-        NavigationItem("/access", "Access", "access", (Scope.ADMIN,)),
-        NavigationItem("/settings", "Settings", "settings", (Scope.ADMIN,)),
+        NavigationItem("/jobs", "Jobs", "jobs", (Scope.ADMIN,), "j"),
+        NavigationItem("/observer", "Observer", "observer", (Scope.READ,), "b"),
+        NavigationItem("/refused", "Dead letters", "refused", (Scope.ADMIN,), "d"),
+        NavigationItem("/access", "Access", "access", (Scope.ADMIN,), "a"),
+        NavigationItem("/settings", "Settings", "settings", (Scope.ADMIN,), ","),
     ),
 )
 
@@ -247,9 +251,9 @@ class Problems:
         return Response(self._renderer.html("problem.html", values), found.status, headers, content_type=HTML_TYPE)
 
     def framed(self, title: str, content: str) -> str:
-        """A page without the way to others; `content` is HTML that was made here."""
+        """A page around `content`, HTML that was made here; it leads to others who has signed in."""
         values = {**frame(title), "content": Markup(content)}  # noqa: S704 (made of fixed text and escaped values)
-        return self._renderer.html("framed.html", values)
+        return self._renderer.html("framed.html" if known_scopes() is None else "account.html", values)
 
 
 def _is_page(path: str) -> bool:

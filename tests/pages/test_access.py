@@ -34,6 +34,8 @@ async def test_a_token_is_made_shown_once_and_revoked(tmp_path: Path) -> None:
         page = await browser.get("/access")
         assert TOKEN.search(page.text) is None, "it is shown once"
         assert "<i>grafana</i>" in page.said
+        [question] = re.findall(r'<details class="confirm">.*?</details>', page.text, re.DOTALL)
+        assert re.search(r'<button type="button" class="[^"]*" data-closes>Cancel</button>', question), "a way back"
         [token] = await browser.run.service.access.desk.tokens()
         assert token.expires_at is not None
         answer = await browser.post(f"/access/tokens/{token.token_id}/revoke")

@@ -81,6 +81,29 @@ async def test_without_a_session_a_page_leads_to_the_sign_in_page_and_back(tmp_p
         assert (await browser.get("/?a=b")).status == 200
 
 
+async def test_who_has_signed_in_finds_the_account_among_the_pages(tmp_path: Path) -> None:
+    async with pages_on(tmp_path, Scope.READ) as browser:
+        page = await browser.get("/sign-in")
+        assert "You are signed in until" in page.said
+        assert 'href="/sign-in" aria-current="page"' in page.text
+        navigation = page.text.partition('<nav class="navigation"')[2].partition("</nav>")[0]
+        assert ('href="/sessions"' in navigation, 'href="/jobs"' in navigation) == (True, False)
+
+
+async def test_keys_are_told_for_the_pages_that_the_navigation_has(tmp_path: Path) -> None:
+    keys = [item.key for group in NAVIGATION for item in group if item.key]
+    assert len({*keys}) == len(keys) == 11
+    async with pages_on(tmp_path, Scope.READ, Scope.EXPORT, Scope.ADMIN) as browser:
+        for scopes, paths in (((), ("/contributors", "/refused", "/settings")), ((Scope.READ,), ("/contributors",))):
+            if scopes:
+                await browser.sign_in(*scopes)
+            page = await browser.get("/")
+            told = re.findall(r"<kbd>g</kbd> <kbd>(.)</kbd>", page.text)
+            assert told == re.findall(r'data-key="(.)"', page.text)
+            assert {item.path for group in NAVIGATION for item in group if item.key in told} >= {*paths}
+        assert "d" not in told, "dead letters are for administrators"
+
+
 async def test_who_signs_in_without_a_page_to_go_back_to_sees_the_overview(tmp_path: Path) -> None:
     async with pages_on(tmp_path, Scope.READ) as browser:
         answer = await browser.post("/sign-in", key=browser.link(Scope.READ), next="//elsewhere.example")

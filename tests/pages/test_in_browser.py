@@ -33,6 +33,9 @@ PATHS = [
 
 WIDTHS = [390, 1280]
 
+CUT = "[...document.querySelectorAll('.table-scroll')].map(each => each.scrollWidth - each.clientWidth)"
+"""By how much tables are wider than what they scroll in."""
+
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(tabs: Any, theme: str) -> None:
@@ -53,6 +56,8 @@ def test_no_page_is_wider_than_the_window(tabs: Any, width: int) -> None:
     for path in PATHS:
         page = tab.open(path)
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if width >= 1280:
+            over = max(over, *page.evaluate(CUT), 0)
         if over > 0:
             wider[path] = over
     assert wider == {}
@@ -153,6 +158,11 @@ def test_a_token_is_made_and_revoked_with_keys_alone(tabs: Any) -> None:
     revoke = page.locator("summary[aria-label='Revoke by hand']")
     revoke.focus()
     page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.matches('[data-closes]')")
+    page.keyboard.press("Enter")
+    assert revoke.evaluate("each => each === document.activeElement && !each.parentElement.open")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.matches('[data-closes]')")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_url("**/access?said=revoked")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from central_command.access.tokens import Scope
+from central_command.web.pages.overview import MEANINGS
 from tests.pages.page_client import pages_on
 
 
@@ -23,12 +24,15 @@ async def test_what_came_in_is_counted_by_day_model_and_provider(tmp_path: Path)
         await browser.run.projected()
         page = await browser.get("/")
         assert "No session has come in yet" not in page.said
-        assert "Live sessions 1 2 in all" in page.said
+        assert "Open sessions 1 of 2 in all" in page.said
         assert "Steps today 6 6 in 30 days" in page.said
         assert "gpt-5.5<b>" in page.said
         assert "<b>" not in page.text
         assert 'href="/sessions?model=gpt-5.5%3Cb%3E"' in page.text
         assert page.text.count("<tr data-day=") == 30
+        checks = page.said.partition("Health")[2].partition("Storage")[0]
+        for name, found in browser.run.service.readiness().checks.items():
+            assert (MEANINGS[name] in checks) == (found == "ok"), name
         for part in ("taking envelopes in", "Free on the disk", "Contributors 1", "projection ok"):
             assert part in page.said
 

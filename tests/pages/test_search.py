@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from central_command.access.tokens import Scope
+from central_command.tallies.tallies import Tallies
 from central_command.viewing.desk import ViewerDesk
 from central_command.viewing.settings import ViewerSettings
+from persistence.settings.search import SearchSettings
 from tests.actors.curation.trajectory_lines import prompt
 from tests.corpus_maker import session
 from tests.indexed import put
@@ -49,11 +51,32 @@ async def test_filters_stand_in_the_address_and_in_the_form(root: Path) -> None:
     async with pages_on(root, Scope.READ) as browser:
         page = await browser.get("/search?q=needle&provider=claude-code&model=&before=2026-11-02&tool=")
         assert page.text.count('class="hit-title"') == 2
-        assert 'name="before" type="text" value="2026-11-02"' in page.text
+        assert 'name="before" type="date" value="2026-11-02"' in page.text
+        assert '<option value="claude-code" selected>' in page.text
         assert '<details class="search-filters" open>' in page.text
         [clear] = re.findall(r'href="([^"]+)">Clear filters', page.text)
         assert clear == "/search?q=needle"
         assert "Nothing was found" in (await browser.get("/search?q=needle&provider=nobody")).said
+
+
+async def test_filters_are_chosen_as_in_the_table_of_sessions_and_keep_what_the_api_takes_beside(root: Path) -> None:
+    offered = {"viewer": ViewerDesk(root, ViewerSettings()), "tallies": Tallies(root, SearchSettings())}
+    async with pages_on(root, Scope.READ, **offered) as browser:
+        for path in ("/search", "/sessions", "/tools"):
+            page = await browser.get(path)
+            for label, name in (("From", "after"), ("Until before", "before")):
+                assert f'<label for="field-{name}">{label} (UTC)</label>' in page.text, path
+                assert re.search(rf'name="{name}" type="date" value=""', page.text), path
+        for path in ("/search", "/sessions"):
+            page = await browser.get(f"{path}?tier=A&model=unheard")
+            assert '<option value="A" selected>' in page.text
+            assert '<option value="unheard" selected>' in page.text
+        for path in ("/tools", "/sessions"):
+            said = (await browser.get(path)).said
+            assert re.search(r"not (by|those of) their upload", said), "times are the sessions' own"
+        page = await browser.get("/search?q=needle&after=2026-11&tier=A&tier=B")
+        assert 'name="after" type="text" value="2026-11"' in page.text, "a field of days would lose it"
+        assert '<input type="hidden" name="tier" value="B">' in page.text
 
 
 @pytest.mark.parametrize(

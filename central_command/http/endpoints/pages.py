@@ -18,7 +18,7 @@ class Pages(Protocol):
         ...
 
     def framed(self, title: str, content: str) -> str:
-        """A page, without the way to others, for what is no page of theirs; `content` is HTML."""
+        """A page around `content`, HTML, for what is no page of theirs; it leads to others who has signed in."""
         ...
 
     def problem(self, found: HttpProblem) -> Response | None:

@@ -17,6 +17,7 @@ from central_command.access.audit import Audit
 from central_command.access.desk import SignedIn
 from central_command.http.endpoints.access import Access, door_of, storage_watched
 from central_command.http.endpoints.pages import Pages
+from central_command.http.requests.authorization import note_scopes
 from central_command.http.requests.bodies import Reader, check_arguments
 from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, path_back, presented_cookie, set_cookie
 from central_command.http.requests.replies import Headers, HttpProblem, Replies
@@ -68,7 +69,7 @@ _LINK_FORM: Final = """<form method="post" action="/sign-in">
 """
 _SIGNED_IN: Final = """<p>You are signed in until {until} (UTC), for: {scopes}.</p>
 <form method="post" action="/sign-out">
-<p><button type="submit">Sign out</button></p>
+<p><button type="submit" class="button">Sign out</button></p>
 </form>
 """
 
@@ -90,6 +91,7 @@ def sign_in_routes(
         async with storage_watched(replies):
             session = await known_access.desk.signed_in(presented_cookie() or "")
         if session is not None:
+            note_scopes(session.scopes)
             until = str(session.expires_at)[:16].replace("T", " ")
             return page("Signed in", _SIGNED_IN.format(until=until, scopes=escape(", ".join(session.scopes))))
         return page("Sign in", _key_form(back))

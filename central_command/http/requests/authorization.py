@@ -8,7 +8,7 @@ back what its request cost the address: what one token may send is bounded by a 
 What holds for cookies alone is in `browsers`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar, assert_never
 
@@ -58,9 +58,9 @@ def known_scopes() -> frozenset[str] | None:
     return scopes
 
 
-def _note_scopes(found: CheckOutcome) -> None:
-    if isinstance(found, Admitted | OutOfScope):
-        g.scopes = frozenset(found.scopes)
+def note_scopes(scopes: Iterable[str]) -> None:
+    """Have `known_scopes` name these, of who sends the current request."""
+    g.scopes = frozenset(scopes)
 
 
 class Authorization:
@@ -106,12 +106,12 @@ class Authorization:
                 found = await self._gate.check_session(cookie, each)
             if not isinstance(found, OutOfScope):
                 break
-        _note_scopes(found)
         match found:
             case NotAdmitted():
                 refused = self._refused(is_wrong=presented is not None or cookie is not None)
                 raise ProblemError(refused if presented is not None else sent_to_sign_in(refused, cookie))
             case OutOfScope():
+                note_scopes(found.scopes)
                 challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
                 wanted = " or ".join((scope, *others))
                 sentence = f"The token has not the scope {wanted}, which this endpoint needs."
@@ -124,6 +124,7 @@ class Authorization:
                 sentence = "Tokens cannot be looked up now; send this request again later."
                 raise ProblemError(self._replies.overloaded("storage_failed", sentence))
             case Admitted():
+                note_scopes(found.scopes)
                 Reader.charge().give_back()
                 self._count(scope, found)
                 return found

@@ -50,8 +50,10 @@ function switchThemes() {
   );
 }
 
-const PLACES = { o: "/", s: "/sessions", j: "/jobs", e: "/exports", t: "/tools", c: "/corpus", b: "/observer", a: "/access" };
 let prefixedAt = -Infinity;
+
+/** The page that a key leads to behind `g`, where the navigation has it. */
+const placeOf = (key) => document.querySelector(`.navigation [data-key="${CSS.escape(key)}"]`);
 
 /** Whether a key that was pressed is meant for a field, or for the browser. */
 export function isTyped(event) {
@@ -63,7 +65,7 @@ export function isTyped(event) {
 function pressKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && document.activeElement instanceof HTMLInputElement) document.activeElement.blur();
-    if (event.key === "Escape") for (const each of document.querySelectorAll("details.confirm[open]")) each.open = false;
+    if (event.key === "Escape") closeQuestions();
     if (isTyped(event) || document.querySelector("dialog[open]")) return;
     if (event.key === "?") document.getElementById("help")?.showModal();
     else if (event.key === "/") {
@@ -73,11 +75,23 @@ function pressKeys() {
     } else if (event.key === "g") {
       prefixedAt = event.timeStamp;
       return;
-    } else if (event.timeStamp - prefixedAt < PREFIX_MS && event.key in PLACES) location.assign(PLACES[event.key]);
-    else return;
+    } else {
+      const place = event.timeStamp - prefixedAt < PREFIX_MS && placeOf(event.key);
+      if (!place) return;
+      location.assign(place.href);
+    }
     prefixedAt = -Infinity;
     event.preventDefault();
   });
+}
+
+/** Close the questions that are open, but for one that an element is in; what asked has the focus again. */
+function closeQuestions(within = null) {
+  for (const each of document.querySelectorAll("details.confirm[open]")) {
+    if (within && each.contains(within)) continue;
+    if (each.contains(document.activeElement)) each.querySelector("summary").focus();
+    each.open = false;
+  }
 }
 
 function openDialogs() {
@@ -85,8 +99,17 @@ function openDialogs() {
     const opener = event.target instanceof Element ? event.target.closest("[data-opens]") : null;
     if (opener) document.getElementById(opener.dataset.opens)?.showModal();
     if (event.target instanceof HTMLDialogElement) event.target.close();
-    for (const each of document.querySelectorAll("details.confirm[open]")) if (!each.contains(event.target)) each.open = false;
+    const closer = event.target instanceof Element ? event.target.closest("[data-closes]") : null;
+    closeQuestions(closer ? null : event.target);
   });
+  // A question that opens gets the focus, on what changes nothing.
+  document.addEventListener(
+    "toggle",
+    (event) => {
+      if (event.target.matches("details.confirm[open]")) event.target.querySelector("[data-closes]")?.focus();
+    },
+    true,
+  );
 }
 
 function copyTexts() {

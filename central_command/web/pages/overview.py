@@ -1,6 +1,7 @@
 """`/`: what came in today and in the last 30 days, and whether the server is well."""
 
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -16,6 +17,17 @@ DAYS: Final = 30
 ROWS_MAX: Final = 8
 """Models and providers that are shown."""
 FAILURES_MAX: Final = 3
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "recovery": "what stood in the journals at the start was read",
+    "journals": "envelopes can be written",
+    "projection": "the databases keep up with the journals",
+    "disk": "there is room for envelopes",
+    "sessions": "sessions can be opened",
+    "lines": "stored lines are as they were written",
+    "embedding": "texts can be embedded",
+}
+"""What checks of the service say that are ok; others say for themselves what is wrong."""
 
 log = logging.getLogger("central_command.pages")
 
@@ -52,6 +64,7 @@ def overview_pages(site: Site) -> Blueprint:
             models=[*(await gateway.models()).items()],
             providers=[*(await gateway.providers()).items()],
             rows_max=ROWS_MAX,
+            meanings=MEANINGS,
             readiness=gateway.readiness(),
             uptime_s=gateway.uptime_s,
             last_full_check_at=gateway.last_full_check_at,

@@ -7,6 +7,7 @@ from quart import Blueprint, Response, request
 from werkzeug.datastructures import MultiDict
 
 from central_command.access.tokens import Scope
+from central_command.corpus.filters import KNOWN_VALUES
 from central_command.http.endpoints.search import FILTERS, question_asked
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.search.questions import Answer, Mode, Order, Refusal, Unable
@@ -18,6 +19,8 @@ HITS: Final = 30
 """Hits of a page, where the settings allow so many."""
 
 MODES: Final = ((Mode.TEXT, "Words"), (Mode.SEMANTIC, "Meaning"), (Mode.HYBRID, "Both"))
+LABELS: Final = {"provider": "Agent"}
+"""Of filters that have another name for people, as the table of sessions has them."""
 ORDERS: Final = ((Order.RELEVANCE, "Best first"), (Order.NEWEST, "Latest first"))
 
 
@@ -30,18 +33,22 @@ def search_pages(site: Site) -> Blueprint:
         await site.admit(Scope.READ)
         given = MultiDict((name, value) for name, value in request.args.items(multi=True) if value.strip())
         answer, wrong, status = await _asked(site, given)
+        known = {
+            "provider": [*await site.sources.gateway.providers()],
+            "model": [*await site.sources.gateway.models()],
+            "tier": KNOWN_VALUES["tiers"][1],
+            "outcome": KNOWN_VALUES["outcomes"][1],
+        }
         values: dict[str, Any] = {
             "title": "Search",
             "given": given,
-            "filters": [*FILTERS],
+            "filters": [(name, LABELS.get(name, name.capitalize()), known.get(name)) for name in FILTERS],
             "filtered": [
                 (name, value) for name, value in given.items(multi=True) if name in (*FILTERS, "after", "before")
             ],
             "modes": MODES,
             "is_semantic": _is_semantic(site),
             "orders": ORDERS,
-            "models": [*await site.sources.gateway.models()],
-            "providers": [*await site.sources.gateway.providers()],
             "answer": answer,
             "summaries": {} if answer is None else await _summaries(site, {hit.session_id for hit in answer.hits}),
             "wrong": wrong,
