@@ -552,5 +552,5 @@ async def test_a_server_without_a_corpus_says_what_to_do(tmp_path: Path) -> None
     async with showing(tmp_path) as client:
         said = (await client.get("/sessions")).said
         assert "export CENTRAL_COMMAND_URL=http://localhost central-command upload" in said
-        assert "central-command watch ~/.claude/projects follows" in said
+        assert "central-command watch ~/.claude/projects" in said
         assert (await client.get("/sessions/sess_1")).status == 503

@@ -26,11 +26,9 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 class Scraped:
     """What Prometheus sees; `token` has the scope `read`."""
 
-    def __init__(self, run: Running, **metrics: Any) -> None:
+    def __init__(self, run: Running) -> None:
         self.run = run
         self.token, _ = leave_token(run.root, "read", now=run.clock.now)
-        settings = settings_with(metrics=metrics)
-        run.service._settings = settings
         self.exposing = Exposing(run.service, lambda: run.service.storage_settings, lambda: COLLECTED)
         self.app = create_app(
             run.service,
@@ -69,5 +67,5 @@ def families_of(text: str) -> Iterator[Any]:
 
 @asynccontextmanager
 async def scraping(root: Path, **metrics: Any) -> AsyncIterator[Scraped]:
-    async with running(root) as run:
-        yield Scraped(run, **metrics)
+    async with running(root, settings=settings_with(metrics=metrics)) as run:
+        yield Scraped(run)

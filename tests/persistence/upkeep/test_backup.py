@@ -327,10 +327,10 @@ async def test_what_comes_while_lengths_are_noted_leaves_no_trajectory_without_i
         await run.send(going_on.close())
         await finished(run, "sess_open")
     noted = backup_module.parts_of
-    calls: list[str] = []
+    calls: list[JournalName] = []
 
     def noting(layout: DataLayout, journal: JournalName) -> Any:
-        if calls:
+        if JournalName.TRAJECTORIES in calls:
             for name in INGESTED:
                 shutil.copytree(tmp_path / "data" / name, tmp_path / "live" / name, dirs_exist_ok=True)
         calls.append(journal)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from persistence.digests import DigestCheck
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.settings.storage import StorageSettings
@@ -17,7 +18,9 @@ async def test_what_only_one_database_had_seen_is_projected_once_with_the_rest(s
     for index, (sessions_n, ledger_n) in enumerate([(9, 0), (1, 0), (0, 1), (1, 1), (9, 9)]):
         workplace = DataLayout(tmp_path / f"{index}")
         workplace.root.mkdir()
-        async with expectation(layout, workplace, StorageSettings(), findings, applied_at=AT) as expected:
+        async with expectation(
+            layout, workplace, StorageSettings(), findings, DigestCheck([]), applied_at=AT
+        ) as expected:
             await expected.project_seen({JournalName.TRAJECTORIES: sessions_n}, {JournalName.TRAJECTORIES: ledger_n})
             await expected.project_rest()
             credited.append(await expected.ledger.read("SELECT session_id FROM credits ORDER BY session_id"))
