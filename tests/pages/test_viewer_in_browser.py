@@ -49,6 +49,7 @@ def all_kinds() -> list[dict[str, Any]]:
         thought("thinking", source="thinking"),
         *call(1, result=colours, command="make test && echo done"),
         *call(2, result='{"a": {"b": [1, 2, {"c": null}]}}', file_path="a.py", old_string="x = 1", new_string="x = 2"),
+        *call(3, result="\n".join(f"line {number}" for number in range(80)), command="cat long"),
         {"type": "error", "content": "it failed", "is_error": True},
         *({"type": kind, "content": kind} for kind in ("resolution", "correction", "delegate", "yield", "approval")),
     ]

@@ -15,6 +15,7 @@ function start(root) {
 
   readHits(viewer);
   watchEdges(viewer);
+  root.addEventListener("toggle", () => reach(viewer), true);
   document.addEventListener("keydown", (event) => onKey(viewer, event));
   document.querySelector("#help .keys")?.prepend(root.querySelector("[data-page-keys]").content);
   root.addEventListener("click", (event) => onClick(viewer, event));
@@ -62,6 +63,14 @@ function watchEdges(viewer) {
 function observeEdges(viewer) {
   viewer.edges.disconnect();
   viewer.list.querySelectorAll("[data-edge]").forEach((edge) => viewer.edges.observe(edge));
+  reach(viewer);
+}
+
+// What scrolls by itself is reached by keyboard, too.
+function reach(viewer) {
+  for (const each of viewer.root.querySelectorAll("pre:not([tabindex])")) {
+    if (each.scrollHeight > each.clientHeight || each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+  }
 }
 
 async function fetched(viewer, address) {
