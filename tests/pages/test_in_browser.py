@@ -4,6 +4,8 @@ All in one file, so that one process has the server and the browser (`--dist loa
 """
 
 import re
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -182,6 +184,24 @@ def test_signing_in_leads_to_the_page_that_was_asked_for_and_signing_out_ends_it
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url(f"{tab.url}/sign-in")
     assert "/sign-in" in tab.open("/").url
+    tab.check()
+
+
+def test_a_session_that_has_expired_leads_to_signing_in_and_back_to_the_page(tabs: Any, served: Any) -> None:
+    tab = tabs(signed_in=False)
+    page = tab.open("/tools")
+    page.get_by_label("Token").fill(served.token)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{tab.url}/tools")
+    with closing(sqlite3.connect(served.server.data_directory / "access.db")) as database, database:
+        latest = "(SELECT session_id FROM browser_sessions ORDER BY created_at DESC LIMIT 1)"
+        long_ago = "2020-01-01T00:00:00.000000Z"
+        database.execute(f"UPDATE browser_sessions SET expires_at = ? WHERE session_id = {latest}", (long_ago,))
+    page = tab.open("/jobs")
+    assert page.url.startswith(f"{tab.url}/sign-in?next=")
+    page.get_by_label("Token").fill(served.token)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{tab.url}/jobs")
     tab.check()
 
 
