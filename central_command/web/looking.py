@@ -14,7 +14,7 @@ from central_command.viewing.desk import NO_INDEX, UnableError, ViewerDesk
 from central_command.viewing.open_sessions import OpenSession, OpenSessions
 from central_command.viewing.records import Head, Missing, MissingError, OpenRecord, Records, Related
 from central_command.viewing.settings import ViewerSettings
-from central_command.web.site import Site
+from central_command.web.site import Site, part
 from persistence.databases.search_rows import IndexedSession
 from persistence.databases.summaries import Summary
 from persistence.format import times
@@ -77,10 +77,7 @@ async def looked(site: Site, session_id: str, work: Callable[[Subject], T]) -> T
 
 def desk_of(site: Site) -> ViewerDesk:
     """Who answers; raises ProblemError for a server without a viewer."""
-    desk = site.sources.offered.get("viewer")
-    if desk is None:
-        raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-    return desk
+    return part(site.sources.offered.get("viewer"))
 
 
 def problem_of(error: MissingError | UnableError) -> HttpProblem:

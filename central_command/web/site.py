@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -21,6 +21,8 @@ from central_command.http.settings import HttpSettings
 from central_command.settings.configuration import Settings
 from central_command.web.rendering import Renderer
 from persistence.format import times
+
+T = TypeVar("T")
 
 HTML_TYPE: Final = "text/html; charset=utf-8"
 FORM_BYTES_MAX: Final = 65_536
@@ -185,6 +187,13 @@ def _reachable() -> list[list[NavigationItem]]:
     scopes = known_scopes()
     groups = ([item for item in group if scopes is None or not scopes.isdisjoint(item.scopes)] for group in NAVIGATION)
     return [group for group in groups if group]
+
+
+def part(offered: T | None, sentence: str = "There is no such endpoint.") -> T:
+    """What pages are about, of a server that has it; raises ProblemError, a 404, for one that has not."""
+    if offered is None:
+        raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", sentence))
+    return offered
 
 
 def here(**changes: object) -> str:

@@ -12,7 +12,7 @@ from central_command.http.requests.bodies import ProblemError
 from central_command.http.requests.replies import HttpProblem
 from central_command.search.questions import NO_INDEX, Refusal, Unable
 from central_command.tallies.tallies import OFFSET_MAX, Tallies
-from central_command.web.site import Site
+from central_command.web.site import Site, part
 from persistence.databases.figures_reading import CONTRIBUTOR_KEYS, TOOL_KEYS, ContributorKey, ToolKey, ToolPage
 from persistence.databases.search_reading import SessionFilters
 
@@ -32,10 +32,7 @@ def corpus_pages(site: Site) -> Blueprint:
 
     async def admitted() -> Tallies:
         await site.admit(Scope.READ)
-        tallies = site.sources.offered.get("tallies")
-        if tallies is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "This server tells no figures."))
-        return tallies
+        return part(site.sources.offered.get("tallies"), "This server tells no figures.")
 
     @routes.get("/corpus")
     async def corpus() -> Response:

@@ -27,9 +27,7 @@ from central_command.http.endpoints.exports import (
     delete_export,
     found_export,
 )
-from central_command.http.requests.bodies import ProblemError
-from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import Site
+from central_command.web.site import Site, part
 from persistence.format import times
 
 PATH: Final = "/exports"
@@ -86,10 +84,7 @@ def export_pages(site: Site) -> Blueprint:
 
     async def admitted() -> tuple[Exports, str]:
         by = await site.admit(Scope.EXPORT)
-        exports = site.sources.offered.get("exports")
-        if exports is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "This server makes no exports."))
-        return exports, by
+        return part(site.sources.offered.get("exports"), "This server makes no exports."), by
 
     @routes.get(PATH)
     async def exports() -> Response:

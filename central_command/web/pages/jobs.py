@@ -24,7 +24,7 @@ from central_command.http.endpoints.job_questions import (
 )
 from central_command.http.requests.bodies import ProblemError
 from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import HTML_TYPE, Site
+from central_command.web.site import HTML_TYPE, Site, part
 from persistence.databases.jobs_changing import is_unfinished
 from persistence.databases.jobs_database import JobStatus, StoredJob
 from persistence.databases.jobs_listing import JobHistory, QueueCounts
@@ -165,10 +165,7 @@ def _add_changes(routes: Blueprint, site: Site) -> None:
 
 async def _admitted(site: Site) -> tuple[AdminJobs, str]:
     by = await site.admit(Scope.ADMIN)
-    jobs = site.sources.offered.get("jobs")
-    if jobs is None:
-        raise _problem(Outcome(HTTPStatus.NOT_FOUND, "This server has no jobs."))
-    return jobs, by
+    return part(site.sources.offered.get("jobs"), "This server has no jobs."), by
 
 
 async def _history(site: Site, jobs: AdminJobs, job_id: str) -> JobHistory:

@@ -3,21 +3,19 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from http import HTTPStatus
 
 import msgspec
 from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
 from central_command.http.requests.bodies import ProblemError
-from central_command.http.requests.replies import HttpProblem
 from central_command.viewing.desk import UnableError
 from central_command.viewing.open_sessions import OpenSession, OpenSessions
 from central_command.viewing.records import Missing, MissingError
 from central_command.web.looking import Subject, problem_of
 from central_command.web.pages.viewer import DIGITS_MAX, Asked, number_asked, view_of
 from central_command.web.session_steps import session_path
-from central_command.web.site import Site
+from central_command.web.site import Site, part
 
 
 def live_session_pages(site: Site) -> Blueprint:
@@ -27,9 +25,7 @@ def live_session_pages(site: Site) -> Blueprint:
     @routes.get("/sessions/<session_id>/live")
     async def live(session_id: str) -> Response:
         await site.admit(Scope.ADMIN)
-        sessions = site.sources.offered.get("open_sessions")
-        if sessions is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        sessions = part(site.sources.offered.get("open_sessions"))
         behind = number_asked("from") - 1
         last = request.headers.get("Last-Event-ID", "")
         if last.isascii() and last.isdigit() and len(last) <= DIGITS_MAX:

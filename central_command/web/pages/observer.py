@@ -1,6 +1,5 @@
 """`/observer`: failures in groups with what to do, how endpoints that do well are used, and the last operations."""
 
-from http import HTTPStatus
 from typing import Final
 
 from quart import Blueprint, Response, request
@@ -8,9 +7,7 @@ from quart import Blueprint, Response, request
 from actors.observer.operation import as_members
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.observer import Observing, page_of_operations
-from central_command.http.requests.bodies import ProblemError
-from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import Site
+from central_command.web.site import Site, part
 
 PATH: Final = "/observer"
 GROUPS_SHOWN: Final = 50
@@ -23,11 +20,8 @@ def observer_pages(site: Site) -> Blueprint:
 
     async def admitted() -> Observing:
         await site.admit(Scope.READ)
-        observing = site.sources.offered.get("observing")
-        if observing is None:
-            sentence = "This server has no observer: observer.enabled in its settings says so."
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", sentence))
-        return observing
+        sentence = "This server has no observer: observer.enabled in its settings says so."
+        return part(site.sources.offered.get("observing"), sentence)
 
     @routes.get(PATH)
     async def observer() -> Response:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Final
 
 from quart import Blueprint, Response, request
@@ -16,9 +15,7 @@ from central_command.http.endpoints.refused import (
     page_of_letters,
     try_letter,
 )
-from central_command.http.requests.bodies import ProblemError
-from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import Site
+from central_command.web.site import Site, part
 
 PATH: Final = "/refused"
 BODY_CHARS_SHOWN: Final = 65_536
@@ -39,10 +36,7 @@ def refused_pages(site: Site) -> Blueprint:
 
     async def admitted() -> tuple[Refused, str]:
         by = await site.admit(Scope.ADMIN)
-        refused = site.sources.offered.get("refused")
-        if refused is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "This server shows no dead letters."))
-        return refused, by
+        return part(site.sources.offered.get("refused"), "This server shows no dead letters."), by
 
     @routes.get(PATH)
     async def letters() -> Response:

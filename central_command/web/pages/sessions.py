@@ -1,8 +1,7 @@
 """`/sessions`: all sessions of the corpus as a table, chosen and sorted by the address."""
 
 from functools import partial
-from http import HTTPStatus
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, TypeVar, get_args
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -10,25 +9,16 @@ from quart import Blueprint, Response, request
 from central_command.access.tokens import Scope
 from central_command.corpus.cursors import CursorError, Cursors, digest_of
 from central_command.corpus.filters import KNOWN_VALUES, Filters
+from central_command.http.endpoints.search import FILTERS
 from central_command.http.requests.bodies import ProblemError, bad_query
-from central_command.http.requests.replies import HttpProblem
 from central_command.viewing.desk import UnableError
 from central_command.viewing.listing import COUNTED_MAX, Chosen, page_of
-from central_command.web.looking import problem_of
+from central_command.web.looking import desk_of, problem_of
 from central_command.web.session_steps import session_path
-from central_command.web.site import Site
+from central_command.web.site import Site, part
 from persistence.databases.session_reading import SortKey
 
-COLUMNS: Final = {
-    "provider": "providers",
-    "model": "models",
-    "domain": "domains",
-    "tier": "tiers",
-    "outcome": "outcomes",
-    "tool": "tools",
-    "contributor": "contributors",
-}
-"""Arguments of the address, by the members of what is chosen."""
+P = TypeVar("P")
 
 VALUES_MAX: Final = 32
 VALUE_CHARS_MAX: Final = 200
@@ -70,14 +60,14 @@ def sessions_pages(site: Site) -> Blueprint:
         is_administrator = site.sources.offered.get("open_sessions") is not None and await site.may(Scope.ADMIN)
         if request.args.get("state") == "open":
             return await _open_sessions(site)
-        desk = site.sources.offered.get("viewer")
-        if desk is None:
-            raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
+        desk = desk_of(site)
         sort = request.args.get("sort", DEFAULT_SORT)
         chosen = _chosen(sort)
         digest = digest_of(chosen)
+        last = _place(CURSORS, digest)
+        begin = None if last is None else (last.value, last.n)
         try:
-            found = await desk.look(partial(page_of, chosen=chosen, behind=_behind(digest)))
+            found = await desk.look(partial(page_of, chosen=chosen, behind=begin))
         except UnableError as error:
             if error.code != "no_index":
                 raise ProblemError(problem_of(error)) from None
@@ -91,7 +81,7 @@ def sessions_pages(site: Site) -> Blueprint:
             sort=sort,
             cursor=None if behind is None else CURSORS.text(digest, Sorted(*behind)),
             is_first="cursor" not in request.args,
-            is_chosen=any(request.args.get(name) for name in (*COLUMNS, "after", "before")),
+            is_chosen=any(request.args.get(name) for name in (*FILTERS, "after", "before")),
             counted_max=COUNTED_MAX,
             tiers=KNOWN_VALUES["tiers"][1],
             outcomes=KNOWN_VALUES["outcomes"][1],
@@ -105,14 +95,8 @@ def sessions_pages(site: Site) -> Blueprint:
 async def _open_sessions(site: Site) -> Response:
     """The sessions that are still open, for who administers: who knows an open one's id can close it."""
     await site.admit(Scope.ADMIN)
-    sessions = site.sources.offered.get("open_sessions")
-    if sessions is None:
-        raise ProblemError(HttpProblem(HTTPStatus.NOT_FOUND, "not_found", "There is no such endpoint."))
-    cursor = request.args.get("cursor")
-    try:
-        last = None if not cursor else OPEN_CURSORS.place(cursor, OPEN_DIGEST)
-    except CursorError as error:
-        raise bad_query(str(error)) from None
+    sessions = part(site.sources.offered.get("open_sessions"))
+    last = _place(OPEN_CURSORS, OPEN_DIGEST)
     try:
         found = await sessions.listed(None if last is None else (last.created_at, last.session_id))
     except UnableError as error:
@@ -125,14 +109,14 @@ async def _open_sessions(site: Site) -> Response:
         title="Open sessions",
         rows=rows,
         cursor=None if behind is None else OPEN_CURSORS.text(OPEN_DIGEST, behind),
-        is_first=not cursor,
+        is_first=last is None,
         path_of=session_path,
     )
 
 
 def _chosen(sort: str) -> Chosen:
     members: dict[str, tuple[str, ...]] = {}
-    for name, member in COLUMNS.items():
+    for name, member in FILTERS.items():
         values = tuple(each for each in request.args.getlist(name) if each)
         if len(values) > VALUES_MAX or any(len(each) > VALUE_CHARS_MAX for each in values):
             raise bad_query(f"There are too many values of {name}, or one is too long.")
@@ -152,12 +136,10 @@ def _chosen(sort: str) -> Chosen:
     return Chosen(**members, after=after, before=before, key=key, descending=sort.startswith("-"))  # type: ignore[arg-type] # a key was looked for
 
 
-def _behind(digest: str) -> tuple[str | float, int] | None:
+def _place(cursors: Cursors[P], digest: str) -> P | None:
+    """Where the page begins; None for the first one."""
     cursor = request.args.get("cursor")
-    if not cursor:
-        return None
     try:
-        place = CURSORS.place(cursor, digest)
+        return cursors.place(cursor, digest) if cursor else None
     except CursorError as error:
         raise bad_query(str(error)) from None
-    return place.value, place.n
