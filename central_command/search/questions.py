@@ -8,6 +8,7 @@ import msgspec
 
 from central_command.corpus.asked_members import NO_NAMES, read_members
 from central_command.corpus.filters import Filters, check_values
+from central_command.corpus.index_filters import Choice
 from central_command.search.queries import QUERY_CHARS_MAX
 from central_command.search.snippets import Part
 
@@ -35,21 +36,12 @@ class Order(StrEnum):
     """What came into the corpus last first."""
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class Question(Choice, frozen=True, kw_only=True):
     """What is asked: the filters are those of docs/search.md, each of any of several values."""
 
     q: str
     mode: Mode = Mode.TEXT
     order: Order = Order.RELEVANCE
-    providers: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    tiers: tuple[str, ...] = ()
-    outcomes: tuple[str, ...] = ()
-    contributors: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
-    after: str | None = None
-    before: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a time that is none, and for halves of characters, which no text of the corpus has."""

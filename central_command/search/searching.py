@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from central_command.corpus.asked_times import first_moment
 from central_command.corpus.cursors import CursorError, digest_of
+from central_command.corpus.index_filters import index_filters
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.search.cursors import CURSORS, Newest, Offset, Place, Ranked
 from central_command.search.queries import Query, QueryError, read_query
@@ -126,7 +126,7 @@ class Searcher:
         vector: Sequence[float] | None,
         limit: int,
     ) -> _Page | Refusal:
-        filters = self._filters(reader, question)
+        filters = index_filters(question, reader.contributors, self._pseudonym)
         if query is not None and question.mode is Mode.TEXT:
             return self._by_words(reader, query, question.order, filters, place, limit)
         vectors = self._session_vectors()
@@ -169,22 +169,6 @@ class Searcher:
             behind = Newest(matches.looked_down_to)
         is_complete = matches.looked_down_to is None
         return _Page([_Found(row) for row in rows], behind, Order.NEWEST, is_complete=is_complete)
-
-    def _filters(self, reader: SearchReader, question: Question) -> SessionFilters:
-        wanted = set(question.contributors)
-        return SessionFilters(
-            providers=question.providers,
-            models=question.models,
-            domains=question.domains,
-            tiers=question.tiers,
-            outcomes=question.outcomes,
-            tools=question.tools,
-            contributor_ids=tuple(each for each in reader.contributors() if self._pseudonym(each) in wanted)
-            if wanted
-            else None,
-            after=None if question.after is None else first_moment(question.after),
-            before=None if question.before is None else first_moment(question.before),
-        )
 
     def _shown(self, reader: SearchReader, question: Question, query: Query | None, page: _Page, digest: str) -> Answer:
         sessions = reader.sessions([line_and_place(each.row)[0] for each in page.found])

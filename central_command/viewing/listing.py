@@ -1,12 +1,11 @@
 """The table of sessions: chosen, in an order, a page at a time. Blocking."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from central_command.corpus.index_filters import Choice, index_filters
 from central_command.viewing.records import Records
-from persistence.databases.search_reading import SessionFilters
 from persistence.databases.search_rows import IndexedSession
 from persistence.databases.session_reading import FACETS, SortKey
 from persistence.databases.summaries import Summary
@@ -18,18 +17,9 @@ VALUES_MAX = 200
 """Values that are offered of each filter."""
 
 
-class Chosen(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of the table; `contributors` are pseudonyms, the others as `SessionFilters` has them."""
+class Chosen(Choice, frozen=True, kw_only=True):
+    """What is asked of the table, and in which order."""
 
-    providers: tuple[str, ...] = ()
-    models: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    tiers: tuple[str, ...] = ()
-    outcomes: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
-    contributors: tuple[str, ...] = ()
-    after: str | None = None
-    before: str | None = None
     key: SortKey = "started_at"
     descending: bool = True
 
@@ -58,7 +48,7 @@ def page_of(records: Records, chosen: Chosen, behind: tuple[Any, int] | None) ->
     """A page of the table."""
     limit = records.settings.sessions_max
     with records.index() as reader:
-        filters = _filters(records, chosen, reader.contributors() if chosen.contributors else ())
+        filters = index_filters(chosen, reader.contributors, records.pseudonym)
         found = reader.page(filters, chosen.key, descending=chosen.descending, behind=behind, limit=limit + 1)
         shown = records.shown(found[:limit])
         last = found[limit - 1] if len(found) > limit else None
@@ -74,21 +64,6 @@ def page_of(records: Records, chosen: Chosen, behind: tuple[Any, int] | None) ->
 def _listed(records: Records, session: IndexedSession, summary: Summary | None) -> Listed:
     title = None if summary is None else summary.title
     return Listed(session=session, contributor=records.pseudonym(session.contributor_id), title=title)
-
-
-def _filters(records: Records, chosen: Chosen, contributors: Sequence[str]) -> SessionFilters:
-    wanted = set(chosen.contributors)
-    return SessionFilters(
-        providers=chosen.providers,
-        models=chosen.models,
-        domains=chosen.domains,
-        tiers=chosen.tiers,
-        outcomes=chosen.outcomes,
-        tools=chosen.tools,
-        contributor_ids=tuple(each for each in contributors if records.pseudonym(each) in wanted) if wanted else None,
-        after=chosen.after,
-        before=chosen.before,
-    )
 
 
 def _value(session: IndexedSession, key: SortKey) -> Any:  # noqa: ANN401 (a text or a number, as the key has it)

@@ -521,6 +521,8 @@ async def test_the_table_is_chosen_and_sorted_by_the_address(tmp_path: Path) -> 
         assert await shown("outcome=none") == ["sess_2"]
         assert await shown("tool=bash") == ["sess_3", "sess_2", "sess_1"]
         assert await shown("after=2026-11-03&before=2026-11-04") == ["sess_2"]
+        zoned = "after=2026-11-03T23:00:00%2B23:00&before=2026-11-03T01:00:00-23:00"
+        assert await shown(zoned) == ["sess_2"], "the same day, as other zones have it"
         text = (await client.get("/sessions")).text
         (pseudonym,) = set(re.findall(r'contributor=(con_[0-9a-f]{32})" title', text)) - set(
             re.findall(r'contributor=(con_[0-9a-f]{32})" title', (await client.get("/sessions?outcome=SUCCESS")).text)
