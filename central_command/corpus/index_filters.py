@@ -9,7 +9,7 @@ from persistence.databases.search_reading import SessionFilters
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions, each filter of any of several values; `contributors` are pseudonyms, times as people write them."""
+    """Which sessions, each filter of any of several values; `contributors` are pseudonyms, times as people write."""
 
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
