@@ -32,6 +32,12 @@ ARGUMENTS = (
 LAUNCH_MS_MAX = 60_000
 ACTION_MS_MAX = 30_000
 AXE = Path(__file__).parent / "axe.min.js"
+PAINTED = """() => new Promise((painted) => {
+    const again = () => performance.getEntriesByType("paint").length
+        ? requestAnimationFrame(() => requestAnimationFrame(painted))
+        : requestAnimationFrame(again);
+    again();
+})"""
 
 
 class Served:
@@ -113,9 +119,10 @@ def _loops_of_asyncio() -> Iterator[None]:
 class Tab:
     """A page in a browser that is signed in, and all that it asked for, or complained of."""
 
-    def __init__(self, page: Any, url: str) -> None:
+    def __init__(self, page: Any, url: str, *, scripts: bool) -> None:
         self.page = page
         self.url = url
+        self.scripts = scripts
         self.asked: list[str] = []
         self.complaints: list[str] = []
         page.on("request", lambda asked: self.asked.append(asked.url))
@@ -128,8 +135,13 @@ class Tab:
             self.complaints.append(message.text)
 
     def open(self, path: str) -> Any:
-        """Go to a page of the server, and wait until it has loaded."""
+        """Go to a page of the server, and wait until it has loaded and was painted.
+
+        Before its first paint Chromium drops what is typed.
+        """
         self.page.goto(self.url + path, wait_until="load")
+        if self.scripts:
+            self.page.evaluate(PAINTED)
         return self.page
 
     def check(self) -> None:
@@ -178,7 +190,7 @@ def _contexts(served: Served, chromium: Any) -> Iterator[Any]:
         context.set_default_timeout(ACTION_MS_MAX)
         if signed_in:
             context.add_cookies([{"name": "central_command", "value": served.cookie, "url": served.url}])
-        return Tab(context.new_page(), served.url)
+        return Tab(context.new_page(), served.url, scripts=scripts)
 
     try:
         yield open_tab
