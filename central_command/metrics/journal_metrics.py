@@ -83,7 +83,9 @@ def disk_metrics(figures: Figures) -> Iterator[Metric]:
     )
     yield gauge("refused_quota_used_bytes", "What refused envelopes take of their quota.", refused.stored_bytes)
     yield gauge("refused_quota_bytes", "The quota of refused envelopes.", refused.quota_bytes)
-    yield counter("refused_dropped_days_total", "Days of refused envelopes that were dropped.", refused.days_dropped)
+    yield counter(
+        "refused_dropped_files_total", "Daily files of refused envelopes that were dropped.", refused.days_dropped
+    )
 
 
 def upkeep_metrics(figures: Figures) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 import yaml
 
 from central_command.metrics.exposition import write
@@ -65,15 +66,18 @@ def test_the_rules_are_rules() -> None:
         assert rule["expr"].count("(") == rule["expr"].count(")")
 
 
-def test_the_tests_of_rules_are_about_rules() -> None:
-    """Each alert that they expect is one, with its own sentence."""
+def test_each_rule_is_seen_to_fire_and_to_be_silent() -> None:
+    """The tests of rules are about rules: each alert that they expect is one, with its own sentence."""
     found = {rule["alert"]: rule for rule in rules()}
+    seen: dict[bool, set[str]] = {True: set(), False: set()}
     for test in yaml.safe_load(RULES_TEST.read_text())["tests"]:
         for case in test["alert_rule_test"]:
+            seen[bool(case["exp_alerts"])].add(case["alertname"])
             for alert in case["exp_alerts"]:
                 template = found[case["alertname"]]["annotations"]["summary"]
                 summary = template.replace("{{ $labels.journal }}", alert["exp_labels"].get("journal", ""))
                 assert alert["exp_annotations"]["summary"] == summary
+    assert seen == {True: set(found), False: set(found)}
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus")
@@ -83,6 +87,22 @@ def test_promtool_finds_nothing_wrong(arguments: tuple[str | Path, ...]) -> None
     assert PROMTOOL is not None
     done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus")
+async def test_promtool_reads_the_metrics_and_finds_no_fault_in_their_names(tmp_path: Path) -> None:
+    """With every part on, so that each metric is there."""
+    assert PROMTOOL is not None
+    async with scraping(tmp_path) as server:
+        figures = await everything_on(server)
+    done = await trio.run_process(
+        [PROMTOOL, "check", "metrics"],
+        stdin=write(figures, openmetrics=False),
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode() + done.stderr.decode()) == (0, "")
 
 
 def test_the_dashboard_is_one() -> None:
