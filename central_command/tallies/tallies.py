@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
+from central_command.corpus.index_filters import Choice, index_filters
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.search.questions import NO_INDEX, Refusal, Unable
 from persistence.databases.figures_reading import (
@@ -27,7 +28,7 @@ from persistence.databases.figures_reading import (
     index_totals,
     tool_page,
 )
-from persistence.databases.search_reading import SearchTimedOut, SessionFilters
+from persistence.databases.search_reading import SearchTimedOut
 from persistence.files.failures import NoDataDirectory, StorageFailure
 from persistence.format.layout import DataLayout
 from persistence.keys.sealing import MasterKeyError, load_pseudonym_key
@@ -92,13 +93,14 @@ class Tallies:
         return f"<Tallies {self._layout.root} asked={self._asked}>"
 
     async def tools(
-        self, filters: SessionFilters, key: ToolKey, *, descending: bool, offset: int, limit: int
+        self, chosen: Choice, key: ToolKey, *, descending: bool, offset: int, limit: int
     ) -> ToolPage | Refusal:
-        """Tools of the chosen sessions, behind so many others."""
+        """Tools of the chosen sessions, behind so many others; contributors are not chosen here."""
+        assert not chosen.contributors, "who asks offers no choice of them"
         ask = partial(
             tool_page,
             self._layout,
-            filters,
+            index_filters(chosen, tuple, str),
             key,
             descending=descending,
             offset=offset,

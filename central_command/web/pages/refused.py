@@ -15,6 +15,7 @@ from central_command.http.endpoints.refused import (
     page_of_letters,
     try_letter,
 )
+from central_command.http.requests.bodies import filled_in
 from central_command.web.site import Site, part
 
 PATH: Final = "/refused"
@@ -41,7 +42,7 @@ def refused_pages(site: Site) -> Blueprint:
     @routes.get(PATH)
     async def letters() -> Response:
         known, _ = await admitted()
-        page = await page_of_letters(known, of_form=True)
+        page = await page_of_letters(known, filled_in())
         return site.page(
             "refused.html",
             title="Dead letters",
