@@ -23,8 +23,8 @@ from central_command.http.endpoints.job_questions import (
     page_of_jobs,
 )
 from central_command.http.requests.bodies import ProblemError, filled_in
-from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import HTML_TYPE, Site, part
+from central_command.http.requests.replies import HTML_TYPE, HttpProblem
+from central_command.web.site import Site, part
 from persistence.databases.jobs_changing import is_unfinished
 from persistence.databases.jobs_database import JobStatus, StoredJob
 from persistence.databases.jobs_listing import JobHistory, QueueCounts
