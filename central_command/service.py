@@ -49,6 +49,7 @@ from central_command.access.desk import AccessDesk
 from central_command.access.gate import Gate
 from central_command.background.digests import LedgerDigests
 from central_command.background.tiers import Tiers
+from central_command.corpus.pseudonyms import StoredPseudonyms
 from central_command.curating.supervision import CurationProcess
 from central_command.desks import Desks
 from central_command.export_queue.queue import folder_of
@@ -138,7 +139,7 @@ class Service:
         self.access = Access(desk, gate, self.bans, audit)
         self._storage = storage
         self._directory = directory
-        self.letters = LetterDesk(environment, directory)
+        self.letters = LetterDesk(environment, directory, StoredPseudonyms(storage.layout.keys).of)
         self._budget = budget
         self.embeddings = embeddings
         self.desks = Desks(settings, storage, gate, audit, embeddings, self.letters)

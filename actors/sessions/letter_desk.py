@@ -1,5 +1,10 @@
 """What an operator asks of dead letters: which there are, what one holds, and to try one again."""
 
+import logging
+import re
+from collections.abc import Callable
+from typing import Final
+
 import msgspec
 
 from actors.envelopes.letter_bodies import UnreadableBody
@@ -12,6 +17,13 @@ from persistence.databases.letters import N_MAX, Letter, LetterFilter
 from persistence.format import times
 from persistence.format.records import JournalName
 from persistence.journals.reading import JournalDamage
+from persistence.keys.sealing import MasterKeyError
+
+log = logging.getLogger("central_command.sessions")
+
+
+_NAMED: Final = re.compile(r'"contributor_id"\s{0,4}:\s{0,4}"([0-9A-Fa-f]{32})"')
+_ID: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32}(?![0-9A-Fa-f])")
 
 
 class LetterReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +54,10 @@ class LetterPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LetterContents(msgspec.Struct, frozen=True, kw_only=True):
-    """A letter, and the envelope that it holds, as text; `body` is None where it holds none that can be read."""
+    """A letter, and the envelope that it holds, as text: as it came, but that contributors go by their pseudonyms.
+
+    `body` is None where it holds none that can be read.
+    """
 
     letter: LetterReport
     body: str | None
@@ -51,9 +66,11 @@ class LetterContents(msgspec.Struct, frozen=True, kw_only=True):
 class LetterDesk:
     """Reads the index and the journal; what changes something is asked of the session's actor."""
 
-    def __init__(self, environment: Environment, directory: Directory) -> None:
+    def __init__(self, environment: Environment, directory: Directory, pseudonym: Callable[[str], str]) -> None:
+        """`pseudonym` gives what a contributor is called; it blocks."""
         self._environment = environment
         self._directory = directory
+        self._pseudonym = pseudonym
 
     def __repr__(self) -> str:
         return f"<LetterDesk of {self._directory!r}>"
@@ -81,9 +98,7 @@ class LetterDesk:
             if letter.position.n > storage.refused_quota.dropped_n:
                 raise
             return LetterContents(letter=self._report(letter), body=None)
-        body = await self._environment.offload(body_in, line)
-        text = None if isinstance(body, UnreadableBody) else body.decode(errors="replace")
-        return LetterContents(letter=report, body=text)
+        return LetterContents(letter=report, body=await self._environment.offload(self._text_in, line))
 
     async def retry(self, letter_id: str) -> RetryOutcome | None:
         """Try to take one in, and what comes along with it (`RetryLetters`); None for one that there is not."""
@@ -91,6 +106,16 @@ class LetterDesk:
         if letter is None:
             return None
         return await self._directory.ask(letter.session_id, RetryLetters((letter_id,)))
+
+    def _text_in(self, line: bytes) -> str | None:
+        body = body_in(line)
+        if isinstance(body, UnreadableBody):
+            return None
+        try:
+            return without_ids(body.decode(errors="replace"), self._pseudonym)
+        except MasterKeyError as error:
+            log.error("a dead letter is shown without its envelope: %s", error)  # noqa: TRY400 (the sentence says it all)
+            return None
 
     async def _letter(self, letter_id: str) -> Letter | None:
         await self._projected()
@@ -118,3 +143,14 @@ class LetterDesk:
             hindered_by=None if hindered is None else hindered[0],
             hindrance=None if hindered is None else hindered[1],
         )
+
+
+def without_ids(text: str, pseudonym: Callable[[str], str]) -> str:
+    """An envelope's text in which no contributor's id stands that it names: everywhere their pseudonyms do. Pure.
+
+    Who knows the id can speak in its owner's name (docs/security.md), so nothing that is answered holds one.
+    """
+    named = {each.lower() for each in _NAMED.findall(text)}
+    if not named:
+        return text
+    return _ID.sub(lambda found: pseudonym(found[0]) if found[0].lower() in named else found[0], text)

@@ -125,7 +125,7 @@ def list_refused(
 def show(
     config: Path | None, data_dir: Path, url: str | None, token_file: Path | None, letter_id: str, *, as_json: bool
 ) -> None:
-    """Print a dead letter and the envelope that it holds, as it came: nothing of it is scrubbed.
+    """Print a dead letter and the envelope that it holds: as it came, but that contributors go by their pseudonyms.
 
     \b
     Example:

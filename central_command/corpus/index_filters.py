@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from central_command.corpus.asked_times import first_moment
+from central_command.corpus.filters import Filters
 from persistence.databases.search_reading import SessionFilters
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions, each filter of any of several values; `contributors` are pseudonyms, times as people write."""
+    """Which sessions, each filter of any of several values; `contributors` are pseudonyms, times as people write.
+
+    Raises ValueError for a time that is none, and for halves of characters, which no text of the corpus has.
+    """
 
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
@@ -21,14 +25,18 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     after: str | None = None
     before: str | None = None
 
+    def __post_init__(self) -> None:
+        Filters(after=self.after, before=self.before)
+        try:
+            msgspec.json.encode({name: getattr(self, name) for name in self.__struct_fields__})
+        except UnicodeEncodeError:
+            raise ValueError("What is asked for is no valid Unicode.") from None
+
 
 def index_filters(
     choice: Choice, contributors: Callable[[], Iterable[str]], pseudonym: Callable[[str], str]
 ) -> SessionFilters:
-    """The filters of a choice. `contributors` gives the ids of all, and is asked only where some are chosen.
-
-    Raises ValueError for a time that there is not.
-    """
+    """The filters of a choice. `contributors` gives the ids of all, and is asked only where some are chosen."""
     wanted = set(choice.contributors)
     return SessionFilters(
         providers=choice.providers,

@@ -5,8 +5,12 @@ to an id, or tells whether an id is theirs.
 """
 
 import hmac
+import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
+
+from persistence.keys.sealing import load_pseudonym_key
 
 PREFIX: Final = "con_"
 DIGITS: Final = 32
@@ -27,3 +31,22 @@ class Pseudonyms:
 
     def _of(self, contributor_id: str) -> str:
         return PREFIX + hmac.digest(self._key, contributor_id.lower().encode(), "sha256").hex()[:DIGITS]
+
+
+class StoredPseudonyms:
+    """The same by the key in a folder, which is read when the first is asked for, and made if there is none yet."""
+
+    def __init__(self, keys_folder: Path) -> None:
+        self._keys_folder = keys_folder
+        self._lock = threading.Lock()
+        self._known: Pseudonyms | None = None
+
+    def __repr__(self) -> str:
+        return f"<StoredPseudonyms {self._keys_folder}>"
+
+    def of(self, contributor_id: str) -> str:
+        """The pseudonym of a contributor's id. Blocking; raises MasterKeyError where the key cannot be used."""
+        with self._lock:
+            if self._known is None:
+                self._known = Pseudonyms(load_pseudonym_key(self._keys_folder))
+        return self._known.of(contributor_id)

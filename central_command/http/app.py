@@ -54,6 +54,7 @@ from central_command.http.requests.bodies import AdmittedRequest, ProblemError, 
 from central_command.http.requests.direct import DirectEndpoint, StreamEndpoint
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.limits import AddressLimits
+from central_command.http.requests.refusal_pages import RefusalPages
 from central_command.http.requests.replies import (
     BATCH_PATH,
     INGEST_PATH,
@@ -212,7 +213,10 @@ def create_app(
     _answer_errors(app, pages)
     _guard_pages(app)
     ids = RequestIds(random_bytes)
-    return _behind_edge(app, gateway, settings, RequestLog(clock), direct, limits, streaming, figures, ids)
+    _behind_edge(app, gateway, settings, RequestLog(clock), direct, limits, streaming, figures, ids)
+    if pages is not None:
+        app.edge.refusal_pages = RefusalPages(pages.refusal)
+    return app
 
 
 def _behind_edge(

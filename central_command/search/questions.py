@@ -44,12 +44,8 @@ class Question(Choice, frozen=True, kw_only=True):
     order: Order = Order.RELEVANCE
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a time that is none, and for halves of characters, which no text of the corpus has."""
-        Filters(after=self.after, before=self.before)
-        try:
-            msgspec.json.encode({name: getattr(self, name) for name in self.__struct_fields__})
-        except UnicodeEncodeError:
-            raise ValueError("A text to look for is no valid Unicode.") from None
+        """Raise ValueError for what no choice may be, and for a query that is too long."""
+        super().__post_init__()
         if len(self.q) > QUERY_CHARS_MAX:
             raise ValueError(f"The query is longer than {QUERY_CHARS_MAX:,} characters.")
 

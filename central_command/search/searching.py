@@ -15,7 +15,7 @@ import msgspec
 
 from central_command.corpus.cursors import CursorError, digest_of
 from central_command.corpus.index_filters import index_filters
-from central_command.corpus.pseudonyms import Pseudonyms
+from central_command.corpus.pseudonyms import StoredPseudonyms
 from central_command.search.cursors import CURSORS, Newest, Offset, Place, Ranked
 from central_command.search.queries import Query, QueryError, read_query
 from central_command.search.questions import (
@@ -47,7 +47,6 @@ from persistence.format.searched_steps import SearchedLine, SearchedStep
 from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
-from persistence.keys.sealing import load_pseudonym_key
 from persistence.settings.search import SearchSettings
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Searcher:
         self._journal = StoredJournal.of(self._layout, JournalName.CORPUS)
         self._erasures = ErasureRegister(register_path(self._layout), OsFileSystem(), time.time)
         self._lock = threading.Lock()
-        self._pseudonyms: Pseudonyms | None = None
+        self._pseudonym = StoredPseudonyms(self._layout.keys).of
         self._vectors: SessionVectors | None = None
 
     def __repr__(self) -> str:
@@ -230,12 +229,6 @@ class Searcher:
             return SearchedLine(self._journal.read_now(session.position))
         except (JournalDamage, StorageFailure, msgspec.DecodeError):
             return None
-
-    def _pseudonym(self, contributor_id: str) -> str:
-        with self._lock:
-            if self._pseudonyms is None:
-                self._pseudonyms = Pseudonyms(load_pseudonym_key(self._layout.keys))
-        return self._pseudonyms.of(contributor_id)
 
     def _session_vectors(self) -> "SessionVectors | None":
         """The embeddings; None without numpy."""

@@ -13,7 +13,8 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
-from central_command.corpus.pseudonyms import Pseudonyms
+from central_command.corpus.index_filters import Choice, index_filters
+from central_command.corpus.pseudonyms import StoredPseudonyms
 from central_command.search.questions import NO_INDEX, Refusal, Unable
 from persistence.databases.figures_reading import (
     Cluster,
@@ -27,10 +28,10 @@ from persistence.databases.figures_reading import (
     index_totals,
     tool_page,
 )
-from persistence.databases.search_reading import SearchTimedOut, SessionFilters
+from persistence.databases.search_reading import SearchTimedOut
 from persistence.files.failures import NoDataDirectory, StorageFailure
 from persistence.format.layout import DataLayout
-from persistence.keys.sealing import MasterKeyError, load_pseudonym_key
+from persistence.keys.sealing import MasterKeyError
 from persistence.settings.search import SearchSettings
 from persistence.upkeep.corpus_reading import CorpusState, corpus_state
 
@@ -85,6 +86,7 @@ class Tallies:
     def __init__(self, data_directory: Path, settings: SearchSettings) -> None:
         self._layout = DataLayout(data_directory)
         self._settings = settings
+        self._pseudonym = StoredPseudonyms(self._layout.keys).of
         self._limiter = trio.CapacityLimiter(settings.concurrency_max)
         self._asked = 0
 
@@ -92,13 +94,14 @@ class Tallies:
         return f"<Tallies {self._layout.root} asked={self._asked}>"
 
     async def tools(
-        self, filters: SessionFilters, key: ToolKey, *, descending: bool, offset: int, limit: int
+        self, chosen: Choice, key: ToolKey, *, descending: bool, offset: int, limit: int
     ) -> ToolPage | Refusal:
-        """Tools of the chosen sessions, behind so many others."""
+        """Tools of the chosen sessions, behind so many others; contributors are not chosen here."""
+        assert not chosen.contributors, "who asks offers no choice of them"
         ask = partial(
             tool_page,
             self._layout,
-            filters,
+            index_filters(chosen, tuple, str),
             key,
             descending=descending,
             offset=offset,
@@ -139,8 +142,7 @@ class Tallies:
             limit=limit,
             timeout_s=self._settings.timeout_s,
         )
-        pseudonyms = Pseudonyms(load_pseudonym_key(self._layout.keys))
-        rows = [_shown(row, pseudonyms.of(row.contributor_id)) for row in page.rows]
+        rows = [_shown(row, self._pseudonym(row.contributor_id)) for row in page.rows]
         return Contributors(rows, page.contributors, page.points, page.consents, page.has_more)
 
     async def _answered(self, ask: Callable[[], T]) -> T | Refusal:

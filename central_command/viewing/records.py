@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from central_command.corpus.pseudonyms import Pseudonyms
+from central_command.corpus.pseudonyms import StoredPseudonyms
 from central_command.corpus.reading import UnreadableLine, read_line
 from central_command.corpus.trajectory import Trajectory
 from central_command.viewing.settings import ViewerSettings
@@ -28,7 +28,6 @@ from persistence.format.step_places import BLOCK_STEPS, StepBlock, StepPlace
 from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import JournalDamage, JournalOutOfReach
 from persistence.journals.stored import StoredJournal
-from persistence.keys.sealing import load_pseudonym_key
 
 log = logging.getLogger("central_command.http")
 
@@ -145,7 +144,8 @@ class Records:
         self._journal = StoredJournal.of(self._layout, JournalName.CORPUS)
         self._erasures = ErasureRegister(register_path(self._layout), OsFileSystem(), time.time)
         self._lock = threading.Lock()
-        self._pseudonyms: Pseudonyms | None = None
+        self.pseudonym = StoredPseudonyms(self._layout.keys).of
+        """What stands for a contributor."""
 
     def __repr__(self) -> str:
         return f"<Records of {self._layout.root}>"
@@ -178,10 +178,6 @@ class Records:
         with self._lock:
             self._erasures.read_on()
             return [each for each in sessions if not self._erasures.names(each.contributor_id, each.session_id)]
-
-    def pseudonym(self, contributor_id: str) -> str:
-        """What stands for a contributor."""
-        return self._pseudonym_of()(contributor_id)
 
     def summaries(self, session_ids: Collection[str]) -> dict[str, Summary]:
         """Titles and summaries by the sessions that have them; none where corpus.db cannot be read, which is logged."""
@@ -227,15 +223,9 @@ class Records:
 
     def _trajectory(self, line: bytes) -> Trajectory:
         try:
-            return read_line(line, self._pseudonym_of()).trajectory
+            return read_line(line, self.pseudonym).trajectory
         except UnreadableLine:
             raise MissingError(Missing.UNREADABLE) from None
-
-    def _pseudonym_of(self) -> Callable[[str], str]:
-        with self._lock:
-            if self._pseudonyms is None:
-                self._pseudonyms = Pseudonyms(load_pseudonym_key(self._layout.keys))
-            return self._pseudonyms.of
 
 
 class _Scored(msgspec.Struct, frozen=True):

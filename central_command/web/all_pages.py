@@ -68,6 +68,10 @@ class WebPages:
         """A page around `content`, which is HTML."""
         return self._problems.framed(title, content)
 
+    def refusal(self, found: HttpProblem) -> str:
+        """What is wrong with a request of which nothing more is known, as a page."""
+        return self._problems.refusal(found)
+
     def problem(self, found: HttpProblem) -> Response | None:
         """What is wrong with the current request as a page; None where no browser asks for one."""
         return self._problems.response(found)

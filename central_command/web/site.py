@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from string import Template
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from quart import Response, request
 
 from central_command.access.tokens import Scope
@@ -16,7 +17,8 @@ from central_command.http.gateway import Gateway
 from central_command.http.requests.authorization import Authorization, Door, known_scopes
 from central_command.http.requests.bodies import ProblemError, Reader, number_argument
 from central_command.http.requests.browsers import SIGN_IN_PATH
-from central_command.http.requests.replies import HttpProblem, Replies
+from central_command.http.requests.refusal_pages import accepts_page, is_page_path
+from central_command.http.requests.replies import HTML_TYPE, TEXT_TYPE, HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from central_command.settings.configuration import Settings
 from central_command.web.rendering import Renderer
@@ -24,7 +26,6 @@ from persistence.format import times
 
 T = TypeVar("T")
 
-HTML_TYPE: Final = "text/html; charset=utf-8"
 FORM_BYTES_MAX: Final = 65_536
 FORM_FIELDS_MAX: Final = 100
 CURSOR_MAX: Final = 999_999_999
@@ -33,8 +34,6 @@ THEMES: Final = ("system", "light", "dark")
 
 SAID_ONCE: Final = frozenset({"done", "tried"})
 """Arguments that say what has just been done: no way leads from there to the same again."""
-
-_NO_PAGES: Final = ("/api/", "/v1/", "/assets/")
 
 
 class NavigationItem(msgspec.Struct, frozen=True):
@@ -238,25 +237,33 @@ class Problems:
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
+        values = {name: f"${name}" for name in ("title", "status", "sentence", "hint")}
+        self._refusal = Template(renderer.html("refusal.html", {**values, "theme": THEMES[0], "address": "/"}))
 
     def __repr__(self) -> str:
         return f"<Problems by {self._renderer!r}>"
 
+    def refusal(self, found: HttpProblem) -> str:
+        """A page that is made without the framework, which has not seen the request: of one that is rendered once."""
+        title, sentence = _told(found)
+        hint = "" if found.retry_after_s is None else _retry_hint(found.retry_after_s)
+        values = {"title": title, "status": str(found.status), "sentence": sentence, "hint": hint}
+        return self._refusal.substitute({name: escape(value) for name, value in values.items()})
+
     def response(self, found: HttpProblem) -> Response | None:
         """A page, or a sentence for htmx; None where it is no page that is asked for, or the answer leads elsewhere."""
-        if found.status < HTTPStatus.BAD_REQUEST or not _is_page(request.path):
+        if found.status < HTTPStatus.BAD_REQUEST or not is_page_path(request.path):
             return None
-        headers = dict(found.headers)
-        if found.retry_after_s is not None:
-            headers["Retry-After"] = str(found.retry_after_s)
+        headers = dict(found.all_headers)
         if "HX-Request" in request.headers:
             if found.status == HTTPStatus.UNAUTHORIZED:
                 headers["HX-Redirect"] = f"{SIGN_IN_PATH}?next={quote(_shown_path(), safe='')}"
-            return Response(found.sentence, found.status, headers, content_type="text/plain; charset=utf-8")
-        if "text/html" not in request.headers.get("Accept", ""):
+            return Response(found.sentence, found.status, headers, content_type=TEXT_TYPE)
+        if not accepts_page(request.headers.get("Accept", "")):
             return None
         title, sentence = _told(found)
-        values = {**frame(title), "problem": found, "sentence": sentence, "next_path": _shown_path()}
+        hint = "" if found.retry_after_s is None else _retry_hint(found.retry_after_s)
+        values = {**frame(title), "problem": found, "sentence": sentence, "hint": hint, "next_path": _shown_path()}
         return Response(self._renderer.html("problem.html", values), found.status, headers, content_type=HTML_TYPE)
 
     def framed(self, title: str, content: str) -> str:
@@ -265,8 +272,8 @@ class Problems:
         return self._renderer.html("framed.html" if known_scopes() is None else "account.html", values)
 
 
-def _is_page(path: str) -> bool:
-    return not path.startswith(_NO_PAGES) and path not in {"/metrics", "/openapi.json"}
+def _retry_hint(retry_after_s: int) -> str:
+    return f"Try again in {retry_after_s} s."
 
 
 def _shown_path() -> str:
@@ -292,7 +299,7 @@ def _told(found: HttpProblem) -> tuple[str, str]:
             return "Not found", sentence
         case "method_not_allowed":
             return "Not possible", "This page cannot be asked for so."
-        case _ if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        case _ if found.status >= HTTPStatus.INTERNAL_SERVER_ERROR or found.status == HTTPStatus.TOO_MANY_REQUESTS:
             return "Not now", found.sentence
         case _:
             return "Not possible", found.sentence

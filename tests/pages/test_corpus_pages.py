@@ -83,6 +83,23 @@ async def test_tools_are_sorted_and_chosen_in_the_address(root: Path) -> None:
             assert (await server.browser.get(f"/tools?{query}")).status == 400, query
 
 
+async def test_times_of_tools_mean_what_they_mean_in_the_table_of_sessions(root: Path) -> None:
+    async with operated(root, Scope.READ) as server:
+        for times, tools in (
+            ("after=2026-11-02T10:12:00Z", ["Bash"]),
+            ("after=2026-11-03T09:12:00%2B23:00", ["Bash"]),  # the same moment, in another zone
+            ("after=2026-11-03T09:12:01%2B23:00", []),
+            ("before=2026-11-01T11:12:01-23:00&after=2026-11", ["Bash", "Read"]),
+            ("before=2026-11-01T11:12:00%2B01:00", []),
+        ):
+            page = await server.browser.get(f"/tools?{times}")
+            assert page.status == 200, times
+            assert [name for name in ("Bash", "Read") if name in page.said] == tools, times
+        page = await server.browser.get("/tools?after=2026-13-45")
+        assert page.status == 400
+        assert "after is '2026-13-45', which is no time that there is." in page.said
+
+
 async def test_contributors_are_shown_by_pseudonym_with_points_trust_and_consent(root: Path) -> None:
     async with operated(root, Scope.READ, Scope.ADMIN) as server:
         page = await server.browser.get("/contributors")

@@ -195,7 +195,14 @@ async def test_what_cannot_be_done_is_said_as_a_page_and_changes_nothing(tmp_pat
         for path in ("/jobs/work__77/retry", f"/jobs/{job_id}/burn", "/jobs/queues/no/pause", "/jobs/queues/work/run"):
             assert (await server.browser.post(path)).status == 404, path
         assert (await server.browser.get("/jobs/work__77")).status == 404
-        assert (await server.browser.get("/jobs?cursor=x")).status == 400
+        for query, sentence in (
+            ("cursor=x&queue=", "cursor must be what the page before gave as nextCursor."),
+            ("queue=Work", "queue must be the name of a queue."),
+            ("queue=work&queue=nightly", "queue must be the name of a queue."),
+            ("limit=0&status=", "limit must be a whole number from 1 to 200."),
+        ):
+            page = await server.browser.get(f"/jobs?{query}")
+            assert (page.status, sentence in page.said) == (400, True), (query, page.said)
         page = await server.browser.post(f"/jobs/{job_id}/remove", {"Sec_Fetch_Site": "cross-site"})
         assert page.status == 403
         assert await server.noted() == []

@@ -57,6 +57,7 @@ async def test_a_letter_is_shown_and_tried_again_and_the_try_is_noted(tmp_path: 
         assert "team_size" in page.said
         assert "contributor_id" in page.said
         assert CONTRIBUTOR not in page.text
+        assert '"contributor_id":"con_' in page.said
         answer = await server.browser.post(f"/refused/{letter}/retry")
         assert answer.status == 303
         page = await server.browser.get(answer.headers["Location"])

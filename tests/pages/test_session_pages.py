@@ -112,6 +112,14 @@ def test_a_colour_means_the_same_in_the_timeline_in_its_legend_and_at_a_step() -
     assert len({names[kind] for kind, _, _ in LEGEND}) == len(LEGEND), "no two groups look the same"
 
 
+async def test_the_keys_of_a_session_stand_in_the_help_before_those_of_every_page(tmp_path: Path) -> None:
+    async with showing(tmp_path, session(1)) as client:
+        text = (await client.get("/sessions/sess_1")).text
+    dialog = text[text.index('<dialog id="help"') :]
+    assert dialog.index("Next step, step before") < dialog.index("These keys")
+    assert text.count("Next step, step before") == 1
+
+
 async def test_windows_are_reached_without_a_script(tmp_path: Path) -> None:
     async with showing(tmp_path, session(1, steps_of(100)), window_steps=20) as client:
         seen, path = list[int](), "/sessions/sess_1"

@@ -22,6 +22,10 @@ def test_each_setting_is_there_with_what_is_built_in_and_its_unit() -> None:
     assert (shown["http.backlog"].is_set, shown["http.backlog"].told) == (False, "")
     assert shown["http.tls_key"].value == HIDDEN
     assert shown["http.requests_per_minute"].unit == "a minute"
+    assert shown["viewer.live_poll_s"].about == (
+        "Seconds between two looks at whether an open session has grown. Guards the processor."
+    )
+    assert all(each.about for each in shown.values()), "each says what it is for"
     assert {shown[f"sessions.opens_per_{who}_per_h"].unit for who in ("machine", "contributor")} == {"an hour"}
 
 
@@ -34,3 +38,4 @@ async def test_the_page_shows_every_section_and_no_secret(tmp_path: Path) -> Non
             assert f'id="{section}"' in page.text
         assert "secret.pem" not in page.text
         assert HIDDEN in page.said
+        assert "PEM file with the certificate's private key, not encrypted." in page.said

@@ -15,6 +15,7 @@ way they took (`tests/differential/` compares them):
 """
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from itertools import chain
@@ -36,7 +37,8 @@ from central_command.http.connections.repeated import AnswerHeads, RepeatedHead,
 from central_command.http.connections.strict_parsing import StrictConnection, announces_body
 from central_command.http.connections.timer import ConnectionTimer
 from central_command.http.requests.exchange import BODY_FAILED, CORS_HEADERS, INVITE_KEY, Edge
-from central_command.http.requests.replies import JSON_TYPE, error
+from central_command.http.requests.refusal_pages import RefusalPages
+from central_command.http.requests.replies import GUARD_HEADERS, NO_STORE, HttpProblem, Reply, error
 from central_command.http.requests.request_ids import REQUEST_ID_HEADER
 
 
@@ -112,12 +114,12 @@ class Http1Protocol(H11Protocol):
 
     async def _begin_request(self) -> bool:
         """Have the next requests answered in place, or begin one of them; False when there is none yet or any more."""
+        head: bytes | None = None
         try:
             has_come = self._received.skip_empty_lines()
             if has_come and self._repeated is not None and not await self._answer_in_place(self._repeated):
                 return False
-            head = self._received.take_head()
-            if head is None:
+            if (head := self._received.take_head()) is None:
                 if self._client_ended:
                     await self._close()
                 return False
@@ -125,7 +127,8 @@ class Http1Protocol(H11Protocol):
             request = self.connection.next_event()
             assert isinstance(request, h11.Request)
         except h11.RemoteProtocolError as problem:
-            await self.refuse(problem.error_status_hint)
+            rest = head or self._received.take()
+            await self.refuse(problem.error_status_hint, lambda pages, found: pages.reply_to_head(rest, found))
             await self._close()
             return False
         await self.send(Updated(idle=False))
@@ -238,14 +241,17 @@ class Http1Protocol(H11Protocol):
             held, self._held = self._held, b""
             await self.send(RawData(data=held))
 
-    async def refuse(self, status_code: int) -> None:
-        """Answer what is no valid HTTP/1.1; the connection must then be closed."""
+    async def refuse(
+        self, status_code: int, page: Callable[[RefusalPages, HttpProblem], Reply | None] = lambda _pages, _found: None
+    ) -> None:
+        """Answer what is no valid HTTP/1.1; the connection must then be closed. `page` is for who shows pages."""
         sentence = f"The request is not valid HTTP/1.1 ({HTTPStatus(status_code).phrase})."
-        reply = error(status_code, sentence)
+        found = HttpProblem(status_code, "bad_request", sentence, (*GUARD_HEADERS, *NO_STORE))
+        pages = self._edge.refusal_pages
+        reply = (None if pages is None else page(pages, found)) or error(status_code, sentence)
         headers = [
             (REQUEST_ID_HEADER, self._edge.request_ids.new()),
-            (b"content-type", JSON_TYPE.encode()),
-            (b"content-length", b"%d" % len(reply.body)),
+            *reply.raw_headers(),
             (b"connection", b"close"),
         ]
         headers = list(chain(headers, CORS_HEADERS, self.config.response_headers("h11")))
@@ -280,5 +286,9 @@ class _Stream(HTTPStream):
         await self.app_put(cast("ASGIReceiveEvent", {"type": BODY_FAILED}))
 
     async def _send_error_response(self, status_code: int) -> None:
-        await self._refuse(status_code if self.failed_status is None else self.failed_status)
+        path, headers = self.scope["path"], self.scope["headers"]
+        await self._refuse(
+            status_code if self.failed_status is None else self.failed_status,
+            lambda pages, found: pages.reply(path, headers, found),
+        )
         self.state = ASGIHTTPState.CLOSED

@@ -28,8 +28,9 @@ from central_command.http.endpoints.access import (
 )
 from central_command.http.endpoints.audit import AFTER_MAX, AUDIT_PATH, ENTRIES_DEFAULT, ENTRIES_MAX
 from central_command.http.endpoints.bans import BAN_ID, BAN_PATH, BANS_PATH
-from central_command.http.endpoints.sign_in import HTML_TYPE, LINK_PATH, SIGN_OUT_PATH
+from central_command.http.endpoints.sign_in import LINK_PATH, SIGN_OUT_PATH
 from central_command.http.requests.browsers import SIGN_IN_PATH
+from central_command.http.requests.replies import HTML_TYPE
 
 SECURITY: Final[list[dict[str, list[str]]]] = [{"token": ["admin"]}]
 

@@ -26,6 +26,7 @@ from central_command.http.endpoints.refused import LETTER_PATH, PAGE_DEFAULT, PA
 
 ADMIN_SECURITY: Final[list[dict[str, list[str]]]] = [{"token": ["admin"]}]
 
+BODY: Final = "The envelope as it came, but that contributors go by their pseudonyms; null where none can be read."
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 
 
@@ -68,7 +69,7 @@ def refused_schemas() -> dict[str, Schema]:
     )
     return {
         "DeadLetter": object_of(letter),
-        "DeadLetterContents": object_of({**letter, "body": _TEXT_OR_NULL}),
+        "DeadLetterContents": object_of({**letter, "body": {**_TEXT_OR_NULL, "description": BODY}}),
         "DeadLetters": object_of(
             {"refused": {"type": "array", "items": reference("DeadLetter")}, "next_cursor": _TEXT_OR_NULL}
         ),

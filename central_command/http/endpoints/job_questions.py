@@ -8,12 +8,13 @@ from http import HTTPStatus
 from typing import Final, Protocol, assert_never
 
 import msgspec
+from werkzeug.datastructures import MultiDict
 
 from actors.jobs.names import QUEUE, public_id, read_id
 from actors.jobs.schedule import ScheduledJob
 from central_command.access.audit import Audit
 from central_command.http.requests.authorization import TokenCheck
-from central_command.http.requests.bodies import ProblemError, Reader, bad_query
+from central_command.http.requests.bodies import ProblemError, Reader, number_argument, text_argument
 from central_command.http.requests.replies import Replies
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.jobs_changing import Change, NoSuchJob, NotPossible
@@ -24,7 +25,7 @@ from persistence.databases.jobs_schedule import AlreadyThere, NoneOfThatName
 LIMIT_DEFAULT: Final = 50
 LISTED_ALONE: Final = ("curation", "erasure", "export")
 """Queues that are kept beside the jobs: they are counted with them, and listed only where one is asked for by name."""
-_NUMBER: Final = re.compile(r"\A[1-9][0-9]{0,17}\Z")
+_CURSOR: Final = re.compile(r"\A[1-9][0-9]{0,17}\Z")
 
 
 class NotPausable(msgspec.Struct, frozen=True):
@@ -142,22 +143,19 @@ async def jobs_watched(replies: Replies) -> AsyncIterator[None]:
         raise ProblemError(replies.overloaded("storage_failed", sentence)) from failure
 
 
-async def page_of_jobs(jobs: AdminJobs, asked: Mapping[str, str]) -> JobPage:
-    """The jobs that arguments by their names choose; raises ProblemError for those that cannot be read."""
-    status, queue, cursor, limit = (asked.get(name) for name in ("status", "queue", "cursor", "limit"))
-    if queue is not None and not QUEUE.match(queue):
-        raise bad_query("queue must be the name of a queue.")
-    if cursor is not None and not _NUMBER.match(cursor):
-        raise bad_query("cursor must be what the page before gave as nextCursor.")
-    if limit is not None and not (_NUMBER.match(limit) and int(limit) <= jobs.page_max):
-        raise bad_query(f"limit must be a whole number from 1 to {jobs.page_max}.")
+async def page_of_jobs(jobs: AdminJobs, given: MultiDict[str, str]) -> JobPage:
+    """The jobs that a query string chooses; raises ProblemError for one that cannot be read."""
+    queue = text_argument("queue", QUEUE, "the name of a queue", given)
+    cursor = text_argument("cursor", _CURSOR, "what the page before gave as nextCursor", given)
+    limit = number_argument("limit", default=min(LIMIT_DEFAULT, jobs.page_max), maximum=jobs.page_max, given=given)
+    status = given.get("status")
     if status is not None and status not in {*JobStatus}:
         return JobPage([], 0, None)
     return await jobs.desk.page(
         status=None if status is None else JobStatus(status),
         queue=queue,
         before=None if cursor is None else int(cursor),
-        limit=min(LIMIT_DEFAULT, jobs.page_max) if limit is None else int(limit),
+        limit=limit,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from quart import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 
 from actors.observer.failures import FailureGroup
 from actors.observer.operation import OperationRefused, as_members
@@ -22,7 +23,6 @@ from central_command.http.requests.authorization import Door, TokenCheck
 from central_command.http.requests.bodies import (
     ProblemError,
     Reader,
-    bad_query,
     check_arguments,
     number_argument,
     text_argument,
@@ -100,8 +100,7 @@ class _Questions:
 
     def operations(self) -> Reply:
         check_arguments("limit", "before", "source", "endpoint", "success")
-        text_argument("success", _TRUTH, "true or false")  # empty only where a form leaves it out
-        page = page_of_operations(self._desk)
+        page = page_of_operations(self._desk, request.args)
         listed = [
             {"n": each.n, "received_at": times.to_text(each.at), "operation": as_members(each.operation)}
             for each in page.shown
@@ -116,16 +115,14 @@ class OperationPage(msgspec.Struct, frozen=True):
     next_before: int | None
 
 
-def page_of_operations(desk: ObserverDesk) -> OperationPage:
-    """The operations that the address asks for; raises ProblemError for what it may not."""
-    limit = number_argument("limit", default=OPERATIONS_DEFAULT, maximum=OPERATIONS_MAX)
-    before = number_argument("before", default=LINE_NUMBER_MAX, maximum=LINE_NUMBER_MAX)
-    success = request.args.get("success") or None
-    if success not in {None, "true", "false"}:
-        raise bad_query("success must be true or false.")
+def page_of_operations(desk: ObserverDesk, given: MultiDict[str, str]) -> OperationPage:
+    """The operations that a query string chooses; raises ProblemError for what it may not."""
+    limit = number_argument("limit", default=OPERATIONS_DEFAULT, maximum=OPERATIONS_MAX, given=given)
+    before = number_argument("before", default=LINE_NUMBER_MAX, maximum=LINE_NUMBER_MAX, given=given)
+    success = text_argument("success", _TRUTH, "true or false", given)
     chosen = Chosen(
-        source=request.args.get("source") or None,
-        endpoint=request.args.get("endpoint") or None,
+        source=given.get("source") or None,
+        endpoint=given.get("endpoint") or None,
         success=None if success is None else success == "true",
     )
     page = desk.ring.page(before_n=before, limit=limit + 1, chosen=chosen)

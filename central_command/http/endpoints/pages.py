@@ -21,6 +21,10 @@ class Pages(Protocol):
         """A page around `content`, HTML, for what is no page of theirs; it leads to others who has signed in."""
         ...
 
+    def refusal(self, found: HttpProblem) -> str:
+        """What is wrong with a request of which nothing more is known, as a page."""
+        ...
+
     def problem(self, found: HttpProblem) -> Response | None:
         """What is wrong with the current request as a page; None where no browser asks for one."""
         ...

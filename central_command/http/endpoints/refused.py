@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 from quart import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 
 from actors.sessions.letter_desk import LetterContents, LetterPage
 from actors.sessions.outcomes import ActorFailed, Busy, LetterOutcome, RetryOutcome, StaysRefused, StorageFull, TakenIn
@@ -89,7 +90,7 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
     async def letters() -> Response:
         known, _ = await admitted()
         check_arguments(*FILTERS, "cursor", "limit")
-        return json_reply(await page_of_letters(known)).response()
+        return json_reply(await page_of_letters(known, request.args)).response()
 
     @routes.get(LETTER_PATH)
     async def letter(letter_id: str) -> Response:
@@ -104,16 +105,12 @@ def refused_routes(refused: Refused | None, http: HttpSettings, replies: Replies
     return routes
 
 
-async def page_of_letters(refused: Refused, *, of_form: bool = False) -> LetterPage:
-    """The letters that the address asks for; raises ProblemError for what it may not.
-
-    A form sends what was not filled in, too: there it asks for nothing.
-    """
-    limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX)
-    cursor = text_argument("cursor", _CURSOR, "what next_cursor of the page before says")
-    given = {name: request.args[name] for name in FILTERS if name in request.args}
+async def page_of_letters(refused: Refused, given: MultiDict[str, str]) -> LetterPage:
+    """The letters that a query string chooses; raises ProblemError for what it may not."""
+    limit = number_argument("limit", default=PAGE_DEFAULT, maximum=PAGE_MAX, given=given)
+    cursor = text_argument("cursor", _CURSOR, "what next_cursor of the page before says", given)
     try:
-        chosen = chosen_letters({name: text for name, text in given.items() if text or not of_form})
+        chosen = chosen_letters({name: given[name] for name in FILTERS if name in given})
     except ValueError as wrong:
         raise bad_query(str(wrong)) from None
     if cursor is None:

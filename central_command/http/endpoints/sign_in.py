@@ -20,7 +20,7 @@ from central_command.http.endpoints.pages import Pages
 from central_command.http.requests.authorization import note_scopes
 from central_command.http.requests.bodies import Reader, check_arguments
 from central_command.http.requests.browsers import SIGN_IN_PATH, check_site, path_back, presented_cookie, set_cookie
-from central_command.http.requests.replies import Headers, HttpProblem, Replies
+from central_command.http.requests.replies import HTML_TYPE, Headers, HttpProblem, Replies
 from central_command.http.settings import HttpSettings
 from persistence.databases.browser_sessions import NoSuchKey, StoredBrowserSession
 
@@ -29,7 +29,6 @@ SIGN_OUT_PATH: Final = "/sign-out"
 
 FORM_BYTES_MAX: Final = 4_096
 FORM_FIELDS_MAX: Final = 8
-HTML_TYPE: Final = "text/html; charset=utf-8"
 WRONG_KEY: Final = "This is no valid token, and no link that can still be used: each works once, and for some minutes."
 
 _CODE: Final = re.compile(r"\A[0-9A-Za-z_-]{1,100}\Z")

@@ -209,9 +209,19 @@ def check_lengths(given: MultiDict[str, str]) -> None:
             raise bad_query(f"A value of {name} is longer than {VALUE_CHARS_MAX:,} characters.")
 
 
-def text_argument(name: str, allowed: re.Pattern[str], words: str) -> str | None:
-    """A text from the query string, None without it; raises ProblemError for one that is not allowed."""
-    values = request.args.getlist(name)
+def filled_in() -> MultiDict[str, str]:
+    """The query string of a form, without the fields that were not filled in: sent, too, they ask for nothing."""
+    return MultiDict((name, value) for name, value in request.args.items(multi=True) if value.strip())
+
+
+def text_argument(
+    name: str, allowed: re.Pattern[str], words: str, given: MultiDict[str, str] | None = None
+) -> str | None:
+    """A text from the query string, or from what a form gave; None without it.
+
+    Raises ProblemError for one that is not allowed.
+    """
+    values = (request.args if given is None else given).getlist(name)
     if not values:
         return None
     if len(values) > 1 or allowed.fullmatch(values[0]) is None:
@@ -224,9 +234,12 @@ def bad_query(sentence: str) -> ProblemError:
     return ProblemError(HttpProblem(400, "bad_query", sentence))
 
 
-def number_argument(name: str, *, default: int, maximum: int) -> int:
-    """A whole number from the query string, 1 to `maximum`; raises ProblemError for anything else."""
-    values = request.args.getlist(name)
+def number_argument(name: str, *, default: int, maximum: int, given: MultiDict[str, str] | None = None) -> int:
+    """A whole number from the query string, or from what a form gave, 1 to `maximum`.
+
+    Raises ProblemError for anything else.
+    """
+    values = (request.args if given is None else given).getlist(name)
     if not values:
         return default
     if len(values) == 1 and _NUMBER.fullmatch(values[0]) and 1 <= int(values[0]) <= maximum:

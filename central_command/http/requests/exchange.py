@@ -42,6 +42,7 @@ from central_command.http.requests.direct import (
 )
 from central_command.http.requests.first_bytes import FIRST_BYTES, session_in
 from central_command.http.requests.limits import FREE, AddressLimits, Charge
+from central_command.http.requests.refusal_pages import RefusalPages
 from central_command.http.requests.replies import (
     BATCH_PATH,
     CLOSE_PATH,
@@ -142,7 +143,7 @@ class Exchange:
                 refused = await self._take_charge(path or "")
             endpoint = self._endpoint(path or "") if self._scope["method"] == "POST" else None
             if refused is not None:
-                await self._refuse(problem(path or "", refused))
+                await self._refuse(self._edge.refusal(self._scope, path or "", refused))
             elif endpoint is not None:
                 await self._guarded(partial(self._answer_directly, endpoint, path or ""), path or "")
             else:
@@ -232,7 +233,8 @@ class Exchange:
         except Exception:
             logger.exception("%s %s failed.", self._scope["method"], printable(self._scope["path"]))
         if self._status is None and not self._client_gone:
-            await self._refuse(problem(path, HttpProblem(500, "internal_error", INTERNAL_ERROR)))
+            failed = HttpProblem(500, "internal_error", INTERNAL_ERROR)
+            await self._refuse(self._edge.refusal(self._scope, path, failed))
 
     async def _take_charge(self, path: str) -> HttpProblem | None:
         """Take the request from its address's budget, or else from its session's; or return the 429."""
@@ -475,6 +477,13 @@ class Edge:
             share_per_address=settings.share_per_address,
         )
         self.http_versions = frozenset({"1.0", "1.1", "2"} if settings.http2 else {"1.0", "1.1"})
+        self.refusal_pages: RefusalPages | None = None
+        """Pages for what is refused before a route is looked for; None where there are no pages."""
+
+    def refusal(self, scope: HTTPScope, path: str, found: HttpProblem) -> Reply:
+        """What is wrong with a request, in the form that its path answers with, or as who sent it shows it."""
+        page = None if self.refusal_pages is None else self.refusal_pages.reply(path, scope["headers"], found)
+        return problem(path, found) if page is None else page
 
     # Requests that the connection answers in place (`http.connections.http1`): the same bounds, without an exchange.
 

@@ -33,6 +33,8 @@ from central_command.http.settings import HttpSettings
 
 JSON_TYPE = "application/json"
 NDJSON_TYPE = "application/x-ndjson"
+HTML_TYPE = "text/html; charset=utf-8"
+TEXT_TYPE = "text/plain; charset=utf-8"
 INGEST_PATH = "/v1/training/ingest"
 BATCH_PATH = "/v1/training/ingest/batch"
 CLOSE_PATH = "/v1/sessions/close"
@@ -74,7 +76,7 @@ def guard_headers(path: str) -> Headers:
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer: its status, its JSON text and the headers that belong to it."""
+    """An answer: its status, its text, which is JSON but where a type is named, and the headers that belong to it."""
 
     status: int
     body: bytes
@@ -83,15 +85,16 @@ class Reply(msgspec.Struct, frozen=True):
     """What a large body is counted by, until it is written."""
     code: str = ""
     """Of a refusal, why: what refusals are counted by."""
+    content_type: str = JSON_TYPE
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers as a server takes them, with the body's type and length."""
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers]
-        return [*headers, (b"content-type", JSON_TYPE.encode()), (b"content-length", b"%d" % len(self.body))]
+        return [*headers, (b"content-type", self.content_type.encode()), (b"content-length", b"%d" % len(self.body))]
 
     def response(self) -> Response:
         """The answer as Quart's type."""
-        return Response(self.body, self.status, dict(self.headers), content_type=JSON_TYPE)
+        return Response(self.body, self.status, dict(self.headers), content_type=self.content_type)
 
 
 def json_reply(body: object, status: int = HTTPStatus.OK, headers: Headers = (), *, code: str = "") -> Reply:
@@ -140,15 +143,20 @@ class HttpProblem(msgspec.Struct, frozen=True):
     param: str | None = None
     """The member of the body that is wrong, where OpenAI's clients are told."""
 
+    @property
+    def all_headers(self) -> Headers:
+        """Its headers, and when to come again where that is known."""
+        if self.retry_after_s is None:
+            return self.headers
+        return (*self.headers, ("Retry-After", str(self.retry_after_s)))
+
 
 def problem(path: str, found: HttpProblem) -> Reply:
     """The answer to a request that is wrong as HTTP, in the form that `path` answers with."""
-    headers = found.headers
+    headers = found.all_headers
     members: dict[str, object] = {}
-    if found.retry_after_s is not None:
-        headers = (*headers, ("Retry-After", str(found.retry_after_s)))
-        if found.status == HTTPStatus.TOO_MANY_REQUESTS:
-            members["retryAfter"] = found.retry_after_s
+    if found.retry_after_s is not None and found.status == HTTPStatus.TOO_MANY_REQUESTS:
+        members["retryAfter"] = found.retry_after_s
     if path in _INGEST_PATHS:
         return refusal(found.status, found.sentence, found.code, headers=headers, **members)
     if is_openai_path(path):

@@ -17,7 +17,6 @@ function start(root) {
   watchEdges(viewer);
   root.addEventListener("toggle", () => reach(viewer), true);
   document.addEventListener("keydown", (event) => onKey(viewer, event));
-  document.querySelector("#help .keys")?.prepend(root.querySelector("[data-page-keys]").content);
   root.addEventListener("click", (event) => onClick(viewer, event));
   root.querySelector("[data-search]")?.addEventListener("submit", (event) => onSearch(viewer, event));
   root.querySelector("[data-filter]")?.addEventListener("change", (event) => event.currentTarget.requestSubmit());

@@ -8,18 +8,19 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
-from central_command.http.requests.bodies import ProblemError
+from central_command.corpus.index_filters import Choice
+from central_command.http.requests.bodies import ProblemError, bad_query, number_argument
 from central_command.http.requests.replies import HttpProblem
 from central_command.search.questions import NO_INDEX, Refusal, Unable
 from central_command.tallies.tallies import OFFSET_MAX, Tallies
+from central_command.web.pages.chosen_sessions import chosen_sessions
 from central_command.web.site import Site, part
 from persistence.databases.figures_reading import CONTRIBUTOR_KEYS, TOOL_KEYS, ContributorKey, ToolKey, ToolPage
-from persistence.databases.search_reading import SessionFilters
 
 T = TypeVar("T")
 
 PAGE: Final = 100
-VALUE_CHARS_MAX: Final = 300
+TOOL_FILTERS: Final = ("model", "provider")
 EMPTY_TOOLS: Final = ToolPage([], 0, 0, 0, has_more=False)
 
 PERIODS: Final = (("today", 0, 1), ("yesterday", 1, 0), ("7 days", 6, 1), ("30 days", 29, 1))
@@ -43,15 +44,9 @@ def corpus_pages(site: Site) -> Blueprint:
     async def tools() -> Response:
         tallies = await admitted()
         key, descending, sort = _order(TOOL_KEYS, "-total_ms")
-        asked = {name: _text(name) for name in ("after", "before", "model", "provider")}
-        filters = SessionFilters(
-            providers=(asked["provider"],) if asked["provider"] else (),
-            models=(asked["model"],) if asked["model"] else (),
-            after=asked["after"] or None,
-            before=asked["before"] or None,
-        )
-        offset = _offset()
-        found = await tallies.tools(filters, cast("ToolKey", key), descending=descending, offset=offset, limit=PAGE)
+        chosen = chosen_sessions(Choice, TOOL_FILTERS)
+        offset = number_argument("cursor", default=0, maximum=OFFSET_MAX)
+        found = await tallies.tools(chosen, cast("ToolKey", key), descending=descending, offset=offset, limit=PAGE)
         page = EMPTY_TOOLS if found == NO_INDEX else _answered(site, found)
         today = datetime.fromtimestamp(site.sources.clock(), UTC).date()
         return site.page(
@@ -59,8 +54,8 @@ def corpus_pages(site: Site) -> Blueprint:
             title="Tools",
             shown=page,
             sort=sort,
-            asked=asked,
-            is_chosen=any(asked.values()),
+            chosen=chosen,
+            is_chosen=chosen != Choice(),
             cursor=offset + PAGE if page.has_more and offset + PAGE <= OFFSET_MAX else None,
             is_first=not offset,
             most_ms=max((each.total_ms for each in page.tools), default=0),
@@ -76,7 +71,7 @@ def corpus_pages(site: Site) -> Blueprint:
     async def contributors() -> Response:
         tallies = await admitted()
         key, descending, sort = _order(CONTRIBUTOR_KEYS, "-points")
-        offset = _offset()
+        offset = number_argument("cursor", default=0, maximum=OFFSET_MAX)
         found = _answered(
             site,
             await tallies.contributors(cast("ContributorKey", key), descending=descending, offset=offset, limit=PAGE),
@@ -100,26 +95,8 @@ def _order(keys: tuple[str, ...], otherwise: str) -> tuple[str, bool, str]:
     sort = request.args.get("sort", otherwise)
     key = sort.removeprefix("-")
     if key not in keys:
-        raise _bad(f"sort must be one of {', '.join(keys)}, with - before it for the largest first.")
+        raise bad_query(f"sort must be one of {', '.join(keys)}, with - before it for the largest first.")
     return key, sort.startswith("-"), sort
-
-
-def _offset() -> int:
-    cursor = request.args.get("cursor", "0")
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 10 and int(cursor) <= OFFSET_MAX):
-        raise _bad("cursor must be what the page before gave.")
-    return int(cursor)
-
-
-def _text(name: str) -> str:
-    value = request.args.get(name, "")
-    if len(value) > VALUE_CHARS_MAX:
-        raise _bad(f"{name} may have {VALUE_CHARS_MAX} characters.")
-    return value
-
-
-def _bad(sentence: str) -> ProblemError:
-    return ProblemError(HttpProblem(HTTPStatus.BAD_REQUEST, "bad_request", sentence))
 
 
 def _answered(site: Site, found: T | Refusal) -> T:

@@ -22,9 +22,9 @@ from central_command.http.endpoints.job_questions import (
     jobs_watched,
     page_of_jobs,
 )
-from central_command.http.requests.bodies import ProblemError
-from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import HTML_TYPE, Site, part
+from central_command.http.requests.bodies import ProblemError, filled_in
+from central_command.http.requests.replies import HTML_TYPE, HttpProblem
+from central_command.web.site import Site, part
 from persistence.databases.jobs_changing import is_unfinished
 from persistence.databases.jobs_database import JobStatus, StoredJob
 from persistence.databases.jobs_listing import JobHistory, QueueCounts
@@ -90,7 +90,7 @@ def _add_views(routes: Blueprint, site: Site) -> None:
     @routes.get(PATH)
     async def jobs() -> Response:
         known, _ = await _admitted(site)
-        asked = {name: value for name, value in request.args.items() if value}
+        asked = filled_in()
         async with jobs_watched(site.replies):
             page = await page_of_jobs(known, asked)
             queues = await known.desk.queues()

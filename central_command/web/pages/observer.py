@@ -7,6 +7,7 @@ from quart import Blueprint, Response, request
 from actors.observer.operation import as_members
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.observer import Observing, page_of_operations
+from central_command.http.requests.bodies import filled_in
 from central_command.web.site import Site, part
 
 PATH: Final = "/observer"
@@ -27,7 +28,7 @@ def observer_pages(site: Site) -> Blueprint:
     async def observer() -> Response:
         desk = (await admitted()).desk
         figures = desk.ring.figures()
-        operations = page_of_operations(desk)
+        operations = page_of_operations(desk, filled_in())
         sources = [*figures["by_source"]]
         endpoint = request.args.get("endpoint", "")
         groups = [each for each in desk.failures if not endpoint or each.endpoint == endpoint]

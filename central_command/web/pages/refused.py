@@ -1,6 +1,5 @@
 """`/refused`: dead letters listed by what they were refused for, shown with what they hold, and tried again."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,13 +14,11 @@ from central_command.http.endpoints.refused import (
     page_of_letters,
     try_letter,
 )
+from central_command.http.requests.bodies import filled_in
 from central_command.web.site import Site, part
 
 PATH: Final = "/refused"
 BODY_CHARS_SHOWN: Final = 65_536
-
-CONTRIBUTOR: Final = re.compile(r'("contributor_id"\s{0,4}:\s{0,4}")[0-9A-Fa-f]{32}')
-"""A contributor's id in an envelope, which no page shows."""
 
 TRIED: Final[Mapping[str, tuple[str, str]]] = {
     "taken": ("It is taken in.", "good"),
@@ -41,7 +38,7 @@ def refused_pages(site: Site) -> Blueprint:
     @routes.get(PATH)
     async def letters() -> Response:
         known, _ = await admitted()
-        page = await page_of_letters(known, of_form=True)
+        page = await page_of_letters(known, filled_in())
         return site.page(
             "refused.html",
             title="Dead letters",
@@ -60,7 +57,7 @@ def refused_pages(site: Site) -> Blueprint:
             "letter.html",
             title=letter_id,
             letter=found.letter,
-            body=None if body is None else CONTRIBUTOR.sub(r"\1…", body[:BODY_CHARS_SHOWN]),
+            body=None if body is None else body[:BODY_CHARS_SHOWN],
             body_chars=0 if body is None else len(body),
             is_cut=body is not None and len(body) > BODY_CHARS_SHOWN,
             all_of_it=LETTER_PATH.replace("<letter_id>", letter_id),

@@ -3,13 +3,13 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 from werkzeug.datastructures import MultiDict
 
 from central_command.access.tokens import Scope
 from central_command.corpus.filters import KNOWN_VALUES
 from central_command.http.endpoints.search import FILTERS, question_asked
-from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.bodies import ProblemError, Reader, filled_in
 from central_command.search.questions import Answer, Mode, Order, Refusal, Unable
 from central_command.viewing.desk import UnableError
 from central_command.web.site import Site
@@ -19,8 +19,6 @@ HITS: Final = 30
 """Hits of a page, where the settings allow so many."""
 
 MODES: Final = ((Mode.TEXT, "Words"), (Mode.SEMANTIC, "Meaning"), (Mode.HYBRID, "Both"))
-LABELS: Final = {"provider": "Agent"}
-"""Of filters that have another name for people, as the table of sessions has them."""
 ORDERS: Final = ((Order.RELEVANCE, "Best first"), (Order.NEWEST, "Latest first"))
 
 
@@ -31,7 +29,7 @@ def search_pages(site: Site) -> Blueprint:
     @routes.get("/search")
     async def search() -> Response:
         await site.admit(Scope.READ)
-        given = MultiDict((name, value) for name, value in request.args.items(multi=True) if value.strip())
+        given = filled_in()
         answer, wrong, status = await _asked(site, given)
         known = {
             "provider": [*await site.sources.gateway.providers()],
@@ -42,7 +40,7 @@ def search_pages(site: Site) -> Blueprint:
         values: dict[str, Any] = {
             "title": "Search",
             "given": given,
-            "filters": [(name, LABELS.get(name, name.capitalize()), known.get(name)) for name in FILTERS],
+            "filters": [(name, name.capitalize(), known.get(name)) for name in FILTERS],
             "filtered": [
                 (name, value) for name, value in given.items(multi=True) if name in (*FILTERS, "after", "before")
             ],

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from functools import partial
 from http import HTTPStatus
-from typing import Final
 
 import msgspec
 from quart import Blueprint, Response
@@ -13,15 +12,13 @@ from central_command.exporting.formats import atif
 from central_command.exporting.reasons import LeftOut
 from central_command.exporting.shape import Shape
 from central_command.http.requests.bodies import ProblemError
-from central_command.http.requests.replies import HttpProblem
+from central_command.http.requests.replies import TEXT_TYPE, HttpProblem
 from central_command.viewing import copying
 from central_command.viewing.desk import UnableError
 from central_command.viewing.records import Missing, MissingError, OpenRecord
 from central_command.web.looking import Subject, desk_of, looked
 from central_command.web.pages.viewer import DIGITS_MAX, number_asked
 from central_command.web.site import Site
-
-TEXT_TYPE: Final = "text/plain; charset=utf-8"
 
 
 def session_text_pages(site: Site) -> Blueprint:

@@ -8,20 +8,19 @@ from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
 from central_command.corpus.cursors import CursorError, Cursors, digest_of
-from central_command.corpus.filters import KNOWN_VALUES, Filters
+from central_command.corpus.filters import KNOWN_VALUES
 from central_command.http.endpoints.search import FILTERS
 from central_command.http.requests.bodies import ProblemError, bad_query
 from central_command.viewing.desk import UnableError
 from central_command.viewing.listing import COUNTED_MAX, Chosen, page_of
 from central_command.web.looking import desk_of, problem_of
+from central_command.web.pages.chosen_sessions import TIMES, chosen_sessions
 from central_command.web.session_steps import session_path
 from central_command.web.site import Site, part
 from persistence.databases.session_reading import SortKey
 
 P = TypeVar("P")
 
-VALUES_MAX: Final = 32
-VALUE_CHARS_MAX: Final = 200
 DEFAULT_SORT: Final = "-started_at"
 
 
@@ -81,7 +80,7 @@ def sessions_pages(site: Site) -> Blueprint:
             sort=sort,
             cursor=None if behind is None else CURSORS.text(digest, Sorted(*behind)),
             is_first="cursor" not in request.args,
-            is_chosen=any(request.args.get(name) for name in (*FILTERS, "after", "before")),
+            is_chosen=any(request.args.get(name) for name in (*FILTERS, *TIMES)),
             counted_max=COUNTED_MAX,
             tiers=KNOWN_VALUES["tiers"][1],
             outcomes=KNOWN_VALUES["outcomes"][1],
@@ -115,25 +114,10 @@ async def _open_sessions(site: Site) -> Response:
 
 
 def _chosen(sort: str) -> Chosen:
-    members: dict[str, tuple[str, ...]] = {}
-    for name, member in FILTERS.items():
-        values = tuple(each for each in request.args.getlist(name) if each)
-        if len(values) > VALUES_MAX or any(len(each) > VALUE_CHARS_MAX for each in values):
-            raise bad_query(f"There are too many values of {name}, or one is too long.")
-        members[member] = values
-    after, before = (request.args.get(name) or None for name in ("after", "before"))
     key = sort.removeprefix("-")
     if key not in get_args(SortKey):
         raise bad_query(f"Sessions cannot be sorted by {key[:40]!r}.")
-    try:
-        Filters(after=after, before=before)
-    except ValueError as error:
-        raise bad_query(str(error)) from None
-    try:
-        repr(members).encode()
-    except UnicodeEncodeError:
-        raise bad_query("What is chosen is no valid Unicode.") from None
-    return Chosen(**members, after=after, before=before, key=key, descending=sort.startswith("-"))  # type: ignore[arg-type] # a key was looked for
+    return chosen_sessions(Chosen, key=key, descending=sort.startswith("-"))
 
 
 def _place(cursors: Cursors[P], digest: str) -> P | None:

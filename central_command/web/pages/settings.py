@@ -9,6 +9,7 @@ from quart import Blueprint, Response
 
 from central_command.access.tokens import Scope
 from central_command.settings.configuration import Settings, is_secret_name
+from central_command.settings.explanations import explanations
 from central_command.web import figures
 from central_command.web.site import Site
 
@@ -29,7 +30,10 @@ _UNITS: Final = (
 
 
 class ShownSetting(msgspec.Struct, frozen=True):
-    """A setting as people read it; `told` is the same in a larger unit, where that says more."""
+    """A setting as people read it; `told` is the same in a larger unit, where that says more.
+
+    `about` is what config.toml says of it.
+    """
 
     name: str
     value: str
@@ -37,6 +41,7 @@ class ShownSetting(msgspec.Struct, frozen=True):
     unit: str
     default: str
     is_set: bool
+    about: str
 
 
 class ShownSection(msgspec.Struct, frozen=True):
@@ -92,6 +97,7 @@ def _shown(section: str, found: msgspec.Struct, built_in: msgspec.Struct) -> Ite
             "" if is_hidden or value is None else unit,
             _text(default, key),
             value != default,
+            explanations()[f"{section}.{key}"],
         )
 
 

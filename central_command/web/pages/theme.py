@@ -10,8 +10,8 @@ from quart import Blueprint, Response
 
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.browsers import check_site, path_back
-from central_command.http.requests.replies import HttpProblem
-from central_command.web.site import HTML_TYPE, THEME_COOKIE, THEMES, Site
+from central_command.http.requests.replies import HTML_TYPE, HttpProblem
+from central_command.web.site import THEME_COOKIE, THEMES, Site
 
 KEPT_S: Final = 31_536_000
 

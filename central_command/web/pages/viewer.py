@@ -26,7 +26,6 @@ from persistence.databases.summaries import Summary
 
 T = TypeVar("T")
 
-TEXT_TYPE: Final = "text/plain; charset=utf-8"
 TYPES_MAX: Final = 20
 DIGITS_MAX: Final = 12
 ADDRESS_CHARS_MAX: Final = 2_000

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from actors.envelopes.refusals import Refusal
 from central_command.commands.cli import main
 from tests.running_service import running, settings_with
+from tests.signing_client import CONTRIBUTOR
 
 
 async def _leave_letters(root: Path) -> None:
@@ -42,6 +43,8 @@ def test_letters_are_listed_shown_and_taken_in(root: Path) -> None:
     assert shown.exit_code == 0
     assert "team_size" in shown.stdout
     assert "\x1b" not in shown.stdout
+    assert '"contributor_id":"con_' in shown.stdout
+    assert CONTRIBUTOR not in shown.stdout
     tried = run(root, "retry", str(second["id"]))
     assert tried.exit_code == 0, tried.output
     assert f"{second['id']}: It is taken in as env_" in tried.stdout

@@ -269,9 +269,9 @@ def served(gateway: FakeGateway) -> Callable[..., AbstractAsyncContextManager[Se
     """Serves the application on a free port of the loopback, with the settings given."""
 
     @asynccontextmanager
-    async def run(**settings: Any) -> AsyncIterator[Served]:
+    async def run(*, pages: Any = None, **settings: Any) -> AsyncIterator[Served]:
         http = HttpSettings(host="127.0.0.1", port=0, **settings)
-        app = create_app(gateway, http, schema=SchemaSettings(), clock=lambda: NOON)
+        app = create_app(gateway, http, schema=SchemaSettings(), clock=lambda: NOON, pages=pages)
         shutdown = trio.Event()
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:

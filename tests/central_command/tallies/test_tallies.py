@@ -7,10 +7,10 @@ import msgspec
 import pytest
 import trio
 
+from central_command.corpus.index_filters import Choice
 from central_command.search.questions import NO_INDEX, Refusal, Unable
 from central_command.tallies.tallies import TOO_SLOW, Contributors, CorpusTally, Tallies
 from persistence.databases.figures_reading import TOOL_KEYS, ToolPage
-from persistence.databases.search_reading import SessionFilters
 from persistence.settings.search import SearchSettings
 from tests.actors.curation.trajectory_lines import call, prompt
 from tests.corpus_maker import session, take_back
@@ -18,7 +18,7 @@ from tests.curated import leave_session
 from tests.indexed import index, put
 from tests.running_service import running
 
-EVERYTHING = SessionFilters()
+EVERYTHING = Choice()
 CONTRIBUTOR = "ab" * 16
 
 
@@ -26,7 +26,7 @@ def told(root: Path, **settings: Any) -> Tallies:
     return Tallies(root, SearchSettings(**settings))
 
 
-async def tools(root: Path, key: Any = "total_ms", filters: SessionFilters = EVERYTHING, **asked: Any) -> ToolPage:
+async def tools(root: Path, key: Any = "total_ms", filters: Choice = EVERYTHING, **asked: Any) -> ToolPage:
     options = {"descending": True, "offset": 0, "limit": 50} | asked
     page = await told(root).tools(filters, key, **options)
     assert isinstance(page, ToolPage), page
@@ -68,10 +68,10 @@ async def test_calls_of_all_sessions_are_summed_by_tool(root: Path) -> None:
 
 
 async def test_a_time_a_model_or_a_provider_is_asked_for_alone(root: Path) -> None:
-    page = await tools(root, filters=SessionFilters(after="2026-11-02", before="2026-11-03"))
+    page = await tools(root, filters=Choice(after="2026-11-02", before="2026-11-03"))
     assert named(page) == [("Bash", 2, 1, 1, 20_000, 1)]
-    assert named(await tools(root, filters=SessionFilters(models=("gpt-5",)))) == [("Edit", 1, 0, 1, 20_000, 1)]
-    assert (await tools(root, filters=SessionFilters(providers=("gemini",)))).tools_count == 0
+    assert named(await tools(root, filters=Choice(models=("gpt-5",)))) == [("Edit", 1, 0, 1, 20_000, 1)]
+    assert (await tools(root, filters=Choice(providers=("gemini",)))).tools_count == 0
 
 
 @pytest.mark.parametrize("key", TOOL_KEYS)

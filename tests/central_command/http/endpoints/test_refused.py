@@ -72,7 +72,10 @@ async def test_letters_are_listed_shown_and_taken_in(tmp_path: Path) -> None:
         assert "team_size is 4" in letter["reason"]
         status, shown = await server.send("get", f"/{letter['id']}")
         assert status == 200
-        assert json.loads(shown["body"])["metadata"]["team_size"] == 4
+        body = json.loads(shown["body"])
+        assert body["metadata"]["team_size"] == 4
+        assert body["contributor_id"].startswith("con_"), "the id itself is its contributor's secret"
+        assert CONTRIBUTOR not in shown["body"].lower()
         status, tried = await server.send("post", f"/{letter['id']}/retry")
         assert (status, tried["ok"]) == (200, True)
         assert [each["id"] for each in tried["results"]] == [letter["id"]]
