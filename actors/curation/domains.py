@@ -1,4 +1,4 @@
-"""Which of five domains a text is of, by the words in it (training_pipeline.md, sections 1 and 4).
+"""Which of five domains a text is of, by the words in it.
 
 Each domain has words and phrases with a weight: 3 for what hardly stands elsewhere, 2 for what is typical, 1 for a
 hint. Words count whole, in any case, also with a plural's `s`. The same one counts three times at most, so that a text

@@ -1,7 +1,7 @@
 """A record of the corpus made from a text of the intake: scrubbed, tagged with its domain. Pure.
 
-It has the members of training_pipeline.md, section 4, and says what was found in it as the record of a trajectory does.
-What cannot be scrubbed or read makes no record (fail-closed).
+It has the members of a local record (docs/training.md, "On disk"), and says what was found in it as the record of a
+trajectory does. What cannot be scrubbed or read makes no record (fail-closed).
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """A chunk as clients send it, read and checked in one go: nothing of its log is looked at twice.
 
 Clients write a chunk with `JSON.stringify`: its members in one order, without white space, the log as the last of them
-(decisions, "What the clients really do"). Such a text has three parts, and each of them proves something by itself:
+(decisions, "What clients do"). Such a text has three parts, and each of them proves something by itself:
 
 - what stands before the metadata is matched, as a whole and byte for byte, so it has these members and no others;
 - the metadata is one JSON object from its first byte to its last;

@@ -80,7 +80,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     body_bytes_max: PositiveInt = 5_242_880
     """Bytes of one request's body (contract, "5mb"); more is answered with 413."""
     body_bytes_hard_max: PositiveInt = 33_554_432
-    """Bytes of one envelope's body from a session that is open (decisions, "An authentic session's envelope"): 413."""
+    """Bytes of one envelope's body from a session that is open (decisions, "Schema"): 413."""
     large_bodies_max: PositiveInt = 4
     """Bodies over `body_bytes_max` held in memory at once; one more is refused with 503."""
     batch_lines_max: PositiveInt = 64

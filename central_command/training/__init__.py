@@ -1,4 +1,4 @@
-"""The public Python API for what an application's own users share (training_pipeline.md): consent first, then capture,
+"""The public Python API for what an application's own users share: consent first, then capture,
 all of it in files of the user's own machine (docs/training.md). A name is imported when it is first used.
 """
 

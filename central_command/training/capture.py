@@ -1,4 +1,4 @@
-"""A session that is captured from its start to its end (training_pipeline.md, section 2.2)."""
+"""A session that is captured from its start to its end."""
 
 import json
 import time

@@ -45,7 +45,7 @@ class ConsentRecord(msgspec.Struct, frozen=True):
 
 
 class ConsentManager:
-    """Who has opted in (training_pipeline.md, section 2.3), in the file at `db_path`; safe from any thread and process.
+    """Who has opted in, in the file at `db_path`; safe from any thread and process.
 
     `notice` is what people were shown before they were asked. The file is made with the first event, 0600. Methods
     raise TrainingDataError when it cannot be read or written, or is in use for longer than `busy_timeout_s`.

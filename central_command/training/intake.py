@@ -38,7 +38,7 @@ Taken: TypeAlias = TrainingRecord | ValueError | None
 
 
 class TrainingDataIntake:
-    """Takes in texts of users who have opted in (training_pipeline.md, section 2.1); safe from any thread.
+    """Takes in texts of users who have opted in; safe from any thread.
 
     `withheld` counts texts that could not be scrubbed, so that nothing of them was written; exact from one thread.
     Methods raise TrainingDataError and OSError when files cannot be read or written: then nothing was taken in.

@@ -1,4 +1,4 @@
-"""What is said before anybody is asked (training_pipeline.md, section 3.1), as it is hashed into events of consent."""
+"""What is said before anybody is asked, as it is hashed into events of consent."""
 
 import hashlib
 from typing import Final

@@ -1,4 +1,4 @@
-"""A record of the corpus (training_pipeline.md, section 4), and what keeps one from being made."""
+"""A record of the local corpus (docs/training.md, "On disk"), and what keeps one from being made."""
 
 import json
 import logging

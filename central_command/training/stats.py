@@ -1,4 +1,4 @@
-"""What the corpus of this machine holds (training_pipeline.md, section 2.4)."""
+"""What the corpus of this machine holds."""
 
 import sys
 import time

@@ -21,7 +21,7 @@ import msgspec
 from persistence.format import times
 
 CURRENT_CONSENT_VERSION: Final = "1.0"
-"""The terms that are agreed to now. Who agreed to others is asked again (training_pipeline.md, sections 2.3 and 9)."""
+"""The terms that are agreed to now. Who agreed to others is asked again (docs/training.md, "What happens when")."""
 
 BEFORE_FIRST: Final = "0" * 64
 """What stands for the hash of the event before the first one."""

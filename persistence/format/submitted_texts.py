@@ -1,4 +1,4 @@
-"""What a text is that an application hands over for one of its users (training_pipeline.md, sections 2.1 and 4)."""
+"""What a text is that an application hands over for one of its users (docs/protocol.md, "The intake")."""
 
 import re
 from enum import StrEnum

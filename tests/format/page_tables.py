@@ -4,15 +4,12 @@ Like `page_reader`, it knows the page alone. What has no line (openings, keys, t
 """
 
 import base64
-import hashlib
-import json
 import struct
-import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.format.page_figures import calls_by_tool
+from tests.format.page_fingerprints import fingerprints
 from tests.format.page_reader import (
     Line,
     closed_by,
@@ -25,22 +22,6 @@ from tests.format.page_reader import (
 )
 
 FOLLOWED = ("envelopes", "refused", "trajectories", "consent", "intake")
-K = 0x9E3779B97F4A7C15
-NO_TURN = {"program", "attachment", "notification", "hook", "api", "compaction"}
-CALL_IDS = {"call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId"}
-UNSEEN = {
-    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x1680, 0x17B4, 0x17B5, 0x3000, 0x3164, 0xFEFF, 0xFFA0, 0xFDFA, 0xFDFB),
-    *range(0x80, 0xA1),
-    *range(0x180B, 0x1810),
-    *range(0x2000, 0x2010),
-    *range(0x2028, 0x2030),
-    *range(0x205F, 0x2070),
-    *range(0xFE00, 0xFE10),
-    *range(0xFFF0, 0xFFF9),
-    *range(0x1BCA0, 0x1BCA4),
-    *range(0x1D173, 0x1D17B),
-    *range(0xE0000, 0xE1000),
-}
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
@@ -69,7 +50,7 @@ class SessionsDatabase:
         self.events: list[Row] = []
         self.keys: list[Row] = []
         self.texts = [_text(line) for line in journals["intake"]]
-        self.positions = [_position(name, journals[name][-1]) for name in FOLLOWED if journals[name]]
+        self.positions = [position_of(name, journals[name][-1]) for name in FOLLOWED if journals[name]]
         for line in journals["envelopes"]:
             self._add_envelope(line, counted("envelopes", line))
         for line in journals["refused"]:
@@ -301,7 +282,7 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
         "credits": credited,
         "balances": [{"contributor_id": contributor_id, **row} for contributor_id, row in balances.items()],
         "totals": [totals | {"points": sum(row["points"] for row in credited)}],
-        "projection_positions": [_position("trajectories", trajectories[-1])] if trajectories else [],
+        "projection_positions": [position_of("trajectories", trajectories[-1])] if trajectories else [],
         "sqlite_sequence": [{"name": "credits", "seq": len(credited)}] if credited else [],
     }
 
@@ -370,7 +351,7 @@ def corpus_tables(journals: dict[str, list[Line]]) -> Tables:
         "judging": [],
         "consent_terms": [{"only_one": 1, "terms": "client 1.0"}],
         "projection_positions": [
-            *(_position(name, journals[name][-1]) for name in ("corpus", "trajectories", "intake")),
+            *(position_of(name, journals[name][-1]) for name in ("corpus", "trajectories", "intake")),
             *looked_at,
         ],
     }
@@ -399,50 +380,6 @@ def _corpus_text(line: Line) -> Row:
         "curated_at": line.at,
         **place_of(line),
     }
-
-
-def fingerprints(steps: list[dict[str, Any]]) -> list[int]:
-    """The fingerprints of a trajectory's steps."""
-    digests = [_digest(step) for step in steps]
-    found = [_signed(digests[at] * K * K + digests[at + 1] * K + digests[at + 2]) for at in range(len(digests) - 2)]
-    for first in range(max(0, len(digests) - 2), len(digests)):
-        match digests[first:]:
-            case [a]:
-                found.append(_signed(a * K + 1))
-            case [a, b]:
-                found.append(_signed(a * K + b + 2))
-    return found
-
-
-def _signed(number: int) -> int:
-    number %= 2**64
-    return number - 2**64 if number >= 2**63 else number
-
-
-def _digest(step: dict[str, Any]) -> int:
-    tool, content = _said(step.get("tool")), _said(step.get("content"))
-    arguments = step.get("arguments")
-    if isinstance(arguments, dict | list):
-        if isinstance(arguments, dict):
-            arguments = {name: value for name, value in arguments.items() if name not in CALL_IDS}
-        written = json.dumps(arguments, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        for escape in ["\\b", "\\f", "\\n", "\\r", "\\t", *(f"\\u{code:04x}" for code in range(0x20))]:
-            written = written.replace(escape, "")
-        asked = _said(written)
-    else:
-        asked = _said(arguments)
-    text = b"\n".join((step["type"].encode(), tool, content, asked))
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-
-
-def _said(value: Any) -> bytes:
-    if value is None:
-        return b""
-    if not isinstance(value, str):
-        return json.dumps(value, separators=(",", ":")).encode()
-    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    seen = unicodedata.normalize("NFKC", "".join(each for each in whole if ord(each) not in UNSEEN))
-    return "".join(each for each in seen if ord(each) > 0x20 and ord(each) != 0x7F).encode()
 
 
 def _copied(members: dict[str, Any]) -> Row:
@@ -475,134 +412,6 @@ def _time(at_us: int) -> str:
     return f"{second}.{at_us % 1_000_000:06d}Z"
 
 
-def _position(journal: str, line: Line) -> Row:
+def position_of(journal: str, line: Line) -> Row:
+    """How far a database has followed a journal, when a line is the last one that it knows."""
     return {"journal": journal, "n": line.n, "day": line.day, "next_offset": line.offset + line.length}
-
-
-def search_tables(journals: dict[str, list[Line]]) -> Tables:
-    """The rows of `search.db` that hold no words, and the numbers of those that do."""
-    sessions: dict[str, Row] = {}
-    said: dict[str, list[Row]] = {}
-    placed: dict[str, list[Row]] = {}
-    counted: dict[str, tuple[list[Row], list[Row]]] = {}
-    for line in journals["corpus"]:
-        members = line.members
-        if "erased" in members or "judgement" in members or kind_of_record(members) == "text":
-            continue
-        steps = [
-            {"n": line.n, "id": (line.n << 24) + place, "tool": step["tool"] if _is_text(step.get("tool")) else None}
-            for place, step in enumerate(members["trajectory_log"], start=1)
-            if any(_says(step.get(name)) for name in ("content", "tool", "arguments"))
-        ]
-        tags = members["metadata"].get("domain_tags") or members["domain_tags"] or {}
-        sessions[members["session_id"]] = {
-            **{name: members[name] for name in ("session_id", "record_id", "contributor_id", "started_at")},
-            "provider": members["metadata"]["provider"],
-            "model": members["metadata"]["model_engine"],
-            "domain": (tags.get("primary") or {}).get("domain"),
-            "tier": members["enrichment"]["quality_assessment"]["tier"],
-            "outcome": (members["outcome"] or {}).get("status"),
-            "rows": len(steps),
-            **place_of(line),
-            **_sorted_by(members),
-            **_log_place(line),
-        }
-        said[members["session_id"]] = steps
-        placed[members["session_id"]] = _step_blocks(line)
-        found = members["scrubbed"]["by_category"]
-        counted[members["session_id"]] = (
-            [{"n": line.n, **calls} for calls in calls_by_tool(members["trajectory_log"]).values()],
-            [{"n": line.n, "category": name[:200], "found": count} for name, count in found.items() if count],
-        )
-    rows = [step for steps in said.values() for step in steps]
-    return {
-        "sessions": list(sessions.values()),
-        "step_blocks": [block for blocks in placed.values() for block in blocks],
-        "tools": [{"tool": tool, "n": n} for tool, n in {(step["tool"], step["n"]) for step in rows if step["tool"]}],
-        "tool_calls": [row for calls, _ in counted.values() for row in calls],
-        "findings": [row for _, found in counted.values() for row in found],
-        "steps_docsize": [{"id": step["id"]} for step in rows],
-        "embeddings": [],
-        "projection_positions": [_position("corpus", journals["corpus"][-1])],
-    }
-
-
-def _sorted_by(members: dict[str, Any]) -> Row:
-    lineage = members["metadata"].get("lineage") or {}
-    return {
-        "ended_at": members["ended_at"],
-        "step_count": len(members["trajectory_log"]),
-        "tokens": members["total_tokens"],
-        "quality": members["enrichment"]["quality_assessment"]["score"],
-        "points": float(members["score"]["totalPoints"]),
-        "failed": sum(map(_has_failed, members["trajectory_log"])),
-        "lineage": lineage.get("id"),
-        "parent_lineage": lineage.get("parent_id"),
-        "continues_session": members["metadata"].get("continues_session"),
-    }
-
-
-def _has_failed(step: dict[str, Any]) -> bool:
-    return step["type"] == "error" or step.get("is_error") is True
-
-
-def _log_place(line: Line) -> Row:
-    start = line.text.index(b'"trajectory_log":[') + len(b'"trajectory_log":')
-    text = line.text[start:].decode()
-    _, characters = json.JSONDecoder().raw_decode(text)
-    return {"log_start": start, "log_end": start + len(text[:characters].encode())}
-
-
-def _step_places(line: Line) -> list[tuple[int, int]]:
-    """Where each step begins in a line, and how many bytes it has."""
-    log = _log_place(line)
-    text = line.text[log["log_start"] : log["log_end"]].decode()
-    at, found = 1, []
-    for _ in line.members["trajectory_log"]:
-        _, end = json.JSONDecoder().raw_decode(text, at)
-        found.append((log["log_start"] + len(text[:at].encode()), len(text[at:end].encode())))
-        at = end + 1
-    return found
-
-
-def _step_blocks(line: Line) -> list[Row]:
-    """Blocks of a line with fewer than 512 steps, none of which is large."""
-    steps = line.members["trajectory_log"]
-    places: list[list[Any]] = []
-    turn, asked, calls = 0, False, dict[str, list[int]]()
-    for number, (step, (start, length)) in enumerate(zip(steps, _step_places(line), strict=True), start=1):
-        asks = step["type"] == "instruction" and step.get("source") not in NO_TURN
-        begins, asked = asks and not asked, asks
-        turn += begins
-        partner, call_id = 0, step.get("call_id")
-        if call_id and step["type"] in {"observation", "error"}:
-            if calls.get(call_id):
-                partner = calls[call_id].pop(0)
-                places[partner - 1][7] = number
-        elif call_id:
-            calls.setdefault(call_id, []).append(number)
-        named = (step["type"][:64], (step.get("tool") or "")[:64], turn, float(step.get("timestamp", 0)))
-        places.append([number, start, length, *named, partner, _has_failed(step), begins, []])
-    counts = Counter(sorted(step["type"] for step in steps))
-    if not steps:
-        return []
-    known = {"n": line.n, "first": 1, "steps": len(steps), "turns": sum(place[9] for place in places)}
-    failed = sum(place[8] for place in places)
-    return [{**known, "failed": failed, "counts": json.dumps(counts, separators=(",", ":")), "places": places}]
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _says(value: object) -> bool:
-    """Whether there is a text or a number in it."""
-    match value:
-        case dict():
-            return any(map(_says, value.values()))
-        case list():
-            return any(map(_says, value))
-        case bool() | None:
-            return False
-        case _:
-            return value != ""

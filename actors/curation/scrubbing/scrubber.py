@@ -54,7 +54,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
 
 
 class PIIScrubber:
-    """Replaces personal data and secrets in text by the placeholders of the contract (training_pipeline.md, section 8).
+    """Replaces personal data and secrets in text by placeholders (docs/privacy.md, "What it finds").
 
     `PIIScrubber()` follows the contract's letter; `for_trajectories()` keeps what code needs. Nothing raises: a text
     that cannot be scrubbed, or is longer than `chars_max` characters, becomes `[WITHHELD]` and is counted. `counts` is

@@ -1,4 +1,6 @@
-"""`/v1/contributors/{id}/consent` (spec "Consent"), and `/.well-known/central-command.json` with the receipts' key.
+"""`/v1/contributors/{id}/consent`, and `/.well-known/central-command.json` with the receipts' key.
+
+What is asked and answered is in docs/protocol.md, "Contributors".
 
 A contributor's id is a secret of its client, so no answer repeats it, and no log line shows it.
 """

@@ -1,4 +1,4 @@
-"""`/v1/intake/…` (spec "The same intake over HTTP"): for applications that do not run Python, with a token for it.
+"""`/v1/intake/…` (docs/protocol.md, "The intake"): for applications that do not run Python, with a token for it.
 
 A user's id is no secret, but names somebody, so no answer repeats it, and no log line shows it.
 """

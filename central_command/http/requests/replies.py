@@ -110,7 +110,7 @@ def error(status: int, sentence: str, *, headers: Headers = (), **members: objec
 def openai_error(
     status: int, sentence: str, *, code: str, param: str | None = None, headers: Headers = (), **members: object
 ) -> Reply:
-    """A refusal in the form that OpenAI's clients read (decisions, "Errors on /v1/embeddings").
+    """A refusal in the form that OpenAI's clients read (embeddings, "Errors on /v1/embeddings").
 
     `code` is stable, `param` the member that is wrong, the type what OpenAI's API has for the status.
     """

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import pytest
 import trio
+import trio.testing
 
 from actors.embedding.embedding import DIMENSIONS, EmbedOutcome, Input
 from actors.embedding.engine import Engine, UnknownTokenError
@@ -22,7 +23,7 @@ from actors.embedding.nursery import EmbeddingNursery, State
 from actors.embedding.settings import EmbeddingSettings
 from actors.embedding.source import PACKAGE_NAME, installed_model
 
-NEVER_S = math.inf
+BLOCKED = trio.testing.wait_all_tasks_blocked
 
 
 def vector_of(text: str) -> bytes:
@@ -133,6 +134,27 @@ class Fixture:
         self.ended.set()
 
 
+class Asked:
+    """Requests under way, and their outcomes by number."""
+
+    def __init__(self, nursery: trio.Nursery, fixture: Any) -> None:
+        self._nursery = nursery
+        self._fixture = fixture
+        self.outcomes: dict[int, Any] = {}
+        self.scopes: list[trio.CancelScope] = []
+
+    async def ask(self, *texts: str, address: str = "192.0.2.1") -> int:
+        number = len(self.scopes)
+        self.scopes.append(trio.CancelScope())
+        self._nursery.start_soon(self._ask, number, texts, address)
+        await BLOCKED()
+        return number
+
+    async def _ask(self, number: int, texts: tuple[str, ...], address: str) -> None:
+        with self.scopes[number]:
+            self.outcomes[number] = await self._fixture.embed(texts, address)
+
+
 @pytest.fixture(scope="session")
 def running() -> Callable[..., AbstractAsyncContextManager[Fixture]]:
     """Runs a nursery on fakes, with the settings given; loaded, unless `load_s` or `load_errors` say otherwise."""
@@ -144,7 +166,7 @@ def running() -> Callable[..., AbstractAsyncContextManager[Fixture]]:
             fixture.load_errors.extend(load_errors)
             fixture.threads.durations_s.append(load_s)
             outer.start_soon(fixture.run)
-            await trio.testing.wait_all_tasks_blocked()
+            await BLOCKED()
             if not load_s and not load_errors:
                 assert fixture.embeddings.state is State.READY
             yield fixture

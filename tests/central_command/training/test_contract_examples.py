@@ -1,4 +1,4 @@
-"""The examples of training_pipeline.md, line by line, with the name of its package replaced by this one's."""
+"""Examples as applications have them, by the sections of what they were written after, with this package's name."""
 
 # ruff: noqa: PLC0415 (the examples import where they do)
 

@@ -4,16 +4,13 @@ import errno
 import io
 import json
 import re
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
-import zstandard
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from rich.console import Console
 from trio.testing import MockClock
 
@@ -25,32 +22,9 @@ from central_command.client.uploading.feeding import Surroundings
 from central_command.client.uploading.history import History
 from central_command.client.uploading.options import Options
 from central_command.client.uploading.progress import Display
-from central_command.client.uploading.recognition import old_digest
 from central_command.client.uploading.sources import find_files
-from central_command.client.uploading.survey import survey
 from central_command.client.uploading.upload import Uploader, upload_command
-from central_command.commands.printing.contributions import contributions_listing
-
-
-class Command:
-    """Runs `upload` against the server in memory."""
-
-    def __init__(self, server: Any) -> None:
-        self.server = server
-
-    def run(self, *arguments: str | Path) -> Result:
-        return CliRunner().invoke(upload_command, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def command(fake_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """The command with its own configuration and state directories."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("GROOVE_CENTRAL_URL", raising=False)
-    monkeypatch.delenv("CENTRAL_COMMAND_URL", raising=False)
-    monkeypatch.setattr(upload, "client_for", lambda _options: fake_server.client())
-    return Command(fake_server)
+from tests.central_command.client.uploading.conftest import Command
 
 
 def test_a_real_session_is_uploaded_whole(command: Command, transcripts: Path) -> None:
@@ -291,170 +265,6 @@ def test_the_real_client_verifies_tls_unless_told_otherwise_and_skips_proxies_fo
     assert upload_options.client_for(Options(url="https://example.org")).trust_env
 
 
-def test_what_was_uploaded_completely_is_skipped_and_this_is_said(command: Command, transcripts: Path) -> None:
-    """The table names its session again; `--no-resume` sends it anew, and after that it is skipped again."""
-    command.run(transcripts / "short.jsonl")
-    sent = len(command.server.requests)
-    again = command.run(transcripts / "short.jsonl")
-    assert again.exit_code == 0
-    assert "already uploaded completely: skipped" in again.stdout
-    assert command.server.envelopes[0]["session_id"] in again.stdout
-    assert len(command.server.requests) == sent
-    anew = command.run(transcripts / "short.jsonl", "--no-resume")
-    assert anew.exit_code == 0
-    assert len(command.server.requests) == 2 * sent
-    assert command.server.envelopes[-1]["session_id"] != command.server.envelopes[0]["session_id"]
-    assert "skipped" in command.run(transcripts / "short.jsonl").stdout
-    assert len(command.server.requests) == 2 * sent
-
-
-def test_what_was_credited_stays_credited_when_its_file_is_sent_anew(
-    command: Command, transcripts: Path, tmp_path: Path
-) -> None:
-    """In `mine`, whose sum is then the server's; so does a session that was refused, with its own reason."""
-    command.run(transcripts / "short.jsonl")
-    command.server.refuse = lambda _envelope: "The model is unknown."
-    command.run(transcripts / "long.jsonl")
-    command.server.refuse = lambda _envelope: None
-    assert command.run(transcripts / "short.jsonl", transcripts / "long.jsonl", "--no-resume").exit_code == 0
-    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
-        sessions = spool.sessions_to(Options().url, limit=9)
-        assert spool.totals_to(Options().url).points == 12.5 * 4, "the server closes what it refused, too"
-    rows = [line.split("\t") for line in contributions_listing(sessions).lines() if line.startswith("sess_")]
-    by_file = sorted((row[1], row[3], row[7]) for row in rows)
-    assert by_file == [
-        ("long.jsonl", "delivered", ""),
-        ("long.jsonl", "not whole", "Chunk 1 was refused: The model is unknown."),
-        ("short.jsonl", "delivered", ""),
-        ("short.jsonl", "delivered", ""),
-    ]
-
-
-def test_a_copy_or_a_moved_file_is_the_same_session(command: Command, transcripts: Path, tmp_path: Path) -> None:
-    """Known by what it holds, not by its path."""
-    command.run(transcripts / "short.jsonl")
-    copy = tmp_path / "copy.jsonl"
-    copy.write_bytes((transcripts / "short.jsonl").read_bytes())
-    sent = len(command.server.requests)
-    assert "already uploaded completely" in command.run(copy).stdout
-    assert len(command.server.requests) == sent
-
-
-def test_a_file_that_has_grown_sends_only_its_new_steps_as_a_further_session(
-    command: Command, transcripts: Path, tmp_path: Path
-) -> None:
-    """It says so, on the terminal and in its metadata; its steps are numbered from 1."""
-    lines = (transcripts / "long.jsonl").read_bytes().splitlines(keepends=True)
-    path = tmp_path / "growing.jsonl"
-    path.write_bytes(b"".join(lines[:900]))
-    assert command.run(path).exit_code == 0
-    first = command.server.envelopes[0]["session_id"]
-    before = sum(len(each.get("trajectory_log", ())) for each in command.server.envelopes)
-    path.write_bytes(b"".join(lines))
-    result = command.run(path)
-    assert result.exit_code == 0, result.output
-    assert f"{before} of its steps were sent before" in result.stdout
-    assert "the new steps become a further session" in result.stdout
-    assert "continues the one before" in result.stdout
-    further = [each for each in command.server.envelopes if each["session_id"] != first]
-    steps = [step for each in further for step in each.get("trajectory_log", ())]
-    assert [step["step"] for step in steps] == list(range(1, 483 - before + 1))
-    assert {each["metadata"]["continues_session"] for each in further if "metadata" in each} == {first}
-    calls = [
-        step["call_id"]
-        for each in command.server.envelopes
-        for step in each.get("trajectory_log", ())
-        if step["type"] == "action"
-    ]
-    assert len(calls) == len(set(calls)) == 186
-
-
-def test_a_refusal_is_remembered(command: Command, transcripts: Path) -> None:
-    """The next run says it again without asking the server; `--no-resume` tries anew."""
-    command.server.refuse = lambda _envelope: "The model is unknown."
-    command.run(transcripts / "short.jsonl")
-    sent = len(command.server.requests)
-    again = command.run(transcripts / "short.jsonl")
-    assert again.exit_code == 1
-    assert "not delivered: Chunk 1 was refused: The model is unknown." in again.stdout
-    assert "--no-resume sends the file anew" in again.stdout
-    assert len(command.server.requests) == sent
-    command.server.refuse = lambda _envelope: None
-    assert command.run(transcripts / "short.jsonl", "--no-resume").exit_code == 0
-
-
-def test_what_was_refused_without_consent_is_sent_once_it_is_given_again(command: Command, transcripts: Path) -> None:
-    """The server is asked whether it is, once for all files, and nothing else is until then."""
-    server, files = command.server, [transcripts / "short.jsonl", transcripts / "tool_heavy.jsonl"]
-    server.consent, server.refusal_code = "withdrawn", "consent_withdrawn"
-    server.refuse = lambda _envelope: "The contributor has withdrawn their consent."
-    for _ in range(2):
-        refused = command.run(*files)
-        assert refused.exit_code == 1
-        assert refused.stdout.count("not delivered: Nothing more is taken: the contributor has withdrawn") == 2
-        assert refused.stdout.count("once you have given consent again: central-command contributor give") == 2
-        assert "--no-resume" not in refused.stdout
-    opened = len(server.bodies("/v1/sessions/open"))
-    assert (opened, server.consent_asked) == (2, 1), "the second run opened nothing, and asked once"
-    server.consent, server.refuse = "given", lambda _envelope: None
-    result = command.run(*files)
-    assert result.exit_code == 0, result.output
-    assert "accepted: 2 of 2 envelopes, 8 of 8 steps" in result.stdout
-    assert "continues" not in result.stdout, "of the first sessions the server has nothing"
-    assert command.run(*files).stdout.count("already uploaded completely") == 2
-
-
-def test_a_session_in_the_midst_of_which_consent_was_withdrawn_goes_on_in_a_further_one(
-    command: Command, transcripts: Path
-) -> None:
-    server = command.server
-    server.consent, server.refusal_code = "withdrawn", "consent_withdrawn"
-    server.refuse = lambda each: "Withdrawn." if each.get("chunk_sequence") else None
-    assert command.run(transcripts / "long.jsonl").exit_code == 1
-    taken = sum(len(each.get("trajectory_log", ())) for each in server.envelopes)
-    assert 0 < taken < 483
-    server.consent, server.refuse = "given", lambda _envelope: None
-    result = command.run(transcripts / "long.jsonl")
-    assert result.exit_code == 0, result.output
-    assert f"{taken} of its steps were sent before" in result.stdout
-    assert sum(len(each.get("trajectory_log", ())) for each in server.envelopes) == 483
-
-
-def test_of_who_was_erased_nothing_is_sent_again_and_no_way_is_named(command: Command, transcripts: Path) -> None:
-    command.server.consent, command.server.refusal_code = "given", "contributor_erased"
-    command.server.refuse = lambda _envelope: "The contributor's data was erased, and no more of it is taken."
-    for _ in range(2):
-        result = command.run(transcripts / "short.jsonl")
-        assert "not delivered: Nothing more is taken: the contributor was erased at this server." in result.stdout
-        assert "neither trying again nor --no-resume will help" in result.stdout
-    assert len(command.server.bodies("/v1/sessions/open")) == 1
-
-
-@pytest.mark.parametrize(
-    ("state", "mode", "is_held"),
-    [
-        ("none", "required", True),
-        ("outdated", "client", True),
-        ("none", "client", False),
-        ("given", "required", False),
-        (None, "required", False),
-    ],
-)
-def test_what_waits_for_consent_is_said_once_at_the_end_as_the_server_says_it(
-    command: Command,
-    transcripts: Path,
-    state: str | None,
-    mode: str,
-    is_held: bool,  # noqa: FBT001
-) -> None:
-    command.server.consent, command.server.consent_mode = state, mode
-    files = [transcripts / "short.jsonl", transcripts / "tool_heavy.jsonl"]
-    result = command.run(*files, "--url", "http://server.test")
-    assert result.exit_code == 0
-    assert result.stdout.count("central-command contributor give --url http://server.test") == is_held
-    assert result.stdout.count("is held there, and not used, until you agree") == is_held
-
-
 def test_a_folder_is_searched_and_what_is_no_session_is_named(
     command: Command, transcripts: Path, tmp_path: Path
 ) -> None:
@@ -498,62 +308,6 @@ def test_a_dry_run_contacts_nobody_and_writes_nothing(command: Command, transcri
     again = command.run(*files, "--dry-run")
     assert again.stdout.count("already uploaded completely") == 2
     assert (everything(), len(command.server.requests)) == (state, sent)
-
-
-def test_a_session_whose_beginning_is_gone_is_the_same(command: Command, transcripts: Path, tmp_path: Path) -> None:
-    """Wherever its file lies; and what is new in it becomes a further session."""
-    lines = (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "a.jsonl").write_bytes(b"".join(lines))
-    command.run(tmp_path / "a.jsonl")
-    sent = len(command.server.requests)
-    first = next(number for number, line in enumerate(lines) if b'"type":"user"' in line)
-    for name in ("a.jsonl", "b.jsonl"):
-        (tmp_path / name).write_bytes(b"".join(lines[first + 1 :]))
-        assert "already uploaded completely" in command.run(tmp_path / name).stdout
-    assert len(command.server.requests) == sent
-    new = json.loads(lines[first]) | {"uuid": "new", "timestamp": "2027-01-01T00:00:00Z"}
-    new["message"] = {"role": "user", "content": "something new"}
-    (tmp_path / "b.jsonl").write_bytes(b"".join(lines[first + 1 :]) + json.dumps(new).encode())
-    result = command.run(tmp_path / "b.jsonl")
-    assert "the new steps become a further session" in result.stdout
-    assert [step["content"] for step in command.server.envelopes[-2]["trajectory_log"]] == ["something new"]
-
-
-def test_a_compressed_twin_is_not_sent_twice(command: Command, transcripts: Path, tmp_path: Path) -> None:
-    """In one run or in another, anew or not; a dry run counts it once, too."""
-    text = (transcripts / "short.jsonl").read_bytes()
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "s.jsonl").write_bytes(text)
-    (tmp_path / "in" / "s.jsonl.zst").write_bytes(zstandard.compress(text))
-    planned = command.run(tmp_path / "in", "--dry-run").stdout
-    assert (planned.count("already uploaded completely"), "2 file(s)" in planned) == (1, True)
-    for arguments, sessions in (((), 1), ((), 1), (("--no-resume",), 2)):
-        assert command.run(tmp_path / "in", *arguments).exit_code == 0
-        assert len({each["session_id"] for each in command.server.envelopes}) == sessions
-
-
-def test_what_an_earlier_version_sent_is_not_sent_again(command: Command, transcripts: Path, tmp_path: Path) -> None:
-    """Its spool has another form, and knows steps and sessions by other digests."""
-    command.run(transcripts / "short.jsonl")
-    known = survey(transcripts / "short.jsonl", None)
-    old = b"".join(old_digest(step) for step in known.steps())
-    (path,) = tmp_path.rglob("spool.db")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        (state,) = connection.execute("SELECT source_state FROM sessions").fetchone()
-        members = msgspec.msgpack.decode(state)
-        members["taken"] = old
-        del members["records"]
-        source = f"{known.family}:{old[:8].hex()}"
-        connection.execute(
-            "UPDATE sessions SET source = ?, source_state = ?", (source, msgspec.msgpack.encode(members))
-        )
-        connection.execute("ALTER TABLE sessions DROP COLUMN close_answer")
-        connection.execute("ALTER TABLE sessions DROP COLUMN contributor_id")
-        connection.execute("PRAGMA user_version = 1")
-    sent = len(command.server.requests)
-    assert command.run(transcripts / "short.jsonl", "--dry-run").stdout.count("already uploaded completely") == 1
-    assert "already uploaded completely" in command.run(transcripts / "short.jsonl").stdout
-    assert len(command.server.requests) == sent
 
 
 def test_a_dry_run_says_what_an_upload_says(command: Command, tmp_path: Path) -> None:
@@ -603,96 +357,3 @@ def test_a_run_in_which_nothing_is_found_fails(command: Command, tmp_path: Path)
         assert (result.exit_code, "the folder holds no session file" in result.output) == (1, True)
         result = command.run(tmp_path / "blank", *more)
         assert (result.exit_code, "no file that was found holds a session" in result.stderr) == (1, True)
-
-
-def test_a_fork_that_copied_its_history_sends_its_own_part(command: Command, transcripts: Path, tmp_path: Path) -> None:
-    """Under an id of its own, in any order, as a session of its own; its parent's part is sent with the parent."""
-    lines = (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
-    key = json.loads(next(line for line in lines if b'"sessionId"' in line))["sessionId"].encode()
-    own: dict[str, Any] = {"type": "user", "uuid": "own", "sessionId": "fork", "timestamp": "2027-01-01T00:00:00Z"}
-    own["message"] = {"role": "user", "content": "another way"}
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.jsonl").write_bytes(b"".join(lines))
-    (tmp_path / "in" / "b.jsonl").write_bytes(b"".join(lines).replace(key, b"fork") + json.dumps(own).encode())
-    planned = command.run(tmp_path / "in", "--dry-run").stdout
-    result = command.run(tmp_path / "in", "--at-once", "1")
-    for said in (planned, result.stdout):
-        assert "18 of its steps are a copy of another session, and were sent with that one: left out" in said
-    logs = [each.get("trajectory_log", ()) for each in command.server.envelopes]
-    assert sorted(map(len, logs)) == [0, 0, 1, 18]
-    assert "skipped" in command.run(tmp_path / "in").stdout
-    assert len({each["session_id"] for each in command.server.envelopes}) == 2
-    (tmp_path / "c.jsonl").write_bytes(b"".join(lines).replace(key, b"whole"))
-    whole = command.run(tmp_path / "c.jsonl")
-    assert (whole.exit_code, "a copy of another session" in whole.stdout) == (0, True)
-
-
-def logged(command: Command, since: int = 0) -> list[str]:
-    """The texts of all steps that were sent, but for the first so many."""
-    logs = (each.get("trajectory_log", ()) for each in command.server.envelopes)
-    return [step["content"] for log in logs for step in log][since:]
-
-
-def printed(key: str, day: int, *texts: str) -> str:
-    """What a run of Claude Code printed on a day, under an id; of no day, without times; of no id, without."""
-    lines = []
-    for number, text in enumerate(texts):
-        event: dict[str, Any] = {"type": "user", "uuid": f"{key}{number}", "message": {"role": "user", "content": text}}
-        event |= {"sessionId": key} if key else {}
-        event |= {"timestamp": f"2026-11-{day:02}T00:0{number}:00Z"} if day else {}
-        lines.append(f"{json.dumps(event)}\n")
-    return "".join(lines)
-
-
-@pytest.mark.parametrize(
-    ("key", "day", "texts"),
-    [
-        ("two", 21, ("task", "work", "done")),
-        ("two", 21, ("task", "work", "other end")),
-        ("two", 0, ("task", "work", "done")),
-        ("", 21, ("task", "work", "done")),
-    ],
-)
-def test_another_session_at_a_path_that_is_used_again_is_sent_whole(
-    command: Command, tmp_path: Path, key: str, day: int, texts: tuple[str, ...]
-) -> None:
-    """A job that writes to the same file every night, and may say the same; each is sent once."""
-    path = tmp_path / "stream.jsonl"
-    options = ("--provider", "claude-code", "--model", "claude-opus-4-6")
-    path.write_text(printed("one" if key else "", 20 if day else 0, "task", "work", "done"))
-    assert command.run(path, *options).exit_code == 0
-    for later in (0, 1):
-        before = len(logged(command))
-        path.write_text(printed(key and f"{key}{later}", day and day + later, *texts))
-        assert command.run(path, *options).exit_code == 0
-        assert logged(command, before) == list(texts)
-        assert "already uploaded completely" in command.run(path, *options).stdout
-
-
-def ran(*texts: str) -> str:
-    """What `codex exec --json` printed of one thread: it has an id and no times."""
-    items = [{"id": f"item_{n}", "type": "agent_message", "text": text} for n, text in enumerate(texts)]
-    events: list[dict[str, Any]] = [{"type": "thread.started", "thread_id": "thread"}, {"type": "turn.started"}]
-    events += [{"type": "item.completed", "item": item} for item in items]
-    return "".join(f"{json.dumps(event)}\n" for event in events)
-
-
-def test_a_resumed_thread_without_times_loses_no_step(command: Command, tmp_path: Path) -> None:
-    """Its second run says the same in another order; what grew sends its new steps, a copy none."""
-    options = ("--model", "gpt-5-codex")
-    first, second, copy = (tmp_path / name for name in ("first.jsonl", "second.jsonl", "copy.jsonl"))
-
-    def newly(path: Path, *texts: str) -> list[str]:
-        before = len(logged(command))
-        path.write_text(ran(*texts))
-        result = command.run(path, *options)
-        assert result.exit_code == 0, result.output
-        return logged(command, before)
-
-    assert newly(first, "look", "fix", "done") == ["look", "fix", "done"]
-    assert newly(second, "fix", "done") == ["fix", "done"]
-    assert newly(second, "fix", "done") == []
-    assert newly(first, "look", "fix", "done", "look") == ["look"]
-    assert newly(copy, "look", "fix", "done", "look") == []
-    assert newly(first, "done", "fix") == ["done", "fix"]
-    assert newly(first, "done", "fix", "look") == ["look"]
