@@ -44,11 +44,13 @@ class World:
         self.database = database or JobsDatabase(None, lambda: BEGAN_S)
         self.lists = JobLists(self.database)
         self.told: list[JobEvent] = []
+        self.kind = Jobs
+        """Of which type engines are."""
         self._random = random.Random(seed)
 
     def engine(self, *, on_event: Callable[[JobEvent], None] | None = None, **settings: Any) -> Jobs:
         """Another engine, which nobody runs yet."""
-        return Jobs(
+        return self.kind(
             self.database,
             JobsSettings(**settings),
             clock=self.clock,
@@ -84,7 +86,7 @@ async def run_engine(jobs: Jobs) -> AsyncIterator[trio.CancelScope]:
 
 async def settled() -> None:
     """Return when everybody waits for time, or for an event."""
-    await trio.testing.wait_all_tasks_blocked(0.001)
+    await trio.testing.wait_all_tasks_blocked()
 
 
 def noting(done: list[str], *, takes_s: float = 0.0) -> Callable[[Run[Payload]], Awaitable[object]]:

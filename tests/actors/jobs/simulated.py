@@ -2,6 +2,9 @@
 
 In each life the engine dies at a transaction, before it or after; or its disk is full for a while, or it stands still
 for longer than its leases last, or its clock is set, or a queue is paused, or a second engine runs beside it.
+
+Most of a seed's time nothing happens, and its engines look at the database every ten seconds all the same. Such turns
+are counted, and not taken (`tests.actors.jobs.resting`): a seed takes a tenth of the time, and comes to the same end.
 """
 
 import random
@@ -12,14 +15,17 @@ from typing import TypeVar
 
 import msgspec
 import trio
+from trio.testing import MockClock
 
-from actors.jobs.engine import Jobs
 from actors.jobs.queue import Run
 from persistence.databases.jobs_changing import Added, is_unfinished
 from persistence.databases.jobs_database import JobsDatabase
+from persistence.databases.jobs_running import Found
 from persistence.files.file_system import inline
 from persistence.format import times
 from tests.actors.jobs.engine_in_memory import BEGAN_S, Payload, World, run_engine
+from tests.actors.jobs.resting import TICKS_MAX, RestingJobs, Rests
+from tests.simulation.randomness import seeded_scheduling
 
 JUMPS_S = (-90_000.0, -7_200.0, -600.0, 600.0, 7_200.0, 90_000.0)
 HOURLY = "0 * * * *"
@@ -40,8 +46,12 @@ class Mortal(JobsDatabase):
         self.left: int | None = None
         self.dies_after = False
         self.is_full = False
+        self.rests: Rests | None = None
+        """Told of every commit, before it."""
 
     def _commit(self, connection: sqlite3.Connection) -> None:
+        if self.rests is not None:
+            self.rests.committing(connection.total_changes)
         if self.is_full and connection.total_changes:
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL
@@ -62,10 +72,15 @@ class Standing:
     def __init__(self) -> None:
         self.goes_on = trio.Event()
         self.goes_on.set()
+        self.next_due_at: float | None = None
+        """What the last look has found to be due next."""
 
     async def __call__(self, function: Callable[..., T], *args: object) -> T:
         await self.goes_on.wait()
-        return await inline(function, *args)
+        result = await inline(function, *args)
+        if isinstance(result, Found):
+            self.next_due_at = result.next_at
+        return result
 
     async def stand_still(self, seconds: float) -> None:
         self.goes_on = trio.Event()
@@ -80,12 +95,15 @@ class Poison(msgspec.Struct, frozen=True):
 
 
 class Simulation:
-    """One seed: what was asked for, and what was done of it."""
+    """One seed: what was asked for, and what was done of it; `takes_all_turns` takes those that find nothing, too."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, takes_all_turns: bool = False) -> None:
         self.chance = random.Random(seed)
         self.database = Mortal()
         self.world = World(self.database, seed)
+        self.world.kind = RestingJobs
+        self.rests = None if takes_all_turns else Rests(self.pass_ticks)
+        self.database.rests = self.rests
         self.done: set[str] = set()
         """What the handlers' effect comes to: each may be done twice, and is then the same."""
         self.asked: dict[int, str] = {}
@@ -94,7 +112,22 @@ class Simulation:
         """The latest time that the wall clock has shown."""
         self.met: Counter[str] = Counter()
         """What has happened in this seed."""
-        self.standing: dict[Jobs, Standing] = {}
+        self.standing: dict[RestingJobs, Standing] = {}
+
+    def pass_ticks(self, ticks: int) -> None:
+        """Turns were left out, each of which would have been a transaction."""
+        self.met["turns left out"] += ticks
+        if self.database.left is not None:
+            self.database.left = max(0, self.database.left - ticks)
+
+    def ticks_max(self) -> int:
+        """So few that, of two engines which rest at once, the one at whose transaction the process ends takes it."""
+        return TICKS_MAX if self.database.left is None else self.database.left // 2
+
+    def changed(self) -> None:
+        """Something that is in no row is not as it was."""
+        if self.rests is not None:
+            self.rests.changed()
 
     async def handler(self, run: Run[Payload]) -> object:
         assert run.attempt <= 5
@@ -105,9 +138,11 @@ class Simulation:
         run.log("done")
         return None
 
-    def engine(self) -> Jobs:
+    def engine(self) -> RestingJobs:
         jobs, standing = self.world.engine(storage_retry_s=5.0, poll_s=10.0), Standing()
+        assert isinstance(jobs, RestingJobs)
         jobs._offload = standing
+        jobs.rests, jobs.next_due_at, jobs.ticks_max = self.rests, lambda: standing.next_due_at, self.ticks_max
         self.standing[jobs] = standing
         jobs.register("work", Payload, self.handler, concurrency=2, timeout_s=600.0)
         jobs.register("other", Payload, self.handler)
@@ -134,7 +169,7 @@ class Simulation:
             self.database.left, self.database.is_full = None, False
             self.latest_s = max(self.latest_s, self.world.clock())
 
-    async def ask(self, jobs: Jobs) -> None:
+    async def ask(self, jobs: RestingJobs) -> None:
         for _ in range(self.chance.randrange(4)):
             is_poison = self.chance.random() < 0.1
             delay_s = self.chance.choice((0.0, 0.0, 100.0))
@@ -144,7 +179,7 @@ class Simulation:
             if is_poison:
                 self.poisoned.add(added.job.job_id)
 
-    async def trouble(self, jobs: Jobs) -> None:
+    async def trouble(self, jobs: RestingJobs) -> None:
         for _ in range(self.chance.randrange(4)):
             await trio.sleep(self.chance.uniform(0.0, 2_000.0))
             what = self.chance.randrange(5)
@@ -152,8 +187,10 @@ class Simulation:
             self.met[TROUBLES[what]] += 1
             if what == 0:
                 self.world.clock.set_by_s += self.chance.choice(JUMPS_S)
+                self.changed()
             elif what == 1:
                 self.database.is_full = True
+                self.changed()
                 await trio.sleep(self.chance.uniform(0.0, 100.0))
                 self.database.is_full = False
             elif what == 2:
@@ -161,6 +198,7 @@ class Simulation:
                 await trio.sleep(self.chance.uniform(0.0, 300.0))
                 await jobs.resume("work")
             elif what == 3:
+                self.changed()
                 await self.standing[jobs].stand_still(self.chance.uniform(30.0, 300.0))
             else:
                 await self.ask(jobs)
@@ -172,6 +210,7 @@ class Simulation:
         async with run_engine(calm):
             await calm.resume("work")
             self.world.clock.set_by_s += max(0.0, self.latest_s - self.world.clock())
+            self.changed()
             await trio.sleep(2.5 * 3_600.0)
             await trio.sleep((1_800.0 - self.world.clock()) % 3_600.0)  # no job of the schedule is under way then
             self.check()
@@ -203,3 +242,11 @@ class Simulation:
                 assert getattr(queue, status) == counts[queue.name, status]
         hours = {f"{times.to_text(self.world.clock() - ago_s)[:13]}:00:00.000000Z" for ago_s in (0.0, 3_600.0)}
         assert hours <= {*scheduled}, "nothing of the schedule is missed once all is well"
+
+
+def lived(seed: int) -> Simulation:
+    """A seed that has come to its end; the same seed comes to the same one. Raises what does not hold."""
+    simulation = Simulation(seed)
+    with seeded_scheduling(seed):
+        trio.run(simulation.run, clock=MockClock(autojump_threshold=0))
+    return simulation

@@ -4,25 +4,56 @@
 """
 
 import itertools
+from collections import Counter
+from unittest import mock
 
 import pytest
 import trio
+from trio._core import _run
 from trio.testing import MockClock
 
 from actors.jobs.queue import Run
 from persistence.databases.jobs_changing import Added
+from persistence.databases.jobs_listing import JobHistory
 from tests.actors.jobs.engine_in_memory import Payload, World, run_engine
-from tests.actors.jobs.simulated import Died, Mortal, Simulation
+from tests.actors.jobs.simulated import TROUBLES, Died, Mortal, Simulation, lived
 
-SEEDS = 25
-
-
-@pytest.mark.parametrize("seed", range(1, SEEDS + 1))
-async def test_each_job_ends_once_whatever_happens(autojump_clock: MockClock, seed: int) -> None:
-    await Simulation(seed).run()
+SEEDS = 100
+SEEDS_WITH_ALL_TURNS = 8
 
 
-async def lived(place: int, *, dies_after: bool) -> bool:
+def test_each_job_ends_once_whatever_happens() -> None:
+    """And everything that a seed may meet was met."""
+    met = Counter[str]()
+    for seed in range(1, SEEDS + 1):
+        met += lived(seed).met
+    assert {*TROUBLES, "deaths", "two engines", "poisoned", "runs begun again", "turns left out"} <= {*met}
+
+
+def histories(seed: int, *, takes_all_turns: bool) -> tuple[list[JobHistory], Counter[str]]:
+    """What became of all jobs of a seed, and what it met."""
+    simulation = Simulation(seed, takes_all_turns=takes_all_turns)
+    trio.run(simulation.run, clock=MockClock(autojump_threshold=0))
+    lists = simulation.world.lists
+    found = [lists.history(job.queue, job.job_id) for job in lists.page(limit=1_000).jobs]
+    del simulation.met["turns left out"]
+    return [each for each in found if each is not None], simulation.met
+
+
+@pytest.mark.parametrize("seed", range(1, SEEDS_WITH_ALL_TURNS + 1))
+def test_turns_that_are_left_out_change_nothing(seed: int) -> None:
+    """Each job has the same events at the same microseconds, whether or not the turns that find nothing are taken."""
+    in_order = mock.Mock(shuffle=lambda _batch: None, uniform=lambda _low, _high: 0.0)  # one and the same, not drawn
+    with mock.patch.multiple(_run, _ALLOW_DETERMINISTIC_SCHEDULING=True, _r=in_order):
+        assert histories(seed, takes_all_turns=False) == histories(seed, takes_all_turns=True)
+
+
+def test_a_seed_comes_to_the_same_end_each_time() -> None:
+    jobs = [lived(5).world.lists.page(limit=1_000).jobs for _ in range(2)]
+    assert jobs[0] == jobs[1]
+
+
+async def one_life(place: int, *, dies_after: bool) -> bool:
     """Some jobs and a schedule, with a death at a transaction and a life after it; whether there was that one."""
     database, done = Mortal(), list[str]()
     world = World(database)
@@ -69,6 +100,6 @@ async def lived(place: int, *, dies_after: bool) -> bool:
 def test_a_death_at_each_transaction_in_turn_loses_and_doubles_nothing(dies_after: bool) -> None:  # noqa: FBT001
     for place in itertools.count():
         clock = MockClock(autojump_threshold=0)
-        if not trio.run(lambda: lived(place, dies_after=dies_after), clock=clock):  # noqa: B023 (called at once)
+        if not trio.run(lambda: one_life(place, dies_after=dies_after), clock=clock):  # noqa: B023 (called at once)
             break
     assert place > 15
