@@ -6,7 +6,7 @@ A block is some steps in a row. What search.db holds of one is an array of array
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -152,7 +152,7 @@ def log_place(line: bytes) -> tuple[LogPlace, bytes]:
     return place, line[place.start : place.end]
 
 
-def log_among(line: bytes, members: Mapping[str, msgspec.Raw]) -> LogPlace:
+def log_among(line: bytes, members: dict[str, msgspec.Raw]) -> LogPlace:
     """Where a line whose members are known has its steps; raises as `log_place`."""
     for member in _placed(line, members):
         if member.name == _LOG:
@@ -275,7 +275,7 @@ def _member_places(step: bytes) -> tuple[MemberPlace, ...]:
     return tuple(msgspec.structs.replace(each, name=each.name[:NAME_CHARS_MAX]) for each in found)
 
 
-def _placed(text: bytes, members: Mapping[str, msgspec.Raw]) -> Iterator[MemberPlace]:
+def _placed(text: bytes, members: dict[str, msgspec.Raw]) -> Iterator[MemberPlace]:
     """Yield the places of an object's members in compact JSON; raises msgspec.DecodeError where they are not there."""
     at = 0
     for name, raw in members.items():
