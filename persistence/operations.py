@@ -1,7 +1,8 @@
 """The operations that the observer keeps: a journal of their own, which no database follows, and which forgets.
 
 What is acknowledged is on disk. The oldest days go when the quota is reached or their time is over. A start looks at
-the lines of the newest day alone: those of earlier ones were checked when theirs was the newest, and are by `verify`.
+the last commits alone, which are what a crash can have torn: so it takes as long with a million operations as with a
+few. Those before were checked when they were the last, and are by `verify`.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,10 +19,12 @@ from persistence.files.space import FreeSpace, Room
 from persistence.files.whole_file import read_file, replace_file
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark, OperationRecord, Position, ReadUpTo
+from persistence.journals.day_files import DayFiles
 from persistence.journals.dropping import JournalQuota
 from persistence.journals.journal import AppendRefused, Journal, JournalStatistics, Line
 from persistence.journals.reading import Scan, StoredLine
-from persistence.journals.recovery import Recovery, newest_day
+from persistence.journals.recovery import Recovery
+from persistence.journals.scanning import find_last_commits, find_near_end
 from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
 from persistence.settings.storage import StorageSettings
@@ -67,6 +70,7 @@ class OperationsJournal:
         self._journal = journal
         self._quota = quota
         self._path = layout.observer
+        self._days = DayFiles(files, layout.journal(NAME))
         self._files = files
         self._offload = offload
 
@@ -115,7 +119,8 @@ class OperationsJournal:
     async def newest(self, limit: int) -> list[StoredLine]:
         """The last `limit` lines, in order."""
         first_n = max(1, self.tail.n - limit + 1)
-        return [line async for lines in self.scan(first_n) for line in lines if line.position.n >= first_n]
+        start = await self._offload(find_near_end, self._days, first_n)
+        return [line async for lines in self.scan(start) for line in lines if line.position.n >= first_n]
 
     @property
     def dropped_day(self) -> str:
@@ -197,12 +202,12 @@ async def open_operations(
 
 
 def _recovered(layout: DataLayout, settings: StorageSettings, files: FileSystem) -> Mark:
-    """Check the newest day, cut off what is torn, and return where the journal ends."""
+    """Check the last commits, cut off what is torn, and return where the journal ends."""
     directory = layout.journal(NAME)
     recovery = Recovery(
         NAME,
         directory,
-        newest_day(directory, files),
+        find_last_commits(DayFiles(files, directory)),
         files=files,
         torn_directory=layout.torn,
         batch_bytes_max=settings.recovery_batch_bytes_max,

@@ -10,8 +10,9 @@ can be believed, and it is made anew (`LostText`).
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -23,14 +24,15 @@ from persistence.databases.projector import projected
 from persistence.databases.search_rows import (
     IndexedSession,
     SearchRows,
+    SessionRows,
     batches,
     forget_unmerged,
     put_embeddings,
-    put_session,
     set_option,
     take_session,
 )
 from persistence.files.failures import StorageFailure
+from persistence.format.indexed_line import indexed_line
 from persistence.format.layout import DataLayout
 from persistence.format.records import CorpusRecord, JournalName, Mark, Position
 from persistence.format.searched_steps import SearchedLine
@@ -41,11 +43,17 @@ from persistence.settings.search import SearchSettings
 EMBEDDED_AT_ONCE: Final = 16
 """Sessions whose embeddings are noted together."""
 
-PARTS_MERGED: Final = 8
+PARTS_MERGED: Final = 16
 """Parts of about the same size that are merged into one. With fewer each word is written more often."""
+
+PARTS_MAX: Final = 4 * PARTS_MERGED
+"""Of about the same size, from which on they are merged in one go; before, a bounded part of it with each batch."""
 
 MERGED_PAGES: Final = 500
 """Pages that one transaction of a merge writes; guards the write-ahead log, and whoever waits."""
+
+READ_AT_ONCE_BYTES: Final = 1_048_576
+"""Of lines that are read before their rows are written: many, so that code and data of either stay at hand."""
 
 UNUSABLE: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
@@ -126,15 +134,15 @@ class SearchIndex:
         """Commit what lines give, and the position behind them; of several lines of a session the last counts."""
         records = list(_records(lines))
         last = {record.session_id: place.n for record, place, _ in records}
-        statements: list[Statement] = []
+        taken: list[Statement] = []
         for earlier in await self._rows.of_sessions(last):
-            statements += await self._without(earlier)
-        for record, place, text in records:
-            if record.taken_back is None and last[record.session_id] == place.n:
-                with suppress(msgspec.DecodeError):  # of what cannot be read nothing is found
-                    statements += put_session(record, place, SearchedLine(text), text)
+            taken += await self._without(earlier)
+        current = [each for each in records if each[0].taken_back is None and last[each[0].session_id] == each[1].n]
         followed = lines[-1].position.end
-        await self._database.write([*statements, set_position(JournalName.CORPUS, followed)], durable=False)
+        # Lines are read as their turn comes in the transaction, so what they give is in memory for that time only.
+        await self._database.write(
+            chain(taken, _put(current), [set_position(JournalName.CORPUS, followed)]), durable=False
+        )
         self.followed = followed
 
     async def _without(self, session: IndexedSession) -> list[Statement]:
@@ -154,6 +162,19 @@ class SearchIndex:
         await self._database.write([set_position(JournalName.CORPUS, damage.behind)], durable=False)
         self.followed = damage.behind
         return True
+
+
+def _put(records: Iterable[tuple[CorpusRecord, Position, bytes]]) -> Iterator[Statement]:
+    """Yield the statements that put records in; of what cannot be read nothing is found."""
+    rows, size = SessionRows(), 0
+    for record, place, text in records:
+        with suppress(msgspec.DecodeError):
+            rows.add(record, place, indexed_line(text))
+        size += len(text)
+        if size >= READ_AT_ONCE_BYTES:
+            yield from rows.taken()
+            size = 0
+    yield from rows.taken()
 
 
 def _records(lines: Iterable[StoredLine]) -> Iterable[tuple[CorpusRecord, Position, bytes]]:
@@ -178,8 +199,8 @@ async def open_search_index(
     removed by whoever is told (`remove_index`).
     """
     async with opening(layout.search_database, SEARCH_SCHEMA) as database:
-        options = [set_option("hashsize", settings.hash_bytes_max), set_option("automerge", PARTS_MERGED)]
-        await database.write(options, durable=False)
+        options = {"hashsize": settings.hash_bytes_max, "automerge": PARTS_MERGED, "crisismerge": PARTS_MAX}
+        await database.write([set_option(name, value) for name, value in options.items()], durable=False)
         followed = (await projected(database)).get(JournalName.CORPUS, Mark())
         yield SearchIndex(database, lines, followed, settings)
         await database.checkpoint()

@@ -146,6 +146,10 @@ class StoredCorpus:
         """
         return read_line(self._line(place), self.pseudonyms.of)
 
+    def check(self, place: Position) -> None:
+        """Raise what reading a record by its place would raise, but for what its line says: nothing of it is kept."""
+        self._line(place)
+
     def read_text(self, place: Position) -> ReadRecord:
         """Read a text's record by its place; raises UnreadableLine likewise."""
         return read_text_line(self._line(place), self.pseudonyms.of)

@@ -33,7 +33,8 @@ _SHAPE: Final = Shape(reasoning="drop")
 def find_history(data_directory: Path, bytes_max: int, session_id: str) -> Callable[[], Messages] | NoHistory:
     """What reads the messages of a session, each made when it is its turn; none of one that was erased meanwhile.
 
-    A record whose line is longer than `bytes_max` is not read. Blocking. Raises StorageFailure, MasterKeyError.
+    A record whose line is longer than `bytes_max` is not read. The line is checked before it is said that there is a
+    conversation. Blocking. Raises StorageFailure, also where an archive is out of reach, and MasterKeyError.
     """
     absent = NoHistory("absent", f"There is no session {session_id} in the corpus.")
     try:
@@ -49,6 +50,10 @@ def find_history(data_directory: Path, bytes_max: int, session_id: str) -> Calla
         )
     if stored.position.length > bytes_max:
         return NoHistory("large", f"Session {session_id} has more than {bytes_max:,} bytes: export it instead.")
+    try:
+        corpus.check(stored.position)
+    except UnreadableLine:
+        return NoHistory("damaged", f"The record of session {session_id} is damaged: `verify` says where.")
     return partial(_read, corpus, stored.position)
 
 

@@ -20,9 +20,11 @@ HISTORY_FORMATS: Final = ("messages",)
 
 
 class NoHistory(msgspec.Struct, frozen=True):
-    """Why there is none, and a sentence: no such session in the corpus, too large, too many at once, not readable."""
+    """Why there is none, and a sentence: no such session in the corpus, too large, damaged, too many at once, or
+    not readable now.
+    """
 
-    why: Literal["absent", "large", "busy", "failed"]
+    why: Literal["absent", "large", "damaged", "busy", "failed"]
     sentence: str
 
 
@@ -49,11 +51,14 @@ class HistoryDesk:
         """
         if self._open >= self._histories_max:
             return NoHistory("busy", "Too many conversations are being handed out; come back later.")
+        self._open += 1  # looking reads a record, too
         try:
             found = await trio.to_thread.run_sync(partial(self._find, session_id), abandon_on_cancel=True)
         except (StorageFailure, MasterKeyError, OSError) as error:
             log.error("the history of a session: %s", error)  # noqa: TRY400 (the sentence says it all)
             return NoHistory("failed", "The corpus cannot be read now; come back later.")
+        finally:
+            self._open -= 1
         return found if isinstance(found, NoHistory) else self._pieces(found)
 
     async def _pieces(self, read: Callable[[], Messages]) -> AsyncIterator[bytes]:

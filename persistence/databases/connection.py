@@ -6,7 +6,7 @@ and costs about half a millisecond, whatever it does: so a transaction is one ca
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
 import aiosqlite
@@ -85,7 +85,7 @@ def set_up(pragmas: Sequence[str], connection: sqlite3.Connection) -> None:
 
 
 def transact(
-    statements: Sequence[Statement], pragma: str | None, rest_s: float, connection: sqlite3.Connection
+    statements: Iterable[Statement], pragma: str | None, rest_s: float, connection: sqlite3.Connection
 ) -> list[int]:
     """Run all statements in one transaction; answer how many rows each changed."""
     if pragma is not None:

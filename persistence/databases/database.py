@@ -1,7 +1,7 @@
 """What every database is to its callers: transactions of statements, bounded reads, and how they fail."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -90,8 +90,10 @@ class Database(Protocol):
         """The database's file; None when it is in memory only."""
         ...
 
-    async def write(self, statements: Sequence[Statement], *, durable: bool) -> list[int]:
+    async def write(self, statements: Iterable[Statement], *, durable: bool) -> list[int]:
         """Run all statements in one IMMEDIATE transaction; answer how many rows each changed.
+
+        What yields them one by one is asked for the next when the one before was run; what it raises undoes them all.
 
         `durable` syncs before it returns (`synchronous = FULL`); otherwise a crash of the machine may undo the
         transaction, never damage the database (`NORMAL`).

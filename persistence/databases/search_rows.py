@@ -5,17 +5,17 @@ record's line once more. Until its parts are merged, SQLite keeps the words besi
 (sqlite.org/fts5.html, "The 'delete' command"); `unmerged` says so, durably.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from persistence.databases.database import Database, Row, Statement
+from persistence.databases.database import Database, Row, Statement, Value
+from persistence.format.indexed_line import IndexedLine
 from persistence.format.json_text import array_of
 from persistence.format.records import CorpusRecord, Position
-from persistence.format.searched_steps import SearchedLine
-from persistence.format.session_figures import NO_FIGURES, SessionFigures, session_figures
-from persistence.format.step_places import LogPlace, StepBlock, blocks, log_place, step_places
+from persistence.format.searched_steps import SearchedLine, SearchedStep
+from persistence.format.step_places import StepBlock
 
 PLACE_BITS: Final = 24
 """Of a row's number in `steps`, those that are the step's place; the rest is the number of the record's line."""
@@ -116,50 +116,9 @@ def line_and_place(row: int) -> tuple[int, int]:
     return row >> PLACE_BITS, row & (1 << PLACE_BITS) - 1
 
 
-def put_session(record: CorpusRecord, place: Position, line: SearchedLine, text: bytes) -> list[Statement]:
-    """The statements that put a record in, whose line is `text`. Its session must not be there."""
-    facets = line.facets
-    rows, tools = _step_rows(place.n, line)
-    log, found = _blocks(text)
-    session = (
-        place.n,
-        record.session_id,
-        record.record_id,
-        record.contributor_id,
-        record.provider,
-        record.model,
-        facets.domain or record.domain,
-        record.tier,
-        facets.outcome,
-        record.started_at,
-        len(rows),
-        place.day,
-        place.offset,
-        place.length,
-        facets.ended_at,
-        sum(block.steps for block in found),
-        record.tokens,
-        record.quality,
-        facets.points,
-        sum(block.failed for block in found),
-        facets.lineage,
-        facets.parent_lineage,
-        facets.continues_session,
-        log.start,
-        log.end,
-    )
-    return [
-        Statement(PUT_SESSION, [session]),
-        Statement(PUT_BLOCK, [_block_row(place.n, block) for block in found]),
-        Statement(PUT_TOOL, [(tool, place.n) for tool in sorted(tools)]),
-        Statement(PUT_STEP, rows),
-        *_counted(place.n, text),
-    ]
-
-
 def take_session(n: int, line: SearchedLine) -> list[Statement]:
     """The statements that take a record out again: `line` is the one that it was put in by, as it stands."""
-    rows, _ = _step_rows(n, line)
+    rows = _step_rows(n, line.steps())
     key = [(n,)]
     return [
         Statement(NOTE_UNMERGED, [()]),
@@ -188,43 +147,75 @@ def set_option(name: str, value: int) -> Statement:
     return Statement(SET_OPTION, [(name, value)])
 
 
-def _blocks(text: bytes) -> tuple[LogPlace, list[StepBlock]]:
-    """Where a line has its steps, and each of them; nowhere, where they cannot be told apart."""
-    try:
-        log, steps = log_place(text)
-        return log, list(blocks(step_places(log, steps)))
-    except msgspec.DecodeError:
-        return LogPlace(0, 0), []
-
-
 def _block_row(n: int, block: StepBlock) -> tuple[int, int, int, int, int, str, bytes]:
     return n, block.first, block.steps, block.turns, block.failed, block.counts.decode(), block.places
 
 
-def _counted(n: int, text: bytes) -> list[Statement]:
-    figures = _figures(text)
-    calls = [
-        (each.tool, n, each.calls, each.failures, each.timed, each.total_ms, each.slowest_ms, each.slowest_step)
-        for each in figures.tools
-    ]
-    findings = [(category, n, found) for category, found in figures.findings.items()]
-    return [Statement(PUT_CALLS, calls), Statement(PUT_FINDINGS, findings)]
+def _step_rows(n: int, steps: Iterable[SearchedStep]) -> list[tuple[int, str, str, str]]:
+    return [(row_of(n, step.place), step.text, step.tool, step.arguments) for step in steps]
 
 
-def _figures(text: bytes) -> SessionFigures:
-    try:
-        return session_figures(text)
-    except msgspec.DecodeError:
-        return NO_FIGURES
+class SessionRows:
+    """The rows of some records, to be put in together. Their sessions must not be there."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, list[Sequence[Value]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<SessionRows {len(self._rows.get(PUT_SESSION, ()))}>"
+
+    def add(self, record: CorpusRecord, place: Position, line: IndexedLine) -> None:
+        """Add those of a record, whose line was read."""
+        n, found = place.n, line.blocks
+        steps = _step_rows(n, line.steps)
+        self._of(PUT_SESSION).append(_session_row(record, place, line, len(steps)))
+        self._of(PUT_BLOCK).extend(_block_row(n, block) for block in found)
+        self._of(PUT_TOOL).extend((tool, n) for tool in sorted({step.tool for step in line.steps} - {""}))
+        self._of(PUT_STEP).extend(steps)
+        self._of(PUT_CALLS).extend(
+            (each.tool, n, each.calls, each.failures, each.timed, each.total_ms, each.slowest_ms, each.slowest_step)
+            for each in line.figures.tools
+        )
+        self._of(PUT_FINDINGS).extend((category, n, count) for category, count in line.figures.findings.items())
+
+    def taken(self) -> list[Statement]:
+        """The statements that put them in; they are here no more."""
+        rows, self._rows = self._rows, {}
+        return [Statement(sql, rows_of) for sql, rows_of in rows.items()]
+
+    def _of(self, sql: str) -> list[Sequence[Value]]:
+        return self._rows.setdefault(sql, [])
 
 
-def _step_rows(n: int, line: SearchedLine) -> tuple[list[tuple[int, str, str, str]], set[str]]:
-    rows, tools = [], set[str]()
-    for step in line.steps():
-        rows.append((row_of(n, step.place), step.text, step.tool, step.arguments))
-        if step.tool:
-            tools.add(step.tool)
-    return rows, tools
+def _session_row(record: CorpusRecord, place: Position, line: IndexedLine, rows: int) -> Sequence[Value]:
+    facets, found = line.facets, line.blocks
+    return (
+        place.n,
+        record.session_id,
+        record.record_id,
+        record.contributor_id,
+        record.provider,
+        record.model,
+        facets.domain or record.domain,
+        record.tier,
+        facets.outcome,
+        record.started_at,
+        rows,
+        place.day,
+        place.offset,
+        place.length,
+        facets.ended_at,
+        sum(block.steps for block in found),
+        record.tokens,
+        record.quality,
+        facets.points,
+        sum(block.failed for block in found),
+        facets.lineage,
+        facets.parent_lineage,
+        facets.continues_session,
+        line.log.start,
+        line.log.end,
+    )
 
 
 class SearchRows:

@@ -12,7 +12,7 @@ The order of the calls is written once, over `Connection`, which aiosqlite and p
 commands and simulations run the same code in place.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -61,14 +61,14 @@ class SqliteDatabase:
         """The database's file; None when it is in memory only."""
         return self._path
 
-    async def write(self, statements: Sequence[Statement], *, durable: bool) -> list[int]:
+    async def write(self, statements: Iterable[Statement], *, durable: bool) -> list[int]:
         """Run all statements in one IMMEDIATE transaction."""
         async with self._writer_lock:
             with trio.CancelScope(shield=True):
                 counts = await self._translated(lambda: self._write(statements, durable=durable))
         return counts
 
-    async def _write(self, statements: Sequence[Statement], *, durable: bool) -> list[int]:
+    async def _write(self, statements: Iterable[Statement], *, durable: bool) -> list[int]:
         pragma = (
             None if durable is self._synchronous_full else f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}"
         )

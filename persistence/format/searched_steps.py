@@ -95,7 +95,7 @@ class _Line(msgspec.Struct, frozen=True):
     score: msgspec.Raw = NOTHING
 
 
-class _PlainStep(msgspec.Struct, frozen=True, gc=False):
+class PlainStep(msgspec.Struct, frozen=True, gc=False):
     """A step whose members have the types that they should."""
 
     type: str = ""
@@ -105,7 +105,7 @@ class _PlainStep(msgspec.Struct, frozen=True, gc=False):
 
 
 class _PlainLine(_Line, frozen=True):
-    trajectory_log: list[_PlainStep] = []  # type: ignore[assignment]  # as those of another line, but for their types
+    trajectory_log: list[PlainStep] = []  # type: ignore[assignment]  # as those of another line, but for their types
 
 
 _LINE: Final = msgspec.json.Decoder(_Line)
@@ -130,21 +130,8 @@ class SearchedLine:
     @property
     def facets(self) -> Facets:
         """What the client said of the session as a whole."""
-        outcome, tagged = _read(_OUTCOME, self._line.outcome), _read(_TAGGED, self._line.metadata)
-        tags = None if tagged is None else tagged.domain_tags
-        primary = None if tags is None else tags.primary
-        score, continued = _read(_SCORE, self._line.score), _read(_CONTINUED, self._line.metadata)
-        found = _read(_OF_LINEAGE, self._line.metadata)
-        lineage = None if found is None else found.lineage
-        return Facets(
-            outcome=None if outcome is None else outcome.status,
-            domain=None if primary is None else primary.domain,
-            ended_at=_text(self._line.ended_at) or None,
-            points=0.0 if score is None else score.total_points,
-            lineage=None if lineage is None else lineage.id,
-            parent_lineage=None if lineage is None else lineage.parent_id,
-            continues_session=None if continued is None else continued.continues_session,
-        )
+        line = self._line
+        return facets_of(line.metadata, line.outcome, line.ended_at, line.score)
 
     def steps(self) -> Iterator[SearchedStep]:
         """Yield the steps that say anything, each read when it is its turn."""
@@ -159,11 +146,30 @@ class SearchedLine:
         return _step(place, steps[place - 1]) if 0 < place <= len(steps) else None
 
 
-def _step(place: int, step: StepTexts | _PlainStep) -> SearchedStep:
-    if isinstance(step, _PlainStep):
+def facets_of(metadata: msgspec.Raw, outcome: msgspec.Raw, ended_at: msgspec.Raw, score: msgspec.Raw) -> Facets:
+    """What these members of a line say; those that it does not have are `NOTHING`."""
+    status, tagged = _read(_OUTCOME, outcome), _read(_TAGGED, metadata)
+    tags = None if tagged is None else tagged.domain_tags
+    primary = None if tags is None else tags.primary
+    scored, continued = _read(_SCORE, score), _read(_CONTINUED, metadata)
+    found = _read(_OF_LINEAGE, metadata)
+    lineage = None if found is None else found.lineage
+    return Facets(
+        outcome=None if status is None else status.status,
+        domain=None if primary is None else primary.domain,
+        ended_at=_text(ended_at) or None,
+        points=0.0 if scored is None else scored.total_points,
+        lineage=None if lineage is None else lineage.id,
+        parent_lineage=None if lineage is None else lineage.parent_id,
+        continues_session=None if continued is None else continued.continues_session,
+    )
+
+
+def _step(place: int, step: StepTexts | PlainStep) -> SearchedStep:
+    if isinstance(step, PlainStep):
         texts = (step.content or "")[:TEXT_CHARS_MAX], (step.tool or "")[:TEXT_CHARS_MAX]
-        return SearchedStep(place, step.type, *texts, _arguments(step.arguments))
-    return SearchedStep(place, step.type, _text(step.content), _text(step.tool), _arguments(step.arguments))
+        return SearchedStep(place, step.type, *texts, arguments_of(step.arguments))
+    return SearchedStep(place, step.type, _text(step.content), _text(step.tool), arguments_of(step.arguments))
 
 
 def _text(raw: msgspec.Raw) -> str:
@@ -172,7 +178,7 @@ def _text(raw: msgspec.Raw) -> str:
     return (_read(_TEXT, raw) or "")[:TEXT_CHARS_MAX] if text.startswith(b'"') else ""
 
 
-def _arguments(raw: msgspec.Raw) -> str:
+def arguments_of(raw: msgspec.Raw) -> str:
     """The texts and numbers of a call's arguments, a line each, without their names."""
     if not bytes(raw):
         return ""

@@ -9,7 +9,8 @@ which makes it anew.
 """
 
 from collections import deque
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 import msgspec
 
@@ -44,6 +45,35 @@ class ToolCalls(msgspec.Struct, frozen=True, kw_only=True):
     slowest_step: int
 
 
+class CountedStep(Protocol):
+    """What of a step is counted; `tool_name` is "" without a tool."""
+
+    @property
+    def type(self) -> str:
+        """Its type."""
+        ...
+
+    @property
+    def timestamp(self) -> float:
+        """When it was, by the clock of who sent it; 0 without."""
+        ...
+
+    @property
+    def call_id(self) -> msgspec.Raw:
+        """The JSON text of the call's id; empty without one."""
+        ...
+
+    @property
+    def tool_name(self) -> str:
+        """Its tool, cut; "" without one."""
+        ...
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it says that something failed."""
+        ...
+
+
 class _Step(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     timestamp: float = 0.0
@@ -51,14 +81,24 @@ class _Step(msgspec.Struct, frozen=True, gc=False):
     call_id: msgspec.Raw = msgspec.Raw()
     is_error: msgspec.Raw = msgspec.Raw()
 
+    @property
+    def tool_name(self) -> str:
+        return _name(self.tool)
 
-class _Report(msgspec.Struct, frozen=True):
+    @property
+    def has_failed(self) -> bool:
+        return self.type == "error" or bytes(self.is_error) == b"true"
+
+
+class ScrubReport(msgspec.Struct, frozen=True):
+    """What scrubbing found, by placeholder."""
+
     by_category: dict[str, int] = {}
 
 
 class _Line(msgspec.Struct, frozen=True):
     trajectory_log: list[_Step] = []
-    scrubbed: _Report = _Report()
+    scrubbed: ScrubReport = ScrubReport()
 
 
 class _Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -74,8 +114,8 @@ class _Sum:
         self.calls = self.failures = self.timed = self.total_ms = self.slowest_step = 0
         self.slowest_ms = 0
 
-    def answered(self, call: _Waiting, step: _Step) -> None:
-        self.failures += step.type == "error" or bytes(step.is_error) == b"true"
+    def answered(self, call: _Waiting, step: CountedStep) -> None:
+        self.failures += step.has_failed
         took_ms = round(_milliseconds(step.timestamp) - call.at_ms)
         if call.at_ms <= 0 or took_ms < 0:  # no time was told, or the clock was set back
             return
@@ -102,18 +142,23 @@ NO_FIGURES: Final = SessionFigures((), {})
 def session_figures(line: bytes) -> SessionFigures:
     """Count a record's line. Raises msgspec.DecodeError for what is no such line."""
     read = json_text.decode(_LINE, line)
-    findings = {name[:NAME_CHARS_MAX]: count for name, count in read.scrubbed.by_category.items() if count > 0}
-    return SessionFigures(_tools(read.trajectory_log), findings)
+    return figures_of(read.trajectory_log, read.scrubbed)
 
 
-def _tools(steps: list[_Step]) -> tuple[ToolCalls, ...]:
+def figures_of(steps: Iterable[CountedStep], report: ScrubReport) -> SessionFigures:
+    """Count a record whose line was read."""
+    findings = {name[:NAME_CHARS_MAX]: count for name, count in report.by_category.items() if count > 0}
+    return SessionFigures(_tools(steps), findings)
+
+
+def _tools(steps: Iterable[CountedStep]) -> tuple[ToolCalls, ...]:
     sums = dict[str, _Sum]()
     by_id, without_id = dict[bytes, deque[_Waiting]](), deque[_Waiting]()
     for place, step in enumerate(steps, start=1):
         call_id = bytes(step.call_id)
         has_id = len(call_id) > 2
         if step.type in _CALLS:
-            call = _Waiting(place, _name(step.tool), _milliseconds(step.timestamp))
+            call = _Waiting(place, step.tool_name, _milliseconds(step.timestamp))
             if call.tool and (call.tool in sums or len(sums) < TOOLS_MAX):
                 sums.setdefault(call.tool, _Sum()).calls += 1
             if has_id:

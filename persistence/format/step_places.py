@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -90,7 +90,9 @@ class LogPlace(msgspec.Struct, frozen=True):
     end: int
 
 
-class _Facts(msgspec.Struct, frozen=True, gc=False):
+class StepFacts(msgspec.Struct, frozen=True, gc=False):
+    """What steps are chosen by, as a step has it."""
+
     type: str = ""
     timestamp: float = 0.0
     tool: str | None = None
@@ -98,10 +100,44 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
     is_error: bool | None = None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it says so."""
+        return self.type == "error" or self.is_error is True
+
+
+class Placeable(Protocol):
+    """What of a step is told beside its place."""
+
+    @property
+    def type(self) -> str:
+        """Its type."""
+        ...
+
+    @property
+    def timestamp(self) -> float:
+        """When it was, by the clock of who sent it; 0 without."""
+        ...
+
+    @property
+    def tool(self) -> str | None:
+        """Its tool, if it names one."""
+        ...
+
+    @property
+    def source(self) -> str | None:
+        """Who gave it, if that is said."""
+        ...
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it says that something failed."""
+        ...
+
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STEPS: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_FACTS: Final = msgspec.json.Decoder(_Facts)
+_FACTS: Final = msgspec.json.Decoder(StepFacts)
 _ANY: Final = msgspec.json.Decoder(dict[str, Any])
 _PLACES: Final = msgspec.json.Decoder(list[StepPlace])
 _COUNTS: Final = msgspec.json.Decoder(dict[str, int])
@@ -112,10 +148,15 @@ def log_place(line: bytes) -> tuple[LogPlace, bytes]:
 
     The line is compact JSON without halves of surrogate pairs, as the corpus has it; in another no place is found.
     """
-    for member in _members(line):
+    place = log_among(line, json_text.decode(_MEMBERS, line))
+    return place, line[place.start : place.end]
+
+
+def log_among(line: bytes, members: dict[str, msgspec.Raw]) -> LogPlace:
+    """Where a line whose members are known has its steps; raises as `log_place`."""
+    for member in _placed(line, members):
         if member.name == _LOG:
-            place = LogPlace(member.offset, member.offset + member.length)
-            return place, line[place.start : place.end]
+            return LogPlace(member.offset, member.offset + member.length)
     raise msgspec.DecodeError("the line has no steps that could be found")
 
 
@@ -133,7 +174,7 @@ class StepsInOrder:
     """The places of the steps of several arrays, one after the other; steps count on from one to the next."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[StepPlace, str | None]] = []
+        self._found: list[tuple[StepPlace, str | bytes | None]] = []
         self._turn = 0
         self._asked = False
 
@@ -147,36 +188,38 @@ class StepsInOrder:
         for raw in steps[: STEPS_MAX - len(self._found)]:
             step = bytes(raw)
             at = text.index(step, at)
-            self._found.append(self._placed(step, log.start + at))
+            facts = _facts(step)
+            self.note(facts, facts.call_id, step, log.start + at)
             at += len(step)
 
     def places(self) -> list[StepPlace]:
         """All places, with their partners."""
         partners = _partners(self._found)
+        if not partners:
+            return [place for place, _ in self._found]
         return [
             msgspec.structs.replace(place, partner=partners[place.place]) if place.place in partners else place
             for place, _ in self._found
         ]
 
-    def _placed(self, step: bytes, offset: int) -> tuple[StepPlace, str | None]:
-        """A step without its partner, and its `call_id`."""
-        facts = _facts(step)
+    def note(self, facts: Placeable, call_id: str | bytes | None, step: bytes | memoryview, offset: int) -> None:
+        """Take in the next step, whose JSON text is `step`; calls and results are joined by equal ids."""
         asks = facts.type == "instruction" and facts.source not in NO_TURN
         begins = asks and not self._asked
         self._turn, self._asked = self._turn + begins, asks
         place = StepPlace(
-            place=len(self._found) + 1,
-            offset=offset,
-            length=len(step),
-            type=facts.type[:NAME_CHARS_MAX],
-            tool=(facts.tool or "")[:NAME_CHARS_MAX],
-            turn=self._turn,
-            at=facts.timestamp,
-            has_failed=facts.type == "error" or facts.is_error is True,
+            len(self._found) + 1,
+            offset,
+            len(step),
+            facts.type[:NAME_CHARS_MAX],
+            (facts.tool or "")[:NAME_CHARS_MAX],
+            self._turn,
+            facts.timestamp,
+            has_failed=facts.has_failed,
             begins_turn=begins,
-            members=_member_places(step) if len(step) > LARGE_BYTES else (),
+            members=_member_places(bytes(step)) if len(step) > LARGE_BYTES else (),
         )
-        return place, facts.call_id
+        self._found.append((place, call_id))
 
 
 def blocks(places: Iterable[StepPlace]) -> Iterator[StepBlock]:
@@ -194,9 +237,9 @@ def blocks(places: Iterable[StepPlace]) -> Iterator[StepBlock]:
         )
 
 
-def _partners(found: Sequence[tuple[StepPlace, str | None]]) -> dict[int, int]:
+def _partners(found: Sequence[tuple[StepPlace, str | bytes | None]]) -> dict[int, int]:
     """The call of each result and the result of each call: of several of one id the first that waits."""
-    waiting, partners = dict[str, list[int]](), dict[int, int]()
+    waiting, partners = dict[str | bytes, list[int]](), dict[int, int]()
     for place, call_id in found:
         if not call_id:
             continue
@@ -208,7 +251,7 @@ def _partners(found: Sequence[tuple[StepPlace, str | None]]) -> dict[int, int]:
     return partners
 
 
-def _facts(step: bytes) -> _Facts:
+def _facts(step: bytes) -> StepFacts:
     """What a step is chosen by; what has another type than the contract's counts as missing."""
     try:
         return json_text.decode(_FACTS, step)
@@ -217,25 +260,25 @@ def _facts(step: bytes) -> _Facts:
     try:
         members = json_text.decode(_ANY, step)
     except (msgspec.DecodeError, OverflowError):
-        return _Facts()
-    named = {name: value for name, value in members.items() if name in _Facts.__struct_fields__}
+        return StepFacts()
+    named = {name: value for name, value in members.items() if name in StepFacts.__struct_fields__}
     texts = {name: value for name, value in named.items() if name not in _NO_TEXTS and isinstance(value, str)}
-    return _Facts(**texts, is_error=named.get("is_error") is True)  # type: ignore[arg-type] # but these are texts
+    return StepFacts(**texts, is_error=named.get("is_error") is True)  # type: ignore[arg-type] # but these are texts
 
 
 def _member_places(step: bytes) -> tuple[MemberPlace, ...]:
     """Where the members of a step are; none of one whose members cannot be told apart."""
     try:
-        found = tuple(_members(step))
+        found = tuple(_placed(step, json_text.decode(_MEMBERS, step)))
     except msgspec.DecodeError:
         return ()
     return tuple(msgspec.structs.replace(each, name=each.name[:NAME_CHARS_MAX]) for each in found)
 
 
-def _members(text: bytes) -> Iterator[MemberPlace]:
-    """Yield the members of an object of compact JSON; raises msgspec.DecodeError for what is none."""
+def _placed(text: bytes, members: dict[str, msgspec.Raw]) -> Iterator[MemberPlace]:
+    """Yield the places of an object's members in compact JSON; raises msgspec.DecodeError where they are not there."""
     at = 0
-    for name, raw in json_text.decode(_MEMBERS, text).items():
+    for name, raw in members.items():
         prefix, value = msgspec.json.encode(name) + b":", bytes(raw)
         begin = at + 1 + len(prefix)
         if not text.startswith(prefix, at + 1) or not text.startswith(value, begin):

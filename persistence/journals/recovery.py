@@ -29,23 +29,12 @@ from persistence.journals.day_files import DayFiles
 from persistence.journals.day_names import name_of
 from persistence.journals.lines import LineError, parse_line
 from persistence.journals.reading import BadLine, StoredLine
-from persistence.journals.scanning import READ_BYTES, damage, first_number, good_line_of_a_later_batch, scan
+from persistence.journals.scanning import READ_BYTES, damage, good_line_of_a_later_batch, scan
 
 log = logging.getLogger("central_command.storage")
 
 NAMES_SAID: Final = 5
 """Names of foreign files in one log line."""
-
-
-def newest_day(directory: Path, files: FileSystem) -> Mark:
-    """Return where the last day with lines begins: for the recovery of what no database follows. Blocking."""
-    own = DayFiles(files, directory)
-    present = own.present()
-    for day in reversed(present.days):
-        number = first_number(own, day)
-        if number is not None:
-            return Mark(number - 1, day, 0)
-    return Mark(present.dropped.n, present.dropped.day, 0)
 
 
 class Recovery:

@@ -14,7 +14,7 @@ from persistence.files.file_system import File
 from persistence.format.records import JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
 from persistence.journals.day_names import name_of
-from persistence.journals.framing import parse_frame
+from persistence.journals.framing import Frame, parse_frame
 from persistence.journals.reading import BadLine, JournalDamage, Piece, StoredLine
 
 READ_BYTES: Final = 1_048_576
@@ -80,6 +80,65 @@ def find(files: DayFiles, n: int) -> Mark:
         else:
             high = known - 1
     return found
+
+
+def find_near_end(files: DayFiles, n: int) -> Mark:
+    """Return where to begin so that line `n` comes soon, where it is among the last of its day: its end is read.
+
+    What stands before is not looked at, so what is wrong there is not seen.
+    """
+    found, days = find(files, n), files.days()
+    day = found.day or min(days, default="")
+    for start, frame, _ in _ends(files, day):
+        if frame.n <= n:
+            return start
+    return found
+
+
+def find_last_commits(files: DayFiles) -> Mark:
+    """Return where to begin so that all lines come that a crash can have torn, without all of the newest day.
+
+    A commit begins only after the one before was synced. So where the last line of two is of a later commit than the
+    first, nothing is torn before the first.
+    """
+    present = files.present()
+    for day in reversed(present.days):
+        number = first_number(files, day)
+        if number is None:
+            continue
+        for start, frame, last in _ends(files, day):
+            if frame.batch != last.batch:
+                return start
+        return Mark(number - 1, day, 0)
+    return Mark(present.dropped.n, present.dropped.day, 0)
+
+
+def _ends(files: DayFiles, day: str) -> Iterator[tuple[Mark, Frame, Frame]]:
+    """Yield larger and larger ends of a day's file, but not all of it: where each begins, its first and its last line.
+
+    Lines that fail their check are passed over. Of a cold day nothing is yielded: it is never read from its middle.
+    """
+    if not day or day in files.present().cold:
+        return
+    size, end_bytes = files.size_bytes(day), READ_BYTES
+    while end_bytes < size:
+        good = list(_good_lines(files, day, size - end_bytes))
+        if good:
+            (first, offset), (last, _) = good[0], good[-1]
+            yield Mark(first.n - 1, day, offset), first, last
+        end_bytes *= 4
+
+
+def _good_lines(files: DayFiles, day: str, offset: int) -> Iterator[tuple[Frame, int]]:
+    """Yield the frames of the whole lines that begin behind an offset, and where each begins."""
+    is_first = True
+    for texts, is_whole in _texts(files, day, offset):
+        for text in texts:
+            frame = parse_frame(text) if is_whole and not is_first else None
+            is_first = False
+            if frame is not None:
+                yield frame, offset
+            offset += len(text) + 1
 
 
 def read_lines(name: JournalName, files: DayFiles, places: Sequence[Position]) -> list[bytes]:

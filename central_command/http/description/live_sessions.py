@@ -36,7 +36,7 @@ def live_session_operations() -> dict[str, Any]:
         "403": answer("The token has another scope.", ERROR, "WWW-Authenticate"),
     }
     figures = {**answers, "200": answer("The session, open ones too.", "SessionFigures")}
-    history = {**answers, **errors(413), "200": answer("Its conversation, in order.", "History")}
+    history = {**answers, **errors(413, 422), "200": answer("Its conversation, in order.", "History")}
     return {
         template(SESSION_PATH): {
             "get": operation(

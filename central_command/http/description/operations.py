@@ -18,6 +18,7 @@ _SENTENCES = {
     409: "The session is open with another key, or something else was said last.",
     413: "The body is too large.",
     415: "The body has a content encoding.",
+    422: "What is asked for is damaged.",
     429: "Too many requests of this address, or too much of this kind.",
     431: "The request's first line and headers are too large.",
     500: "A fault of the server.",

@@ -114,6 +114,8 @@ def _no_history(found: NoHistory, replies: Replies) -> ProblemError:
             return _absent(found.sentence)
         case "large":
             return ProblemError(HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "history_too_large", found.sentence))
+        case "damaged":
+            return ProblemError(HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, "record_damaged", found.sentence))
         case "busy":
             return ProblemError(replies.overloaded("histories_busy", found.sentence))
         case "failed":

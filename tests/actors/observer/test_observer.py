@@ -10,6 +10,7 @@ import trio
 from actors.observer.operation import OperationRefused
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
+from persistence.journals.framing import Frame, parse_frame
 from persistence.journals.journal import AppendRefused
 from persistence.upkeep.findings import Findings
 from persistence.upkeep.operations_check import check_operations
@@ -66,6 +67,33 @@ async def test_the_ring_is_bounded_and_pages_go_back_through_it(tmp_path: Path) 
         assert [each.operation.role for each in ring.page(before_n=7, limit=3)] == ["r5", "r4"]
     async with watching(tmp_path, ring_operations_max=5) as watched:
         assert [each.n for each in watched.observer.ring.all()] == [5, 6, 7, 8, 9]
+
+
+async def test_a_start_reads_no_more_with_many_operations_than_with_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are of one day; the last ones fill the ring."""
+    monkeypatch.setattr("persistence.journals.scanning.READ_BYTES", 4_096)
+    checked = {}
+    for count in (100, 2_000):
+        root = tmp_path / str(count)
+        async with watching(root) as watched:
+            for first in range(0, count, 20):
+                for number in range(first, first + 20):
+                    watched.observer.note({"endpoint": f"GET /{number}", "success": True, "source": "central_command"})
+                await watched.observer.flush()
+        calls = [0]
+
+        def counting(line: bytes, calls: list[int] = calls) -> Frame | None:
+            calls[0] += 1
+            return parse_frame(line)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("persistence.journals.scanning.parse_frame", counting)
+            async with watching(root, ring_operations_max=20) as watched:
+                assert [each.n for each in watched.observer.ring.all()] == [*range(count - 19, count + 1)]
+        checked[count] = calls[0]
+    assert checked[2_000] < 1.5 * checked[100], checked
 
 
 async def test_a_replay_through_the_journal_gives_ten_groups_also_after_a_start(tmp_path: Path) -> None:

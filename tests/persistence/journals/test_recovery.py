@@ -14,7 +14,7 @@ from persistence.format.records import Committed, JournalName, Mark, Position
 from persistence.journals.day_files import DayFiles
 from persistence.journals.reading import BadLine
 from persistence.journals.recovery import Recovery
-from persistence.journals.scanning import find, good_line_of_a_later_batch
+from persistence.journals.scanning import find, find_last_commits, find_near_end, good_line_of_a_later_batch
 from persistence.journals.stored import StoredJournal
 
 FOLDER, TORN = Path("/data/envelopes"), Path("/data/torn")
@@ -351,3 +351,58 @@ def test_a_line_of_a_later_version_is_said_with_its_place_and_not_cut_off(old: b
         folder.recover()
     assert folder.text("2026-11-20") == line(1) + later
     assert folder.torn() == {}
+
+
+def long_day(commits: int, lines: int) -> bytes:
+    """Commits of so many lines each."""
+    return b"".join(line(n, n - (n - 1) % lines, filler=80) for n in range(1, commits * lines + 1))
+
+
+@pytest.fixture
+def little_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read at once is about three lines."""
+    monkeypatch.setattr("persistence.journals.scanning.READ_BYTES", 3 * len(line(100, filler=80)))
+
+
+@pytest.mark.usefixtures("little_read")
+@pytest.mark.parametrize("lines", [1, 2, 5, 30])
+def test_the_last_commits_are_found_from_the_end(lines: int) -> None:
+    """The line before where they begin is of a commit that another one came after; with few commits all lines come."""
+    folder = Folder(d2026_11_20=long_day(60 // lines, lines))
+    start = find_last_commits(DayFiles(folder.files, FOLDER))
+    found, tail = folder.recover(start)
+    assert tail.n == 60
+    assert numbers(found) == list(range(start.n + 1, 61))
+    assert start.n < 60 - lines, "the whole last commit is looked at"
+    if lines < 5:
+        assert start.n > 30, "and not much more"
+
+
+@pytest.mark.usefixtures("little_read")
+def test_whatever_a_crash_has_left_of_the_last_commit_is_cut_off_from_there_on() -> None:
+    """Sectors reach a disk in any order, so any part of the last commit may be missing."""
+    whole = long_day(12, 5)
+    last_at = len(long_day(11, 5))
+    for at in range(last_at, len(whole), 37):
+        folder = Folder(d2026_11_20=whole[:at] + b"\0" * min(150, len(whole) - at) + whole[at + 150 :])
+        found, tail = folder.recover(find_last_commits(DayFiles(folder.files, FOLDER)))
+        assert folder.text("2026-11-20") == whole[: tail.offset]
+        assert last_at <= tail.offset <= at
+        assert numbers(found)[-1] == tail.n
+
+
+@pytest.mark.usefixtures("little_read")
+@pytest.mark.parametrize("n", [1, 2, 30, 55, 59, 60])
+def test_a_line_near_the_end_is_found_without_what_is_far_before(n: int) -> None:
+    folder = Folder(d2026_11_19=long_day(20, 1), d2026_11_20=b"".join(line(n, filler=80) for n in range(21, 61)))
+    start = find_near_end(DayFiles(folder.files, FOLDER), n)
+    assert start.n < n
+    if n >= 55:
+        assert start.n > 40
+    _, tail = folder.recover(start)
+    assert tail.n == 60
+
+
+def test_an_empty_folder_has_no_last_commits() -> None:
+    files = DayFiles(Folder().files, FOLDER)
+    assert find_last_commits(files) == find_near_end(files, 1) == Mark()

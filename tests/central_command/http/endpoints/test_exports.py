@@ -14,10 +14,11 @@ from actors.envelopes.settings import SchemaSettings
 from central_command.export_queue.offering import offered
 from central_command.export_queue.queue import ExportQueue
 from central_command.http.app import create_app
-from central_command.http.endpoints.exports import ExportState
+from central_command.http.endpoints.exports import ExportReport, ExportState
 from central_command.http.requests.replies import Reply
 from central_command.http.settings import HttpSettings
 from persistence.files.file_system import inline
+from tests.archived_corpus import archive_corpus, out_of_reach
 from tests.central_command.exporting.conftest import make
 from tests.central_command.http.description.test_openapi import check_described
 from tests.corpus_maker import put_sessions, session
@@ -99,6 +100,37 @@ async def test_an_export_is_asked_for_shown_and_its_files_are_handed_out(tmp_pat
         assert described(deleted, "delete", f"{EXPORTS}/{{export_id}}") == done
         assert (await server.send("get", path)).status_code == 404
         assert list((tmp_path / "exports").iterdir()) == []
+
+
+async def test_an_export_fails_while_an_archive_is_away_and_is_whole_when_it_is_back(tmp_path: Path) -> None:
+    """Nothing is left out of it, and what could not be reached is not called unreadable."""
+    archive = tmp_path / "archive"
+    async with serving(tmp_path / "data") as server:
+        await archive_corpus(server.run.root, archive)
+        export = described(await server.ask("jsonl", selection={"dedup": "none"}), "post")
+        with out_of_reach(archive):
+            failed = await ended(server)
+            assert failed.state is ExportState.FAILED
+            assert str(archive) in str(failed.reason)
+            assert str(failed.reason).endswith("make its archive reachable again.")
+            assert failed.rows is None
+            assert (await server.send("get", f"{EXPORTS}/{export['id']}/files/manifest.json")).status_code == 404
+        assert await server.queue.retry(export["id"])
+        done = await ended(server)
+        assert (done.state, done.rows, done.kept, done.left_out) == (ExportState.DONE, 3, 3, {})
+
+
+async def ended(server: Asked) -> ExportReport:
+    """Have the queue make what waits; the export as it is then."""
+    found = list[ExportReport]()
+    is_over = trio.Event()
+    server.queue.ended = lambda report, _: (found.append(report), is_over.set())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.queue.run)
+        with trio.fail_after(60):
+            await is_over.wait()
+        nursery.cancel_scope.cancel()
+    return found[0]
 
 
 async def test_only_a_token_of_the_scope_may_ask(tmp_path: Path) -> None:

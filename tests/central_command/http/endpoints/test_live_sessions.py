@@ -15,6 +15,7 @@ from central_command.http.settings import HttpSettings
 from central_command.live_sessions.history import NoHistory
 from persistence.journals.erasure_register import ErasureSubject
 from tests.actors.curation.trajectory_lines import prompt
+from tests.archived_corpus import archive_corpus, out_of_reach
 from tests.central_command.http.description.test_openapi import check_described
 from tests.corpus_maker import session
 from tests.indexed import put
@@ -187,6 +188,30 @@ async def test_another_format_and_a_history_too_large_are_refused(root: Path) ->
         status, found = await asked.get("sess_0", history=True, query="?format=atif")
         assert (status, found["error"]) == (400, "There is no format 'atif'; there is messages.")
         assert (await asked.get("sess_1", history=True))[0] == 413
+
+
+async def test_a_history_whose_archive_is_away_is_refused_before_anything_of_it_is_sent(
+    root: Path, tmp_path: Path
+) -> None:
+    """It is said in a sentence, it counts as nothing damaged, and nobody's place is held for it."""
+    archive = tmp_path / "archive"
+    await archive_corpus(root, archive)
+    async with serving(root, histories_max=1) as asked:
+        with out_of_reach(archive):
+            for _ in range(2):
+                status, found = await asked.get("sess_0", history=True)
+                assert (status, found["error"]) == (503, "The corpus cannot be read now; come back later.")
+        status, found = await asked.get("sess_0", history=True)
+        assert (status, len(found)) == (200, 4)
+
+
+async def test_a_history_whose_record_is_damaged_is_no_empty_conversation(root: Path) -> None:
+    [path] = (root / "corpus").glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"call it", b"call us", 1))
+    async with serving(root) as asked:
+        status, found = await asked.get("sess_0", history=True)
+        assert (status, found["error"]) == (422, "The record of session sess_0 is damaged: `verify` says where.")
+        assert (await asked.get("sess_1", history=True))[0] == 200
 
 
 async def test_no_more_conversations_are_held_than_may_be(root: Path) -> None:
