@@ -374,7 +374,7 @@ class Jobs:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return self._failed(living, f"Its payload is none that this version of the program reads: {error}")
         living.run = Run(
-            job_id=public_id(job.queue, job.job_id),
+            job_id=public_id(job),
             name=job.name,
             payload=payload,
             attempt=job.attempts,

@@ -40,7 +40,7 @@ class JobEvents:
     def tell(self, job: StoredJob, event: str, *, duration_s: float | None = None) -> None:
         """Tell of a job as it is after the event."""
         told = JobEvent(
-            job_id=public_id(job.queue, job.job_id),
+            job_id=public_id(job),
             name=job.name,
             queue=job.queue,
             event=event,

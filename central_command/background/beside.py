@@ -15,6 +15,7 @@ import trio
 from actors.curation.following import CurationStatistics
 from actors.erasure.job import Eraser, Report
 from actors.jobs.engine import Jobs
+from actors.jobs.names import number_of
 from actors.jobs.schedule import ScheduledJob
 from central_command.export_queue.queue import ExportQueue
 from central_command.http.endpoints.exports import ExportReport, ExportState
@@ -26,15 +27,23 @@ from persistence.databases.jobs_listing import JobHistory, JobPage, QueueCounts
 from persistence.databases.jobs_schedule import AlreadyThere, NoneOfThatName
 from persistence.journals.erasure_register import ErasureState
 
-NUMBER_DIGITS: Final = 14
-"""Of an id's hexadecimal digits, those that its number as a job is made of: they fit into 18 decimal ones."""
-
 _EXPORT_STATUS: Final = {
     ExportState.WAITING: JobStatus.WAITING,
     ExportState.RUNNING: JobStatus.ACTIVE,
     ExportState.DONE: JobStatus.COMPLETED,
     ExportState.FAILED: JobStatus.FAILED,
 }
+
+
+class JobBeside(StoredJob, frozen=True, kw_only=True):
+    """Something that is kept elsewhere, as a job: `known_as` is the id that it has there."""
+
+    known_as: str
+
+    @property
+    def own_id(self) -> str:
+        """The same within its queue as elsewhere."""
+        return self.known_as
 
 
 class QueueBeside(Protocol):
@@ -169,8 +178,7 @@ class ExportsBeside:
 
     async def retry(self, job: StoredJob) -> bool:
         """Make one again that has failed."""
-        asked = next((each for each in self._exports.reports() if _number(each.id) == job.job_id), None)
-        return asked is not None and await self._exports.retry(asked.id)
+        return await self._exports.retry(job.own_id)
 
 
 class ErasuresBeside:
@@ -250,11 +258,6 @@ async def _none() -> NoSuchJob:
     return NoSuchJob()
 
 
-def _number(own_id: str) -> int:
-    """The number of what has an id with hexadecimal digits of its own, from 1."""
-    return 1 + int(own_id.rpartition("_")[2][:NUMBER_DIGITS], 16)
-
-
 def _counted(name: str, jobs: Sequence[StoredJob]) -> QueueCounts:
     counts = Counter(job.status for job in jobs)
     return QueueCounts(
@@ -293,8 +296,9 @@ def _job(
     error: str | None,
     finished_at: str | None = None,
 ) -> StoredJob:
-    return StoredJob(
-        job_id=_number(own_id),
+    return JobBeside(
+        known_as=own_id,
+        job_id=number_of(own_id),
         queue=queue,
         name=name,
         status=status,

@@ -69,7 +69,7 @@ def jobs(
     )
     for job in page.jobs:
         listing.add(
-            public_id(job.queue, job.job_id),
+            public_id(job),
             job.name,
             job.status,
             job.attempts,
@@ -172,7 +172,7 @@ def run_now(config: Path | None, data_dir: Path, name: str) -> None:
             leave(f"no job of that name is repeated; there are {', '.join(names) or 'none'}", EXIT_FAILED)
         case AlreadyThere():
             leave(f"{name} is unfinished already: `central-command jobs --queue {name}` shows it", EXIT_FAILED)
-    click.echo(f"{public_id(added.queue, added.job_id)} waits")
+    click.echo(f"{public_id(added)} waits")
 
 
 @contextmanager

@@ -53,6 +53,11 @@ class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
     result: str | None
     error: str | None
 
+    @property
+    def own_id(self) -> str:
+        """What it is called within its queue."""
+        return str(self.job_id)
+
 
 COLUMNS: Final = ", ".join(StoredJob.__struct_fields__)
 

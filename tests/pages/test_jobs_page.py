@@ -1,5 +1,6 @@
 """`/jobs`: each state of a job and a queue is seen, and changed, from a page; each change is in the audit journal."""
 
+import os
 import re
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import trio
 
 from actors.curation.following import CurationStatistics
 from central_command.access.tokens import Scope
-from central_command.background.beside import CurationBeside, JobsBeside
+from central_command.background.beside import CurationBeside, ExportsBeside, JobsBeside
+from central_command.export_queue.queue import ExportQueue
 from central_command.http.app import Offered
+from central_command.http.endpoints.exports import ExportReport
 from persistence.databases.jobs_database import JobsDatabase, JobStatus
+from persistence.files.file_system import inline
 from tests.job_engine import job_engine
 from tests.pages.operated import Operated, operated
 from tests.pages.page_client import pages_on
-from tests.running_service import Running
+from tests.running_service import Running, settings_with
 
 
 def polled(text: str) -> bool:
@@ -206,6 +210,30 @@ async def test_what_cannot_be_done_is_said_as_a_page_and_changes_nothing(tmp_pat
         page = await server.browser.post(f"/jobs/{job_id}/remove", {"Sec_Fetch_Site": "cross-site"})
         assert page.status == 403
         assert await server.noted() == []
+
+
+async def test_an_export_is_called_the_same_among_jobs_and_exports_and_each_leads_to_the_other(tmp_path: Path) -> None:
+    queues: list[ExportQueue] = []
+
+    def beside(run: Running) -> Offered:
+        queues.append(ExportQueue(settings_with(), run.root, clock=run.clock, random_bytes=os.urandom, offload=inline))
+        jobs = JobsBeside(
+            job_engine(JobsDatabase(run.root / "jobs.db", run.clock), run.clock), [ExportsBeside(*queues)]
+        )
+        desks = run.service.desks
+        return Offered(jobs=desks.admin_jobs(jobs), exports=desks.exports(*queues))
+
+    async with pages_on(tmp_path, Scope.ADMIN, Scope.EXPORT, offering=beside) as browser:
+        asked = await queues[0].ask({"formats": ["messages"]})
+        assert isinstance(asked, ExportReport)
+        job_id = f"export__{asked.id}"
+        number = 1 + int(asked.id.removeprefix("exp_")[:14], 16)
+        assert f'href="/jobs/{job_id}"' in (await browser.get("/jobs?queue=export")).text
+        for known in (job_id, f"export__{number}"):
+            page = await browser.get(f"/jobs/{known}")
+            assert (page.status, f"<h1>{job_id}</h1>" in page.text) == (200, True), "an id of before leads there, too"
+            assert f'href="/exports/{asked.id}"' in page.text
+        assert f'href="/jobs/{job_id}"' in (await browser.get(f"/exports/{asked.id}")).text
 
 
 async def test_only_who_administers_sees_jobs(tmp_path: Path) -> None:

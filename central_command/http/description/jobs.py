@@ -18,7 +18,10 @@ from persistence.databases.jobs_database import JobStatus
 ADMIN_SECURITY: Final[list[dict[str, list[str]]]] = [{"token": ["admin"]}]
 
 _NULLABLE_TEXT: Final[Schema] = or_null(TEXT)
-_JOB_ID: Final[Schema] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}__[1-9][0-9]{0,17}$"}
+_JOB_ID: Final[Schema] = {
+    "type": "string",
+    "pattern": "^[a-z][a-z0-9-]{0,62}__([1-9][0-9]{0,17}|[a-z]{1,8}_[0-9a-f]{14,32})$",
+}
 _QUEUE: Final[Schema] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,62}$"}
 
 JOB_PARAMETERS: Final[list[dict[str, Any]]] = [{"name": "job_id", "in": "path", "required": True, "schema": _JOB_ID}]

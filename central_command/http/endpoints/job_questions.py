@@ -211,7 +211,7 @@ def _of_queue(name: str, done: str, changed: bool | NotPausable) -> Outcome:  # 
 def _begun(name: str, added: StoredJob | AlreadyThere | NoneOfThatName) -> Outcome:
     match added:
         case StoredJob():
-            return Outcome(HTTPStatus.OK, f"The job {public_id(added.queue, added.job_id)} waits.")
+            return Outcome(HTTPStatus.OK, f"The job {public_id(added)} waits.")
         case AlreadyThere():
             return Outcome(HTTPStatus.CONFLICT, f"A job {name} is unfinished already.")
         case NoneOfThatName():
@@ -229,4 +229,4 @@ def _outcome(changed: Change, change: JobChange) -> Outcome:
             status = HTTPStatus.NOT_FOUND if change is JobChange.RETRY else HTTPStatus.CONFLICT
             return Outcome(status, f"The job is {job.status}, so it cannot be {asked}.")
         case StoredJob():
-            return Outcome(HTTPStatus.OK, f"The job {public_id(changed.queue, changed.job_id)} {done}.")
+            return Outcome(HTTPStatus.OK, f"The job {public_id(changed)} {done}.")

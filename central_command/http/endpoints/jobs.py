@@ -128,7 +128,7 @@ def _add_changes(routes: Blueprint, asked: _Asked) -> None:
 def job_members(job: StoredJob) -> dict[str, object]:
     """A job as it is shown; times are texts, null for what has not been."""
     return {
-        "id": public_id(job.queue, job.job_id),
+        "id": public_id(job),
         "name": job.name,
         "queue": job.queue,
         "status": job.status,

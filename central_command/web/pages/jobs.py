@@ -118,7 +118,7 @@ def _add_views(routes: Blueprint, site: Site) -> None:
     async def job(job_id: str) -> Response:
         known, _ = await _admitted(site)
         values = _of_history(await _history(site, known, job_id))
-        return site.page("job.html", title=job_id, notice=DONE.get(request.args.get("done", "")), **values)
+        return site.page("job.html", title=values["shown"].id, notice=DONE.get(request.args.get("done", "")), **values)
 
     @routes.get(f"{PATH}/<job_id>/state")
     async def state(job_id: str) -> Response:
@@ -188,7 +188,7 @@ def _of_history(found: JobHistory) -> dict[str, Any]:
 
 
 def _shown(job: StoredJob) -> ShownJob:
-    return ShownJob(public_id(job.queue, job.job_id), job, POSSIBLE[job.status])
+    return ShownJob(public_id(job), job, POSSIBLE[job.status])
 
 
 def _elsewhere(queues: Sequence[QueueCounts], status: str | None) -> list[tuple[str, int]]:

@@ -12,6 +12,7 @@ import trio
 from actors.curation.following import CurationStatistics
 from actors.erasure.job import Report
 from actors.jobs.engine import Jobs
+from actors.jobs.names import public_id, read_id
 from central_command.background.beside import CurationBeside, ErasuresBeside, ExportsBeside, JobsBeside
 from central_command.background.own_jobs import Nothing
 from central_command.export_queue.queue import ExportQueue
@@ -95,6 +96,8 @@ async def test_an_export_that_has_failed_is_listed_and_made_again_by_a_retry(tmp
         job = await found.only("export", status=JobStatus.WAITING)
         assert (job.status, job.attempts, msgspec.json.decode(job.payload)["export"]) == ("waiting", 0, asked.id)
         assert (await found.queue("export")).waiting == 1
+        assert public_id(job) == f"export__{asked.id}", "it is called the same everywhere"
+        assert read_id(public_id(job)) == read_id(f"export__{job.job_id}") == ("export", job.job_id)
         assert isinstance(await found.desk.retry("export", job.job_id), NotPossible)
         nursery.start_soon(found.exports.run)
         while (report := found.exports.report(asked.id)) is None or report.state is not ExportState.FAILED:  # noqa: ASYNC110
@@ -117,6 +120,8 @@ async def test_an_erasure_that_is_hindered_is_delayed_and_tried_again_at_once(tm
         asked = await found.run.service.ask_erasure(ErasureSubject.SESSION, "sess_of_nobody")
         assert isinstance(asked, Report)
         job = await found.only("erasure")
+        assert public_id(job) == f"erasure__{asked.erasure.request}"
+        assert read_id(public_id(job)) == ("erasure", job.job_id)
         assert (job.status, job.name) in {(JobStatus.WAITING, "session"), (JobStatus.ACTIVE, "session")}
         await found.run.service.eraser.erase_pending()
         done = await found.only("erasure", status=JobStatus.COMPLETED)
