@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from actors.envelopes.repeated_names import has_repeated_name
 from persistence.format import json_text
 from persistence.format.submitted_texts import CONTENT_TYPES, ID_CHARS_MAX, METADATA_BYTES_MAX, is_id
 
@@ -33,6 +34,7 @@ class RecordRefusal(StrEnum):
     MISSING_MEMBER = "missing_member"
     UNKNOWN_MEMBER = "unknown_member"
     INVALID_MEMBER = "invalid_member"
+    DUPLICATE_MEMBER = "duplicate_member"
     NO_CONSENT = "no_consent"
     OUTDATED_CONSENT = "outdated_consent"
     CONSENT_WITHDRAWN = "consent_withdrawn"
@@ -103,9 +105,9 @@ def _read(line: bytes) -> SubmittedRecord:
     if content_type not in CONTENT_TYPES:
         raise _Wrong(types_sentence)
     content = _decoded(_TEXT, members["content"], "content must be a text.")
-    return SubmittedRecord(
-        user_id, session_id, content_type, msgspec.json.encode(content), _metadata(members.get("metadata"))
-    )
+    metadata = _metadata(members.get("metadata"))
+    _check_names(line)
+    return SubmittedRecord(user_id, session_id, content_type, msgspec.json.encode(content), metadata)
 
 
 def _members(line: bytes) -> dict[str, msgspec.Raw]:
@@ -114,9 +116,29 @@ def _members(line: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError:
         raise _Wrong("A record must be a JSON object.", RecordRefusal.NOT_AN_OBJECT) from None
     except json_text.NestingError:
-        raise _Wrong("The record is nested too deeply.", RecordRefusal.INVALID_JSON) from None
+        raise _too_deep() from None
     except msgspec.DecodeError:
-        raise _Wrong("The record is not valid JSON.", RecordRefusal.INVALID_JSON) from None
+        raise _no_json() from None
+
+
+def _check_names(line: bytes) -> None:
+    """Raise where an object in a record has a member twice: readers differ on which of two values counts."""
+    try:
+        is_repeated = has_repeated_name([line])
+    except RecursionError:  # within a value that another one of its name stands behind
+        raise _too_deep() from None
+    except ValueError:  # likewise: what is no UTF-8
+        raise _no_json() from None
+    if is_repeated:
+        raise _Wrong("An object in the record has a member twice.", RecordRefusal.DUPLICATE_MEMBER)
+
+
+def _too_deep() -> _Wrong:
+    return _Wrong("The record is nested too deeply.", RecordRefusal.INVALID_JSON)
+
+
+def _no_json() -> _Wrong:
+    return _Wrong("The record is not valid JSON.", RecordRefusal.INVALID_JSON)
 
 
 def _metadata(raw: msgspec.Raw | None) -> bytes:

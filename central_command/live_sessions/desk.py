@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
-import trio
 
 from central_command.live_sessions.chain import Chain
 from central_command.live_sessions.counting import Counts, name_of
 from central_command.live_sessions.figures import SessionFigures, SessionMetrics, Tokens
 from central_command.live_sessions.settings import LiveSettings
+from central_command.process.bounded_threads import BoundedThreads, FullError
 from persistence.databases.session_index import LinePosition, SessionRow, TrajectorySummary
 from persistence.files.failures import StorageFailure
 from persistence.format import times
@@ -98,27 +98,24 @@ class SessionDesk:
         self._erasures = erasures
         self._chain = chain
         self.settings = settings
-        self._limiter = trio.CapacityLimiter(1)
-        self._asked = 0
+        self._threads = BoundedThreads(1, settings.waiting_max)
         self._counted: OrderedDict[str, _Counted] = OrderedDict()
         """Changed by the one thread that counts."""
         self._scrubber: PIIScrubber | None = None
 
     def __repr__(self) -> str:
-        return f"<SessionDesk asked={self._asked} remembers={len(self._counted)}>"
+        return f"<SessionDesk {self._threads} remembers={len(self._counted)}>"
 
     async def figures(self, session_id: str) -> FiguresOutcome:
         """The figures of a session; None for one that there is not, or not any more. Raises DatabaseFailure."""
-        if self._asked > self.settings.waiting_max:
-            return TooMany()
-        self._asked += 1
         try:
-            return await self._figures(session_id)
+            with self._threads.asked():
+                return await self._figures(session_id)
+        except FullError:
+            return TooMany()
         except (JournalDamage, StorageFailure) as error:
             log.error("the figures of a session: %s", error)  # noqa: TRY400 (the sentence says it all)
             return Unreadable()
-        finally:
-            self._asked -= 1
 
     async def _figures(self, session_id: str) -> SessionFigures | None:
         trajectory = await self._table.trajectory(session_id)  # first: a row that is read later knows of it, too
@@ -129,9 +126,7 @@ class SessionDesk:
         lines = await self._table.line_positions(session_id)
         count = partial(self._count, session_id, lines, trajectory)
         # Whoever has gone is not waited for; the thread ends with what it counts, which is remembered.
-        answered = await trio.to_thread.run_sync(
-            partial(self._answer, row, trajectory, count), limiter=self._limiter, abandon_on_cancel=True
-        )
+        answered = await self._threads.run(partial(self._answer, row, trajectory, count))
         if answered is None:
             return None
         figures, contributor_id = answered

@@ -1,1 +1,1 @@
-"""What belongs to the process as such: its log lines, its clock and its garbage."""
+"""What belongs to the process as such: its log lines, its clock, its threads and its garbage."""

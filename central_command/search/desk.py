@@ -6,9 +6,8 @@ from functools import partial
 from struct import unpack
 from typing import Protocol
 
-import trio
-
 from actors.embedding.embedding import Embedded, EmbedOutcome, Input
+from central_command.process.bounded_threads import BoundedThreads, FullError
 from central_command.search.questions import NOT_SEMANTIC, Answer, Mode, Question, Refusal, Unable
 from central_command.search.searching import Searcher
 from persistence.files.failures import StorageFailure
@@ -33,29 +32,26 @@ class SearchDesk:
         self._searcher = searcher
         self.settings = settings
         self._embedder = embedder
-        self._limiter = trio.CapacityLimiter(settings.concurrency_max)
-        self._asked = 0
+        self._threads = BoundedThreads(settings.concurrency_max, settings.waiting_max)
 
     def __repr__(self) -> str:
-        return f"<SearchDesk asked={self._asked}>"
+        return f"<SearchDesk {self._threads}>"
 
     async def ask(self, question: Question, *, limit: int, cursor: str | None, address: str) -> Answer | Refusal:
         """The answer, or why there is none; `address` is whom the model's time is charged to."""
-        if self._asked >= self.settings.concurrency_max + self.settings.waiting_max:
-            return Refusal(Unable.BUSY, "Too many searches wait for their turn; come back later.")
-        self._asked += 1
         try:
-            vector = None if question.mode is Mode.TEXT else await self._embedded(question.q, address)
-            if isinstance(vector, Refusal):
-                return vector
-            # Whoever has gone is not waited for; the thread ends with the question's time, and its place is free then.
-            answer = partial(self._searcher.answer, question, limit=limit, cursor=cursor, vector=vector)
-            return await trio.to_thread.run_sync(answer, limiter=self._limiter, abandon_on_cancel=True)
+            with self._threads.asked():
+                vector = None if question.mode is Mode.TEXT else await self._embedded(question.q, address)
+                if isinstance(vector, Refusal):
+                    return vector
+                # Of whoever has gone the thread ends with the question's time.
+                answer = partial(self._searcher.answer, question, limit=limit, cursor=cursor, vector=vector)
+                return await self._threads.run(answer)
+        except FullError:
+            return Refusal(Unable.BUSY, "Too many searches wait for their turn; come back later.")
         except (StorageFailure, MasterKeyError, OSError) as error:
             log.error("a search failed: %s", error)  # noqa: TRY400 (the sentence says it all)
             return Refusal(Unable.FAILED, "The index cannot be read now; come back later.")
-        finally:
-            self._asked -= 1
 
     async def _embedded(self, text: str, address: str) -> tuple[float, ...] | Refusal:
         if not self.settings.semantic:

@@ -15,6 +15,7 @@ import trio
 
 from central_command.corpus.index_filters import Choice, index_filters
 from central_command.corpus.pseudonyms import StoredPseudonyms
+from central_command.process.bounded_threads import BoundedThreads, FullError
 from central_command.search.questions import NO_INDEX, Refusal, Unable
 from persistence.databases.figures_reading import (
     Cluster,
@@ -87,11 +88,10 @@ class Tallies:
         self._layout = DataLayout(data_directory)
         self._settings = settings
         self._pseudonym = StoredPseudonyms(self._layout.keys).of
-        self._limiter = trio.CapacityLimiter(settings.concurrency_max)
-        self._asked = 0
+        self._threads = BoundedThreads(settings.concurrency_max, settings.waiting_max)
 
     def __repr__(self) -> str:
-        return f"<Tallies {self._layout.root} asked={self._asked}>"
+        return f"<Tallies {self._layout.root} {self._threads}>"
 
     async def tools(
         self, chosen: Choice, key: ToolKey, *, descending: bool, offset: int, limit: int
@@ -146,12 +146,10 @@ class Tallies:
         return Contributors(rows, page.contributors, page.points, page.consents, page.has_more)
 
     async def _answered(self, ask: Callable[[], T]) -> T | Refusal:
-        if self._asked >= self._settings.concurrency_max + self._settings.waiting_max:
-            return Refusal(Unable.BUSY, "Too many others wait for figures; come back later.")
-        self._asked += 1
         try:
-            # Whoever has gone is not waited for; the thread ends with the question's time, and its place is free then.
-            return await trio.to_thread.run_sync(ask, limiter=self._limiter, abandon_on_cancel=True)
+            return await self._threads.answer(ask)  # of whoever has gone the thread ends with the question's time
+        except FullError:
+            return Refusal(Unable.BUSY, "Too many others wait for figures; come back later.")
         except NoDataDirectory:
             return NO_INDEX
         except SearchTimedOut:
@@ -159,8 +157,6 @@ class Tallies:
         except (StorageFailure, MasterKeyError, OSError) as error:
             log.error("figures cannot be told: %s", error)  # noqa: TRY400 (the sentence says it all)
             return Refusal(Unable.FAILED, "The figures cannot be read now; come back later.")
-        finally:
-            self._asked -= 1
 
 
 def _shown(row: ContributorRow, pseudonym: str) -> Contributor:

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
-import trio
-
+from central_command.process.bounded_threads import BoundedThreads, FullError
 from central_command.viewing.records import Missing, MissingError, Records
 from central_command.viewing.settings import ViewerSettings
 from persistence.databases.search_reading import SearchTimedOut
@@ -48,19 +48,17 @@ class ViewerDesk:
     def __init__(self, data_directory: Path, settings: ViewerSettings) -> None:
         self.settings = settings
         self.records = Records(data_directory, settings)
-        self._limiter = trio.CapacityLimiter(settings.concurrency_max)
-        self._asked = 0
+        self._threads = BoundedThreads(settings.concurrency_max, settings.waiting_max)
 
     def __repr__(self) -> str:
-        return f"<ViewerDesk asked={self._asked}>"
+        return f"<ViewerDesk {self._threads}>"
 
     async def look(self, work: Callable[[Records], T]) -> T:
         """What a function finds in the records, in a thread; raises UnableError, MissingError."""
-        if self._asked >= self.settings.concurrency_max + self.settings.waiting_max:
-            raise UnableError(*BUSY)
-        self._asked += 1
         try:
-            return await trio.to_thread.run_sync(work, self.records, limiter=self._limiter, abandon_on_cancel=True)
+            return await self._threads.answer(partial(work, self.records))
+        except FullError:
+            raise UnableError(*BUSY) from None
         except NoDataDirectory:
             raise UnableError(*NO_INDEX) from None
         except SearchTimedOut:
@@ -74,8 +72,6 @@ class ViewerDesk:
         except (StorageFailure, MasterKeyError, OSError) as error:
             log.error("a session cannot be shown: %s", error)  # noqa: TRY400 (the sentence says it all)
             raise UnableError(*FAILED) from None
-        finally:
-            self._asked -= 1
 
     async def texts(self, session_id: str, number: int) -> "StepTexts | None":
         """All that a step says, to be read some at a time; None where there is no such step. Raises as `look`."""
@@ -86,15 +82,15 @@ class ViewerDesk:
                 return None if place is None else record.texts(place)  # from now on it reads the line alone
 
         texts = await self.look(found)
-        return None if texts is None else StepTexts(texts, self._limiter)
+        return None if texts is None else StepTexts(texts, self._threads)
 
 
 class StepTexts:
     """What a step says, as UTF-8, some at a time, read in threads."""
 
-    def __init__(self, texts: Iterator[str], limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, texts: Iterator[str], threads: BoundedThreads) -> None:
         self._texts = texts
-        self._limiter = limiter
+        self._threads = threads
 
     def __repr__(self) -> str:
         return "<StepTexts>"
@@ -103,7 +99,7 @@ class StepTexts:
         """Yield it; ends before the end where the disk fails, which is logged."""
         while True:
             try:
-                piece = await trio.to_thread.run_sync(self._next, limiter=self._limiter)
+                piece = await self._threads.run(self._next, abandon_on_cancel=False)
             except (StorageFailure, StorageDamage, OSError) as error:
                 log.error("a step cannot be read: %s", error)  # noqa: TRY400 (the sentence says it all)
                 return

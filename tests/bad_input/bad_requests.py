@@ -427,6 +427,12 @@ REFUSED_RECORDS: tuple[tuple[str, bytes, str], ...] = (
     ("metadata that are none", json_of({**RECORD, "metadata": [1]}), "invalid_member"),
     ("metadata that are too large", json_of({**RECORD, "metadata": {"a": "x" * 70_000}}), "invalid_member"),
     ("a record that is too large", json_of({**RECORD, "content": "x" * 1_100_000}), "record_too_large"),
+    ("a member twice", json_of(RECORD).replace(b"{", b'{"content":"y",', 1), "duplicate_member"),
+    (
+        "a member twice within the metadata",
+        json_of({**RECORD, "metadata": {"a": 0}}).replace(b'"a"', b'"a":1,"a"'),
+        "duplicate_member",
+    ),
     ("a user who has said nothing", json_of(RECORD), "no_consent"),
     ("bytes that are no UTF-8", json_of(RECORD).replace(b'"x"', b'"\xff"'), "invalid_member"),
     ("levels without end", b'{"metadata":' + b"[" * 100_000, "invalid_json"),

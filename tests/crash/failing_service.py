@@ -24,6 +24,7 @@ import trio
 from actors.envelopes.reading import read_envelope
 from actors.envelopes.refusals import Refusal
 from actors.sessions.messages import OpenSession
+from actors.sessions.outcomes import TakenIn
 from central_command.http.requests.replies import Replies
 from central_command.http.settings import HttpSettings
 from central_command.service import Service, open_service
@@ -68,6 +69,8 @@ class Run(msgspec.Struct, frozen=True):
     actors_max: int = 4_096
     projects: bool = True
     """Without it lines are projected only when somebody waits for it, and at the stop."""
+    retries: tuple[str, ...] = ()
+    """Dead letters of earlier lives that an operator tries again, one after the other, in the place of clients."""
 
     @property
     def failpoint(self) -> Failpoint | None:
@@ -184,6 +187,15 @@ async def _use(run: Run, service: Service, events: "_Events", death: Death, cloc
             break
 
 
+async def _retry(run: Run, service: Service, events: _Events, death: Death) -> None:
+    for letter_id in run.retries:
+        outcome = await service.letters.retry(letter_id)
+        assert isinstance(outcome, tuple), outcome
+        taken_in = {each.letter_id: each.envelope_id for each in outcome if isinstance(each, TakenIn)}
+        with death.around("answer", "a retry"):
+            events.write(letter=letter_id, taken_in=taken_in)
+
+
 async def _live(run: Run, phase: Phase) -> None:
     root = Path(run.root)
     death = Death(run.failpoint, phase)
@@ -204,6 +216,8 @@ async def _live(run: Run, phase: Phase) -> None:
                 async with _operations(settings, service, root, platform) as operations:
                     await operations.append([OPERATION])
                     await _use(run, service, events, death, clock, random)
+            elif run.retries:
+                await _retry(run, service, events, death)
             else:
                 await _use(run, service, events, death, clock, random)
             death.phase = Phase.STOP

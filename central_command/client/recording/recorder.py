@@ -11,6 +11,7 @@ recorder.
 
 import logging
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ class RecorderSettings(msgspec.Struct, frozen=True, kw_only=True):
     """After which a chunk with fewer than 200 steps is made (contract, CHUNK_TIMEOUT_MS)."""
     close_timeout_s: float = 10.0
     """How long leaving waits for delivery."""
+    keep_timeout_s: float = 60.0
+    """How long `Recorder.close` waits before that until all is on disk; only a disk that hangs takes as long."""
     sessions_max: int = 1_000
     """Open at once; of more, every step is dropped."""
     orphans_every_s: float = 600.0
@@ -122,6 +125,8 @@ class TrioRecorder:
         self._keeping = trio.Lock()
         self.close_timeout_s = settings.close_timeout_s
         """How long leaving waits for delivery."""
+        self.has_kept_all = threading.Event()
+        """Set on leaving, once what was recorded is on disk, or is known to be lost."""
         self._sessions: dict[int, Recording] = {}
         self._deliverer = Deliverer(
             SessionDelivery(spool, delivery, offload=offload, batching=batching_for(url), key_of=identity.key_of),
@@ -381,6 +386,8 @@ async def _leave(recorder: TrioRecorder) -> None:
         except SpoolError as error:
             _logger.error("%d steps are lost: %s", recorder.statistics().steps_waiting, error)  # noqa: TRY400
             return
+        finally:
+            recorder.has_kept_all.set()
     with trio.move_on_after(recorder.close_timeout_s):
         await recorder.wait_delivered()
 

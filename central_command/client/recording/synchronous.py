@@ -87,9 +87,10 @@ class Recorder:
         return self._running().statistics()
 
     def close(self, timeout_s: float = 10.0) -> bool:
-        """Close what is open, keep everything on disk, and deliver what can be delivered in `timeout_s`.
+        """Close what is open, keep everything on disk, and deliver what can be delivered in `timeout_s` after that.
 
-        True when everything was delivered; the rest goes with the next recorder. May be called again.
+        Keeping is waited for as long as `settings.keep_timeout_s`, however short the time for delivery is. True when
+        everything was delivered; the rest goes with the next recorder. May be called again.
         """
         atexit.unregister(self.close)
         token = self._token
@@ -100,8 +101,9 @@ class Recorder:
             token.run_sync_soon(self._stop.set)
         except trio.RunFinishedError:
             return self._is_delivered()
-        # Keeping has no time-out of its own: a second more than delivery may take.
-        self._thread.join(timeout_s + 1)
+        if not self._running().has_kept_all.wait(self._settings.keep_timeout_s):
+            _logger.error("%d steps are in memory alone: the disk hangs", self.statistics().steps_waiting)
+        self._thread.join(timeout_s + 1)  # a second more than delivery may take
         return not self._thread.is_alive() and self._is_delivered()
 
     def _failed(self) -> BaseException | None:
@@ -122,6 +124,8 @@ class Recorder:
             if self._started.is_set():
                 _logger.exception("the recorder's thread ended")
         finally:
+            if self._recorder is not None:
+                self._recorder.has_kept_all.set()
             self._started.set()
 
     async def _serve(self, opening: Callable[[], Any]) -> None:

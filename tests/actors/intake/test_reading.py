@@ -129,8 +129,58 @@ def test_metadata_that_are_no_json_are_refused(value: bytes) -> None:
     assert found.code in {RecordRefusal.INVALID_MEMBER, RecordRefusal.INVALID_JSON}
 
 
-def test_of_a_name_that_occurs_twice_the_last_counts() -> None:
-    line = json.dumps(record("second")).encode().replace(b"{", b'{"content":"first",', 1)
-    found = read(line)
-    assert isinstance(found, SubmittedRecord)
-    assert json.loads(found.content) == "second"
+@pytest.mark.parametrize("first", [b'"first"', b'"hello"', b"null", b"[1]", b'{"a":1}'])
+@pytest.mark.parametrize(
+    "name", [b"user_id", b"session_id", b"content", b"content_type", b"metadata", b"\\u0063ontent"]
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_member_that_stands_twice_is_refused(name: bytes, first: bytes, separators: tuple[str, str]) -> None:
+    """However its name is spelt and the record is written, and also where both values are alike."""
+    line = json.dumps(record(metadata={}), separators=separators).encode()
+    assert isinstance(read(line), SubmittedRecord)
+    found = read(line.replace(b"{", b'{"%s":%s,' % (name, first), 1))
+    assert found == RefusedRecord(RecordRefusal.DUPLICATE_MEMBER, "An object in the record has a member twice.")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b'{"a":1,"a":1}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"a":{"b":[{"c":1},{"c":2,"d":3,"c":4}]}}',
+        b'{"a": [[{"": 1, "": 2}]]}',
+        b'{"a":"\\ud83d","a":1}',
+    ],
+)
+def test_a_member_that_stands_twice_within_the_metadata_is_refused(metadata: bytes) -> None:
+    head = json.dumps(record()).encode().removesuffix(b"}")
+    found = read(head + b',"metadata":' + metadata + b"}")
+    assert found == RefusedRecord(RecordRefusal.DUPLICATE_MEMBER, "An object in the record has a member twice.")
+
+
+def test_a_name_that_stands_in_several_objects_or_in_the_text_is_none_that_stands_twice() -> None:
+    metadata = {"content": {"content": [{"a": 1}, {"a": 1}]}, "A": 1, "a": 2}
+    assert isinstance(read(json.dumps(record('{"a":1,"a":2}', metadata=metadata)).encode()), SubmittedRecord)
+
+
+@pytest.mark.parametrize(
+    ("first", "sentence"),
+    [
+        (b"[" * 10_000 + b"]" * 10_000, "The record is nested too deeply."),
+        (b'"\xff"', "The record is not valid JSON."),
+        (b"NaN", "The record is not valid JSON."),
+    ],
+)
+def test_what_another_value_of_its_name_stands_behind_is_read_as_strictly(first: bytes, sentence: str) -> None:
+    line = json.dumps(record()).encode().replace(b"{", b'{"content":%s,' % first, 1)
+    assert read(line) == RefusedRecord(RecordRefusal.INVALID_JSON, sentence)
+
+
+def test_about_the_deepest_level_that_is_read_nothing_fails() -> None:
+    """Names are looked for with a bound of their own."""
+    codes = set()
+    head = json.dumps(record()).encode().removesuffix(b"}")
+    for levels in range(900, 1_010):
+        found = read(head + b',"metadata":' + b'{"a":' * levels + b"1" + b"}" * levels + b"}")
+        codes.add(found.code if isinstance(found, RefusedRecord) else None)
+    assert codes == {None, RecordRefusal.INVALID_JSON}

@@ -1,6 +1,7 @@
 """Who answers for sessions: reads each line once, holds no more than it may, and never what is gone."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -32,6 +33,8 @@ class Server:
         self.trajectory_line: bytes | None = None
         self.reads: list[int] = []
         self.fails = False
+        self.may_read = threading.Event()
+        self.may_read.set()
         self.name = JournalName.ENVELOPES
 
     async def one(self, session_id: str) -> SessionRow | None:
@@ -72,6 +75,7 @@ class Server:
         return ["next", "erased"]
 
     def read_now(self, at: Position) -> bytes:
+        self.may_read.wait()
         if self.fails:
             raise StorageFailure("the disk is gone")
         self.reads.append(at.n)
@@ -165,10 +169,11 @@ async def test_only_so_many_wait_while_one_is_counted() -> None:
     async def ask() -> None:
         answers.append(await desk.figures("s"))
 
-    async with desk._limiter, trio.open_nursery() as nursery:
+    server.may_read.clear()
+    async with trio.open_nursery() as nursery:
         for _ in range(2):
             nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
         assert isinstance(await desk.figures("s"), TooMany)
-        desk._limiter.total_tokens = 2
+        server.may_read.set()
     assert [isinstance(each, SessionFigures) for each in answers] == [True, True]

@@ -115,8 +115,8 @@ async def test_a_question_ends_with_its_time_and_too_many_are_refused(root: Path
     late = await told(root, timeout_s=1e-9).corpus()
     assert late == TOO_SLOW or isinstance(late, CorpusTally)  # few steps of SQLite's machine are not looked at
     desk = told(root, concurrency_max=1, waiting_max=0)
-    desk._asked = 1
-    refused = await desk.corpus()
+    with desk._threads.asked():
+        refused = await desk.corpus()
     assert isinstance(refused, Refusal)
     assert refused.code is Unable.BUSY
 

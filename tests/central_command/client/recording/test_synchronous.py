@@ -75,6 +75,39 @@ def test_threads_record_at_once(tmp_path: Path) -> None:
         assert [session.steps for session in spool.claim_orphans(NOWHERE)].count(300) == 4
 
 
+def test_a_close_waits_until_all_is_on_disk_however_long_delivery_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind it the program may end, and the thread that keeps with it."""
+    joins = threading.Event()
+
+    def slow(step: dict[str, object]) -> dict[str, object]:
+        assert not joins.wait(0.1), "the thread was left before it had kept what it has"
+        return step
+
+    with Recorder(NOWHERE, provider="codex", model="o3", scrub=slow) as recorder:
+        with recorder.session() as session:
+            session.record({"type": "thought", "content": "x"})
+        join = recorder._thread.join
+        monkeypatch.setattr(recorder._thread, "join", lambda timeout: (joins.set(), join(timeout)))
+        recorder.close(0)
+        statistics = recorder.statistics()
+    assert (statistics.steps_spooled, statistics.steps_waiting, statistics.steps_bad) == (1, 0, 0)
+
+
+def test_a_close_does_not_wait_for_ever_for_a_disk_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    works_again = threading.Event()
+
+    def hangs(step: dict[str, object]) -> dict[str, object]:
+        works_again.wait()
+        return step
+
+    settings = RecorderSettings(keep_timeout_s=0.01)
+    with Recorder(NOWHERE, provider="codex", model="o3", scrub=hangs, settings=settings) as recorder:
+        recorder.session().record({"type": "thought", "content": "x"})
+        assert not recorder.close(-1)
+        assert "1 steps are in memory alone" in caplog.text
+        works_again.set()
+
+
 def test_closing_is_bounded_and_may_be_repeated() -> None:
     """While the server cannot be reached it says so, and what comes later is dropped, not raised."""
     recorder = Recorder(NOWHERE, provider="codex", model="o3")
