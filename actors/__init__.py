@@ -1,1 +1,3 @@
-"""What happens to a session: verification, ordering, closing, stitching, scoring. Knows no HTTP and opens no file."""
+"""What happens to a session: verification, ordering, closing, stitching, scoring, and what is made of it then. Knows no
+HTTP, and opens no file and no database.
+"""

@@ -1,1 +1,3 @@
-"""What a client or an operator touches: the HTTP endpoints, the settings, the commands, the client library."""
+"""What a client, an operator or a trainer touches: endpoints, pages, commands, settings, the client library, exports.
+What happens to a session is decided in `actors`; how it lies on disk is known in `persistence`.
+"""

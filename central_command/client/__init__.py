@@ -1,4 +1,5 @@
-"""The contract's other side: record, sign, send, retry (docs/clients.md).
+"""The contract's other side: record, sign, send, retry (docs/clients.md). It computes what both sides do with `actors`,
+and knows nothing of the server.
 
 `Recorder` is for any program, `open_recorder` for one that runs trio. They are imported when they are first used.
 """

@@ -1,4 +1,5 @@
-"""The corpus read as typed objects: what may be shown of each session, chosen by filters, without anybody's id.
+"""The corpus read as typed objects: what may be shown of each session, chosen by filters, without anybody's id. Its
+records are made in `actors.curation`; words are looked for in `search`, single sessions looked at in `viewing`.
 
 `open_corpus` is where to begin (docs/datasets.md). Names are imported when they are first used.
 """

@@ -1,8 +1,10 @@
-"""The public Python API for what an application's own users share: consent first, then capture,
-all of it in files of the user's own machine (docs/training.md). A name is imported when it is first used.
+"""The public Python API for what an application's own users share: consent first, then capture, all of it in files of
+the user's own machine (docs/training.md). It needs no server and talks to none; a name is imported when it is first
+used.
 """
 
-from central_command.training.local_user import get_or_create_user_id, is_capture_enabled
+from central_command.training.local_user import get_or_create_user_id
+from central_command.training.permission import is_capture_enabled
 
 # Not `typing`'s: an application whose user has not opted in loads nothing for this.
 TYPE_CHECKING = False

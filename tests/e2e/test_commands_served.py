@@ -62,6 +62,7 @@ def test_every_envelope_of_every_transcript_is_accepted(uploaded: Uploaded) -> N
 
 def test_show_prints_the_trajectory_and_its_line(uploaded: Uploaded) -> None:
     """Readable, only the steps asked for, or the line itself as it is stored."""
+    assert uploaded.session_ids
     for session_id in uploaded.session_ids:
         shown = uploaded.run("show", session_id, "--steps", "1-3")
         assert shown.returncode == 0, shown.stderr

@@ -53,6 +53,7 @@ def test_every_template_can_be_read_and_every_icon_that_is_named_is_in_the_sprit
 
 def test_nothing_of_ours_asks_elsewhere_or_stands_in_a_page_as_style_or_script() -> None:
     ours = [path for path in ASSETS.iterdir() if path.suffix in {".js", ".css"} and ".min." not in path.name]
+    assert {"app.js", "viewer.js", "app.css"} <= {path.name for path in ours}
     for path in ours:
         assert not re.search(
             r"https?://|\binnerHTML\b|\binsertAdjacentHTML\b|\beval\b|\bnew Function\b", path.read_text()

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from central_command.access.tokens import Scope
@@ -49,8 +50,10 @@ def test_a_form_asks_for_what_the_api_is_asked_for() -> None:
 
 @pytest.mark.parametrize("name", OFFERED)
 def test_every_value_that_is_offered_can_be_asked_for(name: str) -> None:
+    assert OFFERED[name]
     for value in OFFERED[name]:
-        read_asked(members_of({"format": ["messages"], name: [value]}))
+        asked = read_asked(members_of({"format": ["messages"], name: [value]}))
+        assert value in str(msgspec.to_builtins(asked))
 
 
 def test_every_format_has_words_for_what_it_is_for() -> None:

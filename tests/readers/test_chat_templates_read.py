@@ -105,15 +105,18 @@ def test_reasoning_is_where_the_template_looks_for_it(template: str) -> None:
 
 def test_texts_as_arguments_are_for_templates_that_want_them_so() -> None:
     """DeepSeek-V3's own template takes text alone: the rows of `openai` have it."""
+    read = 0
     for session in SESSIONS.values():
         try:
             (row,) = openai.rows(session, FOLDED)
         except LeftOut:
             continue
+        read += 1
         text = rendered("deepseekv3", row)
         for message in chat_of(read_conversation(session), FOLDED).messages[: len(list(row["messages"]))]:  # type: ignore[call-overload]
             if message.call is not None and message.content:
                 assert text.count(message.content) == 1
+    assert read > 1
 
 
 @pytest.mark.parametrize("template", ["qwen3_5_think", "qwen3_6"])

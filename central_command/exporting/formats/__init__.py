@@ -1,1 +1,3 @@
-"""A module for each format: a trajectory becomes its rows, or is left out with a reason. Pure."""
+"""A module for each format: a trajectory becomes its rows, or is left out with a reason. Pure: files are written, and
+sessions chosen, in `exporting`.
+"""

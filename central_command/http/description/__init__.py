@@ -1,1 +1,3 @@
-"""`GET /openapi.json`: the endpoints described, from what they are made of."""
+"""`GET /openapi.json`: the endpoints described, from what they are made of. Nothing is decided here, and no bound has a
+second place.
+"""

@@ -288,7 +288,7 @@ def test_endless_nesting_is_refused() -> None:
 def test_brackets_in_text_do_not_nest() -> None:
     """Brackets in strings count for nothing, whatever escapes stand before the closing quote."""
     text = json.dumps(['[{"\\' * 100, "\\", '"' * 99 + "[" * 99, "\\" * 98, "[" * 99])
-    read('{"session_id":"s","x":' + text + "}", nesting_max=8)
+    assert read('{"session_id":"s","x":' + text + "}", nesting_max=8).session_id == "s"
 
 
 def naive_depth(value: Any) -> int:

@@ -1,6 +1,7 @@
 """The curation process: it makes the corpus, is started again when it ends, and never outlives its server."""
 
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -24,12 +25,13 @@ DEADLINE_S = 30.0
 
 
 class Watched(CurationProcess):
-    """Counts how often it was started, and says when figures came."""
+    """Counts how often it was started, says when figures came, and keeps the status of the last process that ended."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.changed = trio.Event()
         self.ended = 0
+        self.status: int | None = None
 
     async def _live(self) -> int:
         try:
@@ -37,6 +39,10 @@ class Watched(CurationProcess):
         finally:
             self.ended += 1
             self.changed.set()
+
+    async def _stop(self, process: trio.Process) -> None:
+        await super()._stop(process)
+        self.status = process.returncode
 
     def _take(self, figures: CurationStatistics) -> None:
         super()._take(figures)
@@ -126,6 +132,7 @@ async def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
             nursery.start_soon(curating.run)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
+    assert curating.status == -signal.SIGKILL
 
 
 def test_the_process_ends_with_its_server(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_no_text_is_an_error_in_sqlite(text: str) -> None:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE VIRTUAL TABLE steps USING fts5 (text, content = '')")
     for expression in (query.expression, *query.words):
-        connection.execute("SELECT rowid FROM steps WHERE steps MATCH ?", (expression,)).fetchall()
+        assert connection.execute("SELECT rowid FROM steps WHERE steps MATCH ?", (expression,)).fetchall() == []
     connection.close()
 
 

@@ -15,7 +15,10 @@ before = set(sys.modules)
 {code}
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
-ROOM = ["central_command", "central_command.training", "central_command.training.local_user"]
+ROOM = [
+    *("central_command", "central_command.training"),
+    *("central_command.training.local_user", "central_command.training.permission"),
+]
 
 
 def loaded_by(code: str, home: Path) -> list[Any]:

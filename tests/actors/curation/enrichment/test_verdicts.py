@@ -88,9 +88,9 @@ def test_real_sessions_of_a_coding_agent(name: str, cognitive_target: str, why: 
 
 def test_every_tool_of_every_reader_is_known_unless_it_is_a_servers() -> None:
     """The tools of all transcripts of the thirteen agents, but for those of MCP servers and made-up ones."""
-    for path in sorted(TRANSCRIPTS.rglob("*.json*")):
-        if detect(path) is None:
-            continue
+    read = [path for path in sorted(TRANSCRIPTS.rglob("*.json*")) if detect(path) is not None]
+    assert len(read) > 30
+    for path in read:
         for made in calls_of(read_transcript(path).trajectory_log):
             is_other = made.tool.startswith(("mcp__", "no_such", "TaskOutput", "unnamed")) or not made.tool
             assert (made.activity is Activity.OTHER) is is_other, (path.name, made.tool)

@@ -46,7 +46,9 @@ def texts(value: Any) -> Iterator[str]:
 
 def events() -> list[Any]:
     """Every line of the transcripts."""
-    return [json.loads(line) for path in TRANSCRIPTS for line in path.read_text("utf-8").split("\n") if line.strip()]
+    found = [json.loads(line) for path in TRANSCRIPTS for line in path.read_text("utf-8").split("\n") if line.strip()]
+    assert len(found) > 1_000
+    return found
 
 
 def test_all_that_is_found_is_listed_with_a_reason() -> None:

@@ -316,9 +316,10 @@ async def test_a_client_that_never_reads_cannot_hold_up_the_shutdown(served: Any
     async with served(graceful_timeout_s=0.05, limits_enabled=False) as server:
         client = await server.connect()
         request = b"GET /v1/stats/daily?days=365 HTTP/1.1\r\nHost: x\r\n\r\n"
-        with trio.move_on_after(0.5):
+        with trio.move_on_after(0.5) as asking:
             while True:
                 await client.send(request * 100)
+        assert asking.cancelled_caught, "the buffers were never full"
         server.shutdown.set()
         with trio.fail_after(5):
             await server.ended.wait()
