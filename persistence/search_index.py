@@ -10,12 +10,14 @@ can be believed, and it is made anew (`LostText`).
 """
 
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from itertools import chain
 from typing import Final
 
 import msgspec
+import trio
 
 from persistence.databases.database import Database, SchemaRefused, Statement
 from persistence.databases.migrations import SEARCH_SCHEMA
@@ -31,7 +33,7 @@ from persistence.databases.search_rows import (
     set_option,
     take_session,
 )
-from persistence.files.failures import StorageFailure
+from persistence.files.failures import StorageDamage, StorageFailure
 from persistence.format.indexed_line import indexed_line
 from persistence.format.layout import DataLayout
 from persistence.format.records import CorpusRecord, JournalName, Mark, Position
@@ -75,25 +77,50 @@ class SearchIndex:
         self._settings = settings
         self.followed = followed
         """Up to where the corpus is in it."""
+        self._ahead: _Batch | None = None
+        """The lines from there on, where they were read already."""
 
     def __repr__(self) -> str:
         return f"<SearchIndex followed={self.followed.n}>"
 
     async def follow(self) -> bool:
         """Take in the next lines; False when there were none. A damaged place is passed by: curation has said it."""
-        batch, size = list[StoredLine](), 0
+        batch, self._ahead = self._ahead, None
+        if batch is None:
+            try:
+                batch = await self._batch_behind(self.followed)
+            except JournalDamage as damage:
+                return await self._pass_by(damage)
+        if not batch.lines:
+            return False
+        ahead = await self._ahead_of(batch)
+        await self._take_in(batch, ahead)
+        self._ahead = ahead
+        return True
+
+    async def _batch_behind(self, mark: Mark) -> "_Batch":
+        """The next lines; raises JournalDamage where the first of them is damaged."""
+        lines, size = list[StoredLine](), 0
         try:
-            async for lines in self._lines.scan(self.followed):
-                batch += lines
-                size += sum(line.position.length for line in lines)
+            async for some in self._lines.scan(mark):
+                lines += some
+                size += sum(line.position.length for line in some)
                 if size >= self._settings.batch_bytes_max:
                     break
-        except JournalDamage as damage:
-            if not batch:
-                return await self._pass_by(damage)
-        if batch:
-            await self._take_in(batch)
-        return bool(batch)
+        except JournalDamage:
+            if not lines:
+                raise
+        return _Batch(lines, size)
+
+    async def _ahead_of(self, batch: "_Batch") -> "_Batch | None":
+        """The lines behind a full batch, to be read while it is written; None where there is no gain in that."""
+        if batch.size < self._settings.batch_bytes_max:
+            return None
+        try:
+            ahead = await self._batch_behind(batch.end)
+        except (StorageDamage, StorageFailure):
+            return None  # the next look comes to it again, with this batch in
+        return ahead if ahead.lines else None
 
     async def remove(self, session_ids: Collection[str], contributors: Collection[str]) -> None:
         """Take out all of these sessions and contributors, durably, a bounded part at a time."""
@@ -130,20 +157,32 @@ class SearchIndex:
         except (JournalDamage, msgspec.DecodeError):
             return b""  # nothing is found by it
 
-    async def _take_in(self, lines: Sequence[StoredLine]) -> None:
-        """Commit what lines give, and the position behind them; of several lines of a session the last counts."""
-        records = list(_records(lines))
-        last = {record.session_id: place.n for record, place, _ in records}
+    async def _take_in(self, batch: "_Batch", ahead: "_Batch | None") -> None:
+        """Commit what lines give, and the position behind them; meanwhile those ahead are read, in a thread."""
+        rows = batch.begin_reading()
         taken: list[Statement] = []
-        for earlier in await self._rows.of_sessions(last):
+        for earlier in await self._rows.of_sessions(batch.session_ids):
             taken += await self._without(earlier)
-        current = [each for each in records if each[0].taken_back is None and last[each[0].session_id] == each[1].n]
-        followed = lines[-1].position.end
-        # Lines are read as their turn comes in the transaction, so what they give is in memory for that time only.
-        await self._database.write(
-            chain(taken, _put(current), [set_position(JournalName.CORPUS, followed)]), durable=False
-        )
-        self.followed = followed
+        statements = chain(taken, rows, [set_position(JournalName.CORPUS, batch.end)])
+        await self._write(statements, ahead)
+        self.followed = batch.end
+
+    async def _write(self, statements: Iterable[Statement], ahead: "_Batch | None") -> None:
+        if ahead is None:
+            await self._database.write(statements, durable=False)
+            return
+        are_in = threading.Event()
+        failed: StorageFailure | None = None
+        async with trio.open_nursery() as reading:
+            reading.start_soon(trio.to_thread.run_sync, ahead.read_after, are_in)
+            try:
+                await self._database.write(_then(statements, are_in.set), durable=False)
+            except StorageFailure as failure:
+                failed = failure
+            finally:
+                are_in.set()
+        if failed is not None:
+            raise failed
 
     async def _without(self, session: IndexedSession) -> list[Statement]:
         """The statements that take a session out."""
@@ -162,6 +201,51 @@ class SearchIndex:
         await self._database.write([set_position(JournalName.CORPUS, damage.behind)], durable=False)
         self.followed = damage.behind
         return True
+
+
+class _Batch:
+    """Lines in a row, and what they give: read as its turn comes in the transaction, or all of it before, by a thread.
+
+    SQLite gives the interpreter's lock away for each row, and has to wait for it again while another thread computes.
+    So a thread begins to read only when all rows of the batch before are in (`read_after`): what comes then is their
+    commit, which merges and writes in one go, takes about as long, and needs no lock of the interpreter.
+    """
+
+    def __init__(self, lines: Sequence[StoredLine], size: int) -> None:
+        self.lines = lines
+        self.size = size
+        self.session_ids: Collection[str] = ()
+        self._statements: Iterable[Statement] | None = None
+
+    def __repr__(self) -> str:
+        return f"<_Batch {len(self.lines)} lines>"
+
+    @property
+    def end(self) -> Mark:
+        """Where it ends."""
+        return self.lines[-1].position.end
+
+    def begin_reading(self) -> Iterable[Statement]:
+        """The statements that put in what the lines say; of several lines of a session the last counts."""
+        if self._statements is None:
+            records = list(_records(self.lines))
+            last = {record.session_id: place.n for record, place, _ in records}
+            self.session_ids = last
+            self._statements = _put(
+                each for each in records if each[0].taken_back is None and last[each[0].session_id] == each[1].n
+            )
+        return self._statements
+
+    def read_after(self, are_in: threading.Event) -> None:
+        """Wait until the rows of the batch before are in, and read all lines. Blocking."""
+        are_in.wait()
+        self._statements = list(self.begin_reading())
+
+
+def _then(statements: Iterable[Statement], do: Callable[[], None]) -> Iterator[Statement]:
+    """Yield statements; when the last one was run, do something."""
+    yield from statements
+    do()
 
 
 def _put(records: Iterable[tuple[CorpusRecord, Position, bytes]]) -> Iterator[Statement]:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from persistence.databases.database import DatabaseFull, Statement
 from persistence.databases.opening import open_inline_database
 from persistence.files.lock import single_curation
 from persistence.format.layout import DataLayout
@@ -179,6 +181,65 @@ def test_small_batches_end_in_the_same_rows(tmp_path: Path) -> None:
         put(root, *sessions, said(2, "again"), batch_bytes_max=bytes_max)
         counts.append((rows(root, "SELECT * FROM sessions"), rows(root, "SELECT id, sz FROM steps_docsize")))
     assert counts[0] == counts[1]
+
+
+@pytest.fixture
+def line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read of the journal is a line, so that there are as many batches as lines."""
+    monkeypatch.setattr("persistence.journals.scanning.READ_BYTES", 256)
+
+
+async def followed(root: Path, **settings: Any) -> list[int]:
+    """Follow to the end; how far each step came."""
+    layout, came_to = DataLayout(root), list[int]()
+    lines = StoredJournal.of(layout, JournalName.CORPUS)
+    async with open_search_index(layout, lines, SearchSettings(**settings), OPENING) as opened:
+        while await opened.follow():
+            came_to.append(opened.followed.n)
+    return came_to
+
+
+@pytest.mark.usefixtures("line_by_line")
+async def test_lines_that_are_read_while_others_are_written_end_in_the_same_rows(tmp_path: Path) -> None:
+    """Also where a session comes again in the next batch."""
+    tables = ("sessions", "tools", "step_blocks", "tool_calls", "findings", "steps_docsize", "projection_positions")
+    found = []
+    for bytes_max in (1, 10**9):
+        root = tmp_path / str(bytes_max)
+        await put_sessions(root, [said(number % 4, f"word{number}") for number in range(6)])
+        came_to = await followed(root, batch_bytes_max=bytes_max)
+        assert came_to == ([1, 2, 3, 4, 5, 6] if bytes_max == 1 else [6])
+        found.append([rows(root, f"SELECT * FROM {table}") for table in tables])
+    assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("line_by_line")
+async def test_a_write_that_fails_while_lines_ahead_are_read_is_said_as_it_is(root: Path) -> None:
+    await put_sessions(root, [said(number, "later") for number in range(3, 6)])
+    layout = DataLayout(root)
+    lines = StoredJournal.of(layout, JournalName.CORPUS)
+    async with open_search_index(layout, lines, SearchSettings(batch_bytes_max=1), OPENING) as opened:
+        write = opened._database.write
+
+        async def full(statements: Iterable[Statement], *, durable: bool) -> list[int]:
+            await write([*statements][:-1], durable=durable)
+            raise DatabaseFull("no space is left on the disk for search.db")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(opened._database, "write", full)
+            with pytest.raises(DatabaseFull):
+                await opened.follow()
+        assert opened.followed.n == 3
+
+
+@pytest.mark.usefixtures("line_by_line")
+async def test_what_is_damaged_ahead_keeps_nothing_before_it_from_being_found(root: Path) -> None:
+    await put_sessions(root, [said(number, f"later{number}") for number in range(3, 6)])
+    [path] = (root / "corpus").iterdir()
+    path.write_bytes(path.read_bytes().replace(b"later4", b"later9"))
+    await followed(root, batch_bytes_max=1)
+    for word, is_found in (("quokkazebra", True), ("later3", True), ("later4", False), ("later9", False)):
+        assert bool(found(root, word)) is is_found, word
 
 
 def test_odd_steps_are_taken_in_as_far_as_they_say_something(tmp_path: Path) -> None:
