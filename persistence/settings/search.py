@@ -12,7 +12,7 @@ class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     enabled: bool = True
     semantic: bool = False
-    batch_bytes_max: PositiveInt = 33_554_432
+    batch_bytes_max: PositiveInt = 16_777_216
     hash_bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576, le=1_073_741_824)] = 33_554_432
     hits_max: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
     timeout_s: PositiveSeconds = 2.0
