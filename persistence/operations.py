@@ -19,12 +19,10 @@ from persistence.files.space import FreeSpace, Room
 from persistence.files.whole_file import read_file, replace_file
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName, Mark, OperationRecord, Position, ReadUpTo
-from persistence.journals.day_files import DayFiles
 from persistence.journals.dropping import JournalQuota
 from persistence.journals.journal import AppendRefused, Journal, JournalStatistics, Line
 from persistence.journals.reading import Scan, StoredLine
-from persistence.journals.recovery import Recovery
-from persistence.journals.scanning import find_last_commits, find_near_end
+from persistence.journals.recovery import Recovery, last_commits, last_lines
 from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
 from persistence.settings.storage import StorageSettings
@@ -70,7 +68,7 @@ class OperationsJournal:
         self._journal = journal
         self._quota = quota
         self._path = layout.observer
-        self._days = DayFiles(files, layout.journal(NAME))
+        self._directory = layout.journal(NAME)
         self._files = files
         self._offload = offload
 
@@ -119,7 +117,7 @@ class OperationsJournal:
     async def newest(self, limit: int) -> list[StoredLine]:
         """The last `limit` lines, in order."""
         first_n = max(1, self.tail.n - limit + 1)
-        start = await self._offload(find_near_end, self._days, first_n)
+        start = await self._offload(last_lines, self._directory, self._files, first_n)
         return [line async for lines in self.scan(start) for line in lines if line.position.n >= first_n]
 
     @property
@@ -207,7 +205,7 @@ def _recovered(layout: DataLayout, settings: StorageSettings, files: FileSystem)
     recovery = Recovery(
         NAME,
         directory,
-        find_last_commits(DayFiles(files, directory)),
+        last_commits(directory, files),
         files=files,
         torn_directory=layout.torn,
         batch_bytes_max=settings.recovery_batch_bytes_max,

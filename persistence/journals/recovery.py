@@ -29,12 +29,29 @@ from persistence.journals.day_files import DayFiles
 from persistence.journals.day_names import name_of
 from persistence.journals.lines import LineError, parse_line
 from persistence.journals.reading import BadLine, StoredLine
-from persistence.journals.scanning import READ_BYTES, damage, good_line_of_a_later_batch, scan
+from persistence.journals.scanning import (
+    READ_BYTES,
+    damage,
+    find_last_commits,
+    find_near_end,
+    good_line_of_a_later_batch,
+    scan,
+)
 
 log = logging.getLogger("central_command.storage")
 
 NAMES_SAID: Final = 5
 """Names of foreign files in one log line."""
+
+
+def last_commits(directory: Path, files: FileSystem) -> Mark:
+    """Return where the last commits begin, which a crash may have torn: for what no database follows. Blocking."""
+    return find_last_commits(DayFiles(files, directory))
+
+
+def last_lines(directory: Path, files: FileSystem, n: int) -> Mark:
+    """Return where to read on so that line `n` comes soon, if it is among the last of its day. Blocking."""
+    return find_near_end(DayFiles(files, directory), n)
 
 
 class Recovery:
