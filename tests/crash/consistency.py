@@ -6,15 +6,14 @@ from pathlib import Path
 import trio
 
 from tests.crash.acknowledged import Acknowledged, lines_of, rows
+from tests.server_process import HANGS_AFTER_S
 from tests.stored_state import findings
-
-PROJECTION_S_MAX = 10.0
 
 
 def wait_until_projected(root: Path) -> None:
     """Return once both databases have seen every line; nothing may be sending meanwhile."""
     ends = {name: len(lines_of(root, name)) for name in ("envelopes", "refused", "trajectories")}
-    deadline = time.monotonic() + PROJECTION_S_MAX
+    deadline = time.monotonic() + HANGS_AFTER_S
     while True:
         seen = dict(rows(root / "sessions.db", "SELECT journal, n FROM projection_positions"))
         credited = dict(rows(root / "ledger.db", "SELECT journal, n FROM projection_positions"))

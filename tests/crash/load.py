@@ -10,10 +10,8 @@ from typing import Self
 
 from tests.crash.acknowledged import Acknowledged
 from tests.crash.session_script import Request, session_script
-from tests.server_process import Answer, request
+from tests.server_process import HANGS_AFTER_S, Answer, request
 from tests.signing_client import SigningClient
-
-WAIT_S_MAX = 30.0
 
 Connect = Callable[[], http.client.HTTPConnection]
 
@@ -51,7 +49,7 @@ class Load:
             self._stopped = self.finishing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join(WAIT_S_MAX)
+            thread.join(HANGS_AFTER_S)
 
     def begin_life(self, connect: Connect) -> None:
         """Send to the server that `connect` leads to."""
@@ -71,7 +69,7 @@ class Load:
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: bool(self._problems) or condition(), WAIT_S_MAX), "too slow"
+            assert self._changed.wait_for(lambda: bool(self._problems) or condition(), HANGS_AFTER_S), "too slow"
             if self._problems:
                 raise self._problems[0]
 
@@ -79,7 +77,7 @@ class Load:
         """Let every client end the session that it is in, and return."""
         self.finishing = True
         for thread in self._threads:
-            thread.join(WAIT_S_MAX)
+            thread.join(HANGS_AFTER_S)
             assert not thread.is_alive(), "a client did not end"
         if self._problems:
             raise self._problems[0]
@@ -107,7 +105,7 @@ class Load:
         with self._changed:
             self._clients_waiting += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopped or self._life > life, WAIT_S_MAX)
+            self._changed.wait_for(lambda: self._stopped or self._life > life, HANGS_AFTER_S)
             self._clients_waiting -= 1
             if self._stopped or self._life <= life or self._connect is None:
                 raise StoppedError

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.crash.acknowledged import Acknowledged, lines_of
 from tests.crash.consistency import check, check_stored, wait_until_projected
 from tests.crash.load import Load
-from tests.server_process import CLOSE, INGEST, OPEN, Answer, ServerProcess
+from tests.server_process import CLOSE, HANGS_AFTER_S, INGEST, OPEN, Answer, ServerProcess
 from tests.signing_client import SigningClient, dumps
 
 SHUTDOWN_S_MAX = 5.0
@@ -52,7 +52,7 @@ def test_sigterm_does_not_wait_for_clients_that_do_nothing(tmp_path: Path) -> No
             b"POST /v1/training/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{",
             b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
         )
-        connections = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in beginnings]
+        connections = [socket.create_connection(("127.0.0.1", server.port), timeout=HANGS_AFTER_S) for _ in beginnings]
         try:
             for connection, octets in zip(connections, beginnings, strict=True):
                 connection.sendall(octets)

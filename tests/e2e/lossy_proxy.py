@@ -21,8 +21,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-_UPSTREAM_S_MAX = 20.0
-_WAIT_S_MAX = 60.0
+from tests.server_process import HANGS_AFTER_S
+
 _REFUSED_WHILE_DOWN = 2
 """Connections that are refused while there is no server; those after them wait, however long its start takes."""
 
@@ -212,13 +212,13 @@ class LossyProxy:
             if self._upstream_port is None and self._refused_while_down < _REFUSED_WHILE_DOWN:
                 self._refused_while_down += 1
                 raise ConnectionRefusedError("there is no server")
-            found = self._lock.wait_for(lambda: self._upstream_port is not None, _WAIT_S_MAX)
+            found = self._lock.wait_for(lambda: self._upstream_port is not None, HANGS_AFTER_S)
             assert found
             assert self._upstream_port is not None
             return self._upstream_port
 
     def _forward(self, path: str, body: bytes) -> Handled:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port(), timeout=_UPSTREAM_S_MAX)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port(), timeout=HANGS_AFTER_S)
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -232,7 +232,7 @@ class LossyProxy:
     def _send_part(self, path: str, body: bytes, size: int, *, then: Callable[[], None] | None = None) -> None:
         """Send so many bytes of the body, and break the connection."""
         head = f"POST {path} HTTP/1.1\r\nHost: proxy\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        with socket.create_connection(("127.0.0.1", self._port()), timeout=_UPSTREAM_S_MAX) as connection:
+        with socket.create_connection(("127.0.0.1", self._port()), timeout=HANGS_AFTER_S) as connection:
             connection.sendall(head + body[:size])
             if then is not None:
                 then()
@@ -248,7 +248,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = _WAIT_S_MAX
+    timeout = HANGS_AFTER_S
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the standard library
         """Nothing is logged: the test has the counters."""
@@ -268,7 +268,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def wait_until_client_leaves(self) -> None:
         """Return when the client has closed its connection."""
-        deadline = time.monotonic() + _WAIT_S_MAX
+        deadline = time.monotonic() + HANGS_AFTER_S
         try:
             while self.connection.recv(1):
                 assert time.monotonic() < deadline

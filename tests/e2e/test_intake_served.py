@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.curated import EMAIL, corpus_lines, corpus_rows
-from tests.server_process import Answer, ServerProcess, run_command
+from tests.server_process import HANGS_AFTER_S, Answer, ServerProcess, run_command
 from tests.submitted_texts import USER, body, record
 
-DEADLINE_S = 20
 NOT_YET = {"CENTRAL_COMMAND__CURATION__ENABLED": "false"}
 AT_ONCE = {"CENTRAL_COMMAND__CURATION__ENABLED": "true", "CENTRAL_COMMAND__CURATION__POLL_INTERVAL_S": "0.05"}
 
@@ -46,7 +45,7 @@ def corpus_is_there(root: Path) -> bool:
 
 
 def wait_for(root: Path, ids: list[str]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + HANGS_AFTER_S
     while [record_id for (record_id,) in texts(root)] != ids:
         assert time.monotonic() < deadline, texts(root)
         time.sleep(0.02)

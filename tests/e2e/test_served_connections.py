@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.crash.acknowledged import lines_of
 from tests.crash.consistency import check_stored
-from tests.server_process import CLOSE, INGEST, OPEN, ServerFailedError, ServerProcess, request
+from tests.server_process import CLOSE, HANGS_AFTER_S, INGEST, OPEN, ServerFailedError, ServerProcess, request
 from tests.signing_client import SigningClient, dumps
 
 BODY_BYTES_MAX = 5 * 1024 * 1024
@@ -65,7 +65,7 @@ def test_a_body_that_does_not_come_is_given_up(server: ServerProcess) -> None:
     """408 after the time-out, and the connection is closed; nothing is stored."""
     client = opened(server, "sess_slow")
     body = client.chunk()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=HANGS_AFTER_S) as connection:
         connection.sendall(head(body) + body[:100])
         assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
     assert stored(server, "sess_slow") == 0
@@ -77,7 +77,7 @@ def test_a_sender_that_goes_away_within_its_body_leaves_nothing(server: ServerPr
     client = opened(server, "sess_half")
     body = client.chunk()
     for part in (0, 1, len(body) // 2, len(body) - 1):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=HANGS_AFTER_S) as connection:
             connection.sendall(head(body) + body[:part])
     answer = server.post(INGEST, body)
     assert answer.members["accepted"] is True
@@ -90,7 +90,7 @@ def test_a_sender_that_goes_away_before_the_answer_finds_it_on_its_retry(server:
     client = opened(server, "sess_gone")
     for number in range(10):
         body = client.chunk()
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=HANGS_AFTER_S)
         connection.sendall(head(body) + body)
         if number % 2:  # a reset instead of an orderly end
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -107,7 +107,7 @@ def test_an_envelope_whose_sender_went_away_is_stored_all_the_same(server: Serve
     """The request was read whole and the sender only stopped listening: no retry is needed for it to be kept."""
     client = opened(server, "sess_half_closed")
     body = client.chunk()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=HANGS_AFTER_S) as connection:
         connection.sendall(head(body) + body)
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(65_536):
@@ -144,7 +144,7 @@ def test_requests_that_come_at_once_on_one_connection_are_answered_in_order(serv
     """Pipelining (RFC 9112, section 9.3.2): the second waits for the first."""
     client = opened(server, "sess_piped")
     bodies = [client.chunk() for _ in range(5)]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=HANGS_AFTER_S) as connection:
         connection.sendall(b"".join(head(body) + body for body in bodies))
         received = b""
         while received.count(b'"accepted":true') < len(bodies):
@@ -193,7 +193,7 @@ def test_tls_from_the_settings(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", settings=tls_settings(certificate, key)) as server:
         assert f"serving https://127.0.0.1:{server.port}" in server.said
         context = ssl.create_default_context(cafile=str(certificate))
-        connection = HTTPSConnection("127.0.0.1", server.port, timeout=20, context=context)
+        connection = HTTPSConnection("127.0.0.1", server.port, timeout=HANGS_AFTER_S, context=context)
         try:
             client = SigningClient("sess_tls")
             answer = request(connection, "POST", OPEN, dumps(client.opening()).encode())
@@ -201,7 +201,7 @@ def test_tls_from_the_settings(tmp_path: Path) -> None:
             assert request(connection, "POST", INGEST, client.chunk()).members["accepted"] is True
         finally:
             connection.close()
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=HANGS_AFTER_S) as plain:
             plain.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
             assert b"HTTP/1.1 200" not in _received(plain)
         assert server.terminate() == 0

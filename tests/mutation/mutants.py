@@ -189,11 +189,11 @@ class _Finder(ast.NodeVisitor):
 
 
 def _is_silent(node: ast.AST) -> bool:
-    """Whether a call only says something."""
+    """Whether a call only says something, or states what cannot be."""
     if not isinstance(node, ast.Call):
         return False
     function = node.func
-    return (
+    return (isinstance(function, ast.Name) and function.id == "assert_never") or (
         isinstance(function, ast.Attribute)
         and isinstance(function.value, ast.Name)
         and function.value.id in _SILENT_CALLS

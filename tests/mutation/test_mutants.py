@@ -15,6 +15,7 @@ def first(count: int) -> str:
     if count <= 1:
         return ""
     log.info("%d", count)
+    assert_never(count)
     return text(
         count
         + 1,
@@ -35,7 +36,7 @@ def test_each_mutant_is_another_program_and_texts_for_people_stay(tmp_path: Path
     programs = {ast.dump(ast.parse(mutant.applied(SOURCE))) for mutant in found}
     assert len(programs) == len(found) == 7
     assert ast.dump(ast.parse(SOURCE)) not in programs
-    assert {mutant.line for mutant in found} == {6, 7, 10, 11}
+    assert {mutant.line for mutant in found} == {6, 7, 11, 12}
 
 
 def test_the_tests_that_come_by_the_line_are_tried_those_of_the_room_first_and_the_quickest() -> None:
@@ -54,5 +55,5 @@ def test_the_tests_that_come_by_the_line_are_tried_those_of_the_room_first_and_t
         3.5,
     )
     at = SOURCE.index(b"+ 1")
-    within = Mutant(PATH, 11, at, at + 1, "-", "+ is -")
+    within = Mutant(PATH, 12, at, at + 1, "-", "+ is -")
     assert chosen(within, SOURCE, watched, ["tests/room"]) == (["tests/room/slow"], 2.0)

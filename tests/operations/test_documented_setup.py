@@ -14,6 +14,7 @@ import pytest
 from central_command.http.requests.direct import body_too_large
 from central_command.http.requests.replies import EMBEDDINGS_PATH, INGEST_PATH, problem
 from central_command.http.settings import HttpSettings
+from tests.server_process import HANGS_AFTER_S
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = (REPOSITORY / "docs" / "operations.md").read_text()
@@ -63,7 +64,7 @@ class ScratchRoot:
 
 def wait_for_line(path: Path, words: str) -> None:
     """Until a server has said so."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANGS_AFTER_S
     while words not in path.read_text():
         assert time.monotonic() < deadline, path.read_text()
         time.sleep(0.02)
@@ -92,7 +93,7 @@ def test_the_unit_starts_reloads_and_stops(tmp_path: Path) -> None:
                 scratch.run(line.replace("$MAINPID", str(server.pid)))
             wait_for_line(log, "SIGHUP: the settings were read again; changed: nothing")
             server.send_signal(signal.SIGTERM)
-            assert server.wait(10) == 0
+            assert server.wait(HANGS_AFTER_S) == 0
         finally:
             server.kill()
     assert {path.name for path in state.iterdir()} >= {"envelopes", "keys", "sessions.db", "lock"}

@@ -6,13 +6,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.server_process import ServerProcess, free_port, run_command
+from tests.server_process import HANGS_AFTER_S, ServerProcess, free_port, run_command
 
 HOST = "127.0.0.1"
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None) -> Any:
-    with closing(http.client.HTTPConnection(HOST, port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection(HOST, port, timeout=HANGS_AFTER_S)) as connection:
         connection.request(method, path, body)
         answer = connection.getresponse()
         assert answer.status == 200

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from actors.embedding.jobs import ended_within, start_in_thread
+from tests.server_process import HANGS_AFTER_S
 
 
 async def test_a_job_gives_its_result() -> None:
@@ -55,7 +56,7 @@ def test_a_job_may_outlive_the_event_loop() -> None:
 
     def work() -> None:
         began.set()
-        release.wait(10)
+        release.wait(HANGS_AFTER_S)
         ended.set()
 
     async def leave_it_behind() -> None:
@@ -64,4 +65,4 @@ def test_a_job_may_outlive_the_event_loop() -> None:
 
     trio.run(leave_it_behind)
     release.set()
-    assert ended.wait(10)
+    assert ended.wait(HANGS_AFTER_S)

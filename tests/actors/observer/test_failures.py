@@ -163,7 +163,7 @@ def test_there_are_enough_causes_and_each_has_a_name_of_its_own() -> None:
 
 
 def test_hostile_messages_are_read_in_little_time() -> None:
-    began_at = time.perf_counter()
+    began_at = time.process_time()
     for piece in ("a", "1", ":", "/", "'", '"', "a.", "1.", "-", "f:", "@", "a@", "x://", "<n>", " "):
         add(groups(), "e", piece * 2_000)
-    assert time.perf_counter() - began_at < 2
+    assert time.process_time() - began_at < 2

@@ -19,9 +19,7 @@ from central_command.http.gateway import CurationLag
 from persistence.files.lock import single_curation
 from tests.curated import leave_sessions, shown
 from tests.running_service import settings_with
-from tests.server_process import environment
-
-DEADLINE_S = 30.0
+from tests.server_process import HANGS_AFTER_S, environment
 
 
 class Watched(CurationProcess):
@@ -50,7 +48,7 @@ class Watched(CurationProcess):
 
     async def until(self, followed_n: int = -1, ended: int = 0) -> None:
         """Wait until so many trajectories are taken, and it has ended so often."""
-        with trio.fail_after(DEADLINE_S):
+        with trio.fail_after(HANGS_AFTER_S):
             while (-1 if self.figures is None else self.figures.followed_n) < followed_n or self.ended < ended:
                 await self.changed.wait()
                 self.changed = trio.Event()
@@ -127,7 +125,7 @@ async def test_it_is_started_again_when_it_ends(tmp_path: Path, caplog: pytest.L
 async def test_one_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     deaf = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(60)"
     curating = process(tmp_path, sys.executable, "-c", deaf, stop_grace_s=0.05)
-    with trio.fail_after(DEADLINE_S):
+    with trio.fail_after(HANGS_AFTER_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(curating.run)
             await trio.testing.wait_all_tasks_blocked()
@@ -146,13 +144,13 @@ def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
         running.stdin.flush()
         assert running.stdout.readline()
         running.stdin.close()
-        assert running.wait(DEADLINE_S) == 0
+        assert running.wait(HANGS_AFTER_S) == 0
 
 
 def test_what_it_cannot_work_on_is_said_in_one_sentence(tmp_path: Path) -> None:
     order = order_for(str(tmp_path))
     done = subprocess.run(
-        COMMAND, input=line_of(order), capture_output=True, env=environment({}), check=False, timeout=DEADLINE_S
+        COMMAND, input=line_of(order), capture_output=True, env=environment({}), check=False, timeout=HANGS_AFTER_S
     )
     assert done.returncode == 1
     assert done.stderr.count(b"\n") == 1

@@ -11,6 +11,7 @@ import pytest
 
 from central_command.process import logs
 from central_command.process.logs import ACCESS_LOGGER, LogLevel, LogSettings, logging_to
+from tests.server_process import HANGS_AFTER_S
 
 OWN = logging.getLogger("central_command.test")
 
@@ -100,7 +101,7 @@ def test_a_full_queue_drops_lines_and_says_how_many(stuck: StuckStream) -> None:
     """Whoever logs never waits; when the stream takes lines again, the number of those lost is among them."""
     with logging_to(LogSettings(queue_lines_max=16), stuck):
         OWN.warning("first")
-        assert stuck.reached.wait(5)
+        assert stuck.reached.wait(HANGS_AFTER_S)
         for _ in range(20):
             OWN.warning("more")
         stuck.released.set()

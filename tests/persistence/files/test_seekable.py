@@ -87,8 +87,9 @@ def test_a_file_that_was_changed_anywhere_is_never_read_as_another_one() -> None
         if place == unused_bit:
             check_written(files.open_read_only(PLACE), PLACE.name, writer)
         else:
-            with pytest.raises(UnreadableFile, match="2026-11-20"):
+            with pytest.raises(UnreadableFile, match="2026-11-20") as changed:
                 check_written(files.open_read_only(PLACE), PLACE.name, writer)
+            assert not changed.value.is_away, "it is there, and never will be what it was"
         whole.write_at([packed], 0)
     for size in range(0, len(packed), 7):
         whole.truncate(size)

@@ -108,6 +108,16 @@ def test_other_bounds_hold_at_once(disk: Disk, caplog: pytest.LogCaptureFixture)
     assert warnings(caplog)[2:] == ["the disk has 940 bytes", "the disk has room agai"]
 
 
+def test_with_another_bound_a_single_byte_is_room(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+    """What was refused by the old one says nothing about the new one."""
+    disk.free = 1
+    space = space_on(disk, [0.0])
+    assert space.room_for(1) is Room.DISK_FULL
+    space.reconfigure(StorageSettings(free_bytes_min=0))
+    assert space.room_for(1) is Room.YES
+    assert warnings(caplog) == ["the disk has 1 bytes f", "the disk has room agai"]
+
+
 def test_the_warning_level_is_said_once_while_it_is_reached(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
     """Exactly reached is reached, also for settings that are read again."""
     space = space_on(disk, [0.0], quota_bytes=100, quota_warning_bytes=50)

@@ -137,9 +137,9 @@ def test_the_time_grows_with_the_line(piece: bytes) -> None:
 
     def seconds(size: int) -> float:
         line = (piece * (size // len(piece) + 1))[:size]
-        started = time.perf_counter()
+        started = time.process_time()
         pieces_of(line, is_ended=True)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     small = min(seconds(50_000) for _ in range(3))
     assert min(seconds(800_000) for _ in range(2)) < 5 * 16 * small + 1
