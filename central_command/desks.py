@@ -9,6 +9,7 @@ from actors.observer.observer import Observer
 from actors.sessions.letter_desk import LetterDesk
 from central_command.access.audit import Audit
 from central_command.access.gate import Gate
+from central_command.corpus.titles import summaries_of
 from central_command.export_queue.offering import offered
 from central_command.export_queue.queue import ExportQueue
 from central_command.exporting.history import find_history
@@ -74,6 +75,7 @@ class Desks:
             storage.erasure.register,
             IndexedChain(storage.layout, self._settings.search.timeout_s),
             settings,
+            summary=lambda session_id: summaries_of(storage.layout, [session_id]).get(session_id),
         )
         find = partial(find_history, storage.layout.root, settings.history_bytes_max)
         return LiveSessions(figures, HistoryDesk(find, settings), self._gate)

@@ -16,6 +16,7 @@ from actors.curation.records import finish_record, read_head, scrub_trajectory, 
 from actors.curation.settings import CurationSettings
 from actors.curation.text_records import SubmittedText, TextRecord, text_record, text_taken_back
 from persistence.corpus import open_corpus
+from persistence.databases.summaries import Summary
 from persistence.settings.storage import StorageSettings
 from tests.actors.curation.trajectory_lines import call, prompt, thought
 
@@ -143,3 +144,11 @@ async def take_texts_back(root: Path, *numbers: int) -> None:
 async def _put_texts(root: Path, made: Sequence[TextRecord]) -> None:
     async with open_corpus(root, StorageSettings(free_bytes_min=0), clock=lambda: NOW) as corpus:
         assert await corpus.put_texts([(each.record, each.members) for each in made], [], followed=None)
+
+
+async def summed(root: Path, title: str, session_ids: Iterable[str]) -> None:
+    """Give sessions a title and a summary."""
+    async with open_corpus(root, StorageSettings(free_bytes_min=0), clock=lambda: NOW) as corpus:
+        waiting = await corpus.summaries.without(100, behind_n=0, rules="rules")
+        found = Summary(title, f"About {title}.", "rules")
+        await corpus.put_summaries([(each, found) for each in waiting if each.session_id in session_ids])

@@ -1,12 +1,12 @@
 """A corpus for programs of other machines: a page at a time, as JSON lines, of what passes some filters. Blocking.
 
 A page is made of pieces, each of what the corpus holds at its moment, so that what is erased or taken back while a
-page is sent is not in the rest of it. Each line is an object with one member: `trajectory` or `record`; the last is
-`end`, with the cursor of the next page: a page without it broke off. What is on a line is what `open_corpus` gives of a
-folder.
+page is sent is not in the rest of it. Each line is an object with a `trajectory`, beside it the session's `title` and
+`summary` where it has them, or with a `record`; the last is `end`, with the cursor of the next page: a page without it
+broke off. What a trajectory or a record is on a line is what `open_corpus` gives of a folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -17,6 +17,7 @@ from central_command.corpus.cursors import Cursors, digest_of
 from central_command.corpus.filters import Filters
 from central_command.corpus.stored import StoredCorpus
 from central_command.corpus.trajectory import Record, Trajectory
+from persistence.databases.summaries import Summary
 
 PIECE_BYTES_MAX: Final = 262_144
 """Bytes of lines that are read for a piece, but for a longer line; guards the server's other threads, and memory."""
@@ -52,9 +53,11 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of a page: one of these."""
+    """A line of a page: one of these; beside a trajectory what it is called, and what it was about."""
 
     trajectory: Trajectory | None = None
+    title: str | None = None
+    summary: str | None = None
     record: Record | None = None
     end: End | None = None
 
@@ -90,7 +93,7 @@ class Page:
         Raises NoDataDirectory, DatabaseFailure, StorageFailure, MasterKeyError.
         """
         stored = self._stored = self._stored or StoredCorpus(self._data_directory)
-        lines: list[bytes] = []
+        items: list[Trajectory | Record] = []
         read_bytes = self._read_bytes
         if self._place is not None:
             for looked in self._look(stored, self._place):
@@ -100,9 +103,10 @@ class Page:
                 self._too_long += looked.too_long
                 if looked.item is not None:
                     self._records += 1
-                    lines.append(_encode(_line(looked.item)))
+                    items.append(looked.item)
                 if self._is_full or self._read_bytes - read_bytes >= PIECE_BYTES_MAX:
                     break
+        lines = [_encode(line) for line in _lines(stored, items)]
         if self._place is None or self._is_full:
             cursor = None if self._place is None else CURSORS.text(self._digest, self._place)
             lines.append(_encode(Line(end=End(cursor, tuple(self._too_long)))))
@@ -121,5 +125,17 @@ class Page:
         return self._records >= bounds.records or self._read_bytes >= bounds.read_bytes or self._rows >= PAGE_ROWS_MAX
 
 
-def _line(item: Trajectory | Record) -> Line:
-    return Line(record=item) if isinstance(item, Record) else Line(trajectory=item)
+def _lines(stored: StoredCorpus, items: Sequence[Trajectory | Record]) -> Iterator[Line]:
+    """The items as lines; titles and summaries are those of this moment."""
+    session_ids = [each.session_id for each in items if isinstance(each, Trajectory)]
+    summaries = dict[str, Summary]()
+    if session_ids:
+        with stored.snapshot() as snapshot:
+            summaries = snapshot.summaries(session_ids)
+    for item in items:
+        if isinstance(item, Record):
+            yield Line(record=item)
+        elif found := summaries.get(item.session_id):
+            yield Line(trajectory=item, title=found.title, summary=found.summary)
+        else:
+            yield Line(trajectory=item)

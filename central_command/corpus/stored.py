@@ -1,7 +1,7 @@
 """The corpus of a data directory, read beside the server: rows by its database, lines by their places. Blocking."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,6 +14,7 @@ from central_command.corpus.trajectory import Judgement
 from persistence.databases.corpus_records import StoredRecord
 from persistence.databases.corpus_snapshot import CorpusSnapshot, corpus_snapshot
 from persistence.databases.corpus_texts import StoredText
+from persistence.databases.summaries import Summary
 from persistence.files.failures import StorageFailure
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
@@ -84,6 +85,10 @@ class ShownRecords:
         """The sessions that are handed out and whose ids begin with `text`, of the first `limit`."""
         found = self._snapshot.sessions_beginning(text, limit)
         return [session_id for session_id in found if self.of_session(session_id) is not None]
+
+    def summaries(self, session_ids: Collection[str]) -> dict[str, Summary]:
+        """Titles and summaries by the sessions that have them; who asks was handed these sessions."""
+        return self._snapshot.summaries(session_ids)
 
     def reason(self, session_id: str, record_id: str) -> str | None:
         """Why a session, or a text by its record, is not in the corpus; None where nothing is known of it."""

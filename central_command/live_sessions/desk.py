@@ -7,7 +7,7 @@ late feedback. What the index does not hold yet, some milliseconds' worth, is in
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,6 +19,7 @@ from central_command.live_sessions.figures import SessionFigures, SessionMetrics
 from central_command.live_sessions.settings import LiveSettings
 from central_command.process.bounded_threads import BoundedThreads, FullError
 from persistence.databases.session_index import LinePosition, SessionRow, TrajectorySummary
+from persistence.databases.summaries import Summary
 from persistence.files.failures import StorageFailure
 from persistence.format import times
 from persistence.format.erased_names import is_erased_session
@@ -91,12 +92,16 @@ class SessionDesk:
         erasures: Erasures,
         chain: Chain,
         settings: LiveSettings,
+        *,
+        summary: Callable[[str], Summary | None] = lambda _session_id: None,
     ) -> None:
+        """`summary` gives the title and summary of a session, if it has them; it blocks."""
         self._table = table
         self._envelopes = envelopes
         self._trajectories = trajectories
         self._erasures = erasures
         self._chain = chain
+        self._summary = summary
         self.settings = settings
         self._threads = BoundedThreads(1, settings.waiting_max)
         self._counted: OrderedDict[str, _Counted] = OrderedDict()
@@ -154,6 +159,7 @@ class SessionDesk:
             return None
         agent = self._scrubbed(counts.agent)
         behind = self._chain.continued_by(row.session_id)
+        said = None if trajectory is None else self._summary(row.session_id)
         metrics = SessionMetrics(
             tokens=_tokens(counts) if counted.is_whole else None,
             model_switches=counts.model_switches,
@@ -165,6 +171,8 @@ class SessionDesk:
             provider=row.provider,
             model_id=self._scrubbed(counts.model)[:_MODEL_CHARS_MAX] or row.model,
             agent_name=agent or msgspec.UNSET,
+            title=msgspec.UNSET if said is None else said.title,
+            summary=msgspec.UNSET if said is None else said.summary,
             created_at=times.to_text(row.created_at),
             prompt_count=counts.prompts,
             channels=sorted(counts.channels),

@@ -1,4 +1,4 @@
-"""The figures of one session, as the API answers them: no text of anybody."""
+"""The figures of one session, as the API answers them: no text of anybody but what its title and summary say."""
 
 import msgspec
 
@@ -31,7 +31,8 @@ class SessionFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A session as it is now. `state` is `active`, `closing` (it has ended, its trajectory is not written) or `closed`.
 
     `channels` are the sources of its prompts. `duration_ms` lies between the first and the last step, by their real
-    times. `score` is the trajectory's; a session that has none has no such member.
+    times. `score` is the trajectory's; a session that has none has no such member. `title` and `summary` are of its
+    record in the corpus, scrubbed, once that has them.
     `continues` and `continued_by` are sessions of the same contributor.
     """
 
@@ -39,6 +40,8 @@ class SessionFigures(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     provider: str
     model_id: str
     agent_name: str | msgspec.UnsetType = msgspec.UNSET
+    title: str | msgspec.UnsetType = msgspec.UNSET
+    summary: str | msgspec.UnsetType = msgspec.UNSET
     created_at: str
     prompt_count: int
     channels: list[str]

@@ -1,6 +1,5 @@
 """A record of the corpus opened to be looked at: where its steps are, and the bytes between two places. Blocking."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -13,14 +12,13 @@ import msgspec
 
 from central_command.corpus.pseudonyms import StoredPseudonyms
 from central_command.corpus.reading import UnreadableLine, read_line
+from central_command.corpus.titles import summaries_of
 from central_command.corpus.trajectory import Trajectory
 from central_command.viewing.settings import ViewerSettings
 from central_command.viewing.steps import ViewedStep, read_step, texts_of
-from persistence.databases.corpus_snapshot import corpus_snapshot
 from persistence.databases.search_rows import IndexedSession
 from persistence.databases.session_reading import SessionReader, session_reader
 from persistence.databases.summaries import Summary
-from persistence.files.failures import NoDataDirectory, StorageFailure
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
@@ -28,8 +26,6 @@ from persistence.format.step_places import BLOCK_STEPS, StepBlock, StepPlace
 from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.journals.reading import JournalDamage, JournalOutOfReach
 from persistence.journals.stored import StoredJournal
-
-log = logging.getLogger("central_command.http")
 
 BLOCKS_HELD: Final = 8
 """Blocks of one record that are held while it is looked at; guards memory."""
@@ -181,14 +177,7 @@ class Records:
 
     def summaries(self, session_ids: Collection[str]) -> dict[str, Summary]:
         """Titles and summaries by the sessions that have them; none where corpus.db cannot be read, which is logged."""
-        try:
-            with corpus_snapshot(self._layout) as corpus:
-                return corpus.summaries(session_ids)
-        except NoDataDirectory:
-            return {}
-        except (StorageFailure, OSError) as error:
-            log.warning("sessions are shown without titles: %s", error)
-            return {}
+        return summaries_of(self._layout, session_ids)
 
     def head(self, record: OpenRecord) -> Head:
         """All but the steps; raises MissingError."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,13 @@ from central_command.settings.configuration import Settings
 from central_command.viewing.desk import ViewerDesk
 from central_command.viewing.settings import ViewerSettings
 from central_command.web.session_steps import KINDS, LEGEND
-from persistence.corpus import open_corpus
-from persistence.databases.summaries import Summary
 from persistence.files.failures import StorageFailure
 from persistence.format.records import JournalName, Position
 from persistence.journals.reading import JournalDamage, JournalOutOfReach
 from persistence.journals.stored import StoredJournal
-from persistence.settings.storage import StorageSettings
 from tests.actors.curation.trajectory_lines import prompt, thought
 from tests.central_command.viewing.test_windows import call, steps_of
-from tests.corpus_maker import NOW, put_sessions, session
+from tests.corpus_maker import put_sessions, session, summed
 from tests.indexed import index_async
 from tests.pages.attacks import ATTACKS
 from tests.pages.page_client import PageClient, pages_on
@@ -298,14 +295,6 @@ async def test_attacks_are_text_wherever_a_page_shows_them(tmp_path: Path) -> No
 
 
 # Titles and summaries
-
-
-async def summed(root: Path, title: str, session_ids: Iterable[str]) -> None:
-    """Give sessions a title and a summary."""
-    async with open_corpus(root, StorageSettings(free_bytes_min=0), clock=lambda: NOW) as corpus:
-        waiting = await corpus.summaries.without(100, behind_n=0, rules="rules")
-        found = Summary(title, f"About {title}.", "rules")
-        await corpus.put_summaries([(each, found) for each in waiting if each.session_id in session_ids])
 
 
 async def test_the_table_shows_titles_where_there_are_some_and_ids_where_not(tmp_path: Path) -> None:

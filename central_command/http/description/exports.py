@@ -81,12 +81,17 @@ def export_schemas() -> dict[str, Schema]:
             "reason": {"type": ["string", "null"]},
         }
     )
-    one_line = {"trajectory": {"type": "object"}, "record": {"type": "object"}, "end": {"$ref": _END}}
+    anything: Schema = {"type": "object"}
+    lines = [
+        object_of({"trajectory": anything}, {"title": TEXT, "summary": TEXT}, additionalProperties=False),
+        object_of({"record": anything}, additionalProperties=False),
+        object_of({"end": {"$ref": _END}}, additionalProperties=False),
+    ]
     return {
         "CorpusEnd": object_of(
             {"cursor": {"type": ["string", "null"]}, "too_long": {"type": "array", "items": TEXT}},
         ),
-        "CorpusLine": object_of({}, one_line, minProperties=1, maxProperties=1, additionalProperties=False),
+        "CorpusLine": {"oneOf": lines},
         "AskExport": object_of(
             {"formats": {"type": "array", "minItems": 1, "items": TEXT}},
             {

@@ -43,7 +43,7 @@ def live_session_operations() -> dict[str, Any]:
                 "sessionFigures",
                 "A session in figures",
                 figures,
-                description="Counted from what is on disk; no text of anybody.",
+                description="Counted from what is on disk; no text but the title and summary of its record, scrubbed.",
                 security=READ_OR_ADMIN,
                 parameters=[_ID],
             )
@@ -97,7 +97,12 @@ def live_session_schemas() -> dict[str, Schema]:
             "continues": or_null(TEXT),
             "continuedBy": {"type": "array", "items": TEXT},
         },
-        {"agentName": TEXT, "score": {"type": "object", "additionalProperties": NUMBER}},
+        {
+            "agentName": TEXT,
+            "title": TEXT,
+            "summary": TEXT,
+            "score": {"type": "object", "additionalProperties": NUMBER},
+        },
     )
     message = object_of(
         {

@@ -28,7 +28,7 @@ from persistence.journals.reading import JournalOutOfReach
 from persistence.journals.stored import StoredJournal
 from tests.central_command.http.description.test_openapi import DOCUMENT, check_described, faults
 from tests.central_command.http.endpoints.test_exports import Asked, serving
-from tests.corpus_maker import put_sessions, put_texts, session, take_back, text
+from tests.corpus_maker import put_sessions, put_texts, session, summed, take_back, text
 from tests.submitted_texts import leave_token
 
 TRAJECTORIES = "/api/corpus/trajectories"
@@ -46,6 +46,17 @@ async def page(server: Asked, path: str = TRAJECTORIES, **arguments: Any) -> tup
     *items, last = [LINE.decode(line) for line in lines]
     assert last.end is not None
     return [(each.trajectory or each.record).session_id for each in items], last.end.cursor  # type: ignore[union-attr] # one of them
+
+
+async def test_titles_and_summaries_stand_beside_the_trajectories_that_have_them(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        await summed(tmp_path, "Mend the parser", ["sess_1"])
+        assert (await page(server))[1] is None, "each line is as it is described"
+        answer = await server.send("get", TRAJECTORIES)
+        found = {each["trajectory"]["session_id"]: each for each in map(json.loads, answer.body.splitlines()[:-1])}
+        assert found["sess_1"].keys() == {"trajectory", "title", "summary"}
+        assert (found["sess_1"]["title"], found["sess_1"]["summary"]) == ("Mend the parser", "About Mend the parser.")
+        assert found["sess_0"].keys() == found["sess_2"].keys() == {"trajectory"}
 
 
 async def pages(server: Asked, path: str = TRAJECTORIES, **arguments: Any) -> list[list[str]]:

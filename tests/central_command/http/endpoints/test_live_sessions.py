@@ -17,7 +17,8 @@ from persistence.journals.erasure_register import ErasureSubject
 from tests.actors.curation.trajectory_lines import prompt
 from tests.archived_corpus import archive_corpus, out_of_reach
 from tests.central_command.http.description.test_openapi import check_described
-from tests.corpus_maker import session
+from tests.corpus_maker import session, summed
+from tests.curated import curation, leave_sessions
 from tests.indexed import put
 from tests.running_service import Running, running, settings_with
 from tests.submitted_texts import leave_token
@@ -107,6 +108,20 @@ async def test_a_closed_session_has_its_score_and_late_feedback(tmp_path: Path) 
         await run.projected()
         _, found = await asked.get()
         assert [each["signal"] for each in found["feedback"]] == ["accepted"]
+
+
+async def test_a_session_has_its_title_and_summary_once_its_record_has_them(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    await leave_sessions(root, "sess_1", "sess_2")
+    async with curation(root) as (curating, _):
+        await curating.catch_up()
+    await summed(root, "Mend the parser", ["sess_1"])
+    async with serving(root) as asked:
+        _, found = await asked.get()
+        assert (found["title"], found["summary"]) == ("Mend the parser", "About Mend the parser.")
+        assert {"title", "summary"}.isdisjoint((await asked.get("sess_2"))[1])
+        await asked.run.service.ask_erasure(ErasureSubject.SESSION, "sess_1")
+        assert (await asked.get())[0] == 404
 
 
 async def test_the_session_that_it_goes_on_from_is_its_contributors_own(tmp_path: Path) -> None:
