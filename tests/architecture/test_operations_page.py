@@ -60,3 +60,10 @@ def test_each_default_of_a_bound_is_that_of_the_settings() -> None:
                 wrong.append(f"{last}: {default}")
     assert checked > 60, "the bounds were not found"
     assert wrong == []
+
+
+def test_each_alarm_says_what_to_do() -> None:
+    rules = (REPOSITORY / "docs" / "monitoring" / "alerts.yml").read_text()
+    alerts = re.findall(r"- alert: CentralCommand(\w+)", rules)
+    table = section(PAGE, "Watching").split("\n### Alarms\n")[1].split("\n### ")[0]
+    assert re.findall(r"`([A-Z]\w+)`", " ".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE))) == alerts
