@@ -48,11 +48,11 @@ format: $(VENV)/.dev ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-simulate: $(VENV)/.dev ## more of the simulation than the tests run: make simulate SEEDS=20000
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
+simulate: $(VENV)/.dev ## more of the simulation than the tests run: make simulate SEEDS=20000 UNTIL=18:00
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS) $(if $(UNTIL),--until $(UNTIL))
 
 simulate-jobs: $(VENV)/.dev ## the same of the jobs' engine: make simulate-jobs SEEDS=20000
-	$(BIN)/python -m tests.actors.jobs --seeds $(SEEDS) --jobs $(JOBS)
+	$(BIN)/python -m tests.actors.jobs --seeds $(SEEDS) --jobs $(JOBS) $(if $(UNTIL),--until $(UNTIL))
 
 differential: $(VENV)/.dev ## more sequences of requests than the tests compare: make differential SEQUENCES=20000
 	$(BIN)/python -m tests.differential --sequences $(SEQUENCES)

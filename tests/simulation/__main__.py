@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from tests.simulation.report import Report, repeat_command, run_in_processes, table
 from tests.simulation.sabotage import HARMLESS, SABOTAGES
 from tests.simulation.simulate import simulate
+from tests.time_of_day import next_time_of_day
 
 EVENTS_SHOWN = 60
 FAILURES_SHOWN = 5
@@ -22,7 +24,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="only this one, with all its events")
     parser.add_argument("--sabotage", choices=sorted(SABOTAGES | HARMLESS), help="take a guarantee away")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one a core)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--until", type=next_time_of_day, default=math.inf, help="begin none after this time, HH:MM")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, again and again")
     return parser.parse_args()
 
 
@@ -41,10 +44,13 @@ def main() -> int:
     else:
         total = Report(seeds=0, counts={}, failed=[])
         seeds = range(arguments.first, arguments.first + arguments.seeds)
-        for report in run_in_processes(seeds, arguments.jobs, arguments.sabotage):
+        for report in run_in_processes(seeds, arguments.jobs, arguments.sabotage, arguments.until):
             total = total.plus(report)
+            if arguments.json is not None:
+                arguments.json.write_text(json.dumps(total.figures(), indent=2) + "\n")
             if total.seeds % 500 < report.seeds:
-                sys.stderr.write(f"{total.seeds} seeds, {len(total.failed)} failed\n")
+                took_s = time.monotonic() - began_at
+                sys.stderr.write(f"{total.seeds} seeds in {took_s:.0f} s, {len(total.failed)} failed\n")
     for outcome in total.failed[:FAILURES_SHOWN]:
         if arguments.seed is None:
             _say("\n".join(outcome.events[-EVENTS_SHOWN:]))
@@ -52,8 +58,6 @@ def main() -> int:
         _say(f"repeat it with: {repeat_command(outcome.seed, arguments.sabotage)}\n")
     _say(table(total))
     _say(f"{total.seeds} seeds in {time.monotonic() - began_at:.0f} s, {len(total.failed)} failed")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(total.figures(), indent=2) + "\n")
     return 1 if total.failed else 0
 
 

@@ -1,6 +1,8 @@
 """Many seeds, in one process or several, and what they came to: the faults met and survived, by kind."""
 
 import gc
+import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -52,24 +54,28 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def run_seeds(seeds: Sequence[int], sabotage: str | None = None) -> Report:
-    """Run seeds in this process; the events of the failing ones are kept."""
+def run_seeds(seeds: Sequence[int], sabotage: str | None = None, until: float = math.inf) -> Report:
+    """Run seeds in this process, none begun after a time; the events of the failing ones are kept."""
     total = Report(seeds=0, counts={}, failed=[])
     for seed in seeds:
+        if time.time() > until:
+            break
         outcome = simulate(seed, sabotage)
         failed = [outcome] if outcome.violations else []
         total = total.plus(Report(seeds=1, counts=outcome.counts, failed=failed))
     return total
 
 
-def run_in_processes(seeds: Sequence[int], jobs: int, sabotage: str | None = None) -> Iterator[Report]:
-    """Run seeds in `jobs` processes; a report for every `SEEDS_A_TASK` of them, in order."""
+def run_in_processes(
+    seeds: Sequence[int], jobs: int, sabotage: str | None = None, until: float = math.inf
+) -> Iterator[Report]:
+    """Run seeds in `jobs` processes; a report for every `SEEDS_A_TASK` of them, in order.
+
+    None is begun after the time `until`, in seconds since the epoch.
+    """
     remaining = iter(seeds)
     groups = iter(lambda: list(islice(remaining, SEEDS_A_TASK)), [])
-    run = partial(run_seeds, sabotage=sabotage)
-    if jobs == 1:
-        yield from map(run, groups)
-        return
+    run = partial(run_seeds, sabotage=sabotage, until=until)
     # Not forked: trio and SQLite are in use here.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_collect_rarely) as pool:
         yield from pool.map(run, groups)

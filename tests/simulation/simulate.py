@@ -28,6 +28,7 @@ from persistence.upkeep.verification import verify
 from tests.simulation.caller import Caller
 from tests.simulation.checker import Checker
 from tests.simulation.faults import LifePlan, life_plans, recovery_plan
+from tests.simulation.made_once import made_once
 from tests.simulation.model import Model
 from tests.simulation.randomness import seeded_scheduling
 from tests.simulation.sabotage import sabotaged
@@ -91,7 +92,7 @@ def simulate(seed: int, sabotage: str | None = None, *, blind: bool = False) -> 
     logger.propagate = False
     try:
         _empty_databases()
-        with seeded_scheduling(seed), sabotaged(sabotage) as world.sabotage:
+        with seeded_scheduling(seed), made_once(), sabotaged(sabotage) as world.sabotage:
             trio.run(_simulation, world, blind, clock=MockClock(autojump_threshold=0))
     except* Exception as errors:  # noqa: BLE001 - whatever it is, the seed has failed
         world.violations.append(f"an error that nothing explains: {leaves(errors)}")
@@ -156,7 +157,8 @@ async def _lives(world: World, settings: Settings, model: Model, finished: trio.
         nursery.start_soon(_complete, world, model, finished, stopping)
         sessions = structs.replace(settings.sessions, abandon_sweep_s=LAST_SWEEP_S)
         access = structs.replace(settings.access, last_use_interval_s=LAST_SWEEP_S)
-        last = structs.replace(settings, sessions=sessions, access=access)
+        storage = structs.replace(settings.storage, erasure_retry_s=LAST_SWEEP_S)
+        last = structs.replace(settings, sessions=sessions, access=access, storage=storage)
         ending = await live(world, LifePlan(), last, stopping)
         if ending is not Ending.STOPPED:
             world.violated(f"the life without faults ended {ending.name.lower()}")

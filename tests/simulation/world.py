@@ -91,6 +91,7 @@ class World:
         self.seed = seed
         self.layout = DataLayout(root)
         self.chance: dict[str, Stream] = {}
+        self._names: dict[Path, str] = {}
         self.events: list[str] = []
         self.violations: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -126,6 +127,12 @@ class World:
         self.largest_jump_s = max(self.largest_jump_s, abs(by_s))
         self.set_back_s += max(0.0, -by_s)
         self.happened(f"clock jumps by {by_s:g} s")
+
+    def name_of(self, path: Path) -> str:
+        """A path below the data directory, from there."""
+        if path not in self._names:
+            self._names[path] = str(path.relative_to(self.layout.root))
+        return self._names[path]
 
     def happened(self, event: str) -> None:
         """Note an event."""
@@ -166,7 +173,7 @@ class Life:
         """Count an operation; fail it, or say that the process ends in it."""
         when = self._step(operation)
         nth = self._by_kind[operation]
-        self.world.happened(f"{operation} {path.relative_to(self.world.layout.root)}")
+        self.world.happened(f"{operation} {self.world.name_of(path)}")
         for failing in self.plan.failing:
             if failing.operation == operation and failing.nth == nth and when is None:
                 self.world.counts[f"{errno.errorcode[failing.number]} on {operation}"] += 1
