@@ -122,6 +122,11 @@ class StoredCorpus:
     def __repr__(self) -> str:
         return f"<StoredCorpus {self._layout.root}>"
 
+    @property
+    def root(self) -> Path:
+        """The data directory."""
+        return self._layout.root
+
     @contextmanager
     def snapshot(self) -> Iterator["ShownRecords"]:
         """The corpus.db as it is now. Raises NoDataDirectory, DatabaseFailure."""

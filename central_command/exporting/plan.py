@@ -8,10 +8,10 @@ after that never happened.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from central_command.corpus.trajectory import Judgement
 from central_command.exporting.contents import Entry, Within, WrittenFile
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.selection import ExportRefused
+from persistence.databases.reading import connected_to_read
 from persistence.format.records import Position
 
 SCHEMA: Final = (
@@ -63,6 +64,10 @@ DROP_GATHERED: Final = "DROP TABLE gathered"
 SELECT_CANDIDATES: Final = """
 SELECT ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256, split, n, day, "offset", length
 FROM candidates WHERE ordinal >= ? AND is_chosen IS NOT 0 ORDER BY ordinal LIMIT ?
+"""
+SELECT_CANDIDATES_AT: Final = """
+SELECT ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256, split, n, day, "offset", length
+FROM candidates WHERE ordinal IN (SELECT value FROM json_each(?)) ORDER BY ordinal
 """
 SET_CHOSEN: Final = "UPDATE candidates SET is_chosen = ? WHERE ordinal = ?"
 PUT_IN_ORDER: Final = """
@@ -213,10 +218,13 @@ class Plan:
     def candidates(self, first: int) -> Iterator[Candidate]:
         """Yield what is to be looked at from a place on, in order."""
         while rows := self._connection.execute(SELECT_CANDIDATES, (first, ROWS_AT_ONCE)).fetchall():
-            for *named, n, day, offset, length in rows:
-                position = Position(n=n, day=day, offset=offset, length=length, at=0.0)
-                yield msgspec.convert([*named, position], Candidate)
+            yield from map(_candidate, rows)
             first = rows[-1][0] + 1
+
+    def candidates_at(self, ordinals: Sequence[int]) -> list[Candidate]:
+        """Those at some places, which are in order."""
+        rows = self._connection.execute(SELECT_CANDIDATES_AT, (msgspec.json.encode(ordinals).decode(),)).fetchall()
+        return [_candidate(row) for row in rows]
 
     def choose(self, ordinal: int, *, is_chosen: bool) -> None:
         """Decide on one before anything is written."""
@@ -419,6 +427,13 @@ class Plan:
         return None if row is None else int(row[0])
 
 
+def _candidate(row: Sequence[Any]) -> Candidate:
+    *named, split, n, day, offset, length = row
+    ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256 = named
+    position = Position(n=n, day=day, offset=offset, length=length, at=0.0)
+    return Candidate(ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256, split, position)
+
+
 @contextmanager
 def open_plan(path: Path) -> Iterator[Plan]:
     """Open the plan of an export, made if missing; what was not committed when the block ends is forgotten.
@@ -437,5 +452,21 @@ def open_plan(path: Path) -> Iterator[Plan]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
     except sqlite3.Error as error:
-        sentence = f"the plan {path} cannot be used ({error}): make room, or remove {path.parent} to begin anew."
-        raise ExportRefused(sentence) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ExportRefused:
+    return ExportRefused(f"the plan {path} cannot be used ({error}): make room, or remove {path.parent} to begin anew.")
+
+
+@contextmanager
+def open_plan_to_read(path: Path) -> Iterator[Plan]:
+    """Open the plan of an export that another process makes: what is read of it is what was committed by then.
+
+    Raises ExportRefused where it cannot be read.
+    """
+    try:
+        with connected_to_read(path) as connection:
+            yield Plan(connection)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error

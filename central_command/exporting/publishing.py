@@ -28,8 +28,8 @@ from central_command.exporting.manifest import (
     encoded,
 )
 from central_command.exporting.plan import Plan
+from central_command.exporting.prepared import PARQUET
 from central_command.exporting.rewriting import without
-from central_command.exporting.segments import PARQUET
 from central_command.exporting.selection import Selection
 from central_command.exporting.settings import ExportSettings
 from central_command.exporting.tokens import TokenCounter
