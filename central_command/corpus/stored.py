@@ -1,7 +1,7 @@
 """The corpus of a data directory, read beside the server: rows by its database, lines by their places. Blocking."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -67,13 +67,14 @@ class ShownRecords:
         last = rows[-1].record.record_id if len(rows) == count else None
         return Rows([row for row in rows if self._is_shown_text(row)], last)
 
-    def holds(self, record_id: str) -> bool:
-        """Whether a record, of a session or of a text, is in the corpus, and handed out."""
-        found = self._snapshot.record(record_id)
-        if found is not None:
-            return self._is_shown(found)
-        text = self._snapshot.text(record_id)
-        return text is not None and self._is_shown_text(text)
+    def held(self, record_ids: Collection[str]) -> set[str]:
+        """Of some records, of sessions or of texts, those that are in the corpus, and handed out."""
+        of_sessions = self._snapshot.names(record_ids)
+        of_texts = self._snapshot.users(set(record_ids).difference(record_id for record_id, _, _ in of_sessions))
+        return {
+            *(record_id for record_id, *named in of_sessions if not self._erasures.names(*named)),
+            *(record_id for record_id, subject in of_texts if not self._erasures.names_user(subject)),
+        }
 
     def of_session(self, session_id: str) -> StoredRecord | None:
         """The record of a session; None where it is not in the corpus, or not handed out."""

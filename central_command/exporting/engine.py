@@ -94,9 +94,10 @@ class Export:
 
     def _gathered(self, records: Iterable[Found]) -> Iterator[tuple[Candidate, float]]:
         seen = 0
+        has_kept = next(self._plan.kept_ids(), None) is not None
         for found in records:
             candidate = found.candidate
-            if self._plan.is_kept(candidate.record_id):
+            if has_kept and self._plan.is_kept(candidate.record_id):
                 continue
             seen += 1
             if found.left_out is not None:

@@ -30,6 +30,7 @@ from central_command.exporting.publishing import (
     Done,
     Given,
     gone_records,
+    in_pages,
     made_with,
     publish,
     withdraw,
@@ -350,14 +351,17 @@ def _take_over(stored: StoredCorpus, target: Path, plan: Plan, earlier: Manifest
     places = {split.name: number for number, split in enumerate(selection.splits)}
     count = 0
     with stored.snapshot() as snapshot:
-        for entry in read_index(target):
-            is_gone = not snapshot.holds(entry.record_id)
-            if not is_gone and not all(snapshot.holds(each.record_id) for each in entry.embedded):
-                # What stands within it has gone: it is taken out with that, and made anew without.
-                plan.take_over(msgspec.structs.replace(entry, record_id=f"{OUTDATED} {entry.record_id}"), None)
-            else:
-                plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
-            count += 1
+        for entries in in_pages(read_index(target)):
+            within = [each.record_id for entry in entries for each in entry.embedded]
+            held = snapshot.held([*(entry.record_id for entry in entries), *within])
+            for entry in entries:
+                is_gone = entry.record_id not in held
+                if not is_gone and not all(each.record_id in held for each in entry.embedded):
+                    # What stands within it has gone: it is taken out with that, and made anew without.
+                    plan.take_over(msgspec.structs.replace(entry, record_id=f"{OUTDATED} {entry.record_id}"), None)
+                else:
+                    plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
+            count += len(entries)
     plan.set_state("earlier", b"%d" % count)
     numbers: dict[str, int] = {}
     for file in earlier.files:

@@ -147,6 +147,9 @@ CACHE_KIB: Final = 16_384
 ORDINAL_MAX: Final = 2**62
 
 
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """A record that is looked at: its place in the order of the export, and what is known of it without reading it."""
 
@@ -251,7 +254,9 @@ class Plan:
 
     def keep(self, entry: Entry) -> None:
         """Note that a record is in the export, and where."""
-        self._connection.execute(PUT_KEPT, (entry.record_id, entry.cluster, entry.sha256, msgspec.json.encode(entry)))
+        self._connection.execute(PUT_KEPT, (entry.record_id, entry.cluster, entry.sha256, _encode(entry)))
+        if not entry.embedded:
+            return
         rows = [(each.record_id, entry.record_id, each.cluster, each.sha256) for each in entry.embedded]
         self._connection.executemany(PUT_EMBEDDED, rows)
 
@@ -364,10 +369,14 @@ class Plan:
 
     def kept(self) -> Iterator[Entry]:
         """Yield the records that are in the export, in their order in it."""
+        return map(msgspec.json.Decoder(Entry).decode, self.kept_texts())
+
+    def kept_texts(self) -> Iterator[bytes]:
+        """Yield the same, each as its JSON text."""
         last = 0
         while rows := self._connection.execute(SELECT_KEPT, (last, ROWS_AT_ONCE)).fetchall():
             for _, entry in rows:
-                yield msgspec.json.decode(entry, type=Entry)
+                yield entry
             last = rows[-1][0]
 
     def kept_ids(self) -> Iterator[str]:
