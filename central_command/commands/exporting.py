@@ -132,6 +132,7 @@ def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **opt
     if len(folders) != 1:
         raise click.UsageError("Name one folder: DIR, or verify DIR.")
     from central_command.exporting import exporting
+    from central_command.process.collector import collecting_seldom
 
     if options["ends_with_input"]:
         from central_command.process.children import end_with_parent
@@ -139,7 +140,7 @@ def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **opt
         end_with_parent()
     settings = settings_from(config, {})
     os.nice(settings.export.nice)
-    with one_sentence_for_failures():
+    with one_sentence_for_failures(), collecting_seldom():
         given = _given(folders[0], options, settings)
         reports = Reports()
         done = exporting.export(data_dir, folders[0], given, reports)

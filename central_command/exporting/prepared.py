@@ -56,14 +56,21 @@ class Columns:
 
     def prepared(self, rows: Iterable[Row | msgspec.Raw]) -> Prepared:
         """Make values of rows, each in the order of the columns."""
-        values = []
+        prepared = []
         size_bytes = 0
         for row in rows:
             assert isinstance(row, dict), "a format with columns gives dicts"
-            found = [column.prepared(row.get(column.name)) for column in self._columns]
-            values.append([value for value, _ in found])
-            size_bytes += sum([size for _, size in found])
-        return Prepared(values, size_bytes)
+            values: list[Any] = []
+            for column in self._columns:
+                value = row.get(column.name)
+                if column.is_flat:  # most are: at once, and as `ColumnValues.prepared` says
+                    size_bytes += FLAT_BYTES + (len(value) if isinstance(value, str) else 0)
+                else:
+                    value, value_bytes = column.prepared(value)
+                    size_bytes += value_bytes
+                values.append(value)
+            prepared.append(values)
+        return Prepared(prepared, size_bytes)
 
 
 class ColumnValues:
@@ -74,6 +81,7 @@ class ColumnValues:
         self.is_list = declared.startswith("list:")
         self.item = declared.removeprefix("list:").strip()
         self.struct = structs_of(shape.reasoning_key).get(name) if shape.nested == "struct" else None
+        self.is_flat = not self.is_list and self.item != "json" and self.struct is None
         self.is_list_of_json = self.is_list and self.item == "json" and self.struct is None
 
     def prepared(self, value: object) -> tuple[Any, int]:

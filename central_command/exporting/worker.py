@@ -4,7 +4,6 @@ Reading and shaping hold the interpreter's lock for as long as they take, so the
 reads the corpus and the export's plan, and writes nothing: so it may end at any moment, and does when the export does.
 """
 
-import gc
 import os
 import signal
 import sys
@@ -23,14 +22,13 @@ from central_command.exporting.plan import Plan, open_plan_to_read
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.shaping import Shaping, source_of
 from central_command.exporting.tokens import load_counter
+from central_command.process.collector import collecting_seldom
 from persistence.databases.database import DatabaseFailure
 from persistence.files.failures import NoDataDirectory, StorageDamage, StorageFailure
 from persistence.keys.sealing import MasterKeyError
 
 STDIN: Final = 0
 STDOUT: Final = 1
-GARBAGE_THRESHOLD: Final = 50_000
-"""Objects made before garbage is looked for: what is made of a record ends with it, and has no cycles."""
 
 
 def main() -> int:
@@ -64,9 +62,7 @@ def _listen(wanted: "SimpleQueue[list[int]]") -> None:
 
 
 def _shape(order: Order, wanted: "SimpleQueue[list[int]]") -> None:
-    with _opened(order) as (plan, shaping):
-        gc.freeze()
-        gc.set_threshold(GARBAGE_THRESHOLD)
+    with _opened(order) as (plan, shaping), collecting_seldom():
         while True:
             candidates = plan.candidates_at(wanted.get())
             send(STDOUT, encode([shaping.shape(candidate) for candidate in candidates]))
