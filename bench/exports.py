@@ -14,7 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
@@ -36,6 +37,7 @@ from persistence.databases.opening import open_inline_database
 from persistence.files.file_system import OsFileSystem
 from persistence.format.layout import DataLayout
 from persistence.format.records import Committed, JournalName, Mark
+from persistence.journals.stored import StoredJournal
 from persistence.journals.writing import JournalEnd
 from persistence.settings.storage import StorageSettings
 
@@ -48,6 +50,8 @@ WORDS: Final = 40
 """Words of one text: with this, a line of the corpus has some 20 KB, as the median of real ones."""
 LINE_WORDS: Final = 10
 ASKED_EVERY_S: Final = 0.01
+LOOK_EVERY_S: Final = 0.1
+"""How often the memory of all processes of an export is added up."""
 FORMATS: Final = ("jsonl", "messages", "parquet")
 MARK: Final = b"0123456789ab"
 """Stands in a template where each copy has digits of its own."""
@@ -153,23 +157,30 @@ async def make_corpus(root: Path, sessions: int) -> int:
 
 
 class Running:
-    """An export in a process of its own: it has threads, and no processes besides."""
+    """An export in a process of its own, with those that it starts: memory and processor time are of all together."""
 
-    def __init__(self, root: Path, target: Path, *formats: str) -> None:
-        options = [part for name in formats for part in ("--format", name)]
-        command = [sys.executable, "-m", "central_command", "export", str(target), "--data-dir", str(root), *options]
-        self._began_at = time.perf_counter()
-        self._child = os.posix_spawn(sys.executable, command, os.environ)
+    def __init__(self, root: Path, target: Path, options: Sequence[str], *formats: str) -> None:
+        named = [part for name in formats for part in ("--format", name)]
+        command = [sys.executable, "-m", "central_command", "export", str(target), "--data-dir", str(root)]
+        self._began_at = self._looked_at = time.perf_counter()
+        self._child = os.posix_spawn(sys.executable, [*command, *named, *options], os.environ)
         self._target = target
+        self._memory_bytes = 0
 
     def is_over(self) -> bool:
         """Whether it has ended, if it has not been waited for; it can still be waited for then."""
+        now = time.perf_counter()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self._memory_bytes = max(self._memory_bytes, sum(map(memory_bytes, family_of(self._child))))
         return os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def figures(self, size_mb: float) -> dict[str, float]:
         """Wait for its end, remove what it made, and answer what that took, of so many megabytes of a corpus."""
-        _, status, usage = os.wait4(self._child, 0)
+        while not self.is_over():
+            time.sleep(ASKED_EVERY_S)
         seconds = time.perf_counter() - self._began_at
+        _, status, usage = os.wait4(self._child, 0)
         assert status == 0, f"the export ended with {status}"
         shutil.rmtree(self._target)
         return {
@@ -177,9 +188,25 @@ class Running:
             "seconds": seconds,
             "mb_per_s": size_mb / seconds,
             "mb_per_cpu_s": size_mb / (usage.ru_utime + usage.ru_stime),
-            "memory_mib": usage.ru_maxrss / 1_024,
+            "memory_mib": self._memory_bytes / 2**20,
             "load": os.getloadavg()[0],
         }
+
+
+def family_of(process: int) -> Iterator[int]:
+    """A process, and those that it and its own have started and that are still there."""
+    yield process
+    with suppress(OSError):
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                yield from family_of(int(child))
+
+
+def memory_bytes(process: int) -> int:
+    """What is resident of a process: what it shares with others is counted for each."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def asked(port: int, is_over: Callable[[], bool]) -> list[float]:
@@ -196,14 +223,14 @@ def asked(port: int, is_over: Callable[[], bool]) -> list[float]:
     return found
 
 
-def beside_server(folder: Path, root: Path, size_mb: float, rounds: int) -> list[Measurement]:
+def beside_server(folder: Path, root: Path, size_mb: float, rounds: int, options: Sequence[str]) -> list[Measurement]:
     """What `/health` takes while nothing else runs, and while an export does, as long each, in turns."""
     alone: list[float] = []
     meanwhile: list[float] = []
     exports = []
     with running_server(root) as server:
         for _ in range(rounds):
-            running = Running(root, folder / "beside", "parquet")
+            running = Running(root, folder / "beside", options, "parquet")
             meanwhile += asked(server.port, running.is_over)
             exports.append(running.figures(size_mb))
             until = time.perf_counter() + exports[-1]["seconds"]
@@ -224,20 +251,25 @@ def main() -> int:
     parser.add_argument("--format", action="append", choices=FORMATS, help="only this one; may be repeated")
     parser.add_argument("--server", action="store_true", help="also ask a server beside exports to Parquet")
     parser.add_argument("--rounds", type=int, default=3, help="exports that a server is asked beside")
+    parser.add_argument("--workers", help="of the exports, in place of the setting")
+    parser.add_argument("--corpus", type=Path, help="a data directory that holds a corpus, in place of a new one")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    export_options = [] if options.workers is None else ["--workers", options.workers]
     measurements = []
     with tempfile.TemporaryDirectory(prefix="central-command-bench-") as name:
         folder = Path(name)
-        root = folder / "data"
-        size_mb = trio.run(make_corpus, root, options.sessions) / 1e6
+        root = options.corpus or folder / "data"
+        if options.corpus is None:
+            trio.run(make_corpus, root, options.sessions)
+        size_mb = StoredJournal.of(DataLayout(root), JournalName.CORPUS).statistics().stored_bytes / 1e6
         for formats in (
             [(each,) for each in options.format] if options.format else (*((each,) for each in FORMATS), FORMATS)
         ):
-            figures = Running(root, folder / "out", *formats).figures(size_mb)
+            figures = Running(root, folder / "out", export_options, *formats).figures(size_mb)
             measurements.append(Measurement(" + ".join(formats), figures))
         if options.server:
-            measurements += beside_server(folder, root, size_mb, options.rounds)
+            measurements += beside_server(folder, root, size_mb, options.rounds, export_options)
     publish(Report("exports", measurements), options.json)
     return 0
 

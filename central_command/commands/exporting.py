@@ -104,6 +104,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--license", default="other", show_default=True, help="As the card names it.")
 @click.option("--incremental", is_flag=True, help="Add what is new, take out what has gone from the corpus.")
+@click.option("--workers", type=click.IntRange(0, 64), help="Processes that shape rows beside; 0: none.")
 @click.option("--ends-with-input", is_flag=True, hidden=True, help="End when standard input does.")
 @click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl.")
 def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **options: Any) -> None:
@@ -131,6 +132,7 @@ def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **opt
     if len(folders) != 1:
         raise click.UsageError("Name one folder: DIR, or verify DIR.")
     from central_command.exporting import exporting
+    from central_command.process.collector import collecting_seldom
 
     if options["ends_with_input"]:
         from central_command.process.children import end_with_parent
@@ -138,7 +140,7 @@ def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **opt
         end_with_parent()
     settings = settings_from(config, {})
     os.nice(settings.export.nice)
-    with one_sentence_for_failures():
+    with one_sentence_for_failures(), collecting_seldom():
         given = _given(folders[0], options, settings)
         reports = Reports()
         done = exporting.export(data_dir, folders[0], given, reports)
@@ -162,11 +164,14 @@ def _verify(folder: Path) -> None:
 
 def _given(target: Path, options: dict[str, Any], settings: "Settings") -> "Given":
     """What the options ask for; of `--incremental` without formats, what the export was made with."""
+    import msgspec
+
     from central_command.exporting.asked import asked_by_options, selection_of
     from central_command.exporting.contamination import Benchmarks
     from central_command.exporting.manifest import read_manifest
     from central_command.exporting.publishing import Given
 
+    workers = options["workers"]
     benchmarks = Benchmarks(settings.export.benchmark_ngrams_max)
     for path in options["benchmarks"]:
         benchmarks.add(path)
@@ -183,7 +188,7 @@ def _given(target: Path, options: dict[str, Any], settings: "Settings") -> "Give
         selection = earlier
     return Given(
         selection=selection,
-        settings=settings.export,
+        settings=settings.export if workers is None else msgspec.structs.replace(settings.export, workers=workers),
         benchmarks=benchmarks,
         counter=counter,
         providers=settings.schema.providers,

@@ -68,13 +68,14 @@ class ShownRecords:
         last = rows[-1].record.record_id if len(rows) == count else None
         return Rows([row for row in rows if self._is_shown_text(row)], last)
 
-    def holds(self, record_id: str) -> bool:
-        """Whether a record, of a session or of a text, is in the corpus, and handed out."""
-        found = self._snapshot.record(record_id)
-        if found is not None:
-            return self._is_shown(found)
-        text = self._snapshot.text(record_id)
-        return text is not None and self._is_shown_text(text)
+    def held(self, record_ids: Collection[str]) -> set[str]:
+        """Of some records, of sessions or of texts, those that are in the corpus, and handed out."""
+        of_sessions = self._snapshot.names(record_ids)
+        of_texts = self._snapshot.users(set(record_ids).difference(record_id for record_id, _, _ in of_sessions))
+        return {
+            *(record_id for record_id, *named in of_sessions if not self._erasures.names(*named)),
+            *(record_id for record_id, subject in of_texts if not self._erasures.names_user(subject)),
+        }
 
     def of_session(self, session_id: str) -> StoredRecord | None:
         """The record of a session; None where it is not in the corpus, or not handed out."""
@@ -126,6 +127,11 @@ class StoredCorpus:
 
     def __repr__(self) -> str:
         return f"<StoredCorpus {self._layout.root}>"
+
+    @property
+    def root(self) -> Path:
+        """The data directory."""
+        return self._layout.root
 
     @contextmanager
     def snapshot(self) -> Iterator["ShownRecords"]:

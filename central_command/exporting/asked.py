@@ -1,6 +1,7 @@
 """What an export is asked for by name: the same names for the command's options and for requests over HTTP.
 
-Only `--decontaminate`, `--tokenizer` and `--incremental` are the command's alone: they name files of the machine.
+Only `--decontaminate`, `--tokenizer`, `--incremental` and `--workers` are the command's alone: they name files of the
+machine, or what it has to spare.
 """
 
 import re

@@ -11,7 +11,7 @@ import msgspec
 from central_command.exporting.facts import Lengths
 from central_command.exporting.formats.format import Format
 from central_command.exporting.manifest import Manifest
-from central_command.exporting.segments import PARQUET
+from central_command.exporting.prepared import PARQUET
 
 SHOWN_MAX = 20
 """Models, domains and the like that the card lists; all are in the manifest."""

@@ -24,9 +24,10 @@ class Benchmarks:
     """What of benchmarks is looked for; in memory are 13-grams as numbers, some 80 bytes each."""
 
     def __init__(self, ngrams_max: int) -> None:
-        self._ngrams_max = ngrams_max
+        self.ngrams_max = ngrams_max
         self._found_in: dict[int, int] = {}
         self.files: list[NamedFile] = []
+        self.paths: list[Path] = []
 
     def __repr__(self) -> str:
         return f"<Benchmarks {len(self._found_in)} in {len(self.files)} file(s)>"
@@ -38,13 +39,14 @@ class Benchmarks:
         if len(data) > FILE_BYTES_MAX:
             raise ExportRefused(f"{path.name} has more than {FILE_BYTES_MAX:,} bytes, which no benchmark should have.")
         number = len(self.files)
+        self.paths.append(path)
         self.files.append(NamedFile(path.name, hashlib.sha256(data).hexdigest()))
         for text in _texts(data):
             for ngram in _ngrams(text):
                 self._found_in.setdefault(hash_of(ngram), number)
-            if len(self._found_in) > self._ngrams_max:
+            if len(self._found_in) > self.ngrams_max:
                 raise ExportRefused(
-                    f"the benchmarks have more than {self._ngrams_max:,} different 13-grams "
+                    f"the benchmarks have more than {self.ngrams_max:,} different 13-grams "
                     "(export.benchmark_ngrams_max): name fewer files, or allow more."
                 )
 

@@ -15,7 +15,8 @@ record with its rows, a row group of Parquet, and what filters need; never the c
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,13 +24,18 @@ import msgspec
 
 from central_command.corpus.stored import StoredCorpus
 from central_command.exporting.contents import Entry, Place
+from central_command.exporting.dispatching import started_workers
 from central_command.exporting.formats.format import Format
+from central_command.exporting.orders import Order
 from central_command.exporting.plan import Candidate, Plan
+from central_command.exporting.prepared import Prepared
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.segments import Segment, numbers_behind
 from central_command.exporting.selection import ExportRefused, Selection
 from central_command.exporting.settings import ExportSettings
-from central_command.exporting.source import Found, Left, Rows, Source
+from central_command.exporting.shaped import Shaped, Shapes
+from central_command.exporting.shaping import Shaping
+from central_command.exporting.source import Found, Left, Source
 from central_command.exporting.splits import share_of
 
 REASONING_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -60,8 +66,10 @@ class Export:
         formats: Sequence[Format],
         *,
         settings: ExportSettings,
+        order: Order | None,
         report: Callable[[Progress], None],
     ) -> None:
+        """`order` is for the processes that shape rows beside; None where this one has to."""
         self._stored = stored
         self._source = source
         self._plan = plan
@@ -69,6 +77,7 @@ class Export:
         self._selection = selection
         self._formats = formats
         self._settings = settings
+        self._order = order
         self._report = report
         self._rows = 0
         self._segment: Segment | None = None
@@ -85,9 +94,10 @@ class Export:
 
     def _gathered(self, records: Iterable[Found]) -> Iterator[tuple[Candidate, float]]:
         seen = 0
+        has_kept = next(self._plan.kept_ids(), None) is not None
         for found in records:
             candidate = found.candidate
-            if self._plan.is_kept(candidate.record_id):
+            if has_kept and self._plan.is_kept(candidate.record_id):
                 continue
             seen += 1
             if found.left_out is not None:
@@ -116,6 +126,7 @@ class Export:
                     self._plan.leave_out(candidate.record_id, too_many)
                 else:
                     try:
+                        self._source.check(candidate, is_chosen=False)
                         self._source.judged(candidate)
                     except Left as left:
                         self._plan.leave_out(candidate.record_id, left.reason, left.detail)
@@ -131,27 +142,48 @@ class Export:
 
     def write(self) -> None:
         """Read what is left to read, and write it."""
+        first = int(self._plan.state("next") or b"0")
+        is_chosen = self._plan.state("is_chosen") is not None
         try:
-            with self._stored.kept_open():
-                self._write()
+            with self._shaper(first, is_chosen=is_chosen) as shaped:
+                self._write(first, shaped, is_chosen=is_chosen)
         finally:
             if self._segment is not None:
                 self._segment.abandon()
 
-    def _write(self) -> None:
-        first = int(self._plan.state("next") or b"0")
-        (done_before, bytes_before), (total, total_bytes) = self._plan.totals(first), self._plan.totals()
-        done, read_bytes = done_before, bytes_before
-        is_chosen = self._plan.state("is_chosen") is not None
-        for candidate in self._plan.candidates(first):
-            try:
-                item = self._source.read(candidate) if is_chosen else self._source.judged(candidate)
-                rows, entry = self._source.made(candidate, item)
-            except Left as left:
-                self._plan.leave_out(candidate.record_id, left.reason, left.detail)
+    @contextmanager
+    def _shaper(self, first: int, *, is_chosen: bool) -> Iterator[Shapes]:
+        """What becomes of the records from a place on, found by processes beside where there is enough to do."""
+        candidates = self._plan.candidates(first)
+        size_bytes = self._plan.totals()[1] - self._plan.totals(first)[1]
+        count = min(self._settings.workers, size_bytes // self._settings.worker_bytes_min)
+        if self._order is None or not count:
+            shaping = Shaping(self._source, self._formats, self._selection.shape, is_chosen=is_chosen)
+            with self._stored.kept_open():
+                yield shaping.shaped(candidates)
+            return
+        order = msgspec.structs.replace(self._order, is_chosen=is_chosen)
+        with started_workers(order, count, self._settings.worker_batch_bytes_max) as workers:
+            yield workers.shaped(candidates, lambda each: self._left(each, is_chosen=is_chosen) is not None)
+
+    def _left(self, candidate: Candidate, *, is_chosen: bool) -> Shaped | None:
+        """What becomes of a record that is left out for what was kept before; None of all others."""
+        try:
+            self._source.check(candidate, is_chosen=is_chosen)
+        except Left as left:
+            return Shaped(left_out=left.reason, detail=left.detail)
+        return None
+
+    def _write(self, first: int, shapes: Shapes, *, is_chosen: bool) -> None:
+        (done, read_bytes), (total, total_bytes) = self._plan.totals(first), self._plan.totals()
+        for candidate, shaped_now in shapes:
+            shaped = self._left(candidate, is_chosen=is_chosen) or shaped_now()
+            if shaped.entry is None:
+                assert shaped.left_out is not None, "a record is kept or left out"
+                self._plan.leave_out(candidate.record_id, shaped.left_out, shaped.detail)
             else:
-                places = self._add(candidate, rows)
-                self._plan.keep(msgspec.structs.replace(entry, places=places))
+                places = self._add(candidate, shaped.prepared)
+                self._plan.keep(msgspec.structs.replace(shaped.entry, places=places))
                 self._rows += sum(place.rows for place in places.values())
             done, read_bytes = done + 1, read_bytes + candidate.position.length
             self._report(Progress(done, total, read_bytes, total_bytes, self._rows))
@@ -160,11 +192,10 @@ class Export:
         self._plan.set_state("is_written", b"1")
         self._plan.commit()
 
-    def _add(self, candidate: Candidate, rows: Rows) -> dict[str, Place]:
+    def _add(self, candidate: Candidate, prepared: Mapping[str, Prepared]) -> dict[str, Place]:
         """Write rows into the segment that is open, or into a new one; answer where they are."""
         split = self._selection.splits[candidate.split].name
         segment = self._segment or self._open(split)
-        prepared = segment.prepare(rows)
         length = candidate.position.length
         if segment.split != split or not segment.has_room(prepared, length):
             self._close(segment, candidate.ordinal)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -23,20 +23,21 @@ from central_command.exporting.manifest import (
     Manifest,
     read_manifest,
 )
+from central_command.exporting.orders import Order
 from central_command.exporting.plan import Plan, open_plan
 from central_command.exporting.publishing import (
     OUTDATED,
     Done,
     Given,
     gone_records,
+    in_pages,
     made_with,
     publish,
     withdraw,
 )
 from central_command.exporting.selection import ExportRefused, Selection
-from central_command.exporting.sessions import Sessions
-from central_command.exporting.source import Source
-from central_command.exporting.texts import Texts, check_source
+from central_command.exporting.shaping import source_of
+from central_command.exporting.texts import check_source
 from central_command.exporting.verifying import described, read_index
 from persistence.files.file_system import OsFileSystem
 from persistence.files.regular import open_file
@@ -223,20 +224,6 @@ def _run(
     return done
 
 
-def _source(stored: StoredCorpus, plan: Plan, given: Given, formats: Sequence[Format]) -> Source[Any]:
-    if formats[0].of_record is not None:
-        return Texts(stored, plan, given.selection, formats, benchmarks=given.benchmarks)
-    return Sessions(
-        stored,
-        plan,
-        given.selection,
-        formats,
-        benchmarks=given.benchmarks,
-        counter=given.counter,
-        family_bytes_max=given.settings.family_bytes_max,
-    )
-
-
 def _tidied(target: Path) -> Done:
     """The export that is whole, but for the tidying: this was all that was left to do when it was killed."""
     drafts = target / UNFINISHED
@@ -286,14 +273,24 @@ def _write(
     report: Callable[[Progress], None],
 ) -> None:
     """Write what is left to write, below `.unfinished`."""
+    source = source_of(
+        stored,
+        plan,
+        given.selection,
+        formats,
+        benchmarks=given.benchmarks,
+        counter=given.counter,
+        family_bytes_max=given.settings.family_bytes_max,
+    )
     run = Export(
         stored,
-        _source(stored, plan, given, formats),
+        source,
         plan,
         target / UNFINISHED,
         given.selection,
         formats,
         settings=given.settings,
+        order=_order(stored, target, given),
         report=report,
     )
     if plan.state("corpus_n") is None:
@@ -309,6 +306,26 @@ def _write(
         if given.selection.shape.subagents == "embed" and plan.state("is_joined") is None:
             join_families(stored, plan)
         run.write()
+
+
+def _order(stored: StoredCorpus, target: Path, given: Given) -> Order | None:
+    """What a process that shapes rows has to know; None where only the one that writes can shape them.
+
+    Such are sub-agents within their parents, as which those are depends on what was kept before.
+    """
+    counter = given.counter
+    has_files = len(given.benchmarks.paths) == len(given.benchmarks.files)
+    if given.selection.shape.subagents == "embed" or not has_files or (counter and counter.path is None):
+        return None
+    return Order(
+        data_directory=str(stored.root.resolve()),
+        plan=str((target / UNFINISHED / PLAN).resolve()),
+        selection=given.selection,
+        family_bytes_max=given.settings.family_bytes_max,
+        benchmark_ngrams_max=given.benchmarks.ngrams_max,
+        benchmarks=tuple(str(path.resolve()) for path in given.benchmarks.paths),
+        tokenizer=None if counter is None else str(counter.path),
+    )
 
 
 def _clear(drafts: Path) -> None:
@@ -334,14 +351,17 @@ def _take_over(stored: StoredCorpus, target: Path, plan: Plan, earlier: Manifest
     places = {split.name: number for number, split in enumerate(selection.splits)}
     count = 0
     with stored.snapshot() as snapshot:
-        for entry in read_index(target):
-            is_gone = not snapshot.holds(entry.record_id)
-            if not is_gone and not all(snapshot.holds(each.record_id) for each in entry.embedded):
-                # What stands within it has gone: it is taken out with that, and made anew without.
-                plan.take_over(msgspec.structs.replace(entry, record_id=f"{OUTDATED} {entry.record_id}"), None)
-            else:
-                plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
-            count += 1
+        for entries in in_pages(read_index(target)):
+            within = [each.record_id for entry in entries for each in entry.embedded]
+            held = snapshot.held([*(entry.record_id for entry in entries), *within])
+            for entry in entries:
+                is_gone = entry.record_id not in held
+                if not is_gone and not all(each.record_id in held for each in entry.embedded):
+                    # What stands within it has gone: it is taken out with that, and made anew without.
+                    plan.take_over(msgspec.structs.replace(entry, record_id=f"{OUTDATED} {entry.record_id}"), None)
+                else:
+                    plan.take_over(entry, None if is_gone else places.get(entry.split, 0))
+            count += len(entries)
     plan.set_state("earlier", b"%d" % count)
     numbers: dict[str, int] = {}
     for file in earlier.files:

@@ -1,8 +1,9 @@
 """What is counted of an export's records, for its manifest and its card."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import floor, log10
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -51,14 +52,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def facts_of(entries: Iterable[Entry]) -> Facts:
     """Count what records hold; reads each once."""
     names: dict[str, Counter[str]] = {kind: Counter() for kind in _KINDS}
+    alike: Counter[tuple[str | None, ...]] = Counter()
     lengths: dict[str, Counter[int]] = {kind: Counter() for kind in ("steps", "chars", "tokens")}
     totals: Counter[str] = Counter()
     findings: Counter[str] = Counter()
     for entry in entries:
-        for kind, member in _KINDS.items():
-            value = str(getattr(entry, member) or "none")
-            counted = names[kind]
-            counted[value if value in counted or len(counted) < NAMES_MAX else OTHERS] += 1
+        alike[_named(entry)] += 1
+        if len(alike) == NAMES_MAX:
+            _count_names(names, alike)
         for kind, counts in lengths.items():
             length = getattr(entry, kind)
             if length is not None:
@@ -66,7 +67,9 @@ def facts_of(entries: Iterable[Entry]) -> Facts:
                 totals[kind] += length
         for kind in ("cut_steps", "mended_numbers", "mended_surrogates"):
             totals[kind] += getattr(entry, kind)
-        findings.update(entry.findings)
+        if entry.findings:
+            findings.update(entry.findings)
+    _count_names(names, alike)
     return Facts(
         **{kind: dict(sorted(counts.items())) for kind, counts in names.items()},
         findings=dict(sorted(findings.items())),
@@ -91,6 +94,18 @@ _KINDS: Final = {
     "consent_versions": "consent_version",
     "rules": "rules",
 }
+
+
+_named: Final[Callable[[Entry], tuple[str | None, ...]]] = attrgetter(*_KINDS.values())
+
+
+def _count_names(names: dict[str, Counter[str]], alike: Counter[tuple[str | None, ...]]) -> None:
+    """Count the names of records, as many as are alike at once, in the order in which they came; none is left."""
+    for values, count in alike.items():
+        for counted, value in zip(names.values(), values, strict=True):
+            name = str(value or "none")
+            counted[name if name in counted or len(counted) < NAMES_MAX else OTHERS] += count
+    alike.clear()
 
 
 def _rounded(length: int) -> int:

@@ -6,23 +6,21 @@ have any form in them (arguments, schemas) is JSON text there, and every member 
 rows give the same bytes, with the same version of pyarrow: that is in the file, and in the manifest.
 """
 
+from array import array
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from central_command.exporting.contents import Place, WrittenFile
 from central_command.exporting.formats.format import Format
-from central_command.exporting.shape import Row, Shape
-from central_command.exporting.writing import HashedFile, Prepared, encode, encode_lines
-
-FLAT_BYTES: Final = 16
-"""What a flat value counts for, about, beside its text."""
+from central_command.exporting.prepared import LENGTHS, ColumnValues, Kind, Prepared
+from central_command.exporting.shape import Shape
+from central_command.exporting.writing import HashedFile
 
 PLAIN: Final = {"string": pa.utf8(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
 JSON: Final = pa.json_(pa.utf8())
@@ -58,21 +56,10 @@ class ParquetWriter:
         self._writing: Future[None] | None = None
         self.size_bytes = 0
 
-    def prepare(self, rows: Sequence[Row | msgspec.Raw]) -> Prepared:
-        """Make values of rows."""
-        values = []
-        size_bytes = 0
-        for row in rows:
-            assert isinstance(row, dict), "a format with columns gives dicts"
-            prepared = [column.prepared(row.get(column.name)) for column in self._columns]
-            values.append([value for value, _ in prepared])
-            size_bytes += sum(size for _, size in prepared)
-        return Prepared(values, size_bytes)
-
     def add(self, record_id: str, prepared: Prepared) -> Place:  # noqa: ARG002 (of the protocol)
         """Take rows into the row group."""
         first = self._rows
-        self._waiting += prepared.rows  # type: ignore[arg-type] # its own `prepare` made them
+        self._waiting += prepared.rows
         self._waiting_bytes += prepared.size_bytes
         self.size_bytes += prepared.size_bytes
         self._rows += len(prepared.rows)
@@ -135,45 +122,21 @@ def open_parquet(sink: HashedFile, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
-class Values:
-    """One column: its name and type, and how values of rows become values of an array."""
+class Values(ColumnValues):
+    """One column with its type, and how values that were made ready for it become an array."""
 
     def __init__(self, name: str, declared: str, shape: Shape) -> None:
-        self.name = name
-        self._is_list = declared.startswith("list:")
-        self._item = declared.removeprefix("list:").strip()
-        self._struct = structs_of(shape.reasoning_key).get(name) if shape.nested == "struct" else None
-        item = self._struct or (JSON if self._item == "json" else PLAIN[self._item])
-        self.type = pa.list_(item) if self._is_list else item
+        super().__init__(name, declared, shape)
+        struct = None if self.struct is None else type_of(self.struct)
+        item = struct or (JSON if self.item == "json" else PLAIN[self.item])
+        self.type = pa.list_(item) if self.is_list else item
         # An array of an extension type is not made of Python's values, but cast from its storage.
-        self._is_list_of_json = self._is_list and self._item == "json" and self._struct is None
-        storage = self._struct or PLAIN.get(self._item, pa.utf8())
-        self._storage = pa.list_(storage) if self._is_list else storage
+        storage = struct or PLAIN.get(self.item, pa.utf8())
+        self._storage = pa.list_(storage) if self.is_list else storage
 
-    def prepared(self, value: object) -> tuple[object, int]:
-        """A value as arrays take it, and about how many bytes it takes."""
-        if value is None:
-            return None, FLAT_BYTES
-        if self._is_list and isinstance(value, list):
-            if self._is_list_of_json:
-                texts = encode_lines(value).split(b"\n")  # within a text of JSON there is none
-                texts.pop()
-                return texts, sum(map(len, texts)) + max(1, len(texts)) + 1  # with commas and brackets
-            pairs = [self._one(item) for item in value]
-            return [one for one, _ in pairs], sum(size for _, size in pairs) + FLAT_BYTES
-        return self._one(value)
-
-    def _one(self, value: object) -> tuple[object, int]:
-        if self._struct is not None:
-            return as_struct(value, self._struct), len(encode(value))
-        if self._item == "json":
-            text = encode(value)
-            return text, len(text)
-        return value, FLAT_BYTES + (len(value) if isinstance(value, str) else 0)
-
-    def array(self, values: Sequence[object]) -> pa.Array:
+    def array(self, values: Sequence[Any]) -> pa.Array:
         """An array of values."""
-        if self._is_list_of_json:
+        if self.is_list_of_json:
             return self._lists(values)
         array = pa.array(values, type=self._storage)
         return array if self._storage.equals(self.type) else array.cast(self.type)
@@ -181,36 +144,20 @@ class Values:
     def _lists(self, values: Sequence[Any]) -> pa.Array:
         """An array of lists of JSON, made of all items at once: what was encoded here is UTF-8, and not asked again."""
         ends: list[int | None] = []
-        items: list[bytes] = []
+        lengths = array(LENGTHS)
         for value in values:
-            ends.append(None if value is None else len(items))
-            items += value or ()
-        offsets = pa.array([*ends, len(items)], type=pa.int32())
-        places = pa.array(accumulate(map(len, items), initial=0), type=pa.int32())
-        buffers = [None, places.buffers()[1], pa.py_buffer(b"".join(items))]
-        texts = pa.ExtensionArray.from_storage(JSON, pa.Array.from_buffers(pa.utf8(), len(items), buffers))
+            ends.append(None if value is None else len(lengths))
+            lengths.frombytes(b"" if value is None else value[0])
+        offsets = pa.array([*ends, len(lengths)], type=pa.int32())
+        places = pa.array(accumulate(lengths, initial=0), type=pa.int32())
+        joined = b"".join([value[1] for value in values if value is not None])
+        buffers = [None, places.buffers()[1], pa.py_buffer(joined)]
+        texts = pa.ExtensionArray.from_storage(JSON, pa.Array.from_buffers(pa.utf8(), len(lengths), buffers))
         return pa.ListArray.from_arrays(offsets, texts, type=self.type)
 
 
-def structs_of(reasoning_key: str) -> dict[str, pa.DataType]:
-    """The members of messages and of tools, as structs."""
-    function = pa.struct([("name", pa.utf8()), ("arguments", pa.utf8())])
-    call = pa.struct([("id", pa.utf8()), ("type", pa.utf8()), ("function", function)])
-    texts = [(name, pa.utf8()) for name in ("role", "content", reasoning_key)]
-    message = pa.struct([*texts, ("tool_calls", pa.list_(call)), ("tool_call_id", pa.utf8()), ("name", pa.utf8())])
-    tool = pa.struct([(name, pa.utf8()) for name in ("name", "description", "parameters")])
-    return {
-        **dict.fromkeys(("messages", "prompt", "completion", "chosen", "rejected"), message),
-        "tools": pa.struct([("type", pa.utf8()), ("function", tool)]),
-    }
-
-
-def as_struct(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401 (JSON in, and out)
-    """A value with the members of a struct; where it has an object and the struct a text, that is its JSON."""
-    if pa.types.is_struct(kind) and isinstance(value, dict):
-        return {field.name: as_struct(value.get(field.name), field.type) for field in kind}
-    if pa.types.is_list(kind) and isinstance(value, list):
-        return [as_struct(each, kind.value_type) for each in value]
-    if pa.types.is_string(kind) and value is not None and not isinstance(value, str):
-        return encode(value).decode()
-    return value
+def type_of(kind: Kind) -> pa.DataType:
+    """What a struct holds, as Arrow's type."""
+    if isinstance(kind, dict):
+        return pa.struct([(name, type_of(member)) for name, member in kind.items()])
+    return pa.list_(type_of(kind[0])) if isinstance(kind, list) else pa.utf8()

@@ -8,10 +8,10 @@ after that never happened.
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,7 @@ from central_command.corpus.trajectory import Judgement
 from central_command.exporting.contents import Entry, Within, WrittenFile
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.selection import ExportRefused
+from persistence.databases.reading import connected_to_read
 from persistence.format.records import Position
 
 SCHEMA: Final = (
@@ -63,6 +64,10 @@ DROP_GATHERED: Final = "DROP TABLE gathered"
 SELECT_CANDIDATES: Final = """
 SELECT ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256, split, n, day, "offset", length
 FROM candidates WHERE ordinal >= ? AND is_chosen IS NOT 0 ORDER BY ordinal LIMIT ?
+"""
+SELECT_CANDIDATES_AT: Final = """
+SELECT ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256, split, n, day, "offset", length
+FROM candidates WHERE ordinal IN (SELECT value FROM json_each(?)) ORDER BY ordinal
 """
 SET_CHOSEN: Final = "UPDATE candidates SET is_chosen = ? WHERE ordinal = ?"
 PUT_IN_ORDER: Final = """
@@ -142,6 +147,9 @@ CACHE_KIB: Final = 16_384
 ORDINAL_MAX: Final = 2**62
 
 
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """A record that is looked at: its place in the order of the export, and what is known of it without reading it."""
 
@@ -213,10 +221,13 @@ class Plan:
     def candidates(self, first: int) -> Iterator[Candidate]:
         """Yield what is to be looked at from a place on, in order."""
         while rows := self._connection.execute(SELECT_CANDIDATES, (first, ROWS_AT_ONCE)).fetchall():
-            for *named, n, day, offset, length in rows:
-                position = Position(n=n, day=day, offset=offset, length=length, at=0.0)
-                yield msgspec.convert([*named, position], Candidate)
+            yield from map(_candidate, rows)
             first = rows[-1][0] + 1
+
+    def candidates_at(self, ordinals: Sequence[int]) -> list[Candidate]:
+        """Those at some places, which are in order."""
+        rows = self._connection.execute(SELECT_CANDIDATES_AT, (msgspec.json.encode(ordinals).decode(),)).fetchall()
+        return [_candidate(row) for row in rows]
 
     def choose(self, ordinal: int, *, is_chosen: bool) -> None:
         """Decide on one before anything is written."""
@@ -243,7 +254,9 @@ class Plan:
 
     def keep(self, entry: Entry) -> None:
         """Note that a record is in the export, and where."""
-        self._connection.execute(PUT_KEPT, (entry.record_id, entry.cluster, entry.sha256, msgspec.json.encode(entry)))
+        self._connection.execute(PUT_KEPT, (entry.record_id, entry.cluster, entry.sha256, _encode(entry)))
+        if not entry.embedded:
+            return
         rows = [(each.record_id, entry.record_id, each.cluster, each.sha256) for each in entry.embedded]
         self._connection.executemany(PUT_EMBEDDED, rows)
 
@@ -356,10 +369,14 @@ class Plan:
 
     def kept(self) -> Iterator[Entry]:
         """Yield the records that are in the export, in their order in it."""
+        return map(msgspec.json.Decoder(Entry).decode, self.kept_texts())
+
+    def kept_texts(self) -> Iterator[bytes]:
+        """Yield the same, each as its JSON text."""
         last = 0
         while rows := self._connection.execute(SELECT_KEPT, (last, ROWS_AT_ONCE)).fetchall():
             for _, entry in rows:
-                yield msgspec.json.decode(entry, type=Entry)
+                yield entry
             last = rows[-1][0]
 
     def kept_ids(self) -> Iterator[str]:
@@ -419,6 +436,13 @@ class Plan:
         return None if row is None else int(row[0])
 
 
+def _candidate(row: Sequence[Any]) -> Candidate:
+    *named, split, n, day, offset, length = row
+    ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256 = named
+    position = Position(n=n, day=day, offset=offset, length=length, at=0.0)
+    return Candidate(ordinal, record_id, trajectory_id, session_id, contributor, cluster, sha256, split, position)
+
+
 @contextmanager
 def open_plan(path: Path) -> Iterator[Plan]:
     """Open the plan of an export, made if missing; what was not committed when the block ends is forgotten.
@@ -437,5 +461,21 @@ def open_plan(path: Path) -> Iterator[Plan]:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
     except sqlite3.Error as error:
-        sentence = f"the plan {path} cannot be used ({error}): make room, or remove {path.parent} to begin anew."
-        raise ExportRefused(sentence) from error
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> ExportRefused:
+    return ExportRefused(f"the plan {path} cannot be used ({error}): make room, or remove {path.parent} to begin anew.")
+
+
+@contextmanager
+def open_plan_to_read(path: Path) -> Iterator[Plan]:
+    """Open the plan of an export that another process makes: what is read of it is what was committed by then.
+
+    Raises ExportRefused where it cannot be read.
+    """
+    try:
+        with connected_to_read(path) as connection:
+            yield Plan(connection)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error

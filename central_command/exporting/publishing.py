@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,8 +29,8 @@ from central_command.exporting.manifest import (
     encoded,
 )
 from central_command.exporting.plan import Plan
+from central_command.exporting.prepared import PARQUET
 from central_command.exporting.rewriting import without
-from central_command.exporting.segments import PARQUET
 from central_command.exporting.selection import Selection
 from central_command.exporting.settings import ExportSettings
 from central_command.exporting.tokens import TokenCounter
@@ -42,6 +43,10 @@ LEFT_OUT: Final = "left_out"
 ERASED: Final = "erased"
 OUTDATED: Final = "outdated"
 """A record whose sub-agent has gone from the corpus: it was taken out with that, and written anew without."""
+
+ITEMS_AT_ONCE: Final = 1_000
+
+T = TypeVar("T")
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -118,13 +123,23 @@ def withdraw(target: Path, plan: Plan) -> None:
 def gone_records(stored: StoredCorpus, plan: Plan, *, mine: bool) -> frozenset[str]:
     """The records that are kept and not in the corpus any more: those of this run, or of earlier ones."""
     before = earlier_count(plan)
+    own = (record_id for number, record_id in enumerate(plan.kept_ids()) if (number >= before) == mine)
+    incomplete: set[str] = set()
+    gone: set[str] = set()
     with stored.snapshot() as snapshot:
-        incomplete = {parent for record_id, parent in plan.embedded() if not snapshot.holds(record_id)}
-        return frozenset(
-            record_id
-            for number, record_id in enumerate(plan.kept_ids())
-            if (number >= before) == mine and (record_id in incomplete or not snapshot.holds(record_id))
-        )
+        for pairs in in_pages(plan.embedded()):
+            held = snapshot.held([record_id for record_id, _ in pairs])
+            incomplete.update(parent for record_id, parent in pairs if record_id not in held)
+        for record_ids in in_pages(own):
+            gone.update(set(record_ids) - (snapshot.held(record_ids) - incomplete))
+    return frozenset(gone)
+
+
+def in_pages(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield items some at a time, for who asks a database about them."""
+    rest = iter(items)
+    while some := list(islice(rest, ITEMS_AT_ONCE)):
+        yield some
 
 
 def earlier_count(plan: Plan) -> int:
@@ -186,13 +201,13 @@ def _remove_empty_folders(target: Path, removed: Iterable[str]) -> None:
 
 
 def _manifest(target: Path, plan: Plan, given: Given, formats: Sequence[Format], earlier: Manifest | None) -> Manifest:
-    index = _write_lines(target / f"{INDEX_NAME}.{LINES}", plan.kept())
+    index = _write_lines(target / f"{INDEX_NAME}.{LINES}", plan.kept_texts())
     beside = [index]
     listed = f"{LEFT_OUT}.{LINES}"
     was_explained = earlier is not None and any(file.path == listed for file in earlier.files)
     if given.explain or was_explained:
         explained = (
-            {"record_id": record_id, "reason": reason, "detail": detail}
+            _encode({"record_id": record_id, "reason": reason, "detail": detail})
             for record_id, reason, detail in plan.left_out()
         )
         beside.append(_write_lines(target / listed, explained))
@@ -241,12 +256,12 @@ def _counts(formats: Sequence[Format], plan: Plan) -> dict[str, FormatCounts]:
     }
 
 
-def _write_lines(path: Path, items: "Iterator[Entry] | Iterator[dict[str, str]]") -> WrittenFile:
+def _write_lines(path: Path, lines: Iterable[bytes]) -> WrittenFile:
     draft = draft_of(path)
     file = HashedFile(draft)
     rows = 0
-    for item in items:
-        file.write(_encode(item) + b"\n")
+    for line in lines:
+        file.write(line + b"\n")
         rows += 1
     file.close()
     draft.replace(path)

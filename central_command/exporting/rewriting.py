@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from central_command.exporting.contents import Entry, Place, WrittenFile
-from central_command.exporting.segments import PARQUET
+from central_command.exporting.prepared import PARQUET
 from central_command.exporting.writing import HashedFile, paths_of
 
 

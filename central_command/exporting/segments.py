@@ -8,15 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from central_command.exporting.contents import Place, WrittenFile
 from central_command.exporting.formats.format import Format
+from central_command.exporting.prepared import PARQUET, Prepared
 from central_command.exporting.settings import ExportSettings
-from central_command.exporting.shape import Row, Shape
-from central_command.exporting.writing import FileEachWriter, LineWriter, Prepared, Writer
+from central_command.exporting.shape import Shape
+from central_command.exporting.writing import FileEachWriter, LineWriter, Writer
 
-PARQUET = "parquet"
 NAME_DIGITS = 5
 
 
@@ -43,10 +41,6 @@ class Segment:
 
     def __repr__(self) -> str:
         return f"<Segment {self.split}>"
-
-    def prepare(self, rows: Mapping[str, Sequence[Row | msgspec.Raw]]) -> dict[str, Prepared]:
-        """Make of the rows of each format what is written."""
-        return {name: self._writers[name].prepare(of_format) for name, of_format in rows.items()}
 
     def has_room(self, prepared: Mapping[str, Prepared], read_bytes: int) -> bool:
         """Whether a trajectory goes in; into an empty segment any does."""

@@ -84,19 +84,23 @@ class Sessions:
             code = selection.filters.against_row(row, contributor)
             yield Found(candidate, None if code is None else LeftOutReason(code))
 
-    def judged(self, candidate: Candidate) -> Session:
-        """Read a session with its sub-agents; raises Left for one that does not belong in the export."""
-        self._check_alone(candidate)
-        read = self._judged(candidate)
-        return self._with_members(candidate, read, self._judged)
-
-    def _check_alone(self, candidate: Candidate) -> None:
+    def check(self, candidate: Candidate, *, is_chosen: bool) -> None:
+        """Raise Left for one that stands within another, or is a copy."""
         within = self._plan.within(candidate.record_id) if self._embeds else None
         if within is not None:
             raise Left(LeftOutReason.EMBEDDED, within)
+        if not is_chosen:
+            check_without_reading(candidate, plan=self._plan, selection=self._selection)
+
+    def judged(self, candidate: Candidate) -> Session:
+        """Read a session that passed its check, with its sub-agents; raises Left for one that does not belong."""
+        return self._with_members(candidate, self._judged(candidate), self._judged_member)
+
+    def _judged_member(self, candidate: Candidate) -> Read:
+        check_without_reading(candidate, plan=self._plan, selection=self._selection)
+        return self._judged(candidate)
 
     def _judged(self, candidate: Candidate) -> Read:
-        check_without_reading(candidate, plan=self._plan, selection=self._selection)
         read = self._read(candidate)
         trajectory = read.trajectory
         selection = self._selection
@@ -121,7 +125,6 @@ class Sessions:
 
     def read(self, candidate: Candidate) -> Session:
         """Read a session that was judged before; raises Left for one that is not there any more."""
-        self._check_alone(candidate)
         return self._with_members(candidate, self._read(candidate), self._read)
 
     def _with_members(self, candidate: Candidate, read: Read, read_another: Callable[[Candidate], Read]) -> Session:

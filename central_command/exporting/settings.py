@@ -15,6 +15,9 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     benchmark_ngrams_max: PositiveInt = 2_000_000
     family_bytes_max: PositiveInt = 64_000_000
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 10
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
+    worker_bytes_min: PositiveInt = 33_554_432
+    worker_batch_bytes_max: PositiveInt = 524_288
     directory: str | None = None
     waiting_max: PositiveInt = 10
     kept_max: PositiveInt = 100

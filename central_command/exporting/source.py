@@ -43,8 +43,15 @@ class Source(Protocol[Item]):
         """Yield what there is, in the order of its lines."""
         ...
 
+    def check(self, candidate: Candidate, *, is_chosen: bool) -> None:
+        """Raise Left for one that does not belong in the export for what the plan has kept before.
+
+        Once it does it always does; `is_chosen` is one that was judged before.
+        """
+        ...
+
     def judged(self, candidate: Candidate) -> Item:
-        """Read a record; raises Left for one that does not belong in the export."""
+        """Read a record that passed its check; raises Left for one that does not belong in the export."""
         ...
 
     def read(self, candidate: Candidate) -> Item:

@@ -49,6 +49,8 @@ def read_splits(text: str) -> tuple[Split, ...]:
 
 def split_of(contributor: str, splits: Sequence[Split], seed: int) -> int:
     """The place of the split that a contributor's pseudonym is in; anybody can compute it from an export."""
+    if len(splits) == 1:
+        return 0
     place = share_of(contributor, seed)
     reached = 0.0
     for number, split in enumerate(splits):

@@ -69,9 +69,13 @@ class Texts:
             code = selection.filters.against_text_row(row, contributor)
             yield Found(candidate, None if code is None else LeftOutReason(code))
 
+    def check(self, candidate: Candidate, *, is_chosen: bool) -> None:
+        """Raise Left for a copy."""
+        if not is_chosen:
+            check_without_reading(candidate, plan=self._plan, selection=self._selection)
+
     def judged(self, candidate: Candidate) -> ReadRecord:
-        """Read a record; raises Left for one that does not belong in the export."""
-        check_without_reading(candidate, plan=self._plan, selection=self._selection)
+        """Read a record that passed its check; raises Left for one that does not belong in the export."""
         read = self.read(candidate)
         code = self._selection.filters.against_record(read.record)
         if code is not None:

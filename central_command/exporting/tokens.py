@@ -22,11 +22,12 @@ TOKENIZER_BYTES_MAX: Final = 200_000_000
 
 
 class TokenCounter:
-    """Counts tokens with a `tokenizer.json`. Needs `tokenizers` (extra `embed`)."""
+    """Counts tokens with a `tokenizer.json`, which lies at `path`. Needs `tokenizers` (extra `embed`)."""
 
-    def __init__(self, text: bytes, name: str) -> None:
+    def __init__(self, text: bytes, name: str, path: Path | None = None) -> None:
         from tokenizers import Tokenizer  # noqa: PLC0415 (needed where it was asked for alone)
 
+        self.path = path
         self.file = NamedFile(name, hashlib.sha256(text).hexdigest())
         try:
             self._tokenizer = Tokenizer.from_buffer(text)
@@ -48,7 +49,7 @@ def load_counter(path: Path) -> TokenCounter:
     """A counter with the `tokenizer.json` at a path. Raises OSError, ExportRefused."""
     with path.open("rb") as file:
         text = file.read(TOKENIZER_BYTES_MAX)
-    return TokenCounter(text, path.name)
+    return TokenCounter(text, path.name, path)
 
 
 def text_of(step: Step) -> str:

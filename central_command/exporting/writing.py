@@ -1,20 +1,17 @@
 """Files of an export while they are written: under another name, hashed as they go, on disk when they are closed.
 
-A writer is for one format and one split within one segment. What it is given is *prepared* first, so that it is known
+A writer is for one format and one split within one segment. What it is given was *prepared* first, so that it is known
 how large it is before it is decided which file it goes into.
 """
 
 import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
 from central_command.exporting.contents import Place, WrittenFile
 from central_command.exporting.formats.format import Format
-from central_command.exporting.shape import Row
+from central_command.exporting.prepared import Prepared
 from persistence.files.file_system import OsFileSystem
 
 LINES = "jsonl"
@@ -22,23 +19,9 @@ BUFFER_BYTES = 1_048_576
 SYNC_BYTES = 33_554_432
 """What is written between two syncs: a server's own sync waits for what others have left in the disk's queue."""
 
-encode = msgspec.json.Encoder().encode
-encode_lines = msgspec.json.Encoder().encode_lines
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A trajectory's rows, ready to be written: each as JSON text, or as the values of its columns."""
-
-    rows: Sequence[object]
-    size_bytes: int
-
 
 class Writer(Protocol):
     """Writes one file after the other, below a folder."""
-
-    def prepare(self, rows: Sequence[Row | msgspec.Raw]) -> Prepared:
-        """Make of rows what is written, and tell how large it is."""
-        ...
 
     def add(self, record_id: str, prepared: Prepared) -> Place:
         """Write the rows of one trajectory; answer where they are."""
@@ -134,17 +117,12 @@ class LineWriter:
         self._file: HashedFile | None = None
         self._rows = self._trajectories = 0
 
-    def prepare(self, rows: Sequence[Row | msgspec.Raw]) -> Prepared:
-        """Make lines of rows."""
-        lines = [encode(row) + b"\n" for row in rows]
-        return Prepared(lines, sum(map(len, lines)))
-
     def add(self, record_id: str, prepared: Prepared) -> Place:  # noqa: ARG002 (of the protocol)
         """Write lines."""
         if self._file is None:
             self._file = HashedFile(self._folder / self._path)
         first = self._rows
-        self._file.write(b"".join(prepared.rows))  # type: ignore[arg-type] # its own `prepare` made them
+        self._file.write(b"".join(prepared.rows))
         self._rows += len(prepared.rows)
         self._trajectories += 1
         return Place(self._path, first, len(prepared.rows))
@@ -189,19 +167,14 @@ class FileEachWriter:
         self._written: list[WrittenFile] = []
         self.size_bytes = 0
 
-    def prepare(self, rows: Sequence[Row | msgspec.Raw]) -> Prepared:
-        """Make texts of rows."""
-        texts = [encode(row) + b"\n" for row in rows]
-        return Prepared(texts, sum(map(len, texts)))
-
     def add(self, record_id: str, prepared: Prepared) -> Place:
         """Write the files of a record."""
         first = f"{self._path}/{record_id}.{self._format.ending}"
         has_lines = self._format.ending == LINES
-        texts = [b"".join(prepared.rows)] if has_lines else prepared.rows  # type: ignore[arg-type] # see `prepare`
+        texts = [b"".join(prepared.rows)] if has_lines else prepared.rows
         for number, (path, text) in enumerate(zip(paths_of(first, len(texts)), texts, strict=True)):
             file = HashedFile(self._folder / path)
-            file.write(text)  # type: ignore[arg-type] # its own `prepare` made them
+            file.write(text)
             file.close()
             self._written.append(
                 WrittenFile(

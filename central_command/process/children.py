@@ -1,5 +1,6 @@
-"""Processes that a server starts: each ends when its standard input does, also because the server was killed."""
+"""Processes that a server or a command starts: each ends when its standard input does, also because that was killed."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -48,6 +49,44 @@ async def stop(process: trio.Process, *, grace_s: float) -> None:
         with trio.CancelScope(shield=True) as scope:
             scope.deadline = inf
             await process.wait()
+
+
+class PipedProcess:
+    """A process that is asked by its standard input and answers by its standard output, for who has no event loop.
+
+    Signals of the terminal are not for it. Raises OSError where it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], *, pipe_bytes: int) -> None:
+        """`pipe_bytes` is what may be answered before it is read, where the system allows so much."""
+        self._process = subprocess.Popen(  # noqa: S603 (this interpreter, with a module of this project)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._pipes = (self._process.stdin, self._process.stdout)
+        self.asked_by, self.answers_by = (pipe.fileno() for pipe in self._pipes)
+        with suppress(OSError):
+            fcntl.fcntl(self.answers_by, fcntl.F_SETPIPE_SZ, pipe_bytes)
+
+    def __repr__(self) -> str:
+        return f"<PipedProcess {self._process.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    def wait(self) -> int:
+        """Wait for its end; return its exit status, negative for a signal."""
+        return self._process.wait()
+
+    def end(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self._process.kill()
+        for pipe in self._pipes:
+            pipe.close()
+        self._process.wait()
 
 
 def end_with_parent(stop: Callable[[], object] = lambda: None, grace_s: float = 0.0) -> None:

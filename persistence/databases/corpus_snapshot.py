@@ -28,12 +28,14 @@ SELECT_BEHIND: Final = f"""
 SELECT {COLUMNS} FROM records WHERE trajectory_id > ? ORDER BY trajectory_id LIMIT ?
 """  # noqa: S608
 SELECT_TEXTS_BEHIND: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id > ? ORDER BY record_id LIMIT ?"  # noqa: S608
-SELECT_RECORD: Final = f"SELECT {COLUMNS} FROM records WHERE record_id = ?"  # noqa: S608
 SELECT_OF_SESSION: Final = f"SELECT {COLUMNS} FROM records WHERE session_id = ?"  # noqa: S608
 SELECT_BEGINNING: Final = """
 SELECT session_id FROM records WHERE session_id >= ?1 AND session_id < ?2 ORDER BY session_id LIMIT ?3
 """
-SELECT_TEXT: Final = f"SELECT {TEXT_COLUMNS} FROM texts WHERE record_id = ?"  # noqa: S608
+SELECT_NAMES: Final = """
+SELECT record_id, contributor_id, session_id FROM records WHERE record_id IN (SELECT value FROM json_each(?))
+"""
+SELECT_USERS: Final = "SELECT record_id, subject FROM texts WHERE record_id IN (SELECT value FROM json_each(?))"
 SELECT_JUDGEMENTS: Final = """
 SELECT trajectory_id, j.rules, j.model, j.sha256, j.cognitive_target, j.quality, j.outcome, j.rationale
 FROM judgements AS j JOIN records USING (trajectory_id) WHERE j.sha256 = records.sha256
@@ -89,11 +91,6 @@ class CorpusSnapshot:
         rows = self._connection.execute(SELECT_SUMMARIES, (array_of(session_ids),))
         return {session_id: Summary(*found) for session_id, *found in rows}
 
-    def record(self, record_id: str) -> StoredRecord | None:
-        """A session's record; None where it is not in the corpus, or not any more."""
-        rows = self._connection.execute(SELECT_RECORD, (record_id,)).fetchall()
-        return stored_record(rows[0]) if rows else None
-
     def of_session(self, session_id: str) -> StoredRecord | None:
         """The record of a session by the session's id; None likewise."""
         rows = self._connection.execute(SELECT_OF_SESSION, (session_id,)).fetchall()
@@ -104,10 +101,13 @@ class CorpusSnapshot:
         rows = self._connection.execute(SELECT_BEGINNING, (text, text + _LAST, limit))
         return [session_id for (session_id,) in rows]
 
-    def text(self, record_id: str) -> StoredText | None:
-        """A text's record; None likewise."""
-        rows = self._connection.execute(SELECT_TEXT, (record_id,)).fetchall()
-        return stored_text(rows[0]) if rows else None
+    def names(self, record_ids: Collection[str]) -> list[tuple[str, str, str]]:
+        """Of sessions' records, those that there are: the record, its contributor and its session."""
+        return self._connection.execute(SELECT_NAMES, (array_of(record_ids),)).fetchall()
+
+    def users(self, record_ids: Collection[str]) -> list[tuple[str, str]]:
+        """Of texts' records, those that there are: the record, and its user's digest."""
+        return self._connection.execute(SELECT_USERS, (array_of(record_ids),)).fetchall()
 
     def providers(self) -> list[str]:
         """The agents that there are sessions of, by their names."""

@@ -11,10 +11,11 @@ import pytest
 import trio
 
 from central_command.exporting.formats.messages import MESSAGES
-from central_command.exporting.parquet import FLAT_BYTES, JSON, Values
+from central_command.exporting.parquet import JSON, Values
+from central_command.exporting.prepared import FLAT_BYTES, encode
 from central_command.exporting.shape import Shape
 from central_command.exporting.verifying import verify_export
-from central_command.exporting.writing import HashedFile, encode
+from central_command.exporting.writing import HashedFile
 from tests.central_command.exporting.conftest import contents, make
 from tests.corpus_maker import put_sessions, session, steps_of
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from central_command.process.collector import Collector, CollectorSettings
+from central_command.process.collector import SELDOM, Collector, CollectorSettings, collecting_seldom
 
 SETTINGS = CollectorSettings(interval_s=0.1, uncollected_blocks_max=100_000)
 CYCLES = 5_000
@@ -116,3 +116,17 @@ def test_it_shows_what_it_did() -> None:
     """In its repr and its statistics."""
     collector = Collector(msgspec.structs.replace(SETTINGS, uncollected_blocks_max=100_000))
     assert repr(collector) == "<Collector full_collections=0>"
+
+
+def test_for_as_long_as_a_block_lasts_garbage_is_looked_for_seldom_and_not_in_what_was_there_before() -> None:
+    """It is found all the same, and afterwards everything is as it was."""
+    before = gc.get_threshold()
+    with collecting_seldom():
+        assert gc.get_threshold() == (SELDOM, *before[1:])
+        assert gc.get_freeze_count() > 0
+        first = weakref.ref(Cycle())
+        made: list[list[int]] = [[] for _ in range(SELDOM + 1)]
+        assert first() is None
+        del made
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
