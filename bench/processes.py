@@ -19,6 +19,8 @@ STOP_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.005
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
+SCHEDULED: Final = 2
+"""CPUCLOCK_SCHED of Linux: a process's clock that counts what its threads were scheduled for."""
 
 YARDSTICK_PACKAGE: Final = "express@4"
 YARDSTICK: Final = """\
@@ -73,6 +75,10 @@ class Process:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
+    def fine_cpu_s(self) -> float:
+        """Likewise, to the nanosecond: by the process's clock (clock_getcpuclockid(3))."""
+        return time.clock_gettime(~self.pid << 3 | SCHEDULED)
+
     def memory_bytes(self, name: str = "VmRSS") -> int:
         """Its resident memory (`VmRSS`), or the part that is no file's (`RssAnon`)."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
@@ -107,32 +113,37 @@ def free_port() -> int:
         return port
 
 
-def start_server(data_directory: Path, findings: Path | None = None, /, **settings: object) -> Process:
+def start_server(
+    data_directory: Path, findings: Path | None = None, tree: Path = REPOSITORY, /, **settings: object
+) -> Process:
     """Start the server on a data directory, without limits by address, on its default settings but for `settings`.
 
-    Settings are named `section__key`. With `findings`, `bench.watched_server` writes that file. The caller waits for it
-    to be ready.
+    Settings are named `section__key`. With `findings`, `bench.watched_server` writes that file. The server is that of
+    the checkout `tree`; another one than this has a .venv of its own. The caller waits for it to be ready.
     """
     data_directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     chosen = {"http__limits_enabled": "false"} | {key: str(value) for key, value in settings.items()}
     environ = (
         os.environ
-        | {"PYTHONPATH": str(REPOSITORY)}
+        | {"PYTHONPATH": str(tree)}
         | {f"CENTRAL_COMMAND__{key.upper()}": value for key, value in chosen.items()}
     )
     arguments = ["--data-dir", str(data_directory), "--host", "127.0.0.1", "--port", str(port)]
     program = ["central_command"] if findings is None else ["bench.watched_server", str(findings)]
-    command = [sys.executable, "-m", *program, "serve", *arguments]
+    python = sys.executable if tree == REPOSITORY else str(tree / ".venv" / "bin" / "python")
+    command = [python, "-m", *program, "serve", *arguments]
     log = data_directory.with_name(f"{data_directory.name}.log")
     # Its folder is one without a config.toml, so that the defaults are what is measured.
     return Process(command, port, environ=environ, folder=data_directory.parent, log=log)
 
 
 @contextmanager
-def running_server(data_directory: Path, findings: Path | None = None, /, **settings: object) -> Iterator[Process]:
+def running_server(
+    data_directory: Path, findings: Path | None = None, tree: Path = REPOSITORY, /, **settings: object
+) -> Iterator[Process]:
     """A server that is ready; it is stopped at the end."""
-    process = start_server(data_directory, findings, **settings)
+    process = start_server(data_directory, findings, tree, **settings)
     try:
         process.wait_ready()
         yield process

@@ -8,7 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -58,6 +58,16 @@ MEDIUM = ChunkSize("27 KiB", 40)
 LARGE = ChunkSize("135 KiB", 200)
 
 
+class SessionLogs(Protocol):
+    """What the chunks of a session hold."""
+
+    size: ChunkSize
+
+    def log(self, chunk: int) -> bytes:
+        """The `trajectory_log` of the session's chunk number `chunk`, from 0."""
+        ...
+
+
 class Logs:
     """The `trajectory_log` of each chunk of a session, by its place in the session, drawn when first asked for.
 
@@ -103,7 +113,7 @@ class Logs:
 class BenchSession:
     """One session's client side: it signs, counting its sequence up; someone else sends."""
 
-    def __init__(self, logs: Logs) -> None:
+    def __init__(self, logs: SessionLogs) -> None:
         self.session_id = f"sess_{uuid.uuid4()}"
         self._logs = logs
         self._key = SessionKey()

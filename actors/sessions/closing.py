@@ -60,7 +60,10 @@ from persistence.journals.journal import AppendRefused
 log = logging.getLogger("central_command.sessions")
 
 TEXT_BYTES_MAX: Final = 4_194_304
-"""The longest trajectory that is in memory as a whole; a longer one is written from its session's lines."""
+"""The longest trajectory that is in memory as a whole; a longer one is written from its session's lines.
+
+Lines of a session that are no more together are read back at once, and once.
+"""
 
 
 async def close_session(message: CloseSession, state: SessionState, environment: Environment) -> AbandonOutcome:
@@ -193,7 +196,10 @@ async def _stored(state: SessionState, environment: Environment) -> SessionLines
     storage = environment.storage
     await storage.projector.wait_projected(JournalName.ENVELOPES, state.appended.get(JournalName.ENVELOPES, 0))
     lines = await storage.registry.line_positions(state.session_id)
-    return JournalLines(storage.envelopes, [line.kind for line in lines], [line.position for line in lines])
+    kinds, places = [line.kind for line in lines], [line.position for line in lines]
+    if sum(place.length for place in places) > TEXT_BYTES_MAX:
+        return JournalLines(storage.envelopes, kinds, places)
+    return HeldLines(kinds, await storage.envelopes.read(places))
 
 
 class _Draft(msgspec.Struct, frozen=True):
@@ -266,4 +272,4 @@ def _scored(
         copied_from=most_copied_from(copies),
         fingerprints=fingerprints,
     )
-    return _Draft(trajectory, record, b"".join(text) if len(text) <= TEXT_BYTES_MAX else text)
+    return _Draft(trajectory, record, text.whole() if len(text) <= TEXT_BYTES_MAX else text)

@@ -64,6 +64,10 @@ class TrajectoryText:
     def __iter__(self) -> Iterator[bytes]:
         return self._pieces(self._parts)
 
+    def whole(self) -> bytes:
+        """All pieces in one, for a text that may be in memory as a whole."""
+        return _on_one_line(b"".join(self._texts(self._parts)))
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the members, in their order."""
@@ -74,7 +78,7 @@ class TrajectoryText:
         return self._pieces([self._values[name]])
 
     def _pieces(self, parts: Iterable[Value]) -> Iterator[bytes]:
-        held: list[bytes] = []
+        held: list[bytes | memoryview] = []
         held_bytes = 0
         for text in self._texts(parts):
             held.append(text)
@@ -85,7 +89,7 @@ class TrajectoryText:
         if held:
             yield _on_one_line(b"".join(held))
 
-    def _texts(self, parts: Iterable[Value]) -> Iterator[bytes]:
+    def _texts(self, parts: Iterable[Value]) -> Iterator[bytes | memoryview]:
         for part in parts:
             if isinstance(part, bytes):
                 yield part
@@ -94,7 +98,7 @@ class TrajectoryText:
             else:
                 yield from self._array(part)
 
-    def _array(self, places: StepPlaces) -> Iterator[bytes]:
+    def _array(self, places: StepPlaces) -> Iterator[bytes | memoryview]:
         yield b"["
         before = b""
         for line, starts, ends in places.runs():
@@ -103,7 +107,7 @@ class TrajectoryText:
             before = b","
         yield b"]"
 
-    def _cut(self, line: int, starts: "array[int]", ends: "array[int]") -> Iterator[bytes]:
+    def _cut(self, line: int, starts: "array[int]", ends: "array[int]") -> Iterator[bytes | memoryview]:
         """Yield items in one line, whatever their order in it, and a comma between each two."""
         first, last = min(starts), max(ends)
         size_bytes = sum(ends) - sum(starts)
@@ -113,7 +117,8 @@ class TrajectoryText:
         text = self._lines.part(line, first, last)
         if size_bytes + len(starts) - 1 == last - first and all(map(lt, ends, starts[1:])):
             # They stand there as they are wanted: in order, and with nothing but a comma between each two.
-            yield from (text[start : start + SLICE_BYTES] for start in range(0, len(text), SLICE_BYTES))
+            whole = memoryview(text)
+            yield from (whole[start : start + SLICE_BYTES] for start in range(0, len(text), SLICE_BYTES))
             return
         yield from _separated(text[start - first : end - first] for start, end in zip(starts, ends, strict=True))
 

@@ -37,6 +37,7 @@ CONTINUATION: Final = bytes(range(0x80, 0xC0))
 """Bytes that begin no character."""
 UNSEEN_ASCII: Final = bytes([*range(0x21), 0x7F])
 """White space and controls."""
+UNSEEN_BUT_LF: Final = UNSEEN_ASCII.replace(b"\n", b"")
 UNSEEN: Final = re.compile(
     r"[\x80-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f"
     r"\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
@@ -213,21 +214,23 @@ def _comparable(text: str) -> tuple[bytes, int]:
     That is by how it looks: without what nobody sees, in NFKC, without white space, in UTF-8.
     """
     said = text.encode()
-    if not text.isascii():
-        seen, others = text, said.translate(None, ASCII).decode()
-        if UNSEEN.search(others):
-            seen, others = UNSEEN.sub("", text), UNSEEN.sub("", others)
-        if ELLIPSIS in others:
-            seen, others = seen.replace(ELLIPSIS, "..."), others.replace(ELLIPSIS, "")
-        # ASCII characters stay what they are, and parts of what is normalised are (UAX 15): so where nothing joins
-        # them, a text is normalised if its other characters by themselves are, which are few.
-        if JOINING.search(others) or not unicodedata.is_normalized("NFKC", others):
-            pieces = [seen] if len(others) <= PIECE_CHARS else PIECES.findall(seen)
-            seen = "".join([unicodedata.normalize("NFKC", piece) for piece in pieces])
-        if seen is not text:
-            text, said = seen, seen.encode()
+    if text.isascii():
+        left = said.translate(None, UNSEEN_ASCII)
+        return left, len(left)
+    seen, others = text, said.translate(None, ASCII).decode()
+    if UNSEEN.search(others):
+        seen, others = UNSEEN.sub("", text), UNSEEN.sub("", others)
+    if ELLIPSIS in others:
+        seen, others = seen.replace(ELLIPSIS, "..."), others.replace(ELLIPSIS, "")
+    # ASCII characters stay what they are, and parts of what is normalised are (UAX 15): so where nothing joins them, a
+    # text is normalised if its other characters by themselves are, which are few.
+    if JOINING.search(others) or not unicodedata.is_normalized("NFKC", others):
+        pieces = [seen] if len(others) <= PIECE_CHARS else PIECES.findall(seen)
+        seen = "".join([unicodedata.normalize("NFKC", piece) for piece in pieces])
+    if seen is not text:
+        said = seen.encode()
     left = said.translate(None, UNSEEN_ASCII)
-    return left, len(text) - (len(said) - len(left))  # what was left out last has a byte for each character
+    return left, len(seen) - (len(said) - len(left))  # what was left out last has a byte for each character
 
 
 def _value(text: bytes) -> tuple[bytes, int]:
@@ -269,4 +272,6 @@ def _written(texts: Sequence[bytes]) -> Sequence[tuple[bytes, int]]:
         lines = texts[0].translate(None, UNSEEN_ASCII)
     if b"\\" in lines:
         lines = UNSEEN_ESCAPES.sub(b"", lines)
+    if lines.isascii():
+        return [(left, len(left)) for left in lines.translate(None, UNSEEN_BUT_LF).split(b"\n")]
     return [_comparable(line) for line in lines.decode(errors="replace").split("\n")]

@@ -378,3 +378,40 @@ def test_a_trajectory_says_in_how_many_envelopes_an_object_has_a_name_twice() ->
     none = Stitched((plain,), close=CLOSE)
     assert none.trajectory.repeated_members == 0
     assert b"repeated_members" not in b"".join(none.pieces)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        b'"n":0,"n":0',
+        b'"type":"thought","n":0',
+        b'"n":0,"\\u006e":0',
+        b'"\xc3\xa9":0,"\\u00e9":0',
+        b'"n":[{"a":1,"a":1}]',
+        b'"arguments":{"a":{"b":1,"\\u0062":1}}',
+        b'"n": {"a":1,"a":2}',
+        b'"n":{"\\ud83d":1,"\\ud83d":2}',
+    ],
+)
+def test_a_name_that_stands_twice_in_a_step_is_found_however_it_is_written(twice: bytes) -> None:
+    """In the step or within its members, in a log with nothing between its tokens or with something."""
+    chunk = _chunk(0, _step(1), _step(2, n=0), _step(3)).replace(b'"n":0', twice)
+    stitched = Stitched((chunk,))
+    assert stitched.trajectory.repeated_members == 1
+    assert len(stitched.trajectory.steps) == 3
+
+
+@pytest.mark.parametrize(
+    "once",
+    [
+        b'"n":0, "m" : [ ]',
+        b'"n":{"a":{"a":[{"a":1},{"a":2}]}}',
+        b'"n":"{\\"a\\":1,\\"a\\":1}"',
+        b'"\\ud83d":1,"\\ud83e":1',
+        b'"n":{"\\ud83d":1,"\\ud83e":1}',
+        b'"n":1e400,"m":{"n":-%s}' % (b"9" * 400),
+    ],
+)
+def test_what_only_looks_like_a_name_that_stands_twice_in_a_step_is_none(once: bytes) -> None:
+    chunk = _chunk(0, _step(1), _step(2, n=0), _step(3)).replace(b'"n":0', once)
+    assert Stitched((chunk,)).trajectory.repeated_members == 0
