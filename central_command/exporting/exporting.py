@@ -37,6 +37,7 @@ from central_command.exporting.publishing import (
 )
 from central_command.exporting.selection import ExportRefused, Selection
 from central_command.exporting.shaping import source_of
+from central_command.exporting.source import Means
 from central_command.exporting.texts import check_source
 from central_command.exporting.verifying import described, read_index
 from persistence.files.file_system import OsFileSystem
@@ -273,18 +274,10 @@ def _write(
     report: Callable[[Progress], None],
 ) -> None:
     """Write what is left to write, below `.unfinished`."""
-    source = source_of(
-        stored,
-        plan,
-        given.selection,
-        formats,
-        benchmarks=given.benchmarks,
-        counter=given.counter,
-        family_bytes_max=given.settings.family_bytes_max,
-    )
+    means = Means(benchmarks=given.benchmarks, counter=given.counter, family_bytes_max=given.settings.family_bytes_max)
     run = Export(
         stored,
-        source,
+        source_of(stored, plan, given.selection, formats, means),
         plan,
         target / UNFINISHED,
         given.selection,

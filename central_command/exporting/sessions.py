@@ -8,16 +8,15 @@ import msgspec
 from central_command.corpus.reading import Read, UnreadableLine
 from central_command.corpus.stored import ShownRecords, StoredCorpus
 from central_command.corpus.trajectory import Embedded, Trajectory
-from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.contents import Entry, Within
 from central_command.exporting.formats.format import Format
 from central_command.exporting.plan import Candidate, Plan
 from central_command.exporting.reasons import LeftOut, LeftOutReason
 from central_command.exporting.selection import Selection
 from central_command.exporting.shape import Row
-from central_command.exporting.source import Found, Left, Rows, check_without_reading
+from central_command.exporting.source import Found, Left, Means, Rows, check_without_reading
 from central_command.exporting.splits import split_of
-from central_command.exporting.tokens import Fitted, Piece, TokenCounter, fit
+from central_command.exporting.tokens import Fitted, Piece, fit
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -45,18 +44,15 @@ class Sessions:
         plan: Plan,
         selection: Selection,
         formats: Sequence[Format],
-        *,
-        benchmarks: Benchmarks,
-        counter: TokenCounter | None,
-        family_bytes_max: int,
+        means: Means,
     ) -> None:
         self._stored = stored
         self._plan = plan
         self._selection = selection
         self._formats = formats
-        self._benchmarks = benchmarks
-        self._counter = counter
-        self._family_bytes_max = family_bytes_max
+        self._benchmarks = means.benchmarks
+        self._counter = means.counter
+        self._family_bytes_max = means.family_bytes_max
         self._embeds = selection.shape.subagents == "embed"
 
     def __repr__(self) -> str:

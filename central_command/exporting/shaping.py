@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 from central_command.corpus.stored import StoredCorpus
-from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.formats.format import Format
 from central_command.exporting.plan import Candidate, Plan
 from central_command.exporting.prepared import preparing
@@ -13,9 +12,8 @@ from central_command.exporting.selection import Selection
 from central_command.exporting.sessions import Sessions
 from central_command.exporting.shape import Shape
 from central_command.exporting.shaped import Shaped, Shapes
-from central_command.exporting.source import Left, Source
+from central_command.exporting.source import Left, Means, Source
 from central_command.exporting.texts import Texts
-from central_command.exporting.tokens import TokenCounter
 
 
 class Shaping:
@@ -43,24 +41,8 @@ class Shaping:
 
 
 def source_of(
-    stored: StoredCorpus,
-    plan: Plan,
-    selection: Selection,
-    formats: Sequence[Format],
-    *,
-    benchmarks: Benchmarks,
-    counter: TokenCounter | None,
-    family_bytes_max: int,
+    stored: StoredCorpus, plan: Plan, selection: Selection, formats: Sequence[Format], means: Means
 ) -> Source[Any]:
     """Where the records come from that these formats are of."""
-    if formats[0].of_record is not None:
-        return Texts(stored, plan, selection, formats, benchmarks=benchmarks)
-    return Sessions(
-        stored,
-        plan,
-        selection,
-        formats,
-        benchmarks=benchmarks,
-        counter=counter,
-        family_bytes_max=family_bytes_max,
-    )
+    kind = Sessions if formats[0].of_record is None else Texts
+    return kind(stored, plan, selection, formats, means)

@@ -9,15 +9,25 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from central_command.corpus.stored import ShownRecords
+from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.contents import Entry
 from central_command.exporting.plan import Candidate, Plan
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.selection import Selection
 from central_command.exporting.shape import Row
+from central_command.exporting.tokens import TokenCounter
 
 Item = TypeVar("Item")
 Rows = Mapping[str, Sequence[Row | msgspec.Raw]]
 """Rows by the name of their format; one that has none is not there."""
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What records are judged with, beside what is asked for: files that were given, and what bounds memory."""
+
+    benchmarks: Benchmarks
+    counter: TokenCounter | None
+    family_bytes_max: int
 
 
 class Left(Exception):  # noqa: N818 (no error: the expected end for a record)

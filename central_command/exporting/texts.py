@@ -12,14 +12,13 @@ import msgspec
 from central_command.corpus.filters import FOR_RECORDS, Filters
 from central_command.corpus.reading import ReadRecord, UnreadableLine
 from central_command.corpus.stored import ShownRecords, StoredCorpus
-from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.contents import Entry
 from central_command.exporting.formats.format import Format
 from central_command.exporting.plan import Candidate, Plan
 from central_command.exporting.reasons import LeftOutReason
 from central_command.exporting.selection import ExportRefused, Selection
 from central_command.exporting.shape import Row
-from central_command.exporting.source import Found, Left, Rows, check_without_reading
+from central_command.exporting.source import Found, Left, Means, Rows, check_without_reading
 from central_command.exporting.splits import split_of
 
 HEEDED: Final = frozenset(
@@ -37,14 +36,13 @@ class Texts:
         plan: Plan,
         selection: Selection,
         formats: Sequence[Format],
-        *,
-        benchmarks: Benchmarks,
+        means: Means,
     ) -> None:
         self._stored = stored
         self._plan = plan
         self._selection = selection
         self._formats = formats
-        self._benchmarks = benchmarks
+        self._benchmarks = means.benchmarks
 
     def __repr__(self) -> str:
         return f"<Texts of {self._stored!r}>"

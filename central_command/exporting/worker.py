@@ -21,6 +21,7 @@ from central_command.exporting.orders import Failed, Order, decode_order, decode
 from central_command.exporting.plan import Plan, open_plan_to_read
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.shaping import Shaping, source_of
+from central_command.exporting.source import Means
 from central_command.exporting.tokens import load_counter
 from central_command.process.collector import collecting_seldom
 from persistence.databases.database import DatabaseFailure
@@ -81,15 +82,8 @@ def _opened(order: Order) -> Iterator[tuple[Plan, Shaping]]:
     stored = StoredCorpus(Path(order.data_directory))
     formats = formats_of(selection)
     with open_plan_to_read(Path(order.plan)) as plan, stored.kept_open():
-        source = source_of(
-            stored,
-            plan,
-            selection,
-            formats,
-            benchmarks=benchmarks,
-            counter=counter,
-            family_bytes_max=order.family_bytes_max,
-        )
+        means = Means(benchmarks=benchmarks, counter=counter, family_bytes_max=order.family_bytes_max)
+        source = source_of(stored, plan, selection, formats, means)
         yield plan, Shaping(source, formats, selection.shape, is_chosen=order.is_chosen)
 
 
