@@ -8,7 +8,7 @@ MUTANTS ?= 300
 MINUTES ?= 60
 HOSTILE_DURATION_S ?= 60
 KILLS ?= 8
-BENCHMARKS := ingest batch requests pauses scaling memory connections embed_served upload exports
+BENCHMARKS := ingest batch requests pauses scaling operations memory connections embed_served upload exports
 MEASURED := tests/hostile tests/security
 VENV := .venv
 UNPACKED := harbor==0.26.0 llamafactory==0.9.5 trl==1.16.0

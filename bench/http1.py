@@ -49,11 +49,13 @@ class Load(msgspec.Struct, frozen=True):
     answers: list[list[bytes]]
 
 
-def request(method: str, path: str, body: bytes = b"", *, forwarded_for: str = "") -> bytes:
+def request(method: str, path: str, body: bytes = b"", *, forwarded_for: str = "", token: str = "") -> bytes:
     """A request's bytes; `forwarded_for` is what a proxy in front would say of the client's address."""
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
     if forwarded_for:
         head += f"X-Forwarded-For: {forwarded_for}\r\n"
+    if token:
+        head += f"Authorization: Bearer {token}\r\n"
     if body or method == "POST":
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
@@ -110,9 +112,9 @@ class Connection:
     ) -> None:
         self._socket.close()
 
-    def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
+    def ask(self, method: str, path: str, body: bytes = b"", *, token: str = "") -> Answer:
         """Send one request and return its answer; raises OSError when there is none."""
-        prepared = request(method, path, body)
+        prepared = request(method, path, body, token=token)
         received = bytearray()
         began_at = time.perf_counter()
         self._socket.sendall(prepared)
@@ -122,9 +124,9 @@ class Connection:
             received += piece
         return Answer(*found, time.perf_counter() - began_at)
 
-    def ask_ok(self, method: str, path: str, body: bytes = b"") -> Answer:
+    def ask_ok(self, method: str, path: str, body: bytes = b"", *, token: str = "") -> Answer:
         """Likewise; raises RuntimeError when the answer is not 200, or is a refusal."""
-        answer = self.ask(method, path, body)
+        answer = self.ask(method, path, body, token=token)
         if answer.status != 200 or b'"accepted":false' in answer.body:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:200]!r}")
         return answer

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -93,9 +94,9 @@ class SearchIndex:
                 return await self._pass_by(damage)
         if not batch.lines:
             return False
-        ahead = await self._ahead_of(batch)
+        ahead = _Ahead(partial(self._batch_behind, batch.end)) if batch.size >= self._settings.batch_bytes_max else None
         await self._take_in(batch, ahead)
-        self._ahead = ahead
+        self._ahead = None if ahead is None else ahead.batch
         return True
 
     async def _batch_behind(self, mark: Mark) -> "_Batch":
@@ -111,16 +112,6 @@ class SearchIndex:
             if not lines:
                 raise
         return _Batch(lines, size)
-
-    async def _ahead_of(self, batch: "_Batch") -> "_Batch | None":
-        """The lines behind a full batch, to be read while it is written; None where there is no gain in that."""
-        if batch.size < self._settings.batch_bytes_max:
-            return None
-        try:
-            ahead = await self._batch_behind(batch.end)
-        except (StorageDamage, StorageFailure):
-            return None  # the next look comes to it again, with this batch in
-        return ahead if ahead.lines else None
 
     async def remove(self, session_ids: Collection[str], contributors: Collection[str]) -> None:
         """Take out all of these sessions and contributors, durably, a bounded part at a time."""
@@ -157,9 +148,9 @@ class SearchIndex:
         except (JournalDamage, msgspec.DecodeError):
             return b""  # nothing is found by it
 
-    async def _take_in(self, batch: "_Batch", ahead: "_Batch | None") -> None:
+    async def _take_in(self, batch: "_Batch", ahead: "_Ahead | None") -> None:
         """Commit what lines give, and the position behind them; meanwhile those ahead are read, in a thread."""
-        rows = batch.begin_reading()
+        rows = batch.read()
         taken: list[Statement] = []
         for earlier in await self._rows.of_sessions(batch.session_ids):
             taken += await self._without(earlier)
@@ -167,14 +158,14 @@ class SearchIndex:
         await self._write(statements, ahead)
         self.followed = batch.end
 
-    async def _write(self, statements: Iterable[Statement], ahead: "_Batch | None") -> None:
+    async def _write(self, statements: Iterable[Statement], ahead: "_Ahead | None") -> None:
         if ahead is None:
             await self._database.write(statements, durable=False)
             return
         are_in = threading.Event()
         failed: StorageFailure | None = None
         async with trio.open_nursery() as reading:
-            reading.start_soon(trio.to_thread.run_sync, ahead.read_after, are_in)
+            reading.start_soon(trio.to_thread.run_sync, ahead.read, are_in)
             try:
                 await self._database.write(_then(statements, are_in.set), durable=False)
             except StorageFailure as failure:
@@ -204,12 +195,7 @@ class SearchIndex:
 
 
 class _Batch:
-    """Lines in a row, and what they give: read as its turn comes in the transaction, or all of it before, by a thread.
-
-    SQLite gives the interpreter's lock away for each row, and has to wait for it again while another thread computes.
-    So a thread begins to read only when all rows of the batch before are in (`read_after`): what comes then is their
-    commit, which merges and writes in one go, takes about as long, and needs no lock of the interpreter.
-    """
+    """Lines in a row, and what they give: read as its turn comes in the transaction, or all of it before."""
 
     def __init__(self, lines: Sequence[StoredLine], size: int) -> None:
         self.lines = lines
@@ -225,7 +211,7 @@ class _Batch:
         """Where it ends."""
         return self.lines[-1].position.end
 
-    def begin_reading(self) -> Iterable[Statement]:
+    def read(self) -> Iterable[Statement]:
         """The statements that put in what the lines say; of several lines of a session the last counts."""
         if self._statements is None:
             records = list(_records(self.lines))
@@ -236,10 +222,34 @@ class _Batch:
             )
         return self._statements
 
-    def read_after(self, are_in: threading.Event) -> None:
-        """Wait until the rows of the batch before are in, and read all lines. Blocking."""
+    def read_all(self) -> None:
+        """Read all lines now."""
+        self._statements = list(self.read())
+
+
+class _Ahead:
+    """The batch behind one that is written, read by a thread meanwhile.
+
+    SQLite gives the interpreter's lock away for each row, and has to wait for it again while another thread computes.
+    So the thread begins only when all rows of the batch before are in: what comes then is their commit, which merges
+    and writes in one go, takes about as long, and needs no lock of the interpreter.
+    """
+
+    def __init__(self, next_batch: Callable[[], Awaitable[_Batch]]) -> None:
+        self._next_batch = next_batch
+        self.batch: _Batch | None = None
+        """It, once it was read; None where that failed, which the next look comes to again."""
+
+    def __repr__(self) -> str:
+        return f"<_Ahead {self.batch!r}>"
+
+    def read(self, are_in: threading.Event) -> None:
+        """Wait until the rows of the batch before are in, and read. Blocking."""
         are_in.wait()
-        self._statements = list(self.begin_reading())
+        with suppress(StorageDamage, StorageFailure):
+            batch = trio.run(self._next_batch)  # the journal is read in place: nothing in it waits
+            batch.read_all()
+            self.batch = batch
 
 
 def _then(statements: Iterable[Statement], do: Callable[[], None]) -> Iterator[Statement]:

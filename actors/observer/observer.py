@@ -226,8 +226,12 @@ class Observer:
         """Group what failed since the last cycle."""
         while self._followed.n < self._journal.tail.n:
             try:
+                began_at = trio.current_time()
                 async for lines in self._journal.scan(self._followed):
                     await self._take(await self._offload(digested, lines))
+                    # After a start all that is kept is read: who asks meanwhile has the interpreter half of the time.
+                    await trio.sleep(trio.current_time() - began_at)
+                    began_at = trio.current_time()
             except JournalDamage as damage:
                 log.error("%s The observer goes on behind it.", damage)  # noqa: TRY400 (the sentence says it all)
                 behind = damage.behind if damage.behind is not None else self._journal.tail

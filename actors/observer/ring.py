@@ -1,6 +1,7 @@
 """The last operations, in memory: the figures and the lists that are shown are of these."""
 
 from collections import Counter, deque
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -43,6 +44,8 @@ class Ring:
 
     def __init__(self, operations_max: int) -> None:
         self._kept: deque[Observed] = deque(maxlen=operations_max)
+        self._successes = 0
+        self._by_source = Counter[str]()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -52,7 +55,16 @@ class Ring:
 
     def add(self, observed: Observed) -> None:
         """Keep one more."""
+        if len(self._kept) == self._kept.maxlen:
+            self._count(self._kept[0].operation, -1)
         self._kept.append(observed)
+        self._count(observed.operation, 1)
+
+    def _count(self, operation: Operation, by: int) -> None:
+        self._successes += by if operation.success else 0
+        self._by_source[operation.source] += by
+        if not self._by_source[operation.source]:
+            del self._by_source[operation.source]
 
     def all(self) -> list[Observed]:
         """All that are kept, the first first."""
@@ -60,25 +72,25 @@ class Ring:
 
     def page(self, *, before_n: int | None, limit: int, chosen: Chosen = ANY) -> list[Observed]:
         """The last ones before a line's number, the last first."""
-        older = [
+        older = (
             each
             for each in reversed(self._kept)
             if (before_n is None or each.n < before_n) and chosen.takes(each.operation)
-        ]
-        return older[:limit]
+        )
+        return list(islice(older, limit))
 
     def figures(self) -> dict[str, Any]:
         """The figures of what is kept, as the original's clients read them."""
-        successes = sum(each.operation.success for each in self._kept)
-        scenarios = [each.operation for each in self._kept if each.operation.source == SCENARIO]
+        scenarios = (each.operation for each in reversed(self._kept) if each.operation.source == SCENARIO)
+        recent = list(islice(scenarios, RECENT_SCENARIOS))
         return {
             "total": len(self),
-            "successes": successes,
-            "failures": len(self) - successes,
-            "by_source": dict(sorted(Counter(each.operation.source for each in self._kept).items())),
+            "successes": self._successes,
+            "failures": len(self) - self._successes,
+            "by_source": dict(sorted(self._by_source.items())),
             "recent_scenario_ops": [
                 {"ts": each.timestamp, "ok": each.success, "staffer": each.staffer_id}
                 | {"kind": each.event_kind, "role": each.role}
-                for each in scenarios[-RECENT_SCENARIOS:]
+                for each in reversed(recent)
             ],
         }

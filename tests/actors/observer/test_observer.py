@@ -69,6 +69,17 @@ async def test_the_ring_is_bounded_and_pages_go_back_through_it(tmp_path: Path) 
         assert [each.n for each in watched.observer.ring.all()] == [5, 6, 7, 8, 9]
 
 
+async def test_figures_are_of_what_the_ring_still_holds(tmp_path: Path) -> None:
+    async with watching(tmp_path, ring_operations_max=12) as watched:
+        await watched.say(source="mcp", error="x")
+        for number in range(12):
+            await watched.say(role=f"r{number}", success=number % 3 > 0)
+        figures = watched.observer.ring.figures()
+        assert (figures["total"], figures["successes"], figures["failures"]) == (12, 8, 4)
+        assert figures["by_source"] == {"scenario": 12}
+        assert [each["role"] for each in figures["recent_scenario_ops"]] == [f"r{number}" for number in range(2, 12)]
+
+
 async def test_a_start_reads_no_more_with_many_operations_than_with_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
