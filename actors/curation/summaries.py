@@ -33,7 +33,12 @@ _SENTENCE_END: Final = re.compile(r"[.!?]\s")
 def title_of(trajectory: StitchedTrajectory) -> str:
     """A line of at most `TITLE_CHARS_MAX` characters."""
     asked = next(_texts(trajectory.trajectory_log, ASKED), None) or next(_any_text(trajectory.trajectory_log), "")
-    return _cut(_first_sentence(asked).rstrip(".:;,"), TITLE_CHARS_MAX) or NO_TITLE
+    return _line(asked) or NO_TITLE
+
+
+def line_of(text: str) -> str:
+    """What a text begins with, as a line of at most `TITLE_CHARS_MAX` characters; "" where it has no words."""
+    return _line(_plain(text))
 
 
 def summary_of(trajectory: StitchedTrajectory) -> str:
@@ -70,6 +75,10 @@ def _plain(text: str) -> str:
     """A text on one line, without code, tags and marks of Markdown."""
     without = _TAG.sub(" ", _FENCED.sub(" ", text[:READ_CHARS]))
     return " ".join(_EMPHASIS.sub("", _MARKS.sub(" ", without)).split())
+
+
+def _line(plain: str) -> str:
+    return _cut(_first_sentence(plain).rstrip(".:;,"), TITLE_CHARS_MAX)
 
 
 def _first_sentence(text: str) -> str:

@@ -21,7 +21,7 @@ _SETTING: Final = re.compile(r"\A(?:# )?([a-z][a-z0-9_]*+) = ")
 @cache
 def explanations() -> Mapping[str, str]:
     """Of each setting by its name (`http.port`), its unit, bounds and what it guards, as one paragraph."""
-    return MappingProxyType(explained(files(__package__).joinpath(SHIPPED).read_text(encoding="utf-8")))
+    return MappingProxyType(explained(files("central_command.settings").joinpath(SHIPPED).read_text(encoding="utf-8")))
 
 
 def explained(text: str) -> dict[str, str]:

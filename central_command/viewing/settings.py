@@ -17,6 +17,7 @@ class ViewerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     copy_chars_max: PositiveInt = 400_000
     download_bytes_max: PositiveInt = 33_554_432
     hits_max: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 50
+    turns_max: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
     sessions_max: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 50
     timeout_s: PositiveSeconds = 2.0
     concurrency_max: PositiveInt = 4

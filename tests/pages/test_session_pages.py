@@ -167,6 +167,31 @@ async def test_what_is_no_number_of_a_step_is_said_to_be_none(tmp_path: Path, qu
         assert (await client.get(f"/sessions/sess_1?{query}")).status == 400
 
 
+async def test_turns_are_listed_to_jump_from_also_without_a_script(tmp_path: Path) -> None:
+    hostile = session(2, [prompt("<b>bold</b> & \u202e so"), thought("hm"), prompt("```\ncode\n```")])
+    async with showing(tmp_path, session(1, steps_of(250)), hostile, session(3, steps_of(1))) as client:
+        page = await client.get("/sessions/sess_1")
+        assert ("Turns 250" in page.said, 'href="/sessions/sess_1/turns"' in page.text) == (True, True)
+        assert "/turns" not in (await client.get("/sessions/sess_3")).text, "of one turn there is no list"
+        seen, path = list[tuple[str, str]](), "/sessions/sess_1/turns"
+        while path:
+            page = await client.get(path)
+            assert "<h1>Turns of sess_1</h1>" in page.text
+            seen += re.findall(r'\?step=(\d+)#step-\d+"[^>]*>.*?<span class="turn-title">([^<]*)<', page.text)
+            found = re.search(r'rel="next" href="([^"]+)"', page.text)
+            path = found[1] if found else ""
+        assert seen == [(str(4 * number + 1), f"ask {number}") for number in range(250)]
+        piece = await client.get("/sessions/sess_1/turns?from=101", HX_Request="true")
+        assert "<html" not in piece.text
+        assert 'data-turns-from="1"' in piece.text
+        text = (await client.get("/sessions/sess_2/turns")).text
+        assert "bold &amp;" in text
+        assert "\u202e" not in text
+        assert "Nothing in words" in text
+        assert (await client.get("/sessions/sess_1/turns?from=x")).status == 400
+        assert (await client.get("/sessions/sess_9/turns")).status == 404
+
+
 async def test_types_are_chosen_and_counted(tmp_path: Path) -> None:
     async with showing(tmp_path, session(1, steps_of(5))) as client:
         answer = await client.get("/sessions/sess_1?type=thought")
@@ -365,6 +390,7 @@ async def test_an_open_session_is_shown_raw_to_administrators_and_followed_until
         assert "data-live" in shown.text
         assert (await client.get("/sessions/sess_live/find?q=FIRST")).text.count("data-hit=") == 1
         assert (await client.get_bytes("/sessions/sess_live/steps/1.txt")).text == "the first one"
+        assert (await client.get("/sessions/sess_live/turns", HX_Request="true")).status == 200
         assert (await client.get("/sessions/sess_live/atif.json")).status == 404
         answers = []
 
@@ -380,6 +406,7 @@ async def test_an_open_session_is_shown_raw_to_administrators_and_followed_until
     (event,) = re.findall(r"event: steps\nid: 3\ndata: (.*)\n\n", answer.text)
     assert "the third one" in json.loads(event)["html"]
     assert "<b>" not in json.loads(event)["html"]
+    assert json.loads(event)["turns"] == 0, "nobody asked for anything"
     assert "the first one" not in event
     assert answer.text.endswith("event: closed\ndata: {}\n\n")
 

@@ -368,3 +368,89 @@ def test_sessions_are_read_without_a_script(tabs: Any) -> None:
 
 def places_without_script(page: Any) -> list[int]:
     return [int(each.removeprefix("step-")) for each in re.findall(r'id="(step-\d+)"', page.content())]
+
+
+def test_turns_are_listed_and_jumped_to_by_keyboard_and_the_list_follows(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2?step=9#step-9")
+    until(page, "document.querySelectorAll('[data-turn-entry]').length === 100")
+    assert page.locator("[data-turn-entry][aria-current=true]").inner_text().split() == ["3", "ask", "2"]
+    page.keyboard.press("t")
+    until(page, "document.activeElement.dataset.turnEntry === '3'")
+    for key, entry in (("ArrowDown", 4), ("End", 100), ("ArrowUp", 99), ("Home", 1), ("ArrowUp", 1), ("ArrowDown", 2)):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.dataset.turnEntry") == str(entry), key
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.step") == "9"
+    page.keyboard.press("t")
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.dataset.step === '397'")
+    assert "step=397" in page.url
+    until(page, "document.querySelector('[data-turn-entry][aria-current]').dataset.turnEntry === '100'")
+    page.locator("[data-turn-entry='50']").click()
+    until(page, "document.activeElement.dataset.step === '197'")
+    assert tab.violations() == []
+    page = tab.open("/sessions/sess_3?turn=150")
+    until(page, "document.querySelector('[data-turn-entry]')?.dataset.turnEntry === '101'")
+    page.locator("[data-turns-from='1']").click()
+    until(page, "document.activeElement.dataset.turnEntry === '1'")
+    tab.check()
+
+
+def test_turns_of_an_open_session_are_listed_as_they_begin(viewed: Served, tabs: Any) -> None:
+    connection = viewed.server.connect()
+    client = SigningClient("sess_turning")
+    opened = request(connection, "POST", OPEN, json.dumps(client.opening()).encode())
+    client.opened(opened.members["server_public_key"])
+
+    def ask(text: str) -> None:
+        steps = [{**client.step(content=text), "type": "instruction"}, {**client.step(content="hm"), "type": "thought"}]
+        assert request(connection, "POST", INGEST, client.chunk_of(steps)).members["accepted"]
+
+    ask("The first thing")
+    tab = tabs()
+    page = tab.open("/sessions/sess_turning")
+    until(page, "document.querySelectorAll('[data-turn-entry]').length === 1")
+    ask("The second thing. And more")
+    until(page, "document.querySelectorAll('[data-turn-entry]').length === 2")
+    assert page.locator("[data-turn-entry='2']").inner_text().split() == ["2", "The", "second", "thing"]
+    assert page.locator("[data-turns-shown]").inner_text() == "2"
+    tab.check()
+    connection.close()
+
+
+def test_each_key_that_the_help_of_a_session_lists_does_something(tabs: Any) -> None:
+    tab = tabs()
+    page = tab.open("/sessions/sess_2?q=Thought&step=41#step-41")
+    until(page, "document.querySelectorAll('[data-hit]').length > 1 && document.querySelector('.is-current')")
+    page.keyboard.press("?")
+    listed = page.locator("#help .keys > div").evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('dt kbd')].map(key => key.textContent))"
+    )
+    page.keyboard.press("Escape")
+    step = "Number(document.querySelector('.is-current')?.dataset.step)"
+    does = {
+        "j": f"{step} === 42",
+        "k": f"{step} === 41",
+        "]": f"{step} === 45",
+        "[": f"{step} === 41",
+        "t": "document.activeElement.dataset.turnEntry === '11'",
+        "n": f"{step} === Number(document.querySelector('[data-hit][aria-current=true]')?.dataset.hit)",
+        "N": f"{step} === 200 && document.querySelector('[data-hit][aria-current=true]').dataset.hit === '200'",
+        "<": f"{step} === 1",
+        ">": f"{step} === 400",
+    }
+    own = [key for keys in listed for key in keys if keys[0] not in {"g", "/", "?", "Esc"}]
+    assert sorted(own) == sorted([*does, "o"])
+    for key, condition in does.items():
+        page.keyboard.press(key)
+        until(page, condition)
+        if key == "t":
+            page.keyboard.press("Escape")
+    page = tab.open("/sessions/sess_4?step=6#step-6")
+    until(page, "document.querySelector('.is-current details')")
+    before = page.evaluate("document.querySelectorAll('.is-current details[open]').length")
+    page.keyboard.press("o")
+    assert page.evaluate("document.querySelectorAll('.is-current details[open]').length") != before
+    tab.check()

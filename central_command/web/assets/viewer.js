@@ -15,6 +15,7 @@ function start(root) {
 
   readHits(viewer);
   watchEdges(viewer);
+  watchTurns(viewer);
   root.addEventListener("toggle", () => reach(viewer), true);
   document.addEventListener("keydown", (event) => onKey(viewer, event));
   root.addEventListener("click", (event) => onClick(viewer, event));
@@ -40,6 +41,11 @@ const stepElements = (viewer) => [...viewer.list.querySelectorAll("[data-step]")
 const say = (viewer, text) => { if (viewer.said) viewer.said.textContent = text; };
 // To screen readers alone, of what is to be seen elsewhere.
 const announce = (viewer, text) => { viewer.root.querySelector("[data-announced]").textContent = text; };
+
+const setCurrent = (element, isCurrent) => {
+  if (isCurrent) element.setAttribute("aria-current", "true");
+  else element.removeAttribute("aria-current");
+};
 
 // Windows
 
@@ -160,9 +166,11 @@ function keepingPlace(viewer, change) {
   if (now) window.scrollBy({ top: now.getBoundingClientRect().top - before, behavior: "instant" });
 }
 
+// Of several that are asked for, the last one stays, in whichever order they come.
 async function replaceAll(viewer, address) {
+  viewer.replacing = address;
   const content = await fetched(viewer, address);
-  if (!content) return false;
+  if (!content || viewer.replacing !== address) return false;
   viewer.list.replaceChildren(content);
   observeEdges(viewer);
   mark(viewer);
@@ -185,10 +193,12 @@ function kept(names) {
 
 // `push` is whether going back leads here; null leaves the address as it is.
 function choose(viewer, element, { push = false, scroll = true } = {}) {
+  viewer.replacing = null; // what was asked for before this comes too late
   viewer.list.querySelector(".is-current")?.classList.remove("is-current");
   element.classList.add("is-current");
   viewer.current = element;
   element.focus({ preventScroll: true });
+  markTurn(viewer);
   if (scroll) element.scrollIntoView({ block: "start", behavior: "instant" });
   if (push === null) return;
   const number = element.dataset.step;
@@ -232,6 +242,83 @@ async function moveTurn(viewer, by) {
     begin = viewer.list.querySelector(`[data-begins][data-turn="${wanted}"]`);
   }
   if (begin) choose(viewer, begin);
+}
+
+// The list of turns: a page of it at a time, read when it is opened.
+
+const turnEntries = (viewer) => [...(viewer.turns?.querySelectorAll("[data-turn-entry]") ?? [])];
+
+function watchTurns(viewer) {
+  viewer.turns = viewer.root.querySelector("[data-turn-panel]");
+  if (!viewer.turns) return;
+  viewer.turns.addEventListener("toggle", () => viewer.turns.open && !turnEntries(viewer).length && listTurns(viewer));
+  viewer.turns.addEventListener("keydown", (event) => onTurnKey(viewer, event));
+  if (matchMedia("(min-width: 64.0625rem)").matches) viewer.turns.open = true;
+}
+
+/** Show the list that begins with a turn, or else the one that the turn that is read stands in. */
+async function listTurns(viewer, first = 0) {
+  const size = Number(viewer.turns.dataset.size);
+  const begins = first || Math.floor((Math.max(1, Number(current(viewer)?.dataset.turn ?? 1)) - 1) / size) * size + 1;
+  const content = await fetched(viewer, `${viewer.base}/turns?from=${begins}`);
+  if (!content) return;
+  viewer.turns.querySelector("[data-turn-list]").replaceChildren(content);
+  markTurn(viewer);
+}
+
+function markTurn(viewer) {
+  const turn = current(viewer)?.dataset.turn;
+  turnEntries(viewer).forEach((each) => {
+    setCurrent(each, each.dataset.turnEntry === turn);
+    if (each.dataset.turnEntry === turn) keepInSight(each);
+  });
+}
+
+// Within the list alone: the page stays where it is.
+function keepInSight(entry) {
+  const list = entry.closest("[data-turn-list]");
+  const [inner, outer] = [entry.getBoundingClientRect(), list.getBoundingClientRect()];
+  if (inner.top < outer.top) list.scrollTop -= outer.top - inner.top;
+  else if (inner.bottom > outer.bottom) list.scrollTop += inner.bottom - outer.bottom;
+}
+
+async function goToTurns(viewer) {
+  if (!viewer.turns) return say(viewer, "There is one turn.");
+  const turn = current(viewer)?.dataset.turn;
+  viewer.turns.open = true;
+  const entryOf = () => turnEntries(viewer).find((each) => each.dataset.turnEntry === turn);
+  if (!entryOf()) await listTurns(viewer);
+  (entryOf() || turnEntries(viewer)[0])?.focus();
+}
+
+function onTurnKey(viewer, event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const all = turnEntries(viewer);
+  const now = all.indexOf(event.target);
+  const next = { ArrowDown: now + 1, ArrowUp: now - 1, Home: 0, End: all.length - 1 }[event.key];
+  if (now >= 0 && next !== undefined) all[Math.min(Math.max(next, 0), all.length - 1)].focus();
+  else if (event.key === "Escape") current(viewer)?.focus();
+  else return;
+  event.preventDefault();
+}
+
+async function moreTurns(viewer, link) {
+  await listTurns(viewer, Number(link.dataset.turnsFrom));
+  turnEntries(viewer)[0]?.focus();
+}
+
+// Turns that have begun since, in a list that ends with the last one.
+function growTurns(viewer, turns) {
+  const before = viewer.root.dataset.turns;
+  if (String(turns) === before) return;
+  viewer.root.dataset.turns = turns;
+  if (!viewer.turns) return;
+  viewer.turns.querySelector("[data-turns-shown]").textContent = turns.toLocaleString();
+  const entries = turnEntries(viewer);
+  const endsWithLast = (entries.at(-1)?.dataset.turnEntry ?? "0") === before;
+  if (viewer.turns.open && endsWithLast && !viewer.turns.contains(document.activeElement)) {
+    listTurns(viewer, Number(entries[0]?.dataset.turnEntry ?? 1));
+  }
 }
 
 // Search
@@ -292,7 +379,7 @@ async function moveHit(viewer, by) {
   if (!viewer.hits.length) return announce(viewer, "Nothing was found.");
   next = (next + viewer.hits.length) % viewer.hits.length;
   viewer.hit = next;
-  viewer.hits.forEach((each, place) => each.toggleAttribute("aria-current", place === next));
+  viewer.hits.forEach((each, place) => setCurrent(each, place === next));
   viewer.hits[next].scrollIntoView({ block: "nearest" });
   await show(viewer, Number(viewer.hits[next].dataset.hit), { push: false });
   say(viewer, `Hit ${next + 1} of ${viewer.hits.length}${viewer.root.querySelector("[data-more-hits]") ? "+" : ""}`);
@@ -331,6 +418,7 @@ const KEYS = {
   "<": (viewer) => show(viewer, 1),
   ">": (viewer) => show(viewer, Number(viewer.root.dataset.total)),
   o: (viewer) => fold(viewer),
+  t: (viewer) => goToTurns(viewer),
 };
 
 function onKey(viewer, event) {
@@ -350,15 +438,16 @@ function fold(viewer) {
 
 function onClick(viewer, event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-  const target = event.target.closest("[data-go], [data-hit], [data-more-hits], [data-edge], [data-copy]");
+  const target = event.target.closest("[data-go], [data-hit], [data-more-hits], [data-turns-from], [data-edge], [data-copy]");
   if (!target) return;
   event.preventDefault();
   if (target.matches("[data-copy]")) copy(viewer, target);
   else if (target.matches("[data-more-hits]")) moreHits(viewer, target);
+  else if (target.matches("[data-turns-from]")) moreTurns(viewer, target);
   else if (target.matches("[data-edge]")) load(viewer, target, true);
   else if (target.matches("[data-hit]")) {
     viewer.hit = viewer.hits.indexOf(target);
-    viewer.hits.forEach((each) => each.toggleAttribute("aria-current", each === target));
+    viewer.hits.forEach((each) => setCurrent(each, each === target));
     show(viewer, Number(target.dataset.hit));
   } else show(viewer, Number(target.dataset.go));
 }
@@ -380,7 +469,8 @@ async function copy(viewer, link) {
 function follow(viewer) {
   const source = new EventSource(`${viewer.base}/live?from=${Number(viewer.root.dataset.total) + 1}`);
   source.addEventListener("steps", (event) => {
-    const { total, html } = JSON.parse(event.data);
+    const { total, turns, html } = JSON.parse(event.data);
+    growTurns(viewer, turns);
     viewer.root.dataset.total = total;
     viewer.root.querySelectorAll("[data-total-shown]").forEach((each) => { each.textContent = total.toLocaleString(); });
     if (viewer.list.querySelector('[data-edge="behind"]')) return;

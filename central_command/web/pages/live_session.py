@@ -100,5 +100,5 @@ class Events:
             is_beside=False,
             is_appended=True,
         )
-        data = msgspec.json.encode({"total": view.window.last, "html": html})
+        data = msgspec.json.encode({"total": view.window.last, "turns": view.head.turns, "html": html})
         return b"event: steps\nid: %d\ndata: %s\n\n" % (self._behind, data)

@@ -3,7 +3,7 @@
 import time
 from functools import partial
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -17,10 +17,11 @@ from central_command.markup.visible import visible
 from central_command.viewing import finding, windows
 from central_command.viewing.finding import QUERY_CHARS_MAX, Hits
 from central_command.viewing.records import Head
+from central_command.viewing.turns import turns_from
 from central_command.viewing.windows import CONTEXT_STEPS, Segment, Window
-from central_command.web.looking import Subject, looked
+from central_command.web.looking import Subject, desk_of, looked
 from central_command.web.session_steps import KINDS, Row, legend_of, rows, session_path
-from central_command.web.site import Site
+from central_command.web.site import Site, is_fragment_wanted
 from persistence.databases.database import DatabaseFailure
 from persistence.databases.summaries import Summary
 
@@ -92,6 +93,7 @@ def viewer_pages(site: Site) -> Blueprint:
             beside_id=beside_id,
             beside_wrong=wrong,
             id_chars_max=ADDRESS_CHARS_MAX,
+            turns_max=desk_of(site).settings.turns_max,
             asked=asked,
             path_of=session_path,
             kinds=sorted(view.head.counts),
@@ -126,7 +128,20 @@ def viewer_pages(site: Site) -> Blueprint:
         tokens = found.metrics.tokens if isinstance(found, SessionFigures) else None
         return site.fragment("session_figures.html", tokens=tokens)
 
+    _add_turns(routes, site)
     return routes
+
+
+def _add_turns(routes: Blueprint, site: Site) -> None:
+    @routes.get("/sessions/<session_id>/turns")
+    async def turns(session_id: str) -> Response:
+        await site.admit(Scope.READ)
+        first = number_asked("from") or 1
+        found = await looked(site, session_id, lambda subject: turns_from(subject.steps, first, subject.settings))
+        values: dict[str, Any] = {"turns": found, "path_of": session_path, "session_id": session_id}
+        if is_fragment_wanted():
+            return site.fragment("session_turns.html", **values)
+        return site.page("turns.html", title=f"Turns of {visible(session_id)}", **values)
 
 
 def view_of(subject: Subject, *, asked: Asked, is_whole: bool = True) -> View:
