@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11
 
-.PHONY: help serve export-tools test test-readers check format lock clean simulate simulate-jobs differential mutants soak erasure-proof hostile audit assets bench bench-compare
+.PHONY: help serve export-tools test test-readers check format lock clean simulate simulate-jobs differential mutants soak erasure-proof copies-proof hostile audit assets bench bench-compare
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -66,6 +66,9 @@ soak: $(VENV)/.dev ## published clients, attacks, kills and verify at once: make
 
 erasure-proof: $(VENV)/.dev ## 300 of 3,000 sessions erased under load and kills (some minutes): make erasure-proof KILLS=8
 	$(BIN)/python -m tests.erasure_proof --kills $(KILLS)
+
+copies-proof: $(VENV)/.dev ## 5,000 small sessions, a hundred forked, uploaded three times from two homes (some minutes)
+	$(BIN)/python -m tests.copies_proof
 
 hostile: $(VENV)/.dev ## attacks that take from others, a minute each instead of some seconds
 	HOSTILE_DURATION_S=$(HOSTILE_DURATION_S) $(BIN)/python -m pytest tests/hostile/test_announced_bodies.py \

@@ -7,13 +7,13 @@ found to hold its line, and only within a turn, so that no look falls in between
 the rows instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 import trio
 
 from actors.sessions.settings import SessionSettings
-from persistence.databases.fingerprints import FirstSeen
+from persistence.databases.fingerprints import FirstPlaces, FirstSeen
 from persistence.format.records import JournalName, Position, TrajectoryRecord
 from persistence.storage import Storage
 
@@ -22,7 +22,8 @@ class _Line(msgspec.Struct, frozen=True):
     n: int
     session_id: str
     trajectory_id: str
-    fingerprints: Sequence[int]
+    first: Collection[int]
+    """Those of its fingerprints that no line before it has."""
 
 
 class RecentRuns:
@@ -31,7 +32,7 @@ class RecentRuns:
     def __init__(self) -> None:
         self.turn = trio.Lock()
         self._lines: dict[int, _Line] = {}  # by their numbers, in their order
-        self._seen: dict[int, tuple[int, int]] = {}
+        self._seen = FirstPlaces()
 
     def __repr__(self) -> str:
         return f"<RecentRuns {len(self._seen)} of {len(self._lines)} lines>"
@@ -43,15 +44,13 @@ class RecentRuns:
         if len(self._seen) > settings.recent_runs_max:
             await storage.projector.wait_projected(JournalName.TRAJECTORIES, max(self._lines))
         self._forget(storage.projector.positions()[JournalName.TRAJECTORIES].n)
-        recent = {each: self._first(*self._seen[each]) for each in fingerprints if each in self._seen}
+        recent = {each: self._first(*place) for each, place in self._seen.those_of(fingerprints).items()}
         return recent | await storage.fingerprints.first_seen(fingerprints)
 
     def note(self, record: TrajectoryRecord, position: Position) -> None:
         """A trajectory's line is on disk."""
-        n = position.n
-        self._lines[n] = _Line(n, record.session_id, record.trajectory_id, record.fingerprints)
-        for step, fingerprint in enumerate(record.fingerprints, start=1):
-            self._seen.setdefault(fingerprint, (n, step))
+        first = self._seen.add(position.n, record.fingerprints)
+        self._lines[position.n] = _Line(position.n, record.session_id, record.trajectory_id, first)
 
     def _first(self, n: int, step: int) -> FirstSeen:
         line = self._lines[n]
@@ -60,6 +59,4 @@ class RecentRuns:
     def _forget(self, projected_n: int) -> None:
         """Let go of the lines that the database holds."""
         for n in [n for n in self._lines if n <= projected_n]:
-            for fingerprint in self._lines.pop(n).fingerprints:
-                if fingerprint in self._seen and self._seen[fingerprint][0] == n:
-                    del self._seen[fingerprint]
+            self._seen.forget(self._lines.pop(n).first)

@@ -90,3 +90,33 @@ WHEN NEW.id != OLD.id OR NEW.points != OLD.points OR NEW.base_points != OLD.base
     SELECT RAISE(ABORT, 'a credit is never changed, only whose it was can be erased');
 END;
 """
+
+# Fingerprints are gathered, a row for each line, until there are so many that putting them in their places pays: their
+# keys are chance, so each has a page of the table to itself, which is written whole, and of many in order some share
+# one. It is done at the same lines whatever batches they come in, so that equal journals have equal rows: which is why
+# all of it is made anew from the journal here, as above.
+LEDGER_5 = """
+DROP TABLE IF EXISTS gathered_fingerprints;
+CREATE TABLE gathered_fingerprints (
+    n INTEGER PRIMARY KEY,
+    -- How many fingerprints this row and those before it have together.
+    total INTEGER NOT NULL,
+    -- A JSON list: the fingerprint of each step, in the trajectory's order.
+    fingerprints TEXT NOT NULL
+);
+CREATE TRIGGER fingerprints_placed AFTER INSERT ON gathered_fingerprints WHEN NEW.total >= 65536 BEGIN
+    INSERT INTO fingerprints (fingerprint, n, step)
+        SELECT each.value, gathered.n, each.key + 1
+        FROM gathered_fingerprints AS gathered, json_each(gathered.fingerprints) AS each
+        WHERE true ORDER BY each.value, gathered.n, each.key
+        ON CONFLICT (fingerprint) DO NOTHING;
+    DELETE FROM gathered_fingerprints;
+END;
+DELETE FROM fingerprints;
+DELETE FROM fingerprinted;
+DELETE FROM projection_positions;
+DELETE FROM credits;
+DELETE FROM sqlite_sequence WHERE name = 'credits';
+UPDATE balances SET total_points = 0, total_sessions = 0, last_credit_at = NULL;
+UPDATE totals SET credits = 0, points = 0;
+"""

@@ -137,9 +137,11 @@ VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (session_id) DO NOTHING
 INSERT_FINGERPRINTED = """
 INSERT INTO fingerprinted (n, session_id, trajectory_id) VALUES (?, ?, ?) ON CONFLICT (n) DO NOTHING
 """
-# A run belongs to the trajectory that it was first seen in.
-INSERT_FINGERPRINT = """
-INSERT INTO fingerprints (fingerprint, n, step) VALUES (?, ?, ?) ON CONFLICT (fingerprint) DO NOTHING
+# Before the row above, which says that they are there. A trigger puts them in their places, many at a time.
+GATHER_FINGERPRINTS = """
+INSERT INTO gathered_fingerprints (n, total, fingerprints)
+SELECT ?1, ?2 + coalesce((SELECT total FROM gathered_fingerprints ORDER BY n DESC LIMIT 1), 0), ?3
+WHERE NOT EXISTS (SELECT 1 FROM fingerprinted WHERE n = ?1)
 """
 SET_POSITION = """
 INSERT INTO projection_positions (journal, n, day, next_offset) VALUES (?, ?, ?, ?)
@@ -216,15 +218,15 @@ def project_ledger(batch: Sequence[Committed]) -> list[Statement]:
 
 
 def _fingerprints(batch: Sequence[Committed]) -> list[Statement]:
-    """Which runs were first seen where; in the order of their keys, which are chance: so a page is written once."""
+    """Which runs there are where, in the order of the lines: a run belongs to the first that has it."""
+    gathered: list[Sequence[Value]] = []
     sources: list[Sequence[Value]] = []
-    first: dict[int, tuple[int, int]] = {}
     for record, position in _of(TrajectoryRecord, batch):
         sources.append((position.n, record.session_id, record.trajectory_id))
-        for step, fingerprint in enumerate(record.fingerprints, start=1):
-            first.setdefault(fingerprint, (position.n, step))
-    rows = [(fingerprint, *first[fingerprint]) for fingerprint in sorted(first)]
-    return [Statement(INSERT_FINGERPRINTED, sources), Statement(INSERT_FINGERPRINT, rows)]
+        if record.fingerprints:
+            listed = msgspec.json.encode(record.fingerprints.tolist()).decode()
+            gathered.append((position.n, len(record.fingerprints), listed))
+    return [Statement(GATHER_FINGERPRINTS, gathered), Statement(INSERT_FINGERPRINTED, sources)]
 
 
 def _note_first(batch: Sequence[Committed], first_at: dict[str, float]) -> None:

@@ -270,10 +270,19 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
         balance["last_credit_at"] = line.at
     totals = {"id": 1, "credits": len(credited), "contributors": len(balances)}
     first_seen: dict[int, Row] = {}
+    gathered: list[Row] = []
     for line in trajectories:
-        for step, fingerprint in enumerate(_fingerprints_of(line), start=1):
-            first_seen.setdefault(fingerprint, {"fingerprint": fingerprint, "n": line.n, "step": step})
+        if not (listed := _fingerprints_of(line)):
+            continue
+        total = sum(len(json.loads(row["fingerprints"])) for row in gathered) + len(listed)
+        gathered.append({"n": line.n, "total": total, "fingerprints": json.dumps(listed, separators=(",", ":"))})
+        if total >= 65_536:
+            for row in gathered:
+                for step, fingerprint in enumerate(json.loads(row["fingerprints"]), start=1):
+                    first_seen.setdefault(fingerprint, {"fingerprint": fingerprint, "n": row["n"], "step": step})
+            gathered = []
     return {
+        "gathered_fingerprints": gathered,
         "fingerprints": list(first_seen.values()),
         "fingerprinted": [
             {"n": line.n} | {name: counted("trajectories", line)[name] for name in ("session_id", "trajectory_id")}

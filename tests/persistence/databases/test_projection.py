@@ -54,7 +54,15 @@ TABLES = {
     "consent_events": "n",
     "contributor_keys": "subject",
 }
-LEDGER_TABLES = {"credits": "id", "balances": "contributor_id", "totals": "id", "projection_positions": "journal"}
+LEDGER_TABLES = {
+    "credits": "id",
+    "balances": "contributor_id",
+    "totals": "id",
+    "projection_positions": "journal",
+    "fingerprints": "fingerprint",
+    "gathered_fingerprints": "n",
+    "fingerprinted": "n",
+}
 
 Rows = dict[str, list[tuple[object, ...]]]
 

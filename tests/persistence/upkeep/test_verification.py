@@ -271,7 +271,13 @@ async def test_databases_of_the_version_before_have_the_same_rows_after_a_start(
 async def test_fingerprints_of_the_version_before_are_made_anew_at_a_start(stored: Path) -> None:
     """They were computed in another way: nothing of them is left."""
     before = dump(stored)
-    change(stored, "ledger.db", "UPDATE fingerprints SET fingerprint = fingerprint + 1")
+    assert before["ledger.db gathered_fingerprints"]
+    change(
+        stored,
+        "ledger.db",
+        "INSERT INTO fingerprints SELECT value + 1, n, 1 FROM gathered_fingerprints, json_each(fingerprints)",
+    )
+    change(stored, "ledger.db", "UPDATE gathered_fingerprints SET total = total + 1")
     change(stored, "ledger.db", "DELETE FROM schema_migrations WHERE version >= 3")
     with pytest.raises(SchemaRefused, match=r"ledger\.db has schema version 2, .* start the server once"):
         await findings(stored)
@@ -282,8 +288,9 @@ async def test_a_ledger_without_fingerprints_has_the_same_rows_after_a_start(sto
     """It had no fingerprints; trust that was set by hand stays, and credits keep their numbers."""
     change(stored, "ledger.db", "UPDATE balances SET trust_score = 2.5 WHERE total_points = 3")
     before = dump(stored)
-    assert before["ledger.db fingerprints"]
+    assert before["ledger.db gathered_fingerprints"]
     for sql in (
+        "DROP TABLE gathered_fingerprints",
         "DROP TABLE fingerprints",
         "DROP TABLE fingerprinted",
         "DELETE FROM schema_migrations WHERE version >= 2",
