@@ -188,6 +188,14 @@ def test_what_is_torn_in_a_later_day_is_cut_off_with_what_is_torn_before_it() ->
         }
 
 
+def test_of_a_later_day_that_has_nothing_yet_nothing_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """Its file was made for the commit that a crash tore."""
+    folder = Folder(d2026_11_20=line(1) + line(2)[:-9], d2026_11_21=b"")
+    assert len(folder.recover()[0]) == 1
+    assert folder.torn() == {f"envelopes-2026-11-20-{len(line(1))}.part": line(2)[:-9]}
+    assert len([record for record in caplog.records if "never acknowledged" in record.getMessage()]) == 1
+
+
 def test_a_good_line_of_a_later_day_is_never_cut_off() -> None:
     """A commit is in one file: what stands in a later one was written after it, also under the number that is torn."""
     folder = Folder(d2026_11_20=line(1) + line(2)[:-9], d2026_11_21=line(2))
