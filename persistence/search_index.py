@@ -39,7 +39,8 @@ from persistence.format.indexed_line import indexed_line
 from persistence.format.layout import DataLayout
 from persistence.format.records import CorpusRecord, JournalName, Mark, Position
 from persistence.format.searched_steps import SearchedLine
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import JournalDamage, JournalReader, StoredLine
 from persistence.settings.search import SearchSettings
 

@@ -22,8 +22,9 @@ from persistence.databases.session_secrets import SessionKeys, SessionSecrets
 from persistence.files.failures import StorageDamage
 from persistence.format import json_text
 from persistence.format.records import EnvelopeKind, JournalName, TrajectoryRecord
+from persistence.journals.decoding import LineError
 from persistence.journals.erased_lines import ERASED_START, is_erased
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import JournalReader, StoredLine
 from persistence.upkeep.findings import Findings
 from persistence.upkeep.verification import Stored

@@ -10,7 +10,8 @@ from actors.observer.operation import Operation, OperationRefused, stored
 from actors.observer.recommended import advice_of
 from persistence.format import times
 from persistence.format.records import JournalName, Mark, OperationRecord
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import StoredLine
 
 log = logging.getLogger("central_command.observer")

@@ -36,9 +36,10 @@ from persistence.format.records import (
     TrajectoryRecord,
 )
 from persistence.journals.day_files import DayFiles
+from persistence.journals.decoding import LineError
 from persistence.journals.erased_lines import erased_text, expired_text, is_erased, read_erased
 from persistence.journals.framing import Frame, parse_frame
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import BadLine
 from persistence.journals.scanning import READ_BYTES, damage
 

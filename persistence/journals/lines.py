@@ -5,7 +5,7 @@ the schema of the line's own kind never looked at it.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, TypeVar, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -17,15 +17,12 @@ from persistence.format.records import (
     ConsentRecord,
     ContributorKeyRecord,
     CopiedRun,
-    CorpusLineRecord,
     CorpusRecord,
-    CorpusTextRecord,
     DigestRecord,
     EnvelopeKind,
     EnvelopeRecord,
     IntakeRecord,
     JournalName,
-    JudgementRecord,
     OperationRecord,
     ReadUpTo,
     Record,
@@ -34,30 +31,10 @@ from persistence.format.records import (
     most_copied_from,
 )
 from persistence.format.step_runs import StepTexts, fingerprints_of
-from persistence.format.submitted_texts import RecordKind
+from persistence.journals.corpus_lines import parse_corpus_line
+from persistence.journals.decoding import METADATA, Count, LineError, Metadata, decode
 from persistence.journals.erased_lines import Erased, ErasedLine, Kept, fingerprints_in, is_erased, read_erased
 from persistence.journals.framing import Received
-
-T = TypeVar("T")
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""What the databases can hold, and no line that a server wrote goes beyond."""
-
-
-SHOWN_CHARS_MAX: Final = 200
-"""How much of what is wrong with a line is said: a name in it may be megabytes long."""
-
-
-class LineError(ValueError):
-    """A whole, checksummed line that is not what its journal holds: one sentence says what is wrong.
-
-    No server of this version writes such a line: a later version did, or the line was changed together with its
-    checksum.
-    """
-
-    def __init__(self, what: str) -> None:
-        shown = what if len(what) <= SHOWN_CHARS_MAX else f"{what[:SHOWN_CHARS_MAX]}…"
-        super().__init__(f"{shown}: written by a later version of this program, or damaged")
 
 
 class _Attestation(msgspec.Struct, frozen=True):
@@ -79,11 +56,6 @@ class _EnvelopeLine(msgspec.Struct, frozen=True):
     trajectory_log: msgspec.Raw = msgspec.Raw()
     feedback: msgspec.Raw = msgspec.Raw()
     closed_by: msgspec.Raw = msgspec.Raw()
-
-
-class _Metadata(msgspec.Struct, frozen=True):
-    provider: str
-    model_engine: str
 
 
 class _Feedback(msgspec.Struct, frozen=True):
@@ -110,7 +82,7 @@ class _TrajectoryLine(msgspec.Struct, frozen=True):
     trajectory_id: str
     session_id: str
     contributor_id: str
-    metadata: _Metadata
+    metadata: Metadata
     total_steps: Count
     total_tokens: int
     total_chunks: Count
@@ -123,88 +95,6 @@ class _TrajectoryLine(msgspec.Struct, frozen=True):
 class _OperationLine(msgspec.Struct, frozen=True):
     operation: msgspec.Raw
     read_up_to: ReadUpTo | None = None
-
-
-class _Scrubbed(msgspec.Struct, frozen=True):
-    findings: Count
-    withheld: Count
-
-
-class _Target(msgspec.Struct, frozen=True):
-    target: str | None
-
-
-class _Quality(msgspec.Struct, frozen=True):
-    score: Count
-    tier: str
-    training_eligible: bool
-
-
-class _Enrichment(msgspec.Struct, frozen=True):
-    cognitive_target: _Target
-    quality_assessment: _Quality
-
-
-class _Domain(msgspec.Struct, frozen=True):
-    domain: str
-
-
-class _DomainTags(msgspec.Struct, frozen=True):
-    primary: _Domain | None = None
-
-
-class _Duplicates(msgspec.Struct, frozen=True):
-    sha256: str
-    cluster: str
-    minima: bytes
-    bands: bytes
-
-
-class _Judgement(msgspec.Struct, frozen=True):
-    model: str
-    sha256: str
-    cognitive_target: str
-    quality: Count
-    outcome: str
-    rationale: str
-
-
-class _CorpusLine(msgspec.Struct, frozen=True):
-    record_id: str
-    trajectory_id: str
-    session_id: str
-    contributor_id: str
-    rules: str
-    received: Received
-    taken_back: str | None = None
-    judgement: _Judgement | None = None
-    metadata: msgspec.Raw = msgspec.Raw()
-    started_at: str | None = None
-    total_steps: Count = 0
-    total_tokens: int = 0
-    feedback: list[msgspec.Raw] = []
-    scrubbed: _Scrubbed = _Scrubbed(0, 0)
-    enrichment: msgspec.Raw = msgspec.Raw()
-    domain_tags: _DomainTags | None = None
-    duplicates: msgspec.Raw = msgspec.Raw()
-
-
-class _CorpusKind(msgspec.Struct, frozen=True):
-    kind: RecordKind = RecordKind.TRAJECTORY
-
-
-class _CorpusTextLine(msgspec.Struct, frozen=True):
-    record_id: str
-    user_id: str
-    session_id: str
-    content_type: str
-    rules: str
-    received: Received
-    taken_back: str | None = None
-    domain: str = ""
-    content: str = ""
-    scrubbed: _Scrubbed = _Scrubbed(0, 0)
-    sha256: str = ""
 
 
 class _IntakeLine(msgspec.Struct, frozen=True):
@@ -236,31 +126,18 @@ _TEXT: Final = msgspec.json.Decoder(str)
 _COUNT: Final = msgspec.json.Decoder(Count)
 _CLOSED_BY: Final = msgspec.json.Decoder(ClosedBy)
 _ATTESTATION: Final = msgspec.json.Decoder(_Attestation)
-_METADATA: Final = msgspec.json.Decoder(_Metadata)
 _FEEDBACK: Final = msgspec.json.Decoder(_Feedback)
 _STEPS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _ENVELOPE: Final = msgspec.json.Decoder(_EnvelopeLine)
 _REFUSAL: Final = msgspec.json.Decoder(_RefusalLine)
 _TRAJECTORY: Final = msgspec.json.Decoder(_TrajectoryLine)
-_CORPUS: Final = msgspec.json.Decoder(_CorpusLine)
-_CORPUS_KIND: Final = msgspec.json.Decoder(_CorpusKind)
-_CORPUS_TEXT: Final = msgspec.json.Decoder(_CorpusTextLine)
 _AUDIT: Final = msgspec.json.Decoder(AuditRecord)
 _DIGEST: Final = msgspec.json.Decoder(DigestRecord)
 _INTAKE: Final = msgspec.json.Decoder(_IntakeLine)
-_ENRICHMENT: Final = msgspec.json.Decoder(_Enrichment)
-_DUPLICATES: Final = msgspec.json.Decoder(_Duplicates)
 _SCORE: Final = msgspec.json.Decoder(_Score)
 _OPERATION: Final = msgspec.json.Decoder(_OperationLine)
 _CONSENT: Final = msgspec.json.Decoder(_ConsentLine)
 _CONSENT_EVENT: Final = msgspec.json.Decoder(ConsentEvent)
-
-
-def _decode(decoder: msgspec.json.Decoder[T], text: bytes, what: str) -> T:
-    try:
-        return json_text.decode(decoder, text)
-    except msgspec.DecodeError as error:
-        raise LineError(f"{what} cannot be read: {error}") from error
 
 
 def parse_envelope_line(line: bytes) -> EnvelopeRecord:
@@ -270,27 +147,27 @@ def parse_envelope_line(line: bytes) -> EnvelopeRecord:
     SESSION_CLOSE, `signal` for USER_FEEDBACK: what a kind's schema does not name may be anything in its lines.
     `sequence` is None for feedback and server closes; `session_hmac` is empty for a server close only.
     """
-    head = _decode(_ENVELOPE, line, "the line")
+    head = decode(_ENVELOPE, line, "the line")
     try:
         kind = EnvelopeKind(head.type or EnvelopeKind.CHUNK)
     except ValueError as error:
         raise LineError(f"the member type is {head.type!r}, which is no kind of envelope") from error
     if kind is EnvelopeKind.SERVER_CLOSE:
-        closed_by = _decode(_CLOSED_BY, head.closed_by, "the member closed_by")
+        closed_by = decode(_CLOSED_BY, head.closed_by, "the member closed_by")
         return EnvelopeRecord(envelope_id=head.envelope_id, session_id=head.session_id, kind=kind, closed_by=closed_by)
-    attestation = _decode(_ATTESTATION, head.attestation, "the member attestation")
+    attestation = decode(_ATTESTATION, head.attestation, "the member attestation")
     if kind is EnvelopeKind.USER_FEEDBACK:
         return EnvelopeRecord(
             envelope_id=head.envelope_id,
             session_id=head.session_id,
             kind=kind,
             session_hmac=attestation.session_hmac,
-            signal=_decode(_FEEDBACK, head.feedback, "the member feedback").signal,
+            signal=decode(_FEEDBACK, head.feedback, "the member feedback").signal,
             letter=head.received.letter,
         )
     if attestation.sequence is None:
         raise LineError("the attestation has no sequence")
-    metadata = _decode(_METADATA, head.metadata, "the member metadata")
+    metadata = decode(METADATA, head.metadata, "the member metadata")
     if kind is EnvelopeKind.SESSION_CLOSE:
         return EnvelopeRecord(
             envelope_id=head.envelope_id,
@@ -307,7 +184,7 @@ def parse_envelope_line(line: bytes) -> EnvelopeRecord:
     return _chunk(head, attestation, metadata)
 
 
-def _chunk(head: _EnvelopeLine, attestation: _Attestation, metadata: _Metadata) -> EnvelopeRecord:
+def _chunk(head: _EnvelopeLine, attestation: _Attestation, metadata: Metadata) -> EnvelopeRecord:
     return EnvelopeRecord(
         envelope_id=head.envelope_id,
         session_id=head.session_id,
@@ -315,18 +192,18 @@ def _chunk(head: _EnvelopeLine, attestation: _Attestation, metadata: _Metadata) 
         sequence=attestation.sequence,
         session_hmac=attestation.session_hmac,
         gap=head.received.gap,
-        chunk_sequence=_decode(_COUNT, head.chunk_sequence, "the member chunk_sequence"),
-        contributor_id=_decode(_TEXT, head.contributor_id, "the member contributor_id").lower(),
+        chunk_sequence=decode(_COUNT, head.chunk_sequence, "the member chunk_sequence"),
+        contributor_id=decode(_TEXT, head.contributor_id, "the member contributor_id").lower(),
         provider=metadata.provider,
         model=metadata.model_engine,
-        steps=len(_decode(_STEPS, head.trajectory_log, "the member trajectory_log")),
+        steps=len(decode(_STEPS, head.trajectory_log, "the member trajectory_log")),
         letter=head.received.letter,
     )
 
 
 def parse_refusal_line(line: bytes) -> RefusalRecord:
     """The record of a line of the refused journal; raises `LineError`."""
-    refusal = _decode(_REFUSAL, line, "the line")
+    refusal = decode(_REFUSAL, line, "the line")
     return RefusalRecord(
         envelope_id=refusal.envelope_id,
         session_id=refusal.session_id,
@@ -347,8 +224,8 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
     `basePoints` and `totalPoints`; `provider` and `model` are the metadata's `provider` and `model_engine`.
     `fingerprints` are computed from the steps.
     """
-    trajectory = _decode(_TRAJECTORY, line, "the line")
-    score = _decode(_SCORE, trajectory.score, "the member score")
+    trajectory = decode(_TRAJECTORY, line, "the line")
+    score = decode(_SCORE, trajectory.score, "the member score")
     return TrajectoryRecord(
         trajectory_id=trajectory.trajectory_id,
         session_id=trajectory.session_id,
@@ -368,88 +245,9 @@ def parse_trajectory_line(line: bytes) -> TrajectoryRecord:
     )
 
 
-def parse_corpus_line(line: bytes) -> CorpusLineRecord:
-    """The record of a line of the corpus journal; raises `LineError`."""
-    if _decode(_CORPUS_KIND, line, "the line").kind is RecordKind.TEXT:
-        return _corpus_text(line)
-    found = _decode(_CORPUS, line, "the line")
-    if found.judgement is not None:
-        return _judgement(found, found.judgement)
-    if found.taken_back is not None:
-        return CorpusRecord(
-            trajectory_id=found.trajectory_id,
-            record_id=found.record_id,
-            session_id=found.session_id,
-            contributor_id=found.contributor_id,
-            rules=found.rules,
-            taken_back=found.taken_back,
-        )
-    metadata = _decode(_METADATA, found.metadata, "the member metadata")
-    enrichment = _decode(_ENRICHMENT, found.enrichment, "the member enrichment")
-    duplicates = _decode(_DUPLICATES, found.duplicates, "the member duplicates")
-    field = None if found.domain_tags is None else found.domain_tags.primary
-    return CorpusRecord(
-        trajectory_id=found.trajectory_id,
-        record_id=found.record_id,
-        session_id=found.session_id,
-        contributor_id=found.contributor_id,
-        rules=found.rules,
-        provider=metadata.provider,
-        model=metadata.model_engine,
-        started_at=found.started_at,
-        steps=found.total_steps,
-        tokens=found.total_tokens,
-        feedback=len(found.feedback),
-        findings=found.scrubbed.findings,
-        withheld=found.scrubbed.withheld,
-        cognitive_target=enrichment.cognitive_target.target,
-        quality=enrichment.quality_assessment.score,
-        tier=enrichment.quality_assessment.tier,
-        training_eligible=enrichment.quality_assessment.training_eligible,
-        domain=None if field is None else field.domain,
-        sha256=duplicates.sha256,
-        cluster=duplicates.cluster,
-        minima=duplicates.minima,
-        bands=duplicates.bands,
-    )
-
-
-def _judgement(line: _CorpusLine, judgement: _Judgement) -> JudgementRecord:
-    return JudgementRecord(
-        trajectory_id=line.trajectory_id,
-        record_id=line.record_id,
-        session_id=line.session_id,
-        contributor_id=line.contributor_id,
-        rules=line.rules,
-        model=judgement.model,
-        sha256=judgement.sha256,
-        cognitive_target=judgement.cognitive_target,
-        quality=judgement.quality,
-        outcome=judgement.outcome,
-        rationale=judgement.rationale,
-    )
-
-
-def _corpus_text(line: bytes) -> CorpusTextRecord:
-    found = _decode(_CORPUS_TEXT, line, "the line")
-    return CorpusTextRecord(
-        record_id=found.record_id,
-        subject=found.user_id,
-        session_id=found.session_id,
-        content_type=found.content_type,
-        rules=found.rules,
-        taken_back=found.taken_back,
-        domain=found.domain,
-        chars=len(found.content),
-        findings=found.scrubbed.findings,
-        withheld=found.scrubbed.withheld,
-        sha256=found.sha256,
-    )
-
-
 def parse_intake_line(line: bytes) -> IntakeRecord:
     """The record of a line of the intake journal; raises `LineError`."""
-    found = _decode(_INTAKE, line, "the line")
+    found = decode(_INTAKE, line, "the line")
     return IntakeRecord(
         record_id=found.record_id,
         subject=found.subject,
@@ -460,21 +258,21 @@ def parse_intake_line(line: bytes) -> IntakeRecord:
 
 def parse_consent_line(line: bytes) -> ConsentRecord | ContributorKeyRecord:
     """The record of a line of the consent journal; raises `LineError`. The hash of an event is computed from it."""
-    key = _decode(_CONSENT, line, "the line").contributor_key
+    key = decode(_CONSENT, line, "the line").contributor_key
     if key is not None:
         return ContributorKeyRecord(subject=key.subject, public_key=key.public_key, at_us=key.at_us)
-    event = _decode(_CONSENT_EVENT, line, "the line")
+    event = decode(_CONSENT_EVENT, line, "the line")
     return ConsentRecord(event=event, sha256=event_sha256(event))
 
 
 def parse_audit_line(line: bytes) -> AuditRecord:
     """The record of a line of the audit journal; raises `LineError`."""
-    return _decode(_AUDIT, line, "the line")
+    return decode(_AUDIT, line, "the line")
 
 
 def parse_operation_line(line: bytes) -> OperationRecord:
     """The record of a line of the operations journal; raises `LineError`."""
-    found = _decode(_OPERATION, line, "the line")
+    found = decode(_OPERATION, line, "the line")
     if not bytes(found.operation).startswith(b"{"):
         raise LineError("its operation is no object")
     return OperationRecord(operation=found.operation, read_up_to=found.read_up_to)
@@ -499,7 +297,7 @@ _PARSERS: Final[Mapping[JournalName, Callable[[bytes], Record]]] = {
     JournalName.INTAKE: parse_intake_line,
     JournalName.AUDIT: parse_audit_line,
     JournalName.OPERATIONS: parse_operation_line,
-    JournalName.DIGESTS: lambda line: _decode(_DIGEST, line, "the line"),
+    JournalName.DIGESTS: lambda line: decode(_DIGEST, line, "the line"),
 }
 
 

@@ -27,7 +27,8 @@ from persistence.files.file_system import FileSystem
 from persistence.format.records import Committed, JournalName, Mark, Record
 from persistence.journals.day_files import DayFiles
 from persistence.journals.day_names import name_of
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import BadLine, StoredLine
 from persistence.journals.scanning import (
     READ_BYTES,

@@ -9,7 +9,8 @@ from typing import Final
 from persistence.databases.migrations import ACCESS_SCHEMA
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
-from persistence.journals.lines import LineError, parse_audit_line
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_audit_line
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.upkeep.findings import Findings

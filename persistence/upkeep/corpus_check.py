@@ -18,7 +18,8 @@ from persistence.databases.opening import open_inline_database
 from persistence.databases.reading import check_version, connected_to_read
 from persistence.format.layout import DataLayout
 from persistence.format.records import Committed, JournalName
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import JournalDamage, StoredLine
 from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings

@@ -16,7 +16,8 @@ from persistence.digests import DigestCheck
 from persistence.format import times
 from persistence.format.layout import DataLayout
 from persistence.format.records import Committed, JournalName, Record
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import JournalDamage, StoredLine
 from persistence.journals.stored import StoredJournal
 from persistence.settings.storage import StorageSettings

@@ -3,7 +3,8 @@
 from persistence.files.failures import StorageFailure
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
-from persistence.journals.lines import LineError, parse_line
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_line
 from persistence.journals.reading import JournalDamage
 from persistence.journals.stored import StoredJournal
 from persistence.upkeep.findings import Findings

@@ -44,7 +44,7 @@ from persistence.files.failures import StorageDamage
 from persistence.files.file_system import inline
 from persistence.format.layout import DataLayout
 from persistence.format.records import INGESTED, DigestRecord, JournalName
-from persistence.journals.lines import LineError
+from persistence.journals.decoding import LineError
 from persistence.journals.reading import JournalDamage, JournalReader
 from persistence.journals.stored import StoredJournal
 from persistence.keys.sealing import MasterKeyError, Sealer, find_master_key

@@ -12,8 +12,8 @@ from actors.curation.enrichment.settings import EnrichmentSettings
 from actors.curation.fields import FieldTag, FieldTags
 from actors.curation.records import RULES, Record, finish_record, read_head, scrub_trajectory, taken_back
 from actors.curation.settings import CurationSettings
+from persistence.journals.corpus_lines import parse_corpus_line
 from persistence.journals.framing import frame
-from persistence.journals.lines import parse_corpus_line
 
 ENRICHMENT = EnrichmentSettings()
 EMAIL = "jane.doe@example.com"

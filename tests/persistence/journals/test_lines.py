@@ -14,13 +14,8 @@ from persistence.format.records import (
     TrajectoryRecord,
 )
 from persistence.format.step_runs import StepTexts, fingerprints_of
-from persistence.journals.lines import (
-    LineError,
-    parse_envelope_line,
-    parse_line,
-    parse_refusal_line,
-    parse_trajectory_line,
-)
+from persistence.journals.decoding import LineError
+from persistence.journals.lines import parse_envelope_line, parse_line, parse_refusal_line, parse_trajectory_line
 from tests.persistence.journals.line_texts import CHUNK, HMAC, SERVER_CLOSE, attestation, framed
 
 CHUNK_RECORD = EnvelopeRecord(
