@@ -4,6 +4,7 @@ Like `page_reader`, it knows the page alone. What has no line (openings, keys, t
 """
 
 import base64
+import json
 import struct
 from collections import defaultdict
 from datetime import UTC, datetime
