@@ -102,9 +102,12 @@ def messages_of(conversation: Conversation, shape: Shape) -> tuple[Message, ...]
 
 def rendered(message: Message, shape: Shape) -> Row:
     """A message as chat templates read it: arguments are an object, `content` is never null, no key is padded."""
-    row: Row = {"role": message.role, "content": content_of(message, shape)}
-    if message.reasoning and shape.reasoning != "inline":
-        row[shape.reasoning_key] = message.reasoning
+    row: Row = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        if shape.reasoning == "inline":
+            row["content"] = content_of(message, shape)
+        else:
+            row[shape.reasoning_key] = message.reasoning
     if message.calls:
         row["tool_calls"] = [
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}

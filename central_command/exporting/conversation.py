@@ -26,7 +26,7 @@ call, and one of a call that was never made, is heard: nothing is lost, and no c
 """
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 from typing import Any, Final, Literal
 
@@ -156,7 +156,12 @@ class _Reading:
     def __init__(self, trajectory: Trajectory) -> None:
         self._steps = trajectory.steps
         received = {link.step for link in trajectory.links if link.direction == "received"}
-        self._is_agents = [_is_agents(step, received) for step in self._steps]
+        self._is_agents = [
+            step.source in _AGENTS_OWN
+            if step.type == "correction"
+            else step.type in _OF_AGENT and step.step not in received
+            for step in self._steps
+        ]
         self._is_call = [own and is_call(step) for own, step in zip(self._is_agents, self._steps, strict=True)]
         self._results, self._answered = self._matched()
         self._ids = _unique_ids(self._steps, self._is_call)
@@ -211,12 +216,13 @@ class _Reading:
         """The place of each call's result by the call's, and the other way round."""
         by_id: defaultdict[str, deque[int]] = defaultdict(deque)
         unnamed: deque[int] = deque()
+        nothing: deque[int] = deque()
         results: dict[int, int] = {}
         for place, step in enumerate(self._steps):
             if self._is_call[place]:
                 (by_id[step.call_id] if step.call_id else unnamed).append(place)
             elif step.type in _RESULTS:
-                waiting = by_id.get(step.call_id, deque()) if step.call_id else unnamed
+                waiting = by_id.get(step.call_id, nothing) if step.call_id else unnamed
                 if waiting and (step.call_id or self._answers(step, self._steps[waiting[0]])):
                     results[waiting.popleft()] = place
         return results, {result: call for call, result in results.items()}
@@ -225,12 +231,6 @@ class _Reading:
     def _answers(result: Step, call: Step) -> bool:
         """Whether a result without an id may be that of a call without one."""
         return result.source is None and result.tool in {None, "", call.tool}
-
-
-def _is_agents(step: Step, received: Collection[int]) -> bool:
-    if step.type == "correction":
-        return step.source in _AGENTS_OWN
-    return step.type in _OF_AGENT and step.step not in received
 
 
 def _role(step: Step) -> Role:
