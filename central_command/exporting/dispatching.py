@@ -2,7 +2,8 @@
 
 Records go to them in batches, turn by turn, and come back in the order in which they went: so what is written does not
 depend on how many there are. What is a copy of what was kept before is decided where it is written, and in order; a
-record that is known to be one is not sent. Each process has at most `AHEAD` batches before it, which bounds memory.
+record that is known to be one is not sent. Each process has at most `AHEAD` batches before it, and a pipe behind it,
+which bounds memory.
 
 They are started anew, never forked: an export may have threads, and a fork would have their locks. Their input ends
 when the export does, however that ends, and so do they.
@@ -25,8 +26,10 @@ from central_command.process.children import PipedProcess
 from persistence.files.failures import StorageFailure
 
 COMMAND: Final = (sys.executable, "-P", "-m", "central_command.exporting.worker")
-AHEAD: Final = 2
-"""Batches that a process has before it: one that it shapes, and the next one."""
+AHEAD: Final = 4
+"""Batches that a process has before it, or has shaped: so it goes on while the export waits for a disk. One that is
+shaped stays with the process until there is room for it in its pipe, so there are never more in memory than about two.
+"""
 BATCH_RECORDS_MAX: Final = 128
 """So a batch's request fits into a pipe, and the export never waits for a process to read it."""
 PIPE_BYTES: Final = 1_048_576

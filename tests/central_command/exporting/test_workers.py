@@ -156,8 +156,9 @@ def test_a_killed_worker_ends_the_export_with_a_sentence_and_it_is_gone_on_with(
         if progress.records == 9:
             os.kill(started[0].pid, signal.SIGKILL)
 
+    one_by_one = workers(2, worker_batch_bytes_max=1)
     with pytest.raises(ExportRefused, match=r"ended by signal 9 \(SIGKILL\): the same command goes on where it was"):
-        make(root, tmp_path / "out", "messages", "parquet", settings=workers(2), report=killing)
+        make(root, tmp_path / "out", "messages", "parquet", settings=one_by_one, report=killing)
     make(root, tmp_path / "out", "messages", "parquet", settings=workers(1))
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
