@@ -71,7 +71,7 @@ class _Routes:
     def add(self, routes: Map, factory: RuleFactory) -> None:
         """Add a route to the first map; to another, all that the first has."""
         assert isinstance(factory, Rule)
-        said = f"{factory!r} {factory.endpoint} {factory.methods} {factory.provide_automatic_options}"  # type: ignore[attr-defined]
+        said = f"{factory.rule} {factory.endpoint} {sorted(factory.methods or ())}"
         if self._first is None or routes is self._first:
             self._first = routes
             self._added.append(said)

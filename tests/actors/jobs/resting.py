@@ -136,6 +136,6 @@ class RestingJobs(Jobs):
 
     def _ticks_without_anything(self, poll_s: float) -> int:
         """How many ticks come before the last one that is not after what is due next."""
-        now, due_at = self._clock(), self.next_due_at()
+        due_at = self.next_due_at()
         times = [until for _, until in self._next.values()] + ([] if due_at is None else [due_at])
-        return int(min((at - now for at in times), default=math.inf) // poll_s) - 1 if times else TICKS_MAX
+        return int((min(times) - self._clock()) // poll_s) - 1 if times else TICKS_MAX

@@ -5,6 +5,9 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -12,14 +15,22 @@ import trio
 from trio._core import _run
 from trio.testing import MockClock
 
+from actors.jobs import engine as engine_module
+from actors.jobs.engine import Jobs
 from actors.jobs.queue import Run
+from actors.jobs.runs import Living
+from actors.jobs.schedule import Step
+from persistence.databases import jobs_running
 from persistence.databases.jobs_changing import Added
+from persistence.databases.jobs_database import JobStatus
 from persistence.databases.jobs_listing import JobHistory
+from persistence.databases.jobs_running import JobEnd
 from tests.actors.jobs.engine_in_memory import Payload, World, run_engine
 from tests.actors.jobs.simulated import TROUBLES, Died, Mortal, Simulation, lived
 
 SEEDS = 100
 SEEDS_WITH_ALL_TURNS = 8
+SABOTAGE_SEEDS = 50
 
 
 def test_each_job_ends_once_whatever_happens() -> None:
@@ -51,6 +62,51 @@ def test_turns_that_are_left_out_change_nothing(seed: int) -> None:
 def test_a_seed_comes_to_the_same_end_each_time() -> None:
     jobs = [lived(5).world.lists.page(limit=1_000).jobs for _ in range(2)]
     assert jobs[0] == jobs[1]
+
+
+def _never_due(original: Callable[[str, float, float], Step | None]) -> Callable[[str, float, float], Step | None]:
+    def step_from(cron: str, reached: float, now: float) -> Step | None:
+        step = original(cron, reached, now)
+        return None if step is None else Step(step.to, is_due=False)
+
+    return step_from
+
+
+def _as_completed(_jobs: Jobs, living: Living) -> JobEnd:
+    return JobEnd(run=living.said(), status=JobStatus.COMPLETED, result="null")
+
+
+OF_ANY_RUN = jobs_running.END.replace("run_id = ?9", "job_id = (SELECT max(job_id) FROM jobs WHERE ?9 != '')")
+DELAYED_ONLY = "SELECT min(due_at) FROM jobs WHERE status = 'delayed'"
+SABOTAGES: dict[str, Sequence[tuple[object, str, Any]]] = {
+    "a lapsed lease is kept": (
+        (jobs_running, "_given_up", lambda *_: []),
+        (jobs_running, "SELECT_NEXT", DELAYED_ONLY),
+    ),
+    "an end is not fenced": ((jobs_running, "END", OF_ANY_RUN),),
+    "what is cut off counts as completed": ((Jobs, "_given_back", _as_completed),),
+    "what was missed of a schedule is not made up for": (
+        (engine_module, "step_from", _never_due(engine_module.step_from)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_a_guarantee_taken_away_is_noticed(name: str) -> None:
+    with ExitStack() as stack:
+        for owner, attribute, replacement in SABOTAGES[name]:
+            stack.enter_context(mock.patch.object(owner, attribute, replacement))
+        assert any(is_noticed(seed) for seed in range(1, SABOTAGE_SEEDS + 1))
+
+
+def is_noticed(seed: int) -> bool:
+    """Whether something does not hold in a seed."""
+    noticed = False
+    try:
+        lived(seed)
+    except* AssertionError:
+        noticed = True
+    return noticed
 
 
 async def one_life(place: int, *, dies_after: bool) -> bool:
