@@ -1,9 +1,9 @@
 """Whether operations and finished jobs that are stored make a list, a claim or a start dearer: the same with few.
 
 Two data directories: one with 100 operations and 100 finished jobs, one with as many as is asked for, all operations in
-one day. Lists are asked of two servers in turns, so that whatever else the machine does hits both alike, after each has
-looked at all that its journal holds; and, in the larger one alone, while it does. A claim is what an engine of jobs
-does with jobs.db: a job added, claimed and ended. Ratios are those of the medians.
+one day. Lists are asked of two servers in turns, so that whatever else the machine does hits both alike: right after
+their start (`first look`), when the observer reads all that the journal holds, and when it has read it. A claim is what
+an engine of jobs does with jobs.db: a job added, claimed and ended. Ratios are those of the medians.
 """
 
 import argparse
@@ -11,14 +11,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from bench.http1 import Connection
+from bench.http1 import Answer, Connection
 from bench.processes import running_server, start_server
 from bench.report import Measurement, Report, latency_figures, medians, publish
 from central_command.access.tokens import new_token, token_sha256
@@ -37,11 +37,13 @@ LINES_AT_ONCE: Final = 1_000
 QUEUE: Final = "measured"
 ENDPOINTS: Final = 40
 FAILING_EVERY: Final = 50
+FAILURES: Final = "/api/observer/failures"
+LOOK_S_MAX: Final = 600.0
 PATHS: Final = (
     "/health",
     "/api/observer/operations?limit=100",
     "/api/observer/stats",
-    "/api/observer/failures",
+    FAILURES,
     "/api/admin/jobs?status=completed",
     "/api/admin/jobs?status=failed",
     "/api/admin/jobs/queues",
@@ -124,8 +126,9 @@ def make_token(root: Path) -> str:
 class Side:
     """One of the two data directories, and what was measured there."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, operations: int) -> None:
         self.root = root
+        self.failures = len(range(0, operations, FAILING_EVERY))
         self.token = make_token(root)
         self.seconds: dict[str, list[float]] = {}
 
@@ -133,9 +136,17 @@ class Side:
         """Keep one measured duration."""
         self.seconds.setdefault(name, []).append(seconds)
 
-    def ask(self, connection: Connection, path: str) -> float:
-        """Ask, with the token; the seconds that it took."""
-        return connection.ask_ok("GET", path, token=self.token).seconds
+    def ask(self, connection: Connection, path: str) -> Answer:
+        """Ask, with the token."""
+        return connection.ask_ok("GET", path, token=self.token)
+
+    def wait_until_looked(self, connection: Connection) -> None:
+        """Wait until the observer has counted all failures that are stored."""
+        deadline = time.monotonic() + LOOK_S_MAX
+        while sum(each["count"] for each in self.ask(connection, FAILURES).json()["failures"]) < self.failures:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the observer has not looked at all operations within {LOOK_S_MAX:g} s")
+            time.sleep(0.5)
 
     def claim(self, database: JobsDatabase) -> None:
         """Add a job, claim it, and end it."""
@@ -164,33 +175,28 @@ def measure_claims(sides: Sequence[Side], count: int) -> None:
         in_turns(sides, count, lambda side: side.claim(databases[side]))
 
 
-def measure_lists(sides: Sequence[Side], count: int) -> Iterator[Measurement]:
-    """Lists, while the larger journal is looked at, and after it."""
+def measure_lists(sides: Sequence[Side], count: int) -> None:
+    """Lists right after a start, while all that a journal holds is looked at for the first time, and after that."""
     with ExitStack() as stack:
         asked: dict[Side, Connection] = {}
         for side in sides:
             process = stack.enter_context(running_server(side.root, **SETTINGS))
             asked[side] = stack.enter_context(Connection(process.port))
-            began_at, cpu_s = time.perf_counter(), process.cpu_s()
-            meanwhile: dict[str, list[float]] = {path: [] for path in PATHS}
-            while True:  # its first look is over when it takes no processor time any more
-                for path in PATHS:
-                    meanwhile[path].append(side.ask(asked[side], path))
-                time.sleep(0.25)
-                cpu_s, before = process.cpu_s(), cpu_s
-                if cpu_s - before < 0.15:
-                    break
-            name = f"first look at {side.root.name}"
-            yield Measurement(name, {"seconds": time.perf_counter() - began_at})
-            for path in PATHS:
-                yield Measurement(f"{name}: {path}", latency_figures(meanwhile[path]))
-        for path in PATHS:
-            in_turns(sides, 5, lambda side, path=path: side.ask(asked[side], path))  # type: ignore[misc]
-            in_turns(
-                sides,
-                count,
-                lambda side, path=path: side.note(f"GET {path}", side.ask(asked[side], path)),  # type: ignore[misc]
-            )
+        _ask_in_turns(asked, count, "first look")
+        for side in sides:
+            side.wait_until_looked(asked[side])
+        _ask_in_turns(asked, count, "GET")
+
+
+def _ask_in_turns(asked: Mapping[Side, Connection], count: int, name: str) -> None:
+    sides = list(asked)
+    for path in PATHS:
+        in_turns(sides, 3, lambda side, path=path: side.ask(asked[side], path))  # type: ignore[misc] # bound as default
+        in_turns(
+            sides,
+            count,
+            lambda side, path=path: side.note(f"{name} {path}", side.ask(asked[side], path).seconds),  # type: ignore[misc]
+        )
 
 
 def measure_starts(sides: Sequence[Side], rounds: int) -> Iterator[Measurement]:
@@ -240,12 +246,12 @@ def main() -> int:
             root.mkdir(mode=0o700)
             size_mb = store_operations(root, operations)
             store_jobs(root, jobs)
-            sides.append(Side(root))
+            sides.append(Side(root, operations))
             measurements.append(
                 Measurement(f"stored: {name}", {"operations": operations, "jobs": jobs, "journal_mb": size_mb})
             )
         measure_claims(sides, options.asked)
-        measurements += measure_lists(sides, options.asked)
+        measure_lists(sides, options.asked)
         few, many = sides
         measurements += compared(few, many)
         measurements += measure_starts(sides, options.starts)

@@ -124,7 +124,12 @@ async def ended(server: Asked) -> ExportReport:
     """Have the queue make what waits; the export as it is then."""
     found = list[ExportReport]()
     is_over = trio.Event()
-    server.queue.ended = lambda report, _: (found.append(report), is_over.set())
+
+    def tell(report: ExportReport, _seconds: float) -> None:
+        found.append(report)
+        is_over.set()
+
+    server.queue.ended = tell
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.queue.run)
         with trio.fail_after(60):
