@@ -4,9 +4,9 @@
 one's, each on a data directory that it filled by itself, over HTTP, with the same sessions, no two of which hold the
 same step. Then sessions of 100 and of 1,000 steps are closed, in turns: some whose steps nobody has seen, and forks, of
 whose steps all but the last three were stored before. A close is what lies between SESSION_CLOSE and the trajectory on
-disk (`POST /v1/sessions/close` is answered then); its processor time is that of all of the server's threads, and goes
-on until the credit stands in the ledger and the server rests. Ratios are taken within a round, and their medians count.
-Curation, search and the observer are off: they are other processes' work.
+disk (`POST /v1/sessions/close` is answered then); its processor time is that of all of the server's threads until the
+credit stands in the ledger and the server rests, without what it takes at rest. Ratios are taken within a round, and
+their medians count. Curation, search and the observer are off: they are other processes' work.
 """
 
 import argparse
@@ -37,6 +37,7 @@ LANES: Final = 8
 SESSIONS_AT_ONCE: Final = 16
 OWN_STEPS: Final = 3
 """Steps of a fork that nobody has seen."""
+REST_S: Final = 5.0
 SETTLED_S: Final = 0.5
 QUIET_CPU_S: Final = 0.004
 SETTLE_TIMEOUT_S: Final = 120.0
@@ -57,6 +58,7 @@ class Side:
         self.process = process
         self.data_directory = data_directory
         self.connection = Connection(process.port)
+        self.rest_cpu_share = 0.0
 
     def opened(self, sessions: list[BenchSession]) -> None:
         """Open sessions."""
@@ -85,17 +87,24 @@ class Side:
                 self.connection.ask_ok("POST", INGEST, body)
         closes = [(session.close(), msgspec.json.encode({"session_id": session.session_id})) for session in sessions]
         self.settle()
-        before, credited = self.process.fine_cpu_s(), self.credits()
-        began_at = time.perf_counter()
+        credited = self.credits()
+        before, began_at = self.process.fine_cpu_s(), time.perf_counter()
         for signed, plain in closes:
             self.connection.ask_ok("POST", INGEST, signed)
             self.connection.ask_ok("POST", "/v1/sessions/close", plain)
         seconds = time.perf_counter() - began_at
         self.settle()
+        cpu_s = self.process.fine_cpu_s() - before - self.rest_cpu_share * (time.perf_counter() - began_at)
         if self.credits() - credited != len(logs):
             raise RuntimeError(f"{self.name}: {self.credits() - credited} of {len(logs)} closes were credited")
-        cpu_s = self.process.fine_cpu_s() - before
         return {"clock_ms": seconds / len(logs) * 1e3, "cpu_ms": cpu_s / len(logs) * 1e3}
+
+    def rest(self) -> None:
+        """Find out what the server takes while nobody asks for anything."""
+        self.settle()
+        before = self.process.fine_cpu_s()
+        time.sleep(REST_S)
+        self.rest_cpu_share = (self.process.fine_cpu_s() - before) / REST_S
 
     def settle(self) -> None:
         """Wait until the server has nothing to do."""
@@ -204,6 +213,8 @@ def main() -> int:
             process = stack.enter_context(running_server(data_directory, None, tree, **settings))
             sides.append(Side(name, process, data_directory))
         stored = fill(sides, int(options.mb * 1e6), corpora)
+        for side in sides:
+            side.rest()
         measurements = measure(sides, stored, options.rounds, options.closes)
     publish(Report("closing", measurements), options.json)
     return 0

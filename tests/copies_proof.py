@@ -120,9 +120,8 @@ def prove(root: Path, *, sessions: int, forks: int, homes: Sequence[str] = HOMES
             upload(root / "projects", server.url, home=root / home, options=("--at-once", "8"))
         assert server.terminate() == 0
     check(root / "data", files.steps)
-    return (
-        f"{sessions} sessions and {forks} forks, {len(homes)} times: {files.steps} distinct steps, each credited once"
-    )
+    what = f"{sessions} sessions and {forks} forks, uploaded {len(homes)} times from {len({*homes})} homes"
+    return f"{what}: {files.steps} distinct steps, each credited once"
 
 
 def main() -> None:

@@ -59,11 +59,11 @@ from persistence.journals.journal import AppendRefused
 
 log = logging.getLogger("central_command.sessions")
 
-TEXT_BYTES_MAX: Final = 4_194_304
-"""The longest trajectory that is in memory as a whole; a longer one is written from its session's lines.
+LINES_BYTES_MAX: Final = 4_194_304
+"""Lines of a session that are no more together are read back at once; those of a larger one one by one, and twice."""
 
-Lines of a session that are no more together are read back at once, and once.
-"""
+TEXT_BYTES_MAX: Final = 262_144
+"""The longest trajectory that is put together in advance; a longer one is written from its session's lines."""
 
 
 async def close_session(message: CloseSession, state: SessionState, environment: Environment) -> AbandonOutcome:
@@ -173,9 +173,11 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
     async with recent.turn:
         seen = await recent.first_seen(draft.record.fingerprints, environment.storage, environment.sessions)
         if seen:
-            left = await environment.offload(_remainders, draft, seen, environment.scoring)
-            seen |= await recent.first_seen(left, environment.storage, environment.sessions) if left else {}
-            draft = await environment.offload(_without_copies, draft, seen, lines, environment.scoring)
+            found, left = await environment.offload(_compared, draft, seen, lines, environment.scoring)
+            if left:
+                seen |= await recent.first_seen(left, environment.storage, environment.sessions)
+                found = await environment.offload(_without_copies, draft, seen, lines, environment.scoring)
+            draft = found
         position = await environment.storage.trajectories.append(draft.record, draft.members, essential=True)
         if isinstance(position, AppendRefused):
             log.warning("the trajectory of session %s could not be written yet: %s", state.session_id, position)
@@ -197,7 +199,7 @@ async def _stored(state: SessionState, environment: Environment) -> SessionLines
     await storage.projector.wait_projected(JournalName.ENVELOPES, state.appended.get(JournalName.ENVELOPES, 0))
     lines = await storage.registry.line_positions(state.session_id)
     kinds, places = [line.kind for line in lines], [line.position for line in lines]
-    if sum(place.length for place in places) > TEXT_BYTES_MAX:
+    if sum(place.length for place in places) > LINES_BYTES_MAX:
         return JournalLines(storage.envelopes, kinds, places)
     return HeldLines(kinds, await storage.envelopes.read(places))
 
@@ -225,8 +227,12 @@ def _completed(
     return _scored(trajectory_id, trajectory, fingerprints, (), lines, settings)
 
 
-def _remainders(draft: _Draft, seen: Mapping[int, FirstSeen], settings: ScoringSettings) -> list[int]:
-    return remainder_fingerprints(draft.trajectory.step_digests, draft.record.fingerprints, seen, settings)
+def _compared(
+    draft: _Draft, seen: Mapping[int, FirstSeen], lines: SessionLines, settings: ScoringSettings
+) -> tuple[_Draft, list[int]]:
+    """The same trajectory without what is a copy, or what is to be looked up before that can be told."""
+    left = remainder_fingerprints(draft.trajectory.step_digests, draft.record.fingerprints, seen, settings)
+    return (draft, left) if left else (_without_copies(draft, seen, lines, settings), [])
 
 
 def _without_copies(

@@ -21,8 +21,9 @@ LOOKED_UP_AT_ONCE: Final = 4_096
 """Fingerprints in one query."""
 
 SELECT_SEEN: Final = """
-SELECT f.fingerprint, f.n, f.step FROM json_each(?) AS asked CROSS JOIN fingerprints AS f
-ON f.fingerprint = asked.value
+SELECT f.fingerprint, f.n, f.step, source.session_id, source.trajectory_id
+FROM json_each(?) AS asked CROSS JOIN fingerprints AS f ON f.fingerprint = asked.value
+JOIN fingerprinted AS source ON source.n = f.n
 """
 SELECT_FIRST_GATHERED: Final = "SELECT min(n) FROM gathered_fingerprints"
 SELECT_GATHERED: Final = "SELECT n, fingerprints FROM gathered_fingerprints WHERE n > ? ORDER BY n"
@@ -113,7 +114,7 @@ class Fingerprints:
 
     async def first_seen(self, fingerprints: Iterable[int], *, before_n: int | None = None) -> dict[int, FirstSeen]:
         """Those that were seen, each with where that was; with `before_n` only in lines before that one."""
-        found: dict[int, tuple[int, int]] = {}
+        found: dict[int, FirstSeen] = {}
         in_order = sorted(set(fingerprints))
         for start in range(0, len(in_order), LOOKED_UP_AT_ONCE):
             asked = in_order[start : start + LOOKED_UP_AT_ONCE]
@@ -121,12 +122,11 @@ class Fingerprints:
                 queries = [(SELECT_SEEN, (_listed(asked),)), *self._gathered.queries]
                 placed, *gathered = await self._database.read_snapshot(queries)
                 self._gathered.take(*gathered)
-            found |= self._gathered.places.those_of(asked)
-            found |= {fingerprint: (n, step) for fingerprint, n, step in placed}
-        if before_n is not None:
-            found = {fingerprint: place for fingerprint, place in found.items() if place[0] < before_n}
-        sources = await self._sources(sorted({n for n, _ in found.values()}))
-        return {fingerprint: FirstSeen(n, step, *sources[n]) for fingerprint, (n, step) in found.items()}
+                places = self._gathered.places.those_of(asked)
+            sources = await self._sources(sorted({n for n, _ in places.values()}))
+            found |= {each: FirstSeen(n, step, *sources[n]) for each, (n, step) in places.items()}
+            found |= {each: FirstSeen(*source) for each, *source in placed}
+        return found if before_n is None else {each: seen for each, seen in found.items() if seen.n < before_n}
 
     async def _sources(self, lines: Sequence[int]) -> dict[int, tuple[str, str]]:
         sources: dict[int, tuple[str, str]] = {}

@@ -27,5 +27,5 @@ def test_what_forks_and_two_homes_copy_is_credited_once(tmp_path: Path, orders: 
 
 def test_small_sessions_that_two_homes_upload_three_times_are_credited_once(tmp_path: Path) -> None:
     """`make copies-proof` in small: eight of them at once."""
-    said = prove(tmp_path, sessions=40, forks=12)
-    assert said.startswith("40 sessions and 12 forks, uploaded 3 times from 2 homes: ")
+    said = prove(tmp_path, sessions=24, forks=9)
+    assert said.startswith("24 sessions and 9 forks, uploaded 3 times from 2 homes: ")
