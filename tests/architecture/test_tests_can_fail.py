@@ -1,6 +1,7 @@
 """Each test says what must hold: by an assertion of its own, or by something of these tests that has one."""
 
 import ast
+import re
 from collections.abc import Iterator
 
 from tests.server_process import REPOSITORY
@@ -31,3 +32,17 @@ def test_every_test_can_fail() -> None:
     tests = [(function.name, own) for function, own in calls if function.name.startswith("test_")]
     assert len(tests) > 3_000
     assert [name for name, own in tests if not own & names] == []
+
+
+def test_whatever_is_measured_is_run() -> None:
+    """`make test` looks for it in the folders that the Makefile names, and nowhere else."""
+    (listed,) = re.findall(r"^MEASURED := (.+)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    tests = REPOSITORY / "tests"
+    measured = {
+        path
+        for path in tests.rglob("test_*.py")
+        if re.search(r"^(@|pytestmark = )pytest\.mark\.measured", path.read_text(), re.MULTILINE)
+    }
+    assert len(measured) > 5
+    folders = {REPOSITORY / name for name in listed.split()}
+    assert [path for path in measured if not folders & {*path.parents}] == []
