@@ -238,7 +238,7 @@ class Problems:
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
         values = {name: f"${name}" for name in ("title", "status", "sentence", "hint")}
-        self._refusal = Template(renderer.html("refusal.html", {**values, "theme": THEMES[0], "address": "/"}))
+        self._refusal = Template(renderer.html("refusal.html", {**values, "theme": THEMES[0]}))
 
     def __repr__(self) -> str:
         return f"<Problems by {self._renderer!r}>"
