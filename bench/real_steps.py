@@ -14,9 +14,10 @@ import msgspec
 from bench.sessions import ChunkSize
 from central_command.client.contract.steps import Step
 from central_command.client.transcripts.claude_code import ClaudeCodeReader
+from central_command.client.uploading.sources import SUFFIXES
 
 TRANSCRIPTS: Final = Path(__file__).parents[1] / "tests" / "transcripts"
-NAMES: Final = ("long.jsonl", "subagent.jsonl", "tool_heavy.jsonl")
+NAMES: Final = ("long", "subagent", "tool_heavy")
 
 
 @cache
@@ -24,7 +25,7 @@ def real_steps() -> tuple[Step, ...]:
     """The steps of some real sessions, one session's behind the other's."""
     found: list[Step] = []
     for name in NAMES:
-        with (TRANSCRIPTS / name).open("rb") as file:
+        with (TRANSCRIPTS / f"{name}{SUFFIXES[0]}").open("rb") as file:
             found += ClaudeCodeReader().read(file)
     return tuple(found)
 
