@@ -19,7 +19,7 @@ from central_command.client.transcripts.codex_rollout import (
     is_whole_rollout,
 )
 from central_command.client.transcripts.one_text import beginning_of, read_one_text
-from central_command.client.transcripts.reader import Head, JsonLines, Steps, transcript_of
+from central_command.client.transcripts.reader import Head, JsonLines, Steps, ended
 
 _WHOLE_BEGINS = re.compile(r'\A\s*+\{\s*+"session"\s*+:\s*+\{\s*+"(?:timestamp|id|instructions)"\s*:')
 _ITEMS = re.compile(r'"items"\s*:\s*\[')
@@ -65,16 +65,14 @@ class CodexReader:
             if session is None and _WHOLE_BEGINS.match(beginning_of(file)):
                 unreadable, is_incomplete = 0, True
         session = session or RolloutSession()
-        session.finish()
-        yield from session.list.finish()
-        return transcript_of(
+        ending = ended(
             session,
             self.provider,
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
-            left_out=session.left_out.counts(),
             parent_key=session.parent_key,
         )
+        return (yield from ending)
 
 
 READER = CodexReader()

@@ -11,7 +11,7 @@ from central_command.client.transcripts.gemini_chat import ChatSession, is_chat_
 from central_command.client.transcripts.gemini_rewriting import find_rewritten
 from central_command.client.transcripts.gemini_stream import StreamSession, is_stream_event
 from central_command.client.transcripts.one_text import beginning_of, read_one_text
-from central_command.client.transcripts.reader import Head, JsonLines, Steps, transcript_of
+from central_command.client.transcripts.reader import Head, JsonLines, Steps, ended
 
 _CHAT_TEXT = re.compile(r'\{\s*"sessionId"\s*:.*"(?:projectHash|messages)"\s*:', re.DOTALL)
 _CHECKPOINT_TEXT = re.compile(r'(?:\[|\{\s*"history"\s*:\s*\[)\s*\{\s*"(?:role|parts)"\s*:')
@@ -51,15 +51,13 @@ class GeminiReader:
             unreadable, is_incomplete = lines.unreadable, lines.is_incomplete
             if not is_begun and _begins_as_one_text(beginning_of(file)):
                 unreadable, is_incomplete = 0, True
-        session.finish()
-        yield from session.list.finish()
-        return transcript_of(
+        ending = ended(
             session,
             self.provider,
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
-            left_out=session.left_out.counts(),
         )
+        return (yield from ending)
 
 
 READER = GeminiReader()

@@ -23,6 +23,7 @@ import msgspec
 from central_command.client.contract.steps import JsonObject, Step, StepList
 from central_command.client.contract.usage import Usages
 from central_command.client.transcripts.bounds import VALUES_MAX, has_values_over
+from central_command.client.transcripts.left_out import LeftOut
 from central_command.client.transcripts.splices import pieces_of
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
@@ -241,6 +242,19 @@ class Session(Protocol):
         ...
 
 
+class EndingSession(Session, Protocol):
+    """One that is told when its file is at its end, and counts what of it is no step."""
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What was no step, counted by kind."""
+        ...
+
+    def finish(self) -> None:
+        """Take what waited for more."""
+        ...
+
+
 def most_named(models: Counter[str]) -> str:
     """The model of most messages, the first of them when two have as many; empty when none is named."""
     return models.most_common(1)[0][0] if models else ""
@@ -275,6 +289,22 @@ def transcript_of(
         settled_steps=session.settled_steps,
         is_incomplete=is_incomplete,
         left_out=left_out or {},
+    )
+
+
+def ended(
+    session: EndingSession, provider: str, *, unreadable_lines: int, is_incomplete: bool, parent_key: str = ""
+) -> Steps:
+    """The last steps of a session whose file is read to its end; returns what is to be said of it."""
+    session.finish()
+    yield from session.list.finish()
+    return transcript_of(
+        session,
+        provider,
+        unreadable_lines=unreadable_lines,
+        is_incomplete=is_incomplete,
+        left_out=session.left_out.counts(),
+        parent_key=parent_key,
     )
 
 

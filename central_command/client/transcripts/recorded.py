@@ -21,8 +21,8 @@ from central_command.client.transcripts.reader import (
     JsonLines,
     Steps,
     decode_json,
+    ended,
     most_named,
-    transcript_of,
 )
 
 SUBAGENT_EVENTS = "events of sub-agents"
@@ -147,16 +147,14 @@ class RecordReader:
                 session.take(record)
                 yield from session.list.drain()
             unreadable, is_incomplete = lines.unreadable, lines.is_incomplete
-        session.finish()
-        yield from session.list.finish()
-        return transcript_of(
+        ending = ended(
             session,
             self.provider,
             unreadable_lines=unreadable,
             is_incomplete=is_incomplete,
-            left_out=session.left_out.counts(),
             parent_key=session.parent_key,
         )
+        return (yield from ending)
 
     def _begins_as_one_text(self, text: str) -> bool:
         return self._one_text is not None and bool(self._one_text.match(text.lstrip()))
