@@ -15,6 +15,7 @@ import trio
 from tests.simulation.checker import Checker
 from tests.simulation.model import Belief, Model, Reply, Sent, SessionModel
 from tests.simulation.randomness import stream
+from tests.simulation.simulate import comparable
 from tests.simulation.workload import SeededClient
 from tests.simulation.world import World
 
@@ -345,3 +346,15 @@ async def test_a_key_must_be_durable_and_the_same_each_time(answers: Answers) ->
     assert "was given two server keys" in answers.world.violations[1]
     model.opened(session, Reply(200, {"server_public_key": SERVER_KEY}, 4))
     assert "answered before it was durable" in answers.world.violations[2]
+
+
+def test_a_day_may_be_dropped_at_another_time_when_a_state_is_recovered_again_but_not_another_day() -> None:
+    """Seed 1050 once called the time a difference: each recovery dropped the day by itself."""
+    path = Path("/data/refused/dropped.jsonl")
+    line = (
+        b'{"dropped":{"n":1,"day":"2026-11-19"},"received":{"n":1,"at":"2026-11-20T00:00:02Z","batch":1},"crc32":"1"}\n'
+    )
+    later = line.replace(b":02Z", b":03Z").replace(b'"crc32":"1"', b'"crc32":"2"')
+    assert comparable(path, later) == comparable(path, line)
+    assert comparable(path, line.replace(b"-19", b"-18")) != comparable(path, line)
+    assert comparable(path.with_name("2026-11-20.jsonl"), later) != comparable(path.with_name("2026-11-20.jsonl"), line)
