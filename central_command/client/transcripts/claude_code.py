@@ -40,12 +40,13 @@ file of its own, it is on the last step before it.
 Tool calls made in parallel stand before their results; a result that was written before its call is held back until
 the call has been read.
 
-*While the file grows*, what a line means can depend on one of the next `WINDOW_EVENTS`: a result whose call may yet
-follow, a slash command that turns out to be the program's own, queued text whose delivery may follow. Only where one of
-these is open at the end of the file are the steps from there on not settled; nothing is looked for beyond that window,
-so what is settled stays so. Nothing is settled before the first message and the first time, nor, in a file that begins
-with sidechain events which name no `agentId`, before `WINDOW_EVENTS` messages have shown that it holds nothing else,
-nor in a file that is named for one session and has only another's messages yet.
+*While the file grows*, what a line means can depend on one of those behind it: a result whose call may yet follow, a
+slash command that turns out to be the program's own, queued text whose delivery may follow. These are looked for before
+the second message of the model that begins behind the line, and among the next `WINDOW_EVENTS` (`claude_code_horizon`).
+Only where one of them is open at the end of the file are the steps from there on not settled, so what is settled stays
+so. Nothing is settled before the first message and the first time, nor, in a file that begins with sidechain events
+which name no `agentId`, before `WINDOW_EVENTS` messages have shown that it holds nothing else, nor in a file that is
+named for one session and has only another's messages yet.
 """  # noqa: E501 -- a table
 
 from collections.abc import Iterable

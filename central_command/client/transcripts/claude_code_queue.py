@@ -40,8 +40,8 @@ class Queue:
         self._forget_before(place - 2 * self._window)
         self._own_events.append((place, command_of(text)))
 
-    def absorb(self, event: JsonObject, place: int) -> tuple[str, bool]:
-        """Apply an operation at `place`.
+    def absorb(self, event: JsonObject, place: int, until: int) -> tuple[str, bool]:
+        """Apply an operation at `place`; the event of a text's own stands at `until` or before.
 
         Returns the text that the agent received by it and that has no event of its own as far as is known, else
         nothing; and whether events that are not known yet may change that, or what follows from it.
@@ -51,14 +51,14 @@ class Queue:
             case "enqueue" if named and not _BY_PROGRAM.match(named):
                 self._waiting.append(named)
             case "dequeue":
-                return "", not self._begin_turn(place)
+                return "", not self._begin_turn(place, until)
             case "popAll":
                 self.taken_back += self._take_back(named)
             case "remove":
                 text = self._leave(named)
                 if text_of(event.get("reason")) not in _ABSORBED:
                     self.taken_back += bool(text)
-                elif text and not self._account_for(text, place):
+                elif text and not self._account_for(text, place, until):
                     return text, True
         return "", False
 
@@ -74,10 +74,10 @@ class Queue:
             self._waiting.remove(named)
         return named
 
-    def _begin_turn(self, place: int) -> bool:
+    def _begin_turn(self, place: int, until: int) -> bool:
         """Take out the first text that has an event of its own; whether it is certain that this is the one."""
         for count, text in enumerate(self._waiting):
-            if self._account_for(text, place):
+            if self._account_for(text, place, until):
                 self._waiting.remove(text)
                 return count == 0
         return not self._waiting
@@ -90,11 +90,11 @@ class Queue:
         self._waiting.clear()
         return count
 
-    def _account_for(self, text: str, place: int) -> bool:
+    def _account_for(self, text: str, place: int, until: int) -> bool:
         """Whether an event near by is that of a text; it is that of no other then."""
         self._forget_before(place - self._window)
         for event in self._own_events:
-            if event[1] == text:
+            if event[0] <= until and event[1] == text:
                 self._own_events.remove(event)
                 return True
         return False

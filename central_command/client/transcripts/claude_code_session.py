@@ -16,6 +16,7 @@ from central_command.client.transcripts.claude_code_events import (
     is_result,
     kind_of,
 )
+from central_command.client.transcripts.claude_code_horizon import Horizon
 from central_command.client.transcripts.claude_code_lineage import COPIED, Lineage
 from central_command.client.transcripts.claude_code_queue import TAKEN_BACK, Queue
 from central_command.client.transcripts.claude_code_texts import (
@@ -54,7 +55,8 @@ class Session:
         self._events = Lineage(events, window=window, own_session=own_session)
         self._is_undecided = is_undecided
         self._ahead: deque[JsonObject] = deque()
-        self._place = self._last_place = -1
+        self._place = -1
+        self._horizon = Horizon(window)
         self._settled: int | None = None
         self._call_places: dict[str, int] = {}
         self._local_output_places: dict[str, int] = {}
@@ -89,9 +91,8 @@ class Session:
 
     def read(self) -> Iterator[Step]:
         """Take all events."""
-        for event in self._events:
-            self._last_place += 1
-            self._survey(self._last_place, event)
+        for place, event in enumerate(self._events):
+            self._survey(place, event)
             self._ahead.append(event)
             if len(self._ahead) > self._window:
                 self._take(self._ahead.popleft())
@@ -105,7 +106,9 @@ class Session:
     def _survey(self, place: int, event: JsonObject) -> None:
         """Note where calls, the output of local commands and the delivery of queued text stand."""
         if event.get("type") == COPIED:
+            self._horizon.note(place, {})
             return
+        self._horizon.note(place, event)
         is_given = event.get("type") in {"user", "attachment"}
         for count, block in enumerate(blocks_of(event)):
             if is_call(block):
@@ -124,7 +127,7 @@ class Session:
 
     def _mark_if_open(self) -> None:
         """Settle no further steps if events that are not written yet may tell what the present one means."""
-        if self._settled is None and self._place + self._window > self._last_place:
+        if self._settled is None and self._horizon.is_beyond(self._place):
             self._settled = self.list.count
 
     def _take(self, event: JsonObject) -> None:
@@ -142,7 +145,7 @@ class Session:
             case "copied":
                 self._know(event)
             case "queue-operation":
-                text, is_open = self._queue.absorb(event, self._place)
+                text, is_open = self._queue.absorb(event, self._place, self._horizon.of(self._place))
                 if is_open:
                     self._mark_if_open()
                 self._take_words(words_in(text, source="queue"))
@@ -205,7 +208,7 @@ class Session:
     def _take_result(self, block: JsonObject) -> None:
         call_id = name_of(block.get("tool_use_id"))
         if call_id and not self._calls.knows(call_id) and not self._calls.is_answered(call_id):
-            if self._place < self._call_places.get(call_id, -1) <= self._place + self._window:
+            if self._place < self._call_places.get(call_id, -1) <= self._horizon.of(self._place):
                 self._early_results.setdefault(call_id, block)
                 return
             self._mark_if_open()
@@ -260,7 +263,7 @@ class Session:
 
     def _is_local(self, uuid: str) -> bool:
         """Whether the output of a local command follows the command of this uuid."""
-        if self._place < self._local_output_places.get(uuid, -1) <= self._place + self._window:
+        if self._place < self._local_output_places.get(uuid, -1) <= self._horizon.of(self._place):
             return True
         self._mark_if_open()
         return False

@@ -21,22 +21,30 @@ _REFRESH_S = 1.0
 class Pulse(msgspec.Struct, frozen=True):
     """What a look at the folders found: sessions that are followed, steps that wait, and when they go.
 
-    `next_chunk_at` is in trio's time; None when no step waits.
+    `next_chunk_at` is in trio's time; None when no step waits. `steps_open` may still change by what their file says
+    next, so they do not even wait for a chunk yet.
     """
 
     files: int
     steps_waiting: int
     next_chunk_at: float | None
+    steps_open: int = 0
 
     def text(self, now: float) -> str:
         """One line; `now` in trio's time."""
         found = f"following {self.files:,} file(s)"
         if not self.files:
             return f"{found}: no session in the folders has changed lately"
-        if self.next_chunk_at is None:
+        if self.next_chunk_at is None and not self.steps_open:
             return f"{found}, nothing waits to be sent"
-        minutes, seconds = divmod(max(0, round(self.next_chunk_at - now)), 60)
-        return f"{found}, {self.steps_waiting:,} step(s) wait, next chunk in {minutes}:{seconds:02d}"
+        if self.next_chunk_at is not None:
+            minutes, seconds = divmod(max(0, round(self.next_chunk_at - now)), 60)
+            found += f", {self.steps_waiting:,} step(s) wait, next chunk in {minutes}:{seconds:02d}"
+        if self.steps_open:
+            found += (
+                f", {self.steps_open:,} step(s) wait until their file goes on or is quiet, as they may still change"
+            )
+        return found
 
 
 class Heartbeat:

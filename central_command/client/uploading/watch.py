@@ -77,7 +77,7 @@ class _Followed:
         self.seen: tuple[int, int] | None = None
         self.work: Work | None = None
         self.waiting_since: float | None = None
-        self.steps_waiting = 0
+        self.steps_waiting = self.steps_open = 0
         self.is_open = True
         self.next_reading = 0.0
         self.last_problem = ""
@@ -138,6 +138,7 @@ class Watcher:
                 (each.waiting_since + self._times.chunk_s for each in waiting if each.waiting_since is not None),
                 default=None,
             ),
+            steps_open=sum(each.steps_open for each in self._followed.values() if each.is_open),
         )
 
     async def poll(self) -> None:
@@ -193,6 +194,7 @@ class Watcher:
 
     async def _send_due(self, path: Path, followed: _Followed, known: Survey, *, is_quiet: bool) -> None:
         settled = known if is_quiet else known.first(known.transcript.complete_steps)
+        followed.steps_open = len(known.times) - len(settled.times)
         if not settled.times:
             return
         with self._history.claimed(settled.family) as is_claimed:

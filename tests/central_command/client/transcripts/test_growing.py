@@ -122,8 +122,13 @@ def user(content: Any, **members: Any) -> dict[str, Any]:
     return event("user", message={"content": content}, **members)
 
 
-def assistant(block: dict[str, Any], **members: Any) -> dict[str, Any]:
-    return event("assistant", message={"content": [block]}, **members)
+def assistant(block: dict[str, Any], *, message_id: str | None = None, **members: Any) -> dict[str, Any]:
+    named = {} if message_id is None else {"id": message_id}
+    return event("assistant", message={"content": [block], **named}, **members)
+
+
+def said(message_id: str) -> dict[str, Any]:
+    return assistant({"type": "text", "text": "said"}, message_id=message_id)
 
 
 def queue(operation: str, text: str = "") -> dict[str, Any]:
@@ -142,7 +147,10 @@ def claude_events() -> st.SearchStrategy[dict[str, Any]]:
 
     command = "<command-name>/{}</command-name><command-args></command-args>"
     return st.one_of(
-        ids.map(lambda i: assistant({"type": "tool_use", "id": i, "name": "B", "input": {}})),
+        st.tuples(ids, st.sampled_from(["m1", "m2", "m3", None])).map(
+            lambda each: assistant({"type": "tool_use", "id": each[0], "name": "B", "input": {}}, message_id=each[1])
+        ),
+        st.sampled_from(["m1", "m2", "m3"]).map(said),
         ids.map(lambda i: user([{"type": "tool_result", "tool_use_id": i, "content": i}])),
         ids.map(lambda i: user(command.format(i), uuid=i)),
         ids.map(lambda i: user("<local-command-stdout>x</local-command-stdout>", parentUuid=i)),
@@ -164,6 +172,11 @@ def claude_events() -> st.SearchStrategy[dict[str, Any]]:
 @example([user("go"), RESULT, *[user("go")] * SMALL_WINDOW, CALL])
 @example([user("go"), COMMAND, OUTPUT])
 @example([user("go"), COMMAND, *[user("go")] * SMALL_WINDOW, OUTPUT])
+@example([user("go"), COMMAND, said("m1"), said("m2"), OUTPUT])
+@example([user("go"), RESULT, said("m1"), CALL, said("m2")])
+@example([user("go"), RESULT, said("m1"), said("m2"), CALL])
+@example([user("go"), queue("enqueue", "stop"), queue("remove"), said("m1"), said("m2"), user("stop")])
+@example([user("go"), queue("enqueue", "stop"), queue("dequeue"), said("m1"), said("m2"), user("stop")])
 @example([user("go"), queue("enqueue", "stop"), queue("remove"), user("stop")])
 @example([user("go"), queue("enqueue", "stop"), queue("remove"), *[user("go")] * SMALL_WINDOW, user("stop")])
 @example([user("go"), *map(queue, ["enqueue"] * 2, ["stop", "on"]), queue("dequeue"), queue("remove"), user("stop")])
@@ -179,6 +192,79 @@ def test_settled_steps_stay_in_any_order_of_events(events: list[dict[str, Any]])
             after = read(ClaudeCodeReader(), b"".join(lines[:count]))
             assert_kept(before, after)
             before = after
+
+
+OPEN = {
+    "a slash command": [COMMAND],
+    "the result of a call before the file": [RESULT],
+    "text that was queued and taken out": [queue("enqueue", "stop"), queue("remove")],
+    "text that begins a turn, without an event": [queue("enqueue", "stop"), queue("dequeue")],
+}
+
+
+@pytest.mark.parametrize("opening", OPEN.values(), ids=OPEN)
+def test_what_an_event_means_is_settled_by_the_second_message_of_the_model_behind_it(
+    opening: list[dict[str, Any]],
+) -> None:
+    """And not by the first, whose own calls and results may stand on both sides of another's."""
+    behind = [said("m1"), said("m1"), said("m2")]
+    lines = [json.dumps(each).encode() + b"\n" for each in (user("go"), *opening, *behind)]
+    first, second = (read(ClaudeCodeReader(), b"".join(lines[:count])) for count in (len(lines) - 1, len(lines)))
+    assert first.settled_steps == 1
+    assert second.settled_steps == len(second.steps) >= 4
+
+
+WAITS_FOR_ITS_END = {
+    "amp/stream.jsonl": "no times",
+    "claude_code/print_stream.jsonl": "no times",
+    "goose/session.jsonl": "written anew as a whole",
+    "qwen_code/stream.jsonl": "no times",
+}
+
+
+def by_folder(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in GROWING if by_folder(path) not in WAITS_FOR_ITS_END], ids=lambda path: path.stem
+)
+def test_no_agents_session_is_held_back_for_longer_than_a_message_or_two(path: Path) -> None:
+    """From its first steps on what is open is some steps at the end, at every line, with the usage told of them."""
+    reader = reader_of(path)
+    for text in cuts(path.read_bytes()):
+        part = read(reader, text)
+        assert len(part.steps) - part.complete_steps <= (14 if len(part.steps) < 16 else 8)
+
+
+@pytest.mark.parametrize("name", WAITS_FOR_ITS_END)
+def test_a_file_without_times_or_that_is_written_anew_waits_for_its_end(name: str) -> None:
+    """Nothing tells what of it will stay."""
+    path = FIXTURES / name
+    assert read(reader_of(path), path.read_bytes()).complete_steps == 0
+
+
+SUBAGENT, MIDDLE = FIXTURES / "subagent.jsonl", FIXTURES / "long.jsonl"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(SUBAGENT.read_bytes().splitlines(keepends=True), id="begins with a slash command"),
+        pytest.param(MIDDLE.read_bytes().splitlines(keepends=True)[600:700], id="begins in the middle of a session"),
+    ],
+)
+def test_a_real_session_is_settled_while_it_grows_whatever_it_begins_with(lines: list[bytes]) -> None:
+    """From its first messages on, all but the last one's steps."""
+    reader = ClaudeCodeReader()
+    before = read(reader, b"")
+    for count in range(1, len(lines) + 1):
+        after = read(reader, b"".join(lines[:count]))
+        assert_kept(before, after)
+        if count >= 30:
+            assert len(after.steps) - after.complete_steps <= 8
+        before = after
+    assert before.complete_steps >= len(before.steps) - 2 >= 20
 
 
 def test_a_call_that_waits_for_its_result_does_not_hold_up_the_steps_before_it() -> None:

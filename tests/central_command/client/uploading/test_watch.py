@@ -156,10 +156,46 @@ async def test_a_pulse_says_what_is_followed_and_what_waits(
             await trio.sleep(301)
             await watcher.poll()
             assert len(folder.steps()) == waiting.steps_waiting > 0
-            assert watcher.pulse() == Pulse(1, 0, None)
+            assert watcher.pulse() == Pulse(1, 0, None, steps_open=18 - waiting.steps_waiting)
             await trio.sleep(1_800)
             await watcher.poll()
             assert watcher.pulse() == Pulse(0, 0, None)
+
+
+async def test_steps_that_may_still_change_are_told_as_waiting(
+    folder: Folder, transcripts: Path, autojump_clock: MockClock
+) -> None:
+    """Of every agent's file: what is not sent and not in a chunk to come is told, until the file is quiet."""
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            stream = (transcripts / "qwen_code" / "stream.jsonl").read_bytes().splitlines(keepends=True)
+            folder.write("without-times.jsonl", stream)
+            await watcher.poll()
+            assert watcher.pulse() == Pulse(1, 0, None, steps_open=6)
+            assert watcher.pulse().text(0) == (
+                "following 1 file(s), 6 step(s) wait until their file goes on or is quiet, as they may still change"
+            )
+            await trio.sleep(1_800)
+            await watcher.poll()
+            assert len(folder.steps()) == 6
+            assert watcher.pulse() == Pulse(0, 0, None)
+
+
+async def test_a_session_that_begins_with_a_slash_command_goes_out_while_it_grows(
+    folder: Folder, transcripts: Path, autojump_clock: MockClock
+) -> None:
+    """As one does that begins with the user's words."""
+    lines = (transcripts / "subagent.jsonl").read_bytes().splitlines(keepends=True)
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            for count in range(10, len(lines), 10):
+                folder.write("one.jsonl", lines[:count])
+                await watcher.poll()
+                await trio.sleep(301)
+            await watcher.poll()
+    assert folder.kinds().count("CHUNK") >= 4
+    assert [step["step"] for step in folder.steps()] == list(range(1, len(folder.steps()) + 1))
+    assert len(folder.steps()) >= 40
 
 
 async def test_a_log_hears_of_a_changed_pulse_now_and_then(autojump_clock: MockClock) -> None:
