@@ -72,7 +72,7 @@ FIRST_START = (
 )
 
 SERVING = (
-    *_places(_SERVING, "load a session from", "sessions.db", counts=FIRST_THREE),
+    *_places(_SERVING, "look into", DATABASES, counts=FIRST_THREE),
     *_places(_SERVING, "commit an opening in", "sessions.db", ALL, FIRST_THREE),
     *_places(_SERVING, "create file in", JOURNALS),
     *_places(_SERVING, "sync new file in", JOURNALS),
@@ -141,7 +141,7 @@ RECOVERY = (
     *_places(_RECOVERY, "sync folder", "torn", counts=FIRST_THREE),
     *_places(_RECOVERY, "truncate", JOURNALS, BOTH),
     *_places(_RECOVERY, "commit lines in", DATABASES, ALL),
-    *_places(_RECOVERY, "load a session from", "sessions.db"),
+    *_places(_RECOVERY, "look into", DATABASES),
     *_places(_RECOVERY, "write", "trajectories", ALL),
 )
 

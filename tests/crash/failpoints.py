@@ -228,7 +228,7 @@ class FailingDatabase:
 
     async def read_snapshot(self, queries: Sequence[Query]) -> list[list[Row]]:
         """Answer several."""
-        with self._death.around("load a session from", self._name):
+        with self._death.around("look into", self._name):
             return await self._database.read_snapshot(queries)
 
     async def checkpoint(self) -> None:
