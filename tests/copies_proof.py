@@ -25,7 +25,11 @@ HISTORY_STEPS = 4
 BEGAN = datetime(2026, 11, 20, 10, tzinfo=UTC)
 HOMES = ("a", "a", "b")
 UPLOAD_TIMEOUT_S = 1_800
-SETTINGS = {"CENTRAL_COMMAND__SESSIONS__OPENS_PER_MACHINE_PER_H": "1000000"}
+SETTINGS = {
+    "CENTRAL_COMMAND__SESSIONS__OPENS_PER_MACHINE_PER_H": "1000000",
+    "CENTRAL_COMMAND__SESSIONS__OPENS_PER_CONTRIBUTOR_PER_H": "1000000",
+}
+"""What holds back who opens sessions: one machine sends all of them."""
 Event = dict[str, Any]
 
 
