@@ -2,7 +2,9 @@
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no database)
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -33,6 +35,8 @@ local_dir_option = click.option(
     help="Folder with the user's id, their consent and their records.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")
+_SERVERS_MAX = 5
+"""So many servers are named of those that this machine sent to."""
 
 
 class Local(NamedTuple):
@@ -268,6 +272,8 @@ def _delete(local: Local, *, yes: bool, as_json: bool) -> None:
         _print_json(done)
     else:
         click.echo(f"{done['records_deleted']:,} record(s) were deleted, and nothing more is collected.")
+        if elsewhere := _elsewhere():
+            click.echo(f"Not of what was sent to a server: {elsewhere}.")
 
 
 def _print_notice(*, err: bool = False) -> None:
@@ -303,7 +309,28 @@ def _print_state(local: Local, *, as_json: bool) -> None:
     facts = [("consent", _SAID[state]), ("terms now", CURRENT_CONSENT_VERSION)]
     if last is not None:
         facts += [("since", since or ""), ("to terms", last.version)]
-    print_facts([*facts, ("user id", local.user_id or "none yet"), ("kept in", str(local.folder))])
+    facts += [("user id", local.user_id or "none yet"), ("kept in", str(local.folder))]
+    if elsewhere := _elsewhere():
+        facts.append(("at a server", elsewhere))
+    print_facts(facts)
+
+
+def _elsewhere() -> str:
+    """Where the rest is said, if this machine has sent to a server or has an id for it; all above is about it alone."""
+    from central_command.client.contract.identity import config_directory, contributor_id_path
+    from central_command.client.spool.records import SpoolError, spool_path
+    from central_command.client.spool.spool import Spool
+
+    spool, servers = spool_path(os.environ), list[str]()
+    if spool.exists():
+        with suppress(SpoolError), Spool(spool) as opened:
+            servers = opened.urls(limit=_SERVERS_MAX)
+    elif not contributor_id_path(config_directory(os.environ)).exists():
+        return ""
+    place = f" (sent to: {', '.join(servers)})" if servers else ""
+    return (
+        f"see central-command contributor show, and withdraw or erase there; this machine's consent is another{place}"
+    )
 
 
 def _print_json(value: object) -> None:

@@ -150,6 +150,9 @@ class Statements:
             raise NotAnsweredError(f"{answer.reason}; {answer.advice}.")
         if answer.status == is_answer:
             return answer
+        if not answer.is_known:
+            stranger = self._delivery.stranger(answer)
+            raise NotAnsweredError(f"{stranger.reason}; {stranger.advice}.")
         raise NotAnsweredError(self._why(answer))
 
     def _why(self, answer: Answer) -> str:
@@ -161,9 +164,7 @@ class Statements:
                 clock = f"this machine's clock must be right to {REQUEST_AGE_S_MAX} s, and the key the registered one"
                 return f"{reason}; {clock}."
             case httpx.codes.NOT_FOUND:
-                return (
-                    "The server knows nothing of consent or erasure: it is of an earlier version, or none of this kind."
-                )
+                return f"The server knows nothing of consent or erasure ({reason}); {self._delivery.nothing_here()}."
             case httpx.codes.CONFLICT:
                 return (
                     "Something else was said in your name meanwhile: look at it (contributor show), and decide again."

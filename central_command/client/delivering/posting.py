@@ -7,7 +7,7 @@ that a session has all the envelopes it may have.
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar, cast
@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from central_command.client.contract.endpoints import HEALTH_PATH, SESSION_TIMEOUT_S
-from central_command.client.delivering.unreachable import Undelivered, printable, stranger, undelivered
+from central_command.client.delivering.unreachable import Undelivered, nothing_here, printable, stranger, undelivered
 
 T = TypeVar("T")
 _ANSWER_BYTES_MAX = 65_536
@@ -120,12 +120,36 @@ class Delivery:
             try:
                 async with self._client.stream("GET", path, params=query) as response:
                     if response.status_code == httpx.codes.OK:
-                        with suppress(msgspec.ValidationError):
+                        try:
                             return msgspec.convert(await _json(response), kind)
-                    return stranger(response.status_code, _location(response), self._client.base_url)
+                        except msgspec.ValidationError:
+                            return stranger(response.status_code, None, self._client.base_url)
+                    answer = Answer(response.status_code, await _members(response), None, _location(response))
+                    return self._refused(answer)
             except httpx.RequestError as error:
                 return undelivered(error, self._client.base_url)
         return Undelivered(f"no answer came within {SESSION_TIMEOUT_S:g} s")
+
+    def stranger(self, answer: Answer) -> Undelivered:
+        """What is said of an answer that is none of a Central Command."""
+        return stranger(answer.status, answer.location, self._client.base_url)
+
+    def nothing_here(self) -> str:
+        """What to look at where a Central Command says that it has no such endpoint."""
+        return nothing_here(self._client.base_url)
+
+    def _refused(self, answer: Answer) -> Undelivered:
+        """Why what was asked for did not come: what a Central Command says of it, or that there is none."""
+        if not answer.is_known:
+            return self.stranger(answer)
+        if answer.status == httpx.codes.NOT_FOUND:
+            return Undelivered(answer.reason.rstrip("."), self.nothing_here(), status=answer.status)
+        reason = answer.reason.rstrip(".")
+        return (
+            Undelivered(reason, "try again later", status=answer.status)
+            if answer.is_temporary
+            else Undelivered(reason, status=answer.status)
+        )
 
     async def attempt(self, path: str, body: bytes, *, timeout_s: float) -> Answer | Undelivered:
         """Post `body` once; the answer may be one that a later attempt can mend (`Answer.is_temporary`)."""

@@ -66,6 +66,13 @@ def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
     return Undelivered(f"the connection failed: {text}")
 
 
+def nothing_here(url: httpx.URL) -> str:
+    """What to look at where a Central Command has no such endpoint: mostly a path in the server's address."""
+    if url.path.strip("/"):
+        return f"leave {printable(url.path.rstrip('/'))} out of {_NAMED_BY}, unless a proxy wants it"
+    return f"{_NAMED_BY} may name a server of another version"
+
+
 def stranger(status: int, location: str | None, url: httpx.URL) -> Undelivered:
     """What is said of an answer that is none of a Central Command."""
     place = _place(url)

@@ -152,6 +152,14 @@ class Spool:
         """All sessions for `url` that have a source, oldest first."""
         return self._select("source IS NOT NULL AND url = ?", url)
 
+    def urls(self, *, limit: int) -> list[str]:
+        """The servers that something was for, at most `limit`, the one of the last session first."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT url FROM sessions GROUP BY url ORDER BY max(created_s) DESC, max(rowid) DESC LIMIT ?", (limit,)
+            )
+            return [url for (url,) in rows]
+
     def sessions_to(self, url: str, *, limit: int) -> list[StoredSession]:
         """The last `limit` sessions for one server, oldest first, but for those whose content went to another one."""
         return self._select(

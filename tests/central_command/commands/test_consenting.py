@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from central_command.client.contract.identity import own_contributor_id
+from central_command.client.spool.records import Opening
+from central_command.client.spool.spool import Spool
 from central_command.commands import asking, cli
 from central_command.training import (
     ConsentManager,
@@ -23,6 +26,8 @@ from central_command.training.notice import NOTICE
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What `~/.groove` is."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / ".groove"
 
 
@@ -103,6 +108,27 @@ def test_a_script_gives_and_withdraws_consent() -> None:
     assert [each["state"] for each in events] == ["given", "withdrawn"]
     assert run("consent", "history").stdout.splitlines()[1].split("\t")[1:5] == ["given", "1.0", "1.0", "client"]
     assert run("consent", "withdraw").exit_code == 0
+
+
+def test_whoever_sent_to_a_server_is_told_that_consent_there_is_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By name, where the spool knows it; an id for servers is enough. It is said of deleting, too."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    says = "central-command contributor show, and withdraw or erase there; this machine's consent is another"
+    assert says not in run("consent", "withdraw").stdout
+    assert says not in run("data", "--delete").stdout
+    own_contributor_id(tmp_path / "config" / "central-command")
+    assert f"at a server\tsee {says}\n" in run("consent", "withdraw").stdout
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        for url in ("http://first.test", "http://second.test"):
+            opening = Opening(
+                provider="codex", model="m", machine_fingerprint="a", app_version_hash="b", client_version="1"
+            )
+            spool.add_session(f"sess_{url}", url=url, opening=opening)
+    for arguments in (("consent", "withdraw"), ("consent", "show"), ("data", "--delete", "--yes")):
+        assert f"{says} (sent to: http://second.test, http://first.test)" in run(*arguments).stdout
 
 
 def test_withdrawing_what_was_never_given_changes_nothing(folder: Path) -> None:

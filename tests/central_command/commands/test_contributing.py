@@ -115,6 +115,15 @@ def test_mine_lists_what_was_delivered_what_waits_and_what_was_credited(leaders:
         ),
         ([httpx.Response(400, json={"error": "limit is from 1 to 5."}), []], "nobody has been credited yet"),
         ([httpx.Response(200, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
+        (
+            [httpx.Response(429, json={"error": "Too many requests from this address; come back later."})],
+            "not known: Too many requests from this address; come back later; try again later",
+        ),
+        ([httpx.Response(429, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
+        (
+            [httpx.Response(404, json={"error": "There is no such endpoint."})],
+            "not known: There is no such endpoint; --url or GROOVE_CENTRAL_URL may name a server of another version",
+        ),
         ([{"error": "No."}], "not known: what answers at http://server.test is no Central Command"),
     ],
 )

@@ -13,7 +13,7 @@ import trio
 
 from central_command.client.contract.connection import Trust, new_client, server_url
 from central_command.client.delivering.posting import Answer, Delivery
-from central_command.client.delivering.unreachable import Undelivered, stranger, undelivered
+from central_command.client.delivering.unreachable import Undelivered, nothing_here, stranger, undelivered
 from tests.central_command.http.connections.certificates import write_certificate
 
 NAMED = "--url or GROOVE_CENTRAL_URL"
@@ -133,6 +133,17 @@ async def test_another_program_is_no_central_command() -> None:
 def test_an_answer_of_another_program_says_what_to_look_at(status: int, location: str | None, says: str) -> None:
     found = stranger(status, location, httpx.URL("https://server.test"))
     assert says in f"{found.reason}; {found.advice}"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://h:1/foo/", "leave /foo out of --url or GROOVE_CENTRAL_URL, unless a proxy wants it"),
+        ("http://h:1", "--url or GROOVE_CENTRAL_URL may name a server of another version"),
+    ],
+)
+def test_an_endpoint_that_is_not_there_names_the_path_of_the_address(url: str, says: str) -> None:
+    assert nothing_here(httpx.URL(url)) == says
 
 
 @pytest.mark.parametrize(

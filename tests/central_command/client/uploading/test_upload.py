@@ -120,6 +120,10 @@ def test_a_server_that_answers_is_not_said_to_be_out_of_reach(
             "what answers at http://127.0.0.1:8443 is no Central Command (status 501)",
         ),
         (
+            httpx.Response(404, json={"error": "There is no such endpoint."}),
+            "There is no such endpoint; --url or GROOVE_CENTRAL_URL may name a server of another version",
+        ),
+        (
             httpx.Response(404, text="<html>"),
             "what answers at http://127.0.0.1:8443 is no Central Command (status 404)",
         ),
