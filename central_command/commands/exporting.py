@@ -5,7 +5,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ from central_command.process.steering import escaped
 
 if TYPE_CHECKING:
     from central_command.exporting.engine import Progress
+    from central_command.exporting.manifest import Manifest
     from central_command.exporting.publishing import Done, Given
     from central_command.exporting.tokens import TokenCounter
     from central_command.settings.configuration import Settings
@@ -55,6 +56,15 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         add = click.option(option, multiple=many, type=None if many else kind, help=text)
         command = add(command)
     return command
+
+
+_KEPT_WITH: Final = {
+    "exact_copy": "--dedup none",
+    "near_copy": "--dedup exact",
+    "cut_arguments": "--keep-cut-arguments",
+    "sequence_gaps": "--keep-sequence-gaps",
+}
+"""The option that keeps what was left out though nobody asked for that, by the reason."""
 
 
 @click.command()
@@ -218,22 +228,40 @@ def _say(folder: Path, done: "Done") -> None:
     rows = ", ".join(f"{counts.rows:,} {name}" for name, counts in manifest.formats.items())
     click.echo(escaped(f"{folder} holds {manifest.kept:,} of {manifest.seen:,} {noun}; rows: {rows}"))
     for reason, count in sorted(manifest.left_out.items(), key=lambda each: -each[1]):
-        click.echo(f"left out: {count:,} {reason}")
+        kept_with = f" (kept with {_KEPT_WITH[reason]})" if reason in _KEPT_WITH else ""
+        click.echo(f"left out: {count:,} {reason}{kept_with}")
     for name, counts in manifest.formats.items():
         for reason, count in counts.left_out.items():
             click.echo(f"left out of {name}: {count:,} {reason}")
     mended = manifest.facts.mended_numbers + manifest.facts.mended_surrogates
     if mended:
         click.echo(f"mended: {mended:,} numbers and halves of characters that readers stumble over")
-    for name, counts in manifest.formats.items():
-        if not counts.rows:
-            click.echo(f"{name} holds no rows: there is nothing to load of it")
+    for line in _nothing_to_load(manifest):
+        click.echo(line)
     for reason, count in done.taken_out.items():
         click.echo(f"taken out, because the corpus holds it no more: {count:,} {reason}")
     for path in done.rewritten:
         click.echo(f"written anew without what was taken out: {path}")
     for path in done.removed:
         click.echo(f"removed with what was taken out: {path}")
+
+
+def _nothing_to_load(manifest: "Manifest") -> Iterator[str]:
+    """The formats and splits that a reader would not find, and why; of splits nothing where nothing was kept."""
+    for name, counts in manifest.formats.items():
+        if not counts.rows:
+            yield f"{name} holds no rows: there is nothing to load of it"
+    in_files = {(file.format, file.split) for file in manifest.files}
+    for split in manifest.selection.splits if manifest.kept else ():
+        if split.name not in manifest.facts.splits:
+            yield (
+                f"{split.name} is empty: contributors are put into splits whole, by a hash of their pseudonym, and no "
+                "session that was kept is of one in it; another --seed puts them otherwise"
+            )
+            continue
+        for name, counts in manifest.formats.items():
+            if counts.rows and (name, split.name) not in in_files:
+                yield f"{name} holds no rows of {split.name}: what is in that split was left out of {name}"
 
 
 class Reports:

@@ -38,11 +38,14 @@ OutcomeStatus = Literal["SUCCESS", "CRASH", "KILLED", "SHUTDOWN"]
 
 
 def real_time_s(timestamp: float, time_shift_s: float | None) -> float | None:
-    """When a step was really taken, in seconds since the epoch, by the time that the client sent; None without one."""
+    """When a step was really taken, in seconds since the epoch, by the time that the client sent; None without one.
+
+    To the microsecond: a difference of two such numbers is not exact below it.
+    """
     if timestamp <= 0:
         return None
     seconds = timestamp / 1000 if timestamp >= MILLISECONDS_FROM else timestamp
-    return seconds - (time_shift_s or 0.0)
+    return times.to_microseconds_precision(seconds - (time_shift_s or 0.0))
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -71,6 +71,7 @@ def export(data_directory: Path, target: Path, given: Given, report: Callable[[P
     formats = formats_of(given.selection)
     check_source(given.selection, formats)
     check_selection(given.selection, formats)
+    made_with(formats)  # where what a format needs is not installed, nothing is begun
     stored = StoredCorpus(data_directory)
     _check_providers(stored, given)
     earlier = _earlier(target, given)

@@ -17,7 +17,7 @@ from persistence.databases.judgements import Judged
 from persistence.databases.migrations import CORPUS_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
 from persistence.databases.summaries import Summary
-from persistence.files.failures import NoDataDirectory
+from persistence.files.failures import none_of_a_corpus
 from persistence.format.json_text import array_of
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
@@ -132,7 +132,7 @@ def corpus_snapshot(layout: DataLayout) -> Iterator[CorpusSnapshot]:
     Raises NoDataDirectory where there is none, DatabaseFailure when it is of another version of the program.
     """
     if not layout.corpus_database.exists():
-        raise NoDataDirectory(f"{layout.root} holds no corpus: `central-command curate` makes one.")
+        raise none_of_a_corpus(layout.root, "corpus")
     try:
         with connected_to_read(layout.corpus_database) as connection:
             connection.execute("BEGIN")

@@ -20,7 +20,7 @@ from persistence.databases.database import SQLITE_ERRORS, failure_of
 from persistence.databases.migrations import SEARCH_SCHEMA
 from persistence.databases.reading import check_version, connected_to_read
 from persistence.databases.search_rows import COLUMNS, PLACE_BITS, IndexedSession, indexed_session, row_of
-from persistence.files.failures import NoDataDirectory
+from persistence.files.failures import none_of_a_corpus
 from persistence.format.json_text import array_of
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
@@ -251,7 +251,7 @@ def index_connection(layout: DataLayout, timeout_s: float) -> Iterator[tuple[sql
     """
     deadline = time.monotonic() + timeout_s
     if not layout.search_database.exists():
-        raise NoDataDirectory(f"{layout.root} holds no index of a corpus: `central-command curate` makes one.")
+        raise none_of_a_corpus(layout.root, "index of a corpus")
     try:
         with connected_to_read(layout.search_database) as connection:
             connection.execute("BEGIN")

@@ -15,7 +15,7 @@ from persistence.databases.migrations import CORPUS_SCHEMA, SESSIONS_SCHEMA
 from persistence.databases.projector import projected
 from persistence.databases.reading import open_database_read_only
 from persistence.databases.summaries import SummaryIndex
-from persistence.files.failures import NoDataDirectory
+from persistence.files.failures import none_of_a_corpus
 from persistence.format import json_text
 from persistence.format.layout import DataLayout
 from persistence.format.records import CorpusRecord, JournalName, Mark
@@ -47,7 +47,7 @@ class CorpusState(msgspec.Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def _corpus(layout: DataLayout) -> AsyncIterator[Database]:
     if not layout.corpus_database.exists():
-        raise NoDataDirectory(f"{layout.root} holds no corpus: `central-command curate` makes one.")
+        raise none_of_a_corpus(layout.root, "corpus")
     async with open_database_read_only(layout.corpus_database, CORPUS_SCHEMA) as corpus:
         yield corpus
 

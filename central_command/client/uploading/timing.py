@@ -27,6 +27,8 @@ AHEAD_S = 86_400.0
 OUT_OF_ORDER_S = 3_600.0
 """Steps of parallel work stand out of order by less; what is out of it by more is wrong, if few are."""
 _OUT_OF_ORDER_SHARE = 0.2
+_DECIMALS = 6
+"""A microsecond, of a time in seconds: finer than agents note, and coarser than what such a number holds."""
 FAR_S = WINDOW_S - MARGIN_S
 """A first or a last step that stands alone, further than this from all others, counts as wrong, too.
 
@@ -48,17 +50,24 @@ class Placing(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def shift_s(self) -> float:
-        """By how many seconds the last step is moved, to whole milliseconds: all are, unless distances shrink."""
-        return round(self.to_s - self.from_s, 3)
+        """By how many seconds the last step is moved: all are, unless distances shrink.
+
+        Whole milliseconds, rounded down, so that nothing comes to lie ahead of now.
+        """
+        return math.floor((self.to_s - self.from_s) * 1000) / 1000
 
     def place(self, seconds: float) -> float:
         """A step's time as it is sent, in seconds; unmoved times stay as they are.
 
-        Rounded down to a whole millisecond, so that nothing comes to lie ahead of now.
+        Less `shift_s`, it is again the time that it was, to the microsecond: that of the last step alone where
+        distances shrink, which are rounded to whole milliseconds, upwards.
         """
         if not self.moves:
             return seconds
-        return math.floor((self.to_s - (self.from_s - seconds) * self.factor) * 1000) / 1000
+        distance_s = self.from_s - seconds
+        if self.factor != 1.0:
+            distance_s = math.ceil(distance_s * self.factor * 1000) / 1000
+        return round(self.from_s - distance_s + self.shift_s, _DECIMALS)
 
 
 def placing_for(first_s: float, last_s: float, *, now_s: float) -> Placing:

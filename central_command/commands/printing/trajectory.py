@@ -216,7 +216,7 @@ def _judged(judgement: Judgement | None) -> str:
 def _times(trajectory: Trajectory) -> str:
     if trajectory.started_at is None or trajectory.ended_at is None:
         return ""
-    shift = f", shown moved by {trajectory.time_shift_s:,.10g} s" if trajectory.time_shift_s else ""
+    shift = f", shown moved by {trajectory.time_shift_s:,.14g} s" if trajectory.time_shift_s else ""
     return f"{trajectory.started_at} to {trajectory.ended_at}{shift}"
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from central_command.commands import exporting
 from central_command.commands.cli import main
 from central_command.exporting.engine import Progress
+from central_command.exporting.known_exports import known_exports
 from tests.architecture.test_extras import run as run_without_extras
 from tests.corpus_maker import put_sessions, session, steps_of, take_back
 
@@ -38,7 +39,10 @@ def test_an_export_is_made_said_checked_and_added_to(root: Path, tmp_path: Path)
     target = str(tmp_path / "out")
     done = run(root, target, "--format", "messages", "--format", "parquet", "--columns", "record_id,messages")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == (f"{target} holds 5 of 6 sessions; rows: 5 messages, 5 parquet\nleft out: 1 exact_copy\n")
+    assert done.stdout == (
+        f"{target} holds 5 of 6 sessions; rows: 5 messages, 5 parquet\n"
+        "left out: 1 exact_copy (kept with --dedup none)\n"
+    )
     assert run(root, "verify", target).stdout == "all is well\n"
     again = run(root, target, "--incremental")
     assert (again.exit_code, again.stdout) == (0, done.stdout)
@@ -59,7 +63,7 @@ def test_what_has_gone_is_said_by_its_reason_and_files_by_what_became_of_them(ro
     done = run(root, target, "--incremental")
     assert done.stdout.splitlines()[:4] == [
         f"{target} holds 4 of 5 sessions; rows: 4 messages, 44 traces",
-        "left out: 1 exact_copy",
+        "left out: 1 exact_copy (kept with --dedup none)",
         "taken out, because the corpus holds it no more: 1 no_consent",
         "written anew without what was taken out: messages/train-00000.jsonl",
     ]
@@ -167,7 +171,13 @@ def test_what_cannot_be_done_is_one_sentence(root: Path, tmp_path: Path) -> None
     assert not list(tmp_path.glob("out*"))
     nothing = run(tmp_path / "nowhere", target, "--format", "jsonl")
     assert nothing.exit_code == 2
-    assert "holds no corpus" in nothing.stderr
+    assert "holds no corpus: there is no such folder; name the server's with --data-dir." in nothing.stderr
+    assert not list(tmp_path.glob("out*"))
+    (tmp_path / "nowhere").mkdir()
+    assert (
+        "holds no corpus: `central-command curate` makes one."
+        in run(tmp_path / "nowhere", target, "--format", "jsonl").stderr
+    )
 
 
 def test_only_parquet_needs_an_extra(root: Path, tmp_path: Path) -> None:
@@ -181,6 +191,28 @@ def test_only_parquet_needs_an_extra(root: Path, tmp_path: Path) -> None:
         "central-command: this needs pyarrow, which comes with the extra 'export': "
         "in the clone that `make serve` was run in, `make export-tools` installs it.\n"
     )
+    assert not (tmp_path / "columns").exists()
+    assert known_exports(root) == [str((tmp_path / "lines").resolve())], "what was begun is remembered, nothing else"
+
+
+def test_what_was_left_out_unasked_names_the_option_that_keeps_it(root: Path, tmp_path: Path) -> None:
+    done = run(root, str(tmp_path / "out"), "--format", "jsonl", "--tier", "A", "--tier", "B")
+    assert "left out: 1 exact_copy (kept with --dedup none)\n" in done.stdout
+    kept = run(root, str(tmp_path / "all"), "--format", "jsonl", "--dedup", "none")
+    assert "left out" not in kept.stdout
+
+
+def test_a_split_that_nothing_is_in_is_named_with_the_reason(tmp_path: Path) -> None:
+    """All are one contributor's, and so in one split."""
+    root, target = tmp_path / "one", str(tmp_path / "out")
+    trio.run(put_sessions, root, [session(number) for number in range(3)])
+    done = run(root, target, "--format", "messages", "--split", "train=0.5,test=0.5")
+    (line,) = (line for line in done.stdout.splitlines() if "is empty" in line)
+    held = {path.name.partition("-")[0] for path in (tmp_path / "out/messages").glob("*.jsonl")}
+    assert line.partition(" ")[0] in {"train", "test"} - held
+    assert "contributors are put into splits whole" in line
+    whole = run(root, str(tmp_path / "whole"), "--format", "messages")
+    assert "is empty" not in whole.stdout
 
 
 def test_progress_says_what_is_done_and_how_long_the_rest_takes(capsys: pytest.CaptureFixture[str]) -> None:

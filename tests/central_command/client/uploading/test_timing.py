@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from central_command.client.uploading.timing import MARGIN_S, WINDOW_S, Placing, placing_for, timeline_of
+from central_command.corpus.trajectory import real_time_s
 
 NOW_S = 1_795_000_000.0
 DAY_S = 86_400.0
@@ -94,3 +95,28 @@ def test_every_step_keeps_a_time_and_those_that_are_not_marked_keep_theirs(times
     assert len(timeline.times) == len(times)
     assert all(at == times[place] for place, at in enumerate(timeline.times) if place not in timeline.adjusted)
     assert not times or len(timeline.adjusted) < len(times)
+
+
+@given(
+    st.integers(1_600_000_000_000_000, 1_790_000_000_000_000),
+    st.lists(st.integers(0, 5 * 86_400_000_000), max_size=5),
+    st.floats(1_795_000_000, 1_795_000_001),
+)
+def test_a_moved_time_less_the_shift_is_the_time_that_it_was(first_us: int, distances: list[int], now_s: float) -> None:
+    """To the microsecond, whatever fraction of a second it is moved at; and nothing lies ahead of that."""
+    times = [(first_us + distance) / 1e6 for distance in (0, *distances)]
+    placing = placing_for(min(times), max(times), now_s=now_s)
+    moved = [placing.place(at) for at in times]
+    assert [real_time_s(at, placing.shift_s) for at in moved] == times
+    assert max(moved) <= now_s
+
+
+def test_the_last_step_keeps_its_time_where_distances_shrink() -> None:
+    """A session of more than seven days."""
+    times = [1_700_000_000.123, 1_700_000_000.5, 1_700_000_000.25 + 30 * DAY_S]
+    placing = placing_for(times[0], times[-1], now_s=NOW_S + 0.9876)
+    moved = [placing.place(at) for at in times]
+    assert placing.factor < 1
+    assert real_time_s(moved[-1], placing.shift_s) == times[-1]
+    assert moved == sorted(moved)
+    assert moved[-1] <= NOW_S + 0.9876
