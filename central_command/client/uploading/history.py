@@ -266,6 +266,11 @@ def is_unfinished(session: StoredSession) -> bool:
     return session.state in {SessionState.RECORDING, SessionState.ENDED}
 
 
+def steps_waiting(sessions: Iterable[StoredSession]) -> int:
+    """How many steps were taken from the file, and have not been answered yet."""
+    return sum(each.steps - each.steps_accepted for each in sessions if has_undelivered(each))
+
+
 def has_undelivered(session: StoredSession) -> bool:
     """Whether something of a session is signed, or about to be, and not answered."""
     return is_unfinished(session) and session.envelopes > session.envelopes_accepted + session.envelopes_refused

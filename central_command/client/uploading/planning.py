@@ -19,7 +19,7 @@ from central_command.client.spool.records import Opening, SessionState, SpoolErr
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting
-from central_command.client.uploading.history import History, is_unfinished, state_of
+from central_command.client.uploading.history import History, is_unfinished, state_of, steps_waiting
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
 
@@ -43,6 +43,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Steps of the file whose times are wrong and would be put between their neighbours."""
     is_further: bool = False
     """Whether a session of the file has ended already."""
+    is_planned: bool = False
+    """Whether what was sent before would be sent by another file of the same run."""
+    waiting_steps: int = 0
+    """Steps that an earlier try has signed, which would be sent first."""
     findings: dict[str, int] = {}
     """How much would be scrubbed, by category."""
 
@@ -79,6 +83,8 @@ def plan(history: History, work: Work, survey: Survey, *, now_s: float, scrubs: 
         placing=placing if survey.transcript.started_s is not None else None,
         adjusted=bodies.cutting.adjusted,
         is_further=any(not is_unfinished(session) for session in before),
+        is_planned=any(each.opening.machine_fingerprint == _NO_HASH for each in before),
+        waiting_steps=steps_waiting(before),
         findings=dict(bodies.findings),
     )
 

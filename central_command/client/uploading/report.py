@@ -1,7 +1,6 @@
 """What an upload says in the end: some lines for each file, and a table of all sessions."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ import msgspec
 
 from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
-from central_command.client.contract.endpoints import BATCH_ENVELOPES_MAX, DEFAULT_URL
+from central_command.client.contract.endpoints import DEFAULT_URL
 from central_command.client.contract.scrubbing import WITHHELD
 from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import SessionState, StoredSession
@@ -88,14 +87,26 @@ def describe_adjusted(count: int) -> Iterator[str]:
         yield f"{count} step(s) have a wrong time, which is put between those of their neighbours, and marked"
 
 
-def describe_rest(known: Survey, *, left: int, is_further: bool) -> Iterator[str]:
-    """What of a file's steps is left to send."""
+def describe_rest(
+    known: Survey, *, left: int, is_further: bool, waiting: int = 0, is_planned: bool = False
+) -> Iterator[str]:
+    """What of a file's steps is left to send.
+
+    `waiting` of those that are not left were signed by an earlier try, and the server has not got them. `is_planned`
+    says of a dry run that the others, and the session that ended, are those of another file of that run.
+    """
     if known.copied_steps:
         yield f"{known.copied_steps} of its steps are a copy of another session, and were sent with that one: left out"
-    if sent_before := len(known.times) - known.copied_steps - left:
-        yield f"{sent_before} of its steps were sent before"
+    taken = len(known.times) - known.copied_steps - left
+    waiting = min(waiting, taken)
+    if waiting:
+        yield f"{waiting} of its steps were signed by an earlier try and have not arrived yet"
+    if taken > waiting:
+        were = "would be sent with another of these files" if is_planned else "were sent before"
+        yield f"{taken - waiting} of its steps {were}"
     if is_further and left:
-        yield "its session on the server has ended: the new steps become a further session"
+        ended = "their session would have ended by then" if is_planned else "its session on the server has ended"
+        yield f"{ended}: the new steps become a further session"
 
 
 def describe_shift(placing: Placing) -> Iterator[str]:
@@ -283,7 +294,15 @@ def lines_of_plan(known: Survey, notes: Sequence[str], plan: Plan) -> Iterable[s
     """What is said of a file that would be sent."""
     yield f"{shown_path(known.path)}:"
     left = sum(plan.steps.values())
-    rest = describe_rest(known, left=left, is_further=plan.is_further) if left else ()
+    rest: Iterable[str] = ()
+    if left or plan.waiting_steps:
+        rest = describe_rest(
+            known,
+            left=left,
+            is_further=plan.is_further,
+            waiting=plan.waiting_steps,
+            is_planned=plan.is_planned,
+        )
     for note in (*notes, *describe_adjusted(plan.adjusted), *rest, *describe_shift(plan.placing or Placing())):
         yield f"  {note}"
 
@@ -291,8 +310,7 @@ def lines_of_plan(known: Survey, notes: Sequence[str], plan: Plan) -> Iterable[s
 def describe_duration(plans: Sequence[Plan], opens_per_h: int) -> str:
     """How long sending all of it would take, where so many sessions are opened in an hour."""
     opened = sum(each.sessions - each.continues for each in plans)
-    batches = sum(math.ceil(each.envelopes / BATCH_ENVELOPES_MAX) for each in plans)
-    takes = in_words(duration_s(sessions=opened, batches=batches, opens_per_h=opens_per_h))
+    takes = in_words(duration_s(sessions=opened, opens_per_h=opens_per_h))
     limits = f"{opens_per_h:,} new sessions an hour, {REQUESTS_PER_MINUTE} requests a minute"
     return f"Under the limits that a server has by default ({limits}), sending takes {takes} at least."
 
@@ -335,5 +353,5 @@ def plans_listing(plans: Sequence[tuple[Path, Plan]]) -> Listing:
 
 def _note(plan: Plan) -> str:
     if not plan.envelopes:
-        return "already uploaded completely"
+        return "the same as another of these files" if plan.is_planned else "already uploaded completely"
     return "goes on with an open session" if plan.continues else ""

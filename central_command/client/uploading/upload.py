@@ -24,7 +24,14 @@ from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
-from central_command.client.uploading.history import WITHDRAWN, History, failure_of, is_unfinished, marks_of
+from central_command.client.uploading.history import (
+    WITHDRAWN,
+    History,
+    failure_of,
+    is_unfinished,
+    marks_of,
+    steps_waiting,
+)
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
@@ -208,7 +215,7 @@ class Uploader:
                 notes += describe_rest(known, left=0, is_further=False) if known.copied_steps else ()
                 return msgspec.structs.replace(report, notes=tuple(notes), already_there=True)
             notes += describe_adjusted(len(timeline.adjusted))
-            notes += describe_rest(known, left=len(left), is_further=bool(earlier))
+            notes += describe_rest(known, left=len(left), is_further=bool(earlier), waiting=steps_waiting(sessions))
             if left and known.transcript.started_s is not None:
                 notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))

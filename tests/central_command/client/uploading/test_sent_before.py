@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import zstandard
@@ -96,6 +97,35 @@ def test_a_file_that_has_grown_sends_only_its_new_steps_as_a_further_session(
     assert len(calls) == len(set(calls)) == 186
 
 
+def test_what_was_signed_and_has_not_arrived_is_not_said_to_be_sent(command: Command, transcripts: Path) -> None:
+    """An upload that never reached its server goes on with what it had signed; a dry run says so, too."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", request=request)
+
+    command.server.faults.append(refuse)
+    assert command.run(transcripts / "short.jsonl").exit_code == 1
+    for options in (("--dry-run",), ()):
+        result = command.run(transcripts / "short.jsonl", *options)
+        assert result.exit_code == 0, result.output
+        assert "8 of its steps were signed by an earlier try and have not arrived yet" in result.stdout
+        assert "sent before" not in result.stdout
+
+
+def test_a_dry_run_of_files_that_overlap_says_that_nothing_was_sent_yet(
+    command: Command, transcripts: Path, tmp_path: Path
+) -> None:
+    """The second holds the first one's steps and more."""
+    lines = (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_bytes(b"".join(lines[:20]))
+    (tmp_path / "b.jsonl").write_bytes(b"".join(lines))
+    planned = command.run(tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--dry-run").stdout
+    assert "of its steps would be sent with another of these files" in planned
+    assert "their session would have ended by then: the new steps become a further session" in planned
+    assert "sent before" not in planned
+    assert "on the server has ended" not in planned
+
+
 def test_a_refusal_is_remembered(command: Command, transcripts: Path) -> None:
     """The next run says it again without asking the server; `--no-resume` tries anew."""
     command.server.refuse = lambda _envelope: "The model is unknown."
@@ -136,7 +166,8 @@ def test_a_compressed_twin_is_not_sent_twice(command: Command, transcripts: Path
     (tmp_path / "in" / "s.jsonl").write_bytes(text)
     (tmp_path / "in" / "s.jsonl.zst").write_bytes(zstandard.compress(text))
     planned = command.run(tmp_path / "in", "--dry-run").stdout
-    assert (planned.count("already uploaded completely"), "2 file(s)" in planned) == (1, True)
+    assert (planned.count("the same as another of these files"), "2 file(s)" in planned) == (1, True)
+    assert "already uploaded completely" not in planned, "nothing was sent yet"
     for arguments, sessions in (((), 1), ((), 1), (("--no-resume",), 2)):
         assert command.run(tmp_path / "in", *arguments).exit_code == 0
         assert len({each["session_id"] for each in command.server.envelopes}) == sessions
