@@ -41,6 +41,8 @@ class Shown(msgspec.Struct, frozen=True):
 
     state: ConsentState
     events: list[ConsentEvent]
+    is_erased: bool = False
+    """Whether their erasure was asked for: nothing is taken in that name any more, whatever is said."""
 
 
 class SignedReceipt(msgspec.Struct, frozen=True):
@@ -86,7 +88,8 @@ class ConsentDesk:
         if refused is not None:
             return refused
         events = await self._register.events(contributor_id)
-        return Shown(state_of(events[-1] if events else None, self.settings.current_version), events)
+        is_erased = contributor_key(contributor_id) in self._register.restrictions.erased
+        return Shown(state_of(events[-1] if events else None, self.settings.current_version), events, is_erased)
 
     async def receipt(self, contributor_id: str, proof: RequestProof | None) -> SignedReceipt | NotSigned | None:
         """A receipt of what a contributor has said; None when that is nothing."""

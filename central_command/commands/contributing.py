@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs no spool)
 
 import os
+import time
 from pathlib import Path
 
 import click
@@ -11,9 +12,11 @@ import msgspec
 
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.endpoints import LEADERBOARD_PATH, URL_VARIABLES
+from central_command.client.contract.identity import Identity
 from central_command.client.delivering.posting import Delivery
 from central_command.client.delivering.unreachable import Undelivered
 from central_command.client.uploading.options import own_identity, server_options
+from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.endings import run_to_end
 
 _LEADERS_MAX = 100
@@ -107,9 +110,11 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool) -> None:
             ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions:,} session(s)"),
             ("waits", f"{waits}: {_goes_on(totals.envelopes_waiting, path)}" if totals.sessions_open else "nothing"),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),
-            ("at the server", run_to_end(_at_server, url, trust, identity.contributor_id)),
+            ("at the server", run_to_end(_at_server, url, trust, identity)),
         ]
     )
+    if totals.sessions > len(sessions):
+        click.echo(f"The last {len(sessions):,} of {totals.sessions:,} sessions are listed; --limit N lists more.")
 
 
 def _goes_on(waiting: int, path: Path) -> str:
@@ -118,17 +123,28 @@ def _goes_on(waiting: int, path: Path) -> str:
     return f"the next upload, watch or recorder sends them from {path}"
 
 
-async def _at_server(url: str, trust: Trust, contributor_id: str) -> str:
+async def _at_server(url: str, trust: Trust, identity: Identity) -> str:
     """What the server says of the contributor, in a few words."""
     async with new_client(url, trust) as client:
         delivery = Delivery(client)
         leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader], limit=_LEADERS_MAX)
         if isinstance(leaders, Undelivered) and leaders.status == httpx.codes.BAD_REQUEST:  # it shows fewer at once
             leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader])
-    if isinstance(leaders, Undelivered):
-        return f"not known: {leaders.reason}; {leaders.advice}"
+        if isinstance(leaders, Undelivered):
+            return f"not known: {leaders.reason}; {leaders.advice}"
+        place = _place_among(leaders, identity.contributor_id)
+        if place is None and await ConsentStanding(client, identity, now_s=time.time).is_erased():
+            return "erased: what is listed here is what this machine was answered before, and none of it is there now"
+    if place is not None:
+        return place
+    if not leaders:
+        return "nobody has been credited yet"
+    return "not the one who is credited" if len(leaders) == 1 else f"not among the first {len(leaders)} contributors"
+
+
+def _place_among(leaders: list[_Leader], contributor_id: str) -> str | None:
     mine = contributor_id[:_CONTRIBUTOR_CHARS]
     for place, leader in enumerate(leaders, 1):
         if leader.contributor_id[:_CONTRIBUTOR_CHARS] == mine:
             return f"{leader.total_points:,.10g} points for {leader.total_sessions:,} session(s), place {place}"
-    return f"not among the first {len(leaders)} contributors" if len(leaders) else "nobody has been credited yet"
+    return None

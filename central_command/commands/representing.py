@@ -31,11 +31,12 @@ What stays of an erasure: what was said of your consent and the public half of y
 what was credited, as amounts of nobody; backups, and exports that were handed out before. It reaches this server alone,
 and nothing of this machine: its spool and your id with its key are yours to delete, once the erasure is done."""
 _SAID = {
-    "none": "nothing yet: what becomes of it is for the server's operator to say",
+    "none": "nothing yet: your first upload here is taken as your agreement to these terms",
     "given": "given: what you sent may be used as the notice says",
     "outdated": "given to other terms than those of now: nothing is used",
     "withdrawn": "withdrawn: nothing is used, and nothing more is taken",
 }
+_ERASED = "erased: nothing is taken in your name any more, and nothing that you sent before is used, whatever you say"
 _HELD = {
     "none": "nothing yet: what you send is held, and not used, until you agree (central-command contributor give)",
     "outdated": "given to other terms than those of now: what you sent is held, and not used, until you agree to these"
@@ -202,6 +203,8 @@ def give(*, url: str, trust: Trust, contributor_id: str | None, yes: bool, as_js
     from persistence.format.consent_events import ConsentState, Decision
 
     seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
+    if seen.erased:
+        leave(f"this contributor was erased at {url}: consent would change nothing; another id can send.", EXIT_FAILED)
     click.echo(seen.notice.text, err=as_json)
     if seen.state is not ConsentState.GIVEN:
         ask(f"Do you agree to version {seen.current_version} of these terms?", yes=yes)
@@ -350,7 +353,9 @@ def _say(
     decision: "Decision", seen: "ShownConsent", url: str, trust: Trust, contributor_id: str | None, *, as_json: bool
 ) -> None:
     """Say it unless it is what was said last, and print what the server has then."""
-    if seen.state.value != decision.value:
+    if seen.state.value == decision.value:
+        click.echo(f"It was {decision.value} already: nothing was changed.", err=True)
+    else:
         _at_server(url, trust, contributor_id, lambda statements: statements.say(decision, seen))
     _print_shown(*_at_server(url, trust, contributor_id, _seen), url, as_json=as_json)
 
@@ -404,5 +409,5 @@ def _print_shown(shown: "ShownConsent", holds: bool, url: str, *, as_json: bool)
         return
     print_listing(events_listing(shown.history, empty="Nothing was said in your name there yet."))
     click.echo()
-    says = (_HELD if holds else _SAID)[shown.state]
+    says = _ERASED if shown.erased else (_HELD if holds else _SAID)[shown.state]
     print_facts([("consent", says), ("terms now", shown.current_version), ("server", url)])

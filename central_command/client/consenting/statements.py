@@ -52,6 +52,8 @@ class ShownConsent(msgspec.Struct, frozen=True, kw_only=True):
     notice: ShownNotice
     last_event_sha256: Sha256
     history: list[ShownEvent]
+    erased: bool = False
+    """Whether the contributor was erased there; a server of an earlier version does not say."""
 
 
 class ErasureStanding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -37,6 +37,11 @@ class ConsentStanding:
         shown = await self._shown()
         return shown is not None and await self._statements().holds(shown)
 
+    async def is_erased(self) -> bool:
+        """Whether the server says that the contributor was erased there."""
+        shown = await self._shown()
+        return shown is not None and shown.erased
+
     async def _shown(self) -> ShownConsent | None:
         try:
             return await self._statements().shown()

@@ -80,7 +80,8 @@ def consent_schemas(current_version: str) -> dict[str, Schema]:
                 "last_event_sha256": _SHA256,
                 **terms,
                 "history": {"type": "array", "items": reference("ConsentEvent")},
-            }
+            },
+            {"erased": {"const": True}},
         ),
         "Receipt": object_of(
             {

@@ -231,6 +231,7 @@ def _shown(shown: Shown, settings: ConsentSettings) -> Reply:
             "changed_at": None if last is None else last.at,
             "last_event_sha256": BEFORE_FIRST if last is None else last.sha256,
             **_terms(settings),
+            **({"erased": True} if shown.is_erased else {}),
             "history": history,
         }
     )

@@ -17,6 +17,15 @@ OPENING = Opening(
 )
 URL = "http://server.test"
 ID = "0123456789abcdef" * 2
+ERASED = [{"contributor_id": "eeeeeeee", "total_points": 1, "total_sessions": 1}]
+"""The leaders of a server that has erased the contributor."""
+CONSENT = {
+    "state": "given",
+    "current_version": "1.0",
+    "notice": {"version": "1.0", "sha256": "0" * 64, "language": "en", "text": "Terms."},
+    "last_event_sha256": "0" * 64,
+    "history": [],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +43,11 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def leaders(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What a server in memory answers about its leaders, one answer a request; its last one again and again."""
     answers: list[Any] = [[]]
+    no_consent = httpx.Response(404, json={"error": "There is no such endpoint."})
 
     def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == f"/v1/contributors/{ID}/consent":
+            return httpx.Response(200, json=CONSENT | {"erased": True}) if answers[-1] == ERASED else no_consent
         assert request.url.path == "/v1/stats/leaderboard"
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, httpx.Response):
@@ -103,6 +115,10 @@ def test_mine_lists_what_was_delivered_what_waits_and_what_was_credited(leaders:
     assert found["at the server"] == "50.5 points for 4 session(s), place 2"
     last = [line for line in run("mine", "--url", URL, "--limit", "1").stdout.splitlines() if line.startswith("sess_")]
     assert [line.split("\t")[0] for line in last] == ["sess_new"]
+    assert (
+        "The last 1 of 3 sessions are listed; --limit N lists more." in run("mine", "--url", URL, "--limit", "1").stdout
+    )
+    assert "--limit N" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -111,8 +127,9 @@ def test_mine_lists_what_was_delivered_what_waits_and_what_was_credited(leaders:
         ([[]], "nobody has been credited yet"),
         (
             [[{"contributor_id": "ffffffff", "total_points": 1, "total_sessions": 1}]],
-            "not among the first 1 contributors",
+            "not the one who is credited",
         ),
+        ([ERASED], "erased: what is listed here is what this machine was answered before, and none of it is there now"),
         ([httpx.Response(400, json={"error": "limit is from 1 to 5."}), []], "nobody has been credited yet"),
         ([httpx.Response(200, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
         (

@@ -162,6 +162,7 @@ class Erasing:
         self.state = "given"
         self.refuses: httpx.Response | None = None
         self.mode = "client"
+        self.erased = False
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.replace(whoami()["contributor"], "ID")
@@ -191,7 +192,8 @@ class Erasing:
             return httpx.Response(200, json={"recorded": True, "event": event})
         notice = {"version": "1.0", "sha256": "0" * 64, "language": "en", "text": "Terms."}
         members = {"state": self.state, "current_version": "1.0", "notice": notice, "last_event_sha256": "0" * 64}
-        return httpx.Response(200, json=members | {"history": []})
+        erased = {"erased": True} if self.erased else {}
+        return httpx.Response(200, json=members | {"history": []} | erased)
 
 
 @pytest.fixture
@@ -238,12 +240,30 @@ def test_an_erasure_goes_on_where_the_withdrawal_cannot_be_recorded(erasing: Era
     assert result.stderr == "That you withdraw your consent could not be recorded: No room.\n"
 
 
+def test_who_was_erased_is_told_so_whatever_was_said_last(erasing: Erasing) -> None:
+    """And agrees to nothing, because nothing would come of it."""
+    erasing.erased = True
+    shown = run("show")
+    assert "consent\terased: nothing is taken in your name any more" in shown.stdout
+    assert "given" not in shown.stdout
+    asked = run("give", "--yes")
+    assert asked.exit_code == 1
+    assert "this contributor was erased at http://127.0.0.1:8443: consent would change nothing" in asked.stderr
+    assert [method for method, _path, _signed in erasing.asked if method == "POST"] == []
+
+
+def test_what_was_said_already_is_not_said_again_and_this_is_told(erasing: Erasing) -> None:
+    assert "already" not in run("withdraw").stderr
+    assert run("withdraw").stderr == "It was withdrawn already: nothing was changed.\n"
+    assert [method for method, _path, _signed in erasing.asked].count("POST") == 1
+
+
 @pytest.mark.parametrize(
     ("state", "mode", "says"),
     [
         ("none", "required", "what you send is held, and not used, until you agree (central-command contributor give)"),
         ("outdated", "client", "is held, and not used, until you agree to these (central-command contributor give)"),
-        ("none", "client", "nothing yet: what becomes of it is for the server's operator to say"),
+        ("none", "client", "nothing yet: your first upload here is taken as your agreement to these terms"),
         ("given", "required", "given: what you sent may be used as the notice says"),
     ],
 )

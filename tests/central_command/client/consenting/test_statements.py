@@ -141,6 +141,7 @@ async def test_a_signed_withdrawal_that_was_overheard_works_once(tmp_path: Path)
         await speaking.statements.say(Decision.GIVEN, await speaking.statements.shown())
         assert (await speaking.application.sent(overheard)).status_code == 409
         assert (await speaking.statements.shown()).state is ConsentState.GIVEN
+        assert not (await speaking.statements.shown()).erased
         server.run.clock.now += 301
         assert (await speaking.application.sent(overheard)).status_code == 403
 
@@ -207,6 +208,7 @@ async def test_a_contributor_with_a_key_is_erased_and_nothing_of_it_counts_as_gi
         done = await speaking.statements.followed(await speaking.statements.erase(), for_s=0)
         assert (done.request, done.is_done) == (standing.request, True)
         assert done.erased_lines["envelopes"] == 2
+        assert (await speaking.statements.shown()).erased
         assert (await speaking.statements.shown()).state is ConsentState.WITHDRAWN
 
 
