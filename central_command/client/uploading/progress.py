@@ -9,12 +9,18 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from central_command.client.delivering.deliverer import Waiting
 from central_command.process.steering import escaped
 
 _REFRESHES_PER_S = 4
 """Often enough to be seen to move; drawing costs milliseconds, which the upload itself could use."""
+_FIGURES_CHARS = 33
+"""What counts, units, times and the room between columns take: they are never cut."""
+_BAR_CHARS_MIN, _BAR_CHARS_MAX = 8, 40
+_NAME_CHARS_MIN = 10
+"""So much of a file's name stands before the reason of a wait, at least."""
 
 
 class Display:
@@ -23,12 +29,15 @@ class Display:
     def __init__(self, console: Console, *, files: int, says_on_stderr: bool = False) -> None:
         self._says_on_stderr = says_on_stderr
         self._is_shown = console.is_terminal
+        room = max(0, console.width - _FIGURES_CHARS)
+        bar_chars = max(_BAR_CHARS_MIN, min(_BAR_CHARS_MAX, room // 3))
+        self._text_chars = max(_NAME_CHARS_MIN, room - bar_chars)
         self._progress = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(),
+            TextColumn("  {task.description}", table_column=Column(no_wrap=True, max_width=self._text_chars + 2)),
+            BarColumn(bar_width=bar_chars, table_column=Column(no_wrap=True, min_width=bar_chars)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[unit]}", table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
             console=console,
             transient=True,
             disable=not self._is_shown,
@@ -66,18 +75,19 @@ class Display:
 
     def file(self, name: str, *, size: int) -> "FileBar":
         """A bar for one file of `size` bytes, which is read first; leave it to take it away."""
-        return FileBar(self._progress, escape(escaped(name)), size=size, is_shown=self._is_shown)
+        return FileBar(self._progress, escaped(name), size=size, is_shown=self._is_shown, chars=self._text_chars)
 
 
 class FileBar:
     """The bar of one file: how far it is read, then how many of its steps are delivered. May be used in any thread."""
 
-    def __init__(self, progress: Progress, name: str, *, size: int, is_shown: bool) -> None:
+    def __init__(self, progress: Progress, name: str, *, size: int, is_shown: bool, chars: int) -> None:
         self._progress = progress
-        self._name = name
+        self._whole_name, self._chars = name, chars
+        self._name = escape(_shortened(name, chars))
         self._is_shown = is_shown
         self._read = 0.0
-        self._task: TaskID = progress.add_task(f"{name} (reading)", total=_mb(size), unit="MB")
+        self._task: TaskID = progress.add_task(self._beside("(reading)"), total=_mb(size), unit="MB")
 
     def __enter__(self) -> Self:
         return self
@@ -105,9 +115,20 @@ class FileBar:
         """Sending waits; this is said with its reason."""
         text = f"waiting {waiting.seconds:.0f} s: {waiting.reason}"
         if self._is_shown:
-            self._progress.update(self._task, description=f"{self._name} ({escape(text)})", refresh=True)
+            self._progress.update(self._task, description=self._beside(text), refresh=True)
         else:
             click.echo(f"  {text}", err=True)
+
+    def _beside(self, text: str) -> str:
+        """The name, as short as `text` needs it to be, and that."""
+        name = _shortened(self._whole_name, max(_NAME_CHARS_MIN, self._chars - len(text) - 1))
+        return escape(f"{name} {text}")
+
+
+def _shortened(name: str, chars: int) -> str:
+    """A name with its beginning and end; of session files these are the ends that differ."""
+    tail = chars // 2
+    return name if len(name) <= chars else f"{name[: chars - tail - 1]}…{name[-tail:]}"
 
 
 def _mb(size: int) -> float:
