@@ -5,6 +5,7 @@ failed TLS handshake in an error without a text, and refused connections in a gr
 """
 
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ import msgspec
 from central_command.client.contract.endpoints import URL_VARIABLES
 
 _TEXT_CHARS_MAX = 300
-_NAMED_BY = f"--url or {URL_VARIABLES[0]}"
 _EXPIRED = 10
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 _ANOTHER_NAME = frozenset({62, 64})
@@ -31,7 +31,7 @@ class Undelivered(msgspec.Struct, frozen=True):
     """
 
     reason: str
-    advice: str = f"{_NAMED_BY} says where the server is"
+    advice: str = msgspec.field(default_factory=lambda: f"{_named_by()} says where the server is")
     permanent: bool = False
     status: int | None = None
     """Of an answer that was none of a Central Command."""
@@ -52,7 +52,7 @@ def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
         if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_message:
             return _untrusted(cause, place)
         if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
-            advice = f"if the server speaks plain HTTP, write http:// in {_NAMED_BY}"
+            advice = f"if the server speaks plain HTTP, write http:// in {_named_by()}"
             return Undelivered(f"what answers at {place} speaks no TLS", advice, permanent=True)
         if isinstance(cause, ssl.SSLError) and cause.reason:
             text = printable(f"TLS: {cause.reason.replace('_', ' ').lower()}")
@@ -61,16 +61,22 @@ def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
     if isinstance(error, httpx.ConnectError):
         return _unconnected(causes, text, place, url.host)
     if url.scheme == "http" and (isinstance(error, httpx.RemoteProtocolError) or _is_reset(causes)):
-        advice = f"if the server at {place} speaks TLS, write https:// in {_NAMED_BY}"
+        advice = f"if the server at {place} speaks TLS, write https:// in {_named_by()}"
         return Undelivered(f"the connection failed: {text}", advice)
     return Undelivered(f"the connection failed: {text}")
+
+
+def _named_by() -> str:
+    """What names the server's address: of the variables the one that is set, else the contract's own."""
+    set_one = next((name for name in URL_VARIABLES if os.environ.get(name)), URL_VARIABLES[0])
+    return f"--url or {set_one}"
 
 
 def nothing_here(url: httpx.URL) -> str:
     """What to look at where a Central Command has no such endpoint: mostly a path in the server's address."""
     if url.path.strip("/"):
-        return f"leave {printable(url.path.rstrip('/'))} out of {_NAMED_BY}, unless a proxy wants it"
-    return f"{_NAMED_BY} may name a server of another version"
+        return f"leave {printable(url.path.rstrip('/'))} out of {_named_by()}, unless a proxy wants it"
+    return f"{_named_by()} may name a server of another version"
 
 
 def stranger(status: int, location: str | None, url: httpx.URL) -> Undelivered:
@@ -79,12 +85,12 @@ def stranger(status: int, location: str | None, url: httpx.URL) -> Undelivered:
     reason = f"what answers at {place} is no Central Command (status {status})"
     if location is not None:
         reason = f"{reason} and points to {printable(location)}"
-        advice = f"write the server's own address in {_NAMED_BY}"
+        advice = f"write the server's own address in {_named_by()}"
     elif status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        advice = f"see whether the server behind it is up, and whether {_NAMED_BY} is right"
+        advice = f"see whether the server behind it is up, and whether {_named_by()} is right"
     else:
         tls = ", or https:// instead of http://" if url.scheme == "http" else ""
-        advice = f"write the server's address and port{tls} in {_NAMED_BY}"
+        advice = f"write the server's address and port{tls} in {_named_by()}"
     return Undelivered(reason, advice, status=status)
 
 
@@ -98,7 +104,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, place: str) -> Undelivered:
     if error.verify_code == _EXPIRED:
         return Undelivered(reason, "it must be renewed at the server; --insecure takes it all the same", permanent=True)
     if error.verify_code in _ANOTHER_NAME:
-        advice = f"write the name that it was made for in {_NAMED_BY}; --insecure takes it all the same"
+        advice = f"write the name that it was made for in {_named_by()}; --insecure takes it all the same"
         return Undelivered(reason, advice, permanent=True)
     return Undelivered(reason, _trusting(place), permanent=True)
 
@@ -111,9 +117,9 @@ def _unconnected(causes: list[BaseException], text: str, place: str, host: str) 
     errors = [cause for cause in causes if isinstance(cause, OSError)]
     numbers = {cause.errno for cause in errors}
     if any(isinstance(cause, socket.gaierror) for cause in errors):
-        return Undelivered(f"the host {printable(host)} cannot be found", f"write its name as it is in {_NAMED_BY}")
+        return Undelivered(f"the host {printable(host)} cannot be found", f"write its name as it is in {_named_by()}")
     if errno.ECONNREFUSED in numbers:
-        advice = f"start the server (`central-command serve`), or say where it is with {_NAMED_BY}"
+        advice = f"start the server (`central-command serve`), or say where it is with {_named_by()}"
         return Undelivered(f"nothing listens at {place} (connection refused)", advice)
     if numbers & _NO_WAY:
         (said, *_) = (cause.strerror for cause in errors if cause.errno in _NO_WAY)

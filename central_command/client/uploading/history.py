@@ -157,6 +157,11 @@ class History:
             self._claimed.discard(family)
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, offset)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was sent to this server, or signed for it, before."""
+        return self.spool.totals_to(self.url).sessions > 0
+
     def sessions(self, source: str) -> list[StoredSession]:
         """The source's sessions on this server, oldest first, without those given up for sending it anew."""
         every = self.spool.sessions_of(source)

@@ -166,6 +166,13 @@ def describe_held(url: str) -> str:
     return f"What you sent is held there, and not used, until you agree to the server's terms: {give}"
 
 
+def describe_agreement(url: str) -> str:
+    """What the first upload to a server says beside what it holds."""
+    at = "" if url == DEFAULT_URL else f" --url {printable(url)}"
+    first = "The first upload to a server is taken as your agreement to its terms, unless it asks for that by itself"
+    return f"{first}: central-command contributor show{at} prints them, and withdraw takes it back."
+
+
 def describe_untried(count: int, status: int | None) -> str:
     """How many files were not tried, and why: what the server answered last, None where no answer came."""
     if status is None:

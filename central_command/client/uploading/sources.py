@@ -26,6 +26,8 @@ _BESIDE_IN_ARCHIVES = "._"
 _WHAT_IS_LOOKED_FOR = "*.jsonl or *.json, also compressed as .gz or .zst or in a .zip"
 FILES_MAX = 100_000
 """More files than this at once are refused: their names are held in memory."""
+_BINARY = frozenset("\x00\ufffd")
+"""What text of an agent's session never begins with: whose file it is does not matter then."""
 
 
 class FileError(Exception):
@@ -181,7 +183,8 @@ def reader_of(path: Path, provider: str | None) -> TranscriptReader:
         raise NoSessionError(f"no steps to upload: the file is of {found.provider}, whatever --provider says.")
     if found is None:
         why = describe_head(head).rstrip(".")
-        hint = "." if is_refused or not head.text.strip() else "; --provider says whose file it is."
+        is_text = head.text.strip() and _BINARY.isdisjoint(head.text)
+        hint = "." if is_refused or not is_text else "; --provider says whose file it is."
         raise NoSessionError(f"no steps to upload: {why[:1].lower()}{why[1:]}{hint}")
     return found
 

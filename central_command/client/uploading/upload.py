@@ -51,6 +51,7 @@ from central_command.client.uploading.report import (
     FileReport,
     describe,
     describe_adjusted,
+    describe_agreement,
     describe_duration,
     describe_findings,
     describe_held,
@@ -305,6 +306,7 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool, as_json: b
     plans: list[tuple[Path, Plan]] = []
     failed = 0
     with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
+        is_first = options.resume and not history.is_known
         for found in files:
             try:
                 surveyed = survey(found.checked(), options.provider)
@@ -324,6 +326,8 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool, as_json: b
             plans.append((found.path, planned))
     if plans:
         _print_plans(plans, options, wide=wide, as_json=as_json)
+        if is_first:
+            click.echo(describe_agreement(options.url), err=as_json)
     elif not failed:
         click.echo(NOTHING_FOUND, err=True)
     click.echo("Nothing was sent.", err=as_json)
@@ -383,14 +387,16 @@ def upload_command(
     """Upload coding agents' session files and get credit for them.
 
     A PATH is a file, a folder (all *.jsonl and *.json in and below it, also compressed as .gz or .zst), a .zip of one,
-    or a glob in quotes. The files are what the agent itself wrote while it worked: Claude Code keeps its own under
-    ~/.claude/projects, one a session. Each is sent as one signed session: what you asked, what the agent thought, did
-    and saw. Personal data and secrets that are recognised are replaced before anything is signed (--no-scrub leaves
-    them in); names of people and much else is not recognised, so look first: --dry-run counts what is found.
+    or a glob in quotes. The files are what the agent itself wrote while it worked, one a session: Claude Code keeps its
+    own under ~/.claude/projects, Codex under ~/.codex/sessions, Gemini CLI under ~/.gemini/tmp.
+    Each is sent as one signed session: what you asked, what the agent thought, did and saw. Personal data and
+    secrets that are recognised are replaced before anything is signed (--no-scrub leaves them in); names of people and
+    much else is not recognised, so look first: --dry-run counts what is found.
 
     It may be interrupted at any point and run again: nothing is sent twice, and what is there is skipped. When a file
     has grown since its session was closed, its new steps become a further session. The server takes nothing older than
-    seven days: an older session is shifted as a whole so that it ends now, and this is said.
+    seven days: an older session is shifted as a whole so that it ends now, and this is said. The first upload to a
+    server is taken as your agreement to its terms: central-command contributor show, before or after it.
 
     \b
     Examples:
@@ -406,6 +412,8 @@ def upload_command(
             sys.exit(_dry_run(files, options, wide=wide, as_json=as_json))
         identity = own_identity(options.contributor_id)
         with opened_history(options.url) as history:
+            if not history.is_known:
+                click.echo(describe_agreement(options.url), err=as_json)
             status = trio.run(partial(_run, files, history, identity, options, wide=wide, as_json=as_json))
     except SourceError as error:
         raise click.ClickException(str(error)) from error

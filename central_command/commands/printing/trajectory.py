@@ -188,8 +188,7 @@ def _header_rows(trajectory: Trajectory) -> Iterator[tuple[str, str]]:
     yield (
         "copied",
         "; ".join(
-            f"steps {run.from_step:,} to {run.to_step:,} stand in session {run.session_id}"
-            for run in trajectory.copied_from
+            f"{_steps(run.from_step, run.to_step)} in session {run.session_id}" for run in trajectory.copied_from
         ),
     )
     yield "rules", trajectory.rules
@@ -331,3 +330,8 @@ def _value(raw: msgspec.Raw, kind: type[T]) -> T | None:
 
 def _cut(text: str, chars_max: int) -> str:
     return text if len(text) <= chars_max else f"{text[:chars_max]}… ({len(text) - chars_max:,} characters more)"
+
+
+def _steps(first: int, last: int) -> str:
+    """Which steps stand elsewhere, with their verb."""
+    return f"step {first:,} stands" if first == last else f"steps {first:,} to {last:,} stand"

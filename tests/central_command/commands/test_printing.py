@@ -288,6 +288,17 @@ def test_one_of_something_is_no_several() -> None:
     assert "1 step in 1 chunk, 1 token" in text
 
 
+def test_one_copied_step_stands_and_several_stand() -> None:
+    runs = (
+        b'{"from_step":7,"to_step":7,"session_id":"a","trajectory_id":"x"},'
+        b'{"from_step":8,"to_step":9,"session_id":"b","trajectory_id":"y"}'
+    )
+    line = b'{"trajectory_id":"t","session_id":"s","copied_from":[' + runs + b"]}"
+    assert "step 7 stands in session a; steps 8 to 9 stand in session b" in " ".join(
+        rendered(trajectory.header(trajectory.read_trajectory(line))).split()
+    )
+
+
 def test_scores_are_read_in_either_spelling() -> None:
     """`totalPoints` and its parts, as the contract spells them, are shown alike."""
     line = LINE.replace(b"total_points", b"totalPoints").replace(b"model_multiplier", b"modelMultiplier")

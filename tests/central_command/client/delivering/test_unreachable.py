@@ -146,6 +146,15 @@ def test_an_endpoint_that_is_not_there_names_the_path_of_the_address(url: str, s
     assert nothing_here(httpx.URL(url)) == says
 
 
+def test_the_variable_that_is_set_is_the_one_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CENTRAL_COMMAND_URL", "http://h:1")
+    monkeypatch.delenv("GROOVE_CENTRAL_URL", raising=False)
+    assert Undelivered("No").advice == "--url or CENTRAL_COMMAND_URL says where the server is"
+    assert nothing_here(httpx.URL("http://h:1")).startswith("--url or CENTRAL_COMMAND_URL may")
+    monkeypatch.setenv("GROOVE_CENTRAL_URL", "http://h:2")
+    assert Undelivered("No").advice == "--url or GROOVE_CENTRAL_URL says where the server is"
+
+
 @pytest.mark.parametrize(
     ("members", "is_known"),
     [({"error": "No."}, True), ({"accepted": False}, True), ({}, False), ({"message": "Not found"}, False)],

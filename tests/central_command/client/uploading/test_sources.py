@@ -124,6 +124,10 @@ def test_the_agent_is_found_or_given(transcripts: Path, tmp_path: Path) -> None:
     path.write_text('{"name": "x"}')
     with pytest.raises(NoSessionError, match="--provider says whose file it is"):
         survey(path, None)
+    (tmp_path / "random.jsonl").write_bytes(bytes(range(200)) * 9)
+    with pytest.raises(NoSessionError, match=r"no steps to upload: .*[^;]\.\Z") as raised:
+        survey(tmp_path / "random.jsonl", None)
+    assert "--provider" not in str(raised.value)
     with pytest.raises(NoSessionError, match="holds no steps of a claude-code session"):
         survey(path, "claude-code")
 
