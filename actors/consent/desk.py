@@ -37,10 +37,14 @@ class OpeningClaim(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What a contributor has said: the state that follows, and the last events, oldest first."""
+    """What a contributor has said: the state that follows, and the last events, oldest first.
+
+    Whatever it is, nothing is taken of who is erased, or is to be (`is_erased`).
+    """
 
     state: ConsentState
     events: list[ConsentEvent]
+    is_erased: bool
 
 
 class SignedReceipt(msgspec.Struct, frozen=True):
@@ -86,7 +90,8 @@ class ConsentDesk:
         if refused is not None:
             return refused
         events = await self._register.events(contributor_id)
-        return Shown(state_of(events[-1] if events else None, self.settings.current_version), events)
+        state = state_of(events[-1] if events else None, self.settings.current_version)
+        return Shown(state, events, contributor_key(contributor_id) in self._register.restrictions.erased)
 
     async def receipt(self, contributor_id: str, proof: RequestProof | None) -> SignedReceipt | NotSigned | None:
         """A receipt of what a contributor has said; None when that is nothing."""
