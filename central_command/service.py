@@ -173,6 +173,10 @@ class Service:
         """Whether there is such a session, open or closed, by its row."""
         return await self._storage.registry.one(session_id) is not None
 
+    async def sessions_beginning(self, text: str, limit: int) -> list[str]:
+        """The ids of sessions, open or closed, that begin so, in their order, at most `limit`."""
+        return await self._storage.registry.beginning_with(text, limit)
+
     async def ingest(self, envelope: Envelope) -> IngestOutcome:
         """Take one envelope in: the answer comes after it is on disk."""
         outcomes = await self._directory.ask(envelope.session_id, Ingest((envelope,)))

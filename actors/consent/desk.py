@@ -37,12 +37,14 @@ class OpeningClaim(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What a contributor has said: the state that follows, and the last events, oldest first."""
+    """What a contributor has said: the state that follows, and the last events, oldest first.
+
+    Whatever it is, nothing is taken of who is erased, or is to be (`is_erased`).
+    """
 
     state: ConsentState
     events: list[ConsentEvent]
-    is_erased: bool = False
-    """Whether their erasure was asked for: nothing is taken in that name any more, whatever is said."""
+    is_erased: bool
 
 
 class SignedReceipt(msgspec.Struct, frozen=True):

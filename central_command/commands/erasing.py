@@ -4,7 +4,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from persistence.journals.erasure_register import ErasureSubject
 
 CONTRIBUTOR = re.compile(r"\A[0-9A-Fa-f]{32}\Z")
+CANDIDATES_MAX: Final = 5
+"""Of the sessions that begin as one was named, so many are named."""
 
 
 @click.command()
 @data_options(must_exist=True)
 @click.option("--contributor", metavar="ID", help="All that is credited to it, or names it.")
-@click.option("--session", metavar="ID", help="One session.")
+@click.option("--session", metavar="ID", help="One session, by its whole id: what is erased is gone.")
 @click.option("--user", metavar="ID", help="All texts of a user, by the id that applications know them by.")
 @click.option("--pending", is_flag=True, help="Do what was asked for before, and is not done.")
 def erase(
@@ -66,8 +68,8 @@ def erase(
 
     named = _named(contributor, session, user, pending=pending)
     reports = run_to_end(_erase, settings_from(config, {}), data_dir, named)
-    if reports is None:
-        leave(f"there is no session {session} here: nothing is erased", EXIT_FAILED)
+    if isinstance(reports, _NoSession):
+        leave(reports.sentence(), EXIT_FAILED)
     if isinstance(reports, TooManyErasures):
         leave("there are as many requests as storage.erasures_max allows: set it higher", EXIT_REFUSED)
     if not isinstance(reports, list):
@@ -123,6 +125,22 @@ def _named(
     return named[0] if named else None
 
 
+class _NoSession(NamedTuple):
+    """There is no session of that id; `beginning` are those whose ids begin so, one more than are named at most."""
+
+    session_id: str
+    beginning: list[str]
+
+    def sentence(self) -> str:
+        """What to do: ids are shortened in tables, and nothing is erased by a beginning."""
+        none = f"there is no session {self.session_id} here: nothing is erased"
+        if not self.beginning:
+            return none
+        named = ", ".join(self.beginning[:CANDIDATES_MAX])
+        more = ", …" if len(self.beginning) > CANDIDATES_MAX else ""
+        return f"{none}; name it by its whole id, of those that begin so: {named}{more}"
+
+
 async def _expire(settings: "Settings", data_dir: Path) -> "Counter[str]":
     async with opened_service(settings, data_dir) as service:
         return await service.expiry.sweep()
@@ -130,17 +148,17 @@ async def _expire(settings: "Settings", data_dir: Path) -> "Counter[str]":
 
 async def _erase(
     settings: "Settings", data_dir: Path, named: "tuple[ErasureSubject, str] | None"
-) -> "list[Report] | TooManyErasures | SayOutcome | None":
+) -> "list[Report] | TooManyErasures | SayOutcome | _NoSession":
     """Erase whom or what is named, or what is pending; return what became of it, or why it was not asked for.
 
-    None is for a session that there is not: of a contributor, or a user, something may still come.
+    Only a session may be one that there is not: of a contributor, or a user, something may still come.
     """
     from actors.erasure.job import Report
 
     async with opened_service(settings, data_dir) as service:
         if named is not None:
             if not await _is_known(service, *named):
-                return None
+                return _NoSession(named[1], await _beginning(service, named[1]))
             asked = await _asked(service, *named)
             if not isinstance(asked, Report):
                 return asked
@@ -165,3 +183,11 @@ async def _is_known(service: "Service", subject: "ErasureSubject", name: str) ->
     if subject is not ErasureSubject.SESSION or service.eraser.is_asked(subject, name):
         return True
     return await service.knows_session(name)
+
+
+async def _beginning(service: "Service", text: str) -> list[str]:
+    """The sessions whose ids begin so, as tables show them; `sess_` may be left out."""
+    for beginning in (text, f"sess_{text}") if text else ():
+        if found := await service.sessions_beginning(beginning, CANDIDATES_MAX + 1):
+            return found
+    return []

@@ -5,6 +5,7 @@ secret of theirs, so it leaves this module as a pseudonym only.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,10 @@ from persistence.databases.figures_reading import (
 )
 from persistence.databases.search_reading import SearchTimedOut
 from persistence.files.failures import NoDataDirectory, StorageFailure
+from persistence.files.file_system import OsFileSystem
+from persistence.format.consent_events import DIGEST_PREFIX
 from persistence.format.layout import DataLayout
+from persistence.journals.erasure_register import ErasureRegister, register_path
 from persistence.keys.sealing import MasterKeyError
 from persistence.settings.search import SearchSettings
 from persistence.upkeep.corpus_reading import CorpusState, corpus_state
@@ -72,12 +76,16 @@ class Contributor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contributors(msgspec.Struct, frozen=True):
-    """Contributors in an order; `count`, `points` and `consents` (by state) are of all."""
+    """Contributors in an order; `count` and `consents` (by state) are of all but those who were erased.
+
+    `points` are all that were credited, also what stays of whom or what was erased, in the name of `erased` requests.
+    """
 
     rows: list[Contributor]
     count: int
     points: float
     consents: dict[str, int]
+    erased: int
     has_more: bool
 
 
@@ -140,10 +148,16 @@ class Tallies:
             descending=descending,
             offset=offset,
             limit=limit,
+            erased=self._erased(),
             timeout_s=self._settings.timeout_s,
         )
         rows = [_shown(row, self._pseudonym(row.contributor_id)) for row in page.rows]
-        return Contributors(rows, page.contributors, page.points, page.consents, page.has_more)
+        return Contributors(rows, page.contributors, page.points, page.consents, page.erased, page.has_more)
+
+    def _erased(self) -> list[str]:
+        """Of whom nothing is taken any more, by what stands for them where they spoke of consent."""
+        register = ErasureRegister(register_path(self._layout), OsFileSystem(), time.time)
+        return [f"{DIGEST_PREFIX}{digest}" for digest in register.people]
 
     async def _answered(self, ask: Callable[[], T]) -> T | Refusal:
         try:

@@ -6,7 +6,7 @@ asked for, and what is erased is in no sum. Every question ends by a time.
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -71,11 +71,16 @@ SELECT_BALANCES: Final = """
 SELECT contributor_id, total_points, total_sessions, last_credit_at, trust_score FROM balances
 WHERE substr(contributor_id, 1, {prefix}) != '{erased}' ORDER BY {key} {order}, contributor_id LIMIT ? OFFSET ?
 """
-SELECT_LEDGER: Final = "SELECT contributors, points FROM totals"
+SELECT_LEDGER: Final = """
+SELECT contributors, points, (SELECT count(*) FROM balances WHERE contributor_id GLOB '{erased}*') FROM totals
+"""
 SELECT_CONSENTS: Final = """
 SELECT subject, state, version, changed_at FROM consents WHERE subject IN (SELECT value FROM json_each(?))
 """
-SELECT_STATES: Final = "SELECT coalesce(state, 'none'), count(*) FROM consents GROUP BY state"
+SELECT_STATES: Final = """
+SELECT coalesce(state, 'none'), count(*) FROM consents
+WHERE subject NOT IN (SELECT value FROM json_each(?)) GROUP BY state
+"""
 SELECT_RECORDS: Final = """
 SELECT contributor_id, count(*) FROM records WHERE contributor_id IN (SELECT value FROM json_each(?))
 GROUP BY contributor_id
@@ -158,12 +163,16 @@ class ContributorRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContributorPage(msgspec.Struct, frozen=True):
-    """Contributors in an order; `contributors`, `points` and `consents` (by state) are of all."""
+    """Contributors in an order; `contributors` and `consents` (by state) are of all but those who were erased.
+
+    `points` are all that were credited, also what stays of whom or what was erased, in the name of `erased` requests.
+    """
 
     rows: list[ContributorRow]
     contributors: int
     points: float
     consents: dict[str, int]
+    erased: int
     has_more: bool
 
 
@@ -227,9 +236,19 @@ def clusters(layout: DataLayout, limit: int, timeout_s: float) -> list[Cluster]:
 
 
 def contributor_page(
-    layout: DataLayout, key: ContributorKey, *, descending: bool, offset: int, limit: int, timeout_s: float
+    layout: DataLayout,
+    key: ContributorKey,
+    *,
+    descending: bool,
+    offset: int,
+    limit: int,
+    erased: Collection[str],
+    timeout_s: float,
 ) -> ContributorPage:
-    """Contributors behind so many others, those that were erased left out. Raises NoDataDirectory, DatabaseFailure."""
+    """Contributors behind so many others, those that were erased left out. Raises NoDataDirectory, DatabaseFailure.
+
+    `erased` are those of whom nothing is taken any more, as `consents` names them: what they said stays there.
+    """
     sql = SELECT_BALANCES.format(
         key=CONTRIBUTOR_ORDERS[key],
         order="DESC" if descending else "ASC",
@@ -240,12 +259,12 @@ def contributor_page(
         if ledger is None:
             raise NoDataDirectory(f"{layout.root} holds no ledger.")
         rows = ledger.execute(sql, (limit + 1, offset)).fetchall()
-        ((contributors, points),) = ledger.execute(SELECT_LEDGER).fetchall()
+        ((balances, points, requests),) = ledger.execute(SELECT_LEDGER.format(erased=REQUEST_PREFIX)).fetchall()
     shown = rows[:limit]
     subjects = {row[0]: subject_digest(row[0]) for row in shown}
     with _reading(layout.sessions_database, SESSIONS_SCHEMA, timeout_s) as sessions:
         said = {} if sessions is None else _said(sessions, [*subjects.values()])
-        states = {} if sessions is None else dict(sessions.execute(SELECT_STATES).fetchall())
+        states = {} if sessions is None else dict(sessions.execute(SELECT_STATES, (array_of(erased),)).fetchall())
     with _reading(layout.corpus_database, CORPUS_SCHEMA, timeout_s) as corpus:
         ids = array_of([*subjects])
         records = {} if corpus is None else dict(corpus.execute(SELECT_RECORDS, (ids,)).fetchall())
@@ -265,7 +284,7 @@ def contributor_page(
                 changed_at=changed_at,
             )
         )
-    return ContributorPage(listed, contributors, points, states, len(rows) > limit)
+    return ContributorPage(listed, balances - requests, points, states, requests, len(rows) > limit)
 
 
 def _said(sessions: sqlite3.Connection, subjects: list[str]) -> dict[str, tuple[str | None, str | None, str | None]]:

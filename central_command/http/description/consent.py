@@ -75,13 +75,13 @@ def consent_schemas(current_version: str) -> dict[str, Schema]:
         "Consent": object_of(
             {
                 "state": one_of(ConsentState),
+                "erased": BOOLEAN,
                 "version": or_null(TEXT),
                 "changed_at": or_null(TEXT),
                 "last_event_sha256": _SHA256,
                 **terms,
                 "history": {"type": "array", "items": reference("ConsentEvent")},
-            },
-            {"erased": {"const": True}},
+            }
         ),
         "Receipt": object_of(
             {

@@ -227,11 +227,11 @@ def _shown(shown: Shown, settings: ConsentSettings) -> Reply:
     return json_reply(
         {
             "state": shown.state,
+            "erased": shown.is_erased,
             "version": None if last is None else last.version,
             "changed_at": None if last is None else last.at,
             "last_event_sha256": BEFORE_FIRST if last is None else last.sha256,
             **_terms(settings),
-            **({"erased": True} if shown.is_erased else {}),
             "history": history,
         }
     )

@@ -71,6 +71,16 @@ def test_a_session_that_there_is_not_is_said_to_be_none_and_nothing_is_asked() -
     assert not Path("data/erasures.jsonl").exists()
 
 
+@pytest.mark.parametrize("named", ["sess_of_the_o", "of_the_one"])
+def test_nothing_is_erased_by_the_beginning_of_an_id_and_the_whole_one_is_named(named: str) -> None:
+    """As tables show it, with `sess_` or without."""
+    refused = run("erase", "--session", named)
+    assert refused.exit_code == 1
+    assert f"nothing is erased; name it by its whole id, of those that begin so: {SESSION}" in refused.output
+    assert not Path("data/erasures.jsonl").exists()
+    assert holding("data", SESSION)
+
+
 def test_a_session_that_was_erased_before_is_the_same_request() -> None:
     done = run("erase", "--session", SESSION)
     assert (done.exit_code, run("erase", "--session", SESSION).output) == (0, done.output)

@@ -7,10 +7,12 @@ import msgspec
 import pytest
 import trio
 
+from actors.consent.register import Statement
 from central_command.corpus.index_filters import Choice
 from central_command.search.questions import NO_INDEX, Refusal, Unable
 from central_command.tallies.tallies import TOO_SLOW, Contributors, CorpusTally, Tallies
 from persistence.databases.figures_reading import TOOL_KEYS, ToolPage
+from persistence.format.consent_events import ConsentSource, Decision
 from persistence.settings.search import SearchSettings
 from tests.actors.curation.trajectory_lines import call, prompt
 from tests.corpus_maker import session, take_back
@@ -149,3 +151,24 @@ async def test_who_was_erased_is_in_no_list_of_contributors(tmp_path: Path) -> N
         found = await told(tmp_path).contributors("points", descending=True, offset=0, limit=10)
     assert isinstance(found, Contributors)
     assert found.rows == []
+
+
+async def test_who_was_erased_is_in_no_count_of_contributors_whatever_they_said(tmp_path: Path) -> None:
+    """The sum of points stays, in the name of a request; what they said of consent counts for nothing."""
+    async with running(tmp_path) as run:
+        await leave_session(run, "sess_1", contributor_id=CONTRIBUTOR)
+        await leave_session(run, "sess_2", contributor_id="cd" * 16)
+        await run.projected()
+        before = await told(tmp_path).contributors("points", descending=True, offset=0, limit=10)
+        await run.service.erase_contributor(CONTRIBUTOR, None)
+        await run.service.eraser.erase_pending()
+        await run.service.desk.say(
+            Statement(contributor_id=CONTRIBUTOR, decision=Decision.GIVEN, version="1.0", source=ConsentSource.API)
+        )
+        await run.projected()
+        found = await told(tmp_path).contributors("points", descending=True, offset=0, limit=10)
+    assert isinstance(before, Contributors)
+    assert isinstance(found, Contributors)
+    assert (before.count, before.erased, before.consents) == (2, 0, {"given": 2})
+    assert (found.count, found.erased, found.consents) == (1, 1, {"given": 1})
+    assert found.points == before.points

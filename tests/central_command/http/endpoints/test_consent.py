@@ -249,6 +249,9 @@ async def test_who_has_a_key_is_erased_by_its_owner_alone_and_opens_sessions_as_
             assert (await server.client.delete(path, headers=headers)).status_code == 403
         answer = await server.client.delete(path, headers=mine.headers("DELETE", at=now, path=path))
         assert answer.status_code == 202
+        shown = (await server.get(headers=mine.headers("GET", at=now, path=PATH)))[1]
+        assert (shown["state"], shown["erased"]) == ("none", True)
+        assert (await server.get(PATH.replace(CONTRIBUTOR, "f" * 32)))[1]["erased"] is False
         await server.run.service.eraser.erase_pending()
         report = server.run.service.erasure((await answer.get_json())["request"])
         assert report is not None
