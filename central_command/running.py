@@ -207,7 +207,8 @@ async def _print_link(service: Service, urls: list[str]) -> None:
         log.warning("there is no link to sign in with: %s", failure)
         return
     if not isinstance(made, TooManyLinks):
-        sys.stdout.write(f"Sign in, once and within minutes: {link_url(reached, made.code)}\n")
+        url = link_url(reached, made.code)
+        sys.stdout.write(f"To sign a browser in, open this link, which works once and for some minutes: {url}\n")
         sys.stdout.flush()
 
 

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from central_command.corpus.asked_times import first_moment
-from central_command.corpus.filters import Filters
+from central_command.corpus.filters import KNOWN_VALUES, Filters, check_known
 from persistence.databases.search_reading import SessionFilters
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions, each filter of any of several values; `contributors` are pseudonyms, times as people write.
 
-    Raises ValueError for a time that is none, and for halves of characters, which no text of the corpus has.
+    Raises ValueError for a time that is none, for a tier or an outcome that there is not, and for halves of characters,
+    which no text of the corpus has.
     """
 
     providers: tuple[str, ...] = ()
@@ -31,6 +32,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.json.encode({name: getattr(self, name) for name in self.__struct_fields__})
         except UnicodeEncodeError:
             raise ValueError("What is asked for is no valid Unicode.") from None
+        for member in ("tiers", "outcomes"):
+            check_known(KNOWN_VALUES[member][0], getattr(self, member), KNOWN_VALUES[member][1])
 
 
 def index_filters(

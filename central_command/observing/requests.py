@@ -1,4 +1,7 @@
-"""Requests that the framework answers, told to the observer: all that fail, and of the others one in so many.
+"""Requests that reach an endpoint, told to the observer: all that fail, and of the others one in so many.
+
+What is refused before that (an address's budget, the bounds of memory, a path that there is not) is counted alone: it
+may come by the thousand.
 
 What agents send all the time (envelopes, texts to be embedded) does not go by the framework, and is not observed: their
 figures are counted where they are taken in.

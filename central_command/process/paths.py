@@ -35,5 +35,5 @@ class PathTo(click.Path):
             self.fail(f"The {shown} cannot be used: {error.strerror}.", param, ctx)
         else:
             if not self._is_what(mode):
-                self.fail(f"The {shown} is {kind_of(mode) or 'a file'}.", param, ctx)
+                self.fail(f"Name a {self._what}: '{escaped(str(path))}' is {kind_of(mode) or 'a file'}.", param, ctx)
         return path

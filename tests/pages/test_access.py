@@ -140,5 +140,9 @@ async def test_access_is_for_administrators_and_no_other_site_changes_it(tmp_pat
         await browser.sign_in(Scope.ADMIN, Scope.READ)
         for path in forms:
             assert (await browser.post(path, {"Sec_Fetch_Site": "cross-site"}, scopes="read")).status == 403
+        said = (await browser.post(forms[0], {"Sec_Fetch_Site": "cross-site"}, scopes="read")).said
+        assert "Sec-Fetch-Site or Origin says otherwise" in said
+        said = (await browser.post(forms[0], {"Sec_Fetch_Site": None}, scopes="read")).said
+        assert "says neither in Sec-Fetch-Site nor in Origin where it comes from" in said
         [token] = await browser.run.service.access.desk.tokens()
         assert token.revoked_at is None

@@ -64,6 +64,17 @@ async def test_a_session_is_shown_with_its_steps_and_what_is_known_of_it(tmp_pat
     assert "0" * 31 not in said, "the contributor's own id is a secret"
 
 
+async def test_a_tier_or_an_outcome_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    """On every page that sessions are chosen on, as `export` says it."""
+    async with showing(tmp_path, session(1, steps_of(2))) as client:
+        unknown = await client.get("/sessions?tier=Z")
+        failed = await client.get("/sessions?outcome=success")
+        assert (await client.get("/sessions?tier=none&tier=")).status == 200
+    assert (unknown.status, failed.status) == (400, 400)
+    assert "there is no tier 'Z'; there are A, B, C, none." in unknown.said
+    assert "there is no outcome 'success'; there are SUCCESS" in failed.said
+
+
 async def test_why_is_told_in_words(tmp_path: Path) -> None:
     async with showing(tmp_path, session(1, steps_of(2)), session(2, [prompt("a")])) as client:
         one, two = [(await client.get(f"/sessions/sess_{number}")).said for number in (1, 2)]

@@ -1,6 +1,6 @@
 """A running server on one screen: what it says of itself, and what of that is wrong, a sentence each. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +8,9 @@ import msgspec
 from central_command.process.steering import escaped
 
 WIDTH: Final = 80
+NAME_CHARS: Final = 10
+REASONS_MAX: Final = 6
+"""Reasons of refusals that are listed, the most frequent ones."""
 
 Samples = Mapping[tuple[str, str], float]
 """Figures by their names, without the prefix, and the value of their one label; "" where there is none."""
@@ -105,9 +108,10 @@ def screen(state: ServerState) -> list[str]:
     if not state.unreachable:
         ready = "ready" if state.ready else "NOT READY"
         lines += ["", _row("server", f"{ready}, up for {_duration(state.uptime_s)}")]
-        lines.append(_row("checks", ", ".join(f"{each.name} {each.detail}" for each in state.checks)))
+        lines += _listed("checks", [f"{each.name} {each.detail}" for each in state.checks])
     if state.samples is not None:
         lines += [_row(name, value) for name, value in _rows(state.samples, state.at) if value]
+        lines += _listed("by reason", _refusals(state.samples))
     elif state.no_samples:
         lines += ["", *_wrapped(state.no_samples)]
     mark = "! " if found else ""
@@ -131,7 +135,7 @@ def _rows(samples: Samples, at: float) -> Iterator[tuple[str, str]]:
     yield "lag", f"databases {of('projection_lag_lines'):,.0f} lines, corpus {_duration(of('curation_lag_seconds'))}"
     used = f"{_bytes(of('quota_used_bytes'))} used of {_bytes(of('quota_bytes'))}"
     yield "disk", f"{_bytes(of('disk_free_bytes'))} free; {used}"
-    yield "refused", f"{summed('refusals_total'):,.0f} since the start"
+    yield "refused", f"{summed('refusals_total'):,.0f} requests since the start; dead letters are some of them"
     yield "erasure", f"{of('erasure_open_requests'):,.0f} open requests"
     jobs = {label: value for (name, label), value in samples.items() if name == "jobs"}
     yield "jobs", ", ".join(f"{value:,.0f} {label}" for label, value in jobs.items())
@@ -139,8 +143,27 @@ def _rows(samples: Samples, at: float) -> Iterator[tuple[str, str]]:
     yield "last", ", ".join(f"{label} {_duration(age)} ago" for label, age in ages.items())
 
 
+def _refusals(samples: Samples) -> list[str]:
+    """What requests were refused for, most often first."""
+    counts = {code: value for (name, code), value in samples.items() if name == "refusals_total" and value}
+    return [f"{value:,.0f} {code}" for code, value in sorted(counts.items(), key=lambda each: -each[1])[:REASONS_MAX]]
+
+
+def _listed(name: str, items: Sequence[str]) -> Iterator[str]:
+    """A row of items with commas between them, over as many lines as they take; none of it without any."""
+    line = _row(name, "")
+    for number, item in enumerate(items, 1):
+        text = item if number == len(items) else f"{item},"
+        if len(line) > NAME_CHARS and len(line) + len(text) + 1 > WIDTH:
+            yield line
+            line = _row("", "")
+        line += text if len(line) == NAME_CHARS else f" {text}"
+    if items:
+        yield line
+
+
 def _row(name: str, value: str) -> str:
-    return f"{name:<10}{value}"
+    return f"{name:<{NAME_CHARS}}{value}"
 
 
 def _wrapped(text: str, before: str = "") -> list[str]:

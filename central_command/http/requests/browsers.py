@@ -21,6 +21,12 @@ CROSS_SITE: Final = HttpProblem(
     "cross_site",
     "A request that changes something must come from a page of this server: Sec-Fetch-Site or Origin says otherwise.",
 )
+NO_SITE: Final = HttpProblem(
+    HTTPStatus.FORBIDDEN,
+    "cross_site",
+    "A request that changes something must come from a page of this server, and this one says neither in "
+    "Sec-Fetch-Site nor in Origin where it comes from.",
+)
 COOKIE_NAME: Final = "central_command"
 SECURE_COOKIE_NAME: Final = f"__Host-{COOKIE_NAME}"
 """Over TLS: no page of a neighbouring host, and none without TLS, can set it (RFC 6265bis, section 4.1.3.2)."""
@@ -42,7 +48,11 @@ def check_site() -> None:
     if site is not None:
         if site not in {"same-origin", "none"}:
             raise ProblemError(CROSS_SITE)
-    elif request.headers.get("Origin", "").lower() not in Reader.front().origins:
+        return
+    origin = request.headers.get("Origin")
+    if origin is None:
+        raise ProblemError(NO_SITE)
+    if origin.lower() not in Reader.front().origins:
         raise ProblemError(CROSS_SITE)
 
 

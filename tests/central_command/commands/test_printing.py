@@ -95,6 +95,18 @@ def test_a_bare_trajectory_can_be_shown() -> None:
     assert "none reported" in text
 
 
+def test_a_copied_step_and_a_shift_are_said_as_they_are() -> None:
+    """One step is no range, and no millisecond of a shift is cut off."""
+    found = trajectory.read_trajectory(
+        b'{"trajectory_id":"t","session_id":"s","metadata":null,"outcome":null,"time_shift_s":26193102.683,'
+        b'"started_at":"2026-01-30T09:17:00.000000Z","ended_at":"2026-01-30T09:18:00.000000Z","copied_from":['
+        b'{"from_step":7,"to_step":7,"trajectory_id":"traj_a","session_id":"sess_a"},{"from_step":9,"to_step":11,"trajectory_id":"traj_a","session_id":"sess_a"}]}'
+    )
+    text = " ".join(rendered(trajectory.header(found)).split())
+    assert "shown moved by 26,193,102.683 s" in text
+    assert "step 7 stands in session sess_a; steps 9 to 11 stand in session sess_a" in text
+
+
 def test_steps_show_number_time_type_and_content() -> None:
     """Times count from the first step, also where they are milliseconds; odd members are shown as they are."""
     assert steps_of() == [

@@ -85,6 +85,19 @@ central_command_jobs{queue="verify",state="completed"} 5
     assert [sentence[:11] for sentence in alarms(rests)] == ["Jobs rest: "]
 
 
+def test_every_check_and_what_was_refused_is_told_within_the_width() -> None:
+    """In more lines than one where one is too short."""
+    names = ("journals", "projection", "disk", "sessions", "lines", "embedding", "curation")
+    checks = tuple(Check(name, ok=True, needed=True, detail="all was looked at") for name in names)
+    refused = {("refusals_total", "rate_limited"): 44.0, ("refusals_total", "not_found"): 1_200.0}
+    lines = screen(state(checks=checks, samples=FIGURES | refused))
+    text = " ".join(" ".join(lines).split())
+    assert all(len(line) <= WIDTH for line in lines)
+    assert ", ".join(f"{name} all was looked at" for name in names) in text
+    assert "refused 1,244 requests since the start; dead letters are some of them" in text
+    assert "by reason 1,200 not_found, 44 rate_limited" in text
+
+
 def test_a_screen_says_how_it_is() -> None:
     """In the words and units of people, within 80 columns."""
     lines = screen(state())

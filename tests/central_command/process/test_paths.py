@@ -27,7 +27,7 @@ def test_anything_else_is_refused_by_its_name(tmp_path: Path) -> None:
     for kind, name, sentence in (
         (FOLDER, "\udcff", r"\\xff' is a FIFO\."),
         (FILE, "\udcff", r"\\xff' is a FIFO\."),
-        (FOLDER, "file", r"file' is a file\."),
+        (FOLDER, "file", r"Name a folder: '.*/file' is a file\."),
         (FILE, ".", r"' is a folder\."),
         (FOLDER, "missing", r"missing' does not exist\."),
         (FILE, "loop", r"loop' cannot be used: Too many levels"),
