@@ -200,7 +200,7 @@ def check_known(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
     """Raise ValueError for the first value that is not among those that are known."""
     unknown = [value for value in asked if value not in known]
     if unknown:
-        raise ValueError(f"there is no {noun} {unknown[0]!r}; there are {', '.join(known)}.")
+        raise ValueError(f"There is no {noun} {unknown[0]!r}; there are {', '.join(known)}.")
 
 
 def _is_any(values: Sequence[str | None], wanted: Sequence[str]) -> bool:

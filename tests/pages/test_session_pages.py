@@ -71,8 +71,8 @@ async def test_a_tier_or_an_outcome_that_there_is_not_is_told_with_those_that_th
         failed = await client.get("/sessions?outcome=success")
         assert (await client.get("/sessions?tier=none&tier=")).status == 200
     assert (unknown.status, failed.status) == (400, 400)
-    assert "there is no tier 'Z'; there are A, B, C, none." in unknown.said
-    assert "there is no outcome 'success'; there are SUCCESS" in failed.said
+    assert "There is no tier 'Z'; there are A, B, C, none." in unknown.said
+    assert "There is no outcome 'success'; there are SUCCESS" in failed.said
 
 
 async def test_why_is_told_in_words(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.json_values import object_of, text_of
 
 _MESSAGES_MAX = 2
+_KNOWN_MAX = 1_024
+"""Ids of the last messages that are remembered: events of one stand much nearer to each other."""
 
 
 class Horizon:
@@ -22,7 +24,7 @@ class Horizon:
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._known: set[str] = set()
+        self._known: dict[str, None] = {}
         self._begins: deque[int] = deque()
         self._last_place = -1
 
@@ -31,8 +33,10 @@ class Horizon:
         self._last_place = place
         message_id = text_of(object_of(event.get("message")).get("id")) if event.get("type") == "assistant" else ""
         if message_id and message_id not in self._known:
-            self._known.add(message_id)
+            self._known[message_id] = None
             self._begins.append(place)
+            if len(self._known) > _KNOWN_MAX:
+                del self._known[next(iter(self._known))]
 
     def of(self, place: int) -> int:
         """The last place of which the event at `place` may depend; `place` never goes back."""

@@ -141,12 +141,12 @@ def test_what_cannot_be_done_is_one_sentence(root: Path, tmp_path: Path) -> None
         ([target, "--format", "jsonl", "--split", "a=2"], "--split holds 'a=2'"),
         ([target, "--format", "messages", "--columns", "colour"], "has no column 'colour'"),
         ([target, "--format", "messages", "--after", "yesterday"], "after is 'yesterday', which is no time such as"),
-        ([target, "--format", "messages", "--tier", "X"], "there is no tier 'X'; there are A, B, C, none."),
+        ([target, "--format", "messages", "--tier", "X"], "There is no tier 'X'; there are A, B, C, none."),
         (
             [target, "--format", "atif", "--outcome", "success"],
-            "there is no outcome 'success'; there are SUCCESS, CRASH",
+            "There is no outcome 'success'; there are SUCCESS, CRASH",
         ),
-        ([target, "--format", "kto", "--feedback", "good"], "there is no feedback 'good'; there are accepted, "),
+        ([target, "--format", "kto", "--feedback", "good"], "There is no feedback 'good'; there are accepted, "),
         ([target, "--format", "jsonl", "--cognitive-target", "fun"], "no cognitive target 'fun'; there are planning, "),
         (
             [target, "--format", "records", "--domain", "law"],
@@ -154,7 +154,7 @@ def test_what_cannot_be_done_is_one_sentence(root: Path, tmp_path: Path) -> None
         ),
         (
             [target, "--format", "jsonl", "--provider", "claude"],
-            "there is no provider 'claude'; there are claude-code, ",
+            "There is no provider 'claude'; there are claude-code, ",
         ),
         ([target, "--format", "messages", "--before", "20"], "before is '20', which is no time such as"),
         ([target, "--format", "messages", "--reasoning-key", "content"], "none of content, name, role, tool_call_id, "),
