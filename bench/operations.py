@@ -52,6 +52,7 @@ PATHS: Final = (
 SETTINGS: Final = {
     "observer__quota_bytes": 10**10,
     "jobs__completed_max": 10**9,
+    **{f"{section}__requests_per_{unit}": 10**6 for section in ("jobs", "observer") for unit in ("minute", "hour")},
     "curation__enabled": "false",
     "embedding__enabled": "false",
 }
