@@ -31,6 +31,7 @@ ARGUMENTS = (
 )
 LAUNCH_MS_MAX = 60_000
 ACTION_MS_MAX = 30_000
+WAIT_S = 30.0
 AXE = Path(__file__).parent / "axe.min.js"
 PAINTED = """() => new Promise((painted) => {
     const again = () => performance.getEntriesByType("paint").length
@@ -157,6 +158,14 @@ class Tab:
             f"{each['id']}: {each['help']}: " + "; ".join(node["html"][:200] for node in each["nodes"][:3])
             for each in found["violations"]
         ]
+
+
+def until(page: Any, condition: str) -> None:
+    """Wait until something holds on the page; playwright's own way would need what the policy forbids."""
+    end = time.monotonic() + WAIT_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, condition
+        page.wait_for_timeout(20)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.pages.conftest import until
+
 PATHS = [
     "/",
     "/sessions",
@@ -160,11 +162,11 @@ def test_a_token_is_made_and_revoked_with_keys_alone(tabs: Any) -> None:
     revoke = page.locator("summary[aria-label='Revoke by hand']")
     revoke.focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.matches('[data-closes]')")
+    until(page, "document.activeElement.matches('[data-closes]')")
     page.keyboard.press("Enter")
     assert revoke.evaluate("each => each === document.activeElement && !each.parentElement.open")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.matches('[data-closes]')")
+    until(page, "document.activeElement.matches('[data-closes]')")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.wait_for_url("**/access?said=revoked")

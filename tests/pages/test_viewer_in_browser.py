@@ -5,7 +5,6 @@ All in one file, so that one process has the server and the browser (`--dist loa
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,11 @@ from tests.central_command.viewing.test_windows import call, steps_of
 from tests.corpus_maker import put_sessions, session
 from tests.indexed import index_async
 from tests.pages.attacks import ATTACKS, word
-from tests.pages.conftest import Served, _contexts
+from tests.pages.conftest import Served, _contexts, until
 from tests.server_process import CLOSE, INGEST, OPEN, ServerProcess, request
 from tests.signing_client import SigningClient
 
 WINDOW_STEPS = 40
-WAIT_S = 15.0
 LARGE_STEPS = 1_600
 LARGE_BYTES = 2_000_000
 
@@ -90,14 +88,6 @@ def places(page: Any) -> list[int]:
     """The steps that are on the page."""
     found: list[int] = page.eval_on_selector_all("[data-step]", "all => all.map(each => Number(each.dataset.step))")
     return found
-
-
-def until(page: Any, condition: str) -> None:
-    """Wait until something holds on the page; playwright's own way would need what the policy forbids."""
-    end = time.monotonic() + WAIT_S
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        page.wait_for_timeout(20)
 
 
 def current(page: Any) -> int:
@@ -283,6 +273,7 @@ def test_an_open_session_grows_and_what_is_read_and_open_stays(tabs: Any, viewed
     grow(WINDOW_STEPS - 10)
     tab = tabs()
     page = tab.open("/sessions/sess_growing")
+    until(page, f"document.querySelectorAll('[data-step]').length === {WINDOW_STEPS - 10}")  # counted behind ingestion
     page.keyboard.press("j")
     page.keyboard.press("j")
     seen = page.locator("#step-2").bounding_box()
