@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from central_command.corpus.asked_times import first_moment
-from central_command.corpus.filters import KNOWN_VALUES, Filters, check_known
+from central_command.corpus.filters import Filters, check_values
 from persistence.databases.search_reading import SessionFilters
 
 
@@ -27,13 +27,12 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None = None
 
     def __post_init__(self) -> None:
-        Filters(after=self.after, before=self.before)
+        filters = Filters(after=self.after, before=self.before, tiers=self.tiers, outcomes=self.outcomes)
         try:
             msgspec.json.encode({name: getattr(self, name) for name in self.__struct_fields__})
         except UnicodeEncodeError:
             raise ValueError("What is asked for is no valid Unicode.") from None
-        for member in ("tiers", "outcomes"):
-            check_known(KNOWN_VALUES[member][0], getattr(self, member), KNOWN_VALUES[member][1])
+        check_values(filters)
 
 
 def index_filters(

@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 
 from central_command.corpus.asked_members import NO_NAMES, read_members
-from central_command.corpus.filters import Filters, check_values
 from central_command.corpus.index_filters import Choice
 from central_command.search.queries import QUERY_CHARS_MAX
 from central_command.search.snippets import Part
@@ -52,12 +51,10 @@ class Question(Choice, frozen=True, kw_only=True):
 
 def question_of(members: Mapping[str, Any], *, names: Mapping[str, str] = NO_NAMES) -> Question:
     """The question of these members; raises ValueError, with a sentence that names a wrong one as `names` calls it."""
-    question = read_members(members, Question, names=names)
     try:
-        check_values(Filters(tiers=question.tiers, outcomes=question.outcomes))
+        return read_members(members, Question, names=names)
     except ValueError as error:
-        raise ValueError(f"T{str(error)[1:]}"[:SENTENCE_CHARS_MAX]) from None
-    return question
+        raise ValueError(str(error)[:SENTENCE_CHARS_MAX]) from None
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
