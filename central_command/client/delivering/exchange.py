@@ -42,10 +42,10 @@ from central_command.client.contract.endpoints import (
 )
 from central_command.client.contract.signing import InvalidServerKeyError
 from central_command.client.delivering.batching import Batching
-from central_command.client.delivering.posting import Answer, Results
+from central_command.client.delivering.posting import Answer, Results, not_there
 from central_command.client.delivering.progress import Done, Held, Later, Nothing, Progress, Resting, Sent, Several
 from central_command.client.delivering.refusals import NOT_OPENED, Moving, Refusals
-from central_command.client.delivering.unreachable import Undelivered, nothing_here, stranger
+from central_command.client.delivering.unreachable import Undelivered
 from central_command.client.spool.records import SessionState, StoredEnvelope, StoredSession
 from central_command.client.spool.spool import Spool
 
@@ -193,7 +193,9 @@ class SessionDelivery:
             return Resting(NOT_OPENED, str(error))
         body = encode_json(_opening_members(session, claim))
         answer = await self._delivery.attempt(OPEN_PATH, body, timeout_s=SESSION_TIMEOUT_S)
-        unknown = _no_server(answer, httpx.URL(session.url)) if isinstance(answer, Answer) else None
+        unknown = None
+        if isinstance(answer, Answer) and answer.status != httpx.codes.OK:
+            unknown = not_there(answer, httpx.URL(session.url))
         if later := _later(answer, is_opening=True):
             self._are_openings_limited &= later.opening
             return later if unknown is None else msgspec.structs.replace(later, unreached=unknown)
@@ -248,15 +250,6 @@ class SessionDelivery:
             await self._offload(lambda: self._spool.fail(session.session_id, problem))
             return Done(problem)
         return Resting(NOT_CLOSED, answer.reason)
-
-
-def _no_server(answer: Answer, url: httpx.URL) -> Undelivered | None:
-    """Why the answer to an opening shows that sessions are not opened at `url`; None where it shows no such thing."""
-    if answer.status != httpx.codes.OK and not answer.is_known:
-        return stranger(answer.status, answer.location, url)
-    if answer.status == httpx.codes.NOT_FOUND:
-        return Undelivered(answer.reason.rstrip("."), nothing_here(url))
-    return None
 
 
 def _opening_members(session: StoredSession, claim: OpeningClaim | None) -> dict[str, str]:

@@ -103,6 +103,18 @@ class Results(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
 
 
+def not_there(answer: Answer, url: httpx.URL) -> Undelivered | None:
+    """Why an answer other than 200 shows that what was asked for is not at `url`; None where it shows no such thing.
+
+    It is another program's, or of a Central Command that has no such endpoint.
+    """
+    if not answer.is_known:
+        return stranger(answer.status, answer.location, url)
+    if answer.status == httpx.codes.NOT_FOUND:
+        return Undelivered(answer.reason.rstrip("."), nothing_here(url), status=answer.status)
+    return None
+
+
 class Delivery:
     """Posts bodies over one client."""
 
@@ -140,10 +152,8 @@ class Delivery:
 
     def _refused(self, answer: Answer) -> Undelivered:
         """Why what was asked for did not come: what a Central Command says of it, or that there is none."""
-        if not answer.is_known:
-            return self.stranger(answer)
-        if answer.status == httpx.codes.NOT_FOUND:
-            return Undelivered(answer.reason.rstrip("."), self.nothing_here(), status=answer.status)
+        if (missing := not_there(answer, self._client.base_url)) is not None:
+            return missing
         reason = answer.reason.rstrip(".")
         return (
             Undelivered(reason, "try again later", status=answer.status)
