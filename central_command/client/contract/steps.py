@@ -248,8 +248,9 @@ class StepList:
         short: what else is known of a message.
         """
         fitted, left_out = cut_noted(content, CONTENT_CHARS_MAX)
-        whole = len(fitted) == len(content) and original_tokens is None
-        original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
+        original = None
+        if len(fitted) != len(content) or original_tokens is not None:
+            original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
         self._append(
             Step(
                 step=self.count + 1,
@@ -262,8 +263,8 @@ class StepList:
                 intent=intent,
                 call_id=call_id,
                 is_error=True if kind == "error" else None,
-                truncated=None if whole else True,
-                original_token_count=None if whole else original,
+                truncated=None if original is None else True,
+                original_token_count=original,
                 token_count=estimate_tokens(len(fitted)),
                 left_out=left_out,
             ),
