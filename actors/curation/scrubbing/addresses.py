@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from actors.curation.scrubbing import gate
 from actors.curation.scrubbing.spans import EMAIL, IP, Span
 from actors.curation.scrubbing.text import Text
 
 # With a character of a name before it and one of a host behind it: nearly every other `@` has neither.
-_AT = re.compile(r"@(?<=[\w.+-]@)(?=[^\W_])|%(?<=[\w.+-]%)40(?=[^\W_])|\\(?<=[\w.+-]\\)\\{0,3}u0040(?=[^\W_])")
+_AT = re.compile(r"@(?<=[\w.+-]@)(?=[^\W_])")
+_ENCODED_AT = re.compile(r"@(?<=[\w.+-]@)(?=[^\W_])|%(?<=[\w.+-]%)40(?=[^\W_])|\\(?<=[\w.+-]\\)\\{0,3}u0040(?=[^\W_])")
 _LOCAL_CHARS_MAX = 64
 _LOCAL_REVERSED = re.compile(r"(?:[\w.+-]|B2%(?=[\w.+-]))*+")
 _DOMAIN = re.compile(r"[^\W_](?:[\w-]{0,62}+)(?:\.[^\W_][\w-]{0,62}+){1,16}+")
@@ -78,7 +80,7 @@ _BEFORE_CHARS = 40
 def email_addresses(text: Text) -> Iterator[Span]:
     """Addresses whose domain ends in a TLD of IANA's list; no versions, labels of languages, matrix products."""
     end = 0
-    for at in _AT.finditer(text.text):
+    for at in (_ENCODED_AT if gate.ENCODED_AT in text.found else _AT).finditer(text.text):
         if at.start() < end:
             continue
         start = _start_of_local(text.text, at.start())

@@ -25,6 +25,7 @@ DOTTED = "dotted"
 COLONS = "colons"
 HEX_32 = "hex_32"
 AT = "at"
+ENCODED_AT = "encoded_at"
 
 # Words and ids in which no rule finds anything.
 _PLAIN = re.compile(
@@ -55,7 +56,12 @@ _SEVEN_COLONS = re.compile(rb":(?:[0-9a-f]*+:){6}")
 _NORTH_AMERICAN_SHAPES = (b"000-000-0000", b")-000-0000", b")000-0000")
 _NOTHING: frozenset[str] = frozenset()
 # What the automaton finds, and what each is called: the keywords, and what is no word.
-_NAMES: dict[str, str] = {**{each: each for each in keywords.ALL}, "%40": AT, "\\u0040": AT, "::": COLONS}
+_NAMES: dict[str, str] = {
+    **{each: each for each in keywords.ALL},
+    "%40": ENCODED_AT,
+    "\\u0040": ENCODED_AT,
+    "::": COLONS,
+}
 _NAME_OF = tuple(_NAMES.values())
 
 

@@ -45,7 +45,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     (provider_keys, frozenset(keywords.PREFIXES) | {gate.HEX_32}),
     (aws_keys, keywords.AWS | {"secret"}),
     (user_paths, keywords.PATHS),
-    (email_addresses, frozenset({gate.AT})),
+    (email_addresses, frozenset({gate.AT, gate.ENCODED_AT})),
     (hex_strings, frozenset({gate.HEX_32})),
     (assigned_secrets, keywords.ASSIGNED | keywords.COMMANDS),
     (ipv6_addresses, frozenset({gate.COLONS})),

@@ -27,7 +27,8 @@ VECTORS = Path(__file__).parents[3] / "vectors" / "scrub"
 _GAP, _DASH = r"[ .\u00a0\u202f\u2010\u2011\u2012\u2013-]", r"[-\u2010\u2011\u2012\u2013]"
 
 PLAIN: dict[str, tuple[re.Pattern[str], str]] = {
-    "at": (addresses._AT, r"(?<=[\w.+-])(?:@|%40|(?<!\\)\\{1,4}u0040)(?=[^\W_])"),
+    "at": (addresses._AT, r"(?<=[\w.+-])@(?=[^\W_])"),
+    "encoded at": (addresses._ENCODED_AT, r"(?<=[\w.+-])(?:@|%40|(?<!\\)\\{1,4}u0040)(?=[^\W_])"),
     "ipv6": (
         addresses._IPV6,
         (r"(?:(?<![A-Za-z0-9_:.])|(?<=\\[nrt])|(?<=@))(?:[0-9A-Fa-f]{1,4}+:|::)[0-9A-Fa-f:]{1,40}+"
@@ -161,7 +162,8 @@ def plainly(text: str) -> set[str]:
     raw = lower.encode("utf-8", "surrogatepass")
     separators = rb"[ \-.\t\xa0\x90\x91\x92\x93\xaf()/\xc2\xe2\x80]*"
     looks = {
-        gate.AT: rb"@|%40|\\u0040",
+        gate.AT: rb"@",
+        gate.ENCODED_AT: rb"%40|\\u0040",
         gate.COLONS: rb"::|(?::[0-9a-f]*){6}:",
         gate.HEX_32: rb"[0-9a-f]{32}",
         gate.DOTTED: rb"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
