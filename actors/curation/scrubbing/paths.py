@@ -23,7 +23,6 @@ _WINDOWS = re.compile(
     rf"|(?<=[\w.$])(?P<wsl>\\{{1,8}}+)home(?P=wsl))(?P<name>{_NAME})",
     re.IGNORECASE,
 )
-_DRIVE = re.compile(r":[\\/]")
 _WSL = re.compile(rf"(?<=[\w.$-])(?P<sep>\\{{1,8}}+)home(?P=sep)(?P<name>{_NAME})")
 _DASHED = re.compile(
     r"(?:(?<=[\\/\"'\s])|(?<=^))(?:-(?:Users|home)-|[A-Za-z]--Users-)"
@@ -77,7 +76,7 @@ def _found_by(pattern: re.Pattern[str], text: str, mark: re.Match[str], start: i
     place, end = max(start, mark.start() - _PREFIX_CHARS), mark.end() + _NAME_CHARS
     found = None
     # Of a drive, a colon stands before its path; most paths are looked for in vain by the first of the patterns.
-    if pattern is not _WINDOWS or text.find("\\", place, end) >= 0 or _DRIVE.search(text, place, end) is not None:
+    if pattern is not _WINDOWS or text.find("\\", place, end) >= 0 or text.find(":/", place, end) >= 0:
         found = pattern.search(text, place, end)
     if found is None:
         place = max(start, mark.start() - _REMOTE_CHARS)

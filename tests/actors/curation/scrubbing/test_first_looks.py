@@ -70,6 +70,11 @@ PLAIN: dict[str, tuple[re.Pattern[str], str]] = {
     ),
     "folder": (paths._MARK, r"(?:[/\\]|%2[Ff])(?:Users|home|users|Documents and Settings)(?=[/\\%])"),
 }  # fmt: skip
+FOUND = [
+    *("%2FUsers%2Fana", "%2fhome%2fana", "/Users/ana", "\\Users\\ana", "/Documents and Settings/ana", " -415-555-0132"),
+    *("ana\\\\\\\\u0040foldline.io", "a%40foldline.io", "ana@foldline.io", "\\n2001:db8::9", "x@2001:db8::9:1"),
+    *("\x1b[1m203.0.113.9", "10.0.12.7.443", "0x" + "a1" * 20, "SK" + "0a" * 16, "^-415-555-0132", "+1 (415) 555-0132"),
+]
 BEGINS = {paths._WINDOWS: r"(?=[A-Za-z]:|\\)", paths._POSIX: r"(?=[/\\%])"}
 HALVES = [
     *(
@@ -125,8 +130,6 @@ HALVES = [
     *PLACEHOLDERS,
 ]
 TEXTS = st.lists(st.sampled_from(HALVES) | st.text(max_size=3), max_size=14).map("".join)
-
-
 SHAPES = {gate.SSN, gate.NORTH_AMERICAN, gate.PLUS}  # of numbers; one of them is called as a keyword is
 
 
@@ -154,6 +157,19 @@ def test_a_pattern_finds_what_it_says_in_every_vector(name: str) -> None:
 def test_a_pattern_finds_what_it_says_in_any_text(text: str) -> None:
     for fast, plain in PLAIN.values():
         assert found_by(fast, text) == found_by(re.compile(plain), text)
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_what_is_just_not_found_is_not_found_by_either(text: str) -> None:
+    """One character of a text replaced by each that means something to a pattern, or left out, or one put before it."""
+    assert any(fast.search(text) for fast, _ in PLAIN.values())
+    patterns = [(fast, re.compile(plain)) for fast, plain in PLAIN.values()]
+    for place in range(len(text) + 1):
+        for length in (0, 1):
+            for each in ("", *"aFxn_@%\\/:.-+~()[]^ \n\t\x1b019é名²٣"):
+                edited = text[:place] + each + text[place + length :]
+                for fast, plain in patterns:
+                    assert found_by(fast, edited) == found_by(plain, edited)
 
 
 def plainly(text: str) -> set[str]:
