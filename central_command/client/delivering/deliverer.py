@@ -137,6 +137,9 @@ class Deliverer:
     async def _proceed(self, session_id: str) -> None:
         try:
             progress = await self._sessions.proceed(session_id)
+        except trio.Cancelled:
+            self._due[session_id] = 0.0  # nothing came of it: it waits as before
+            raise
         except SpoolError as error:
             progress = Later(str(error))
         except KeyError:  # it is long done, and forgotten

@@ -121,8 +121,10 @@ class TrioRecorder:
         self._queue = Queue(steps_max=settings.queue_steps_max, bytes_max=settings.queue_bytes_max, wake=self._wake)
         self._is_woken = self._is_urgent = False
         self._woken, self._urgent, self._changed = trio.Event(), trio.Event(), trio.Event()
-        self._is_keeping = False
+        self._is_keeping = self._is_adopting = False
         self._keeping = trio.Lock()
+        self._found_at_end: bool | None = None
+        """Whether all was delivered when this was left, as the spool said; None before."""
         self.close_timeout_s = settings.close_timeout_s
         """How long leaving waits for delivery."""
         self.has_kept_all = threading.Event()
@@ -195,8 +197,14 @@ class TrioRecorder:
 
     @property
     def is_delivered(self) -> bool:
-        """Whether all sessions closed so far, and all chunks made so far, are with the server."""
-        return not self._queue.waiting and not self._is_keeping and self._deliverer.is_done
+        """Whether all sessions closed so far, and all chunks made so far, are with the server.
+
+        Once the recorder was left, it is what the spool held then that counts: False when anything of its sessions
+        waited there or in memory, or one was not closed, whatever was under way.
+        """
+        if self._found_at_end is not None:
+            return self._found_at_end
+        return not (self._queue.waiting or self._is_keeping or self._is_adopting) and self._deliverer.is_done
 
     async def wait_delivered(self) -> None:
         """Wait until all sessions closed so far, and all chunks made so far, are with the server. May take for ever."""
@@ -291,11 +299,15 @@ class TrioRecorder:
     async def run_orphans(self) -> None:
         """Deliver what other processes left, until cancelled."""
         while True:
+            self._is_adopting = True
             try:
                 for session_id in await self._offload(self._adopt):
                     self._deliverer.add(session_id)
             except SpoolError as error:
                 _logger.warning("what earlier processes left was not looked for: %s", error)
+            finally:
+                self._is_adopting = False
+                self._note_change()
             await trio.sleep(self._settings.orphans_every_s)
 
     def _adopt(self) -> list[str]:
@@ -308,6 +320,16 @@ class TrioRecorder:
     async def run_deliverer(self) -> None:
         """Deliver what is in the spool, until cancelled."""
         await self._deliverer.run()
+
+    async def settle(self) -> None:
+        """Find out in the spool whether all was delivered, once no task runs any more."""
+        self._found_at_end = False
+        if self._queue.waiting:
+            return
+        try:
+            self._found_at_end = not await self._offload(self._spool.has_unfinished)
+        except SpoolError as error:
+            _logger.warning("whether everything was delivered is not known: %s", error)
 
     def close_all(self) -> None:
         """Close the sessions that the program did not."""
@@ -362,15 +384,19 @@ async def open_recorder(
                 jitter=surroundings.jitter,
             )
             failure: Exception | None = None
-            async with trio.open_nursery() as nursery:
-                for task in (recorder.run_keeper, recorder.run_deliverer, recorder.run_orphans):
-                    nursery.start_soon(task)
-                try:
-                    yield recorder
-                except Exception as error:  # noqa: BLE001 -- raised below, without the group around it
-                    failure = error
-                await _leave(recorder)
-                nursery.cancel_scope.cancel()
+            try:
+                async with trio.open_nursery() as nursery:
+                    for task in (recorder.run_keeper, recorder.run_deliverer, recorder.run_orphans):
+                        nursery.start_soon(task)
+                    try:
+                        yield recorder
+                    except Exception as error:  # noqa: BLE001 -- raised below, without the group around it
+                        failure = error
+                    await _leave(recorder)
+                    nursery.cancel_scope.cancel()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await recorder.settle()
             if failure is not None:
                 raise failure
     finally:

@@ -90,7 +90,8 @@ class Recorder:
         """Close what is open, keep everything on disk, and deliver what can be delivered in `timeout_s` after that.
 
         Keeping is waited for as long as `settings.keep_timeout_s`, however short the time for delivery is. True when
-        everything was delivered; the rest goes with the next recorder. May be called again.
+        the spool holds nothing of this recorder's sessions that waits, and the server has closed them all; the rest
+        goes with the next recorder. May be called again.
         """
         atexit.unregister(self.close)
         token = self._token

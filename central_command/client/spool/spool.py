@@ -205,6 +205,12 @@ class Spool:
             connection.execute("UPDATE sessions SET owner = ? WHERE session_id = ?", (self._owner, session_id))
             return True
 
+    def has_unfinished(self) -> bool:
+        """Whether a session that this process owns is not done: something of it waits, or it is not closed."""
+        with self._transaction() as connection:
+            query = "SELECT EXISTS (SELECT 1 FROM sessions WHERE state IN ('recording', 'ended') AND owner = ?)"
+            return bool(connection.execute(query, (self._owner,)).fetchone()[0])
+
     def release(self, session_id: str) -> None:
         """Give up a session, so that any process can claim it."""
         self._update(session_id, "owner = NULL")

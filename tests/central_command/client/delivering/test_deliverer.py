@@ -485,3 +485,22 @@ async def test_a_recording_never_gives_up(delivering: Delivering, autojump_clock
         nursery.cancel_scope.cancel()
     assert Sent("sess_1", steps=1) in delivering.progress
     assert len(delivering.asked) == 32
+
+
+async def test_what_was_under_way_when_it_is_cancelled_is_not_done(
+    delivering: Delivering, autojump_clock: MockClock
+) -> None:
+    """Nothing came of it, so it waits as it did."""
+
+    async def hangs(_request: httpx.Request) -> httpx.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    delivering.faults.append(hangs)
+    delivering.session("sess_1")
+    async with delivering.client() as client:
+        deliverer = delivering.deliverer(client)
+        deliverer.add("sess_1")
+        with trio.move_on_after(5):
+            await deliverer.run()
+    assert not deliverer.is_done

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from central_command.client.contract.contributor_keys import make_key
 from central_command.client.contract.identity import Identity
 from central_command.client.recording.recorder import RecorderSettings, Surroundings, TrioRecorder, open_recorder
-from central_command.client.spool.records import SpoolSettings
+from central_command.client.spool.records import SpoolError, SpoolSettings
 from central_command.client.spool.spool import Spool
 from tests.central_command.client.inline import inline
 
@@ -36,7 +36,7 @@ def opener(fake_server: Any, identity: Identity, tmp_path: Path) -> Opener:
         surroundings = Surroundings(
             identity=changes.pop("identity", identity),
             client=fake_server.client(),
-            offload=inline,
+            offload=changes.pop("offload", inline),
             jitter=lambda: 0.5,
         )
         arguments: dict[str, Any] = {
@@ -286,6 +286,71 @@ async def test_leftovers_of_a_closed_recorder_go_with_the_next(
         await recorder.wait_delivered()
         assert recorder.statistics().steps_delivered == 300
     assert fake_server.envelopes[-1]["outcome"]["status"] == "SHUTDOWN"
+
+
+@pytest.mark.parametrize("under_way", [OPEN, INGEST, CLOSE])
+async def test_what_is_under_way_when_the_time_is_over_is_not_delivered(
+    opener: Opener, fake_server: Any, one_by_one: None, autojump_clock: MockClock, under_way: str
+) -> None:
+    """Whichever request it is: the spool still holds what it was about."""
+
+    async def hangs(request: httpx.Request) -> None:
+        if request.url.path == under_way:
+            await trio.sleep_forever()
+
+    fake_server.faults.extend([hangs] * 10)
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+    assert fake_server.requests[-1][0] == under_way
+    assert not recorder.is_delivered
+    fake_server.faults.clear()
+    async with opener() as recorder:
+        await trio.sleep(1)
+    assert recorder.is_delivered
+
+
+async def test_what_is_answered_and_not_noted_is_not_said_to_be_delivered(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent again, with the same bytes: neither is anything where the spool cannot be asked."""
+
+    def broken(*_arguments: object, **_named: object) -> None:
+        raise SpoolError("The disk is broken.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "closed", broken)
+        async with opener() as recorder:
+            with recorder.session() as session:
+                session.record(thought())
+    assert len(fake_server.envelopes) == 2
+    assert not recorder.is_delivered
+    async with opener() as recorder:
+        await trio.sleep(1)
+        await recorder.wait_delivered()
+        monkeypatch.setattr(Spool, "has_unfinished", broken)
+    assert not recorder.is_delivered
+
+
+async def test_what_others_left_is_looked_for_before_all_is_said_to_be_delivered(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """A recorder that is left at once has taken it over already, or is about to."""
+
+    async def refused(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    async def slow(call: Callable[[], Any]) -> Any:
+        await trio.sleep(0.5)
+        return call()
+
+    fake_server.faults.extend([refused] * 1_000)
+    async with opener() as recorder:
+        recorder.session().record(thought())
+    fake_server.faults.clear()
+    async with opener(offload=slow) as recorder:
+        pass
+    assert (len(fake_server.envelopes), recorder.is_delivered) == (2, True)
 
 
 async def test_what_is_bad_is_counted_and_said_once(
