@@ -181,7 +181,11 @@ def show(*, url: str, trust: Trust, contributor_id: str | None, as_json: bool) -
     Example:
       central-command contributor show
     """
-    _print_shown(*_at_server(url, trust, contributor_id, _seen), url, as_json=as_json)
+    seen, holds = _at_server(url, trust, contributor_id, _seen)
+    if not as_json:
+        _print_terms(seen)
+        click.echo()
+    _print_shown(seen, holds, url, as_json=as_json)
 
 
 @contributor.command(short_help="Agree to a server's terms.")
@@ -205,7 +209,7 @@ def give(*, url: str, trust: Trust, contributor_id: str | None, yes: bool, as_js
     seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
     if seen.erased:
         leave(f"this contributor was erased at {url}: consent would change nothing; another id can send.", EXIT_FAILED)
-    click.echo(seen.notice.text, err=as_json)
+    _print_terms(seen, err=as_json)
     if seen.state is not ConsentState.GIVEN:
         ask(f"Do you agree to version {seen.current_version} of these terms?", yes=yes)
     _say(Decision.GIVEN, seen, url, trust, contributor_id, as_json=as_json)
@@ -395,6 +399,12 @@ def _print_standing(standing: "ErasureStanding", url: str, *, as_json: bool) -> 
     elif standing.hindered:
         says = "hindered: something holds it up, which the server's operator is told; it is tried again"
     print_facts([("erasure", says), ("request", standing.request), ("server", url)])
+
+
+def _print_terms(shown: "ShownConsent", *, err: bool = False) -> None:
+    """What the server asks to agree to, without what could steer a terminal."""
+    text = "".join(each if each.isprintable() or each == "\n" else " " for each in shown.notice.text)
+    click.echo(text, err=err)
 
 
 def _print_shown(shown: "ShownConsent", holds: bool, url: str, *, as_json: bool) -> None:  # noqa: FBT001

@@ -163,6 +163,7 @@ class Erasing:
         self.refuses: httpx.Response | None = None
         self.mode = "client"
         self.erased = False
+        self.terms = "Terms."
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.replace(whoami()["contributor"], "ID")
@@ -190,7 +191,7 @@ class Erasing:
                 return self.refuses
             self.state = json.loads(request.content)["state"]
             return httpx.Response(200, json={"recorded": True, "event": event})
-        notice = {"version": "1.0", "sha256": "0" * 64, "language": "en", "text": "Terms."}
+        notice = {"version": "1.0", "sha256": "0" * 64, "language": "en", "text": self.terms}
         members = {"state": self.state, "current_version": "1.0", "notice": notice, "last_event_sha256": "0" * 64}
         erased = {"erased": True} if self.erased else {}
         return httpx.Response(200, json=members | {"history": []} | erased)
@@ -275,6 +276,16 @@ def test_show_says_what_is_held_until_its_contributor_agrees(
     assert result.exit_code == 0, result.output
     facts = dict(line.split("\t", 1) for line in result.stdout.splitlines() if "\t" in line)
     assert facts["consent"].endswith(says)
+
+
+def test_show_prints_the_terms_that_are_asked_to_agree_to(erasing: Erasing) -> None:
+    """Before what was said of them, as `give` does, and nothing of them steers a terminal."""
+    erasing.terms = "You share all.\nNot\x1b[2J more."
+    shown = run("show")
+    assert shown.stdout.startswith("You share all.\nNot [2J more.\n\n"), shown.output
+    assert run("give", "--yes").stdout.startswith("You share all.\nNot [2J more.\n")
+    assert "You share all." not in run("withdraw").stdout
+    assert json.loads(run("show", "--json").stdout)["notice"]["text"] == erasing.terms
 
 
 @pytest.mark.parametrize("group", ["contributor", "consent"])
