@@ -56,11 +56,15 @@ class Moving:
         return Sent(session_id, refusal=refusal)
 
     def not_opened(self, session: StoredSession, answer: Answer) -> Sent | Done | Resting:
-        """Try another id if this one is taken; give up what the server can never take."""
+        """Try another id if this one is taken.
+
+        What the server takes under no id waits: what was recorded stands nowhere else, and the server's settings say
+        what it takes, of which providers for one.
+        """
         problem = f"{NOT_OPENED}: {answer.reason}"
         if answer.status == 409 and (moved := self._move(session.session_id, problem)):
             return Sent(moved)
-        if answer.status in {400, 409} and "error" in answer.members:
+        if answer.status == 409 and "error" in answer.members:
             self._spool.fail(session.session_id, problem)
             return Done(problem)
         return Resting(NOT_OPENED, answer.reason)

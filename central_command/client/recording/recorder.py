@@ -28,7 +28,7 @@ from central_command.client.delivering.batching import batching_for
 from central_command.client.delivering.deliverer import Deliverer
 from central_command.client.delivering.exchange import Offload, SessionDelivery
 from central_command.client.delivering.posting import Delivery, RetryPolicy
-from central_command.client.delivering.progress import One, Resting, Sent
+from central_command.client.delivering.progress import Done, One, Resting, Sent
 from central_command.client.recording.recorded_steps import Scrub
 from central_command.client.recording.recording import Agent, Queue, Recording, end_orphan
 from central_command.client.spool.records import SessionState, SpoolError, SpoolSettings, spool_path
@@ -231,8 +231,8 @@ class TrioRecorder:
 
     def _note_progress(self, session_id: str, progress: One) -> None:
         match progress:
-            case Sent(refusal=str() as refusal):
-                _logger.warning("%s", refusal)
+            case Sent(refusal=str() as problem) | Done(problem=str() as problem):
+                _logger.warning("%s", problem)
             case Resting(what=what, reason=reason):
                 _logger.warning("session %s waits for the next start: %s: %s", session_id, what, reason)
         self._note_change()

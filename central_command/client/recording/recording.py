@@ -40,11 +40,16 @@ _LIMITS = SchemaSettings()
 _FEEDBACK_MAX = 50
 """Of one session; an envelope each, of which a session may have 200."""
 _TEXT_CHARS_MAX = 10_000
+_PROVIDER_CHARS_MAX = 100
+"""A server's `schema.providers` may name any; a name of more is a mistake."""
 _logger = logging.getLogger(__name__)
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did the work, as the contract's `metadata` says it; raises ValueError for what the server would refuse."""
+    """Who did the work, as the contract's `metadata` says it; raises ValueError for what no server takes.
+
+    Which providers a server takes is its own setting: its answer to the opening says whether this is one.
+    """
 
     provider: str
     model: str
@@ -54,9 +59,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     team_size: int = 1
 
     def __post_init__(self) -> None:
-        if self.provider not in _LIMITS.providers:
-            raise ValueError(f"provider is {self.provider!r:.60}; it must be one of {', '.join(_LIMITS.providers)}.")
         texts = {
+            "provider": (self.provider, _PROVIDER_CHARS_MAX),
             "model": (self.model, _LIMITS.model_engine_chars_max),
             "agent_role": (self.agent_role, _LIMITS.agent_role_chars_max),
             "agent_id": (self.agent_id, _LIMITS.agent_id_chars_max),

@@ -1,5 +1,6 @@
 """The recorder against a server in memory, in time that jumps."""
 
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -520,7 +521,13 @@ async def test_errors_of_the_program_are_raised_as_they_are(opener: Opener, auto
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [({"provider": "x"}, "provider"), ({"model": ""}, "model"), ({"agent_role": "x" * 51}, "agent_role")],
+    [
+        ({"provider": "x" * 101}, "provider"),
+        ({"provider": "my\nagent"}, "provider"),
+        ({"provider": ""}, "provider"),
+        ({"model": ""}, "model"),
+        ({"agent_role": "x" * 51}, "agent_role"),
+    ],
 )
 async def test_an_agent_that_the_server_would_refuse_is_refused_at_once(
     opener: Opener, autojump_clock: MockClock, arguments: dict[str, str], says: str
@@ -529,6 +536,32 @@ async def test_an_agent_that_the_server_would_refuse_is_refused_at_once(
     with pytest.raises(ValueError, match=says):
         async with opener(**arguments):
             pass
+
+
+async def test_an_agent_that_the_server_does_not_take_is_said_and_waits_until_it_does(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which names it takes is the server's setting: an own agent's is as good as any."""
+    takes = {"codex"}
+
+    async def opens(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == OPEN and json.loads(request.content)["provider"] not in takes:
+            return httpx.Response(400, json={"error": "provider must be one of codex."})
+        return None
+
+    fake_server.faults.extend([opens] * 10)
+    async with opener(provider="my-agent") as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await trio.sleep(100)
+        assert recorder.statistics().problem == "The session was not opened: provider must be one of codex."
+    assert "waits for the next start: The session was not opened: provider must be one of codex." in caplog.text
+    assert (len(fake_server.requests), recorder.is_delivered) == (1, False)
+    takes.add("my-agent")
+    async with opener() as recorder:
+        pass
+    assert recorder.is_delivered
+    assert {each["metadata"]["provider"] for each in fake_server.envelopes} == {"my-agent"}
 
 
 async def test_what_is_recorded_without_the_key_waits_for_it(
