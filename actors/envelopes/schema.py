@@ -200,7 +200,7 @@ def _schema(settings: SchemaSettings) -> dict[EnvelopeKind, tuple[Rule, msgspec.
     rules = {
         EnvelopeKind.CHUNK: _chunk(settings),
         EnvelopeKind.SESSION_CLOSE: object_of(
-            "Close", {"attestation": attestation, "metadata": metadata, "outcome": _outcome()}, {}
+            "Close", {"attestation": attestation, "metadata": metadata, "outcome": outcome_rule()}, {}
         ),
         EnvelopeKind.USER_FEEDBACK: object_of(
             "FeedbackEnvelope", {"attestation": attestation, "feedback": _feedback(settings)}, {}
@@ -381,7 +381,7 @@ def _metadata(settings: SchemaSettings, *, closed: bool = False) -> Rule:
     )
 
 
-def _outcome() -> Rule:
+def outcome_rule() -> Rule:
     """All of it is the client's own report, kept for reading and never trusted; so all but three may be absent."""
     counts = (
         *("user_interventions", "total_tokens", "files_modified"),

@@ -66,7 +66,8 @@ class RecorderStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since this recorder was opened.
 
     `steps_recorded` were taken by `record`; of them `steps_waiting` are in memory and `steps_spooled` reached the disk.
-    `steps_bad` could not be kept because of what they were, `steps_dropped` because a bound was reached (or came after
+    `steps_bad` could not be kept because of what they were, and so could bad feedback, statuses and members of an
+    outcome, which it counts, too; `steps_dropped` because a bound was reached (or came after
     the close). `steps_delivered` and `envelopes_refused` count what earlier processes left, too. `problem` says why
     nothing is delivered at present, or what was refused last. `findings` says how much was scrubbed from what was
     spooled, by category (`email`, `api_key`, …; `withheld`: texts that could not be scrubbed, and were left out).

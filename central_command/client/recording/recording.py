@@ -5,6 +5,7 @@ thread at a time. A step leaves the queue once it is in the spool, so a spool th
 nothing until the queue's bound.
 """
 
+import json
 import logging
 import threading
 import time
@@ -32,6 +33,7 @@ from central_command.client.contract.scrubbing import StepScrubber, metadata_of_
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.contract.steps import JsonObject, Step
 from central_command.client.recording.recorded_steps import BadStepError, Scrub, Tally, prepare, snapshot
+from central_command.client.recording.said_at_close import STATUS_OF_NOTHING_SAID, said_outcome, said_status
 from central_command.client.recording.told import switch_of, told_step, usage_of, with_told
 from central_command.client.spool.records import Opening, SessionDoneError, SpoolFullError, StoredSession
 from central_command.client.spool.spool import Spool
@@ -272,7 +274,7 @@ class Recording:
     ) -> None:
         """Say what the user made of the work: accepted, modified, rejected or iterated; also after the close."""
         if signal not in FEEDBACK_SIGNALS or self._feedbacks >= _FEEDBACK_MAX or self._queue.is_closed:
-            self._count_bad(f"feedback must be one of {', '.join(FEEDBACK_SIGNALS)}, and not come too often")
+            self._count_bad(f"it must be one of {', '.join(FEEDBACK_SIGNALS)}, and not come too often", what="feedback")
             return
         try:
             members = {
@@ -285,7 +287,7 @@ class Recording:
             }
             text = encode_json(members)
         except Exception as error:  # noqa: BLE001 -- as above
-            self._count_bad(f"the feedback is not as it must be ({type(error).__name__})")
+            self._count_bad(f"it is not as it must be ({type(error).__name__})", what="feedback")
             return
         with self._queue.lock:
             self._feedbacks += 1
@@ -295,19 +297,25 @@ class Recording:
     def close(self, status: str = "SUCCESS", *, outcome: Mapping[str, object] | None = None) -> None:
         """End the session: SUCCESS, CRASH, KILLED or SHUTDOWN. Counts are those of the steps recorded.
 
-        `outcome` adds what the program knows and a recorder cannot (`files_modified`, `session_quality`, ...). A
-        status that is none of these counts as CRASH. Once is enough; what is recorded later is dropped.
+        `outcome` adds what the program knows and a recorder cannot (`files_modified`, `session_quality`, ...). What is
+        wrong of it is left out, and a status that is none of these (in capitals or not) ends the session as SHUTDOWN,
+        which claims nothing; each counts as a bad step. Once is enough; what is recorded later is dropped.
         """
+        said, members, wrong = said_status(status), dict[str, object](), list[str]()
         try:
-            text = encode_json(dict(outcome or {}))
+            members, wrong = said_outcome(outcome)
         except Exception as error:  # noqa: BLE001 -- as above
-            self._count_bad(f"the outcome cannot be written as JSON ({type(error).__name__})")
-            text = b"{}"
+            wrong = [f"the outcome cannot be read ({type(error).__name__})"]
         with self._queue.lock:
             if self._is_closed:
                 return
             self._is_closed = True
-            self._append(_Item(_Kind.END, text, time.time(), status if status in OUTCOME_STATUSES else "CRASH"))
+            item = _Item(_Kind.END, encode_json(members), time.time(), said or STATUS_OF_NOTHING_SAID)
+            self._append(item)
+        if said is None:
+            self._count_bad(f"it is none of {', '.join(OUTCOME_STATUSES)}", what="the status")
+        for reason in wrong:
+            self._count_bad(reason, what="what is wrong of the outcome")
         self._queue.wake(True)  # noqa: FBT003 -- urgent
 
     def _append(self, item: _Item) -> None:
@@ -318,13 +326,13 @@ class Recording:
         with self._queue.lock:
             self._queue.dropped += steps
 
-    def _count_bad(self, reason: str) -> None:
+    def _count_bad(self, reason: str, *, what: str = "a step") -> None:
         with self._queue.lock:
             self._queue.bad += 1
         if not self._has_warned:
             self._has_warned = True
             _logger.warning(
-                "a step was left out of %s: %s; more of this session are counted only", self._session_id, reason
+                "%s was left out of %s: %s; more of this session is counted only", what, self._session_id, reason
             )
 
     # -- From the queue to the spool, in one thread at a time
@@ -358,7 +366,7 @@ class Recording:
                     self._put_feedback(item)
                     self._items.popleft()
                 case _Kind.END:
-                    self._end(item.status, msgspec.json.decode(item.text))
+                    self._end(item.status, json.loads(item.text))
                     self._items.popleft()
             if self._kept_steps >= CHUNK_STEPS_MAX or self._kept_bytes > CHUNK_BYTES_MAX // 2:
                 self._put_chunk()
@@ -463,7 +471,7 @@ class Recording:
             "session_id": self._session_id,
             "type": "USER_FEEDBACK",
         }
-        members = msgspec.json.decode(item.text)
+        members = json.loads(item.text)
         if members["target_step"] is None:
             members["target_step"] = self._tally.number
         try:
@@ -473,7 +481,7 @@ class Recording:
                 self._session_id, "USER_FEEDBACK", draft_envelope(head, {"feedback": self._scrubbed(members)})
             )
         except (SessionDoneError, KeyError):
-            self._count_bad("the session was given up, or is long forgotten")
+            self._count_bad("the session was given up, or is long forgotten", what="feedback")
 
     def _end(self, status: str, members: JsonObject) -> None:
         """Nothing is told of a session without a step."""

@@ -387,6 +387,78 @@ async def test_what_is_bad_is_counted_and_said_once(
     assert len([record for record in caplog.records if "left out" in record.message]) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "sent", "bad"),
+    [
+        ("SUCCESS", "SUCCESS", 0),
+        ("success", "SUCCESS", 0),
+        ("Killed", "KILLED", 0),
+        ("DONE", "SHUTDOWN", 1),
+        ("", "SHUTDOWN", 1),
+        (None, "SHUTDOWN", 1),
+        (5, "SHUTDOWN", 1),
+        ([], "SHUTDOWN", 1),
+    ],
+)
+async def test_a_status_that_is_none_is_said_and_claims_nothing(
+    opener: Opener,
+    fake_server: Any,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+    status: Any,
+    sent: str,
+    bad: int,
+) -> None:
+    """It makes no crash of a success."""
+    async with opener() as recorder:
+        session = recorder.session()
+        session.record(thought())
+        session.close(status)
+        await recorder.wait_delivered()
+        assert recorder.statistics().steps_bad == bad
+    assert fake_server.envelopes[-1]["outcome"]["status"] == sent
+    assert caplog.text.count("the status was left out of sess_") == bad
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sent", "says"),
+    [
+        ({"files_modified": "three", "foo": 5}, {"foo": 5}, "files_modified of the outcome must be an integer from 0"),
+        ({"files_modified": 3, "quality_tier": "gold"}, {"files_modified": 3}, "quality_tier of the outcome must be"),
+        ({"session_quality": float("nan")}, {}, "session_quality of the outcome cannot be written as JSON"),
+        ({5: "x", "note": "y"}, {"note": "y"}, "a member of the outcome cannot be written as JSON"),
+        ({"secret": object()}, {}, "a member of the outcome cannot be written as JSON"),
+        ({"log": "x" * 1_000_001, "note": "y"}, {"note": "y"}, "a member of the outcome is too large"),
+        ({"files_modified": None, "training_eligible": True}, {"training_eligible": True}, None),
+        ({"quality_tier_reason": "half \ud83d"}, {"quality_tier_reason": "half \ud83d"}, None),
+        ([1], {}, "the outcome is no mapping"),
+        (5, {}, "the outcome is no mapping"),
+    ],
+)
+async def test_what_is_wrong_of_an_outcome_is_left_out_and_said(
+    opener: Opener,
+    fake_server: Any,
+    autojump_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+    outcome: Any,
+    sent: dict[str, Any],
+    says: str | None,
+) -> None:
+    """And costs neither the rest of it nor the session's close; what it holds is in no log."""
+    async with opener() as recorder:
+        session = recorder.session()
+        session.record(thought())
+        session.close("KILLED", outcome=outcome)
+        await recorder.wait_delivered()
+        assert recorder.statistics().steps_bad == (says is not None)
+    found = fake_server.envelopes[-1]["outcome"]
+    assert found["status"] == "KILLED"
+    assert {name: value for name, value in found.items() if name in {*sent, "files_modified"} and value} == sent
+    assert (says or "") in caplog.text
+    assert "a step was left out" not in caplog.text
+    assert "three" not in caplog.text
+
+
 async def test_past_the_bound_in_memory_steps_are_dropped_and_counted(
     opener: Opener, fake_server: Any, autojump_clock: MockClock
 ) -> None:
@@ -506,7 +578,7 @@ async def test_late_feedback_is_delivered(opener: Opener, fake_server: Any, auto
         with recorder.session() as session:
             session.record(thought())
         await recorder.wait_delivered()
-        session.feedback("rejected")
+        session.feedback("rejected", context="half \ud83d")
         await trio.sleep(2)
         await recorder.wait_delivered()
     assert fake_server.envelopes[-1]["feedback"]["signal"] == "rejected"
