@@ -82,7 +82,8 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool) -> None:
 
     The sessions and their points are what this machine knows of them: what the server answered when each was closed.
     The last lines are the sums of all of them, and what the server itself says that you have in all (also from other
-    machines), if it can be asked and you are among its first hundred.
+    machines), if it can be asked and you are among its first hundred. `kept` are steps that a program has recorded and
+    that no signed envelope holds yet: also those of a program that was killed.
 
     \b
     Example:
@@ -105,10 +106,12 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool) -> None:
     print_listing(listing, wide=wide)
     click.echo()
     waits = f"{totals.envelopes_waiting:,} envelope(s) in {totals.sessions_open:,} session(s)"
+    kept = f"{totals.steps_kept:,} step(s), not signed yet: the recorder that runs sends them, or the next one does"
     print_facts(
         [
             ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions:,} session(s)"),
             ("waits", f"{waits}: {_goes_on(totals.envelopes_waiting, path)}" if totals.sessions_open else "nothing"),
+            *([("kept", kept)] if totals.steps_kept else []),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),
             ("at the server", run_to_end(_at_server, url, trust, identity)),
         ]

@@ -214,13 +214,17 @@ class SpoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpoolTotals(msgspec.Struct, frozen=True):
-    """Of one server: sessions, those not done, steps that it took, points that it answered, envelopes that wait."""
+    """Of one server: sessions, those not done, steps that it took, points that it answered, envelopes that wait.
+
+    `steps_kept` are in no envelope yet: a recorder makes one of them.
+    """
 
     sessions: int
     sessions_open: int
     steps_accepted: int
     points: float
     envelopes_waiting: int
+    steps_kept: int
 
 
 def spool_path(environment: Mapping[str, str]) -> Path:

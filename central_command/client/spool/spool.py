@@ -180,7 +180,8 @@ class Spool:
             row = connection.execute(
                 "SELECT count(*), coalesce(sum(state IN ('recording', 'ended')), 0), coalesce(sum(steps_accepted), 0),"
                 " coalesce(sum(points), 0.0), (SELECT count(*) FROM envelopes JOIN sessions AS of_it USING (session_id)"
-                " WHERE of_it.url = ?1 AND envelopes.state = 'waiting')"
+                " WHERE of_it.url = ?1 AND envelopes.state = 'waiting'),"
+                " (SELECT count(*) FROM kept_steps JOIN sessions AS of_it USING (session_id) WHERE of_it.url = ?1)"
                 " FROM sessions WHERE url = ?1 AND moved_to IS NULL",
                 (url,),
             ).fetchone()

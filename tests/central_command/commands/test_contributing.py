@@ -121,6 +121,18 @@ def test_mine_lists_what_was_delivered_what_waits_and_what_was_credited(leaders:
     assert "--limit N" not in result.stdout
 
 
+def test_mine_says_what_is_kept_and_not_signed_yet(leaders: list[Any], tmp_path: Path) -> None:
+    """As a recorder leaves it whose program was killed: also where no envelope waits."""
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        for name, url in (("killed", URL), ("elsewhere", "http://other.test")):
+            spool.add_session(f"sess_{name}", url=url, opening=OPENING)
+            spool.keep_steps(f"sess_{name}", [b"{}", b"{}"])
+    found = facts_of(run("mine", "--url", URL))
+    assert found["waits"] == "0 envelope(s) in 1 session(s): open, and nothing is to be sent of them yet"
+    assert found["kept"] == "2 step(s), not signed yet: the recorder that runs sends them, or the next one does"
+    assert "kept" not in facts_of(run("mine", "--url", "http://third.test"))
+
+
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
