@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from central_command.client.contract.endpoints import DEFAULT_URL, URL_VARIABLES
+from central_command.client.contract.endpoints import DEFAULT_URL
 from central_command.commands.endings import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -20,6 +20,7 @@ from central_command.commands.endings import (
 )
 from central_command.commands.presented_token import TOKEN_VARIABLE, token_in, token_of_environment
 from central_command.process.paths import PathTo
+from central_command.reaching.unreachable import URL_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,8 +106,8 @@ def asked(url: str, token: str | None, client: "httpx.Client | None" = None) -> 
     import httpx
     import msgspec
 
-    from central_command.client.delivering.unreachable import undelivered
     from central_command.commands.printing.server_state import ServerState, checks_of
+    from central_command.reaching.unreachable import undelivered
 
     now = time.time()
     with client or httpx.Client(timeout=TIMEOUT_S) as asking:

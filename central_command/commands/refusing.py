@@ -363,7 +363,7 @@ class _AskedLetters:
         import httpx
         import msgspec
 
-        from central_command.client.delivering.unreachable import undelivered
+        from central_command.reaching.unreachable import undelivered
 
         try:
             answer = await self._client.request(method, f"/api/admin/refused{path}", params=query)

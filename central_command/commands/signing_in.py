@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from central_command.client.contract.endpoints import URL_VARIABLES
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
 from central_command.commands.granting import SCOPES, HeldStates, print_held
 from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
+from central_command.reaching.unreachable import URL_VARIABLES
 
 
 @click.group("sign-in", invoke_without_command=True)

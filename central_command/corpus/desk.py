@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from central_command.corpus.paging import Asked, Page, PageBounds
+from central_command.corpus.stored import StoredCorpus
 from persistence.files.failures import NoDataDirectory, StorageFailure
 from persistence.keys.sealing import MasterKeyError
 
@@ -43,10 +44,19 @@ class Begun(msgspec.Struct, frozen=True):
 
 
 class CorpusDesk:
-    """Opens pages; `bounds` are those of the largest one."""
+    """Opens pages; `bounds` are those of the largest one, `providers` those that the server takes."""
 
-    def __init__(self, data_directory: Path, bounds: PageBounds, *, readers_max: int, waiting_max: int) -> None:
+    def __init__(
+        self,
+        data_directory: Path,
+        bounds: PageBounds,
+        *,
+        providers: Collection[str],
+        readers_max: int,
+        waiting_max: int,
+    ) -> None:
         self._data_directory = data_directory
+        self._providers = providers
         self.bounds = bounds
         self._limiter = trio.CapacityLimiter(readers_max)
         self._waiting_max = waiting_max
@@ -55,11 +65,16 @@ class CorpusDesk:
         return f"<CorpusDesk reading={self._limiter.borrowed_tokens}>"
 
     async def open(self, asked: Asked, *, limit: int, cursor: str | None, is_packed: bool) -> Begun | Unable:
-        """Begin a page of at most `limit` records, packed with gzip or not. Raises CursorError."""
+        """Begin a page of at most `limit` records, packed with gzip or not.
+
+        Raises ValueError, with a sentence: CursorError, or for a provider that nothing is of, nor can be.
+        """
         page = Page(self._data_directory, asked, cursor, msgspec.structs.replace(self.bounds, records=limit))
         if self._limiter.statistics().tasks_waiting >= self._waiting_max:
             return Unable.BUSY
         try:
+            if cursor is None and asked.filters.providers:
+                await trio.to_thread.run_sync(self._check, asked, limiter=self._limiter)
             first = await self._next_piece(page)
         except NoDataDirectory:
             return Unable.NO_CORPUS
@@ -67,6 +82,9 @@ class CorpusDesk:
             log.error("a page of the corpus failed: %s", error)  # noqa: TRY400 (the sentence says it all)
             return Unable.FAILED
         return Begun(_packed(self._pieces(page, first)) if is_packed else self._pieces(page, first))
+
+    def _check(self, asked: Asked) -> None:
+        StoredCorpus(self._data_directory).check_providers(asked.filters.providers, self._providers)
 
     async def _next_piece(self, page: Page) -> bytes:
         return await trio.to_thread.run_sync(page.next_piece, limiter=self._limiter)

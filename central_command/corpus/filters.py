@@ -1,6 +1,6 @@
 """What of the corpus is asked for. Each filter has a code, which says what left a trajectory out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, get_args
@@ -196,7 +196,7 @@ def check_values(filters: Filters, *, for_records: bool = False) -> None:
         check_known("domain of records", filters.domains, DOMAINS_OF_RECORDS)
 
 
-def check_known(noun: str, asked: Sequence[str], known: Sequence[str]) -> None:
+def check_known(noun: str, asked: Collection[str], known: Collection[str]) -> None:
     """Raise ValueError for the first value that is not among those that are known."""
     unknown = [value for value in asked if value not in known]
     if unknown:

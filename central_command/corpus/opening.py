@@ -1,17 +1,22 @@
 """`open_corpus`: trajectories, and records of the intake, as objects, for programs that train."""
 
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from actors.envelopes.settings import SchemaSettings
 from central_command.corpus.asked_members import read_members
 from central_command.corpus.choosing import FIRST, Records, Shelf, Trajectories, look_through
 from central_command.corpus.filters import FOR_RECORDS, Filters, check_values
 from central_command.corpus.stored import StoredCorpus
 from central_command.corpus.trajectory import Record, Trajectory
+from persistence.files.failures import NoDataDirectory
 
+HOST_AND_PORT: Final = re.compile(r"\A[\w.\[\]:-]+:[0-9]{1,5}(/|\Z)")
+"""What looks like a server whose URL lacks its beginning."""
 PAGE_ROWS: Final = 500
 """Rows that are held while their records are read; guards memory."""
 
@@ -67,6 +72,10 @@ class Folder:
         self._data_directory = data_directory
         StoredCorpus(data_directory)
 
+    def check(self, filters: Filters) -> None:
+        """Raise ValueError for a provider that nothing is of, nor is by default."""
+        StoredCorpus(self._data_directory).check_providers(filters.providers, SchemaSettings().providers)
+
     def __repr__(self) -> str:
         return str(self._data_directory)
 
@@ -89,14 +98,27 @@ def open_corpus(place: str | Path, *, token: str | None = None, **filters: Any) 
     Iterating it raises NotServedError where the server refuses, or does not answer.
 
     Lists may be given for tuples. Raises NoDataDirectory where there is no corpus, TypeError for a filter that there is
-    none of, ValueError for a value of one that nothing can have, and for a URL or a token that is none.
+    none of, ValueError for a value of one that nothing can have, and for a URL or a token that is none. Of providers
+    there are those that servers take by default, and those in the corpus; a server's are known when it is asked.
     """
+    if not isinstance(place, str | Path):
+        raise TypeError(f"a corpus is in a folder or at a server's URL, and {type(place).__name__} is neither")
     chosen = _chosen(filters, [field.name for field in msgspec.structs.fields(Filters)])
     if "://" in str(place):
         from central_command.corpus.served import Server  # noqa: PLC0415 (a folder needs nothing of HTTP)
 
         return Corpus(Server(str(place), token), chosen)
-    return Corpus(Folder(Path(place)), chosen)
+    if not Path(place).exists():
+        raise NoDataDirectory(_nowhere(str(place)))
+    folder = Folder(Path(place))
+    folder.check(chosen)
+    return Corpus(folder, chosen)
+
+
+def _nowhere(place: str) -> str:
+    if HOST_AND_PORT.match(place):
+        return f"there is no folder {place}; if that is a server, its URL begins with http:// or https://."
+    return f"there is no folder {place}: name a server's data directory, or the URL of a server (https://…)."
 
 
 def _all(stored: StoredCorpus, shelf: "Shelf[Any, Any]") -> Iterator[Any]:

@@ -3,6 +3,7 @@
 A page is read whole before any of it is handed on, so one that breaks off is asked for again by the same cursor, and
 nothing comes twice. What a later try can mend is tried again: a lost connection, a time-out, a page without its end,
 429 and every 5xx, with capped exponential backoff, or as long as the server asks for, and a bounded number of times.
+Before the server has answered for the first time, a connection that fails is a wrong address, and is said at once.
 """
 
 import logging
@@ -18,6 +19,7 @@ from central_command.access.tokens import TOKEN
 from central_command.corpus.filters import ARGUMENTS, Filters
 from central_command.corpus.paging import End, Kind, Line
 from central_command.corpus.trajectory import Record, Trajectory
+from central_command.reaching.unreachable import Words, nothing_here, printable, stranger, undelivered
 
 log = logging.getLogger("central_command.corpus")
 
@@ -34,6 +36,8 @@ SENTENCE_BYTES_MAX: Final = 16_384
 PORT_MAX: Final = 65_535
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 """No proxy of the environment knows this machine's own."""
+
+WORDS: Final = Words("the URL given to open_corpus", "SSL_CERT_FILE names the file of the certificate to trust")
 
 _LINE: Final = msgspec.json.Decoder(Line)
 _NAMES: Final = {member: name for name, member in ARGUMENTS.items()}
@@ -75,11 +79,7 @@ class Server:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = _server_url(url)
-        self._token = os.environ.get(TOKEN_VARIABLE, "").strip() if token is None else token
-        if TOKEN.match(self._token) is None:
-            raise ValueError(
-                f"reading from {self._url} needs a token of the scope export: token=, or {TOKEN_VARIABLE}."
-            )
+        self._token = _token(token, self._url)
         self._transport = transport
         self._sleep = sleep
 
@@ -105,7 +105,7 @@ class Server:
             transport=self._transport,
         ) as client:
             while True:
-                page = self._page(client, f"/api/corpus/{kind}", arguments)
+                page = self._page(client, f"/api/corpus/{kind}", arguments, is_known="cursor" in arguments)
                 if page.end.too_long:
                     log.warning("%s hands out no lines as long as those of %s", self._url, ", ".join(page.end.too_long))
                 yield from page.items
@@ -113,30 +113,55 @@ class Server:
                     return
                 arguments["cursor"] = page.end.cursor
 
-    def _page(self, client: httpx.Client, path: str, arguments: dict[str, Any]) -> _Page:
-        """A whole page, asked for until it comes."""
+    def _page(self, client: httpx.Client, path: str, arguments: dict[str, Any], *, is_known: bool) -> _Page:
+        """A whole page, asked for until it comes; `is_known` says that the server has answered before."""
         attempt = 0
         while True:
             attempt += 1
             try:
                 with client.stream("GET", path, params=arguments) as response:
-                    return _read(response)
-            except (httpx.TransportError, httpx.DecodingError) as error:
-                again = _AgainError(f"it does not answer ({type(error).__name__})")
+                    return _read(response, client.base_url)
+            except httpx.DecodingError:
+                again = _AgainError("what it sends cannot be unpacked")
+            except httpx.TransportError as error:
+                why = undelivered(error, client.base_url, WORDS)
+                if why.permanent or not (is_known or isinstance(error, httpx.TimeoutException)):
+                    raise NotServedError(f"{why.reason}; {why.advice}.") from None
+                again = _AgainError(why.reason)
             except _AgainError as error:
-                again = error
+                again, is_known = error, True
             if attempt == ATTEMPTS_MAX:
                 raise NotServedError(f"{self._url}: {again}; it was asked {ATTEMPTS_MAX} times.") from None
             self._sleep(_wait_s(attempt, again.wait_s))
 
 
-def _read(response: httpx.Response) -> _Page:
+def _token(given: object, url: str) -> str:
+    """The token that is given, or that the environment has; no sentence has anything of it."""
+    token = os.environ.get(TOKEN_VARIABLE, "").strip() if given is None else given
+    if not token:
+        raise ValueError(f"reading from {url} needs a token of the scope export: token=, or {TOKEN_VARIABLE}.")
+    if not isinstance(token, str) or TOKEN.match(token) is None:
+        said = TOKEN_VARIABLE if given is None else "token="
+        raise ValueError(
+            f"what {said} gives is no token: one is cc_ and 43 letters, digits, _ or -, as "
+            "`central-command token create --scope export` prints it."
+        )
+    return token
+
+
+def _read(response: httpx.Response, base_url: httpx.URL) -> _Page:
     """The page of an answer. Raises NotServedError for a refusal, _AgainError for what a later try may mend."""
     if response.status_code == httpx.codes.OK:
         return _whole_page(response)
     sentence = _sentence_of(response)
     if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-        raise _AgainError(sentence, _retry_after_s(response))
+        raise _AgainError(sentence or f"it answers {response.status_code}", _retry_after_s(response))
+    if sentence is None:
+        location = response.headers.get("Location") if response.is_redirect else None
+        why = stranger(response.status_code, location, base_url, WORDS)
+        raise NotServedError(f"{why.reason}; {why.advice}.")
+    if response.status_code == httpx.codes.NOT_FOUND:
+        sentence = f"{sentence.rstrip('.')}; {nothing_here(base_url, WORDS)}."
     raise NotServedError(f"{response.request.url.copy_with(query=None)} answers {response.status_code}: {sentence}")
 
 
@@ -168,16 +193,17 @@ def _lines(response: httpx.Response) -> Iterator[bytes]:
         begun.append(rest)
 
 
-def _sentence_of(response: httpx.Response) -> str:
+def _sentence_of(response: httpx.Response) -> str | None:
+    """What a Central Command says is wrong; None where another program answers."""
     text = b""
     for piece in response.iter_bytes():
         text += piece
         if len(text) > SENTENCE_BYTES_MAX:
-            return "with a page of another program"
+            return None
     try:
-        return msgspec.json.decode(text, type=_Refusal).error
+        return printable(msgspec.json.decode(text, type=_Refusal).error)
     except msgspec.DecodeError:
-        return "with a page of another program"
+        return None
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

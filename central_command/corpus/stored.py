@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from central_command.corpus.filters import check_known
 from central_command.corpus.pseudonyms import Pseudonyms
 from central_command.corpus.reading import Read, ReadRecord, UnreadableLine, read_line, read_text_line
 from central_command.corpus.trajectory import Judgement
@@ -139,6 +140,13 @@ class StoredCorpus:
         erasures = ErasureRegister(register_path(self._layout), OsFileSystem(), time.time)
         with corpus_snapshot(self._layout) as snapshot:
             yield ShownRecords(snapshot, erasures)
+
+    def check_providers(self, asked: Collection[str], taken: Collection[str]) -> None:
+        """Raise ValueError for a provider that nothing is of, nor can be: `taken` are those that a server takes."""
+        if asked:
+            with self.snapshot() as snapshot:
+                known = sorted({*taken, *snapshot.providers()})
+            check_known("provider", asked, known)
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:

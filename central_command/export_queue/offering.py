@@ -17,6 +17,10 @@ def offered(queue: ExportQueue, settings: ExportSettings, data_directory: Path, 
         records=settings.page_records_max, read_bytes=settings.page_bytes_max, line_bytes=settings.page_line_bytes_max
     )
     corpus = CorpusDesk(
-        data_directory, largest, readers_max=settings.readers_max, waiting_max=settings.readers_waiting_max
+        data_directory,
+        largest,
+        providers=queue.providers,
+        readers_max=settings.readers_max,
+        waiting_max=settings.readers_waiting_max,
     )
     return Exports(queue, corpus, gate, settings.requests_per_minute, settings.requests_per_hour, audit)

@@ -72,7 +72,8 @@ class ExportQueue:
         """Read what is kept: blocking. Raises ExportRefused for a folder that cannot be, OSError."""
         self._settings = settings.export
         self._model_source = settings.embedding.source
-        self._providers = settings.schema.providers
+        self.providers = settings.schema.providers
+        """Agents that the server takes."""
         self._data_directory = data_directory.resolve()
         self._folder = folder_of(settings, data_directory)
         self._clock = clock
@@ -248,7 +249,7 @@ class ExportQueue:
             if value is not None
         }
         values["EMBEDDING__SOURCE"] = self._model_source
-        values["SCHEMA__PROVIDERS"] = msgspec.json.encode(self._providers).decode()
+        values["SCHEMA__PROVIDERS"] = msgspec.json.encode(self.providers).decode()
         return {f"{ENVIRONMENT_PREFIX}{name}": str(value) for name, value in values.items()}
 
     async def _move(self, kept: KeptExport) -> None:

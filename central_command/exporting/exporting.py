@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from central_command.corpus.filters import check_known
 from central_command.corpus.stored import StoredCorpus
 from central_command.exporting.engine import Export, Progress, check_selection, clear_unfinished
 from central_command.exporting.families import join_families
@@ -164,12 +163,10 @@ def _check_files(target: Path, given: Given) -> None:
 def _check_providers(stored: StoredCorpus, given: Given) -> None:
     """Raise ExportRefused for a provider that nothing is of, nor can be."""
     asked = given.selection.filters.providers
-    if not asked or not given.providers:
+    if not given.providers:
         return
-    with stored.snapshot() as snapshot:
-        known = sorted({*given.providers, *snapshot.providers()})
     try:
-        check_known("provider", asked, known)
+        stored.check_providers(asked, given.providers)
     except ValueError as error:
         raise ExportRefused(str(error)) from None
 

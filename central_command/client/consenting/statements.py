@@ -23,7 +23,7 @@ from central_command.client.contract.endpoints import (
     erasure_path,
 )
 from central_command.client.delivering.posting import Answer, Delivery
-from central_command.client.delivering.unreachable import Undelivered
+from central_command.reaching.unreachable import Undelivered
 from persistence.format.consent_events import ConsentState, Decision, Sha256, ShownEvent
 
 T = TypeVar("T")

@@ -1,8 +1,6 @@
 """Where a server takes what the client sends (contract, "Critical Contract"), and how long one try may take."""
 
 DEFAULT_URL = "http://127.0.0.1:8443"
-URL_VARIABLES = ("GROOVE_CENTRAL_URL", "CENTRAL_COMMAND_URL")
-"""Environment variables that say where the server is: the contract's own name first, which wins."""
 OPEN_PATH = "/v1/sessions/open"
 INGEST_PATH = "/v1/training/ingest"
 BATCH_PATH = "/v1/training/ingest/batch"

@@ -45,9 +45,9 @@ from central_command.client.delivering.batching import Batching
 from central_command.client.delivering.posting import Answer, Results, not_there
 from central_command.client.delivering.progress import Done, Held, Later, Nothing, Progress, Resting, Sent, Several
 from central_command.client.delivering.refusals import NOT_OPENED, Moving, Refusals
-from central_command.client.delivering.unreachable import Undelivered
 from central_command.client.spool.records import SessionState, StoredEnvelope, StoredSession
 from central_command.client.spool.spool import Spool
+from central_command.reaching.unreachable import Undelivered
 
 T = TypeVar("T")
 NOT_CLOSED = "The session was not closed"

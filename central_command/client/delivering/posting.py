@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from central_command.client.contract.endpoints import HEALTH_PATH, SESSION_TIMEOUT_S
-from central_command.client.delivering.unreachable import Undelivered, nothing_here, printable, stranger, undelivered
+from central_command.reaching.unreachable import Undelivered, nothing_here, printable, stranger, undelivered
 
 T = TypeVar("T")
 _ANSWER_BYTES_MAX = 65_536

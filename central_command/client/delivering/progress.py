@@ -2,7 +2,7 @@
 
 import msgspec
 
-from central_command.client.delivering.unreachable import Undelivered
+from central_command.reaching.unreachable import Undelivered
 
 
 class Sent(msgspec.Struct, frozen=True):

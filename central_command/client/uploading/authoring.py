@@ -9,7 +9,6 @@ from central_command.client.contract.chunking import Chunk, as_written
 from central_command.client.contract.outcome import Ending
 from central_command.client.contract.scrubbing import metadata_of_scrubbing
 from central_command.client.contract.signing import Draft, draft_envelope
-from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import Unsigned
 from central_command.client.uploading.history import SUBAGENT, SourceState
 from central_command.client.uploading.lineage import lineage_of
@@ -17,6 +16,7 @@ from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
 from central_command.process.steering import escaped
+from central_command.reaching.unreachable import printable
 
 _SESSION_KEY_CHARS_SHOWN = 8
 

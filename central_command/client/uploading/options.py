@@ -15,7 +15,7 @@ import trio
 
 from central_command.client.contract.connection import Trust, new_client, server_url
 from central_command.client.contract.contributor_keys import signs
-from central_command.client.contract.endpoints import DEFAULT_URL, URL_VARIABLES
+from central_command.client.contract.endpoints import DEFAULT_URL
 from central_command.client.contract.identity import (
     Identity,
     IdentityError,
@@ -31,6 +31,7 @@ from central_command.client.uploading.history import History
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
 from central_command.process.paths import PathTo
+from central_command.reaching.unreachable import URL_VARIABLES
 
 AT_ONCE_DEFAULT = 4
 

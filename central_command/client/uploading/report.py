@@ -11,7 +11,6 @@ from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import DEFAULT_URL
 from central_command.client.contract.scrubbing import WITHHELD
-from central_command.client.delivering.unreachable import printable
 from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.json_values import count_of, text_of
 from central_command.client.transcripts.reader import Transcript
@@ -25,6 +24,7 @@ from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
+from central_command.reaching.unreachable import printable
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 

@@ -7,7 +7,6 @@ from quart import Blueprint, Response, request
 
 from central_command.access.tokens import Scope
 from central_command.corpus.asked_members import read_members
-from central_command.corpus.cursors import CursorError
 from central_command.corpus.desk import SENTENCES, Unable
 from central_command.corpus.filters import ARGUMENTS, FOR_RECORDS, Filters, check_values
 from central_command.corpus.paging import Asked, Kind
@@ -42,7 +41,7 @@ def corpus_routes(exports: Exports | None, http: HttpSettings, replies: Replies)
         is_packed = bool(request.accept_encodings["gzip"])
         try:
             begun = await known.corpus.open(asked, limit=limit, cursor=request.args.get("cursor"), is_packed=is_packed)
-        except CursorError as error:
+        except ValueError as error:  # a cursor, or a provider
             raise bad_query(str(error)) from None
         if isinstance(begun, Unable):
             raise ProblemError(replies.overloaded(begun, SENTENCES[begun]))

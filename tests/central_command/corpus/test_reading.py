@@ -167,6 +167,14 @@ def test_what_cannot_be_opened_says_so(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir()), "nothing is made where no corpus is"
     with pytest.raises(ValueError, match="is no URL of a server"):
         open_corpus("ftp://example.org/x")
+    with pytest.raises(
+        NoDataDirectory, match="no folder localhost:9411; if that is a server, its URL begins with http"
+    ):
+        open_corpus("localhost:9411", token="x")
+    with pytest.raises(NoDataDirectory, match=r"there is no folder .*none: name a server's data directory, or the URL"):
+        open_corpus(tmp_path / "none")
+    with pytest.raises(TypeError, match="NoneType is neither"):
+        open_corpus(None)  # type: ignore[arg-type] # as a program may
     with pytest.raises(TypeError, match="no filter 'model'"):
         open_corpus(tmp_path, model="x")
     with pytest.raises(ValueError, match="steps_min is 'x'; it must be a whole number from 0 to"):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.sessions.settings import SequenceGaps
-from central_command.client.contract.endpoints import URL_VARIABLES
 from central_command.process.logs import LogLevel
+from central_command.reaching.unreachable import URL_VARIABLES
 from central_command.settings.configuration import SECTIONS, Settings, SettingsError, load_settings, setting_types
 from persistence.keys.sealing import ENVIRONMENT_VARIABLE
 

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -286,7 +288,7 @@ async def test_a_server_is_read_as_its_directory_is(tmp_path: Path) -> None:
         chosen: dict[str, Any] = {"texts": ["in the parser"], "steps_min": 2, "after": "2026-11-01T12:00:00+02:00"}
         assert await read(server, Bridge(server), **chosen) == list(open_corpus(tmp_path, **chosen)) != []
         busy = httpx.Response(503, headers={"Retry-After": "7"}, json={"error": "Too much."})
-        bridge = Bridge(server, {1: httpx.ConnectError("no"), 2: busy, 4: 1_000, 5: httpx.ReadTimeout("no")})
+        bridge = Bridge(server, {1: httpx.ReadTimeout("no"), 2: busy, 4: 1_000, 5: httpx.ConnectError("no")})
         waited: list[float] = []
         assert await read(server, bridge, waited) == list(open_corpus(tmp_path))
         assert all(asked <= each <= asked * 1.25 for asked, each in zip([1, 7, 1, 2], waited, strict=True)), waited
@@ -299,11 +301,20 @@ async def test_a_server_is_read_as_its_directory_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoilt", "sentence", "tries"),
     [
-        (httpx.ConnectError("no"), "does not answer .ConnectError.; it was asked 6 times", 6),
+        (httpx.ConnectError("no"), "the connection failed: no; the URL given to open_corpus says where", 1),
+        (httpx.ReadTimeout("no"), "the connection failed: no; it was asked 6 times", 6),
+        (httpx.DecodingError("no"), "what it sends cannot be unpacked; it was asked 6 times", 6),
+        (httpx.Response(502, content=b"<html>"), "it answers 502; it was asked 6 times", 6),
         (httpx.Response(500, json={"error": "It failed."}), "It failed.; it was asked 6 times", 6),
         (httpx.Response(200, content=b'{"trajectory":'), "a page broke off; it was asked 6 times", 6),
         (httpx.Response(200, content=b"<html>\n"), "sends what is no corpus", 1),
-        (httpx.Response(302, headers={"Location": "/"}), "answers 302: with a page of another program", 1),
+        (
+            httpx.Response(302, headers={"Location": "/"}),
+            "is no Central Command .status 302. and points to /; write",
+            1,
+        ),
+        (httpx.Response(404, content=b"<html>"), "is no Central Command .status 404.; write the server's address", 1),
+        (httpx.Response(404, json={"error": "No."}), "answers 404: No; the URL given to open_corpus may name a", 1),
         (httpx.Response(403, json={"error": "Not you."}), "answers 403: Not you.", 1),
     ],
 )
@@ -331,6 +342,64 @@ def test_a_server_that_does_not_serve_is_left_after_a_bounded_number_of_tries(
 TOKEN = "cc_" + "x" * 43
 
 
+def raised(url: str) -> str:
+    """What is said of a server at `url`, where nothing is waited for."""
+    corpus = open_corpus(url, token=TOKEN)
+
+    def no_waiting(_seconds: float) -> None:
+        raise AssertionError
+
+    corpus._holding = Server(url, TOKEN, sleep=no_waiting)
+    with pytest.raises(NotServedError) as found:
+        list(corpus)
+    return str(found.value)
+
+
+def test_a_wrong_address_is_said_at_once() -> None:
+    """Over real sockets: a port that nothing listens at, one that speaks no TLS, and a path that is none."""
+
+    class Plain(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b'{"error": "There is no such endpoint."}')
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Plain) as server:
+        place = f"127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert raised(f"https://{place}") == (
+                f"what answers at https://{place} speaks no TLS; if the server speaks plain HTTP, write http:// in the "
+                "URL given to open_corpus."
+            )
+            assert raised(f"http://{place}/foo") == (
+                f"http://{place}/foo/api/corpus/trajectories answers 404: There is no such endpoint; leave /foo out of "
+                "the URL given to open_corpus, unless a proxy wants it."
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+    assert raised(f"http://{place}").startswith(f"nothing listens at http://{place} (connection refused); start")
+
+
+async def test_an_agent_that_there_is_none_of_is_refused(tmp_path: Path) -> None:
+    """By the server, which knows what it takes and has; and so it is of a folder, as an export refuses it."""
+    sentence = "There is no provider 'bogus'; there are claude-code, codex, gemini"
+    async with serving(tmp_path) as server:
+        answer = await server.send("get", f"{TRAJECTORIES}?provider=bogus")
+        assert (answer.status_code, sentence in json.loads(answer.body)["error"]) == (400, True)
+        assert await pages(server, provider="gemini") == [[]]
+        with pytest.raises(NotServedError, match=sentence):
+            await read(server, Bridge(server), providers=["bogus"])
+        with pytest.raises(ValueError, match=sentence):
+            open_corpus(tmp_path, providers=["codex", "bogus"])
+        assert list(open_corpus(tmp_path, providers=["gemini"])) == []
+
+
 @pytest.mark.parametrize("url", ["ftp://x", "https://", "https://me:secret@x", "https://x?y", "https://x:99999"])
 def test_what_is_no_address_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="what is to be read from is no URL") as found:
@@ -338,6 +407,13 @@ def test_what_is_no_address_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -
     assert "secret" not in str(found.value)
     monkeypatch.delenv("CENTRAL_COMMAND_TOKEN", raising=False)
     with pytest.raises(ValueError, match="needs a token of the scope export"):
+        open_corpus("https://central.example")
+    for wrong in ("cc_secret", " " + TOKEN, 5):
+        with pytest.raises(ValueError, match="what token= gives is no token: one is cc_ and 43") as told:
+            open_corpus("https://central.example", token=wrong)  # type: ignore[arg-type] # as a program may
+        assert "secret" not in str(told.value)
+    monkeypatch.setenv("CENTRAL_COMMAND_TOKEN", "Bearer " + TOKEN)
+    with pytest.raises(ValueError, match="what CENTRAL_COMMAND_TOKEN gives is no token"):
         open_corpus("https://central.example")
     monkeypatch.setenv("CENTRAL_COMMAND_TOKEN", TOKEN)
     assert repr(open_corpus("https://central.example/")) == "<Corpus https://central.example>"

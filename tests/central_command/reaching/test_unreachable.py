@@ -13,7 +13,7 @@ import trio
 
 from central_command.client.contract.connection import Trust, new_client, server_url
 from central_command.client.delivering.posting import Answer, Delivery
-from central_command.client.delivering.unreachable import Undelivered, nothing_here, stranger, undelivered
+from central_command.reaching.unreachable import Undelivered, nothing_here, stranger, undelivered
 from tests.central_command.http.connections.certificates import write_certificate
 
 NAMED = "--url or GROOVE_CENTRAL_URL"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import httpx
 import msgspec
 
-from central_command.client.contract.endpoints import URL_VARIABLES
-
+URL_VARIABLES = ("GROOVE_CENTRAL_URL", "CENTRAL_COMMAND_URL")
+"""Environment variables that say where the server is: the contract's own name first, which wins."""
 _TEXT_CHARS_MAX = 300
 _EXPIRED = 10
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
@@ -24,6 +24,25 @@ _ENDED = frozenset({errno.ECONNRESET, errno.EPIPE})
 _NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL})
 
 
+class Words(msgspec.Struct, frozen=True):
+    """How whoever asks says where the server is, and which certificates to trust: parts of sentences."""
+
+    named_by: str
+    trusting: str
+    anyway: str = ""
+    """How a certificate is taken that is not to be trusted, behind a semicolon; nothing where there is no way."""
+
+
+def on_command_line() -> Words:
+    """The words of commands; of the variables the one that is set names the address, else the contract's own."""
+    set_one = next((name for name in URL_VARIABLES if os.environ.get(name)), URL_VARIABLES[0])
+    return Words(
+        f"--url or {set_one}",
+        "--ca FILE names the certificate to trust, and --insecure takes any",
+        "; --insecure takes it all the same",
+    )
+
+
 class Undelivered(msgspec.Struct, frozen=True):
     """No answer of a server could be had: why, and what to do at the first contact; both are parts of a sentence.
 
@@ -31,7 +50,7 @@ class Undelivered(msgspec.Struct, frozen=True):
     """
 
     reason: str
-    advice: str = msgspec.field(default_factory=lambda: f"{_named_by()} says where the server is")
+    advice: str = msgspec.field(default_factory=lambda: f"{on_command_line().named_by} says where the server is")
     permanent: bool = False
     status: int | None = None
     """Of an answer that was none of a Central Command."""
@@ -43,54 +62,51 @@ def printable(text: str) -> str:
     return " ".join(cleaned.split())[:_TEXT_CHARS_MAX]
 
 
-def undelivered(error: httpx.RequestError, url: httpx.URL) -> Undelivered:
-    """What is said of a request to `url` that got no answer."""
+def undelivered(error: httpx.RequestError, url: httpx.URL, words: Words | None = None) -> Undelivered:
+    """What is said of a request to `url` that got no answer, in the words of commands unless others are given."""
+    words = words or on_command_line()
     place = _place(url)
     causes = list(_causes(error))
     text = printable(str(error)).rstrip(".") or type(error).__name__
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_message:
-            return _untrusted(cause, place)
+            return _untrusted(cause, place, words)
         if isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
-            advice = f"if the server speaks plain HTTP, write http:// in {_named_by()}"
+            advice = f"if the server speaks plain HTTP, write http:// in {words.named_by}"
             return Undelivered(f"what answers at {place} speaks no TLS", advice, permanent=True)
         if isinstance(cause, ssl.SSLError) and cause.reason:
             text = printable(f"TLS: {cause.reason.replace('_', ' ').lower()}")
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return Undelivered("the server's certificate is not trusted", _trusting(place), permanent=True)
+        return Undelivered("the server's certificate is not trusted", _trusting(place, words), permanent=True)
     if isinstance(error, httpx.ConnectError):
-        return _unconnected(causes, text, place, url.host)
+        return _unconnected(causes, text, place, url.host, words)
     if url.scheme == "http" and (isinstance(error, httpx.RemoteProtocolError) or _is_reset(causes)):
-        advice = f"if the server at {place} speaks TLS, write https:// in {_named_by()}"
+        advice = f"if the server at {place} speaks TLS, write https:// in {words.named_by}"
         return Undelivered(f"the connection failed: {text}", advice)
-    return Undelivered(f"the connection failed: {text}")
+    return Undelivered(f"the connection failed: {text}", f"{words.named_by} says where the server is")
 
 
-def _named_by() -> str:
-    """What names the server's address: of the variables the one that is set, else the contract's own."""
-    set_one = next((name for name in URL_VARIABLES if os.environ.get(name)), URL_VARIABLES[0])
-    return f"--url or {set_one}"
-
-
-def nothing_here(url: httpx.URL) -> str:
+def nothing_here(url: httpx.URL, words: Words | None = None) -> str:
     """What to look at where a Central Command has no such endpoint: mostly a path in the server's address."""
+    words = words or on_command_line()
     if url.path.strip("/"):
-        return f"leave {printable(url.path.rstrip('/'))} out of {_named_by()}, unless a proxy wants it"
-    return f"{_named_by()} may name a server of another version"
+        return f"leave {printable(url.path.rstrip('/'))} out of {words.named_by}, unless a proxy wants it"
+    return f"{words.named_by} may name a server of another version"
 
 
-def stranger(status: int, location: str | None, url: httpx.URL) -> Undelivered:
+def stranger(status: int, location: str | None, url: httpx.URL, words: Words | None = None) -> Undelivered:
     """What is said of an answer that is none of a Central Command."""
+    words = words or on_command_line()
     place = _place(url)
     reason = f"what answers at {place} is no Central Command (status {status})"
     if location is not None:
         reason = f"{reason} and points to {printable(location)}"
-        advice = f"write the server's own address in {_named_by()}"
+        advice = f"write the server's own address in {words.named_by}"
     elif status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        advice = f"see whether the server behind it is up, and whether {_named_by()} is right"
+        advice = f"see whether the server behind it is up, and whether {words.named_by} is right"
     else:
         tls = ", or https:// instead of http://" if url.scheme == "http" else ""
-        advice = f"write the server's address and port{tls} in {_named_by()}"
+        advice = f"write the server's address and port{tls} in {words.named_by}"
     return Undelivered(reason, advice, status=status)
 
 
@@ -99,32 +115,34 @@ def _place(url: httpx.URL) -> str:
     return printable(f"{url.scheme}://{url.netloc.decode(errors='replace').rpartition('@')[2]}")
 
 
-def _untrusted(error: ssl.SSLCertVerificationError, place: str) -> Undelivered:
+def _untrusted(error: ssl.SSLCertVerificationError, place: str, words: Words) -> Undelivered:
     reason = f"the server's certificate is not trusted ({printable(error.verify_message).rstrip('.')})"
     if error.verify_code == _EXPIRED:
-        return Undelivered(reason, "it must be renewed at the server; --insecure takes it all the same", permanent=True)
+        return Undelivered(reason, f"it must be renewed at the server{words.anyway}", permanent=True)
     if error.verify_code in _ANOTHER_NAME:
-        advice = f"write the name that it was made for in {_named_by()}; --insecure takes it all the same"
+        advice = f"write the name that it was made for in {words.named_by}{words.anyway}"
         return Undelivered(reason, advice, permanent=True)
-    return Undelivered(reason, _trusting(place), permanent=True)
+    return Undelivered(reason, _trusting(place, words), permanent=True)
 
 
-def _trusting(place: str) -> str:
-    return f"if {place} is right, --ca FILE names the certificate to trust, and --insecure takes any"
+def _trusting(place: str, words: Words) -> str:
+    return f"if {place} is right, {words.trusting}"
 
 
-def _unconnected(causes: list[BaseException], text: str, place: str, host: str) -> Undelivered:
+def _unconnected(causes: list[BaseException], text: str, place: str, host: str, words: Words) -> Undelivered:
     errors = [cause for cause in causes if isinstance(cause, OSError)]
     numbers = {cause.errno for cause in errors}
     if any(isinstance(cause, socket.gaierror) for cause in errors):
-        return Undelivered(f"the host {printable(host)} cannot be found", f"write its name as it is in {_named_by()}")
+        return Undelivered(
+            f"the host {printable(host)} cannot be found", f"write its name as it is in {words.named_by}"
+        )
     if errno.ECONNREFUSED in numbers:
-        advice = f"start the server (`central-command serve`), or say where it is with {_named_by()}"
+        advice = f"start the server (`central-command serve`), or say where it is with {words.named_by}"
         return Undelivered(f"nothing listens at {place} (connection refused)", advice)
     if numbers & _NO_WAY:
         (said, *_) = (cause.strerror for cause in errors if cause.errno in _NO_WAY)
-        return Undelivered(f"there is no way to {place} ({said})")
-    return Undelivered(f"the connection failed: {text}")
+        return Undelivered(f"there is no way to {place} ({said})", f"{words.named_by} says where the server is")
+    return Undelivered(f"the connection failed: {text}", f"{words.named_by} says where the server is")
 
 
 def _is_reset(causes: list[BaseException]) -> bool:
