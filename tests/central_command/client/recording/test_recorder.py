@@ -1,9 +1,6 @@
 """The recorder against a server in memory, in time that jumps."""
 
-import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -16,43 +13,10 @@ from trio.testing import MockClock
 
 from central_command.client.contract.contributor_keys import make_key
 from central_command.client.contract.identity import Identity
-from central_command.client.recording.recorder import RecorderSettings, Surroundings, TrioRecorder, open_recorder
-from central_command.client.spool.records import SpoolError, SpoolSettings
+from central_command.client.recording.recorder import RecorderSettings
+from central_command.client.spool.records import SpoolSettings
 from central_command.client.spool.spool import Spool
-from tests.central_command.client.inline import inline
-
-OPEN, INGEST, CLOSE = "/v1/sessions/open", "/v1/training/ingest", "/v1/sessions/close"
-BATCH = "/v1/training/ingest/batch"
-
-
-Opener = Callable[..., Any]
-
-
-@pytest.fixture
-def opener(fake_server: Any, identity: Identity, tmp_path: Path) -> Opener:
-    """Opens recorders on the same spool, each with a connection of its own to the server in memory."""
-
-    @asynccontextmanager
-    async def opened(**changes: Any) -> AsyncIterator[TrioRecorder]:
-        surroundings = Surroundings(
-            identity=changes.pop("identity", identity),
-            client=fake_server.client(),
-            offload=changes.pop("offload", inline),
-            jitter=lambda: 0.5,
-        )
-        arguments: dict[str, Any] = {
-            "provider": "codex",
-            "model": "gpt-5.5",
-            "spool_path": tmp_path / "spool.db",
-        } | changes
-        async with open_recorder("http://server.test", surroundings=surroundings, **arguments) as recorder:
-            yield recorder
-
-    return opened
-
-
-def thought(content: Any = "thinking", **members: Any) -> dict[str, Any]:
-    return {"type": "thought", "content": content} | members
+from tests.central_command.client.recording.recorded import BATCH, CLOSE, INGEST, OPEN, Opener, thought
 
 
 def answering(status: int, *, times: int, **headers: str) -> list[Callable[[httpx.Request], Awaitable[Any]]]:
@@ -265,200 +229,6 @@ async def test_an_answer_of_something_else_loses_nothing(
     assert len(fake_server.envelopes) == 2
 
 
-async def test_leftovers_of_a_closed_recorder_go_with_the_next(
-    opener: Opener, fake_server: Any, autojump_clock: MockClock
-) -> None:
-    """Leaving is bounded, ends open sessions with SHUTDOWN, and loses no step."""
-
-    async def refused(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
-    fake_server.faults.extend([refused] * 1_000)
-    began = trio.current_time()
-    async with opener() as recorder:
-        session = recorder.session()
-        for _ in range(300):
-            session.record(thought())
-    assert trio.current_time() - began <= 11
-    assert fake_server.envelopes == []
-    fake_server.faults.clear()
-    async with opener() as recorder:
-        await trio.sleep(1)
-        await recorder.wait_delivered()
-        assert recorder.statistics().steps_delivered == 300
-    assert fake_server.envelopes[-1]["outcome"]["status"] == "SHUTDOWN"
-
-
-@pytest.mark.parametrize("under_way", [OPEN, INGEST, CLOSE])
-async def test_what_is_under_way_when_the_time_is_over_is_not_delivered(
-    opener: Opener, fake_server: Any, one_by_one: None, autojump_clock: MockClock, under_way: str
-) -> None:
-    """Whichever request it is: the spool still holds what it was about."""
-
-    async def hangs(request: httpx.Request) -> None:
-        if request.url.path == under_way:
-            await trio.sleep_forever()
-
-    fake_server.faults.extend([hangs] * 10)
-    async with opener() as recorder:
-        with recorder.session() as session:
-            session.record(thought())
-    assert fake_server.requests[-1][0] == under_way
-    assert not recorder.is_delivered
-    fake_server.faults.clear()
-    async with opener() as recorder:
-        await trio.sleep(1)
-    assert recorder.is_delivered
-
-
-async def test_what_is_answered_and_not_noted_is_not_said_to_be_delivered(
-    opener: Opener, fake_server: Any, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is sent again, with the same bytes: neither is anything where the spool cannot be asked."""
-
-    def broken(*_arguments: object, **_named: object) -> None:
-        raise SpoolError("The disk is broken.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Spool, "closed", broken)
-        async with opener() as recorder:
-            with recorder.session() as session:
-                session.record(thought())
-    assert len(fake_server.envelopes) == 2
-    assert not recorder.is_delivered
-    async with opener() as recorder:
-        await trio.sleep(1)
-        await recorder.wait_delivered()
-        monkeypatch.setattr(Spool, "has_unfinished", broken)
-    assert not recorder.is_delivered
-
-
-async def test_what_others_left_is_looked_for_before_all_is_said_to_be_delivered(
-    opener: Opener, fake_server: Any, autojump_clock: MockClock
-) -> None:
-    """A recorder that is left at once has taken it over already, or is about to."""
-
-    async def refused(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
-    async def slow(call: Callable[[], Any]) -> Any:
-        await trio.sleep(0.5)
-        return call()
-
-    fake_server.faults.extend([refused] * 1_000)
-    async with opener() as recorder:
-        recorder.session().record(thought())
-    fake_server.faults.clear()
-    async with opener(offload=slow) as recorder:
-        pass
-    assert (len(fake_server.envelopes), recorder.is_delivered) == (2, True)
-
-
-async def test_what_is_bad_is_counted_and_said_once(
-    opener: Opener, fake_server: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whatever a program hands over, nothing is raised, and the good steps arrive, lone surrogates included."""
-    cyclic: dict[str, Any] = thought()
-    cyclic["arguments"] = cyclic
-    deep: Any = []
-    for _ in range(60):
-        deep = [deep]
-    bad: list[Any] = [
-        *(None, 7, "text", [], object(), cyclic, {}, {"type": "no such"}, thought(b"\xff\xfe", extra=object())),
-        *(thought(content=7), thought(timestamp="now"), thought(timestamp=1.0), thought(truncated=1)),
-        thought(extra=deep),
-    ]
-    async with opener() as recorder:
-        with recorder.session() as session:
-            with caplog.at_level(logging.WARNING):
-                for step in bad:
-                    session.record(step)
-                session.record(thought("half \ud83d", token_count=-5))
-                session.record({"type": "action", "arguments": {"x": deep}, "step": 99, "tool": "Bash"})
-                session.record(thought("x" * 200_000))
-                session.feedback("great")
-            session.close()
-        await recorder.wait_delivered()
-        assert recorder.statistics().steps_bad == len(bad) + 1
-    lone, action, long = fake_server.envelopes[0]["trajectory_log"]
-    assert (lone["content"], lone["token_count"]) == ("half \ud83d", 0)
-    assert (action["step"], list(action["arguments"]), action["truncated"]) == (2, ["json"], True)
-    assert (len(long["content"]), long["truncated"], long["original_token_count"]) == (100_000, True, 50_000)
-    assert len([record for record in caplog.records if "left out" in record.message]) == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "sent", "bad"),
-    [
-        ("SUCCESS", "SUCCESS", 0),
-        ("success", "SUCCESS", 0),
-        ("Killed", "KILLED", 0),
-        ("DONE", "SHUTDOWN", 1),
-        ("", "SHUTDOWN", 1),
-        (None, "SHUTDOWN", 1),
-        (5, "SHUTDOWN", 1),
-        ([], "SHUTDOWN", 1),
-    ],
-)
-async def test_a_status_that_is_none_is_said_and_claims_nothing(
-    opener: Opener,
-    fake_server: Any,
-    autojump_clock: MockClock,
-    caplog: pytest.LogCaptureFixture,
-    status: Any,
-    sent: str,
-    bad: int,
-) -> None:
-    """It makes no crash of a success."""
-    async with opener() as recorder:
-        session = recorder.session()
-        session.record(thought())
-        session.close(status)
-        await recorder.wait_delivered()
-        assert recorder.statistics().steps_bad == bad
-    assert fake_server.envelopes[-1]["outcome"]["status"] == sent
-    assert caplog.text.count("the status was left out of sess_") == bad
-
-
-@pytest.mark.parametrize(
-    ("outcome", "sent", "says"),
-    [
-        ({"files_modified": "three", "foo": 5}, {"foo": 5}, "files_modified of the outcome must be an integer from 0"),
-        ({"files_modified": 3, "quality_tier": "gold"}, {"files_modified": 3}, "quality_tier of the outcome must be"),
-        ({"session_quality": float("nan")}, {}, "session_quality of the outcome cannot be written as JSON"),
-        ({5: "x", "note": "y"}, {"note": "y"}, "a member of the outcome cannot be written as JSON"),
-        ({"secret": object()}, {}, "a member of the outcome cannot be written as JSON"),
-        ({"log": "x" * 1_000_001, "note": "y"}, {"note": "y"}, "a member of the outcome is too large"),
-        ({"files_modified": None, "training_eligible": True}, {"training_eligible": True}, None),
-        ({"quality_tier_reason": "half \ud83d"}, {"quality_tier_reason": "half \ud83d"}, None),
-        ([1], {}, "the outcome is no mapping"),
-        (5, {}, "the outcome is no mapping"),
-    ],
-)
-async def test_what_is_wrong_of_an_outcome_is_left_out_and_said(
-    opener: Opener,
-    fake_server: Any,
-    autojump_clock: MockClock,
-    caplog: pytest.LogCaptureFixture,
-    outcome: Any,
-    sent: dict[str, Any],
-    says: str | None,
-) -> None:
-    """And costs neither the rest of it nor the session's close; what it holds is in no log."""
-    async with opener() as recorder:
-        session = recorder.session()
-        session.record(thought())
-        session.close("KILLED", outcome=outcome)
-        await recorder.wait_delivered()
-        assert recorder.statistics().steps_bad == (says is not None)
-    found = fake_server.envelopes[-1]["outcome"]
-    assert found["status"] == "KILLED"
-    assert {name: value for name, value in found.items() if name in {*sent, "files_modified"} and value} == sent
-    assert (says or "") in caplog.text
-    assert "a step was left out" not in caplog.text
-    assert "three" not in caplog.text
-
-
 async def test_past_the_bound_in_memory_steps_are_dropped_and_counted(
     opener: Opener, fake_server: Any, autojump_clock: MockClock
 ) -> None:
@@ -589,51 +359,6 @@ async def test_errors_of_the_program_are_raised_as_they_are(opener: Opener, auto
     with pytest.raises(KeyError):
         async with opener():
             raise KeyError
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"provider": "x" * 101}, "provider"),
-        ({"provider": "my\nagent"}, "provider"),
-        ({"provider": ""}, "provider"),
-        ({"model": ""}, "model"),
-        ({"agent_role": "x" * 51}, "agent_role"),
-    ],
-)
-async def test_an_agent_that_the_server_would_refuse_is_refused_at_once(
-    opener: Opener, autojump_clock: MockClock, arguments: dict[str, str], says: str
-) -> None:
-    """With a sentence that names it."""
-    with pytest.raises(ValueError, match=says):
-        async with opener(**arguments):
-            pass
-
-
-async def test_an_agent_that_the_server_does_not_take_is_said_and_waits_until_it_does(
-    opener: Opener, fake_server: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Which names it takes is the server's setting: an own agent's is as good as any."""
-    takes = {"codex"}
-
-    async def opens(request: httpx.Request) -> httpx.Response | None:
-        if request.url.path == OPEN and json.loads(request.content)["provider"] not in takes:
-            return httpx.Response(400, json={"error": "provider must be one of codex."})
-        return None
-
-    fake_server.faults.extend([opens] * 10)
-    async with opener(provider="my-agent") as recorder:
-        with recorder.session() as session:
-            session.record(thought())
-        await trio.sleep(100)
-        assert recorder.statistics().problem == "The session was not opened: provider must be one of codex."
-    assert "waits for the next start: The session was not opened: provider must be one of codex." in caplog.text
-    assert (len(fake_server.requests), recorder.is_delivered) == (1, False)
-    takes.add("my-agent")
-    async with opener() as recorder:
-        pass
-    assert recorder.is_delivered
-    assert {each["metadata"]["provider"] for each in fake_server.envelopes} == {"my-agent"}
 
 
 async def test_what_is_recorded_without_the_key_waits_for_it(
