@@ -28,7 +28,7 @@ from central_command.client.delivering.batching import batching_for
 from central_command.client.delivering.deliverer import Deliverer
 from central_command.client.delivering.exchange import Offload, SessionDelivery
 from central_command.client.delivering.posting import Delivery, RetryPolicy
-from central_command.client.delivering.progress import Done, One, Resting, Sent
+from central_command.client.delivering.progress import Done, Later, One, Resting, Sent
 from central_command.client.recording.recorded_steps import Scrub
 from central_command.client.recording.recording import Agent, Queue, Recording, end_orphan
 from central_command.client.spool.records import SessionState, SpoolError, SpoolSettings, spool_path
@@ -122,6 +122,8 @@ class TrioRecorder:
         self._queue = Queue(steps_max=settings.queue_steps_max, bytes_max=settings.queue_bytes_max, wake=self._wake)
         self._is_woken = self._is_urgent = False
         self._woken, self._urgent, self._changed = trio.Event(), trio.Event(), trio.Event()
+        self._warned_of: str | None = None
+        """Why nothing was delivered, as it was logged last; None since something was."""
         self._is_keeping = self._is_adopting = False
         self._keeping = trio.Lock()
         self._found_at_end: bool | None = None
@@ -231,6 +233,12 @@ class TrioRecorder:
             self._urgent.set()
 
     def _note_progress(self, session_id: str, progress: One) -> None:
+        match progress:
+            case Later(reason=reason, asks_for_time=False) if reason != self._warned_of:
+                self._warned_of = reason
+                _logger.warning("nothing is delivered for now, and tried again: %s", reason)
+            case Sent() | Done():
+                self._warned_of = None
         match progress:
             case Sent(refusal=str() as problem) | Done(problem=str() as problem):
                 _logger.warning("%s", problem)

@@ -91,7 +91,8 @@ class Recorder:
 
         Keeping is waited for as long as `settings.keep_timeout_s`, however short the time for delivery is. True when
         the spool holds nothing of this recorder's sessions that waits, and the server has closed them all; the rest
-        goes with the next recorder. May be called again.
+        goes with the next recorder. What the server refused for good waits no more: it makes no False of it, and
+        `statistics().envelopes_refused` counts it. May be called again.
         """
         atexit.unregister(self.close)
         token = self._token

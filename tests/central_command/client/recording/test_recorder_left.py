@@ -1,5 +1,6 @@
 """What a recorder says of itself when it was left: whether all was delivered, and what the next one finds."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -100,3 +101,42 @@ async def test_what_others_left_is_looked_for_before_all_is_said_to_be_delivered
     async with opener(offload=slow) as recorder:
         pass
     assert (len(fake_server.envelopes), recorder.is_delivered) == (2, True)
+
+
+async def test_why_nothing_is_delivered_is_logged_once_and_again_when_it_changes(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At WARNING, which a program sees without any setting; a server that asks for time is well."""
+
+    def failing(why: str) -> Callable[[httpx.Request], Any]:
+        async def fail(request: httpx.Request) -> httpx.Response:
+            raise httpx.ReadError(why, request=request)
+
+        return fail
+
+    async def busy(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, json={"error": "Later."}, headers={"Retry-After": "1"})
+
+    async def works(_request: httpx.Request) -> None:
+        return None
+
+    fake_server.faults.extend([*[failing("broken")] * 3, failing("torn"), busy, works, failing("torn")])
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await recorder.wait_delivered()
+    said = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+    beginning = "nothing is delivered for now, and tried again: the connection failed:"
+    assert said == [f"{beginning} {why}" for why in ("broken", "torn", "torn")]
+
+
+async def test_what_was_refused_for_good_is_not_left(
+    opener: Opener, fake_server: Any, one_by_one: None, autojump_clock: MockClock
+) -> None:
+    """It is counted: nothing of it waits any more."""
+    fake_server.refuse = lambda envelope: "No." if "trajectory_log" in envelope else None
+    async with opener() as recorder:
+        with recorder.session() as session:
+            session.record(thought())
+        await recorder.wait_delivered()
+    assert (recorder.is_delivered, recorder.statistics().envelopes_refused) == (True, 1)
