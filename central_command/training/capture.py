@@ -65,6 +65,8 @@ class CaptureSession:
         """Capture the messages of a whole session, as JSON; they are on disk when this returns."""
         if self._started_at is None or self._is_over:
             return
+        if not isinstance(messages, list | tuple):
+            raise ValueError(f"messages must be a list, not {type(messages).__name__}")  # noqa: TRY004
         try:
             text = json.dumps(messages, ensure_ascii=False)
         except (TypeError, ValueError, RecursionError) as error:

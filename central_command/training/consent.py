@@ -29,6 +29,7 @@ from persistence.format.consent_events import (
     check_chain,
     state_of,
 )
+from persistence.format.submitted_texts import ID_CHARS_MAX, is_id
 
 BUSY_TIMEOUT_S: Final = 10.0
 
@@ -69,8 +70,15 @@ class ConsentManager:
     ) -> None:
         """Append that a user opted in to the terms of a version, or out; on disk when this returns.
 
-        Raises ValueError for what no event can hold: an empty id, or metadata that are no JSON.
+        Raises ValueError for what no event can hold: an empty id, a version that is no text, metadata that are no JSON;
+        and for an `opted_in` that is neither True nor False, because no other value is anybody's consent.
         """
+        if not is_id(user_id):
+            raise ValueError(f"user_id must be a text of 1 to {ID_CHARS_MAX} characters")
+        if not isinstance(opted_in, bool):
+            raise ValueError(f"opted_in must be True or False, not {type(opted_in).__name__}")  # noqa: TRY004
+        if not isinstance(consent_version, str):
+            raise ValueError(f"consent_version must be a text, not {type(consent_version).__name__}")  # noqa: TRY004
         noted = plain_metadata(metadata)
         with self._file.writing() as connection:
             append(

@@ -85,8 +85,11 @@ class TrainingDataIntake:
     def submit_batch(self, records: list[dict[str, Any]]) -> dict[str, Any]:
         """The same for many, each with the members of `submit`: `{"accepted", "rejected", "record_ids"}`.
 
-        What `submit` refuses or returns None for is rejected; the ids are those of the accepted, in their order.
+        What `submit` refuses or returns None for is rejected; the ids are those of the accepted, in their order. Raises
+        ValueError for what is no list.
         """
+        if not isinstance(records, list | tuple):
+            raise ValueError(f"records must be a list, not {type(records).__name__}")  # noqa: TRY004
         ids = []
         for start in range(0, len(records), RECORDS_AT_ONCE_MAX):
             part = [_captured(each) for each in records[start : start + RECORDS_AT_ONCE_MAX]]

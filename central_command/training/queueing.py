@@ -116,6 +116,10 @@ class CaptureQueue:
             self._begin()
 
     def _put(self, session_id: str, content: str, content_type: str, metadata: dict[str, Any] | None) -> bool:
+        if not isinstance(content, str):
+            raise ValueError("content must be a text")  # noqa: TRY004 (as the intake has it)
+        if metadata is not None and not isinstance(metadata, dict):
+            raise ValueError("metadata must be a dict")
         captured = Captured(
             user_id=self._user_id,
             session_id=session_id,

@@ -30,6 +30,8 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
             return ssl.create_default_context(cafile=self.ca)
         except ssl.SSLError as error:
             raise ValueError(f"{self.ca} holds no certificates in PEM format.") from error
+        except TypeError:
+            raise ValueError(f"{self.ca!r:.60} is no path of a file with certificates.") from None
         except OSError as error:
             raise ValueError(f"{self.ca} cannot be read: {error.strerror or error}.") from error
 
@@ -38,6 +40,8 @@ def server_url(text: str) -> str:
     """The URL without a slash at its end; raises ValueError, with a sentence, for one that no server can have."""
     try:
         url = httpx.URL(text)
+    except TypeError:
+        raise ValueError(f"{text!r:.60} is no URL of a server, such as {DEFAULT_URL}: it must be a text.") from None
     except httpx.InvalidURL as error:
         raise ValueError(f"{text!r} is no URL: {error}.") from error
     if url.scheme not in {"http", "https"} or not url.host:

@@ -29,8 +29,9 @@ from central_command.client.delivering.deliverer import Deliverer
 from central_command.client.delivering.exchange import Offload, SessionDelivery
 from central_command.client.delivering.posting import Delivery, RetryPolicy
 from central_command.client.delivering.progress import Done, Later, One, Resting, Sent
+from central_command.client.recording.agents import Agent, check
 from central_command.client.recording.recorded_steps import Scrub
-from central_command.client.recording.recording import Agent, Queue, Recording, end_orphan
+from central_command.client.recording.recording import Queue, Recording, end_orphan
 from central_command.client.spool.records import SessionState, SpoolError, SpoolSettings, spool_path
 from central_command.client.spool.spool import Spool
 
@@ -367,10 +368,15 @@ async def open_recorder(
     `central_command.client.spool.records.spool_path`). Personal data and secrets are taken out of every step before it
     reaches the disk, unless `scrub` is False; a function is applied before that.
     `surroundings` are for tests. Raises SpoolError or IdentityError when there is no place to keep things, and
-    ValueError for an agent, a URL or a file of certificates that cannot be.
+    ValueError for an agent, a URL, a file of certificates or any other argument that cannot be.
     """
     agent = Agent(provider=provider, model=model, agent_role=agent_role, agent_id=agent_id)
     settings = settings or RecorderSettings()
+    check("settings", settings, isinstance(settings, RecorderSettings), "RecorderSettings")
+    is_id = contributor_id is None or isinstance(contributor_id, str)
+    check("contributor_id", contributor_id, is_id, "a text of 32 hexadecimal digits")
+    check("spool_path", spool_path, spool_path is None or isinstance(spool_path, str | os.PathLike), "a path")
+    check("scrub", scrub, isinstance(scrub, bool) or callable(scrub), "True, False or a function")
     url = server_url(url)
     surroundings = surroundings or Surroundings()
     offload = surroundings.offload

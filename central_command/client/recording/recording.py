@@ -32,6 +32,7 @@ from central_command.client.contract.identity import Identity
 from central_command.client.contract.scrubbing import StepScrubber, metadata_of_scrubbing
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.contract.steps import JsonObject, Step
+from central_command.client.recording.agents import Agent
 from central_command.client.recording.recorded_steps import BadStepError, Scrub, Tally, prepare, snapshot
 from central_command.client.recording.said_at_close import STATUS_OF_NOTHING_SAID, said_outcome, said_status
 from central_command.client.recording.told import switch_of, told_step, usage_of, with_told
@@ -42,52 +43,7 @@ _LIMITS = SchemaSettings()
 _FEEDBACK_MAX = 50
 """Of one session; an envelope each, of which a session may have 200."""
 _TEXT_CHARS_MAX = 10_000
-_PROVIDER_CHARS_MAX = 100
-"""A server's `schema.providers` may name any; a name of more is a mistake."""
 _logger = logging.getLogger(__name__)
-
-
-class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did the work, as the contract's `metadata` says it; raises ValueError for what no server takes.
-
-    Which providers a server takes is its own setting: its answer to the opening says whether this is one.
-    """
-
-    provider: str
-    model: str
-    agent_role: str = "agent"
-    agent_id: str = "agent-1"
-    task_complexity: str = "medium"
-    team_size: int = 1
-
-    def __post_init__(self) -> None:
-        texts = {
-            "provider": (self.provider, _PROVIDER_CHARS_MAX),
-            "model": (self.model, _LIMITS.model_engine_chars_max),
-            "agent_role": (self.agent_role, _LIMITS.agent_role_chars_max),
-            "agent_id": (self.agent_id, _LIMITS.agent_id_chars_max),
-        }
-        for name, (text, chars_max) in texts.items():
-            if not (1 <= len(text) <= chars_max and text.isprintable()):
-                raise ValueError(f"{name} is {text!r:.60}; it must be 1 to {chars_max} printable characters.")
-        if self.task_complexity not in {"light", "medium", "heavy"}:
-            raise ValueError(f"task_complexity is {self.task_complexity!r:.60}; it must be light, medium or heavy.")
-        if not 1 <= self.team_size <= _LIMITS.team_size_max:
-            raise ValueError(f"team_size is {self.team_size!r:.60}; it must be 1 to {_LIMITS.team_size_max}.")
-
-    def metadata(self, client_version: str) -> JsonObject:
-        """As published clients send it; what a program did not say is null or the neutral value."""
-        return {
-            "model_engine": self.model,
-            "provider": self.provider,
-            "agent_role": self.agent_role,
-            "agent_id": self.agent_id,
-            "task_complexity": self.task_complexity,
-            "team_size": self.team_size,
-            "session_quality": None,
-            "groove_version": client_version,
-            "leaf_context": None,
-        }
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ A program that was forked has no such thread: open a recorder in the child.
 
 import atexit
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 import trio
 
+from central_command.client.recording.agents import check
 from central_command.client.recording.recorded_steps import Scrub
 from central_command.client.recording.recorder import RecorderSettings, RecorderStatistics, TrioRecorder, open_recorder
 from central_command.client.recording.recording import Recording
@@ -93,7 +95,10 @@ class Recorder:
         the spool holds nothing of this recorder's sessions that waits, and the server has closed them all; the rest
         goes with the next recorder. What the server refused for good waits no more: it makes no False of it, and
         `statistics().envelopes_refused` counts it. May be called again.
+        Raises ValueError for a time that is none; one below 0 counts as 0.
         """
+        check("timeout_s", timeout_s, _is_time(timeout_s), "a number of seconds")
+        timeout_s = min(max(timeout_s, 0.0), threading.TIMEOUT_MAX / 2)
         atexit.unregister(self.close)
         token = self._token
         if token is None or not self._thread.is_alive():
@@ -137,3 +142,7 @@ class Recorder:
             self._started.set()
             await self._stop.wait()
             recorder.close_timeout_s = self._close_timeout_s
+
+
+def _is_time(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not math.isnan(seconds)

@@ -199,6 +199,17 @@ def test_what_no_event_can_hold_is_refused_and_leaves_nothing(
     assert consent.check().events == 0
 
 
+@pytest.mark.parametrize("opted_in", ["no", "yes", 0, 1, None])
+def test_what_is_neither_true_nor_false_is_nobodys_consent(tmp_path: Path, opted_in: object) -> None:
+    """A text that says no would count as one that says yes."""
+    consent = ConsentManager(tmp_path / "consent.db")
+    with pytest.raises(ValueError, match=r"^opted_in must be True or False, not "):
+        consent.record_consent("u", opted_in=opted_in, consent_version="1.0")  # type: ignore[arg-type] # as a program may
+    with pytest.raises(ValueError, match=r"^consent_version must be a text, not int$"):
+        consent.record_consent("u", opted_in=True, consent_version=1)  # type: ignore[arg-type] # as a program may
+    assert (consent.is_opted_in("u"), consent.check().events) == (False, 0)
+
+
 def test_a_request_for_deletion_waits_until_it_is_done(tmp_path: Path) -> None:
     consent = ConsentManager(tmp_path / "consent.db")
     assert consent.pending_deletions() == []

@@ -280,6 +280,34 @@ def test_a_full_queue_drops_counts_and_neither_waits_nor_raises(
     assert queue.stop(60)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (("s", float("nan"), "prompt"), "content must be a text"),
+        (("s", ["x"], "prompt"), "content must be a text"),
+        (("s", "x", "prompt", 5), "metadata must be a dict"),
+    ],
+)
+def test_a_queue_says_what_is_wrong_of_a_text(
+    world: World, caplog: pytest.LogCaptureFixture, wrong: tuple[Any, ...], says: str
+) -> None:
+    queue = CaptureQueue(world.intake, "u")
+    assert not queue.put(*wrong)
+    assert f"a text cannot be captured: {says}" in caplog.text
+    assert queue.statistics().dropped == 1
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "text"])
+def test_what_is_no_list_is_refused(world: World, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"^records must be a list, not "):
+        world.intake.submit_batch(wrong)
+    session = world.session()
+    session.start()
+    with pytest.raises(ValueError, match=r"^messages must be a list, not "):
+        session.record_conversation(wrong)
+    assert world.lines() == []
+
+
 def test_a_queue_raises_for_nothing(world: World) -> None:
     queue = CaptureQueue(world.intake, "u")
     wrong: Any = None

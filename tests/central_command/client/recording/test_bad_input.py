@@ -120,6 +120,16 @@ async def test_what_is_wrong_of_an_outcome_is_left_out_and_said(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        *(
+            ({name: None}, f"{name} is None; it must be 1 to")
+            for name in ("provider", "model", "agent_role", "agent_id")
+        ),
+        ({"model": b"o3"}, "model is b'o3'; it must be 1 to 100 printable characters."),
+        ({"agent_role": 5}, "agent_role is 5; it must be 1 to 50 printable characters."),
+        ({"contributor_id": 5}, "contributor_id is 5; it must be a text of 32 hexadecimal digits."),
+        ({"spool_path": 5}, "spool_path is 5; it must be a path."),
+        ({"settings": 5}, "settings is 5; it must be RecorderSettings."),
+        ({"scrub": "yes"}, "scrub is 'yes'; it must be True, False or a function."),
         ({"provider": "x" * 101}, "provider"),
         ({"provider": "my\nagent"}, "provider"),
         ({"provider": ""}, "provider"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import central_command.client
-from central_command.client import Recorder, RecorderSettings
+from central_command.client import Recorder, RecorderSettings, Trust
 from central_command.client.spool.records import SpoolError
 from central_command.client.spool.spool import Spool
 from tests.server_process import REPOSITORY, ServerProcess
@@ -132,6 +132,28 @@ def test_a_recorder_that_cannot_be_opened_raises_in_the_caller(tmp_path: Path) -
     for url in ("ftp://x", "http://", "::"):
         with pytest.raises(ValueError, match="is no URL"):
             Recorder(url, provider="codex", model="o3")
+
+
+def test_arguments_of_another_kind_are_one_sentence() -> None:
+    """Of a recorder, of its sessions, and of the time that a close may take."""
+    for url in (None, 5, b"http://x"):
+        with pytest.raises(ValueError, match=r"is no URL of a server, such as http://127.0.0.1:8443: it must"):
+            Recorder(url, provider="codex", model="o3")  # type: ignore[arg-type] # as a program may
+    settings = RecorderSettings(trust=Trust(ca=5))  # type: ignore[arg-type] # the same
+    with pytest.raises(ValueError, match="5 is no path of a file with certificates"):
+        Recorder("https://x.test", provider="codex", model="o3", settings=settings)
+    with Recorder(NOWHERE, provider="codex", model="o3") as recorder:
+        for name, wrong in (
+            *(("team_size", size) for size in ("x", 1.5, True, 0, 51)),
+            *(("task_complexity", each) for each in ("huge", [], 5)),
+            ("model", 5),
+        ):
+            with pytest.raises(ValueError, match=f"^{name} is .*; it must be "):
+                recorder.session(**{name: wrong})
+        for time_s in (None, "x", float("nan")):
+            with pytest.raises(ValueError, match=r"timeout_s is .*; it must be a number of seconds"):
+                recorder.close(time_s)  # type: ignore[arg-type] # the same
+        assert recorder.close(float("inf"))
 
 
 def test_sessions_past_the_bound_drop_their_steps(caplog: pytest.LogCaptureFixture) -> None:
