@@ -218,12 +218,14 @@ def give(*, url: str, trust: Trust, contributor_id: str | None, yes: bool, as_js
 @contributor.command(short_help="Take your consent back at a server.")
 @server_options
 @contributor_id_option
+@click.option("--yes", is_flag=True, help="Taken as `give` and `erase` take it; nothing is asked here.")
 @json_option
-def withdraw(*, url: str, trust: Trust, contributor_id: str | None, as_json: bool) -> None:
+def withdraw(*, url: str, trust: Trust, contributor_id: str | None, yes: bool, as_json: bool) -> None:
     """Tell a server that what you sent may not be used, and nothing more be taken.
 
     When the command ends with 0, the server has it on disk: it refuses what is sent in your name from then on, and what
-    you sent leaves its corpus. What is credited stays credited. Each server has to be told by itself.
+    you sent leaves its corpus. What is credited stays credited. Each server has to be told by itself. Nothing is asked:
+    it can be given again.
 
     \b
     Example:
@@ -233,6 +235,7 @@ def withdraw(*, url: str, trust: Trust, contributor_id: str | None, as_json: boo
     """
     from persistence.format.consent_events import Decision
 
+    del yes  # taking back is as easy with it as without
     seen = _at_server(url, trust, contributor_id, lambda statements: statements.shown())
     _say(Decision.WITHDRAWN, seen, url, trust, contributor_id, as_json=as_json)
 

@@ -85,3 +85,15 @@ def test_every_setting_that_is_named_is_there() -> None:
     assert len(named) > 200, "the settings were not found"
     unknown = [each for each in named if not hasattr(SECTIONS[each[1]], each[2])]
     assert [each for each in unknown if not {each[2], f"{each[1]}.{each[2]}"} & NO_SETTINGS] == []
+
+
+def test_no_documented_command_leaves_a_key_where_it_may_be_committed() -> None:
+    """Run in a clone, what it writes lies elsewhere, or git ignores it."""
+    ignored = set((REPOSITORY / ".gitignore").read_text().splitlines())
+    written = {
+        words[2] for _, words in typed("central-command") if words[:2] == ["contributor", "export"] and words[2:]
+    }
+    assert written
+    own = {name for name in written if not name.startswith(("~/", "../", "/"))}
+    assert {name for name in own if f"/{name}" not in ignored and "/contributor*.json" not in ignored} == set()
+    assert "/id.json" in ignored, "as README named it once"

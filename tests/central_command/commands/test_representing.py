@@ -278,6 +278,14 @@ def test_show_says_what_is_held_until_its_contributor_agrees(
     assert facts["consent"].endswith(says)
 
 
+def test_withdrawing_takes_yes_and_asks_nothing_without_it(erasing: Erasing) -> None:
+    """A script says it to each of these commands alike."""
+    for arguments in (("withdraw",), ("withdraw", "--yes")):
+        erasing.state = "given"
+        result = run(*arguments)
+        assert (result.exit_code, erasing.state) == (0, "withdrawn"), result.output
+
+
 def test_show_prints_the_terms_that_are_asked_to_agree_to(erasing: Erasing) -> None:
     """Before what was said of them, as `give` does, and nothing of them steers a terminal."""
     erasing.terms = "You share all.\nNot\x1b[2J more."
