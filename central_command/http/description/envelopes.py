@@ -34,6 +34,49 @@ from central_command.http.description.json_schema import (
 )
 
 
+def _told(description: str, example: object) -> Schema:
+    """A member that the server knows and no rule bounds: whatever stands there is kept as it is."""
+    return {"description": description, "examples": [example]}
+
+
+_TOLD_OF_STEPS: dict[str, Schema] = {
+    "tool": _told("Of an action and its result: the tool's name.", "Bash"),
+    "arguments": _told("Of an action: what the tool was called with, an object.", {"command": "make"}),
+    "call_id": _told("Joins an action with the observation or error that answers it: a text.", "toolu_01"),
+    "source": _told(
+        "Where a text came from when its type alone does not say it: thinking, user, agent, program, command, queue, "
+        "notification, attachment, hook, api, system or compaction.",
+        "thinking",
+    ),
+    "intent": _told(
+        "interruption where the user stopped the agent, compaction where its context was shortened.", "interruption"
+    ),
+    "is_error": _told("Of a result: whether the tool failed.", example=True),
+    "usage": _told(
+        "What the agent reported of its model's message, once for each: input_tokens (with what was read from and "
+        "written to a cache), output_tokens, cache_read_tokens, cache_write_tokens.",
+        {"input_tokens": 15_200, "output_tokens": 310, "cache_read_tokens": 14_000},
+    ),
+    "model": _told("Who took this step, where it is another model than the metadata's.", "claude-haiku-4-5"),
+    "agent": _told("Who took this step, where it is another agent.", "reviewer"),
+    "timestamp_adjusted": _told(
+        "Whether the step's own time was wrong, and this one was put between its neighbours'.", example=True
+    ),
+}
+
+_TOLD_OF_SESSIONS: dict[str, Schema] = {
+    "scrubbed": _told("Whether personal data and secrets were taken out before signing.", example=True),
+    "scrub_rules": _told("With scrubbed: the number of the rules' version.", 3),
+    "lineage": _told(
+        "What joins a session with its sub-agents' sessions: id, and in theirs the same text as parent_id; texts of "
+        "the client's choice, compared within a contributor.",
+        {"id": "9f2c", "parent_id": "77aa"},
+    ),
+    "continues_session": _told("The session_id of the session that this one goes on from.", "sess_6f1c"),
+    "time_scale": _told("By how much the distances of the steps' times were shortened.", 0.5),
+}
+
+
 def envelope_schemas(schema: SchemaSettings) -> dict[str, Schema]:
     """The schemas of envelopes and of what they hold, by name, bounded as `schema` says."""
     attestation = object_of(
@@ -108,6 +151,7 @@ def _step(schema: SchemaSettings) -> Schema:
             "token_count": token_count,
             "original_token_count": token_count,
             "truncated": BOOLEAN,
+            **_TOLD_OF_STEPS,
         },
     )
 
@@ -151,7 +195,8 @@ def _metadata(schema: SchemaSettings) -> Schema:
                     "description": "Seconds by which the steps' times were moved; the real ones are theirs less this.",
                 },
             }
-        ),
+        )
+        | _TOLD_OF_SESSIONS,
     )
 
 

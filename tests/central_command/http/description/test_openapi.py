@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from actors.envelopes.refusals import InvalidPublicKey, Refusal, RefusalCode
+from actors.envelopes.schema import _KNOWN_IN_METADATA, _KNOWN_IN_STEP
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.outcomes import (
     Accepted,
@@ -201,6 +202,16 @@ def test_what_clients_send_is_described(kind: str, name: str) -> None:
     for each in ("Chunk", "SessionClose", "UserFeedback"):
         found = faults({"$ref": f"#/components/schemas/{each}"}, envelope)
         assert (found == []) is (each == name), found
+
+
+def test_members_that_the_server_knows_and_does_not_bound_are_named() -> None:
+    """With a word of each, and no type: whatever stands there is taken, as it was."""
+    schemas = DOCUMENT["components"]["schemas"]
+    for schema, known in (("Step", _KNOWN_IN_STEP), ("Metadata", _KNOWN_IN_METADATA)):
+        described = schemas[schema]["properties"]
+        assert set(known) <= set(described)
+        for name in set(known) - {"time_shift_s"}:
+            assert described[name].keys() == {"description", "examples"}, name
 
 
 def test_what_the_schema_refuses_is_not_described() -> None:
