@@ -1,5 +1,6 @@
 """The recorder for programs without trio, and the example of the documentation."""
 
+import asyncio
 import json
 import re
 import threading
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import central_command.client
-from central_command.client import Recorder, RecorderSettings, Trust
+from actors.envelopes.schema import STEP_TYPES
+from central_command.client import Recorder, RecorderSettings, RecorderStatistics, Trust
 from central_command.client.spool.records import SpoolError
 from central_command.client.spool.spool import Spool
 from tests.server_process import REPOSITORY, ServerProcess
@@ -42,6 +44,25 @@ def test_the_ten_lines_of_the_documentation_work(tmp_path: Path) -> None:
     assert (trajectory["closed_by"], trajectory["outcome"]["status"]) == ("session_close", "SUCCESS")
     envelopes = "".join(path.read_text() for path in (tmp_path / "data" / "envelopes").glob("*.jsonl"))
     assert envelopes.count('"signal":"accepted"') == 1
+
+
+def test_the_documentation_says_what_each_type_of_step_means() -> None:
+    """A row for each that servers take, and no other."""
+    table = DOCUMENT.read_text().partition("### Types of steps\n")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(STEP_TYPES)
+
+
+def test_a_program_with_asyncio_waits_in_a_thread() -> None:
+    """As the documentation says: opening and closing there, recording where it is."""
+
+    async def work() -> RecorderStatistics:
+        recorder = await asyncio.to_thread(Recorder, NOWHERE, provider="codex", model="o3")
+        with recorder.session() as session:
+            session.record({"type": "thought", "content": "x"})
+        assert not await asyncio.to_thread(recorder.close, 0)
+        return recorder.statistics()
+
+    assert asyncio.run(work()).steps_spooled == 1
 
 
 def test_the_spool_may_be_named_by_a_text(tmp_path: Path) -> None:
