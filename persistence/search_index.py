@@ -53,8 +53,8 @@ PARTS_MERGED: Final = 16
 PARTS_MAX: Final = 4 * PARTS_MERGED
 """Of about the same size, from which on they are merged in one go; before, a bounded part of it with each batch."""
 
-MERGED_PAGES: Final = 125
-"""Pages (of 16 KiB) that one transaction of a merge writes; guards the write-ahead log, and whoever waits."""
+MERGED_PAGES: Final = 500
+"""Pages that one transaction of a merge writes; guards the write-ahead log, and whoever waits."""
 
 UNUSABLE: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}

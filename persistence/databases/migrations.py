@@ -15,7 +15,7 @@ from persistence.databases.corpus_tables import CORPUS_1, CORPUS_2, CORPUS_3, CO
 from persistence.databases.database import SchemaRefused
 from persistence.databases.jobs_tables import JOBS_1
 from persistence.databases.ledger_tables import LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4, LEDGER_5
-from persistence.databases.search_tables import SEARCH_1, SEARCH_2, SEARCH_3
+from persistence.databases.search_tables import SEARCH_1, SEARCH_2
 from persistence.databases.sessions_tables import (
     SESSIONS_1,
     SESSIONS_2,
@@ -30,14 +30,12 @@ from persistence.databases.sessions_tables import (
 class Schema(msgspec.Struct, frozen=True):
     """A database's name, for people, and its migrations; the first has number 1.
 
-    `pragmas` are those of its writer, beside what all have. `page_bytes` is how large a page of its file is; where it
-    is said, a file with others is of another version (a page's size never changes).
+    `pragmas` are those of its writer, beside what all have.
     """
 
     name: str
     migrations: tuple[str, ...]
     pragmas: tuple[str, ...] = ()
-    page_bytes: int | None = None
 
 
 SESSIONS_SCHEMA = Schema(
@@ -46,12 +44,7 @@ SESSIONS_SCHEMA = Schema(
 # With so large a cache what is gathered is put in order within it, and not in a temporary file.
 LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4, LEDGER_5), ("PRAGMA cache_size = -16384",))
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2, CORPUS_3, CORPUS_4))
-SEARCH_SCHEMA = Schema(
-    "search.db",
-    (SEARCH_1, SEARCH_2, SEARCH_3),
-    ("PRAGMA secure_delete = ON", "PRAGMA cache_size = -32768"),
-    page_bytes=16_384,
-)
+SEARCH_SCHEMA = Schema("search.db", (SEARCH_1, SEARCH_2), ("PRAGMA secure_delete = ON", "PRAGMA cache_size = -32768"))
 ACCESS_SCHEMA = Schema("access.db", (ACCESS_1, ACCESS_2))
 JOBS_SCHEMA = Schema("jobs.db", (JOBS_1,))
 

@@ -14,14 +14,11 @@ import trio_asyncio
 from trio_asyncio import aio_as_trio
 
 from persistence.databases.connection import Connection, InlineConnection, ThreadedConnection, set_up
-from persistence.databases.database import SQLITE_ERRORS, Database, DatabaseFailure, SchemaRefused, failure_of
+from persistence.databases.database import SQLITE_ERRORS, Database, DatabaseFailure, failure_of
 from persistence.databases.migrations import Schema, migrate
 from persistence.databases.sqlite_database import SqliteDatabase
 from persistence.files.regular import NotAFileError, check_file
 from persistence.settings.storage import StorageSettings
-
-PAGE_BYTES: Final = 4_096
-"""A page of a database that says nothing else: SQLite's own choice, and what settings count in."""
 
 READER_PRAGMAS: Final = ("PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
 
@@ -41,10 +38,9 @@ def _prepare(path: Path, schema: Schema, settings: StorageSettings, applied_at: 
     try:
         connecting = sqlite3.connect(path, isolation_level=None, timeout=settings.database_busy_timeout_s)
         with closing(connecting) as connection:
-            for pragma in _writer_pragmas(settings, schema):
+            for pragma in _writer_pragmas(settings):
                 connection.execute(pragma)
             connection.execute("PRAGMA synchronous = FULL")
-            _check_pages(connection, schema)
             migrate(connection, schema, applied_at=applied_at)
     except SQLITE_ERRORS as error:
         raise failure_of(error, schema.name) from error
@@ -59,22 +55,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check_pages(connection: sqlite3.Connection, schema: Schema) -> None:
-    """Raise SchemaRefused where a file was made with pages of another size."""
-    ((found,),) = connection.execute("PRAGMA page_size")
-    if schema.page_bytes not in {None, found}:
-        raise SchemaRefused(f"{schema.name} has pages of {found} bytes, and this version of the program has others")
-
-
-def _writer_pragmas(settings: StorageSettings, schema: Schema) -> list[str]:
-    page_bytes = schema.page_bytes or PAGE_BYTES
-    checkpoint_pages = max(settings.wal_checkpoint_pages * PAGE_BYTES // page_bytes, 1)
+def _writer_pragmas(settings: StorageSettings) -> list[str]:
     return [
-        f"PRAGMA page_size = {page_bytes}",  # of a file that has none yet
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = NORMAL",
         "PRAGMA foreign_keys = ON",
-        f"PRAGMA wal_autocheckpoint = {checkpoint_pages}",
+        f"PRAGMA wal_autocheckpoint = {settings.wal_checkpoint_pages}",
     ]
 
 
@@ -146,7 +132,7 @@ async def _opened(
     connections: list[Connection] = []
     try:
         with trio.CancelScope(shield=True):
-            for pragmas in ((*_writer_pragmas(settings, schema), *schema.pragmas), READER_PRAGMAS):
+            for pragmas in ((*_writer_pragmas(settings), *schema.pragmas), READER_PRAGMAS):
                 connection = await connect()
                 connections.append(connection)
                 await connection.do(partial(set_up, pragmas))

@@ -132,9 +132,3 @@ INSERT INTO steps (steps) VALUES ('delete-all');
 DELETE FROM unmerged;
 DELETE FROM projection_positions;
 """
-
-# Words are written and merged in pieces that fill a page of the file (`SEARCH_SCHEMA.page_bytes`) and leave room for
-# the row around them. Larger ones are fewer rows to write and to remove. A file that has smaller pages is made anew.
-SEARCH_3 = """
-INSERT INTO steps (steps, rank) VALUES ('pgsz', 16300);
-"""

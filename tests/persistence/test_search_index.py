@@ -136,7 +136,7 @@ def test_an_index_that_is_missing_is_made_anew(root: Path) -> None:
     assert found(root, "wombatviolin") != []
 
 
-@pytest.mark.parametrize("damage", ["not_a_database", "newer", "lost_table", "other_pages", "lost_line"])
+@pytest.mark.parametrize("damage", ["not_a_database", "newer", "lost_table", "lost_line"])
 def test_an_index_that_cannot_be_used_is_made_anew(root: Path, damage: str) -> None:
     match damage:
         case "not_a_database":
@@ -149,11 +149,6 @@ def test_an_index_that_cannot_be_used_is_made_anew(root: Path, damage: str) -> N
             with closing(sqlite3.connect(root / "search.db")) as connection:
                 connection.execute("DROP TABLE tools")
                 connection.commit()
-        case "other_pages":  # as an earlier version has made it
-            with closing(sqlite3.connect(root / "search.db", isolation_level=None)) as connection:
-                connection.execute("DELETE FROM schema_migrations WHERE version = 3")
-                for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA page_size = 4096", "VACUUM"):
-                    connection.execute(statement)
         case _:
             with closing(sqlite3.connect(root / "search.db")) as connection:
                 connection.execute('UPDATE sessions SET "offset" = 1')
@@ -162,7 +157,6 @@ def test_an_index_that_cannot_be_used_is_made_anew(root: Path, damage: str) -> N
     assert found(root, "wombatviolin") != []
     assert found(root, "quokkazebra") == []
     assert rows(root, "SELECT count(*) FROM sessions") == [(3,)]
-    assert rows(root, "PRAGMA page_size") == [(16_384,)]
 
 
 def test_a_position_without_its_rows_or_rows_without_their_position_cannot_be(

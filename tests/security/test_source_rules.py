@@ -33,7 +33,7 @@ CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*(?: \+ 1)?")
 SQL_PIECES = {
     "persistence/databases/counters.py": {"table"},
     "persistence/databases/connection.py": {"waiting_ms"},
-    "persistence/databases/opening.py": {"page_bytes", "checkpoint_pages"},
+    "persistence/databases/opening.py": {"settings.wal_checkpoint_pages"},
     "persistence/databases/sqlite_database.py": {"'FULL' if durable else 'NORMAL'"},
     "persistence/databases/migrations.py": {"database"},
     "persistence/upkeep/rebuilding.py": {"schema", "table", "columns", "selected", "opening"},

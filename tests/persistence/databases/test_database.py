@@ -8,7 +8,6 @@ from typing import Protocol
 
 import pytest
 import trio
-from msgspec import structs
 
 from persistence.databases import opening
 from persistence.databases.connection import REST_ROWS, Connection, ThreadedConnection
@@ -192,22 +191,6 @@ async def test_a_long_transaction_rests_now_and_then_unless_it_is_durable(
 
 async def rows_of(connection: Connection, sql: str) -> list[Row]:
     return await connection.do(lambda opened: opened.execute(sql).fetchall())
-
-
-async def test_a_file_keeps_the_size_of_its_pages_and_one_of_another_size_is_refused(
-    open_one: OpenDatabase, tmp_path: Path
-) -> None:
-    path, large = tmp_path / "numbers.db", structs.replace(SCHEMA, page_bytes=16_384)
-    checkpoints = list[int]()
-    for schema in (large, large, structs.replace(large, page_bytes=None)):
-        async with open_one(path, schema) as database:
-            assert await database.read("PRAGMA page_size") == [(16_384,)]
-            writer = inside(database)._writer
-            checkpoints += [await writer.do(lambda it: it.execute("PRAGMA wal_autocheckpoint").fetchone()[0])]
-    assert checkpoints == [1_000, 1_000, 4_000]  # the setting counts 4 KiB
-    with failure("numbers.db has pages of 16384 bytes"):
-        async with open_one(path, structs.replace(SCHEMA, page_bytes=8_192)):
-            pass
 
 
 async def test_durable_writes_run_with_synchronous_full_and_others_with_normal(
