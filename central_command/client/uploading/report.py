@@ -122,6 +122,13 @@ def describe_shift(placing: Placing) -> Iterator[str]:
     yield f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
 
 
+def lines_of_problem(report: FileReport) -> Iterable[str]:
+    """What is said of a file that was not delivered whole, and nothing of any other."""
+    if report.problem is not None:
+        yield f"{shown_path(report.path)}:"
+        yield from _lines_of_problem(report, report.problem)
+
+
 def lines_of(report: FileReport) -> Iterable[str]:
     """The report of one file, as lines; a session's id stands in the table."""
     yield f"{shown_path(report.path)}:"
@@ -135,9 +142,13 @@ def lines_of(report: FileReport) -> Iterable[str]:
     if report.already_there:
         yield "  already uploaded completely: skipped (--no-resume sends it anew)"
     if report.problem is not None:
-        yield f"  not delivered: {report.problem}"
-        if failure := failure_of(report.sessions):
-            yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
+        yield from _lines_of_problem(report, report.problem)
+
+
+def _lines_of_problem(report: FileReport, problem: str) -> Iterable[str]:
+    yield f"  not delivered: {problem}"
+    if failure := failure_of(report.sessions):
+        yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
 
 
 def in_order(findings: Mapping[str, int]) -> str:
