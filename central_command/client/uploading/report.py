@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -168,6 +168,12 @@ def describe_findings(findings: Mapping[str, int], *, scrubs: bool) -> Iterator[
     yield f"Scrubbed: {in_order(replaced) or 'nothing was found'}."
     if withheld:
         yield f"{withheld} text(s) could not be scrubbed and are not sent; [WITHHELD] stands in their place."
+
+
+def describe_passed_over(count: int, since_s: float) -> str:
+    """How many files were not looked at for their age."""
+    moment = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{count:,} file(s) have not changed since {moment} (--since): passed over."
 
 
 def describe_held(url: str) -> str:

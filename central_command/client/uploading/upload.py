@@ -59,6 +59,7 @@ from central_command.client.uploading.report import (
     describe_findings,
     describe_held,
     describe_model,
+    describe_passed_over,
     describe_rest,
     describe_shift,
     describe_untried,
@@ -76,6 +77,7 @@ from central_command.client.uploading.sources import (
     Found,
     NoStepsError,
     SourceError,
+    changed_since,
     find_files,
     unreadable,
 )
@@ -83,6 +85,7 @@ from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
 from central_command.client.uploading.timing import placing_for, timeline_of
 from central_command.terminal.listing import print_listing
+from central_command.terminal.since import moment_s
 
 AT_ONCE_MAX = 32
 EXIT_FAILED = 1
@@ -288,10 +291,23 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
+def _recent(files: Sequence[Found], history: History, options: Options, printing: Printing) -> list[Found]:
+    """The files that --since leaves, and those that an earlier upload has begun; says how many it does not."""
+    if options.since_s is None:
+        return list(files)
+    left = changed_since(files, options.since_s, besides=history.unfinished_paths() if options.resume else ())
+    if passed_over := len(files) - len(left):
+        printing.tell(describe_passed_over(passed_over, options.since_s))
+    return left
+
+
 async def _run(
-    files: Sequence[Found], history: History, identity: Identity, options: Options, printing: Printing
+    found: Sequence[Found], history: History, identity: Identity, options: Options, printing: Printing
 ) -> int:
     """Upload, and print what came of it; returns the exit status."""
+    files = _recent(found, history, options, printing)
+    if files and not history.is_known:
+        printing.say(describe_agreement(options.url))
     async with client_for(options) as client:
         uploader = Uploader(client, history, identity, options, printing=printing)
 
@@ -310,7 +326,7 @@ async def _run(
         count = sum(report.nothing_in_it is None for report in uploader.reports) + uploader.untried
         click.echo(f"Error: {uploader.failed} of {count} file(s) were not delivered whole.", err=True)
         return EXIT_FAILED
-    if not uploader.is_any_session:
+    if not uploader.is_any_session and len(files) == len(found):
         click.echo(NOTHING_FOUND, err=True)
         return EXIT_FAILED
     return 0
@@ -329,12 +345,13 @@ def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> 
             printing.tell(line)
 
 
-def _dry_run(files: Sequence[Found], options: Options, printing: Printing) -> int:
+def _dry_run(every: Sequence[Found], options: Options, printing: Printing) -> int:
     """Print what would be sent; returns the exit status."""
     plans: list[tuple[Path, Plan]] = []
     failed = 0
     with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
         is_first = options.resume and not history.is_known
+        files = _recent(every, history, options, printing)
         for found in files:
             try:
                 surveyed = survey(found.checked(), options.provider)
@@ -358,10 +375,10 @@ def _dry_run(files: Sequence[Found], options: Options, printing: Printing) -> in
         _print_plans(plans, options, printing)
         if is_first:
             printing.tell(describe_agreement(options.url))
-    elif not failed:
+    elif not failed and len(files) == len(every):
         click.echo(NOTHING_FOUND, err=True)
     printing.tell("Nothing was sent.")
-    return EXIT_FAILED if failed or not plans else 0
+    return EXIT_FAILED if failed or not (plans or len(files) < len(every)) else 0
 
 
 def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing: Printing) -> None:
@@ -375,6 +392,17 @@ def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing:
         findings = sum((Counter(planned.findings) for _, planned in plans), Counter[str]())
         for line in describe_findings(findings, scrubs=options.scrub):
             printing.tell(line)
+
+
+def _since(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    now_s = time.time()
+    try:
+        found = None if value is None else moment_s(value, now_s=now_s)
+    except ValueError as error:
+        raise click.BadParameter(f"it {error}.") from error
+    if found is not None and found > now_s:
+        raise click.BadParameter("that day has not come yet.")
+    return found
 
 
 @click.command(name="upload")
@@ -393,6 +421,13 @@ def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing:
     show_default=True,
     help="Go on where an earlier upload stopped, and skip what is there; or send everything anew.",
 )
+@click.option(
+    "--since",
+    "since_s",
+    metavar="TIME",
+    callback=_since,
+    help="Only files that were changed since: 12h, 30d, 4w, or a UTC day as 2026-11-20.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be sent; nothing is contacted or written.")
 @click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
 @click.option(
@@ -408,6 +443,7 @@ def upload_command(
     options: Options,
     at_once: int,
     resume: bool,
+    since_s: float | None,
     dry_run: bool,
     wide: bool,
     as_json: bool,
@@ -431,10 +467,11 @@ def upload_command(
     Examples:
       central-command upload ~/.claude/projects/my-project --dry-run
       central-command upload ~/.claude/projects/my-project/*.jsonl
+      central-command upload ~/.claude/projects --since 2d
 
     Exit status: 0 everything was delivered, 1 something was not (also a file that is no session), 130 interrupted.
     """
-    options = msgspec.structs.replace(options, at_once=at_once, resume=resume)
+    options = msgspec.structs.replace(options, at_once=at_once, resume=resume, since_s=since_s)
     printing = Printing(wide=wide, as_json=as_json, quiet=quiet)
     try:
         files = find_files(paths)
@@ -442,8 +479,6 @@ def upload_command(
             sys.exit(_dry_run(files, options, printing))
         identity = own_identity(options.contributor_id)
         with opened_history(options.url) as history:
-            if not history.is_known:
-                printing.say(describe_agreement(options.url))
             status = trio.run(_run, files, history, identity, options, printing)
     except SourceError as error:
         raise click.ClickException(str(error)) from error
