@@ -182,7 +182,7 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
         if isinstance(position, AppendRefused):
             log.warning("the trajectory of session %s could not be written yet: %s", state.session_id, position)
             return position
-        recent.note(draft.record, position)
+        recent.note(draft.record, position, environment.storage)
     has_tier = tier_of(draft.record.model, environment.scoring.model_tiers) is not None
     state.record_trajectory(draft.record, position, has_model_tier=has_tier)
     return None
