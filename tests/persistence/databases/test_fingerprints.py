@@ -221,7 +221,7 @@ async def _played(steps: Sequence[list[int] | str]) -> None:
                 elif step != "project":
                     fingerprints = Fingerprints(database, filter_bytes=FILTER_BYTES)
                     assert await fingerprints.first_seen([77]) == {}
-            if step in {"look", "project"}:
+            if step in ("look", "project"):
                 assert await fingerprints.first_seen([*expected, 77, -77]) == expected
         assert await fingerprints.first_seen(expected) == expected
         assert await Fingerprints(database).first_seen(expected, before_n=n) == {
