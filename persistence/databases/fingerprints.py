@@ -33,10 +33,15 @@ FILLED_AT_ONCE: Final = 4_096
 FILLING_REST_S: Final = 0.02
 """Seconds between two of these, for everybody else."""
 
+# One row, however many were seen: with each row SQLite gives the interpreter's lock away and takes it back.
 SELECT_SEEN: Final = """
-SELECT f.fingerprint, f.n, f.step, source.session_id, source.trajectory_id
-FROM json_each(?) AS asked CROSS JOIN fingerprints AS f ON f.fingerprint = asked.value
-JOIN fingerprinted AS source ON source.n = f.n
+WITH seen AS MATERIALIZED (
+    SELECT f.fingerprint, f.n, f.step FROM json_each(?) AS asked
+    CROSS JOIN fingerprints AS f ON f.fingerprint = asked.value
+)
+SELECT (SELECT json_group_array(json_array(fingerprint, n, step)) FROM seen),
+    (SELECT json_group_array(json_array(n, session_id, trajectory_id)) FROM fingerprinted
+        WHERE n IN (SELECT n FROM seen))
 """
 SELECT_REACHED: Final = """
 SELECT coalesce((SELECT n FROM projection_positions WHERE journal = 'trajectories'), 0),
@@ -51,6 +56,8 @@ SELECT_PLACED: Final = "SELECT fingerprint FROM fingerprints WHERE fingerprint >
 _STEP_BITS: Final = 32
 KEY_MIN: Final = -(2**63)
 _LIST: Final = msgspec.json.Decoder(list[int])
+_PLACED: Final = msgspec.json.Decoder(list[tuple[int, int, int]])
+_NAMES: Final = msgspec.json.Decoder(list[tuple[int, str, str]])
 
 
 class FirstSeen(msgspec.Struct, frozen=True):
@@ -92,8 +99,10 @@ class FirstPlaces:
 
     def those_of(self, asked: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Those that are there: the line and the step's place."""
-        found = {each: self._places[each] for each in asked if each in self._places}
-        return {each: (place >> _STEP_BITS, place & (1 << _STEP_BITS) - 1) for each, place in found.items()}
+        places, last_bits = self._places, (1 << _STEP_BITS) - 1
+        return {
+            each: (place >> _STEP_BITS, place & last_bits) for each in asked if (place := places.get(each)) is not None
+        }
 
 
 class Fingerprints:
@@ -181,18 +190,24 @@ class Fingerprints:
     async def _look(self, asked: Sequence[int]) -> dict[int, FirstSeen]:
         """Look some up in the database and in memory."""
         async with self._turn:
+            places = self._unplaced.those_of(asked)
             queries: list[Query] = [
                 (SELECT_SEEN, (_listed(asked),)),
                 (SELECT_REACHED, ()),
                 (SELECT_GATHERED, (self._read_n or 0,)),
+                (SELECT_SOURCES, (_listed([*{n for n, _ in places.values()}]),)),
             ]
-            placed, ((reached_n, gathered_n),), gathered = await self._database.read_snapshot(queries)
+            ((placed, names),), ((reached_n, gathered_n),), gathered, projected = await self._database.read_snapshot(
+                queries
+            )
+            sources = self._sources | {n: (session_id, trajectory_id) for n, session_id, trajectory_id in projected}
             self._take_in(gathered, reached_n, gathered_n)
-            places = self._unplaced.those_of(asked)
-            noted = {n: self._sources[n] for n in {n for n, _ in places.values()} & self._sources.keys()}
-        sources = noted | await self._projected_sources(sorted({n for n, _ in places.values()} - noted.keys()))
+            if gathered:
+                places = self._unplaced.those_of(asked)
+        sources |= {n: (session_id, trajectory_id) for n, session_id, trajectory_id in _NAMES.decode(names)}
+        sources |= await self._projected_sources(sorted({n for n, _ in places.values()} - sources.keys()))
         found = {each: FirstSeen(n, step, *sources[n]) for each, (n, step) in places.items()}
-        return found | {each: FirstSeen(*source) for each, *source in placed}
+        return found | {each: FirstSeen(n, step, *sources[n]) for each, n, step in _PLACED.decode(placed)}
 
     def _take_in(self, gathered: Sequence[Row], reached_n: int, gathered_n: int | None) -> None:
         """Take in what was read, and let go of what is in its place: that is done with all that is gathered."""

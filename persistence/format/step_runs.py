@@ -144,9 +144,17 @@ class StepDigests:
         """The digest of a step."""
         return bytes(self._digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES])
 
-    def distinct_chars(self, first: int, last: int) -> int:
-        """Characters of the steps from one place to another, both included; of steps that are equal those of one."""
-        return sum({self.digest(place): self._chars[place] for place in range(first, last + 1)}.values())
+    def have_chars(self, first: int, last: int, least: int) -> bool:
+        """Whether steps from one place to another, both included, have so many; of equal steps those of one count."""
+        found, chars = set[bytes](), 0
+        for place in range(first, last + 1):
+            if chars >= least:
+                break
+            digest = self.digest(place)
+            if digest not in found:
+                found.add(digest)
+                chars += self._chars[place]
+        return chars >= least
 
     def fingerprints(self) -> "array[int]":
         """The fingerprint of the run that begins with each step, by its place; 64 bits, signed.
