@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 import trio
 
-from persistence.databases.database import Database, DatabaseUnavailable, Query, Row
+from persistence.databases.database import Database, DatabaseUnavailable
 from persistence.databases.key_filter import KeyFilter
 
 log = logging.getLogger("central_command.storage")
@@ -33,21 +33,21 @@ FILLED_AT_ONCE: Final = 4_096
 FILLING_REST_S: Final = 0.02
 """Seconds between two of these, for everybody else."""
 
-# One row, however many were seen: with each row SQLite gives the interpreter's lock away and takes it back.
-SELECT_SEEN: Final = """
+# One statement, which sees one state of the database, and one row: with each row and each statement SQLite gives the
+# interpreter's lock away and takes it back.
+LOOK: Final = """
 WITH seen AS MATERIALIZED (
-    SELECT f.fingerprint, f.n, f.step FROM json_each(?) AS asked
+    SELECT f.fingerprint, f.n, f.step FROM json_each(?1) AS asked
     CROSS JOIN fingerprints AS f ON f.fingerprint = asked.value
 )
-SELECT (SELECT json_group_array(json_array(fingerprint, n, step)) FROM seen),
-    (SELECT json_group_array(json_array(n, session_id, trajectory_id)) FROM fingerprinted
-        WHERE n IN (SELECT n FROM seen))
+SELECT
+    (SELECT json_group_array(json_array(fingerprint, n, step)) FROM seen),
+    (SELECT json_group_array(json_array(n, json_array(session_id, trajectory_id))) FROM fingerprinted
+        WHERE n IN (SELECT n FROM seen UNION SELECT value FROM json_each(?2))),
+    (SELECT json_group_array(json_array(n, json(fingerprints))) FROM gathered_fingerprints WHERE n > ?3),
+    (SELECT min(n) FROM gathered_fingerprints),
+    coalesce((SELECT n FROM projection_positions WHERE journal = 'trajectories'), 0)
 """
-SELECT_REACHED: Final = """
-SELECT coalesce((SELECT n FROM projection_positions WHERE journal = 'trajectories'), 0),
-    (SELECT min(n) FROM gathered_fingerprints)
-"""
-SELECT_GATHERED: Final = "SELECT n, fingerprints FROM gathered_fingerprints WHERE n > ? ORDER BY n"
 SELECT_SOURCES: Final = (
     "SELECT n, session_id, trajectory_id FROM fingerprinted WHERE n IN (SELECT value FROM json_each(?))"
 )
@@ -55,9 +55,9 @@ SELECT_PLACED: Final = "SELECT fingerprint FROM fingerprints WHERE fingerprint >
 
 _STEP_BITS: Final = 32
 KEY_MIN: Final = -(2**63)
-_LIST: Final = msgspec.json.Decoder(list[int])
-_PLACED: Final = msgspec.json.Decoder(list[tuple[int, int, int]])
-_NAMES: Final = msgspec.json.Decoder(list[tuple[int, str, str]])
+_SEEN: Final = msgspec.json.Decoder(list[tuple[int, int, int]])
+_NAMES: Final = msgspec.json.Decoder(list[tuple[int, tuple[str, str]]])
+_GATHERED: Final = msgspec.json.Decoder(list[tuple[int, list[int]]])
 
 
 class FirstSeen(msgspec.Struct, frozen=True):
@@ -191,37 +191,35 @@ class Fingerprints:
         """Look some up in the database and in memory."""
         async with self._turn:
             places = self._unplaced.those_of(asked)
-            queries: list[Query] = [
-                (SELECT_SEEN, (_listed(asked),)),
-                (SELECT_REACHED, ()),
-                (SELECT_GATHERED, (self._read_n or 0,)),
-                (SELECT_SOURCES, (_listed([*{n for n, _ in places.values()}]),)),
-            ]
-            ((placed, names),), ((reached_n, gathered_n),), gathered, projected = await self._database.read_snapshot(
-                queries
+            lines = {n for n, _ in places.values()}
+            ((seen, names, gathered, gathered_n, reached_n),) = await self._database.read(
+                LOOK, (_listed(asked), _listed([*lines]), self._read_n or 0)
             )
-            sources = self._sources | {n: (session_id, trajectory_id) for n, session_id, trajectory_id in projected}
-            self._take_in(gathered, reached_n, gathered_n)
-            if gathered:
+            # What has rows is named as they say, where its name may be erased.
+            sources = self._sources | dict(_NAMES.decode(names))
+            if self._take_in(sorted(_GATHERED.decode(gathered)), gathered_n, reached_n):
                 places = self._unplaced.those_of(asked)
-        sources |= {n: (session_id, trajectory_id) for n, session_id, trajectory_id in _NAMES.decode(names)}
         sources |= await self._projected_sources(sorted({n for n, _ in places.values()} - sources.keys()))
         found = {each: FirstSeen(n, step, *sources[n]) for each, (n, step) in places.items()}
-        return found | {each: FirstSeen(n, step, *sources[n]) for each, n, step in _PLACED.decode(placed)}
+        return found | {each: FirstSeen(n, step, *sources[n]) for each, n, step in _SEEN.decode(seen)}
 
-    def _take_in(self, gathered: Sequence[Row], reached_n: int, gathered_n: int | None) -> None:
-        """Take in what was read, and let go of what is in its place: that is done with all that is gathered."""
-        for n, listed in gathered:
-            if n > (self._read_n or 0) and n not in self._sources:
-                self._take(n, _LIST.decode(listed))
+    def _take_in(self, gathered: Sequence[tuple[int, Sequence[int]]], gathered_n: int | None, reached_n: int) -> bool:
+        """Take in what is gathered and was not noted, if any, and let go of what is in its place.
+
+        `gathered_n` is the first line of those that are gathered, `reached_n` the last that has rows. It is done with
+        all that is gathered at once.
+        """
+        unknown = [(n, fingerprints) for n, fingerprints in gathered if n not in self._sources]
+        for n, fingerprints in unknown:
+            self._take(n, fingerprints)
         self._read_n = max(self._read_n or 0, reached_n)
         while self._read_n + 1 in self._sources:
             self._read_n += 1
         self._noted_n = max(self._noted_n, reached_n)
-        # What has rows is named as they say, where its name may be erased.
         for n in [n for n in self._sources if n <= reached_n]:
             del self._sources[n]
         self._unplaced.forget_up_to(reached_n if gathered_n is None else gathered_n - 1)
+        return bool(unknown)
 
     def _take(self, n: int, fingerprints: Sequence[int]) -> None:
         self._unplaced.add(n, fingerprints)
