@@ -1,10 +1,13 @@
-"""A client in a process of its own that asks for `/health` at a steady pace and notes how long each answer took."""
+"""A client in a process of its own that asks for `/health` at a steady pace and notes how long each answer took.
+
+A server that goes away, or closes its connection, is asked again at the same pace until it is back.
+"""
 
 import itertools
 import multiprocessing
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from multiprocessing.connection import Connection as Pipe
 from typing import Final
@@ -69,20 +72,22 @@ def _ask_until_told(port: int, pipe: Pipe) -> None:
     """Each request comes from another address, as behind a proxy."""
     addresses = map(str, itertools.cycle(ip_network("11.0.0.0/12").hosts()))
     samples: list[tuple[float, float]] = []
-    with dial(port) as connection:
-        pipe.send(None)
-        due_at = time.perf_counter()
-        while not pipe.poll():
-            time.sleep(max(0.0, due_at - time.perf_counter()))
-            prepared = request("GET", "/health", forwarded_for=next(addresses))
-            received = bytearray()
-            asked_at = time.perf_counter()
-            connection.sendall(prepared)
-            while answer_in(received) is None:
-                received += connection.recv(RECEIVE_BYTES) or _gone()
-            ended_at = time.perf_counter()
-            samples.append((asked_at, ended_at - asked_at))
-            due_at = max(due_at + INTERVAL_S, ended_at)
+    pipe.send(None)
+    while not pipe.poll(INTERVAL_S):
+        with suppress(OSError), dial(port) as connection:
+            due_at = time.perf_counter()
+            while not pipe.poll():
+                time.sleep(max(0.0, due_at - time.perf_counter()))
+                prepared = request("GET", "/health", forwarded_for=next(addresses))
+                received = bytearray()
+                asked_at = time.perf_counter()
+                connection.sendall(prepared)
+                while answer_in(received) is None:
+                    received += connection.recv(RECEIVE_BYTES) or _gone()
+                ended_at = time.perf_counter()
+                samples.append((asked_at, ended_at - asked_at))
+                due_at = max(due_at + INTERVAL_S, ended_at)
+            break
     pipe.send(samples)
 
 

@@ -39,7 +39,7 @@ SAMPLE_S: Final = 0.01
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What one upload took; `still_s` is the longest time for which its bar showed the same."""
+    """What one upload took, with the processes that it started; `still_s` is for how long its bar showed the same."""
 
     seconds: float
     cpu_s: float
@@ -109,10 +109,12 @@ def upload(tree: Path, file: Path, port: int, home: Path) -> Run:
     changes: list[float] = []
     watcher = threading.Thread(target=_note_changes, args=(terminal, lambda: changes.append(time.perf_counter())))
     watcher.start()
-    peak = 0
+    peaks: dict[int, int] = {}
     while process.poll() is None:
-        peak = max(peak, _peak_bytes(process.pid))
+        for pid in (process.pid, *_children(process.pid)):
+            peaks[pid] = max(peaks.get(pid, 0), _peak_bytes(pid))
         time.sleep(SAMPLE_S)
+    peak = sum(peaks.values())
     ended = time.perf_counter()
     watcher.join()
     os.close(terminal)
@@ -145,6 +147,15 @@ def _children_cpu_s() -> float:
     """Processor seconds of the children that have ended: of the uploads, as the others still run."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that one has started, by whichever of its threads."""
+    try:
+        texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return []
+    return [int(each) for text in texts for each in text.split()]
 
 
 def _peak_bytes(pid: int) -> int:

@@ -57,10 +57,18 @@ class PipedProcess:
     Signals of the terminal are not for it. Raises OSError where it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], *, pipe_bytes: int) -> None:
-        """`pipe_bytes` is what may be answered before it is read, where the system allows so much."""
+    def __init__(self, command: Sequence[str], *, pipe_bytes: int, descriptors: Sequence[int] = ()) -> None:
+        """`pipe_bytes` is what may be answered before it is read, where the system allows so much.
+
+        It is given `descriptors` under the same numbers.
+        """
         self._process = subprocess.Popen(  # noqa: S603 (this interpreter, with a module of this project)
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            pass_fds=descriptors,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -80,6 +88,10 @@ class PipedProcess:
     def wait(self) -> int:
         """Wait for its end; return its exit status, negative for a signal."""
         return self._process.wait()
+
+    def kill(self) -> None:
+        """Kill it; whoever waits for its answer gets the end of them."""
+        self._process.kill()
 
     def end(self) -> None:
         """Kill it, and wait until it is gone."""

@@ -2,7 +2,8 @@
 
 Agents as published clients drive them behind three addresses, one session after the other; the attacks of this folder
 one after the other; a session as large as one may be, closed; kills, restarts and `verify` in between. What comes of it
-is written as JSON: the share of steps that is stored, `/health` under each load, memory at rest, findings of `verify`.
+is written as JSON: the share of steps that is stored, `/health` under each load (asked by a process that does nothing
+else), memory at rest, findings of `verify`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import trio
 
+from bench.probe import Probe, probing
 from tests.hostile.attacks import ATTACKS, Attack
 from tests.hostile.published_agents import Connection, Made, PublishedAgent
 from tests.hostile.stored import closed_sessions, credited_sessions, stored_steps
@@ -31,7 +33,6 @@ SETTINGS = {
 }
 FLEETS = ("127.0.1.1", "127.0.1.2", "127.0.1.3")
 AGENTS_EACH = 10
-PROBE_S = 0.1
 REST_S = 15.0
 LARGE_CHUNKS = 180
 LARGE_STEPS = 14
@@ -70,19 +71,19 @@ class Soak:
         self._attack_s = attack_s
         self._random = Random(seed)
         self._load = "agents only"
-        self._probes: defaultdict[str, list[float]] = defaultdict(list)
+        self._spans: list[tuple[str, float, float]] = []
+        """What went on from when to when (`time.perf_counter`)."""
         self._made: list[Made] = []
         self._number = 0
         self._is_up = trio.Event()
         self.report = Report(minutes=0)
 
-    async def run(self, minutes: float) -> Report:
+    async def run(self, minutes: float) -> None:
         """Run, stop the server in order, and check what is stored."""
         began = time.monotonic()
         deadline = trio.current_time() + minutes * 60
         self._is_up.set()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._probe)
             nursery.start_soon(self._sample)
             async with trio.open_nursery() as fleets:
                 for source in FLEETS:
@@ -92,7 +93,6 @@ class Soak:
             nursery.cancel_scope.cancel()
         self.report.minutes = (time.monotonic() - began) / 60
         await trio.to_thread.run_sync(self._finish)
-        return self.report
 
     async def _agents(self, source: str, deadline: float, delay_s: float) -> None:
         """One session after the other, until the time is over; each is brought to its end."""
@@ -120,14 +120,23 @@ class Soak:
             turn += 1
 
     async def _during(self, name: str, load: Callable[[], Awaitable[None]]) -> None:
-        began = trio.current_time()
+        began = time.perf_counter()
         self._load = name
         try:
             await load()
         finally:
+            ended = time.perf_counter()
+            self._spans.append((name, began, ended))
             seconds = self.report.seconds_by_load
-            seconds[name] = seconds.get(name, 0.0) + trio.current_time() - began
+            seconds[name] = seconds.get(name, 0.0) + ended - began
             self._load = "agents only"
+
+    def take_samples(self, probe: Probe) -> None:
+        """Report what a probe saw under each load."""
+        found: defaultdict[str, list[float]] = defaultdict(list)
+        for name, began, ended in self._spans:
+            found[name] += probe.between(began, ended)
+        self.report.health_p99_s = {load: _p99(seconds) for load, seconds in found.items() if seconds}
 
     async def _rest(self) -> None:
         await trio.sleep(REST_S)
@@ -171,23 +180,6 @@ class Soak:
             await connection.request("POST", INGEST, client.close())
             await connection.request("POST", CLOSE, dumps({"session_id": client.session_id}).encode())
 
-    async def _probe(self) -> None:
-        """Ask for `/health` all the time, as a client of many addresses that is never limited."""
-        connection = Connection(self._port, source="127.0.1.8")
-        number = 0
-        while True:
-            await self._is_up.wait()
-            number += 1
-            connection.forwarded_for = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-            began, load, was_up = time.perf_counter(), self._load, self._is_up
-            try:
-                status, _ = await connection.request("GET", "/health")
-            except OSError:
-                status = 0
-            if status == 200 and was_up is self._is_up:
-                self._probes[load].append(time.perf_counter() - began)
-            await trio.sleep(PROBE_S)
-
     async def _sample(self) -> None:
         while True:
             await self._is_up.wait()
@@ -216,7 +208,6 @@ class Soak:
                 report.steps_stored += stored.get(made.session_id, 0)
                 report.envelopes_dropped += made.dropped
         report.answers = dict(answers.most_common())
-        report.health_p99_s = {load: _p99(seconds) for load, seconds in self._probes.items()}
 
 
 def _p99(seconds: list[float]) -> float:
@@ -228,7 +219,11 @@ def soak(*, minutes: float, attack_s: float, root: Path, attacks: Mapping[str, A
     port = free_port()
     server = ServerProcess(root, settings=SETTINGS, options=["--port", str(port)])
     with server:
-        return trio.run(Soak(server, port, attacks, attack_s=attack_s, seed=seed).run, minutes)
+        run = Soak(server, port, attacks, attack_s=attack_s, seed=seed)
+        with probing(port) as probe:
+            trio.run(run.run, minutes)
+        run.take_samples(probe)
+    return run.report
 
 
 def main() -> None:

@@ -86,6 +86,11 @@ class Spool:
     def __repr__(self) -> str:
         return f"<Spool {self._path}>"
 
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._path.parent
+
     def __enter__(self) -> Self:
         return self
 

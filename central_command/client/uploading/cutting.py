@@ -12,13 +12,13 @@ import msgspec
 
 from central_command.client.contract.chunking import CHUNK_BYTES_MAX, CHUNK_STEPS_MAX, has_room, next_chunk
 from central_command.client.contract.outcome import Ending
-from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.contract.signing import Draft
 from central_command.client.contract.steps import Step
 from central_command.client.spool.records import StoredSession
 from central_command.client.uploading.authoring import Author
 from central_command.client.uploading.history import marks_of
 from central_command.client.uploading.recognition import DIGEST_BYTES, digest, record
+from central_command.client.uploading.scrubbing import Scrubbing
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing, is_taken, placing_for, timeline_of
@@ -56,7 +56,7 @@ class Cutting:
     """One pass over a source's steps; those that `before` took are passed over.
 
     Those that the unfinished session among `before` took count for its end, as those do that are cut for it. Without a
-    `scrubber`, steps are sent as they are.
+    `scrubbing`, steps are sent as they are.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Cutting:
         unfinished: StoredSession | None,
         *,
         now_s: Callable[[], float],
-        scrubber: StepScrubber | None,
+        scrubbing: Scrubbing | None,
     ) -> None:
-        self._scrubber = scrubber
+        self._scrubbing = scrubbing
         self._survey = survey
         self._steps = survey.steps()
         self._now_s = now_s
@@ -92,20 +92,20 @@ class Cutting:
             step = next(self._steps, None)
             if step is None:
                 break
-            mark = self._marks[self._read]
+            place, mark = self._read, self._marks[self._read]
             key, placed = self._known(step)
             self._read += 1
             if not mark:
-                self._look_ahead(placed, key)
+                self._look_ahead(place, placed, key)
             elif mark == self._here:
-                self._look_ahead(placed, None)
+                self._look_ahead(place, placed, None)
         return bool(self._ahead)
 
     def _known(self, step: Step) -> tuple[bytes, Step]:
         """The record of the next step that is read, and the step with its time as the timeline has it."""
         place = self._read
-        key = digest(step)
-        if key != self._survey.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]:
+        key = self._survey.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]
+        if self._survey.kept is None and key != digest(step):
             raise FileError("the file was written anew while it was read; run it again.")
         kept = record(key, step.timestamp)
         if place not in self._timeline.adjusted:
@@ -163,17 +163,17 @@ class Cutting:
     def _left(self) -> list[Step]:
         return [each.sent for each in self._ahead if each.sent is not None]
 
-    def _look_ahead(self, step: Step, key: bytes | None) -> None:
+    def _look_ahead(self, place: int, step: Step, key: bytes | None) -> None:
         """Keep a step in its place; the first one that is kept is one that is left."""
         if key is None and not self._ahead:
             self._ending.take(step)
             return
         if key is None:
             self._ahead.append(_Ahead(step))
-        elif self._scrubber is None:
+        elif self._scrubbing is None:
             self._ahead.append(_Ahead(step, key, step))
         else:
-            self._ahead.append(_Ahead(step, key, self._scrubber.step(step), self._scrubber.take_findings()))
+            self._ahead.append(_Ahead(step, key, *self._scrubbing.scrubbed(place, step)))
         self._ahead_bytes += step.token_count * _BYTES_PER_TOKEN
 
     def _take(self) -> _Ahead:

@@ -21,7 +21,6 @@ import msgspec
 import trio
 
 from central_command.client.contract.identity import Identity
-from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.delivering.batching import batching_for
 from central_command.client.delivering.deliverer import Deliverer, Waiting
 from central_command.client.delivering.exchange import NOT_CLOSED, Offload, SessionDelivery
@@ -41,6 +40,7 @@ from central_command.client.spool.records import (
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting, Piece
 from central_command.client.uploading.history import SENT_ANEW, History, failure_of, is_unfinished, state_of
+from central_command.client.uploading.scrubbing import OwnScrubbing, Scrubbing
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.taking_back import TakingBack, name_of
@@ -156,14 +156,18 @@ class Feeder:
         on_steps: Callable[[int], None] = lambda _steps: None,
         on_wait: Callable[[Waiting], None] = lambda _waiting: None,
         on_findings: Callable[[str, Mapping[str, int]], None] = lambda _session_id, _findings: None,
+        scrubbing: Scrubbing | None = None,
     ) -> None:
         """Deliver those steps of a file that were not sent before; with `close`, end the session.
 
         The caller holds the claim on the source and is within `delivering`. Of a file that is gone (`survey` None),
         what was signed is delivered. `on_steps` hears how many steps were accepted, `on_wait` of each wait, and
-        `on_findings`, once steps are in the spool, what was scrubbed from them, by category. Raises NotSentError.
+        `on_findings`, once steps are in the spool, what was scrubbed from them, by category. `scrubbing` is what does
+        that, where steps are scrubbed, in place of this program itself. Raises NotSentError.
         """
-        feed = Feed(self, work, survey, on_steps, on_wait, on_findings, close=close)
+        if self.scrubs and scrubbing is None:
+            scrubbing = OwnScrubbing()
+        feed = Feed(self, work, survey, on_steps, on_wait, on_findings, scrubbing if self.scrubs else None, close=close)
         try:
             while await feed.advance():
                 pass
@@ -188,6 +192,7 @@ class Feed:
         on_steps: Callable[[int], None],
         on_wait: Callable[[Waiting], None],
         on_findings: Callable[[str, Mapping[str, int]], None],
+        scrubbing: Scrubbing | None,
         *,
         close: bool,
     ) -> None:
@@ -200,7 +205,7 @@ class Feed:
         self._on_steps = on_steps
         self.on_wait = on_wait
         self._on_findings = on_findings
-        self._scrubber = StepScrubber() if feeder.scrubs else None
+        self._scrubbing = scrubbing
         self._closes = close
         self._cutting: Cutting | None = None
         self._rested: Resting | None = None
@@ -223,7 +228,7 @@ class Feed:
         session = next((each for each in sessions if is_unfinished(each)), None)
         if self._cutting is None and self._survey is not None:
             self._cutting = await self._read(
-                partial(Cutting, self._survey, sessions, session, now_s=self._feeder.now_s, scrubber=self._scrubber)
+                partial(Cutting, self._survey, sessions, session, now_s=self._feeder.now_s, scrubbing=self._scrubbing)
             )
         if session is None:
             if self._cutting is None or not await self._read(self._cutting.fill):
@@ -335,7 +340,7 @@ class Feed:
         await self._keep(end)
 
     def _author(self, session: StoredSession) -> Author:
-        is_scrubbed = self._scrubber is not None
+        is_scrubbed = self._scrubbing is not None
         version = session.opening.client_version
         return Author(session.session_id, state_of(session), version, is_scrubbed=is_scrubbed)
 

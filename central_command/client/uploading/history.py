@@ -167,6 +167,10 @@ class History:
         every = self.spool.sessions_of(source)
         return [each for each in every if each.url == self.url and not _is_sent_anew(each)]
 
+    def knows(self, path: Path) -> bool:
+        """Whether something was sent of a file that lay at `path` when the first one was asked for."""
+        return kept_path(path.resolve()) in self._sources_by_path()
+
     def source_of(self, survey: Survey) -> str:
         """The source of a file: the one that it was sent as before, else a new one, which is not in the spool yet.
 
@@ -218,13 +222,16 @@ class History:
 
     def _sources_at(self, path: str, survey: Survey) -> set[str]:
         """Sources whose file lay at `path`: a later version may call the same session by another id."""
+        found = self._sources_by_path().get(path, set())
+        return {each for each in found if each.startswith(f"{survey.transcript.provider}:")}
+
+    def _sources_by_path(self) -> dict[str, set[str]]:
         if self._by_path is None:
             self._by_path = {}
             for session in self.spool.sessions_with_source(self.url):
                 if session.source is not None:
                     self._by_path.setdefault(state_of(session).path, set()).add(session.source)
-        found = self._by_path.get(path, set())
-        return {each for each in found if each.startswith(f"{survey.transcript.provider}:")}
+        return self._by_path
 
     def send_anew(self, source: str) -> None:
         """Count all steps as new. The server keeps what it has, and what is done stays noted with its credit."""

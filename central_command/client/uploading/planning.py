@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from central_command.client.contract.scrubbing import StepScrubber
 from central_command.client.contract.signing import Draft
 from central_command.client.spool.records import Opening, SessionState, SpoolError, StoredSession, check_spool
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting
 from central_command.client.uploading.history import History, is_unfinished, state_of, steps_waiting
+from central_command.client.uploading.scrubbing import OwnScrubbing
 from central_command.client.uploading.survey import Survey
 from central_command.client.uploading.timing import Placing
 
@@ -56,8 +56,8 @@ def plan(history: History, work: Work, survey: Survey, *, now_s: float, scrubs: 
     before = history.sessions(work.source)
     placing: Placing | None = None
     open_one = next((session for session in before if is_unfinished(session)), None)
-    scrubber = StepScrubber() if scrubs else None
-    bodies = _Bodies(Cutting(survey, before, open_one, now_s=lambda: now_s, scrubber=scrubber))
+    scrubbing = OwnScrubbing() if scrubs else None
+    bodies = _Bodies(Cutting(survey, before, open_one, now_s=lambda: now_s, scrubbing=scrubbing))
     sessions = 0
     if open_one is not None:
         sessions += 1

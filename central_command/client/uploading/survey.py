@@ -1,8 +1,8 @@
 """A session file read once for what must be known before anything is sent: whose it is, what it holds, and its times.
 
-Its steps are read again when they are sent (`Survey.steps`), so that of a file of any size only some of them are in
-memory. Sixteen bytes a step are kept: what it is recognised by, and its time; and 40 for each message whose usage was
-reported.
+Of a file of any size only some of its steps are in memory: they are kept on disk until they are sent (`KeptSteps`), or
+read again then (`Survey.steps`). Sixteen bytes a step stay: what it is recognised by, and its time; and 40 for each
+message whose usage was reported.
 """
 
 from array import array
@@ -15,6 +15,7 @@ import msgspec
 from central_command.client.contract.steps import Step
 from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.reader import Reading, Transcript, TranscriptReader
+from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.names import kept_key, kept_path
 from central_command.client.uploading.recognition import DIGEST_BYTES, Steps, digest, old_digest, plain_path
 from central_command.client.uploading.sources import NoStepsError, reader_of, unreadable
@@ -23,7 +24,8 @@ from central_command.client.uploading.sources import NoStepsError, reader_of, un
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """What a file holds: `digests` and `times` of all its steps (or of the first so many), in order.
 
-    The first `copied_steps` are those of another session, which was sent already (`History.without_copies`).
+    The first `copied_steps` are those of another session, which was sent already (`History.without_copies`). `kept`
+    holds the steps, unless they must be read again.
     """
 
     path: Path
@@ -32,6 +34,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     digests: bytes
     times: "array[float]"
     copied_steps: int = 0
+    kept: KeptSteps | None = None
 
     @property
     def family(self) -> str:
@@ -52,22 +55,36 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, digests=self.digests[: count * DIGEST_BYTES], times=self.times[:count])
 
     def steps(self) -> Iterator[Step]:
-        """Read the steps again, each with the usage that was reported with it. Raises FileError."""
+        """The steps again, each with the usage that was reported with it. Raises FileError."""
         usages = self.transcript.usages
         try:
-            with open_transcript(self.path) as file:
-                for place, step in enumerate(islice(self.reader.read(file), len(self.times))):
-                    usage = usages.of(place)
-                    yield step if usage is None else msgspec.structs.replace(step, usage=usage)
+            for place, step in enumerate(islice(self._steps(), len(self.times))):
+                usage = usages.of(place)
+                yield step if usage is None else msgspec.structs.replace(step, usage=usage)
         except OSError as error:
             raise unreadable(error) from error
+
+    def _steps(self) -> Iterator[Step]:
+        if self.kept is not None:
+            yield from self.kept.steps()
+        else:
+            with open_transcript(self.path) as file:
+                yield from self.reader.read(file)
 
     def _old_digests(self) -> bytes:
         return b"".join(old_digest(step) for step in self.steps())
 
 
-def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] = lambda _bytes: None) -> Survey:
+def survey(
+    path: Path,
+    provider: str | None,
+    *,
+    on_read: Callable[[int], None] = lambda _bytes: None,
+    kept: KeptSteps | None = None,
+) -> Survey:
     """Read the session in `path`, written by `provider`, or by whom it looks like; `on_read` hears how far it is.
+
+    Its steps are put into `kept`, which is to stay open for as long as they are wanted.
 
     Raises NoSessionError when it is no session, or holds no step, FileError when it cannot be read or is too large.
     """
@@ -80,6 +97,8 @@ def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] =
             for step in reading:
                 digests += digest(step)
                 times.append(step.timestamp)
+                if kept is not None:
+                    kept.add(step)
                 on_read(file.consumed)
     except OSError as error:
         raise unreadable(error) from error
@@ -91,4 +110,13 @@ def survey(path: Path, provider: str | None, *, on_read: Callable[[int], None] =
             else ""
         )
         raise NoStepsError(f"the file holds no steps of a {transcript.provider} session{lines}.")
-    return Survey(path=path, reader=reader, transcript=transcript, digests=bytes(digests), times=times)
+    if kept is not None:
+        kept.finish()
+    return Survey(
+        path=path,
+        reader=reader,
+        transcript=transcript,
+        digests=bytes(digests),
+        times=times,
+        kept=kept if kept is not None and kept.is_whole else None,
+    )

@@ -3,9 +3,11 @@
 import math
 import os
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from central_command.client.uploading.history import (
     marks_of,
     steps_waiting,
 )
+from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
@@ -66,6 +69,7 @@ from central_command.client.uploading.report import (
     plans_listing,
     reports_listing,
 )
+from central_command.client.uploading.scrubbing import Scrubbing, ScrubbingBeside
 from central_command.client.uploading.sources import (
     FileError,
     Found,
@@ -116,6 +120,8 @@ class Uploader:
         self._consent = ConsentStanding(client, identity, now_s=self._now_s)
         self._opens_per_h = opens_per_h(is_signed=signs(identity.directory, identity.contributor_id))
         self._budget = ByteBudget(FILE_BYTES_MAX)
+        self._processes = threading.Semaphore((os.cpu_count() or 1) - 1)
+        """One for each processor beside the one that reads and sends."""
         self.last_status: int | None = None
         """What the server answered last when it was given up; None where no answer came."""
         self._is_unreachable = False
@@ -177,12 +183,14 @@ class Uploader:
         try:
             size = size_of(found.checked())
             async with self._budget.hold(size):
-                with display.file(path.name, size=size) as bar:
-                    known = await self._threads.read(partial(survey, path, self._options.provider, on_read=bar.read))
+                with display.file(path.name, size=size) as bar, self._kept(path) as (kept, scrubbing):
+                    known = await self._threads.read(
+                        partial(survey, path, self._options.provider, on_read=bar.read, kept=kept)
+                    )
                     # A copy of a file that is being sent waits, and finds everything there.
                     first = known.digests[:DIGEST_BYTES].hex()
                     async with self._one_at_a_time[known.family], self._one_at_a_time[first]:
-                        return await self._upload_session(known, bar, display)
+                        return await self._upload_session(known, bar, display, scrubbing)
         except NoStepsError as error:
             if found.named:
                 return FileReport(path=path, problem=str(error))
@@ -192,7 +200,25 @@ class Uploader:
         except OSError as error:
             return FileReport(path=path, problem=str(unreadable(error)))
 
-    async def _upload_session(self, known: Survey, bar: FileBar, display: Display) -> FileReport:
+    @contextmanager
+    def _kept(self, path: Path) -> "Iterator[tuple[KeptSteps, Scrubbing | None]]":
+        """Where the steps of a file are kept while it is uploaded, and what scrubs them."""
+        folder = self._history.spool.folder
+        with closing(KeptSteps(folder)) as kept:
+            if not self._options.scrub:
+                yield kept, None
+                return
+
+            def is_new() -> bool:
+                """Of a file of which nothing was sent, most likely all will be."""
+                return not self._history.knows(path)
+
+            with closing(ScrubbingBeside(kept, folder, self._processes, begins_ahead=is_new)) as scrubbing:
+                yield kept, scrubbing
+
+    async def _upload_session(
+        self, known: Survey, bar: FileBar, display: Display, scrubbing: Scrubbing | None
+    ) -> FileReport:
         path = known.path
         with self._history.claimed(known.family) as is_claimed:
             if not is_claimed:
@@ -230,6 +256,7 @@ class Uploader:
                     on_steps=bar.advance,
                     on_wait=partial(self._say_waiting, bar, display),
                     on_findings=lambda session_id, found: findings[session_id].update(found),
+                    scrubbing=scrubbing,
                 )
             except NotSentError as error:
                 failure = error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx
+import msgspec
 import pytest
 from trio.testing import MockClock
 
@@ -84,10 +85,10 @@ class Feeding:
         self._identity = identity
         self._path = path
 
-    async def run(self, steps: list[Step], *, close: bool = True) -> StoredSession:
-        """Send all of `steps` and close; the last session that this made."""
+    async def run(self, steps: list[Step], *, close: bool = True, now: list[Step] | None = None) -> StoredSession:
+        """Send all of `steps` and close; the last session that this made. `now` is what the file has meanwhile."""
         self._path.touch()
-        self.reader = Written(steps)
+        self.reader = Written(steps if now is None else now)
         known = Survey(
             path=self._path,
             reader=self.reader,
@@ -439,3 +440,11 @@ async def test_the_end_is_that_of_the_file_however_its_steps_were_sent(batched: 
     await batched.run(steps)
     (outcome,) = [each["outcome"] for each in batched.server.envelopes if "outcome" in each]
     assert (outcome["status"], outcome["total_steps"]) == ("CRASH", 450)
+
+
+async def test_a_file_that_is_written_anew_while_it_is_sent_is_said(feeding: Feeding) -> None:
+    """Where its steps are not kept: what is there now is not what its digests are of."""
+    made = steps_of(3)
+    with pytest.raises(NotSentError, match="written anew while it was read; run it again"):
+        await feeding.run(made, now=[made[0], msgspec.structs.replace(made[1], content="another"), made[2]])
+    assert not feeding.server.envelopes
