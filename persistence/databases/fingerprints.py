@@ -60,7 +60,7 @@ _NAMES: Final = msgspec.json.Decoder(list[tuple[int, tuple[str, str]]])
 _GATHERED: Final = msgspec.json.Decoder(list[tuple[int, list[int]]])
 
 
-class FirstSeen(msgspec.Struct, frozen=True):
+class FirstSeen(msgspec.Struct, frozen=True, gc=False):
     """Where a run of steps was first seen: line `n` of the trajectories journal, and its first step's place, from 1."""
 
     n: int
