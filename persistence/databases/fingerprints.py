@@ -1,4 +1,4 @@
-"""Where runs of steps were first seen, in ledger.db and before they get there: which trajectory, which step.
+"""Where runs of steps were first seen, in ledger.db and before they get there: which trajectory.
 
 Theory of operation. The rows are projected from the trajectories journal (`persistence.databases.projection`), somewhat
 later than a line is on disk. Those of the last lines are gathered, a row for each line, until so many are there that a
@@ -37,11 +37,12 @@ FILLING_REST_S: Final = 0.02
 # interpreter's lock away and takes it back.
 LOOK: Final = """
 WITH seen AS MATERIALIZED (
-    SELECT f.fingerprint, f.n, f.step FROM json_each(?1) AS asked
+    SELECT f.fingerprint, f.n FROM json_each(?1) AS asked
     CROSS JOIN fingerprints AS f ON f.fingerprint = asked.value
 )
 SELECT
-    (SELECT json_group_array(json_array(fingerprint, n, step)) FROM seen),
+    (SELECT json_group_array(json_array(n, json(fingerprints)))
+        FROM (SELECT n, json_group_array(fingerprint) AS fingerprints FROM seen GROUP BY n)),
     (SELECT json_group_array(json_array(n, json_array(session_id, trajectory_id))) FROM fingerprinted
         WHERE n IN (SELECT n FROM seen UNION SELECT value FROM json_each(?2))),
     (SELECT json_group_array(json_array(n, json(fingerprints))) FROM gathered_fingerprints WHERE n > ?3),
@@ -53,56 +54,50 @@ SELECT_SOURCES: Final = (
 )
 SELECT_PLACED: Final = "SELECT fingerprint FROM fingerprints WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?"
 
-_STEP_BITS: Final = 32
 KEY_MIN: Final = -(2**63)
-_SEEN: Final = msgspec.json.Decoder(list[tuple[int, int, int]])
 _NAMES: Final = msgspec.json.Decoder(list[tuple[int, tuple[str, str]]])
-_GATHERED: Final = msgspec.json.Decoder(list[tuple[int, list[int]]])
+_BY_LINE: Final = msgspec.json.Decoder(list[tuple[int, list[int]]])
 
 
-class FirstSeen(msgspec.Struct, frozen=True, gc=False):
-    """Where a run of steps was first seen: line `n` of the trajectories journal, and its first step's place, from 1."""
+class FirstSeen(msgspec.Struct, frozen=True):
+    """Where a run of steps was first seen: line `n` of the trajectories journal."""
 
     n: int
-    step: int
     session_id: str
     trajectory_id: str
 
 
-class FirstPlaces:
-    """In memory, where fingerprints stand first among lines that are taken in in their order: the line, the step."""
+class FirstLines:
+    """In memory, in which line fingerprints stand first, of lines that are taken in in their order."""
 
     def __init__(self) -> None:
-        self._places: dict[int, int] = {}  # the line's number, and in its last bits the step's place
+        self._first: dict[int, int] = {}
         self._lines: dict[int, Collection[int]] = {}  # what of each line no line before it has
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._first)
 
     def __repr__(self) -> str:
-        return f"<FirstPlaces {len(self)} of {len(self._lines)} lines>"
+        return f"<FirstLines {len(self)} of {len(self._lines)} lines>"
 
     def add(self, n: int, fingerprints: Sequence[int]) -> None:
         """Take in those of line `n`."""
-        before = n << _STEP_BITS
-        places = dict(zip(reversed(fingerprints), range(before + len(fingerprints), before, -1), strict=True))
-        for known in places.keys() & self._places.keys():
-            del places[known]
-        self._places |= places
-        self._lines[n] = tuple(places)
+        new = dict.fromkeys(fingerprints, n)
+        for known in new.keys() & self._first.keys():
+            del new[known]
+        self._first |= new
+        self._lines[n] = tuple(new)
 
     def forget_up_to(self, n: int) -> None:
         """Let go of this line and those before it."""
         for line in [line for line in self._lines if line <= n]:
             for each in self._lines.pop(line):
-                del self._places[each]
+                del self._first[each]
 
-    def those_of(self, asked: Iterable[int]) -> dict[int, tuple[int, int]]:
-        """Those that are there: the line and the step's place."""
-        places, last_bits = self._places, (1 << _STEP_BITS) - 1
-        return {
-            each: (place >> _STEP_BITS, place & last_bits) for each in asked if (place := places.get(each)) is not None
-        }
+    def those_of(self, asked: Iterable[int]) -> dict[int, int]:
+        """The lines of those that are there."""
+        first = self._first
+        return {each: first[each] for each in asked if each in first}
 
 
 class Fingerprints:
@@ -111,7 +106,7 @@ class Fingerprints:
     def __init__(self, database: Database, *, filter_bytes: int = 0) -> None:
         """`filter_bytes` is the memory that a filter may take; 0 for none."""
         self._database = database
-        self._unplaced = FirstPlaces()
+        self._unplaced = FirstLines()
         self._sources: dict[int, tuple[str, str]] = {}
         """Session and trajectory of the lines that were noted and that have no rows yet."""
         self._read_n: int | None = None
@@ -190,18 +185,20 @@ class Fingerprints:
     async def _look(self, asked: Sequence[int]) -> dict[int, FirstSeen]:
         """Look some up in the database and in memory."""
         async with self._turn:
-            places = self._unplaced.those_of(asked)
-            lines = {n for n, _ in places.values()}
+            held = self._unplaced.those_of(asked)
             ((seen, names, gathered, gathered_n, reached_n),) = await self._database.read(
-                LOOK, (_listed(asked), _listed([*lines]), self._read_n or 0)
+                LOOK, (_listed(asked), _listed([*set(held.values())]), self._read_n or 0)
             )
             # What has rows is named as they say, where its name may be erased.
             sources = self._sources | dict(_NAMES.decode(names))
-            if self._take_in(sorted(_GATHERED.decode(gathered)), gathered_n, reached_n):
-                places = self._unplaced.those_of(asked)
-        sources |= await self._projected_sources(sorted({n for n, _ in places.values()} - sources.keys()))
-        found = {each: FirstSeen(n, step, *sources[n]) for each, (n, step) in places.items()}
-        return found | {each: FirstSeen(n, step, *sources[n]) for each, n, step in _SEEN.decode(seen)}
+            if self._take_in(sorted(_BY_LINE.decode(gathered)), gathered_n, reached_n):
+                held = self._unplaced.those_of(asked)
+        sources |= await self._projected_sources(sorted(set(held.values()) - sources.keys()))
+        lines = {n: FirstSeen(n, *source) for n, source in sources.items()}
+        found = {each: lines[n] for each, n in held.items()}
+        for n, fingerprints in _BY_LINE.decode(seen):
+            found |= dict.fromkeys(fingerprints, lines[n])
+        return found
 
     def _take_in(self, gathered: Sequence[tuple[int, Sequence[int]]], gathered_n: int | None, reached_n: int) -> bool:
         """Take in what is gathered and was not noted, if any, and let go of what is in its place.

@@ -51,8 +51,8 @@ def line(n: int, fingerprints: Sequence[int]) -> Committed:
     return Committed(record, Position(n=n, day="2026-11-20", offset=n * 100, length=100, at=NOON + n))
 
 
-def first(n: int, step: int) -> FirstSeen:
-    return FirstSeen(n, step, f"sess_{n}", f"traj_{n}")
+def first(n: int) -> FirstSeen:
+    return FirstSeen(n, f"sess_{n}", f"traj_{n}")
 
 
 async def tables(database: Database) -> tuple[int, int]:
@@ -69,10 +69,10 @@ async def test_what_is_gathered_is_found_and_belongs_to_the_first_line_that_has_
         fingerprints = Fingerprints(database)
         assert await fingerprints.first_seen([7, -7]) == {}
         await database.write(project_ledger([line(1, [5, -7, 5]), line(2, [])]), durable=False)
-        assert await fingerprints.first_seen([5, 7, -7]) == {5: first(1, 1), -7: first(1, 2)}
+        assert await fingerprints.first_seen([5, 7, -7]) == {5: first(1), -7: first(1)}
         await database.write(project_ledger([line(3, [7, 5])]), durable=False)
-        assert await fingerprints.first_seen([5, 7]) == {5: first(1, 1), 7: first(3, 1)}
-        assert await fingerprints.first_seen([5, 7], before_n=3) == {5: first(1, 1)}
+        assert await fingerprints.first_seen([5, 7]) == {5: first(1), 7: first(3)}
+        assert await fingerprints.first_seen([5, 7], before_n=3) == {5: first(1)}
         assert await tables(database) == (0, 2)
 
 
@@ -83,11 +83,11 @@ async def test_what_is_gathered_is_put_in_its_place_once_there_is_much_of_it_and
     async with open_any(tmp_path / "ledger.db", LEDGER_SCHEMA) as database:
         watching, late = Fingerprints(database), Fingerprints(database)
         await database.write(project_ledger([line(1, [3, -4, 3])]), durable=False)
-        assert await watching.first_seen([3]) == {3: first(1, 1)}
+        assert await watching.first_seen([3]) == {3: first(1)}
         batch = [line(2, range(10, 10 + PLACED_FROM - 4)), line(3, [-4]), line(4, [3, 9])]
         await database.write(project_ledger(batch), durable=False)
         assert await tables(database) == (2 + PLACED_FROM - 4, 1)
-        expected = {3: first(1, 1), -4: first(1, 2), 10: first(2, 1), 12: first(2, 3), 9: first(4, 2)}
+        expected = {3: first(1), -4: first(1), 10: first(2), 12: first(2), 9: first(4)}
         assert await watching.first_seen([*expected, 8]) == expected
         assert await late.first_seen([*expected, 8]) == expected
 
@@ -136,7 +136,7 @@ async def test_what_nobody_has_seen_is_not_asked_for_where_a_filter_is_filled(
         noted(fingerprints, line(3, [-3, -1]))
         assert await fingerprints.first_seen([10**12, 10**13]) == {}
         assert database.statistics().reads == reads
-        expected = {0: first(1, 1), 9: first(1, 10), -1: first(2, 1), -3: first(3, 1)}
+        expected = {0: first(1), 9: first(1), -1: first(2), -3: first(3)}
         assert await fingerprints.first_seen([*expected, 10**12]) == expected
         assert database.statistics().reads > reads
 
@@ -148,7 +148,7 @@ async def test_a_filter_that_would_be_too_full_is_let_go_of(open_any: OpenDataba
         reads = database.statistics().reads
         assert await fingerprints.first_seen([10**12]) == {}
         assert database.statistics().reads == reads + 1
-        assert await fingerprints.first_seen([5]) == {5: first(1, 6)}
+        assert await fingerprints.first_seen([5]) == {5: first(1)}
 
 
 async def test_a_line_is_named_as_its_rows_say_once_it_has_some(open_any: OpenDatabase, tmp_path: Path) -> None:
@@ -156,11 +156,11 @@ async def test_a_line_is_named_as_its_rows_say_once_it_has_some(open_any: OpenDa
     async with open_any(tmp_path / "ledger.db", LEDGER_SCHEMA) as database:
         fingerprints = await filled(database)
         item = noted(fingerprints, line(1, [5]))
-        assert await fingerprints.first_seen([5]) == {5: first(1, 1)}
+        assert await fingerprints.first_seen([5]) == {5: first(1)}
         await database.write(project_ledger([item]), durable=False)
         rename = Statement("UPDATE fingerprinted SET session_id = 'erased_1', trajectory_id = 'erased_2'", [()])
         await database.write([rename], durable=False)
-        assert await fingerprints.first_seen([5]) == {5: FirstSeen(1, 1, "erased_1", "erased_2")}
+        assert await fingerprints.first_seen([5]) == {5: FirstSeen(1, "erased_1", "erased_2")}
 
 
 async def test_memory_is_let_go_of_also_when_nothing_is_seen(open_any: OpenDatabase, tmp_path: Path) -> None:
@@ -178,10 +178,10 @@ async def test_a_line_that_was_not_noted_is_found_from_its_rows_on(open_any: Ope
     async with open_any(tmp_path / "ledger.db", LEDGER_SCHEMA) as database:
         fingerprints = await filled(database)
         lines = [line(1, [5]), noted(fingerprints, line(2, [6]))]
-        assert await fingerprints.first_seen([6]) == {6: first(2, 1)}
+        assert await fingerprints.first_seen([6]) == {6: first(2)}
         await database.write(project_ledger(lines), durable=False)
-        assert await fingerprints.first_seen([5, 6, 7]) == {5: first(1, 1), 6: first(2, 1)}
-        assert await fingerprints.first_seen([5]) == {5: first(1, 1)}
+        assert await fingerprints.first_seen([5, 6, 7]) == {5: first(1), 6: first(2)}
+        assert await fingerprints.first_seen([5]) == {5: first(1)}
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -210,8 +210,8 @@ async def _played(steps: Sequence[list[int] | str]) -> None:
             if isinstance(step, list):
                 n += 1
                 waiting.append(noted(fingerprints, line(n, step)))
-                for place, each in enumerate(step, 1):
-                    expected.setdefault(each, first(n, place))
+                for each in step:
+                    expected.setdefault(each, first(n))
             elif step != "look":
                 batch, waiting = (waiting[:2], waiting[2:]) if step == "project" else (waiting, [])
                 if batch:
