@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from actors.curation.scrubbing import gate
 from actors.curation.scrubbing.spans import EMAIL, IP, Span
 from actors.curation.scrubbing.text import Text
 
-_AT = re.compile(r"@|%40|\\{1,4}u0040")
+# With a character of a name before it and one of a host behind it: nearly every other `@` has neither.
+_AT = re.compile(r"@(?<=[\w.+-]@)(?=[^\W_])")
+_ENCODED_AT = re.compile(r"@(?<=[\w.+-]@)(?=[^\W_])|%(?<=[\w.+-]%)40(?=[^\W_])|\\(?<=[\w.+-]\\)\\{0,3}u0040(?=[^\W_])")
 _LOCAL_CHARS_MAX = 64
 _LOCAL_REVERSED = re.compile(r"(?:[\w.+-]|B2%(?=[\w.+-]))*+")
 _DOMAIN = re.compile(r"[^\W_](?:[\w-]{0,62}+)(?:\.[^\W_][\w-]{0,62}+){1,16}+")
@@ -39,18 +42,21 @@ _HOSTS_OF_CODE = frozenset(
 _ALWAYS_MAIL = frozenset({"com", "org", "net", "edu", "gov", "io", "de", "uk", "fr"})
 
 _IPV6 = re.compile(
-    r"(?:(?<![A-Za-z0-9_:.])|(?<=\\[nrt])|(?<=@))(?:[0-9A-Fa-f]{1,4}+:|::)[0-9A-Fa-f:]{1,40}+"
+    r"[0-9A-Fa-f:](?=[0-9A-Fa-f]{0,3}+:)(?:(?<![A-Za-z0-9_:.][0-9A-Fa-f:])|(?<=\\[nrt][0-9A-Fa-f:])|(?<=@[0-9A-Fa-f:]))"
+    r"(?:(?<!:)[0-9A-Fa-f]{0,3}+:|(?<=:):)[0-9A-Fa-f:]{1,40}+"
     r"(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3}|(?:\.\d{1,3}){3})?+(?![A-Za-z0-9_:])"
 )
 _GROUPS = re.compile(r"[0-9A-Fa-f]+")
 _IPV6_SHORT = re.compile(r"(?i)(?:fe[89ab][0-9a-f]|f[cd][0-9a-f]{2}|2[0-9a-f]{3}|ff0[0-9a-f])::[0-9a-f]{1,4}$")
 _IPV4 = re.compile(
-    r"(?a)(?:(?<![\w.])|(?<=\\[nrt])|(?<=\x1b\[\dm)|(?<=\x1b\[\d\dm))(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})"
+    r"(?a)([0-9](?:(?<![\w.][0-9])|(?<=\\[nrt][0-9])|(?<=\x1b\[\dm[0-9])|(?<=\x1b\[\d\dm[0-9]))\d{0,2})"
+    r"\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})"
     r"(?!\w|\.\w|[-+~](?!\d+\.\d+\.)\w)"
 )
 # As tcpdump and the netstat of BSD write an address with its port.
 _IPV4_AND_PORT = re.compile(
-    r"(?a)(?<![\w.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?=\.(?:\d{1,5}|[a-z][a-z-]{1,15})(?![\w.]))"
+    r"(?a)([0-9](?<![\w.][0-9])\d{0,2})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})"
+    r"(?=\.(?:\d{1,5}|[a-z][a-z-]{1,15})(?![\w.]))"
 )
 _OF_PACKETS = re.compile(r"(?a)IP \Z|> \Z|\b(?:tcp|udp)4\d?\s[^\n]{0,80}\Z")
 _OIDS = ("2.5.4.", "2.5.29.", "1.3.6.", "1.2.84", "1.0.1", "2.16.")
@@ -74,7 +80,7 @@ _BEFORE_CHARS = 40
 def email_addresses(text: Text) -> Iterator[Span]:
     """Addresses whose domain ends in a TLD of IANA's list; no versions, labels of languages, matrix products."""
     end = 0
-    for at in _AT.finditer(text.text):
+    for at in (_ENCODED_AT if gate.ENCODED_AT in text.found else _AT).finditer(text.text):
         if at.start() < end:
             continue
         start = _start_of_local(text.text, at.start())

@@ -3,10 +3,15 @@
 import re
 from collections.abc import Iterator
 
-from actors.curation.scrubbing.spans import API_KEY, WORD_EDGE, Span
+from actors.curation.scrubbing.spans import API_KEY, Span, word_edge_behind
 from actors.curation.scrubbing.text import Text
 
-_HEX = re.compile(WORD_EDGE + r"(?<!_)(?:0x)?[0-9A-Fa-f]{40,}+(?![0-9A-Za-z_])")
+_HEX = re.compile(
+    r"[0-9A-Fa-f]"
+    + word_edge_behind("[0-9A-Fa-f]")
+    + r"(?<!_[0-9A-Fa-f])(?:[0-9A-Fa-f]{39,}+|(?<=0)x[0-9A-Fa-f]{40,}+)"
+    r"(?![0-9A-Za-z_])"
+)
 _DIGESTS = frozenset({40, 64, 96, 128})  # SHA-1, SHA-256, SHA-384, SHA-512
 _KEPT_DIGITS = 12
 _BEFORE_CHARS, _AFTER_CHARS = 120, 120

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 from actors.curation.scrubbing.spans import WITHHELD
@@ -54,6 +55,9 @@ _TELLING = re.compile(
 )
 _ID = re.compile(r"[\w.:-]{1,128}")
 DEPTH_MAX = 64
+_NAME_CHARS_MAX = 64
+_NAMES_MAX = 1_024
+"""Names of members that are remembered: a few dozen stand in nearly every object."""
 _DIGITS_MIN = 9
 
 JSONValue: TypeAlias = "dict[str, JSONValue] | list[JSONValue] | str | int | float | None"
@@ -88,7 +92,12 @@ def _is_id(key: str, value: JSONValue) -> bool:
 
 
 def _telling(name: str) -> str:
-    return name[:64] if _TELLING.search(name[:64]) else ""
+    return _told(name[:_NAME_CHARS_MAX]) if name else ""
+
+
+@lru_cache(maxsize=_NAMES_MAX)
+def _told(name: str) -> str:
+    return name if _TELLING.search(name) else ""
 
 
 def _text(text: str, scrub: Scrub, name: str, depth: int) -> str:

@@ -9,13 +9,14 @@ from actors.curation.scrubbing.text import Text
 
 _DASH = r"[-\u2010\u2011\u2012\u2013]"
 _SSN = re.compile(
-    r"(?a)(?:(?<![\w.])|(?<=\\[nrt]))(?<![\w][-])(\d{3})" + _DASH + r"(\d{2})" + _DASH + r"(\d{4})(?![\w]|[.-]\w)"
+    r"(?a)([0-9](?:(?<![\w.][0-9])|(?<=\\[nrt][0-9]))(?<!\w-[0-9])\d{2})"
+    + (_DASH + r"(\d{2})" + _DASH + r"(\d{4})(?!\w|[.-]\w)")
 )
 _SSN_NAMED = re.compile(
     r"(?i)(?:(?<![a-z])ssn|social[ _-]?security|taxpayer|social)"
     r"[^\d\n]{0,40}?(?<!\d)(\d{3})([- .]?)(\d{2})\2(\d{4})(?![\w]|[.-]\w)"
 )
-_CARD = re.compile(r"(?a)(?:(?<![\w.])|(?<=\\[nrt]))(?<!\w-)\d(?:[ \u00a0-]?\d){12,24}+(?!\w|[.-]\w)")
+_CARD = re.compile(r"(?a)[0-9](?:(?<![\w.][0-9])|(?<=\\[nrt][0-9]))(?<!\w-[0-9])(?:[ \u00a0-]?\d){12,24}+(?!\w|[.-]\w)")
 _PART = re.compile(r"\d+")
 _GROUPS = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 4, 5)})
 

@@ -9,7 +9,7 @@ from actors.curation.scrubbing.text import Text
 _NAME = r"\w[\w.@+~-]{0,63}+"
 _START = r"(?:(?<![A-Za-z0-9_.~/:\\-])|(?<=[\s\"',]-[A-Za-z])|(?<=--- a)|(?<=--git a)|(?<=\+\+\+ b)|(?<=\w b)|(?<=\\[nrt])|(?<=file://)|(?<=[A-Za-z]=)|(?<=:)(?<![a-z]:)|(?<=[a-z]:)(?!//))"
 _POSIX = re.compile(
-    _START + r"(?:/(?:mnt|cygdrive)/[a-z]|/[a-zA-Z](?=/Users)|/(?:var|usr|export|System/Volumes/Data))?"
+    r"(?=[/\\%])" + _START + r"(?:/(?:mnt|cygdrive)/[a-z]|/[a-zA-Z](?=/Users)|/(?:var|usr|export|System/Volumes/Data))?"
     rf"(?P<sep>\\{{0,4}}/|%2[Ff])(?:Users|home)(?P=sep)(?P<name>{_NAME})"
     r"(?P<spaced>(?:\\{1,4}[ ]|%20)[\w.-]{1,32}+)?"
 )
@@ -18,7 +18,8 @@ _REMOTE = re.compile(r"(?:vscode-remote|sftp|ssh|scp|rsync|smb|nfs|file)://[^\s/
 _REMOTE_CHARS = 150
 _POSIX_OF_REMOTE = re.compile(rf"(?P<sep>/)(?:Users|home)/(?P<name>{_NAME})")
 _WINDOWS = re.compile(
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))(?:[A-Za-z]:(?P<sep>\\{1,8}+|/{1,2}+)(?:Users|Documents and Settings)(?P=sep)"
+    r"(?=[A-Za-z]:|\\)(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
+    r"(?:[A-Za-z]:(?P<sep>\\{1,8}+|/{1,2}+)(?:Users|Documents and Settings)(?P=sep)"
     rf"|(?<=[\w.$])(?P<wsl>\\{{1,8}}+)home(?P=wsl))(?P<name>{_NAME})",
     re.IGNORECASE,
 )
@@ -34,7 +35,8 @@ _WINDOWS_TAIL = re.compile(r"(?:(?:\\{1,8}|/)[\w.@+~,=%#$(){}-]{0,255}+){0,128}+
 _QUOTED_NAME = re.compile(r"(?P<name>\w[^\\/\"'`\n:*?<>|\x00]{0,62}[^\\/\"'`\n:*?<>| \x00])(?=[\\/\"'`])")
 _QUOTED_TAIL = re.compile(r"[\\/][^\"'`\n:*?<>|\x00]{0,1024}+(?=[\"'`])")
 _LINE_NUMBER = re.compile(r"(?<!\()\(\d{1,6}(?:,\d{1,6}){0,3}\)\Z")  # as the compilers of .NET put it behind a path
-_MARK = re.compile(r"(?:[/\\]|%2[Ff])(?:Users|home|users|Documents and Settings)(?=[/\\%])")
+_MARK = re.compile(r"[/\\%](?:(?<!%)|(?<=%)2[Ff])(?:Users|home|users|Documents and Settings)(?=[/\\%])")
+_DASHED_BY = frozenset({"-users-", "-home-"})
 _WITH_SLASH = ((_WINDOWS, _WINDOWS_TAIL), (_POSIX, _TAIL))
 _WITH_BACKSLASH = ((_WINDOWS, _WINDOWS_TAIL), (_WSL, _WINDOWS_TAIL), (_POSIX, _TAIL))
 # How far before a mark its path may begin, and how far behind it the name of the person may reach.
@@ -57,18 +59,30 @@ def user_paths(text: Text) -> Iterator[Span]:
             continue
         patterns = _WITH_SLASH if mark.group()[0] in "/fF" else _WITH_BACKSLASH
         for pattern, tail in patterns:
-            found = pattern.search(text.text, max(end, mark.start() - _PREFIX_CHARS), mark.end() + _NAME_CHARS)
-            if found is None and _REMOTE.search(text.text, max(end, mark.start() - _REMOTE_CHARS), mark.start()):
-                found = _POSIX_OF_REMOTE.match(text.text, mark.start())
+            found = _found_by(pattern, text.text, mark, end)
             if found is not None and (span := _path(text, found, tail)) is not None:
                 spans.append(span)
                 end = span.end
                 break
-    for each in _DASHED.finditer(text.text):
+    for each in () if _DASHED_BY.isdisjoint(text.found) else _DASHED.finditer(text.text):
         end = each.end("name") if not text.literal else each.end()
         if each["name"].lower() not in _NOBODY and (text.literal or each["name"] not in _MACHINES):
             spans.append(Span(each.start(), end, FILE_PATH))
     yield from sorted(spans, key=lambda span: (span.start, -span.end))
+
+
+def _found_by(pattern: re.Pattern[str], text: str, mark: re.Match[str], start: int) -> re.Match[str] | None:
+    """The path of a mark by one of the patterns; `start` is where the last path ended."""
+    place, end = max(start, mark.start() - _PREFIX_CHARS), mark.end() + _NAME_CHARS
+    found = None
+    # Of a drive, a colon stands before its path; most paths are looked for in vain by the first of the patterns.
+    if pattern is not _WINDOWS or text.find("\\", place, end) >= 0 or text.find(":/", place, end) >= 0:
+        found = pattern.search(text, place, end)
+    if found is None:
+        place = max(start, mark.start() - _REMOTE_CHARS)
+        if text.find("://", place, mark.start()) >= 0 and _REMOTE.search(text, place, mark.start()) is not None:
+            return _POSIX_OF_REMOTE.match(text, mark.start())
+    return found
 
 
 def _path(text: Text, found: re.Match[str], tail: re.Pattern[str]) -> Span | None:

@@ -9,18 +9,16 @@ from actors.curation.scrubbing.text import Text
 
 _GAP = r"[ .\u00a0\u202f\u2010\u2011\u2012\u2013-]"
 _INTERNATIONAL = re.compile(
-    r"(?a)(?:(?<![\w.+)\]-])|(?<=\\[nrt]))\+(?:\(?[1-9]\d{0,3}\)?)(?:" + _GAP + r"?\(?\d{1,8}\)?){1,6}+(?!\w|[.:-]\w)"
+    r"(?a)\+(?:(?<![\w.+)\]-]\+)|(?<=\\[nrt]\+))(?:\(?[1-9]\d{0,3}\)?)(?:"
+    + _GAP
+    + r"?\(?\d{1,8}\)?){1,6}+(?!\w|[.:-]\w)"
 )
+_FIRST = r"[+1(2-9]"
 _NORTH_AMERICAN = re.compile(
-    r"(?a)(?:(?<![\w.+-])|(?<=\\[nrt])|(?<=[^\w.]-)|(?<=^-))(?<!\d )(?:\+?1"
-    + _GAP
-    + r")?(?:\([2-9]\d{2}\)"
-    + _GAP
-    + r"?|[2-9]\d{2}"
-    + _GAP
-    + r")\d{3}"
-    + _GAP
-    + r"\d{4}(?!\w|[.:/-]\w|[ -]\d)"
+    rf"(?a){_FIRST}(?:(?<![\w.+-]{_FIRST})|(?<=\\[nrt]{_FIRST})|(?<=[^\w.]-{_FIRST})|(?<=^-{_FIRST}))(?<!\d {_FIRST})"
+    rf"(?:(?<=[2-9])\d{{2}}{_GAP}|(?<=\()[2-9]\d{{2}}\){_GAP}?"
+    rf"|(?:(?<=\+)1|(?<=1)){_GAP}(?:\([2-9]\d{{2}}\){_GAP}?|[2-9]\d{{2}}{_GAP}))"
+    rf"\d{{3}}{_GAP}\d{{4}}(?!\w|[.:/-]\w|[ -]\d)"
 )
 _WORD = (
     r"(?:tele?phone|phone|tel|mobile?|cell|celular|fax|whatsapp|msisdn|sms|handy|telefon\w{0,8}|rufnummer|tlf"
@@ -33,6 +31,7 @@ _NAMED = re.compile(
     + r"[^\w\n+(]{0,6}(?:is|at|number|是)?[^\w\n+(]{0,4}"
     + rf"(\(?\d(?:\)?{_GAP}?(?:/[ ]|[()/])?\d){{6,14}}+)(?![A-Za-z0-9_]|[.:-][A-Za-z0-9_])"
 )
+_NAMED_BY = keywords.PHONES - {"call", "dial"}
 _NEAR_CHARS = 48
 _NEAR = re.compile(
     r"(?i)(?<![a-z])(?:" + _WORD + r"|call|dial|contact|office|reach|text|ring|hotline|desk|ext)(?![a-z])"
@@ -51,7 +50,7 @@ def phone_numbers(text: Text) -> Iterator[Span]:
             for each in _NORTH_AMERICAN.finditer(text.text)
             if _is_north_american(text.text, each)
         )
-    if gate.DIGITS in text.found and not keywords.PHONES.isdisjoint(text.found):
+    if gate.DIGITS in text.found and not _NAMED_BY.isdisjoint(text.found):
         spans.extend(
             Span(each.start(1), each.end(1), PHONE)
             for each in _NAMED.finditer(text.text)

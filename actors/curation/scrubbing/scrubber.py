@@ -6,6 +6,7 @@ can look different from what stood beside the value; so a text in which somethin
 nothing more is, which makes scrubbing twice the same as scrubbing once.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Self
@@ -31,6 +32,8 @@ PASSES_MAX = 8
 # Pieces of a text are joined in lots, because each of them costs more memory than its characters.
 _PIECES_MAX = 1024
 
+_PLACEHOLDER = re.compile("|".join(map(re.escape, PLACEHOLDERS)))
+
 Rule = Callable[[Text], Iterator[Span]]
 
 # In the order in which they win, each with what the gate must have found for it to find anything.
@@ -42,7 +45,7 @@ RULES: tuple[tuple[Rule, frozenset[str]], ...] = (
     (provider_keys, frozenset(keywords.PREFIXES) | {gate.HEX_32}),
     (aws_keys, keywords.AWS | {"secret"}),
     (user_paths, keywords.PATHS),
-    (email_addresses, frozenset({gate.AT})),
+    (email_addresses, frozenset({gate.AT, gate.ENCODED_AT})),
     (hex_strings, frozenset({gate.HEX_32})),
     (assigned_secrets, keywords.ASSIGNED | keywords.COMMANDS),
     (ipv6_addresses, frozenset({gate.COLONS})),
@@ -119,15 +122,16 @@ class PIIScrubber:
         if not rules:
             return Scrubbed(text, ())
         findings: list[Finding] = []
-        counted: Counter[str] = Counter()
+        counted: list[str] = []
         for _ in range(PASSES_MAX):
             spans = self._spans(rules, text, prefix, found)
             if not spans:
-                self.counts.update(counted)
+                for each in counted:
+                    self.counts[each] += 1
                 return Scrubbed(text, tuple(findings))
             if ordinals is not None:
                 findings = _moved(findings, spans, text, ordinals)
-            counted.update(span.replacement for span in spans if span.replacement)
+            counted += [span.replacement for span in spans if span.replacement]
             text = _built(text, spans)
             spans.clear()
         raise ValueError("does not come to rest")
@@ -169,10 +173,11 @@ def _needed(found: frozenset[str]) -> list[Rule]:
 
 def _without_placeholders(text: str) -> str:
     """The text of the same length with characters in their place that no rule matches."""
-    if "[" in text:
-        for each in PLACEHOLDERS:
-            text = text.replace(each, "\0" * len(each))
-    return text
+    return _PLACEHOLDER.sub(_hidden, text) if "[" in text else text
+
+
+def _hidden(placeholder: re.Match[str]) -> str:
+    return "\0" * len(placeholder.group())
 
 
 def _built(text: str, spans: list[Span]) -> str:

@@ -23,6 +23,15 @@ PLACEHOLDERS = (EMAIL, PHONE, IP, SSN, CREDIT_CARD, AWS_KEY, PRIVATE_KEY, API_KE
 WORD_EDGE = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 
 
+def word_edge_behind(first: str) -> str:
+    """`WORD_EDGE` for what `first` has matched already, a regular expression of one length.
+
+    A regular expression that begins with what it looks for is looked for from place to place; one that begins with
+    what must stand before it is tried at each character.
+    """
+    return rf"(?:(?<![A-Za-z0-9]{first})|(?<=\\[nrt]{first}))"
+
+
 class Span(NamedTuple):
     """Characters `start` to `end` (exclusive) of a text, and what they become; "" cuts them off."""
 

@@ -6,12 +6,16 @@ from functools import cache
 
 from actors.curation.scrubbing import gate, keywords
 from actors.curation.scrubbing.randomness import looks_random
-from actors.curation.scrubbing.spans import API_KEY, AWS_KEY, WORD_EDGE, Span
+from actors.curation.scrubbing.spans import API_KEY, AWS_KEY, WORD_EDGE, Span, word_edge_behind
 from actors.curation.scrubbing.text import Text
 
-_JWT = re.compile(WORD_EDGE + r"eyJ[A-Za-z0-9_-]{8,8192}+\.[A-Za-z0-9_-]{4,65536}+(?:\.[A-Za-z0-9_-]{0,8192}+){0,3}+")
-_TWILIO = re.compile(r"(?<![A-Za-z0-9])SK[0-9a-f]{32}(?![A-Za-z0-9])")
-_AWS = re.compile(r"(?<![A-Z0-9])A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Z0-9])")
+_JWT = re.compile(
+    "eyJ"
+    + word_edge_behind("eyJ")
+    + r"[A-Za-z0-9_-]{8,8192}+\.[A-Za-z0-9_-]{4,65536}+(?:\.[A-Za-z0-9_-]{0,8192}+){0,3}+"
+)
+_TWILIO = re.compile(r"SK(?<![A-Za-z0-9]SK)[0-9a-f]{32}(?![A-Za-z0-9])")
+_AWS = re.compile(r"A(?<![A-Z0-9]A)(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Z0-9])")
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 _AWS_SECRET_NAMED = re.compile(
     r"""(?i)(?:secret[_\ -]?access[_\ -]?key|aws[_-]?secret(?:[_-]?key)?)[\\"'\]\s]{0,6}

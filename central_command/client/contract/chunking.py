@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from central_command.client.contract.steps import Step
+from central_command.client.contract.steps import NOT_WRITTEN, Step, is_flat
 
 CHUNK_STEPS_MAX = 200
 """The contract's CHUNK_SIZE."""
@@ -18,6 +18,7 @@ SESSION_BYTES_MAX = 200_000_000
 """Largest sum of a session's chunks, below what a server takes by default (268 MB)."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_FRACTION_MIN, _FRACTION_END = 1e-4, 1e16
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -44,14 +45,23 @@ def as_written(seconds: float) -> float:
 
 def encode_step(step: Step) -> bytes:
     """One step as JSON."""
-    sent = msgspec.structs.replace(step, timestamp=as_written(step.timestamp), left_out=None)
-    if step.arguments is None:  # numbers within arguments may be written in another way
+    return _encoded(msgspec.structs.replace(step, timestamp=as_written(step.timestamp), left_out=None))
+
+
+def _encoded(sent: Step) -> bytes:
+    # Numbers within arguments may be written in another way; with arguments, so may the step's time.
+    if sent.arguments is None or (_is_written_alike(sent.timestamp) and is_flat(sent.arguments)):
         try:
             return msgspec.json.encode(sent)
-        except UnicodeEncodeError:
+        except NOT_WRITTEN:
             pass
     members: dict[str, object] = msgspec.to_builtins(sent)
     return encode_json(members)
+
+
+def _is_written_alike(seconds: float) -> bool:
+    """Whether msgspec writes a time as the standard library does: without an exponent."""
+    return _FRACTION_MIN <= abs(seconds) < _FRACTION_END or seconds == 0
 
 
 def next_chunk(steps: Sequence[Step], first_number: int, place: Callable[[float], float]) -> Chunk:
@@ -62,7 +72,8 @@ def next_chunk(steps: Sequence[Step], first_number: int, place: Callable[[float]
     texts: list[bytes] = []
     size = 0
     for number, step in enumerate(steps[:CHUNK_STEPS_MAX], start=first_number):
-        text = encode_step(msgspec.structs.replace(step, step=number, timestamp=place(step.timestamp)))
+        at = as_written(place(step.timestamp))
+        text = _encoded(msgspec.structs.replace(step, step=number, timestamp=at, left_out=None))
         if texts and size + len(text) + 1 > CHUNK_BYTES_MAX:
             break
         texts.append(text)

@@ -86,8 +86,10 @@ class StepScrubber:
 
     def take_findings(self) -> "Counter[str]":
         """What was found since this was asked last, by category (`email`, `api_key`, …); empties the count."""
-        found = Counter({name.strip("[]").lower(): count for name, count in self._scrubber.counts.items()})
-        self._scrubber.counts.clear()
+        found: Counter[str] = Counter()
+        if self._scrubber.counts:  # of most steps it is empty
+            found.update({name.strip("[]").lower(): count for name, count in self._scrubber.counts.items()})
+            self._scrubber.counts.clear()
         return found
 
 

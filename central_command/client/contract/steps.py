@@ -32,6 +32,11 @@ _CHARS_PER_TOKEN = 4
 
 StepType = Literal["thought", "action", "observation", "error", "instruction", "resolution", "coordination"]
 JsonObject = dict[str, object]
+_FLAT = frozenset({str, int, bool, type(None)})
+_NAMES = frozenset({str})
+_ENCODER = msgspec.json.Encoder()
+_TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+NOT_WRITTEN = (UnicodeEncodeError, OverflowError)
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -80,14 +85,34 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def json_text(value: object) -> str:
     """`value` as compact JSON with characters as they are; a note in its place when it is nested past all reading."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return _TEXT.encode(value)
     except RecursionError:
         return '"[nested too deeply to be written]"'
 
 
+def is_flat(members: JsonObject) -> bool:
+    """Whether msgspec, which is several times faster, writes an object as the standard library does, if it writes it.
+
+    That is so of members that are text, true, false, null or whole numbers. A fraction, and so an object or a list,
+    which may hold one, it writes differently (1e16); lone surrogates and more than 64 bits it does not write at all
+    (`NOT_WRITTEN`).
+    """
+    return _FLAT.issuperset(map(type, members.values())) and _NAMES.issuperset(map(type, members))
+
+
+def flat_json(members: JsonObject, encoder: msgspec.json.Encoder) -> str | None:
+    """The JSON text of an object where an encoder of msgspec writes it as the standard library does; else None."""
+    if is_flat(members):
+        try:
+            return encoder.encode(members).decode()
+        except NOT_WRITTEN:
+            pass
+    return None
+
+
 def estimate_tokens(chars: int) -> int:
     """Tokens in `chars` characters of text: a quarter of them, rounded up, at most `TOKEN_COUNT_MAX`."""
-    return min(TOKEN_COUNT_MAX, math.ceil(chars / _CHARS_PER_TOKEN))
+    return min(TOKEN_COUNT_MAX, -(-chars // _CHARS_PER_TOKEN))
 
 
 def cut(text: str, chars_max: int) -> str:
@@ -129,11 +154,20 @@ def fit_arguments(arguments: object) -> FittedArguments:
     `{"json": "<head and tail of their JSON text>"}`.
     """
     named: JsonObject = arguments if isinstance(arguments, dict) else {"value": arguments}
-    text = json_text(named)
-    if len(text) <= ARGUMENTS_CHARS_MAX and _nesting(named) <= ARGUMENTS_NESTING_MAX:
+    flat = flat_json(named, _ENCODER)
+    text = json_text(named) if flat is None else flat
+    if len(text) <= ARGUMENTS_CHARS_MAX and (flat is not None or _is_shallow(named, text)):
         return FittedArguments(named, len(text))
     fitted, left_out = cut_noted(text, CONTENT_CHARS_MAX)
     return FittedArguments({"json": fitted}, len(text), is_cut=True, left_out=left_out)
+
+
+def _is_shallow(named: JsonObject, text: str) -> bool:
+    """Whether arguments, whose JSON text is given, are nested no deeper than they may be."""
+    # A text with so few brackets has no more levels; nearly every one is such. A note in its place begins with none.
+    if text.startswith("{") and text.count("{") + text.count("[") <= ARGUMENTS_NESTING_MAX:
+        return True
+    return _nesting(named) <= ARGUMENTS_NESTING_MAX
 
 
 def _nesting(value: object) -> int:
@@ -214,8 +248,9 @@ class StepList:
         short: what else is known of a message.
         """
         fitted, left_out = cut_noted(content, CONTENT_CHARS_MAX)
-        whole = len(fitted) == len(content) and original_tokens is None
-        original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
+        original = None
+        if len(fitted) != len(content) or original_tokens is not None:
+            original = max(estimate_tokens(len(content)), min(original_tokens or 0, TOKEN_COUNT_MAX))
         self._append(
             Step(
                 step=self.count + 1,
@@ -228,8 +263,8 @@ class StepList:
                 intent=intent,
                 call_id=call_id,
                 is_error=True if kind == "error" else None,
-                truncated=None if whole else True,
-                original_token_count=None if whole else original,
+                truncated=None if original is None else True,
+                original_token_count=original,
                 token_count=estimate_tokens(len(fitted)),
                 left_out=left_out,
             ),

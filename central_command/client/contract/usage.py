@@ -105,9 +105,9 @@ class UsageList:
     def report(self, key: str, usage: ReportedUsage) -> None:
         """Take what is told of a message that has begun: of each count the largest."""
         at = self._by_key[key] * _MEMBERS
-        for member, count in enumerate(usage.counts()):
-            if count is not None:
-                self._counts[at + member] = max(self._counts[at + member], min(count, COUNT_MAX))
+        for place, count in enumerate(usage.counts(), start=at):
+            if count is not None and count > self._counts[place]:
+                self._counts[place] = min(count, COUNT_MAX)
 
     def report_of_other(self, key: str, usage: ReportedUsage) -> None:
         """Take what is told of a message of another agent, which this one began: it stands where `add_behind` puts it.

@@ -9,6 +9,7 @@ from central_command.client.transcripts.reader import Head
 _KINDS = frozenset(
     {"user", "assistant", "system", "progress", "attachment", "queue-operation", "file-history-snapshot", "result"}
 )
+_WITHIN = {"progress": "data", "attachment": "attachment"}
 _OF_STREAMS = frozenset({"parent_tool_use_id", "num_turns", "total_cost_usd"})
 
 
@@ -78,9 +79,8 @@ def session_of(event: JsonObject) -> str:
 def kind_of(event: JsonObject) -> str:
     """What an event is, in the program's own words: its type, with that of what it holds."""
     kind = text_of(event.get("type"))
-    within = {"progress": "data", "attachment": "attachment"}.get(kind)
-    finer = event.get("subtype") if kind == "system" else object_of(event.get(within or "")).get("type")
-    return f"{kind}: {text_of(finer)}" if text_of(finer) else kind
+    finer = event.get("subtype") if kind == "system" else object_of(event.get(_WITHIN.get(kind, ""))).get("type")
+    return f"{kind}: {finer}" if finer and isinstance(finer, str) else kind
 
 
 def is_of_claude_code(head: Head) -> bool:

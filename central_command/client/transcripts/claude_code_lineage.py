@@ -115,7 +115,8 @@ class Lineage:
                 yield event
                 continue
             if self.is_decided:
-                yield from self._of_own_agent([event])
+                if self._is_of_own_agent(event):
+                    yield event
                 continue
             first.append(event)
             if text_of(event.get("type")) in _MESSAGES:
@@ -123,25 +124,26 @@ class Lineage:
                 self._agent = text_of(messages[0].get("agentId"))
                 if len(messages) == self._window or not is_sidechain(event) or self._agent:
                     self.is_subagent, self.is_decided = is_sidechain(event), True
-                    yield from self._of_own_agent(first)
+                    yield from filter(self._is_of_own_agent, first)
                     first.clear()
         if not self.is_decided:
             self.is_subagent = bool(messages)
-            yield from self._of_own_agent(first)
+            yield from filter(self._is_of_own_agent, first)
 
-    def _of_own_agent(self, events: Iterable[JsonObject]) -> Iterator[JsonObject]:
-        for event in events:
-            if self.is_subagent or not is_sidechain(event):
-                yield event
-            else:
-                self.skipped += 1
-                message = object_of(event.get("message"))
-                if "agentId" not in event and object_of(message.get("usage")):
-                    self.inner.append((self._handed_on, {"id": message.get("id"), "usage": message["usage"]}))
+    def _is_of_own_agent(self, event: JsonObject) -> bool:
+        """Whether an event is of the session's own agent; what is not is counted."""
+        if self.is_subagent or not is_sidechain(event):
+            return True
+        self.skipped += 1
+        message = object_of(event.get("message"))
+        if "agentId" not in event and object_of(message.get("usage")):
+            self.inner.append((self._handed_on, {"id": message.get("id"), "usage": message["usage"]}))
+        return False
 
     def _each_once(self) -> Iterator[JsonObject]:
         for event in self._source:
-            self._session = self._session or session_of(event)
+            if not self._session:
+                self._session = session_of(event)
             kind = text_of(event.get("type"))
             if kind not in KINDS_READ:
                 self.left_out.count(kind_of(event))

@@ -46,13 +46,15 @@ def objects_of(value: object) -> list[JsonObject]:
 
 def seconds_of(value: object) -> float | None:
     """A time in seconds since the epoch, rounded to milliseconds; None for what is no time."""
+    if isinstance(value, str):
+        try:
+            at = datetime.fromisoformat(value)
+            return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), 3)
+        except (ValueError, OverflowError):
+            return None
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MILLISECONDS_FROM * 10:
         return round(value / 1000 if value >= _MILLISECONDS_FROM else float(value), 3)
-    try:
-        at = datetime.fromisoformat(text_of(value))
-        return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), 3)
-    except (ValueError, OverflowError):
-        return None
+    return None
 
 
 def parsed_arguments(value: object) -> object:

@@ -19,7 +19,9 @@ class LeftOut:
 
     def count(self, kind: str, number: int = 1) -> None:
         """Count `number` more of a kind, such as "compaction summaries"; an empty name is a record without one."""
-        if number:
+        if kind in self._counts:
+            self._counts[kind] += number
+        elif number:
             known = (kind or "records without a type")[:_KIND_CHARS_MAX]
             self._counts[known if known in self._counts or len(self._counts) < _KINDS_MAX else _OTHERS] += number
 

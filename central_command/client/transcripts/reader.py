@@ -146,10 +146,13 @@ class JsonLines:
         self.is_incomplete = False
 
     def __iter__(self) -> Iterator[JsonObject]:
-        while line := self._line():
+        readline = self._file.readline
+        while line := readline(LINE_BYTES_MAX + 1):
+            if len(line) > LINE_BYTES_MAX:
+                line = self._without_nuls(line)
             if len(line) > LINE_BYTES_MAX:
                 while line and not line.endswith(b"\n"):
-                    line = self._file.readline(_SKIPPED_BYTES)
+                    line = readline(_SKIPPED_BYTES)
                 self.unreadable += 1
             elif not line.isspace():
                 value = decode_json(line)
@@ -158,9 +161,8 @@ class JsonLines:
                 else:
                     yield from self._records_of(line)
 
-    def _line(self) -> bytes:
-        """The next line, without the NULs that it begins with if these are too many."""
-        line = self._file.readline(LINE_BYTES_MAX + 1)
+    def _without_nuls(self, line: bytes) -> bytes:
+        """A line that is too long without the NULs that it begins with."""
         while len(line) > LINE_BYTES_MAX and line.startswith(b"\0") and not line.endswith(b"\n"):
             line = line.lstrip(b"\0") or b"\0"
             line += self._file.readline(LINE_BYTES_MAX + 1 - len(line))
@@ -183,7 +185,7 @@ class JsonLines:
 
 def decode_json(text: bytes) -> object:
     """The value of a JSON text; None, which is no session either, for what is no JSON or has over VALUES_MAX values."""
-    if has_values_over(text, VALUES_MAX):
+    if len(text) > VALUES_MAX and has_values_over(text, VALUES_MAX):
         return None
     try:
         return _DECODER.decode(text)

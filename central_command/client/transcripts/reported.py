@@ -48,5 +48,8 @@ OF_OPENAI = UsageNames(
 
 
 def _sum(members: JsonObject, names: Iterable[str]) -> int | None:
-    counts = [count_of(members[name]) for name in names if name in members]
-    return sum(counts) if counts else None
+    total = None
+    for name in names:
+        if name in members:
+            total = (total or 0) + count_of(members[name])
+    return total

@@ -30,7 +30,7 @@ from pathlib import PurePath
 import msgspec
 
 from central_command.client.contract.chunking import encode_step
-from central_command.client.contract.steps import JsonObject, Step, json_text
+from central_command.client.contract.steps import JsonObject, Step, flat_json, json_text
 
 DIGEST_BYTES = 8
 RECORD_BYTES = DIGEST_BYTES + 4
@@ -47,6 +47,10 @@ _OLD_MEMBERS = frozenset(
         *("truncated", "original_token_count", "token_count"),
     }
 )
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_SORTED = msgspec.json.Encoder(order="deterministic")
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,6 +267,9 @@ def _name(path: str) -> str:
 
 def _canonical(arguments: JsonObject) -> str:
     try:
-        return json.dumps(arguments, sort_keys=True, separators=(",", ":"))
+        flat = flat_json(arguments, _SORTED)
+        if flat is not None and flat.isascii() and "\x7f" not in flat:  # all else is to be escaped
+            return flat
+        return _CANONICAL.encode(arguments)
     except (RecursionError, ValueError):
         return json_text(arguments)
