@@ -41,6 +41,7 @@ from central_command.observing.own import export_ended, settings_reread, started
 from central_command.observing.requests import observe_requests
 from central_command.process.collector import Collector
 from central_command.process.logs import set_levels
+from central_command.rewriting.process import open_rewriting
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings, SettingsError
 from central_command.settings.run_time import change
@@ -71,7 +72,8 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
         nursery.start_soon(collector.run, name="collector")
         async with (
-            open_service(settings, data_directory, platform) as service,
+            open_rewriting(platform.offload) as rewriter,
+            open_service(settings, data_directory, platform, rewriter=rewriter) as service,
             open_judge(settings.enrichment, without="failures are not explained by a judge") as judge,
             open_observer(
                 data_directory,
@@ -102,6 +104,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 offload=platform.offload,
             ).register()
             apps: list[Application] = []
+            queues = _with_others(jobs, queue, service)
             offered = Offered(
                 embedder=service.embeddings,
                 desk=service.desk,
@@ -113,13 +116,13 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                         service,
                         lambda: service.storage_settings,
                         collector.statistics,
-                        jobs=jobs,
+                        jobs=queues.statistics,
                         observer=observer,
                     )
                 ),
                 search=service.desks.search(),
                 live=service.desks.live_sessions(),
-                jobs=service.desks.admin_jobs(_with_others(jobs, queue, service)),
+                jobs=service.desks.admin_jobs(queues),
                 refused=service.desks.refused(),
                 observing=service.desks.observing(observer),
                 viewer=service.desks.viewer(),

@@ -42,6 +42,7 @@ from actors.sessions.outcomes import (
     StillActive,
     StorageFull,
 )
+from actors.sessions.rewriting import OffloadedRewriter, Rewriter
 from actors.sessions.session import SessionActor
 from central_command.access.audit import Audit
 from central_command.access.bans import BanDesk, BanList
@@ -466,10 +467,12 @@ async def open_service(
     identifiers: Identifiers | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
     erases: bool = True,
+    rewriter: Rewriter | None = None,
 ) -> AsyncIterator[Service]:
     """Open the storage and the sessions; on leaving, drain and close them.
 
-    Requests for erasure are done in the background, unless `erases` says no: then by whoever asks `eraser`.
+    Without a `rewriter`, large bodies are written anew by this process, too. Requests for erasure are done in the
+    background, unless `erases` says no: then by whoever asks `eraser`.
     """
     sessions = settings.sessions
     async with open_storage(
@@ -493,7 +496,7 @@ async def open_service(
             offload=platform.offload,
             budget=budget,
             stitches=trio.CapacityLimiter(sessions.stitches_at_once_max),
-            rewrites=trio.CapacityLimiter(1),
+            rewriter=rewriter or OffloadedRewriter(platform.offload),
             restrictions=consent.restrictions,
             random_bytes=random_bytes,
         )

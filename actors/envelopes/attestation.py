@@ -99,6 +99,7 @@ def is_shared_secret(secret: bytes, private_key: bytes, peer_public_key: bytes) 
 
 
 _JOINED_BYTES_MAX = 32_768
+_DIGEST_CHARS = 64
 
 
 def sign(secret: bytes, sequence: int, parts: Iterable[bytes | memoryview]) -> str:
@@ -138,13 +139,32 @@ def verify_canonical(secret: bytes, envelope: Envelope) -> bool:
     `verify_received` does.
     """
 
-    def signed() -> tuple[bytes, ...]:
-        return (canonicalise(envelope.body, without="attestation", names_once=True),)
-
-    try:
-        return _matches(secret, envelope, signed)
-    except RepeatedNameError:
+    if not claims_digest(envelope):
         return False
+    text = canonical_text(envelope.body)
+    return text is not None and verify_text(secret, envelope, text)
+
+
+def canonical_text(body: bytes) -> bytes | None:
+    """What is signed of a body as ECMAScript would write it; None where something in it stands twice.
+
+    Raises ValueError where it is no JSON, or nested too deeply.
+    """
+    try:
+        return canonicalise(body, without="attestation", names_once=True)
+    except RepeatedNameError:
+        return None
+
+
+def verify_text(secret: bytes, envelope: Envelope, text: bytes) -> bool:
+    """Whether the HMAC is that of `text`."""
+    return _matches(secret, envelope, lambda: (text,))
+
+
+def claims_digest(envelope: Envelope) -> bool:
+    """Whether an attestation is there whose HMAC has the length of one: else nothing is worth the work."""
+    attestation = envelope.attestation
+    return attestation is not None and len(attestation.session_hmac.encode("utf-8", "surrogatepass")) == _DIGEST_CHARS
 
 
 def _matches(secret: bytes, envelope: Envelope, signed: Callable[[], Iterable[bytes | memoryview]]) -> bool:
@@ -153,8 +173,8 @@ def _matches(secret: bytes, envelope: Envelope, signed: Callable[[], Iterable[by
         return False
     assert 0 <= attestation.sequence <= SEQUENCE_MAX
     claimed = attestation.session_hmac.encode("utf-8", "surrogatepass")
-    if len(claimed) != 64:
-        return False  # No digest has this length: spare the work.
+    if len(claimed) != _DIGEST_CHARS:
+        return False
     return hmac.compare_digest(sign(secret, attestation.sequence, signed()).encode(), claimed)
 
 

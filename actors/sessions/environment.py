@@ -13,6 +13,7 @@ from actors.consent.restrictions import Restrictions
 from actors.envelopes.settings import SchemaSettings
 from actors.sessions.buffer import BufferBudget
 from actors.sessions.recent_runs import RecentRuns
+from actors.sessions.rewriting import Rewriter
 from actors.sessions.settings import SessionSettings
 from actors.trajectories.settings import ScoringSettings
 from persistence.files.file_system import Offload
@@ -86,8 +87,8 @@ class Environment(msgspec.Struct, kw_only=True):
     offload: Offload
     budget: BufferBudget
     stitches: trio.CapacityLimiter
-    rewrites: trio.CapacityLimiter
-    """Bodies being written anew for their HMAC: slow, and open to whoever knows a session's id, so one at a time."""
+    rewriter: Rewriter
+    """Writes bodies anew for their HMAC, one at a time."""
     line: trio.Lock = msgspec.field(default_factory=trio.Lock)
     """Actors with many envelopes stand in line for it, so that in a turn of the event loop only one is at work."""
     restrictions: Restrictions = msgspec.field(default_factory=Restrictions)
