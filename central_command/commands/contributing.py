@@ -19,7 +19,8 @@ from central_command.client.uploading.options import own_identity, server_option
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.asking import ask, yes_option
 from central_command.commands.endings import EXIT_FAILED, leave, run_to_end
-from central_command.reaching.unreachable import URL_VARIABLES, Undelivered
+from central_command.reaching.addresses import URL_VARIABLES
+from central_command.reaching.unreachable import Undelivered
 
 if TYPE_CHECKING:
     from central_command.client.spool.records import WaitingFor

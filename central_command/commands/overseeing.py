@@ -20,7 +20,7 @@ from central_command.commands.endings import (
 )
 from central_command.commands.presented_token import TOKEN_VARIABLE, token_in, token_of_environment
 from central_command.process.paths import PathTo
-from central_command.reaching.unreachable import URL_VARIABLES
+from central_command.reaching.addresses import URL_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, o
 from central_command.commands.granting import SCOPES, HeldStates, print_held
 from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
-from central_command.reaching.unreachable import URL_VARIABLES
+from central_command.reaching.addresses import URL_VARIABLES
 
 
 @click.group("sign-in", invoke_without_command=True)

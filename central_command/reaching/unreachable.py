@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import httpx
 import msgspec
 
-URL_VARIABLES = ("GROOVE_CENTRAL_URL", "CENTRAL_COMMAND_URL")
-"""Environment variables that say where the server is: the contract's own name first, which wins."""
+from central_command.reaching.addresses import URL_VARIABLES
+
 _TEXT_CHARS_MAX = 300
 _EXPIRED = 10
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from central_command.reaching.unreachable import URL_VARIABLES
+from central_command.reaching.addresses import URL_VARIABLES
 
 T = TypeVar("T")
 

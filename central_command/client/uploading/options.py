@@ -31,7 +31,7 @@ from central_command.client.uploading.history import History
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
 from central_command.process.paths import PathTo
-from central_command.reaching.unreachable import URL_VARIABLES
+from central_command.reaching.addresses import URL_VARIABLES
 
 AT_ONCE_DEFAULT = 4
 

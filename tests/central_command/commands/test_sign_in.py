@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from central_command.access.desk import AccessDesk, SignedIn
 from central_command.access.settings import AccessSettings
 from central_command.commands.cli import main
-from central_command.reaching.unreachable import URL_VARIABLES
+from central_command.reaching.addresses import URL_VARIABLES
 from central_command.running import _print_link
 from central_command.settings.variables import PORT_VARIABLES
 from persistence.files.file_system import inline

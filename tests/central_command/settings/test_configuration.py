@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.sessions.settings import SequenceGaps
 from central_command.process.logs import LogLevel
-from central_command.reaching.unreachable import URL_VARIABLES
+from central_command.reaching.addresses import URL_VARIABLES
 from central_command.settings.configuration import SECTIONS, Settings, SettingsError, load_settings, setting_types
 from persistence.keys.sealing import ENVIRONMENT_VARIABLE
 
