@@ -101,6 +101,11 @@ class Deliverer:
         """Whether nothing that it was given is left to be sent."""
         return not (self._due or self._resting or self._under_way)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing more comes of what it was given: all is sent, or rests until the next start."""
+        return not (self._due or self._under_way)
+
     def add(self, session_id: str) -> None:
         """Go on with this session; again after something was put to it."""
         if session_id in self._under_way:

@@ -208,11 +208,21 @@ class TrioRecorder:
         """
         if self._found_at_end is not None:
             return self._found_at_end
-        return not (self._queue.waiting or self._is_keeping or self._is_adopting) and self._deliverer.is_done
+        return self._is_at_rest and self._deliverer.is_done
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether nothing is on its way to the deliverer."""
+        return not (self._queue.waiting or self._is_keeping or self._is_adopting)
 
     async def wait_delivered(self) -> None:
         """Wait until all sessions closed so far, and all chunks made so far, are with the server. May take for ever."""
         while not self.is_delivered:
+            await self._changed.wait()
+
+    async def wait_settled(self) -> None:
+        """The same, or until nothing more can be delivered by this recorder: what rests waits for the next one."""
+        while not (self._is_at_rest and self._deliverer.is_idle):
             await self._changed.wait()
 
     # -- Inside
@@ -430,7 +440,7 @@ async def _leave(recorder: TrioRecorder) -> None:
         finally:
             recorder.has_kept_all.set()
     with trio.move_on_after(recorder.close_timeout_s):
-        await recorder.wait_delivered()
+        await recorder.wait_settled()
 
 
 def _load_identity(contributor_id: str | None) -> Identity:

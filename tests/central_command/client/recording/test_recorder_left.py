@@ -140,3 +140,23 @@ async def test_what_was_refused_for_good_is_not_left(
             session.record(thought())
         await recorder.wait_delivered()
     assert (recorder.is_delivered, recorder.statistics().envelopes_refused) == (True, 1)
+
+
+async def test_what_waits_for_the_next_start_is_not_waited_for(
+    opener: Opener, fake_server: Any, autojump_clock: MockClock
+) -> None:
+    """Nothing more would come of it, by this recorder or by others that took it over."""
+
+    async def refused(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"error": "provider must be one of codex."})
+
+    fake_server.faults.extend([refused] * 2)
+    for steps in (1, 0):
+        async with opener(provider="my-agent") as recorder:
+            for _ in range(steps):
+                with recorder.session() as session:
+                    session.record(thought())
+            await trio.sleep(2)
+            began = trio.current_time()
+        assert (recorder.is_delivered, trio.current_time() - began < 1) == (False, True)
+    assert len(fake_server.requests) == 2
