@@ -163,8 +163,7 @@ def test_every_request_is_answered_as_described(
 def _complete(path: str, case: Any) -> None:
     """Put in what is more than a schema can say: a point on the curve, an address, texts that can be printed."""
     if path in ASKING_THE_CORPUS and case.query is not None:
-        case.query.pop("cursor", None)
-        case.query |= dict.fromkeys({"after", "before"} & case.query.keys(), "2026-11-20")
+        _complete_question(path, case.query)
     if path == SEARCH_PATH:
         case.query["q"] = "torn"
     if not isinstance(case.body, dict):
@@ -180,6 +179,14 @@ def _complete(path: str, case: Any) -> None:
     if path in {BANS_PATH, TOKENS_PATH}:
         for name in {"name", "reason"} & case.body.keys():
             case.body[name] = "".join(each for each in case.body[name] if is_label(each, 1))
+
+
+def _complete_question(path: str, query: dict[str, Any]) -> None:
+    """The same of what is asked of the corpus: cursors that were given, times, agents that the server takes."""
+    query.pop("cursor", None)
+    query |= dict.fromkeys({"after", "before"} & query.keys(), "2026-11-20")
+    if path == CORPUS_TRAJECTORIES_PATH and "provider" in query:
+        query["provider"] = ["codex"]
 
 
 def _checks_of(path: str, case: Any, mode: GenerationMode) -> list[Any]:

@@ -23,6 +23,7 @@ FILE_PARAMETERS: Final[list[dict[str, Any]]] = [
 ]
 
 _DESCRIPTIONS: Final = {
+    "provider": "Any of several, each one that the server takes or that the corpus has sessions of.",
     "after": "Sessions that began then or later (RFC 3339, or the beginning of such a time, UTC); part of it.",
     "before": "Sessions that began earlier; not part of it.",
     "training_eligible": "Only what curation found fit to be trained on.",
