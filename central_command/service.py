@@ -78,7 +78,7 @@ log = logging.getLogger("central_command.service")
 
 SECONDS_PER_HOUR = 3_600
 
-NOT_NEEDED = frozenset({"lines", "embedding"})
+NOT_NEEDED = frozenset({"lines", "embedding", "erasures"})
 """Checks that say what is wrong without which envelopes are taken in all the same."""
 
 UNUSED_FORGOTTEN_AT_ONCE = 8
@@ -296,10 +296,13 @@ class Service:
             "disk": "ok" if room is Room.YES else str(room),
             "sessions": "draining" if self._directory.is_draining else "ok",
             "lines": "ok",
+            "erasures": "ok",
             "embedding": "off" if self.embeddings is None else self.embeddings.detail,
         }
         if places := self.check.statistics().damaged_places:
             checks["lines"] = f"damaged in {places} place(s); the log says where"
+        if hindered := self.eraser.hindered_count:
+            checks["erasures"] = f"{hindered} cannot be done; the log says why"
         ready = all(found == "ok" for check, found in checks.items() if check not in NOT_NEEDED)
         return Readiness(ready=ready, checks=checks, not_needed=NOT_NEEDED)
 
@@ -422,7 +425,8 @@ class Service:
             await self._consent.withdrawn.wait()
             self._consent.withdrawn = trio.Event()
             closed = await self.close_withdrawn()
-            log.info("somebody has withdrawn: %d open session(s) were closed", closed)
+            if closed:
+                log.info("somebody has withdrawn: %d open session(s) were closed", closed)
 
     def _abandoned_before(self) -> float:
         """Since when nothing may have come; hours that the wall clock was set forward by do not count."""

@@ -26,8 +26,13 @@ _SAID: Final = {
     "disk": "Envelopes get 507: the disk is full, or the quota reached",
     "sessions": "The server is stopping",
     "lines": "Stored lines have changed on the disk: run verify, and restore these files",
+    "erasures": "Somebody has asked to be erased, and is not: docs/operations.md, Erasure, has what to do",
 }
 """What a check that fails means; of any other its own words are enough."""
+
+
+TOLD: Final = frozenset({"lines", "erasures"})
+"""Checks that are not needed to take envelopes in, and are wrong all the same where they fail."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -69,7 +74,7 @@ def alarms(state: ServerState) -> Iterator[str]:
     if state.live:
         yield state.live
     for check in state.checks:
-        if not check.ok and (check.needed or check.name == "lines"):
+        if not check.ok and (check.needed or check.name in TOLD):
             said = _SAID.get(check.name, f"The check {check.name} fails")
             yield f"{said} ({check.detail})."
     if not state.ready and all(check.ok or not check.needed for check in state.checks):

@@ -85,6 +85,13 @@ central_command_jobs{queue="verify",state="completed"} 5
     assert [sentence[:11] for sentence in alarms(rests)] == ["Jobs rest: "]
 
 
+@pytest.mark.parametrize("name", ["lines", "erasures"])
+def test_what_envelopes_do_not_need_is_wrong_all_the_same(name: str) -> None:
+    found = state(checks=(Check(name, ok=False, needed=False, detail="1 of them; the log says why"),))
+    assert not found.is_ok
+    assert [sentence.endswith("(1 of them; the log says why).") for sentence in alarms(found)] == [True]
+
+
 def test_every_check_and_what_was_refused_is_told_within_the_width() -> None:
     """In more lines than one where one is too short."""
     names = ("journals", "projection", "disk", "sessions", "lines", "embedding", "curation")
