@@ -78,7 +78,7 @@ log = logging.getLogger("central_command.service")
 
 SECONDS_PER_HOUR = 3_600
 
-NOT_NEEDED = frozenset({"lines", "embedding", "erasures"})
+NOT_NEEDED = frozenset({"access", "embedding", "erasures", "lines"})
 """Checks that say what is wrong without which envelopes are taken in all the same."""
 
 UNUSED_FORGOTTEN_AT_ONCE = 8
@@ -297,10 +297,13 @@ class Service:
             "sessions": "draining" if self._directory.is_draining else "ok",
             "lines": "ok",
             "erasures": "ok",
+            "access": "ok",
             "embedding": "off" if self.embeddings is None else self.embeddings.detail,
         }
         if places := self.check.statistics().damaged_places:
             checks["lines"] = f"damaged in {places} place(s); the log says where"
+        if self.bans.is_unable or self._gate.is_unable:
+            checks["access"] = "access.db cannot be read; the log says why"
         if hindered := self.eraser.hindered_count:
             checks["erasures"] = f"{hindered} cannot be done; the log says why"
         ready = all(found == "ok" for check, found in checks.items() if check not in NOT_NEEDED)
@@ -451,8 +454,9 @@ class Service:
         )
 
     async def sweep(self) -> None:
-        """Do both every `abandon_sweep_s`, for as long as the service runs."""
+        """Do all of it every `abandon_sweep_s`, and look whether bans can be read, for as long as the service runs."""
         while True:
+            await self.bans.look()
             await trio.sleep(self._settings.sessions.abandon_sweep_s)
             closed = await self.close_abandoned()
             if closed:

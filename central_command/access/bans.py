@@ -3,7 +3,8 @@
 The look costs two look-ups in dictionaries and one for each length of a banned network's prefix, and only where
 anything is banned at all; nothing of it is on the way of an envelope. What is in memory follows access.db: at once
 where this process has changed it, and where a command has, at the first opening `bans_refresh_s` after the last look,
-which reads 28 bytes in a thread. So nothing runs while nobody opens a session.
+which reads 28 bytes in a thread. Where nobody opens a session that is done by each sweep, so that it is known whether
+they can be read.
 """
 
 import ipaddress
@@ -147,7 +148,8 @@ class BanList:
         self._clock = clock
         self._offload = offload
         self._seen: bytes | None = None
-        self._was_unable = False
+        self.is_unable = False
+        """Whether the bans could not be read when they were looked at last: those made since do not hold."""
         self._looked_at = -math.inf
         self._until: dict[tuple[str, str], str] = {}
         """By kind and subject, until when; "~" sorts behind every time. `bans_max` at most."""
@@ -160,6 +162,7 @@ class BanList:
     async def refuses(self, *, machine: str, contributor_id: str | None, address: str) -> bool:
         """Whether who asks so may open no session; `address` is the key that it is counted by."""
         if trio.current_time() - self._looked_at >= self._refresh_s:
+            self._looked_at = trio.current_time()  # first, so that of many openings one waits
             await self.look()
         if not self._until and not self._networks:
             return False
@@ -217,15 +220,14 @@ class BanList:
 
     async def look(self) -> None:
         """Take over what commands have changed; what cannot be read now is said once, and left as it was."""
-        self._looked_at = trio.current_time()  # first, so that of many openings one waits
         try:
             await self.load()
         except (DatabaseFailure, ValueError) as failure:
-            if not self._was_unable:
+            if not self.is_unable:
                 log.error("the bans cannot be read, those known stay in force: %s", failure)  # noqa: TRY400 (all is said)
-            self._was_unable = True
+            self.is_unable = True
         else:
-            self._was_unable = False
+            self.is_unable = False
 
 
 def _network_text(text: str) -> str | None:

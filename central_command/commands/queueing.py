@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
-from central_command.commands.options import data_options, settings_from, wide_option
+from central_command.commands.options import check_default, data_options, settings_from, wide_option
 
 if TYPE_CHECKING:
     from persistence.databases.jobs_database import JobsDatabase
@@ -48,6 +48,7 @@ def jobs(
     """
     if context.invoked_subcommand is not None:
         return
+    check_default(context, data_dir)
     from actors.jobs.names import public_id
     from central_command.terminal.listing import Column, Listing, print_listing
     from persistence.databases.jobs_database import JobStatus

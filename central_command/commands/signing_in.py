@@ -12,7 +12,7 @@ from central_command.client.contract.endpoints import URL_VARIABLES
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
 from central_command.commands.granting import SCOPES, HeldStates, print_held
 from central_command.commands.noting import noted
-from central_command.commands.options import data_options, settings_from, wide_option
+from central_command.commands.options import check_default, data_options, settings_from, wide_option
 
 
 @click.group("sign-in", invoke_without_command=True)
@@ -47,6 +47,7 @@ def sign_in(
     """
     if context.invoked_subcommand is not None:
         return
+    check_default(context, data_dir)
     from central_command.access.making import Maker
     from central_command.access.tokens import Scope
     from central_command.http.settings import link_url

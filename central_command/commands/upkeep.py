@@ -112,7 +112,7 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
 
 
 @click.command()
-@data_options(must_exist=False)
+@data_options(must_exist=False, begins=True)
 @click.argument("folder", metavar="DIR", type=PathTo("folder", must_exist=True))
 @click.option(
     "--erasures",

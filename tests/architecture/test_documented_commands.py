@@ -40,6 +40,7 @@ def typed(program: str) -> Iterator[tuple[str, list[str]]]:
             code = re.split(r"\s#|&&|[|>;]", line.removeprefix("$ "))[0]
             words = shlex.split(code) if code.count("'") % 2 == 0 and code.count('"') % 2 == 0 else code.split()
             called = [word for word in words if not re.match(r"[A-Z_]+=", word)]
+            called = called[3:] if called[:2] == ["sudo", "-u"] else called
             if called and called[0].rsplit("/", 1)[-1] == program and not " ".join(called[1:]).startswith(NO_COMMANDS):
                 yield f"{page.name}: {line.strip()}", called[1:]
 

@@ -27,11 +27,12 @@ _SAID: Final = {
     "sessions": "The server is stopping",
     "lines": "Stored lines have changed on the disk: run verify, and restore these files",
     "erasures": "Somebody has asked to be erased, and is not: docs/operations.md, Erasure, has what to do",
+    "access": "No token is let in, and bans made since then do not hold",
 }
 """What a check that fails means; of any other its own words are enough."""
 
 
-TOLD: Final = frozenset({"lines", "erasures"})
+TOLD: Final = frozenset({"lines", "erasures", "access"})
 """Checks that are not needed to take envelopes in, and are wrong all the same where they fail."""
 
 

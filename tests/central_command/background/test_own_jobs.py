@@ -1,5 +1,6 @@
 """The server's own jobs do what they are for, and come to the same when they are done twice."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from persistence.databases.jobs_listing import JobLists
 from persistence.files.file_system import OsFileSystem, inline
 from persistence.format import times
 from persistence.format.layout import DataLayout
+from persistence.settings.storage import StorageSettings
 from persistence.upkeep.successes import last_successes
 from tests.running_service import running, settings_with
 from tests.submitted_texts import leave_token
@@ -204,3 +206,27 @@ async def test_the_process_does_what_it_is_told_and_answers(tmp_path: Path) -> N
     order = Order(data_directory=str(tmp_path), storage=settings_with().storage)
     assert (await own_jobs.done(order)).findings == []
     assert msgspec.json.decode(msgspec.json.encode(order), type=worker.Order) == order
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_a_job_s_process_may_not_read_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, wrapped: bool
+) -> None:
+    """Also where it was raised within a nursery: as with a file that root has left there."""
+
+    async def unable(*_: object, **__: object) -> list[str]:
+        async with trio.open_nursery() if wrapped else nullcontext():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "audit.lock")
+
+    monkeypatch.setattr(worker.verification, "verify", unable)
+    answer = answer_to(Order(data_directory=str(tmp_path), storage=StorageSettings()))
+    assert answer.refused == "[Errno 13] Permission denied: 'audit.lock'"
+
+
+def test_a_bug_within_a_job_s_process_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def failing(*_: object, **__: object) -> list[str]:
+        raise ExceptionGroup("of a nursery", [OSError("the disk"), LookupError("a bug")])
+
+    monkeypatch.setattr(worker.verification, "verify", failing)
+    with pytest.raises(ExceptionGroup, match="of a nursery"):
+        answer_to(Order(data_directory=str(tmp_path), storage=StorageSettings()))

@@ -85,7 +85,7 @@ central_command_jobs{queue="verify",state="completed"} 5
     assert [sentence[:11] for sentence in alarms(rests)] == ["Jobs rest: "]
 
 
-@pytest.mark.parametrize("name", ["lines", "erasures"])
+@pytest.mark.parametrize("name", ["lines", "erasures", "access"])
 def test_what_envelopes_do_not_need_is_wrong_all_the_same(name: str) -> None:
     found = state(checks=(Check(name, ok=False, needed=False, detail="1 of them; the log says why"),))
     assert not found.is_ok
