@@ -40,6 +40,7 @@ async def test_who_is_banned_opens_no_session_until_the_ban_is_taken_back(tmp_pa
         assert described(await server.ask(admin, "GET", BANS), "get", BANS) == {"bans": [ban]}
         answer = await opened(server, client, contributor_id=CONTRIBUTOR)
         assert answer.status_code == 403
+        assert described(answer, "post", OPEN)["code"] == "banned"
         sentence = described(answer, "post", OPEN)["error"]
         assert (sentence.endswith("has banned it."), "floods" in sentence) == (True, False)
         assert server.run.rows("sessions.db", "SELECT count(*) FROM sessions") == [(0,)]
