@@ -4,11 +4,12 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from central_command.commands.endings import EXIT_REFUSED, leave
 from central_command.process.paths import PathTo
@@ -40,6 +41,46 @@ def data_options(*, must_exist: bool) -> Callable[[F], F]:
         help="Folder with everything that the server keeps.",
     )
     return lambda command: config(data_dir(command))
+
+
+def group_options(group: Callable[..., None]) -> Callable[..., None]:
+    """Add `data_options` to a group that does something by itself; without a sub-command alone, they are checked.
+
+    With one, what was given to the group is the sub-command's default, so that an option counts wherever it stands;
+    one that the sub-command has not is refused.
+    """
+
+    @wraps(group)
+    def packed(*, data_dir: Path, **others: Any) -> None:
+        context = click.get_current_context()
+        if context.invoked_subcommand is not None:
+            _hand_down(context, context.invoked_subcommand)
+            return
+        PathTo("folder", must_exist=True, advice=_NO_DATA_DIRECTORY).convert(data_dir, _option("data_dir"), context)
+        group(data_dir=data_dir, **others)
+
+    return data_options(must_exist=False)(packed)
+
+
+def _hand_down(context: click.Context, name: str) -> None:
+    """Make what was given to a group the defaults of its sub-command."""
+    assert isinstance(context.command, click.Group)
+    command = context.command.get_command(context, name)
+    known = {each.name for each in command.params} if command else set()
+    given = {
+        each: value
+        for each, value in context.params.items()
+        if context.get_parameter_source(each) is ParameterSource.COMMANDLINE
+    }
+    for each in given.keys() - known:
+        option = _option(each).opts[0]
+        raise click.UsageError(f"{option} goes with `{context.command_path}` alone, not with its {name}.", context)
+    context.default_map = {name: given}
+
+
+def _option(name: str) -> click.Parameter:
+    """The option of the command that runs which has this name."""
+    return next(each for each in click.get_current_context().command.params if each.name == name)
 
 
 def step_options(command: F) -> F:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
-from central_command.commands.options import data_options, settings_from, wide_option
+from central_command.commands.options import data_options, group_options, settings_from, wide_option
 
 if TYPE_CHECKING:
     from persistence.databases.jobs_database import JobsDatabase
@@ -20,14 +20,12 @@ STATUSES = ("waiting", "delayed", "active", "completed", "failed")
 
 
 @click.group(invoke_without_command=True)
-@data_options(must_exist=True)
+@group_options
 @click.option("--queue", metavar="NAME", help="Only those of this queue.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those that are.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="So many at most.")
 @wide_option
-@click.pass_context
 def jobs(
-    context: click.Context,
     config: Path | None,
     data_dir: Path,
     queue: str | None,
@@ -46,8 +44,6 @@ def jobs(
       central-command jobs retry verify__12
       central-command jobs run backup
     """
-    if context.invoked_subcommand is not None:
-        return
     from actors.jobs.names import public_id
     from central_command.terminal.listing import Column, Listing, print_listing
     from persistence.databases.jobs_database import JobStatus
