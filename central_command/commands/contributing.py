@@ -13,9 +13,10 @@ import msgspec
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.endpoints import LEADERBOARD_PATH, URL_VARIABLES
 from central_command.client.contract.identity import Identity
+from central_command.client.contract.server_options import server_options
 from central_command.client.delivering.posting import Delivery
 from central_command.client.delivering.unreachable import Undelivered
-from central_command.client.uploading.options import own_identity, server_options
+from central_command.client.uploading.options import own_identity
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.endings import run_to_end
 

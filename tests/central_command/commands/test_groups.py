@@ -1,7 +1,7 @@
 """What holds of every command's options.
 
 Groups that do something by themselves: their options and those of their sub-commands do not stand in each other's
-way.
+way; whoever asks a server can trust it.
 """
 
 from collections.abc import Iterator
@@ -88,3 +88,24 @@ def test_what_a_sub_command_cannot_heed_is_refused() -> None:
     assert "--status goes with `central-command jobs` alone, not with its retry." in result.stderr.replace(
         "main", "central-command"
     )
+
+
+ASKING = [path for path, each in EVERY.items() if "--url" in names(each) and path != ("sign-in",)]
+"""The commands that ask a server: `sign-in` only says where browsers find it."""
+
+
+@pytest.mark.parametrize("path", ASKING, ids=NAMED)
+def test_whoever_asks_a_server_can_be_told_whom_to_trust(path: tuple[str, ...]) -> None:
+    """Each of them recommends these options where a certificate is not trusted."""
+    command = EVERY[path]
+    assert {"--ca", "--insecure"} <= names(command)
+    url = ["--url", "https://127.0.0.1:1"]
+    both = run(*path, *some(command), *url, "--ca", __file__, "--insecure")
+    assert (both.exit_code, "use one of them" in both.stderr) == (2, True)
+    none = run(*path, *some(command), *url, "--ca", __file__)
+    assert (none.exit_code, "holds no certificates" in none.stderr) == (2, True)
+
+
+def test_trust_without_a_server_is_refused(tmp_path: Path) -> None:
+    result = run("refused", "list", "--insecure", "--data-dir", str(tmp_path))
+    assert (result.exit_code, "--ca and --insecure go with --url" in result.stderr) == (2, True)
