@@ -207,7 +207,7 @@ def not_recorded(outcome: TooManyContributors | AppendRefused | RegisterFailed, 
 
 def not_signed(refused: NotSigned) -> Reply:
     """The answer to a request in the name of a contributor who has a key, which is not signed as it must be."""
-    return error(HTTPStatus.FORBIDDEN, refused.reason)
+    return error(HTTPStatus.FORBIDDEN, refused.reason, counted_as="not_signed")
 
 
 def _terms(settings: ConsentSettings) -> dict[str, Any]:

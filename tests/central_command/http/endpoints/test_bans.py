@@ -42,6 +42,7 @@ async def test_who_is_banned_opens_no_session_until_the_ban_is_taken_back(tmp_pa
         assert answer.status_code == 403
         sentence = described(answer, "post", OPEN)["error"]
         assert (sentence.endswith("has banned it."), "floods" in sentence) == (True, False)
+        assert server.client.app.asgi_app.figures.statistics().refusals == {"banned": 1}
         assert server.run.rows("sessions.db", "SELECT count(*) FROM sessions") == [(0,)]
         answer = await server.ask(admin, "DELETE", f"{BANS}/{ban['ban_id']}")
         assert described(answer, "delete", f"{BANS}/{{ban_id}}") == ban
