@@ -5,7 +5,7 @@ So a refusal that no retry can mend is a 200 with `accepted: false`, and only wh
 """
 
 from http import HTTPStatus
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 from quart import Response
@@ -113,7 +113,7 @@ def json_reply(body: object, status: int = HTTPStatus.OK, headers: Headers = (),
     return Reply(int(status), msgspec.json.encode(body), headers, code=code)
 
 
-def error(status: int, sentence: str, *, headers: Headers = (), counted_as: str = "", **members: object) -> Reply:
+def error(status: int, sentence: str, *, headers: Headers = (), counted_as: str = "", **members: Any) -> Reply:
     """A refusal on any endpoint but ingest; `members` are added to the body. Without a code its status counts."""
     return json_reply({"error": sentence, **members}, status, headers, code=counted_as)
 
@@ -261,7 +261,7 @@ class Replies:
 
     def ready_by_check(self, readiness: Readiness, uptime_s: float | None) -> Reply:
         """The answer of `GET /readyz`; with `uptime_s` it has all checks, each with what it says."""
-        body: dict[str, object] = {"ready": readiness.ready}
+        body: dict[str, Any] = {"ready": readiness.ready}
         if uptime_s is not None:
             body["uptime"] = uptime_s
             body["checks"] = [
@@ -270,7 +270,7 @@ class Replies:
             ]
         return self._ready(readiness, body)
 
-    def _ready(self, readiness: Readiness, body: dict[str, object]) -> Reply:
+    def _ready(self, readiness: Readiness, body: dict[str, Any]) -> Reply:
         sentence = "The service cannot take envelopes in now."
         return json_reply(body) if readiness.ready else self._not_now(sentence, body)
 
@@ -282,7 +282,7 @@ class Replies:
         sentence = f"Lines wait, and nothing is written to these journals: {said}."
         return self._not_now(sentence, {"live": False})
 
-    def _not_now(self, sentence: str, body: dict[str, object]) -> Reply:
+    def _not_now(self, sentence: str, body: dict[str, Any]) -> Reply:
         headers = (("Retry-After", str(self._retry_after_s)),)
         return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=headers, **body)
 
