@@ -36,6 +36,7 @@ def jobs(
 ) -> None:
     """List what a server does in the background, the latest first; or change something about it.
 
+    Queues that are paused are named, and since when.
     What is changed beside a running server, it sees within jobs.poll_s; of a stopped one, at its next start.
 
     \b
@@ -51,6 +52,13 @@ def jobs(
 
     with _database(config, data_dir) as database:
         page = JobLists(database).page(status=None if status is None else JobStatus(status), queue=queue, limit=limit)
+        queues = JobLists(database).queues()
+    for each in queues:
+        if each.paused_at is not None and queue in {None, each.name}:
+            since = each.paused_at[:16].replace("T", " ")
+            click.echo(
+                f"{each.name} is paused since {since} (UTC): `central-command jobs resume {each.name}`", err=True
+            )
     if not page.jobs:
         click.echo("There is no such job." if queue or status else "There is no job.", err=True)
         return

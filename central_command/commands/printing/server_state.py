@@ -17,6 +17,7 @@ Samples = Mapping[tuple[str, str], float]
 
 CURATION_LAG_S_MAX: Final = 3_600.0
 CHECK_AGE_S_MAX: Final = 172_800.0
+PAUSED_S_MAX: Final = 86_400.0
 PROJECTION_LAG_LINES_MAX: Final = 10_000
 ROOM_BYTES_MIN: Final = 5_000_000_000
 
@@ -96,6 +97,10 @@ def _alarms_of(samples: Samples, at: float) -> Iterator[str]:
     failed = samples.get(("jobs", "failed"), 0.0)
     if failed:
         yield f"Failed jobs: {failed:,.0f}; `central-command jobs --status failed` lists them."
+    forgotten = {queue: for_s for queue, for_s in _paused(samples, at).items() if for_s > PAUSED_S_MAX}
+    if forgotten:
+        told = ", ".join(f"{queue} for {_duration(for_s)}" for queue, for_s in forgotten.items())
+        yield f"Queues of jobs are paused: {told}; `central-command jobs resume NAME` lets one go on."
     checked = samples.get(("check_last_pass_timestamp_seconds", ""))
     if checked is not None and at - checked > CHECK_AGE_S_MAX:
         yield f"All stored lines were last checked {_duration(at - checked)} ago: two days are too long."
@@ -139,8 +144,17 @@ def _rows(samples: Samples, at: float) -> Iterator[tuple[str, str]]:
     yield "erasure", f"{of('erasure_open_requests'):,.0f} open requests"
     jobs = {label: value for (name, label), value in samples.items() if name == "jobs"}
     yield "jobs", ", ".join(f"{value:,.0f} {label}" for label, value in jobs.items())
+    paused = _paused(samples, at)
+    yield "paused", ", ".join(f"{queue} for {_duration(for_s)}" for queue, for_s in paused.items())
     ages = {label: at - value for (name, label), value in samples.items() if name == "last_success_timestamp_seconds"}
     yield "last", ", ".join(f"{label} {_duration(age)} ago" for label, age in ages.items())
+
+
+def _paused(samples: Samples, at: float) -> dict[str, float]:
+    """The queues of jobs that are paused, and for how many seconds."""
+    return {
+        queue: at - value for (name, queue), value in samples.items() if name == "job_queue_paused_timestamp_seconds"
+    }
 
 
 def _refusals(samples: Samples) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -83,6 +84,23 @@ central_command_jobs{queue="verify",state="completed"} 5
     assert "jobs      2 failed, 5 completed" in screen(found)
     rests = state(samples=FIGURES | {("jobs_out_of_order", ""): 1.0})
     assert [sentence[:11] for sentence in alarms(rests)] == ["Jobs rest: "]
+
+
+def test_queues_that_are_paused_are_named_and_an_alarm_after_a_day() -> None:
+    """A queue that was forgotten does nothing: no backup, no check."""
+    metrics = f"""\
+# TYPE central_command_job_queue_paused gauge
+central_command_job_queue_paused{{queue="backup"}} 1
+central_command_job_queue_paused{{queue="gc"}} 0
+# TYPE central_command_job_queue_paused_timestamp_seconds gauge
+central_command_job_queue_paused_timestamp_seconds{{queue="backup"}} {1_000_000 - 7_200}
+"""
+    with answering(metrics=(200, metrics)) as asking:
+        samples, _ = overseeing._samples(asking, URL, TOKEN)
+    found = state(samples=FIGURES | dict(samples or {}))
+    assert (list(alarms(found)), "paused    backup for 2 h" in screen(found)) == ([], True)
+    (alarm,) = alarms(msgspec.structs.replace(found, at=1_000_000.0 + 3 * 86_400, samples=samples))
+    assert alarm.startswith("Queues of jobs are paused: backup for 3 d; ")
 
 
 def test_every_check_and_what_was_refused_is_told_within_the_width() -> None:
