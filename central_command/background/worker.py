@@ -87,6 +87,8 @@ def answer_to(order: Order) -> Answer:
         NoDataDirectory,
         OSError,
     ) as error:
+        if isinstance(error, OSError) and error.strerror:
+            return Answer(refused=f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return Answer(refused=str(error))
 
 
@@ -106,8 +108,10 @@ def _verified(order: Order) -> Answer:
 
 
 def _backed_up(order: Order, target: Path) -> Answer:
-    """Make a backup, unless it is there from a try whose end was lost; then remove the oldest beyond those kept."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a backup, unless it is there from a try whose end was lost; then remove the oldest beyond those kept.
+
+    Its folder must be there: one that is not may be a disk that is not mounted, and the backups would fill another one.
+    """
     size_bytes = None
     if not (target / MANIFEST_FILE).is_file():
         layout = DataLayout(Path(order.data_directory))
