@@ -45,7 +45,7 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
 
     \b
     Example:
-      central-command token create --scope intake --expires 90d --name shop > token.txt
+      (umask 077; central-command token create --scope intake --expires 90d --name shop > token.txt)
 
     Exit status: 0 made, 2 refused (a wrong option, or as many tokens as access.tokens_max allows).
     """

@@ -24,11 +24,17 @@ ROOM_BYTES_MIN: Final = 5_000_000_000
 _SAID: Final = {
     "journals": "The journals are closed: the server is stopping",
     "projection": "The databases do not keep up with the journals: envelopes get 503",
-    "disk": "Envelopes get 507: the disk is full, or the quota reached",
+    "disk": "Envelopes get 507: there is no room",
     "sessions": "The server is stopping",
     "lines": "Stored lines have changed on the disk: run verify, and restore these files",
 }
 """What a check that fails means; of any other its own words are enough."""
+
+_NO_ROOM: Final = {
+    "disk_full": "less is free on the disk than stays free (storage.free_bytes_min)",
+    "quota_reached": "the journals have reached their quota (storage.quota_bytes)",
+}
+"""What the check of the disk says, in words."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -72,7 +78,7 @@ def alarms(state: ServerState) -> Iterator[str]:
     for check in state.checks:
         if not check.ok and (check.needed or check.name == "lines"):
             said = _SAID.get(check.name, f"The check {check.name} fails")
-            yield f"{said} ({check.detail})."
+            yield f"{said} ({_NO_ROOM.get(check.detail, check.detail)})."
     if not state.ready and all(check.ok or not check.needed for check in state.checks):
         yield "The server says that it is not ready, and not why."
     if state.samples is not None:
@@ -113,7 +119,7 @@ def screen(state: ServerState) -> list[str]:
     if not state.unreachable:
         ready = "ready" if state.ready else "NOT READY"
         lines += ["", _row("server", f"{ready}, up for {_duration(state.uptime_s)}")]
-        lines += _listed("checks", [f"{each.name} {each.detail}" for each in state.checks])
+        lines += _listed("checks", [f"{each.name} {each.detail.replace('_', ' ')}" for each in state.checks])
     if state.samples is not None:
         lines += [_row(name, value) for name, value in _rows(state.samples, state.at) if value]
         lines += _listed("by reason", _refusals(state.samples))
@@ -131,8 +137,8 @@ def _rows(samples: Samples, at: float) -> Iterator[tuple[str, str]]:
     def summed(name: str) -> float:
         return sum(value for (found, _), value in samples.items() if found == name)
 
-    in_all = f"{of('sessions'):,.0f} in all"
-    yield "sessions", f"{of('open_sessions'):,.0f} open, {of('active_sessions'):,.0f} of them in memory; {in_all}"
+    in_all = f"{of('sessions'):,.0f} in all"  # the databases' count, which is behind that of what is in memory
+    yield "sessions", f"{of('open_sessions'):,.0f} open, {in_all}; {of('active_sessions'):,.0f} are in memory"
     credited = f"{of('credited_points'):,.0f} points, {of('contributors'):,.0f} contributors"
     yield "totals", f"{of('envelopes'):,.0f} envelopes, {of('steps'):,.0f} steps, {credited}"
     texts = f"embedding {of('embedding_pending_texts'):,.0f} texts, requests {of('requests_in_flight'):,.0f}"

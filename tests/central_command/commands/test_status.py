@@ -123,7 +123,13 @@ def test_a_screen_says_how_it_is() -> None:
     assert all(len(line) <= WIDTH for line in lines)
     assert lines[0] == f"{URL}  ok"
     assert lines[-1] == "Nothing is wrong."
-    for said in ("ready, up for 2 h", "12 open, 3 of them", "1,234,567 envelopes", "80 GB free", "journals 5 lines"):
+    for said in (
+        "ready, up for 2 h",
+        "12 open, 0 in all; 3 are in memory",
+        "1,234,567 envelopes",
+        "80 GB free",
+        "journals 5 lines",
+    ):
         assert said in text
     assert "backup 2 h ago" in text
     assert state().is_ok
@@ -134,7 +140,14 @@ def test_a_screen_says_how_it_is() -> None:
     [
         ({"unreachable": "The server does not answer: no."}, "does not answer"),
         ({"live": "Lines wait, and nothing is written to these journals: envelopes."}, "nothing is written"),
-        ({"ready": False, "checks": (Check("disk", ok=False, needed=True, detail="disk_full"),)}, "507.*disk_full"),
+        (
+            {"ready": False, "checks": (Check("disk", ok=False, needed=True, detail="disk_full"),)},
+            "507: there is no room .less is free on the disk than stays free",
+        ),
+        (
+            {"ready": False, "checks": (Check("disk", ok=False, needed=True, detail="quota_reached"),)},
+            "507: there is no room .the journals have reached their quota",
+        ),
         ({"ready": False}, "not ready"),
         ({"checks": (Check("lines", ok=False, needed=False, detail="damaged in 1 place(s)"),)}, "run verify"),
         ({"samples": FIGURES | {("quota_used_bytes", ""): 41e9}}, "41 GB, past the warning"),
