@@ -6,7 +6,7 @@ same step. Then sessions of 100 and of 1,000 steps are closed, in turns: some wh
 whose steps all but the last three were stored before. A close is what lies between SESSION_CLOSE and the trajectory on
 disk (`POST /v1/sessions/close` is answered then); its processor time is that of all of the server's threads until the
 credit stands in the ledger and the server rests, without what it takes at rest. Ratios are taken within a round, and
-their medians count. Curation, search and the observer are off: they are other processes' work.
+their medians count. Curation, search, the observer and the check of stored lines are off: they are other work.
 """
 
 import argparse
@@ -43,7 +43,12 @@ QUIET_CPU_S: Final = 0.004
 SETTLE_TIMEOUT_S: Final = 120.0
 BEGUN: Final = 10_000_000
 """The number of the first session that is measured; those that are stored have lower ones."""
-QUIET_SETTINGS: Final = {"curation__enabled": "false", "search__enabled": "false", "observer__enabled": "false"}
+QUIET_SETTINGS: Final = {
+    "curation__enabled": "false",
+    "search__enabled": "false",
+    "observer__enabled": "false",
+    "storage__check_share": "0",
+}
 SESSIONS: Final = {
     "embedding__enabled": "false",
     "sessions__opens_per_machine_per_h": "1000000",

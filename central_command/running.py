@@ -104,6 +104,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                 offload=platform.offload,
             ).register()
             apps: list[Application] = []
+            queues = _with_others(jobs, queue, service)
             offered = Offered(
                 embedder=service.embeddings,
                 desk=service.desk,
@@ -115,13 +116,13 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                         service,
                         lambda: service.storage_settings,
                         collector.statistics,
-                        jobs=jobs,
+                        jobs=queues.statistics,
                         observer=observer,
                     )
                 ),
                 search=service.desks.search(),
                 live=service.desks.live_sessions(),
-                jobs=service.desks.admin_jobs(_with_others(jobs, queue, service)),
+                jobs=service.desks.admin_jobs(queues),
                 refused=service.desks.refused(),
                 observing=service.desks.observing(observer),
                 viewer=service.desks.viewer(),

@@ -56,9 +56,6 @@ PARTS_MAX: Final = 4 * PARTS_MERGED
 MERGED_PAGES: Final = 500
 """Pages that one transaction of a merge writes; guards the write-ahead log, and whoever waits."""
 
-READ_AT_ONCE_BYTES: Final = 1_048_576
-"""Of lines that are read before their rows are written: many, so that code and data of either stay at hand."""
-
 UNUSABLE: Final = frozenset(
     {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 )
@@ -93,15 +90,15 @@ class SearchIndex:
                 batch = await self._batch_behind(self.followed)
             except JournalDamage as damage:
                 return await self._pass_by(damage)
-        if not batch.lines:
+        if batch is None:
             return False
         ahead = _Ahead(partial(self._batch_behind, batch.end)) if batch.size >= self._settings.batch_bytes_max else None
         await self._take_in(batch, ahead)
         self._ahead = None if ahead is None else ahead.batch
         return True
 
-    async def _batch_behind(self, mark: Mark) -> "_Batch":
-        """The next lines; raises JournalDamage where the first of them is damaged."""
+    async def _batch_behind(self, mark: Mark) -> "_Batch | None":
+        """The next lines, None without any; raises JournalDamage where the first of them is damaged."""
         lines, size = list[StoredLine](), 0
         try:
             async for some in self._lines.scan(mark):
@@ -112,7 +109,7 @@ class SearchIndex:
         except JournalDamage:
             if not lines:
                 raise
-        return _Batch(lines, size)
+        return _Batch(lines, size) if lines else None
 
     async def remove(self, session_ids: Collection[str], contributors: Collection[str]) -> None:
         """Take out all of these sessions and contributors, durably, a bounded part at a time."""
@@ -152,23 +149,23 @@ class SearchIndex:
     async def _take_in(self, batch: "_Batch", ahead: "_Ahead | None") -> None:
         """Commit what lines give, and the position behind them; meanwhile those ahead are read, in a thread."""
         rows = batch.read()
-        taken: list[Statement] = []
+        statements: list[Statement] = []
         for earlier in await self._rows.of_sessions(batch.session_ids):
-            taken += await self._without(earlier)
-        statements = chain(taken, rows, [set_position(JournalName.CORPUS, batch.end)])
-        await self._write(statements, ahead)
+            statements += await self._without(earlier)
+        statements += (*rows.statements(), set_position(JournalName.CORPUS, batch.end))
+        await self._write(statements, rows.steps(), ahead)
         self.followed = batch.end
 
-    async def _write(self, statements: Iterable[Statement], ahead: "_Ahead | None") -> None:
+    async def _write(self, rows: Sequence[Statement], steps: Sequence[Statement], ahead: "_Ahead | None") -> None:
         if ahead is None:
-            await self._database.write(statements, durable=False)
+            await self._database.write([*rows, *steps], durable=False)
             return
         are_in = threading.Event()
         failed: StorageFailure | None = None
         async with trio.open_nursery() as reading:
-            reading.start_soon(trio.to_thread.run_sync, ahead.read, are_in)
+            await reading.start(ahead.read, are_in)
             try:
-                await self._database.write(_then(statements, are_in.set), durable=False)
+                await self._database.write(chain(rows, _after(are_in.set, steps)), durable=False)
             except StorageFailure as failure:
                 failed = failure
             finally:
@@ -196,80 +193,81 @@ class SearchIndex:
 
 
 class _Batch:
-    """Lines in a row, and what they give: read as its turn comes in the transaction, or all of it before."""
+    """Lines in a row, and what they give, once they were read."""
 
     def __init__(self, lines: Sequence[StoredLine], size: int) -> None:
-        self.lines = lines
+        self._lines = lines
         self.size = size
+        self.end = lines[-1].position.end
+        """Where it ends."""
         self.session_ids: Collection[str] = ()
-        self._statements: Iterable[Statement] | None = None
+        self._rows: SessionRows | None = None
 
     def __repr__(self) -> str:
-        return f"<_Batch {len(self.lines)} lines>"
+        return f"<_Batch {self.size} bytes>"
 
-    @property
-    def end(self) -> Mark:
-        """Where it ends."""
-        return self.lines[-1].position.end
-
-    def read(self) -> Iterable[Statement]:
-        """The statements that put in what the lines say; of several lines of a session the last counts."""
-        if self._statements is None:
-            records = list(_records(self.lines))
+    def read(self) -> SessionRows:
+        """The rows that put in what the lines say; of several lines of a session the last counts."""
+        if self._rows is None:
+            records = list(_records(self._lines))
             last = {record.session_id: place.n for record, place, _ in records}
             self.session_ids = last
-            self._statements = _put(
+            self._rows = _rows_of(
                 each for each in records if each[0].taken_back is None and last[each[0].session_id] == each[1].n
             )
-        return self._statements
-
-    def read_all(self) -> None:
-        """Read all lines now."""
-        self._statements = list(self.read())
+            self._lines = ()  # what follows from them is about as large
+        return self._rows
 
 
 class _Ahead:
     """The batch behind one that is written, read by a thread meanwhile.
 
     SQLite gives the interpreter's lock away for each row, and has to wait for it again while another thread computes.
-    So the thread begins only when all rows of the batch before are in: what comes then is their commit, which merges
-    and writes in one go, takes about as long, and needs no lock of the interpreter.
+    So the thread begins when only the steps are left of the batch before: nearly all of the work, which one statement
+    does, and their commit, which merges and writes. Neither needs the lock, and together they take twice as long.
     """
 
-    def __init__(self, next_batch: Callable[[], Awaitable[_Batch]]) -> None:
+    def __init__(self, next_batch: Callable[[], Awaitable[_Batch | None]]) -> None:
         self._next_batch = next_batch
         self.batch: _Batch | None = None
-        """It, once it was read; None where that failed, which the next look comes to again."""
+        """It, once it was read; None where there is none, or that failed, which the next look comes to again."""
 
     def __repr__(self) -> str:
         return f"<_Ahead {self.batch!r}>"
 
-    def read(self, are_in: threading.Event) -> None:
-        """Wait until the rows of the batch before are in, and read. Blocking."""
+    async def read(
+        self, are_in: threading.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Wait until only the steps are left of the batch before, and read; started once a thread does so.
+
+        A database that is called in place lets no task go on until it has committed, so a thread that is not there by
+        then would begin behind it.
+        """
+        await trio.to_thread.run_sync(self._read, are_in, task_status.started)
+
+    def _read(self, are_in: threading.Event, began: Callable[[], None]) -> None:
+        trio.from_thread.run_sync(began)
         are_in.wait()
         with suppress(StorageDamage, StorageFailure):
             batch = trio.run(self._next_batch)  # the journal is read in place: nothing in it waits
-            batch.read_all()
+            if batch is not None:
+                batch.read()
             self.batch = batch
 
 
-def _then(statements: Iterable[Statement], do: Callable[[], None]) -> Iterator[Statement]:
-    """Yield statements; when the last one was run, do something."""
-    yield from statements
+def _after(do: Callable[[], None], statements: Iterable[Statement]) -> Iterator[Statement]:
+    """Do something when the first statement is asked for, and yield them."""
     do()
+    yield from statements
 
 
-def _put(records: Iterable[tuple[CorpusRecord, Position, bytes]]) -> Iterator[Statement]:
-    """Yield the statements that put records in; of what cannot be read nothing is found."""
-    rows, size = SessionRows(), 0
+def _rows_of(records: Iterable[tuple[CorpusRecord, Position, bytes]]) -> SessionRows:
+    """The rows that put records in; of what cannot be read nothing is found."""
+    rows = SessionRows()
     for record, place, text in records:
         with suppress(msgspec.DecodeError):
             rows.add(record, place, indexed_line(text))
-        size += len(text)
-        if size >= READ_AT_ONCE_BYTES:
-            yield from rows.taken()
-            size = 0
-    yield from rows.taken()
+    return rows
 
 
 def _records(lines: Iterable[StoredLine]) -> Iterable[tuple[CorpusRecord, Position, bytes]]:

@@ -197,6 +197,7 @@ async def open_storage(
         await check_key(sealer, sessions, keys_folder=layout.keys)
         projector = Projector(sessions, ledger, settings)
         await projector.load()
+        fingerprints = Fingerprints(ledger, filter_bytes=settings.fingerprint_filter_bytes)
         registry = Registry(
             sessions,
             sealer,
@@ -211,6 +212,7 @@ async def open_storage(
             writes = {name: await stack.enter_async_context(_writer(name, platform)) for name in INGESTED}
             space, refused_quota, journals = await _recovered_journals(layout, settings, platform, projector, writes)
             nursery.start_soon(refused_quota.run, name="refused quota")
+            nursery.start_soon(fingerprints.fill, name="filter of fingerprints")
             async with trio.open_nursery() as writers:
                 for journal in journals.values():
                     writers.start_soon(journal.run, name=f"{journal.name} journal")
@@ -219,7 +221,7 @@ async def open_storage(
                     registry=registry,
                     tables=Tables(
                         ledger=Ledger(ledger),
-                        fingerprints=Fingerprints(ledger),
+                        fingerprints=fingerprints,
                         counters=Counters(sessions, ledger),
                         consents=Consents(sessions),
                         letters=Letters(sessions),

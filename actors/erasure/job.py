@@ -97,6 +97,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     hindered: str | None = None
 
 
+class ErasureCounts(msgspec.Struct, frozen=True):
+    """How many requests are done, how many are open, and of those, how many are hindered."""
+
+    done: int
+    open: int
+    hindered: int
+
+
 class TooManyErasures(msgspec.Struct, frozen=True):
     """There are as many requests as there may be."""
 
@@ -170,6 +178,11 @@ class Eraser:
         return [
             Report(erasure=each, hindered=self._hindered.get(each.request)) for each in self._erasure.register.all()
         ]
+
+    def counts(self) -> ErasureCounts:
+        """Count the requests, without looking at each."""
+        register = self._erasure.register
+        return ErasureCounts(len(register) - register.open_count, register.open_count, len(self._hindered))
 
     @property
     def is_at_work(self) -> bool:

@@ -14,6 +14,7 @@ import logging
 from array import array
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, assert_never
 
 import msgspec
@@ -45,6 +46,7 @@ from actors.trajectories.stitching import Trajectory, stitch
 from actors.trajectories.writing import TrajectoryText
 from persistence.databases.database import DatabaseUnavailable
 from persistence.databases.fingerprints import FirstSeen
+from persistence.files.file_system import inline
 from persistence.format.erased_names import is_erased_session
 from persistence.format.records import (
     ClosedBy,
@@ -173,16 +175,18 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
     async with recent.turn:
         seen = await recent.first_seen(draft.record.fingerprints, environment.storage, environment.sessions)
         if seen:
-            found, left = await environment.offload(_compared, draft, seen, lines, environment.scoring)
+            # What was put together in advance is compared in less than the way to a thread takes.
+            offload = inline if isinstance(draft.members, bytes) else environment.offload
+            found, left = await offload(partial(_compared, draft, seen, lines, environment.scoring))
             if left:
                 seen |= await recent.first_seen(left, environment.storage, environment.sessions)
-                found = await environment.offload(_without_copies, draft, seen, lines, environment.scoring)
+                found = await offload(partial(_without_copies, draft, seen, lines, environment.scoring))
             draft = found
         position = await environment.storage.trajectories.append(draft.record, draft.members, essential=True)
         if isinstance(position, AppendRefused):
             log.warning("the trajectory of session %s could not be written yet: %s", state.session_id, position)
             return position
-        recent.note(draft.record, position)
+        recent.note(draft.record, position, environment.storage)
     has_tier = tier_of(draft.record.model, environment.scoring.model_tiers) is not None
     state.record_trajectory(draft.record, position, has_model_tier=has_tier)
     return None

@@ -32,7 +32,7 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     opens_per_contributor_per_h: PositiveInt = 1_000
     unused_sessions_max: PositiveInt = 500_000
     sequence_gaps: SequenceGaps = SequenceGaps.ACCEPT
-    chunk_buffer_bytes_max: PositiveInt = 1_048_576
+    chunk_buffer_bytes_max: PositiveInt = 2_097_152
     chunk_buffers_total_bytes_max: PositiveInt = 134_217_728
     stitches_at_once_max: PositiveInt = 1
     recent_runs_max: PositiveInt = 200_000

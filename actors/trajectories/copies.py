@@ -39,7 +39,7 @@ def copied_runs(
                 _run(*part, seen[fingerprint])
                 for part in parts
                 if (fingerprint := digests.fingerprint(*part)) in seen
-                and digests.distinct_chars(*part) >= settings.copied_start_chars_min
+                and digests.have_chars(*part, settings.copied_start_chars_min)
             ]
             if len(runs) == len(parts):
                 found += runs
@@ -61,7 +61,7 @@ def _long_runs(
     found: list[CopiedRun] = []
     for first, last in _stretches(fingerprints[: max(0, len(digests) - RUN_STEPS + 1)], seen):
         least = settings.copied_chars_min if first else settings.copied_start_chars_min
-        if digests.distinct_chars(first, last + RUN_STEPS - 1) < least:
+        if not digests.have_chars(first, last + RUN_STEPS - 1, least):
             continue
         for run in _by_source(first, last, fingerprints, seen):
             # Runs of two stretches can share a step: it belongs to the earlier one.

@@ -12,7 +12,6 @@ Chunks are ordered by `chunk_sequence`, then their steps by step number. Both so
 different ones, stay in the order of their chunks. None is dropped, because nothing tells which would be the right one.
 """
 
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,15 +20,15 @@ from typing import Annotated, Self
 
 import msgspec
 
-from actors.envelopes.reading import Envelope, read_envelope
-from actors.envelopes.refusals import Refusal
+from actors.envelopes.reading import Envelope
 from actors.envelopes.repeated_names import has_repeated_name
 from actors.envelopes.schema import TIME_SHIFT_S_MAX, seconds_of
+from actors.trajectories.chunk_lines import ChunkLine, present, read_chunk, read_stored, values_of
 from actors.trajectories.coordination import COORDINATION_TYPES, CoordinationLink, answered, link
 from actors.trajectories.lines import SessionLines, Span
 from persistence.format import json_text
 from persistence.format.records import ClosedBy, CopiedRun, EnvelopeKind, SequenceGap
-from persistence.format.step_runs import StepDigests, StepTexts
+from persistence.format.step_runs import StepDigests
 
 TOOL_CHARS_MAX = 1_000
 """A longer text is no tool's name: it is left out of `tools`, and stays in its step."""
@@ -163,13 +162,14 @@ def stitch(
     assert session.first is not None
     order = session.order()
     close = of_kind[EnvelopeKind.SESSION_CLOSE][:1]
-    closing = _read(lines.text(close[0])) if close else None
-    repeated_members = session.repeated_members + (closing is not None and has_repeated_name(_values(closing)))
+    closing = read_stored(lines.text(close[0])) if close else None
+    repeated_members = session.repeated_members + (closing is not None and has_repeated_name(values_of(closing)))
     feedback: list[Span] = []
     for index in of_kind[EnvelopeKind.USER_FEEDBACK]:
-        told = _read(lines.text(index))
-        feedback.append(_present(index, told, "feedback"))
-        repeated_members += has_repeated_name(_values(told))
+        told = read_stored(lines.text(index))
+        member = present(told, "feedback")
+        feedback.append(Span(index, member.value_start, member.value_end))
+        repeated_members += has_repeated_name(values_of(told))
     return Trajectory(
         session_id=session_id,
         contributor_id=session.first.contributor_id,
@@ -229,45 +229,30 @@ class _Chunks:
 
     def add(self, index: int, text: bytes) -> None:
         """Take in the chunk that is line `index`."""
-        envelope = _read(text)
-        facts = json_text.decode(_CHUNK, text)
-        self._sequences[index] = facts.chunk_sequence
-        described = _first_of(index, envelope, facts)
-        if self.first is None or facts.chunk_sequence < self.first.chunk_sequence:
+        chunk = read_chunk(text)
+        self._sequences[index] = chunk.chunk_sequence
+        described = _first_of(index, chunk)
+        if self.first is None or chunk.chunk_sequence < self.first.chunk_sequence:
             self.first = described
-        self._note_times(facts, described.time_shift_s or 0.0)
-        log = _present(index, envelope, "trajectory_log")
-        items, objects = _looked_through(text[log.start : log.end])
-        places = [(log.start + start, log.start + end) for start, end in items]
-        self._add_steps(index, facts.trajectory_log, places)
-        for place, step in enumerate(facts.trajectory_log, len(self._numbers) - len(places)):
+        self._note_times(chunk.times, described.time_shift_s or 0.0)
+        for place, step in enumerate(chunk.steps):
             if step.type in COORDINATION_TYPES:
-                found = link(text[self._starts[place] : self._ends[place]])
+                found = link(text[chunk.starts[place] : chunk.ends[place]])
                 assert found is not None
-                self._links[place] = found
-        if objects is None:
-            objects = (text[start:end] for start, end in places)
-        self.repeated_members += has_repeated_name(chain(objects, _values(envelope, but="trajectory_log")))
+                self._links[len(self._numbers) + place] = found
+        self.kinds.add([step.type for step in chunk.steps])
+        are_plain = self.digests.add(chunk.steps)
+        self.repeated_members += has_repeated_name(chunk.others if are_plain else chain(chunk.arguments, chunk.others))
+        self.tokens += chunk.tokens
+        self.tools |= {name for tool in chunk.tools if (name := _tool_name(tool)) and len(name) <= TOOL_CHARS_MAX}
+        self._numbers.extend(chunk.numbers)
+        self._lines.extend([index] * len(chunk.steps))
+        self._starts.extend(chunk.starts)
+        self._ends.extend(chunk.ends)
 
-    def _add_steps(self, index: int, steps: Sequence["_StepFacts"], places: Sequence[tuple[int, int]]) -> None:
-        """Take in the steps of a chunk, given by where each stands in line `index`."""
-        assert len(steps) == len(places)
-        self.kinds.add([step.type for step in steps])
-        self.digests.add(steps)
-        self.tokens += sum([step.token_count for step in steps])
-        self.tools |= {
-            name
-            for tool in {bytes(step.tool) for step in steps}
-            if (name := _tool_name(tool)) and len(name) <= TOOL_CHARS_MAX
-        }
-        self._numbers.extend([step.step for step in steps])
-        self._lines.extend([index] * len(steps))
-        self._starts.extend([start for start, _ in places])
-        self._ends.extend([end for _, end in places])
-
-    def _note_times(self, facts: "_ChunkFacts", shift_s: float) -> None:
+    def _note_times(self, given: Sequence[float], shift_s: float) -> None:
         """Note the real times of a chunk's steps: those that its client gave them, without its shift."""
-        times = [seconds_of(step.timestamp) - shift_s for step in facts.trajectory_log if step.timestamp is not None]
+        times = [seconds_of(each) - shift_s for each in given]
         if times:
             self.started_at = min(times) if self.started_at is None else min(self.started_at, *times)
             self.ended_at = max(times) if self.ended_at is None else max(self.ended_at, *times)
@@ -294,18 +279,6 @@ class _Chunks:
 # Reading what is stored.
 
 
-class _StepFacts(StepTexts, frozen=True, gc=False, kw_only=True):
-    step: int
-    timestamp: float | None = None
-    token_count: int = 0
-
-
-class _ChunkFacts(msgspec.Struct, frozen=True):
-    chunk_sequence: int
-    contributor_id: str
-    trajectory_log: list[_StepFacts]
-
-
 class _MetadataFacts(msgspec.Struct, frozen=True):
     provider: str
     model_engine: str
@@ -314,29 +287,21 @@ class _MetadataFacts(msgspec.Struct, frozen=True):
     time_shift_s: msgspec.Raw = msgspec.Raw()
 
 
-_CHUNK = msgspec.json.Decoder(_ChunkFacts)
 _METADATA = msgspec.json.Decoder(_MetadataFacts)
 _TIME_SHIFT = msgspec.json.Decoder(Annotated[float, msgspec.Meta(ge=-TIME_SHIFT_S_MAX, le=TIME_SHIFT_S_MAX)] | None)
 _TEXT = msgspec.json.Decoder(str)
-_RAW_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
-_RAW_STEPS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_FLAT = frozenset({"step", "type", "timestamp", "content", "token_count"})
-"""Members of a step that are no objects and no lists: the schema says so."""
-_BEFORE_ITEM = re.compile(rb"[ \t\n\r,]*+")
-_NESTING_MAX = 200  # what reading takes at most; the settings were no looser when the text was accepted
 
 
-def _first_of(index: int, envelope: Envelope, facts: _ChunkFacts) -> _First:
-    place = _present(index, envelope, "metadata")
-    metadata = json_text.decode(_METADATA, envelope.body[place.start : place.end])
+def _first_of(index: int, chunk: ChunkLine) -> _First:
+    metadata = json_text.decode(_METADATA, chunk.metadata)
     return _First(
-        chunk_sequence=facts.chunk_sequence,
-        contributor_id=facts.contributor_id.lower(),
+        chunk_sequence=chunk.chunk_sequence,
+        contributor_id=chunk.contributor_id.lower(),
         provider=metadata.provider,
         model=metadata.model_engine,
         task_complexity=metadata.task_complexity,
         time_shift_s=_time_shift_s(bytes(metadata.time_shift_s)),
-        metadata=place,
+        metadata=Span(index, chunk.metadata_start, chunk.metadata_start + len(chunk.metadata)),
     )
 
 
@@ -351,74 +316,8 @@ def _tool_name(value: bytes) -> str | None:
     return json_text.decode(_TEXT, value) if value.startswith(b'"') else None
 
 
-def _read(text: bytes) -> Envelope:
-    # That it is UTF-8, and how deep it nests, was found out before it was stored.
-    envelope = read_envelope(text, nesting_max=_NESTING_MAX, is_text=True)
-    if isinstance(envelope, Refusal):
-        raise ValueError(f"A stored envelope cannot be read: {envelope.reason}")  # noqa: TRY004 - the text is at fault
-    return envelope
-
-
 def _span(index: int, envelope: Envelope, name: str) -> Span | None:
     for member in envelope.members:
         if member.name == name:
             return Span(index, member.value_start, member.value_end)
     return None
-
-
-def _present(index: int, envelope: Envelope, name: str) -> Span:
-    span = _span(index, envelope, name)
-    if span is None:
-        raise ValueError(f"A stored envelope has no {name}.")
-    return span
-
-
-def _values(envelope: Envelope, *, but: str = "") -> Iterator[bytes]:
-    """The texts of a stored envelope's members, one after the other; of their names none stands twice."""
-    for member in envelope.members:
-        if member.name != but:
-            yield envelope.body[member.value_start : member.value_end]
-
-
-def _looked_through(log: bytes) -> tuple[Iterable[tuple[int, int]], Iterable[bytes] | None]:
-    """Where the steps of a log stand in its text, and the objects and lists in them; None: look at all of each step.
-
-    Written from their members, steps are as long as they are if no name stood twice and nothing stands between tokens
-    (`actors.envelopes.reading` has the proof). So most are looked at once, and of their own members nothing is read.
-    """
-    try:
-        steps = _RAW_STEPS.decode(log)
-    except msgspec.DecodeError:
-        return _items(log), None
-    # Of n members that is two braces, n - 1 commas, and for each its quotes and its colon.
-    lengths = [1 + 4 * len(step) + sum(map(len, step)) + len(b"".join(step.values())) for step in steps]
-    if sum(lengths) + max(0, len(lengths) - 1) + len(b"[]") != len(log):
-        return _items(log), None
-    values = (bytes(step[name]) for step in steps for name in step.keys() - _FLAT)
-    return _in_a_row(lengths), (value for value in values if value.startswith((b"{", b"[")))
-
-
-def _in_a_row(lengths: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Where items of these lengths stand in an array text that has a comma between each two, and nothing else."""
-    end = 1
-    for length in lengths:
-        yield end, end + length
-        end += length + len(b",")
-
-
-def _items(text: bytes) -> Iterator[tuple[int, int]]:
-    """Where the items of an array text stand in it.
-
-    Where the text holds a lone surrogate, decoding sees a copy with U+FFFD in its place (`json_text`), of the same
-    length: so the lengths of the copy's items lead through the text itself.
-    """
-    lengths = [len(memoryview(raw)) for raw in json_text.decode(_RAW_ITEMS, text)]
-    end = 1
-    if sum(lengths) + max(0, len(lengths) - 1) + len(b"[]") == len(text):
-        yield from _in_a_row(lengths)
-        return
-    for length in lengths:
-        before = _BEFORE_ITEM.match(text, end)
-        assert before is not None, "white space and commas may be nothing at all"
-        start, end = before.end(), before.end() + length
-        yield start, end

@@ -18,9 +18,6 @@ TOKEN: Final = re.compile(r"\Acc_[0-9A-Za-z_-]{43}\Z")
 LINK_CODE: Final = re.compile(r"\Acl_[0-9A-Za-z_-]{43}\Z")
 COOKIE: Final = re.compile(r"\A[0-9A-Za-z_-]{43}\Z")
 
-DURATION: Final = re.compile(r"\A([1-9][0-9]{0,4})([hdw])\Z")
-_UNIT_S: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
-
 
 class Scope(StrEnum):
     """What a token lets its holder do; none includes another."""
@@ -57,9 +54,3 @@ def token_sha256(token: str) -> str:
 def new_id(prefix: str, random_bytes: Callable[[int], bytes]) -> str:
     """An id that is no secret: the prefix and 16 hexadecimal digits."""
     return f"{prefix}_{random_bytes(8).hex()}"
-
-
-def duration_s(text: str) -> int | None:
-    """Seconds of a duration such as `90d`, `12h` or `4w`; None for what is none."""
-    found = DURATION.match(text)
-    return None if found is None else int(found[1]) * _UNIT_S[found[2]]

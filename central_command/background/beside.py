@@ -14,7 +14,7 @@ import trio
 
 from actors.curation.following import CurationStatistics
 from actors.erasure.job import Eraser, Report
-from actors.jobs.engine import Jobs
+from actors.jobs.engine import Jobs, JobsStatistics
 from actors.jobs.names import number_of
 from actors.jobs.schedule import ScheduledJob
 from central_command.export_queue.queue import ExportQueue
@@ -107,8 +107,12 @@ class JobsBeside:
 
     async def queues(self) -> list[QueueCounts]:
         """All queues, by their names."""
-        counted = [*await self._jobs.queues(), *(queue.counts() for queue in self._beside.values())]
-        return sorted(counted, key=lambda queue: queue.name)
+        return self._with_beside(await self._jobs.queues())
+
+    def statistics(self) -> JobsStatistics:
+        """The figures of the jobs' last turn, with the queues beside them as they are now."""
+        figures = self._jobs.statistics()
+        return msgspec.structs.replace(figures, queues=(*self._with_beside(figures.queues),))
 
     def schedules(self) -> list[ScheduledJob]:
         """What is repeated, and when next."""
@@ -147,6 +151,10 @@ class JobsBeside:
         """Start jobs of a queue again."""
         return await (self._jobs.resume(queue) if queue not in self._beside else self._not_paused(queue))
 
+    def _with_beside(self, jobs: Sequence[QueueCounts]) -> list[QueueCounts]:
+        """What is counted everywhere: the queues of the jobs, and those beside them, by their names."""
+        return sorted([*jobs, *(queue.counts() for queue in self._beside.values())], key=lambda queue: queue.name)
+
     async def _not(self, queue: str, job_id: int) -> Change:
         job = self._job(queue, job_id)
         return await _none() if job is None else NotPossible(job)
@@ -170,7 +178,14 @@ class ExportsBeside:
 
     def counts(self) -> QueueCounts:
         """How many are what."""
-        return _counted(self.name, self.jobs())
+        counts = Counter(_EXPORT_STATUS[report.state] for report in self._exports.reports())
+        return QueueCounts(
+            name=self.name,
+            waiting=counts[JobStatus.WAITING],
+            active=counts[JobStatus.ACTIVE],
+            completed=counts[JobStatus.COMPLETED],
+            failed=counts[JobStatus.FAILED],
+        )
 
     def jobs(self) -> list[StoredJob]:
         """All that there are."""
@@ -192,7 +207,15 @@ class ErasuresBeside:
 
     def counts(self) -> QueueCounts:
         """How many are what; one that is hindered is delayed."""
-        return _counted(self.name, self.jobs())
+        counts = self._eraser.counts()
+        others, is_at_work = counts.open - counts.hindered, self._eraser.is_at_work
+        return QueueCounts(
+            name=self.name,
+            waiting=0 if is_at_work else others,
+            active=others if is_at_work else 0,
+            completed=counts.done,
+            delayed=counts.hindered,
+        )
 
     def jobs(self) -> list[StoredJob]:
         """All requests."""
@@ -256,18 +279,6 @@ class CurationBeside:
 async def _none() -> NoSuchJob:
     await trio.lowlevel.checkpoint()
     return NoSuchJob()
-
-
-def _counted(name: str, jobs: Sequence[StoredJob]) -> QueueCounts:
-    counts = Counter(job.status for job in jobs)
-    return QueueCounts(
-        name=name,
-        waiting=counts[JobStatus.WAITING],
-        active=counts[JobStatus.ACTIVE],
-        completed=counts[JobStatus.COMPLETED],
-        failed=counts[JobStatus.FAILED],
-        delayed=counts[JobStatus.DELAYED],
-    )
 
 
 def _export(report: ExportReport) -> StoredJob:

@@ -5,6 +5,7 @@
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import httpx
@@ -19,11 +20,17 @@ from central_command.client.delivering.unreachable import Undelivered
 from central_command.client.spool.records import SpoolTotals
 from central_command.client.uploading.options import own_identity
 from central_command.client.uploading.standing import ConsentStanding
-from central_command.commands.endings import run_to_end
+from central_command.commands.asking import ask, yes_option
+from central_command.commands.endings import EXIT_FAILED, leave, run_to_end
+
+if TYPE_CHECKING:
+    from central_command.client.spool.records import WaitingFor
 
 _LEADERS_MAX = 100
 _CONTRIBUTOR_CHARS = 8
 """So much of an id a server shows of others."""
+_SERVERS_MAX = 5
+"""So many servers are named that something waits for."""
 
 
 _NO_KEY = "none: whoever knows the id can use it; `central-command contributor register-key` makes one"
@@ -79,16 +86,24 @@ def whoami(*, url: str, trust: Trust) -> None:
 @server_options
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="The last so many.")
 @click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
-def mine(*, url: str, trust: Trust, limit: int, wide: bool) -> None:
+@click.option("--forget", "forgotten", metavar="URL", help="Drop what waits for this address, instead of listing.")
+@yes_option
+def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | None, yes: bool) -> None:
     """List what was delivered from here to a server, what waits, and what was credited.
 
     The sessions and their points are what this machine knows of them: what the server answered when each was closed.
     The last lines are the sums of all of them, and what the server itself says that you have in all (also from other
     machines), if it can be asked and you are among its first hundred.
 
+    What waits for an address that was wrong is dropped by --forget; what the server there has taken stays noted.
+
     \b
     Example:
       central-command mine --wide
+      central-command mine --forget http://wrong.example:8443
+
+    Exit status of --forget: 0 it is forgotten, 1 you did not agree, nothing waits, or another program sends it, 2
+    nobody could be asked.
     """
     from central_command.client.spool.records import SpoolError, spool_path
     from central_command.client.spool.spool import Spool
@@ -96,11 +111,15 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool) -> None:
     from central_command.terminal.facts import print_facts
     from central_command.terminal.listing import print_listing
 
-    identity = own_identity(None)
     path = spool_path(os.environ)
+    if forgotten is not None:
+        _forget(path, forgotten.rstrip("/"), yes=yes)
+        return
+    identity = own_identity(None)
     try:
         with Spool(path) as spool:
             sessions, totals = spool.sessions_to(url, limit=limit), spool.totals_to(url)
+            elsewhere = [each for each in spool.waiting_for() if each.url != url]
             listing = contributions_listing(sessions)
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
@@ -111,12 +130,42 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool) -> None:
         [
             ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions_delivered:,} session(s)"),
             ("waits", f"{waits}: {_goes_on(totals, path)}" if totals.sessions_open else "nothing"),
+            *(("waits elsewhere", _waits(each)) for each in elsewhere[:_SERVERS_MAX]),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),
             ("at the server", run_to_end(_at_server, url, trust, identity)),
         ]
     )
     if totals.sessions > len(sessions):
         click.echo(f"The last {len(sessions):,} of {totals.sessions:,} sessions are listed; --limit N lists more.")
+
+
+def _forget(path: Path, url: str, *, yes: bool) -> None:
+    from central_command.client.spool.records import SessionsInUseError, SpoolError
+    from central_command.client.spool.spool import Spool
+
+    try:
+        with Spool(path) as spool:
+            waits = {each.url: each for each in spool.waiting_for()}
+            if url not in waits:
+                others = f"; it does for {', '.join([*waits][:_SERVERS_MAX])}" if waits else ""
+                leave(f"nothing waits for {url}{others}", EXIT_FAILED)
+            ask(f"Forget {_lost(waits[url])}?", yes=yes)
+            click.echo(f"Forgotten: {_lost(spool.forget_waiting(url))}.")
+    except SessionsInUseError as error:
+        leave(str(error), EXIT_FAILED)
+    except SpoolError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _waits(each: "WaitingFor") -> str:
+    return f"{each.steps:,} step(s) in {each.sessions:,} session(s) for {each.url}; --forget URL drops them"
+
+
+def _lost(waits: "WaitingFor") -> str:
+    lost = f"{waits.steps:,} step(s) in {waits.sessions:,} session(s), never delivered to {waits.url}"
+    return (
+        f"{lost}; {waits.steps_recorded:,} of them were recorded, and are in no file" if waits.steps_recorded else lost
+    )
 
 
 def _goes_on(totals: SpoolTotals, path: Path) -> str:

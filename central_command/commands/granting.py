@@ -51,9 +51,10 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
     """
     from central_command.access.labels import is_label
     from central_command.access.making import NAME_CHARS_MAX, Maker
-    from central_command.access.tokens import Scope, duration_s
+    from central_command.access.tokens import Scope
     from persistence.databases.access_tokens import TooManyTokens
     from persistence.format.layout import DataLayout
+    from persistence.format.times import duration_s
 
     settings = settings_from(config, {})
     lasting_s = None if expires is None else duration_s(expires)

@@ -136,8 +136,8 @@ def _samples(asking: "httpx.Client", url: str, token: str) -> "tuple[Mapping[tup
     found: defaultdict[tuple[str, str], float] = defaultdict(float)
     for family in text_string_to_metric_families(answer.text[:ANSWER_BYTES_MAX]):
         for sample in family.samples:
-            if sample.name == f"{prefix}jobs":  # of all queues together
-                found["jobs", sample.labels["state"]] += sample.value
+            if sample.name == f"{prefix}jobs":
+                found["jobs", f"{sample.labels['queue']} {sample.labels['state']}"] += sample.value
             elif sample.name.startswith(prefix) and len(sample.labels) <= 1:
                 found[sample.name.removeprefix(prefix), "".join(sample.labels.values())] += sample.value
     return found, ""

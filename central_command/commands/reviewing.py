@@ -2,10 +2,9 @@
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` needs none of them)
 
-import re
 import time
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 
@@ -13,7 +12,6 @@ from central_command.commands.endings import EXIT_REFUSED, leave, one_sentence_f
 from central_command.commands.options import data_options, settings_from, wide_option
 
 LINES_AT_ONCE: Final = 10_000
-_DAY: Final = re.compile(r"\A20[0-9]{2}-[01][0-9]-[0-3][0-9]\Z")
 
 
 @click.command()
@@ -106,20 +104,9 @@ def digests(config: Path | None, data_dir: Path, *, wide: bool, as_json: bool) -
 
 def _since(text: str | None) -> float:
     """Seconds since the epoch of --since."""
-    from central_command.access.tokens import duration_s
-    from persistence.format import times
+    from central_command.terminal.since import moment_s
 
-    if text is None:
-        return 0.0
-    lasting_s = duration_s(text)
-    if lasting_s is not None:
-        return time.time() - lasting_s
     try:
-        return times.from_text(f"{text}T00:00:00.000000Z") if _DAY.match(text) else _wrong_since()
-    except ValueError:
-        return _wrong_since()
-
-
-def _wrong_since() -> NoReturn:
-    """Say what --since takes, and leave."""
-    leave("--since takes a whole number and h, d or w, such as 90d, or a UTC day such as 2026-11-20", EXIT_REFUSED)
+        return 0.0 if text is None else moment_s(text, now_s=time.time())
+    except ValueError as error:
+        leave(f"--since {error}", EXIT_REFUSED)

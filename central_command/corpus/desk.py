@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import trio
 
 from central_command.corpus.paging import Asked, Page, PageBounds
+from central_command.process.bounded_threads import BoundedThreads, FullError
 from persistence.files.failures import NoDataDirectory, StorageFailure
 from persistence.keys.sealing import MasterKeyError
 
@@ -48,19 +48,18 @@ class CorpusDesk:
     def __init__(self, data_directory: Path, bounds: PageBounds, *, readers_max: int, waiting_max: int) -> None:
         self._data_directory = data_directory
         self.bounds = bounds
-        self._limiter = trio.CapacityLimiter(readers_max)
-        self._waiting_max = waiting_max
+        self._threads = BoundedThreads(readers_max, waiting_max)
 
     def __repr__(self) -> str:
-        return f"<CorpusDesk reading={self._limiter.borrowed_tokens}>"
+        return f"<CorpusDesk {self._threads}>"
 
     async def open(self, asked: Asked, *, limit: int, cursor: str | None, is_packed: bool) -> Begun | Unable:
         """Begin a page of at most `limit` records, packed with gzip or not. Raises CursorError."""
         page = Page(self._data_directory, asked, cursor, msgspec.structs.replace(self.bounds, records=limit))
-        if self._limiter.statistics().tasks_waiting >= self._waiting_max:
-            return Unable.BUSY
         try:
-            first = await self._next_piece(page)
+            first = await self._threads.answer(page.next_piece, abandon_on_cancel=False)
+        except FullError:
+            return Unable.BUSY
         except NoDataDirectory:
             return Unable.NO_CORPUS
         except (StorageFailure, MasterKeyError, OSError) as error:
@@ -68,14 +67,12 @@ class CorpusDesk:
             return Unable.FAILED
         return Begun(_packed(self._pieces(page, first)) if is_packed else self._pieces(page, first))
 
-    async def _next_piece(self, page: Page) -> bytes:
-        return await trio.to_thread.run_sync(page.next_piece, limiter=self._limiter)
-
     async def _pieces(self, page: Page, piece: bytes) -> AsyncIterator[bytes]:
         yield piece
         while not page.is_whole:
             try:
-                piece = await self._next_piece(page)
+                with self._threads.counted():
+                    piece = await self._threads.run(page.next_piece, abandon_on_cancel=False)
             except (StorageFailure, MasterKeyError, OSError) as error:
                 log.error("a page of the corpus broke off: %s", error)  # noqa: TRY400 (the sentence says it all)
                 return

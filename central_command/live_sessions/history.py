@@ -6,9 +6,9 @@ from functools import partial
 from typing import Final, Literal
 
 import msgspec
-import trio
 
 from central_command.live_sessions.settings import LiveSettings
+from central_command.process.bounded_threads import BoundedThreads, FullError
 from persistence.files.failures import StorageFailure
 from persistence.keys.sealing import MasterKeyError
 
@@ -34,43 +34,37 @@ FindHistory = Callable[[str], Callable[[], Messages] | NoHistory]
 
 
 class HistoryDesk:
-    """Hands conversations out; `find` looks a session up."""
+    """Hands conversations out; `find` looks a session up. One counts from its look-up until it is handed out."""
 
     def __init__(self, find: FindHistory, settings: LiveSettings) -> None:
         self._find = find
-        self._histories_max = settings.histories_max
-        self._open = 0
+        self._threads = BoundedThreads(settings.histories_max, 0)
 
     def __repr__(self) -> str:
-        return f"<HistoryDesk {self._open} open>"
+        return f"<HistoryDesk {self._threads}>"
 
     async def history(self, session_id: str) -> AsyncIterator[bytes] | NoHistory:
         """The conversation as pieces of one JSON array, or why there is none.
 
         Nothing of it is held before the first piece is asked for, and one piece behind another.
         """
-        if self._open >= self._histories_max:
-            return NoHistory("busy", "Too many conversations are being handed out; come back later.")
-        self._open += 1  # looking reads a record, too
         try:
-            found = await trio.to_thread.run_sync(partial(self._find, session_id), abandon_on_cancel=True)
+            found = await self._threads.answer(partial(self._find, session_id))
+        except FullError:
+            return NoHistory("busy", "Too many conversations are being handed out; come back later.")
         except (StorageFailure, MasterKeyError, OSError) as error:
             log.error("the history of a session: %s", error)  # noqa: TRY400 (the sentence says it all)
             return NoHistory("failed", "The corpus cannot be read now; come back later.")
-        finally:
-            self._open -= 1
         return found if isinstance(found, NoHistory) else self._pieces(found)
 
     async def _pieces(self, read: Callable[[], Messages]) -> AsyncIterator[bytes]:
-        self._open += 1
-        try:
-            pieces = pieces_of(await trio.to_thread.run_sync(read))
-            while piece := await trio.to_thread.run_sync(next, pieces, b""):
-                yield piece
-        except (StorageFailure, MasterKeyError, OSError) as error:  # who reads it sees that the array does not end
-            log.error("the history of a session broke off: %s", error)  # noqa: TRY400 (the sentence says it all)
-        finally:
-            self._open -= 1
+        with self._threads.counted():  # only from now on: whoever has gone by now asks for no piece
+            try:
+                pieces = pieces_of(await self._threads.run(read, abandon_on_cancel=False))
+                while piece := await self._threads.run(partial(next, pieces, b""), abandon_on_cancel=False):
+                    yield piece
+            except (StorageFailure, MasterKeyError, OSError) as error:  # who reads it sees that the array does not end
+                log.error("the history of a session broke off: %s", error)  # noqa: TRY400 (the sentence says it all)
 
 
 def pieces_of(messages: Messages) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import generate_latest as written_as_text
 from prometheus_client.openmetrics.exposition import generate_latest as written_as_openmetrics
 from prometheus_client.registry import Collector
 
-from actors.jobs.engine import Jobs
+from actors.jobs.engine import JobsStatistics
 from actors.observer.observer import Observer
 from central_command.http.endpoints.metrics import Exposition
 from central_command.http.requests.request_figures import HttpFigures
@@ -71,7 +71,7 @@ class Exposing:
         storage: Callable[[], StorageSettings],
         collector: Callable[[], CollectorStatistics],
         *,
-        jobs: Jobs | None = None,
+        jobs: Callable[[], JobsStatistics] | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._service = service
@@ -105,7 +105,7 @@ class Exposing:
             journals=service.storage.journals | {name: journal.statistics() for name, journal in own.items()},
             syncs=service.storage.syncs | {name: journal.sync_durations() for name, journal in own.items()},
             audit=audit,
-            jobs=None if self._jobs is None else self._jobs.statistics(),
+            jobs=None if self._jobs is None else self._jobs(),
             observer=None if self._observer is None else self._observer.statistics(),
             summary=summary,
             readiness=self._service.readiness(),

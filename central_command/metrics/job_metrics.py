@@ -11,11 +11,15 @@ from persistence.format import times
 
 
 def job_metrics(figures: Figures) -> Iterator[Metric]:
-    """What each queue holds, as of its last turn; nothing where no jobs are run."""
+    """What each queue holds, those beside the jobs included; nothing where no jobs are run."""
     jobs = figures.jobs
     if jobs is None:
         return
-    family = GaugeMetricFamily(f"{PREFIX}jobs", "Jobs that are kept, by queue and state.", labels=["queue", "state"])
+    family = GaugeMetricFamily(
+        f"{PREFIX}jobs",
+        "Jobs that are kept, by queue and state, and what has a queue of its own.",
+        labels=["queue", "state"],
+    )
     for queue in jobs.queues:
         for status in JobStatus:
             family.add_metric([queue.name, status.value], getattr(queue, status.value))

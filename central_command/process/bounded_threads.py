@@ -41,6 +41,12 @@ class BoundedThreads:
         """Count one who asks, from before the wait until all is answered; raises FullError where too many do."""
         if self._asking >= self._asking_max:
             raise FullError
+        with self.counted():
+            yield
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count one who was let in before and goes on: they are never refused, but who comes meanwhile may be."""
         self._asking += 1
         try:
             yield
@@ -54,7 +60,7 @@ class BoundedThreads:
         """
         return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=abandon_on_cancel)
 
-    async def answer(self, work: Callable[[], T]) -> T:
+    async def answer(self, work: Callable[[], T], *, abandon_on_cancel: bool = True) -> T:
         """The same for one who asks for that alone; raises FullError where too many ask."""
         with self.asked():
-            return await self.run(work)
+            return await self.run(work, abandon_on_cancel=abandon_on_cancel)

@@ -13,7 +13,8 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 import trio
 
-from central_command.viewing.desk import FAILED, UnableError
+from central_command.process.bounded_threads import BoundedThreads, FullError
+from central_command.viewing.desk import BUSY, FAILED, UnableError
 from central_command.viewing.settings import ViewerSettings
 from central_command.viewing.steps import ViewedStep, read_step, texts_of
 from persistence.databases.database import DatabaseFailure
@@ -167,7 +168,7 @@ class OpenSessions:
         self.settings = settings
         self._stopping = stopping
         self._known: OrderedDict[str, OpenSession] = OrderedDict()
-        self._limiter = trio.CapacityLimiter(1)
+        self._threads = BoundedThreads(1, settings.waiting_max)
         self._followers = 0
 
     def __repr__(self) -> str:
@@ -197,7 +198,9 @@ class OpenSessions:
     async def look(self, work: Callable[[], T]) -> T:
         """What a function finds in a session, in a thread; one at a time. Raises UnableError."""
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+            return await self._threads.answer(work, abandon_on_cancel=False)
+        except FullError:
+            raise UnableError(*BUSY) from None
         except (JournalDamage, msgspec.DecodeError):
             raise UnableError("viewer_failed", "The session's envelopes cannot be read.") from None
         except (StorageFailure, OSError) as error:

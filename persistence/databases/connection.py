@@ -1,15 +1,18 @@
 """One connection to SQLite, over aiosqlite or in place, and what is done on it in one go.
 
-aiosqlite awaits asyncio futures, so it runs under the loop of `opening.bridge_to_asyncio`. Each call crosses a thread
-and costs about half a millisecond, whatever it does: so a transaction is one call.
+aiosqlite opens and closes with asyncio futures, so it runs under the loop of `opening.bridge_to_asyncio`. What is done
+on a connection comes back to trio by itself: through asyncio the way took the event loop several times as long. Each
+call crosses a thread all the same, whatever it does: so a transaction is one call.
 """
 
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from typing import Final, Generic, Protocol, TypeVar
 
 import aiosqlite
+import trio
 from trio_asyncio import aio_as_trio
 
 from persistence.databases.database import Query, Row, Statement, Value
@@ -49,16 +52,47 @@ class ThreadedConnection:
         self._connection = connection
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in the connection's thread."""
+        """Run `work` in the connection's thread; once handed over it is not cancelled."""
         # What all methods of aiosqlite's connection are made of. Through them a transaction would be as many trips to
-        # the thread as it has statements, and each trip costs the event loop more than its statement does.
-        execute = self._connection._execute  # noqa: SLF001
-        answer: T = await aio_as_trio(execute)(work, self._connection._conn)  # noqa: SLF001
-        return answer
+        # the thread as it has statements. Without a future the thread runs what it is given and tells nobody.
+        connection = self._connection._conn  # noqa: SLF001
+        trip = _Trip(partial(work, connection))
+        self._connection._tx.put_nowait((None, trip))  # noqa: SLF001
+        return await trip.answer()
 
     async def close(self) -> None:
         """Close it and end its thread."""
         await aio_as_trio(self._connection.close)()
+
+
+class _Trip(Generic[T]):
+    """What a task has done in another thread, and waits for."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._task = trio.lowlevel.current_task()
+        self._token = trio.lowlevel.current_trio_token()
+        self._answer: list[T] = []
+        self._error: BaseException | None = None
+
+    def __call__(self) -> None:
+        """Do it, in the other thread."""
+        try:
+            self._answer.append(self._work())
+        except BaseException as error:  # noqa: BLE001 - it is the task's
+            self._error = error
+        self._token.run_sync_soon(trio.lowlevel.reschedule, self._task)
+
+    async def answer(self) -> T:
+        """Wait for it, and return or raise what came of it."""
+        await trio.lowlevel.wait_task_rescheduled(lambda _raise_cancel: trio.lowlevel.Abort.FAILED)
+        if self._error is not None:
+            try:
+                raise self._error
+            finally:
+                self._error = None  # or it would hold this frame, and the frame it
+        (answer,) = self._answer
+        return answer
 
 
 class InlineConnection:

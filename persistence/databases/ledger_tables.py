@@ -95,7 +95,7 @@ END;
 # keys are chance, so each has a page of the table to itself, which is written whole, and of many in order some share
 # one. It is done at the same lines whatever batches they come in, so that equal journals have equal rows: which is why
 # all of it is made anew from the journal here, as above.
-LEDGER_5 = """
+GATHERED = """
 DROP TABLE IF EXISTS gathered_fingerprints;
 CREATE TABLE gathered_fingerprints (
     n INTEGER PRIMARY KEY,
@@ -112,11 +112,5 @@ CREATE TRIGGER fingerprints_placed AFTER INSERT ON gathered_fingerprints WHEN NE
         ON CONFLICT (fingerprint) DO NOTHING;
     DELETE FROM gathered_fingerprints;
 END;
-DELETE FROM fingerprints;
-DELETE FROM fingerprinted;
-DELETE FROM projection_positions;
-DELETE FROM credits;
-DELETE FROM sqlite_sequence WHERE name = 'credits';
-UPDATE balances SET total_points = 0, total_sessions = 0, last_credit_at = NULL;
-UPDATE totals SET credits = 0, points = 0;
 """
+LEDGER_5 = GATHERED + LEDGER_3

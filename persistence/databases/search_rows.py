@@ -3,9 +3,14 @@
 What is taken out of `steps` has to be named word for word, because the table holds no texts: they are told from the
 record's line once more. Until its parts are merged, SQLite keeps the words beside the note that they count no more
 (sqlite.org/fts5.html, "The 'delete' command"); `unmerged` says so, durably.
+
+Steps are nearly all of the work, so all of many records are put in by one statement, from one text: SQLite gives the
+interpreter's lock away once and not for each row, and whatever else has to be computed is, meanwhile. There must not be
+many such statements in a transaction: at either end of one that inserts several rows, FTS5 may write what it has
+gathered as a part of its own (its xSavepoint and xRelease), and parts have to be merged.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -31,7 +36,28 @@ PUT_BLOCK: Final = """
 INSERT INTO step_blocks (n, first, steps, turns, failed, counts, places) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 PUT_TOOL: Final = "INSERT OR IGNORE INTO tools (tool, n) VALUES (?, ?)"
-PUT_STEP: Final = "INSERT INTO steps (rowid, text, tool, arguments) VALUES (?, ?, ?, ?)"
+PLACE_FORMAT: Final = b"%020d%010d%010d%010d%010d"
+"""Where a step's texts are among all: the number of its row, where its text begins, and the bytes of its three."""
+
+PUT_STEPS: Final = """
+INSERT INTO steps (rowid, text, tool, arguments)
+WITH RECURSIVE places (at) AS (VALUES (1) UNION ALL SELECT at + 60 FROM places WHERE at + 60 < length(?1)),
+found (n, start, text, tool, arguments) AS (
+    SELECT CAST(substr(?1, at, 20) AS INTEGER), CAST(substr(?1, at + 20, 10) AS INTEGER),
+        CAST(substr(?1, at + 30, 10) AS INTEGER), CAST(substr(?1, at + 40, 10) AS INTEGER),
+        CAST(substr(?1, at + 50, 10) AS INTEGER)
+    FROM places
+)
+SELECT n, CAST(substr(?2, start, text) AS TEXT), CAST(substr(?2, start + text, tool) AS TEXT),
+    CAST(substr(?2, start + text + tool, arguments) AS TEXT)
+FROM found
+"""
+"""?1 is a `PLACE_FORMAT` for each step, by their numbers; ?2 their texts in UTF-8. Both BLOBs, cut without a look at
+what is before."""
+
+STEPS_BYTES_MAX: Final = 67_108_864
+"""Of texts that one statement puts in, and a step's more; SQLite holds a billion in one value. Guards memory."""
+
 TAKE_STEP: Final = "INSERT INTO steps (steps, rowid, text, tool, arguments) VALUES ('delete', ?, ?, ?, ?)"
 PUT_CALLS: Final = """
 INSERT INTO tool_calls (tool, n, calls, failures, timed, total_ms, slowest_ms, slowest_step)
@@ -118,7 +144,7 @@ def line_and_place(row: int) -> tuple[int, int]:
 
 def take_session(n: int, line: SearchedLine) -> list[Statement]:
     """The statements that take a record out again: `line` is the one that it was put in by, as it stands."""
-    rows = _step_rows(n, line.steps())
+    rows = [(row_of(n, step.place), step.text, step.tool, step.arguments) for step in line.steps()]
     key = [(n,)]
     return [
         Statement(NOTE_UNMERGED, [()]),
@@ -151,15 +177,15 @@ def _block_row(n: int, block: StepBlock) -> tuple[int, int, int, int, int, str, 
     return n, block.first, block.steps, block.turns, block.failed, block.counts.decode(), block.places
 
 
-def _step_rows(n: int, steps: Iterable[SearchedStep]) -> list[tuple[int, str, str, str]]:
-    return [(row_of(n, step.place), step.text, step.tool, step.arguments) for step in steps]
-
-
 class SessionRows:
-    """The rows of some records, to be put in together. Their sessions must not be there."""
+    """The rows of some records, to be put in together, in the order of their lines. Their sessions are not there."""
 
     def __init__(self) -> None:
         self._rows: dict[str, list[Sequence[Value]]] = {}
+        self._places: list[bytes] = []
+        self._texts: list[bytes] = []
+        self._size = 0
+        self._steps: list[Statement] = []
 
     def __repr__(self) -> str:
         return f"<SessionRows {len(self._rows.get(PUT_SESSION, ()))}>"
@@ -167,27 +193,45 @@ class SessionRows:
     def add(self, record: CorpusRecord, place: Position, line: IndexedLine) -> None:
         """Add those of a record, whose line was read."""
         n, found = place.n, line.blocks
-        steps = _step_rows(n, line.steps)
-        self._of(PUT_SESSION).append(_session_row(record, place, line, len(steps)))
+        self._of(PUT_SESSION).append(_session_row(record, place, line))
         self._of(PUT_BLOCK).extend(_block_row(n, block) for block in found)
         self._of(PUT_TOOL).extend((tool, n) for tool in sorted({step.tool for step in line.steps} - {""}))
-        self._of(PUT_STEP).extend(steps)
         self._of(PUT_CALLS).extend(
             (each.tool, n, each.calls, each.failures, each.timed, each.total_ms, each.slowest_ms, each.slowest_step)
             for each in line.figures.tools
         )
         self._of(PUT_FINDINGS).extend((category, n, count) for category, count in line.figures.findings.items())
+        for step in line.steps:
+            self._add_step(n, step)
 
-    def taken(self) -> list[Statement]:
-        """The statements that put them in; they are here no more."""
-        rows, self._rows = self._rows, {}
-        return [Statement(sql, rows_of) for sql, rows_of in rows.items()]
+    def statements(self) -> list[Statement]:
+        """The statements that put in all but the steps, a row at a time."""
+        return [Statement(sql, rows) for sql, rows in self._rows.items()]
+
+    def steps(self) -> list[Statement]:
+        """The statements that put in the steps: one, but where their texts are very large."""
+        self._end_steps()
+        return self._steps
+
+    def _add_step(self, n: int, step: SearchedStep) -> None:
+        text, tool, arguments = step.text.encode(), step.tool.encode(), step.arguments.encode()
+        sizes = len(text), len(tool), len(arguments)
+        self._places.append(PLACE_FORMAT % (row_of(n, step.place), self._size + 1, *sizes))
+        self._texts += (text, tool, arguments)
+        self._size += sum(sizes)
+        if self._size >= STEPS_BYTES_MAX:
+            self._end_steps()
+
+    def _end_steps(self) -> None:
+        if self._places:
+            self._steps.append(Statement(PUT_STEPS, [(b"".join(self._places), b"".join(self._texts))]))
+        self._places, self._texts, self._size = [], [], 0
 
     def _of(self, sql: str) -> list[Sequence[Value]]:
         return self._rows.setdefault(sql, [])
 
 
-def _session_row(record: CorpusRecord, place: Position, line: IndexedLine, rows: int) -> Sequence[Value]:
+def _session_row(record: CorpusRecord, place: Position, line: IndexedLine) -> Sequence[Value]:
     facets, found = line.facets, line.blocks
     return (
         place.n,
@@ -200,7 +244,7 @@ def _session_row(record: CorpusRecord, place: Position, line: IndexedLine, rows:
         record.tier,
         facets.outcome,
         record.started_at,
-        rows,
+        len(line.steps),
         place.day,
         place.offset,
         place.length,

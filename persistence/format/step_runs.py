@@ -81,6 +81,7 @@ _CONTENTS = msgspec.json.Decoder(list[str | None])
 _TEXT = msgspec.json.Decoder(str)
 _VALUE = msgspec.json.Decoder(Any)
 _VALUES = msgspec.json.Decoder(list[Any])
+_PLAIN = msgspec.json.Encoder()
 _SORTED = msgspec.json.Encoder(order="sorted")
 
 
@@ -110,15 +111,24 @@ class StepDigests:
     def __repr__(self) -> str:
         return f"<StepDigests {len(self)}>"
 
-    def add(self, steps: Sequence[StepTexts]) -> None:
-        """Take in the next steps."""
+    def add(self, steps: Sequence[StepTexts]) -> bool:
+        """Take in the next steps.
+
+        Answers whether all of their arguments are written as their values would be: then no object in them has a name
+        twice, and nobody has to look. False says nothing.
+        """
         digest, chars = self._digests, self._chars
-        for text, text_chars in compared_texts(steps):
-            hashed = blake2b(text[:HASHED_BYTES], digest_size=DIGEST_BYTES)
-            for start in range(HASHED_BYTES, len(text), HASHED_BYTES):
-                hashed.update(text[start : start + HASHED_BYTES])
-            digest += hashed.digest()
-            chars.append(text_chars)
+        are_plain = True
+        for group in _groups(steps):
+            compared, group_is_plain = _compared_together(group)
+            are_plain &= group_is_plain
+            for text, text_chars in compared:
+                hashed = blake2b(text[:HASHED_BYTES], digest_size=DIGEST_BYTES)
+                for start in range(HASHED_BYTES, len(text), HASHED_BYTES):
+                    hashed.update(text[start : start + HASHED_BYTES])
+                digest += hashed.digest()
+                chars.append(text_chars)
+        return are_plain
 
     def in_order(self, places: Sequence[int]) -> "StepDigests":
         """The same steps in another order, given by their places."""
@@ -134,9 +144,17 @@ class StepDigests:
         """The digest of a step."""
         return bytes(self._digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES])
 
-    def distinct_chars(self, first: int, last: int) -> int:
-        """Characters of the steps from one place to another, both included; of steps that are equal those of one."""
-        return sum({self.digest(place): self._chars[place] for place in range(first, last + 1)}.values())
+    def have_chars(self, first: int, last: int, least: int) -> bool:
+        """Whether steps from one place to another, both included, have so many; of equal steps those of one count."""
+        found, chars = set[bytes](), 0
+        for place in range(first, last + 1):
+            if chars >= least:
+                break
+            digest = self.digest(place)
+            if digest not in found:
+                found.add(digest)
+                chars += self._chars[place]
+        return chars >= least
 
     def fingerprints(self) -> "array[int]":
         """The fingerprint of the run that begins with each step, by its place; 64 bits, signed.
@@ -172,24 +190,34 @@ def fingerprints_of(steps: Sequence[StepTexts]) -> "array[int]":
 def compared_texts(steps: Iterable[StepTexts]) -> Iterator[tuple[bytes, int]]:
     """Yield what is compared of each step, and how many characters of content and arguments that has.
 
-    Four lines without an LF at the end: type, tool, content, arguments. Some steps are read at a time: together they
-    are decoded in a tenth of the time of each alone.
+    Four lines without an LF at the end: type, tool, content, arguments.
     """
+    for group in _groups(steps):
+        yield from _compared_together(group)[0]
+
+
+def _groups(steps: Iterable[StepTexts]) -> Iterator[Sequence[StepTexts]]:
+    """Yield some steps at a time: together they are decoded in a tenth of the time of each alone."""
     held: list[StepTexts] = []
     held_bytes = 0
     for step in steps:
         held.append(step)
         held_bytes += len(memoryview(step.content)) + len(memoryview(step.arguments))
         if held_bytes > TOGETHER_BYTES:
-            yield from _compared_together(held)
+            yield held
             held, held_bytes = [], 0
-    yield from _compared_together(held)
+    yield held
 
 
-def _compared_together(steps: Sequence[StepTexts]) -> Iterator[tuple[bytes, int]]:
-    for step, (said, said_chars), (asked, asked_chars) in zip(steps, _contents(steps), _arguments(steps), strict=True):
-        # None of them holds an LF, because none holds a control.
-        yield b"%s\n%s\n%s\n%s" % (step.type.encode(), _tool(bytes(step.tool)), said, asked), said_chars + asked_chars
+def _compared_together(steps: Sequence[StepTexts]) -> tuple[Iterable[tuple[bytes, int]], bool]:
+    """What is compared of each step and its characters; and whether all arguments are as their values are written."""
+    arguments, are_plain = _arguments(steps)
+    # None of them holds an LF, because none holds a control.
+    found = [
+        (b"%s\n%s\n%s\n%s" % (step.type.encode(), _tool(bytes(step.tool)), said, asked), said_chars + asked_chars)
+        for step, (said, said_chars), (asked, asked_chars) in zip(steps, _contents(steps), arguments, strict=True)
+    ]
+    return found, are_plain
 
 
 def _tool(text: bytes) -> bytes:
@@ -241,37 +269,54 @@ def _value(text: bytes) -> tuple[bytes, int]:
     return said, len(said.translate(None, CONTINUATION))
 
 
-def _arguments(steps: Sequence[StepTexts]) -> Iterable[tuple[bytes, int]]:
-    """The arguments of each step's call, as they are compared, and their characters."""
+def _arguments(steps: Sequence[StepTexts]) -> tuple[Sequence[tuple[bytes, int]], bool]:
+    """The arguments of each step's call, as they are compared, and their characters; whether all are written plainly.
+
+    What is neither an object nor a list is: there is no name in it.
+    """
     found = [NOTHING] * len(steps)
     together: dict[int, bytes] = {}
+    are_plain = True
     for place, step in enumerate(steps):
         text = bytes(step.arguments)
-        if text.startswith((b"{", b"[")) and len(text) <= VALUE_BYTES_MAX:
-            together[place] = text
-        elif text:
+        if not text:
+            continue
+        if not text.startswith((b"{", b"[")):
             found[place] = _value(text)
+        elif len(text) <= VALUE_BYTES_MAX:
+            together[place] = text
+        else:
+            found[place], are_plain = _value(text), False
     if together:
-        for place, asked in zip(together, _written([*together.values()]), strict=True):
+        written, written_plainly = _written([*together.values()])
+        are_plain &= written_plainly
+        for place, asked in zip(together, written, strict=True):
             found[place] = asked
-    return found
+    return found, are_plain
 
 
-def _written(texts: Sequence[bytes]) -> Sequence[tuple[bytes, int]]:
-    """Objects and lists with their members in order and without a call's ids, as they are compared."""
+def _written(texts: Sequence[bytes]) -> tuple[Sequence[tuple[bytes, int]], bool]:
+    """Objects and lists with their members in order and without a call's ids, as they are compared.
+
+    Beside them is whether all of them are written as their values would be.
+    """
+    joined = b"[%s]" % b",".join(texts)
+    are_plain = False
     try:
-        values = json_text.decode(_VALUES, b"[%s]" % b",".join(texts))
+        values = json_text.decode(_VALUES, joined)
+        are_plain = _PLAIN.encode(values) == joined
         for place, value in enumerate(values):
             if isinstance(value, dict) and not IDS.isdisjoint(value):
                 values[place] = {name: each for name, each in value.items() if name not in IDS}
         lines = _SORTED.encode_lines(values)[:-1]
     except (msgspec.DecodeError, OverflowError, RecursionError):
         if len(texts) > 1:
-            return [_written([text])[0] for text in texts]
+            alone = [_written([text]) for text in texts]
+            return [found for (found,), _ in alone], all(is_plain for _, is_plain in alone)
         # It holds a number such as 1e400, which nobody can hold: it is compared as it stands there.
         lines = texts[0].translate(None, UNSEEN_ASCII)
     if b"\\" in lines:
         lines = UNSEEN_ESCAPES.sub(b"", lines)
     if lines.isascii():
-        return [(left, len(left)) for left in lines.translate(None, UNSEEN_BUT_LF).split(b"\n")]
-    return [_comparable(line) for line in lines.decode(errors="replace").split("\n")]
+        return [(left, len(left)) for left in lines.translate(None, UNSEEN_BUT_LF).split(b"\n")], are_plain
+    return [_comparable(line) for line in lines.decode(errors="replace").split("\n")], are_plain

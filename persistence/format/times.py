@@ -8,6 +8,8 @@ from typing import Final
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DAY: Final = re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+DURATION: Final = re.compile(r"\A([1-9][0-9]{0,4})([hdw])\Z")
+_UNIT_S: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
 
 
 @lru_cache(maxsize=64)
@@ -47,3 +49,9 @@ def is_day(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def duration_s(text: str) -> int | None:
+    """Seconds of a duration such as `90d`, `12h` or `4w`; None for what is none."""
+    found = DURATION.match(text)
+    return None if found is None else int(found[1]) * _UNIT_S[found[2]]

@@ -27,6 +27,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     recovery_batch_bytes_max: PositiveInt = 16_777_216
     projection_lag_lines_max: PositiveInt = 100_000
     projection_batch_lines_max: PositiveInt = 1_000
+    fingerprint_filter_bytes: Annotated[int, msgspec.Meta(ge=0, le=536_870_912)] = 16_777_216
     projection_interval_s: PositiveSeconds = 0.25
     projection_retry_s: PositiveSeconds = 1.0
     open_batch_max: PositiveInt = 64

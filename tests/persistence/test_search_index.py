@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable
 from contextlib import closing
 from functools import partial
@@ -11,13 +12,15 @@ from typing import Any
 import pytest
 import trio
 
+from persistence.databases import connection, search_rows
 from persistence.databases.database import DatabaseFull, Statement
 from persistence.databases.opening import open_inline_database
+from persistence.databases.search_rows import PUT_STEPS
 from persistence.files.lock import single_curation
 from persistence.format.layout import DataLayout
 from persistence.format.records import JournalName
 from persistence.journals.stored import StoredJournal
-from persistence.search_index import SearchIndex, open_search_index
+from persistence.search_index import SearchIndex, _Ahead, open_search_index
 from persistence.settings.search import SearchSettings
 from tests.actors.curation.trajectory_lines import call, prompt, thought
 from tests.corpus_maker import put_sessions, session, take_back
@@ -214,6 +217,30 @@ async def test_lines_that_are_read_while_others_are_written_end_in_the_same_rows
 
 
 @pytest.mark.usefixtures("line_by_line")
+async def test_lines_ahead_are_read_before_the_steps_behind_them_are_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or neither would wait for the other, and both would take as long as one after the other."""
+    read, seen = threading.Event(), list[bool]()
+    read_ahead, run = _Ahead._read, connection._run_many
+
+    def reads(self: _Ahead, *arguments: Any) -> None:
+        read_ahead(self, *arguments)
+        read.set()
+
+    def runs(statement: Statement, *arguments: Any) -> int:
+        if statement.sql == PUT_STEPS and not seen:
+            seen.append(read.wait(10))
+        return run(statement, *arguments)
+
+    monkeypatch.setattr(_Ahead, "_read", reads)
+    monkeypatch.setattr(connection, "_run_many", runs)
+    await put_sessions(tmp_path / "data", [said(number, f"word{number}") for number in range(3)])
+    await followed(tmp_path / "data", batch_bytes_max=1)
+    assert seen == [True]
+
+
+@pytest.mark.usefixtures("line_by_line")
 async def test_a_write_that_fails_while_lines_ahead_are_read_is_said_as_it_is(root: Path) -> None:
     await put_sessions(root, [said(number, "later") for number in range(3, 6)])
     layout = DataLayout(root)
@@ -257,6 +284,22 @@ def test_odd_steps_are_taken_in_as_far_as_they_say_something(tmp_path: Path) -> 
     assert found(root, '"deeper 42"') == [("sess_1", 1)]
     assert found(root, "half pair") == [("sess_1", 2)]
     assert found(root, "byte") == [("sess_1", 3)]
+
+
+def test_texts_are_told_apart_whatever_is_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters of several bytes, texts that are empty, and more of them than one statement takes."""
+    root = tmp_path
+    steps = [prompt("naïve 漢字 first"), *call("werkzeug_größe", "🦓 answered", arg="über arguments"), thought("")]
+    steps.append({"type": "action", "tool": "", "content": "last", "arguments": {"only": "ärger"}})
+    for name, bytes_max in (("one", search_rows.STEPS_BYTES_MAX), ("many", 1)):
+        monkeypatch.setattr(search_rows, "STEPS_BYTES_MAX", bytes_max)
+        put(root / name, session(0, steps), session(1, [*steps, prompt("another")]))
+    for name in ("one", "many"):
+        for q, step in (("漢字", 1), ("über", 2), ("werkzeug_größe", 2), ("answered", 3), ("ärger", 5)):
+            assert ("sess_1", step) in found(root / name, q), (name, q)
+        assert found(root / name, "another") == [("sess_1", 6)]
+    sizes = "SELECT id, sz FROM steps_docsize"
+    assert rows(root / "one", sizes) == rows(root / "many", sizes)
 
 
 def test_the_repr_says_how_far_it_is(root: Path) -> None:

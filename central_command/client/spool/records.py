@@ -108,6 +108,10 @@ class SessionDoneError(SpoolError):
     """The session takes no more envelopes: it was given up, or closed and this is no feedback."""
 
 
+class SessionsInUseError(SpoolError):
+    """Another program that is alive has sessions for that server; nothing was changed."""
+
+
 class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of what waits in a spool, and of what is remembered of sessions that are done."""
 
@@ -225,6 +229,15 @@ class SpoolTotals(msgspec.Struct, frozen=True):
     points: float
     envelopes_waiting: int
     recorded_waiting: int
+
+
+class WaitingFor(msgspec.Struct, frozen=True):
+    """What was never delivered to a server: sessions, steps in them, and of those the ones that are in no file."""
+
+    url: str
+    sessions: int
+    steps: int
+    steps_recorded: int
 
 
 def spool_path(environment: Mapping[str, str]) -> Path:

@@ -27,6 +27,7 @@ import msgspec
 
 from central_command.client.contract.signing import Draft, SessionKey, agree
 from central_command.client.spool.envelopes import Restate, insert, move_contents, signed_envelope, take_back
+from central_command.client.spool.forgetting import forget_waiting, waiting_for
 from central_command.client.spool.ownership import Ownership
 from central_command.client.spool.queries import (
     backlog_of,
@@ -49,6 +50,7 @@ from central_command.client.spool.records import (
     StoredEnvelope,
     StoredSession,
     Unsigned,
+    WaitingFor,
     connect,
 )
 
@@ -198,9 +200,12 @@ class Spool:
         return [each for each in found if (with_source or each.source is None) and self.claim(each.session_id)]
 
     def claim(self, session_id: str) -> bool:
-        """Take over one session; False while another process that is alive owns it."""
+        """Take over one session; False while another process that is alive owns it, and when it was forgotten."""
         with self._transaction() as connection:
-            owner = session_row(connection, session_id)["owner"]
+            row = connection.execute("SELECT owner FROM sessions WHERE session_id = ?", (session_id,)).fetchone()
+            if row is None:
+                return False
+            owner = row["owner"]
             if owner == self._owner:
                 return True
             if owner is not None and self._ownership.is_alive(owner):
@@ -263,6 +268,21 @@ class Spool:
                 "DELETE FROM sessions WHERE source = ?1 AND state = 'failed' AND substr(problem, 1, length(?2)) = ?2"
                 " AND moved_to IS NULL AND envelopes_accepted = 0 AND envelopes_refused = 0",
                 [(source, problem) for problem in problems],
+            )
+
+    def waiting_for(self) -> list[WaitingFor]:
+        """What was never delivered, by server."""
+        with self._transaction() as connection:
+            return waiting_for(connection)
+
+    def forget_waiting(self, url: str) -> WaitingFor:
+        """Drop what waits for a server, and say how much that was (`forgetting`).
+
+        Raises SessionsInUseError, and drops nothing, while another process that is alive owns a session for it.
+        """
+        with self._transaction() as connection:
+            return forget_waiting(
+                connection, url, lambda owner: owner != self._owner and self._ownership.is_alive(owner)
             )
 
     def move(self, session_id: str, new_session_id: str, problem: str) -> StoredSession | None:

@@ -176,6 +176,11 @@ class History:
         """Whether something was sent of a file that lay at `path` when the first one was asked for."""
         return kept_path(path.resolve()) in self._sources_by_path()
 
+    def unfinished_paths(self) -> set[str]:
+        """Where the files lie, as it is kept, of which an earlier upload has not delivered all that it began."""
+        sessions = self.spool.sessions_with_source(self.url)
+        return {state_of(each).path for each in sessions if is_unfinished(each)}
+
     def source_of(self, survey: Survey) -> str:
         """The source of a file: the one that it was sent as before, else a new one, which is not in the spool yet.
 

@@ -46,6 +46,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int = AT_ONCE_DEFAULT
     resume: bool = True
     scrub: bool = True
+    since_s: float | None = None
+    """Seconds since the epoch; of `upload`, files that were not changed since are left out."""
 
 
 def work_of(survey: Survey, source: str, options: Options) -> Work:

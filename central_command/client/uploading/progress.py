@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 import click
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -23,12 +24,37 @@ _NAME_CHARS_MIN = 10
 """So much of a file's name stands before the reason of a wait, at least."""
 
 
-class Display:
-    """Shows bars on `console` (standard error) when that is a terminal, and prints lines on standard output."""
+class Printing(msgspec.Struct, frozen=True, kw_only=True):
+    """How is printed what came of it: with every column, a JSON object a line; or, `quiet`, only what failed."""
 
-    def __init__(self, console: Console, *, files: int, says_on_stderr: bool = False) -> None:
-        self._says_on_stderr = says_on_stderr
-        self._is_shown = console.is_terminal
+    wide: bool = False
+    as_json: bool = False
+    quiet: bool = False
+
+    @property
+    def says_on_stderr(self) -> bool:
+        """Whether what people read is on standard error, because standard output is for programs, or for nobody."""
+        return self.as_json or self.quiet
+
+    def say(self, line: str) -> None:
+        """Print a line that says what failed, or what has to be known."""
+        click.echo(line, err=self.says_on_stderr)
+
+    def tell(self, line: str) -> None:
+        """Print a line that says anything else."""
+        if not self.quiet:
+            self.say(line)
+
+
+class Display:
+    """Shows bars on `console` (standard error) when that is a terminal, and prints lines on standard output.
+
+    Of a quiet upload there are no bars, and no waits.
+    """
+
+    def __init__(self, console: Console, *, files: int, printing: Printing | None = None) -> None:
+        self._printing = printing or Printing()
+        self._is_shown = console.is_terminal and not self._printing.quiet
         room = max(0, console.width - _FIGURES_CHARS)
         bar_chars = max(_BAR_CHARS_MIN, min(_BAR_CHARS_MAX, room // 3))
         self._text_chars = max(_NAME_CHARS_MIN, room - bar_chars)
@@ -59,10 +85,10 @@ class Display:
     def say(self, lines: Iterable[str]) -> None:
         """Print lines on standard output (or standard error), above the bars when both are on one terminal."""
         for line in lines:
-            if self._is_shown and (self._says_on_stderr or sys.stdout.isatty()):
+            if self._is_shown and (self._printing.says_on_stderr or sys.stdout.isatty()):
                 self._progress.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
             else:
-                click.echo(line, err=self._says_on_stderr)
+                self._printing.say(line)
 
     def refresh(self) -> None:
         """Draw the bars now."""
@@ -75,17 +101,26 @@ class Display:
 
     def file(self, name: str, *, size: int) -> "FileBar":
         """A bar for one file of `size` bytes, which is read first; leave it to take it away."""
-        return FileBar(self._progress, escaped(name), size=size, is_shown=self._is_shown, chars=self._text_chars)
+        return FileBar(
+            self._progress,
+            escaped(name),
+            size=size,
+            is_shown=self._is_shown,
+            tells_waits=not self._printing.quiet,
+            chars=self._text_chars,
+        )
 
 
 class FileBar:
     """The bar of one file: how far it is read, then how many of its steps are delivered. May be used in any thread."""
 
-    def __init__(self, progress: Progress, name: str, *, size: int, is_shown: bool, chars: int) -> None:
+    def __init__(
+        self, progress: Progress, name: str, *, size: int, is_shown: bool, tells_waits: bool, chars: int
+    ) -> None:
         self._progress = progress
         self._whole_name, self._chars = name, chars
         self._name = escape(_shortened(name, chars))
-        self._is_shown = is_shown
+        self._is_shown, self._tells_waits = is_shown, tells_waits
         self._read = 0.0
         self._task: TaskID = progress.add_task(self._beside("(reading)"), total=_mb(size), unit="MB")
 
@@ -116,7 +151,7 @@ class FileBar:
         text = f"waiting {waiting.seconds:.0f} s: {waiting.reason}"
         if self._is_shown:
             self._progress.update(self._task, description=self._beside(text), refresh=True)
-        else:
+        elif self._tells_waits:
             click.echo(f"  {text}", err=True)
 
     def _beside(self, text: str) -> str:

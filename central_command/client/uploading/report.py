@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -122,6 +122,13 @@ def describe_shift(placing: Placing) -> Iterator[str]:
     yield f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
 
 
+def lines_of_problem(report: FileReport) -> Iterable[str]:
+    """What is said of a file that was not delivered whole, and nothing of any other."""
+    if report.problem is not None:
+        yield f"{shown_path(report.path)}:"
+        yield from _lines_of_problem(report, report.problem)
+
+
 def lines_of(report: FileReport) -> Iterable[str]:
     """The report of one file, as lines; a session's id stands in the table."""
     yield f"{shown_path(report.path)}:"
@@ -135,9 +142,13 @@ def lines_of(report: FileReport) -> Iterable[str]:
     if report.already_there:
         yield "  already uploaded completely: skipped (--no-resume sends it anew)"
     if report.problem is not None:
-        yield f"  not delivered: {report.problem}"
-        if failure := failure_of(report.sessions):
-            yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
+        yield from _lines_of_problem(report, report.problem)
+
+
+def _lines_of_problem(report: FileReport, problem: str) -> Iterable[str]:
+    yield f"  not delivered: {problem}"
+    if failure := failure_of(report.sessions):
+        yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
 
 
 def in_order(findings: Mapping[str, int]) -> str:
@@ -157,6 +168,12 @@ def describe_findings(findings: Mapping[str, int], *, scrubs: bool) -> Iterator[
     yield f"Scrubbed: {in_order(replaced) or 'nothing was found'}."
     if withheld:
         yield f"{withheld} text(s) could not be scrubbed and are not sent; [WITHHELD] stands in their place."
+
+
+def describe_passed_over(count: int, since_s: float) -> str:
+    """How many files were not looked at for their age."""
+    moment = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{count:,} file(s) have not changed since {moment} (--since): passed over."
 
 
 def describe_held(url: str) -> str:

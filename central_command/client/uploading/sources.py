@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,7 @@ from central_command.client.transcripts.detection import bears_anothers_sign, de
 from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.other_agents import is_beside_sessions, refused_file
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, TranscriptReader
+from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.searching import Unsearchable, expand, is_glob, walk
 from central_command.process.steering import escaped
 
@@ -84,6 +85,33 @@ def find_files(names: Iterable[str]) -> list[Found]:
             if len(found) > FILES_MAX:
                 raise SourceError(f"More than {FILES_MAX:,} files at once; name fewer.")
     return list(found.values())
+
+
+def changed_since(files: Iterable[Found], since_s: float, *, besides: Container[str]) -> list[Found]:
+    """Those that were changed at `since_s` (seconds since the epoch) or later; a file in an archive with that one.
+
+    So are those of the kept paths in `besides`, folders, and what cannot be asked: whoever looks at it says why not.
+    """
+    return [
+        each
+        for each in files
+        if (changed_s := _changed_s(each.path)) is None
+        or changed_s >= since_s
+        or kept_path(each.path.resolve()) in besides
+    ]
+
+
+def _changed_s(path: Path) -> float | None:
+    """When a file, or the archive that it is in, was changed last."""
+    for place in (path, *path.parents):
+        try:
+            status = place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None
+        return None if stat.S_ISDIR(status.st_mode) else status.st_mtime
+    return None
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -48,7 +48,7 @@ from central_command.client.uploading.options import (
     would_sign,
 )
 from central_command.client.uploading.planning import Plan, copied_history, plan
-from central_command.client.uploading.progress import Display, FileBar
+from central_command.client.uploading.progress import Display, FileBar, Printing
 from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
     FileReport,
@@ -59,6 +59,7 @@ from central_command.client.uploading.report import (
     describe_findings,
     describe_held,
     describe_model,
+    describe_passed_over,
     describe_rest,
     describe_shift,
     describe_untried,
@@ -66,6 +67,7 @@ from central_command.client.uploading.report import (
     json_lines_of_plans,
     lines_of,
     lines_of_plan,
+    lines_of_problem,
     plans_listing,
     reports_listing,
 )
@@ -75,6 +77,7 @@ from central_command.client.uploading.sources import (
     Found,
     NoStepsError,
     SourceError,
+    changed_since,
     find_files,
     unreadable,
 )
@@ -82,6 +85,7 @@ from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
 from central_command.client.uploading.timing import placing_for, timeline_of
 from central_command.terminal.listing import print_listing
+from central_command.terminal.since import moment_s
 
 AT_ONCE_MAX = 32
 EXIT_FAILED = 1
@@ -104,9 +108,9 @@ class Uploader:
         *,
         console: Console | None = None,
         surroundings: Surroundings | None = None,
-        says_on_stderr: bool = False,
+        printing: Printing | None = None,
     ) -> None:
-        self._says_on_stderr = says_on_stderr
+        self._printing = printing or Printing()
         self.reports: list[FileReport] = []
         self.untried = 0
         self._history = history
@@ -159,7 +163,7 @@ class Uploader:
         """
         left = iter(files)
         self._files_left = len(files)
-        with Display(self._console, files=len(files), says_on_stderr=self._says_on_stderr) as display:
+        with Display(self._console, files=len(files), printing=self._printing) as display:
             async with self._feeder.delivering(), trio.open_nursery() as nursery:
                 for _ in range(min(self._options.at_once, len(files))):
                     nursery.start_soon(self._work, left, display)
@@ -175,7 +179,7 @@ class Uploader:
             display.file_done()
             self.reports.append(report)
             self._note(report)
-            display.say(lines_of(report))
+            display.say(lines_of_problem(report) if self._printing.quiet else lines_of(report))
 
     def _note(self, report: FileReport) -> None:
         """Note whether the server could be had; others may be under way."""
@@ -284,7 +288,7 @@ class Uploader:
     def _say_waiting(self, bar: FileBar, display: Display, waiting: Waiting) -> None:
         """Show a wait; of a long one, say now and then how long all that is left will take."""
         bar.waiting(waiting)
-        if waiting.seconds < _LONG_WAIT_S or self._now_s() - self._told_at < _TOLD_EVERY_S:
+        if self._printing.quiet or waiting.seconds < _LONG_WAIT_S or self._now_s() - self._told_at < _TOLD_EVERY_S:
             return
         self._told_at = self._now_s()
         per_h = self._opens_per_h
@@ -294,21 +298,34 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
+def _recent(files: Sequence[Found], history: History, options: Options, printing: Printing) -> list[Found]:
+    """The files that --since leaves, and those that an earlier upload has begun; says how many it does not."""
+    if options.since_s is None:
+        return list(files)
+    left = changed_since(files, options.since_s, besides=history.unfinished_paths() if options.resume else ())
+    if passed_over := len(files) - len(left):
+        printing.tell(describe_passed_over(passed_over, options.since_s))
+    return left
+
+
 async def _run(
-    files: Sequence[Found], history: History, identity: Identity, options: Options, *, wide: bool, as_json: bool
+    found: Sequence[Found], history: History, identity: Identity, options: Options, printing: Printing
 ) -> int:
-    """Upload, and print what came of it; returns the exit status. With `as_json`, what people read is on stderr."""
+    """Upload, and print what came of it; returns the exit status."""
+    files = _recent(found, history, options, printing)
+    if files and not history.is_known:
+        printing.say(describe_agreement(options.url))
     async with client_for(options) as client:
-        uploader = Uploader(client, history, identity, options, says_on_stderr=as_json)
+        uploader = Uploader(client, history, identity, options, printing=printing)
 
         async def upload() -> None:
             await uploader.upload(files)
 
         was_interrupted = await interruptible(upload)
         is_held = not was_interrupted and await uploader.is_held()
-    _print_reports(uploader, options, wide=wide, as_json=as_json)
+    _print_reports(uploader, options, printing)
     if is_held:
-        click.echo(describe_held(options.url), err=as_json)
+        printing.say(describe_held(options.url))
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
@@ -316,32 +333,33 @@ async def _run(
         count = sum(report.nothing_in_it is None for report in uploader.reports) + uploader.untried
         click.echo(f"Error: {uploader.failed} of {count} file(s) were not delivered whole.", err=True)
         return EXIT_FAILED
-    if not uploader.is_any_session:
+    if not uploader.is_any_session and len(files) == len(found):
         click.echo(NOTHING_FOUND, err=True)
         return EXIT_FAILED
     return 0
 
 
-def _print_reports(uploader: Uploader, options: Options, *, wide: bool, as_json: bool) -> None:
+def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> None:
     if uploader.untried:
-        untried = describe_untried(uploader.untried, uploader.last_status, was_reached_again=uploader.was_reached_again)
-        click.echo(untried, err=as_json)
-    if as_json:
+        was_reached_again = uploader.was_reached_again
+        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
+    if printing.as_json:
         for line in json_lines_of(uploader.reports):
             click.echo(line)
-    elif any(report.nothing_in_it is None for report in uploader.reports):
-        print_listing(reports_listing(uploader.reports), wide=wide)
+    elif not printing.quiet and any(report.nothing_in_it is None for report in uploader.reports):
+        print_listing(reports_listing(uploader.reports), wide=printing.wide)
     if any(report.findings for report in uploader.reports):
         for line in describe_findings(uploader.findings, scrubs=options.scrub):
-            click.echo(line, err=as_json)
+            printing.tell(line)
 
 
-def _dry_run(files: Sequence[Found], options: Options, *, wide: bool, as_json: bool) -> int:
-    """Print what would be sent; returns the exit status. With `as_json`, what people read is on stderr."""
+def _dry_run(every: Sequence[Found], options: Options, printing: Printing) -> int:
+    """Print what would be sent; returns the exit status."""
     plans: list[tuple[Path, Plan]] = []
     failed = 0
     with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
         is_first = options.resume and not history.is_known
+        files = _recent(every, history, options, printing)
         for found in files:
             try:
                 surveyed = survey(found.checked(), options.provider)
@@ -352,37 +370,47 @@ def _dry_run(files: Sequence[Found], options: Options, *, wide: bool, as_json: b
             except FileError as error:
                 is_empty = isinstance(error, NoStepsError) and not found.named
                 failed += not is_empty
-                say = "nothing to send" if is_empty else "not to be delivered"
-                click.echo(f"{shown_path(found.path)}:\n  {say}: {error}", err=as_json or not is_empty)
+                if is_empty:
+                    printing.tell(f"{shown_path(found.path)}:\n  nothing to send: {error}")
+                else:
+                    click.echo(f"{shown_path(found.path)}:\n  not to be delivered: {error}", err=True)
                 continue
             notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
             for line in lines_of_plan(surveyed, notes, planned):
-                click.echo(line, err=as_json)
+                printing.tell(line)
             plans.append((found.path, planned))
     if plans:
-        _print_plans(plans, options, wide=wide, as_json=as_json)
+        _print_plans(plans, options, printing)
         if is_first:
-            click.echo(describe_agreement(options.url), err=as_json)
-    elif not failed:
+            printing.tell(describe_agreement(options.url))
+    elif not failed and len(files) == len(every):
         click.echo(NOTHING_FOUND, err=True)
-    click.echo("Nothing was sent.", err=as_json)
-    return EXIT_FAILED if failed or not plans else 0
+    printing.tell("Nothing was sent.")
+    return EXIT_FAILED if failed or not (plans or len(files) < len(every)) else 0
 
 
-def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, *, wide: bool, as_json: bool) -> None:
-    if as_json:
+def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing: Printing) -> None:
+    if printing.as_json:
         for line in json_lines_of_plans(plans):
             click.echo(line)
-    else:
-        print_listing(plans_listing(plans), wide=wide)
+    elif not printing.quiet:
+        print_listing(plans_listing(plans), wide=printing.wide)
     if any(planned.envelopes for _, planned in plans):
-        click.echo(
-            describe_duration([planned for _, planned in plans], opens_per_h(is_signed=would_sign(options))),
-            err=as_json,
-        )
+        printing.tell(describe_duration([planned for _, planned in plans], opens_per_h(is_signed=would_sign(options))))
         findings = sum((Counter(planned.findings) for _, planned in plans), Counter[str]())
         for line in describe_findings(findings, scrubs=options.scrub):
-            click.echo(line, err=as_json)
+            printing.tell(line)
+
+
+def _since(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    now_s = time.time()
+    try:
+        found = None if value is None else moment_s(value, now_s=now_s)
+    except ValueError as error:
+        raise click.BadParameter(f"it {error}.") from error
+    if found is not None and found > now_s:
+        raise click.BadParameter("that day has not come yet.")
+    return found
 
 
 @click.command(name="upload")
@@ -401,6 +429,13 @@ def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, *, wide: 
     show_default=True,
     help="Go on where an earlier upload stopped, and skip what is there; or send everything anew.",
 )
+@click.option(
+    "--since",
+    "since_s",
+    metavar="TIME",
+    callback=_since,
+    help="Only files that were changed since: 12h, 30d, 4w, or a UTC day as 2026-11-20.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be sent; nothing is contacted or written.")
 @click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
 @click.option(
@@ -409,15 +444,18 @@ def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, *, wide: 
     is_flag=True,
     help="Print a JSON object a line in place of the table; all else goes to stderr.",
 )
+@click.option("--quiet", is_flag=True, help="Print nothing but what was not delivered, on stderr; --json prints on.")
 def upload_command(
     *,
     paths: tuple[str, ...],
     options: Options,
     at_once: int,
     resume: bool,
+    since_s: float | None,
     dry_run: bool,
     wide: bool,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Upload coding agents' session files and get credit for them.
 
@@ -437,19 +475,19 @@ def upload_command(
     Examples:
       central-command upload ~/.claude/projects/my-project --dry-run
       central-command upload ~/.claude/projects/my-project/*.jsonl
+      central-command upload ~/.claude/projects --since 2d
 
     Exit status: 0 everything was delivered, 1 something was not (also a file that is no session), 130 interrupted.
     """
-    options = msgspec.structs.replace(options, at_once=at_once, resume=resume)
+    options = msgspec.structs.replace(options, at_once=at_once, resume=resume, since_s=since_s)
+    printing = Printing(wide=wide, as_json=as_json, quiet=quiet)
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(_dry_run(files, options, wide=wide, as_json=as_json))
+            sys.exit(_dry_run(files, options, printing))
         identity = own_identity(options.contributor_id)
         with opened_history(options.url) as history:
-            if not history.is_known:
-                click.echo(describe_agreement(options.url), err=as_json)
-            status = trio.run(partial(_run, files, history, identity, options, wide=wide, as_json=as_json))
+            status = trio.run(_run, files, history, identity, options, printing)
     except SourceError as error:
         raise click.ClickException(str(error)) from error
     except SpoolError as error:

@@ -1,5 +1,6 @@
 """A running server on one screen: what it says of itself, and what of that is wrong, a sentence each. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,7 +14,13 @@ REASONS_MAX: Final = 6
 """Reasons of refusals that are listed, the most frequent ones."""
 
 Samples = Mapping[tuple[str, str], float]
-"""Figures by their names, without the prefix, and the value of their one label; "" where there is none."""
+"""Figures by their names, without the prefix, and the value of their one label; "" where there is none.
+
+Those of jobs have two: the queue, a space, and the state.
+"""
+
+ASKED_FOR: Final = "export"
+"""The queue of which a job that fails is no alarm: who asked for the export is told so, and may have asked in vain."""
 
 CURATION_LAG_S_MAX: Final = 3_600.0
 CHECK_AGE_S_MAX: Final = 172_800.0
@@ -100,7 +107,7 @@ def _alarms_of(samples: Samples, at: float) -> Iterator[str]:
         yield f"The corpus is {_duration(lag)} behind; the server's log says why."
     if samples.get(("jobs_out_of_order", "")):
         yield "Jobs rest: their database cannot be used; the server's log says why."
-    failed = samples.get(("jobs", "failed"), 0.0)
+    failed = sum(count for queue, state, count in _jobs(samples) if state == "failed" and queue != ASKED_FOR)
     if failed:
         yield f"Failed jobs: {failed:,.0f}; `central-command jobs --status failed` lists them."
     forgotten = {queue: for_s for queue, for_s in _paused(samples, at).items() if for_s > PAUSED_S_MAX}
@@ -121,8 +128,7 @@ def screen(state: ServerState) -> list[str]:
         lines += ["", _row("server", f"{ready}, up for {_duration(state.uptime_s)}")]
         lines += _listed("checks", [f"{each.name} {each.detail.replace('_', ' ')}" for each in state.checks])
     if state.samples is not None:
-        lines += [_row(name, value) for name, value in _rows(state.samples, state.at) if value]
-        lines += _listed("by reason", _refusals(state.samples))
+        lines += [line for name, items in _rows(state.samples, state.at) for line in _listed(name, items)]
     elif state.no_samples:
         lines += ["", *_wrapped(state.no_samples)]
     mark = "! " if found else ""
@@ -130,7 +136,7 @@ def screen(state: ServerState) -> list[str]:
     return [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in map(escaped, lines)]
 
 
-def _rows(samples: Samples, at: float) -> Iterator[tuple[str, str]]:
+def _rows(samples: Samples, at: float) -> Iterator[tuple[str, Sequence[str]]]:
     def of(name: str, label: str = "") -> float:
         return samples.get((name, label), 0.0)
 
@@ -138,22 +144,35 @@ def _rows(samples: Samples, at: float) -> Iterator[tuple[str, str]]:
         return sum(value for (found, _), value in samples.items() if found == name)
 
     in_all = f"{of('sessions'):,.0f} in all"  # the databases' count, which is behind that of what is in memory
-    yield "sessions", f"{of('open_sessions'):,.0f} open, {in_all}; {of('active_sessions'):,.0f} are in memory"
-    credited = f"{of('credited_points'):,.0f} points, {of('contributors'):,.0f} contributors"
-    yield "totals", f"{of('envelopes'):,.0f} envelopes, {of('steps'):,.0f} steps, {credited}"
-    texts = f"embedding {of('embedding_pending_texts'):,.0f} texts, requests {of('requests_in_flight'):,.0f}"
-    yield "queues", f"journals {summed('journal_queue_lines'):,.0f} lines, {texts}"
-    yield "lag", f"databases {of('projection_lag_lines'):,.0f} lines, corpus {_duration(of('curation_lag_seconds'))}"
+    in_memory = f"{of('active_sessions'):,.0f} are in memory"
+    yield "sessions", [f"{of('open_sessions'):,.0f} open", f"{in_all}; {in_memory}"]
+    credited = [f"{of('credited_points'):,.0f} points", f"{of('contributors'):,.0f} contributors"]
+    yield "totals", [f"{of('envelopes'):,.0f} envelopes", f"{of('steps'):,.0f} steps", *credited]
+    texts = [f"embedding {of('embedding_pending_texts'):,.0f} texts", f"requests {of('requests_in_flight'):,.0f}"]
+    yield "queues", [f"journals {summed('journal_queue_lines'):,.0f} lines", *texts]
+    behind = f"databases {of('projection_lag_lines'):,.0f} lines"
+    yield "lag", [behind, f"corpus {_duration(of('curation_lag_seconds'))}"]
     used = f"{_bytes(of('quota_used_bytes'))} used of {_bytes(of('quota_bytes'))}"
-    yield "disk", f"{_bytes(of('disk_free_bytes'))} free; {used}"
-    yield "refused", f"{summed('refusals_total'):,.0f} requests since the start; dead letters are some of them"
-    yield "erasure", f"{of('erasure_open_requests'):,.0f} open requests"
-    jobs = {label: value for (name, label), value in samples.items() if name == "jobs"}
-    yield "jobs", ", ".join(f"{value:,.0f} {label}" for label, value in jobs.items())
-    paused = _paused(samples, at)
-    yield "paused", ", ".join(f"{queue} for {_duration(for_s)}" for queue, for_s in paused.items())
+    yield "disk", [f"{_bytes(of('disk_free_bytes'))} free; {used}"]
+    yield "refused", [f"{summed('refusals_total'):,.0f} requests since the start; dead letters are some of them"]
+    yield "by reason", _refusals(samples)
+    yield "erasure", [f"{of('erasure_open_requests'):,.0f} open requests"]
+    states = Counter[str]()
+    for _, state, count in _jobs(samples):
+        states[state] += int(count)
+    yield "jobs", [f"{count:,} {state}" for state, count in states.items()]
+    yield "by queue", [f"{queue} {count:,.0f} {state}" for queue, state, count in _jobs(samples) if count]
+    yield "paused", [f"{queue} for {_duration(for_s)}" for queue, for_s in _paused(samples, at).items()]
     ages = {label: at - value for (name, label), value in samples.items() if name == "last_success_timestamp_seconds"}
-    yield "last", ", ".join(f"{label} {_duration(age)} ago" for label, age in ages.items())
+    yield "last", [f"{label} {_duration(age)} ago" for label, age in ages.items()]
+
+
+def _jobs(samples: Samples) -> Iterator[tuple[str, str, float]]:
+    """Queue, state, and how many jobs of the queue are in it."""
+    for (name, label), count in samples.items():
+        if name == "jobs":
+            queue, _, state = label.partition(" ")
+            yield queue, state, count
 
 
 def _paused(samples: Samples, at: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from central_command.access.bans import CONTRIBUTOR, DAYS_MAX, MACHINE, REASON_CHARS_MAX, BanKind
 from central_command.access.making import NAME_CHARS_MAX
-from central_command.access.tokens import DURATION, TOKEN, Scope
+from central_command.access.tokens import TOKEN, Scope
 from central_command.http.description.json_schema import TEXT, Schema, integer, object_of, one_of, or_null, text_of
 from central_command.http.description.operations import (
     ERROR,
@@ -31,6 +31,7 @@ from central_command.http.endpoints.bans import BAN_ID, BAN_PATH, BANS_PATH
 from central_command.http.endpoints.sign_in import LINK_PATH, SIGN_OUT_PATH
 from central_command.http.requests.browsers import SIGN_IN_PATH
 from central_command.http.requests.replies import HTML_TYPE
+from persistence.format.times import DURATION
 
 SECURITY: Final[list[dict[str, list[str]]]] = [{"token": ["admin"]}]
 

@@ -18,7 +18,7 @@ from central_command.access.bans import BanList
 from central_command.access.desk import SignInOutcome
 from central_command.access.labels import is_label
 from central_command.access.making import NAME_CHARS_MAX, NewLink, NewToken
-from central_command.access.tokens import Scope, duration_s
+from central_command.access.tokens import Scope
 from central_command.http.requests.authorization import Authorization, Door, TokenCheck
 from central_command.http.requests.bodies import ProblemError, Reader
 from central_command.http.requests.replies import HttpProblem, Replies, Reply, error, json_reply
@@ -26,6 +26,7 @@ from central_command.http.settings import HttpSettings
 from persistence.databases.access_tokens import StoredToken, TooManyTokens
 from persistence.databases.browser_sessions import StoredBrowserSession, TooManyLinks
 from persistence.databases.database import DatabaseFailure
+from persistence.format.times import duration_s
 
 TOKENS_PATH: Final = "/api/access/tokens"
 TOKEN_PATH: Final = f"{TOKENS_PATH}/<token_id>"

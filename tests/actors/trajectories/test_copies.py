@@ -30,8 +30,8 @@ class Held:
     def __init__(self, *earlier: Sequence[str]) -> None:
         self.seen: dict[int, FirstSeen] = {}
         for n, texts in enumerate(earlier, start=1):
-            for step, each in enumerate(digests_of(texts).fingerprints(), start=1):
-                self.seen.setdefault(each, FirstSeen(n, step, f"sess_{n}", f"traj_{n}"))
+            for each in digests_of(texts).fingerprints():
+                self.seen.setdefault(each, FirstSeen(n, f"sess_{n}", f"traj_{n}"))
 
     def copied(self, texts: Sequence[str], settings: ScoringSettings = SETTINGS) -> list[tuple[int, int, str]]:
         digests = digests_of(texts)

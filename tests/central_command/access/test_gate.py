@@ -11,7 +11,7 @@ import trio
 
 from central_command.access.gate import Admitted, CannotTell, Gate, NotAdmitted, OutOfScope
 from central_command.access.settings import AccessSettings
-from central_command.access.tokens import TOKEN, Scope, duration_s, new_cookie, new_token, token_sha256
+from central_command.access.tokens import TOKEN, Scope, new_cookie, new_token, token_sha256
 from persistence.databases.access_tokens import StoredToken, TokenFile, TooManyTokens
 from persistence.databases.browser_sessions import BrowserSessionFile, Opening, StoredBrowserSession
 from persistence.files.file_system import inline
@@ -41,19 +41,6 @@ def test_a_token_is_cc_and_32_random_bytes() -> None:
     assert len(tokens) == 100
     assert all(TOKEN.match(token) for token in tokens)
     assert new_token(bytes) == "cc_" + "A" * 43
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90d", 7_776_000),
-        ("12h", 43_200),
-        ("4w", 2_419_200),
-        *((text, None) for text in ("", "d", "0d", "-1d", "1.5d", "90", "90 d", "90m", "100000d", "90d\n", "٣d")),
-    ],
-)
-def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int | None) -> None:
-    assert duration_s(text) == seconds
 
 
 async def test_a_token_is_for_its_scopes_alone_until_it_expires_or_is_revoked(tmp_path: Path) -> None:

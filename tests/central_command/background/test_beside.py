@@ -86,6 +86,9 @@ async def test_all_queues_are_counted_by_their_names(tmp_path: Path) -> None:
         assert (curation.waiting, curation.active, curation.completed, curation.paused) == (2, 1, 7, False)
         assert [job.queue for job in (await found.desk.page(limit=10)).jobs] == ["work"]
         assert (await found.desk.page(queue="curation", limit=10)).total == 0
+        while next(queue for queue in found.desk.statistics().queues if queue.name == "work").delayed == 0:  # noqa: ASYNC110 (nobody tells)
+            await trio.sleep(0.001)
+        assert [*found.desk.statistics().queues] == await found.desk.queues(), "metrics count as the page does"
         nursery.cancel_scope.cancel()
 
 
@@ -103,6 +106,7 @@ async def test_an_export_that_has_failed_is_listed_and_made_again_by_a_retry(tmp
         while (report := found.exports.report(asked.id)) is None or report.state is not ExportState.FAILED:  # noqa: ASYNC110
             await trio.sleep(0.01)
         failed = await found.only("export", status=JobStatus.FAILED)
+        assert await found.queue("export") == QueueCounts(name="export", failed=1)
         assert (failed.job_id, failed.error) == (job.job_id, "it is broken")
         history = await found.desk.history("export", job.job_id)
         assert history is not None
@@ -129,10 +133,14 @@ async def test_an_erasure_that_is_hindered_is_delayed_and_tried_again_at_once(tm
         assert done.finished_at is not None
         assert isinstance(await found.desk.retry("erasure", job.job_id), NotPossible)
         again = await found.run.service.ask_erasure(ErasureSubject.SESSION, "sess_of_another")
+        assert (await found.queue("erasure")).waiting == 1
+        async with found.run.service.eraser._turn:
+            assert (await found.queue("erasure")).active == 1
         assert isinstance(again, Report)
         found.run.service.eraser._hindered[again.erasure.request] = "the archive is out of reach"
         hindered = await found.only("erasure", status=JobStatus.DELAYED)
         assert hindered.error == "the archive is out of reach"
+        assert await found.queue("erasure") == QueueCounts(name="erasure", completed=1, delayed=1)
         assert isinstance(await found.desk.retry("erasure", hindered.job_id), StoredJob)
         assert found.run.service.eraser._asked.is_set()
         assert "sess_of" not in f"{await found.desk.page(queue='erasure', limit=10)}", "whom it is for is not said"

@@ -141,6 +141,54 @@ def test_mine_says_who_sends_what_waits(leaders: list[Any], tmp_path: Path) -> N
     ]
 
 
+def waiting_at(spool: Spool, url: str, name: str, *, source: str | None = None) -> None:
+    head = {"envelope_id": "env_1", "session_id": f"sess_{name}"}
+    spool.add_session(f"sess_{name}", url=url, opening=OPENING, source=source)
+    spool.put(f"sess_{name}", "CHUNK", draft_envelope(head, {"trajectory_log": []}), steps=2_000, ends=True)
+
+
+def test_what_waits_for_a_wrong_address_is_said_and_forgotten(leaders: list[Any], tmp_path: Path) -> None:
+    path = tmp_path / "state" / "central-command" / "spool.db"
+    with Spool(path) as spool:
+        waiting_at(spool, "http://wrong.test", "recorded")
+        waiting_at(spool, "http://wrong.test", "file", source="codex:a:b")
+        waiting_at(spool, URL, "right")
+    assert facts_of(run("mine", "--url", URL))["waits elsewhere"] == (
+        "4,000 step(s) in 2 session(s) for http://wrong.test; --forget URL drops them"
+    )
+    asked = run("mine", "--forget", "http://wrong.test/")
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    lost = (
+        "4,000 step(s) in 2 session(s), never delivered to http://wrong.test; "
+        "2,000 of them were recorded, and are in no file"
+    )
+    assert asked.stderr == f"central-command: Forget {lost}? Nobody can be asked here: give --yes to say so.\n"
+    with Spool(path) as spool:
+        assert spool.claim("sess_file")
+        refused = run("mine", "--forget", "http://wrong.test", "--yes")
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "central-command: Another program records or sends sessions for http://wrong.test: end it first.\n",
+    )
+    done = run("mine", "--forget", "http://wrong.test", "--yes")
+    assert (done.exit_code, done.output) == (0, f"Forgotten: {lost}.\n")
+    again = run("mine", "--forget", "http://wrong.test", "--yes")
+    assert (again.exit_code, again.output) == (
+        1,
+        f"central-command: nothing waits for http://wrong.test; it does for {URL}\n",
+    )
+    found = facts_of(run("mine", "--url", URL))
+    assert (found["waits"][:30], "waits elsewhere" in found) == ("1 envelope(s) in 1 session(s):", False)
+
+
+def test_a_spool_that_is_none_is_one_sentence_for_forgetting_too(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "central-command" / "spool.db"
+    path.parent.mkdir(parents=True)
+    path.write_text("no database")
+    result = run("mine", "--forget", URL, "--yes")
+    assert (result.exit_code, "cannot be opened" in result.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("answers", "says"),
     [

@@ -70,18 +70,24 @@ READYZ = {"ready": True, "uptime": 5.0, "checks": [{"name": "disk", "ok": True, 
 LIVEZ = {"live": True}
 
 
-def test_failed_jobs_are_an_alarm_and_jobs_of_all_queues_are_told_together() -> None:
+def test_failed_jobs_are_an_alarm_and_jobs_are_told_together_and_by_queue() -> None:
     metrics = """\
 # TYPE central_command_jobs gauge
 central_command_jobs{queue="gc",state="failed"} 1
 central_command_jobs{queue="verify",state="failed"} 1
 central_command_jobs{queue="verify",state="completed"} 5
+central_command_jobs{queue="curation",state="completed"} 12345
+central_command_jobs{queue="curation",state="failed"} 0
 """
     with answering(metrics=(200, metrics)) as asking:
         samples, _ = overseeing._samples(asking, URL, TOKEN)
     found = state(samples=FIGURES | dict(samples or {}))
     assert list(alarms(found)) == ["Failed jobs: 2; `central-command jobs --status failed` lists them."]
-    assert "jobs      2 failed, 5 completed" in screen(found)
+    lines = screen(found)
+    at = lines.index("jobs      2 failed, 12,350 completed")
+    assert " ".join(" ".join(lines[at + 1 : at + 3]).split()) == (
+        "by queue gc 1 failed, verify 1 failed, verify 5 completed, curation 12,345 completed"
+    )
     rests = state(samples=FIGURES | {("jobs_out_of_order", ""): 1.0})
     assert [sentence[:11] for sentence in alarms(rests)] == ["Jobs rest: "]
 
@@ -101,6 +107,13 @@ central_command_job_queue_paused_timestamp_seconds{{queue="backup"}} {1_000_000 
     assert (list(alarms(found)), "paused    backup for 2 h" in screen(found)) == ([], True)
     (alarm,) = alarms(msgspec.structs.replace(found, at=1_000_000.0 + 3 * 86_400, samples=samples))
     assert alarm.startswith("Queues of jobs are paused: backup for 3 d; ")
+
+
+def test_an_export_that_has_failed_is_told_and_no_alarm() -> None:
+    """It is for whoever asked for it, who may have asked for what cannot be."""
+    found = state(samples=FIGURES | {("jobs", "export failed"): 2.0})
+    assert (list(alarms(found)), found.is_ok) == ([], True)
+    assert "by queue  export 2 failed" in screen(found)
 
 
 def test_every_check_and_what_was_refused_is_told_within_the_width() -> None:

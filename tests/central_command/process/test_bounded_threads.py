@@ -85,6 +85,16 @@ async def test_who_asks_counts_from_before_the_thread_until_all_is_answered() ->
     assert threads.statistics().asking == 0
 
 
+async def test_who_goes_on_is_never_refused_and_counts_for_those_who_come() -> None:
+    threads = BoundedThreads(1, 0)
+    with threads.counted(), threads.counted():
+        assert threads.statistics().asking == 2
+        with pytest.raises(FullError), threads.asked():
+            pytest.fail("one was let in past the bound")
+        assert await threads.run(lambda: "goes on") == "goes on"
+    assert await threads.answer(lambda: "room again") == "room again"
+
+
 async def test_what_fails_raises_for_whoever_asked_and_leaves_its_place() -> None:
     threads = BoundedThreads(1, 0)
 

@@ -1,9 +1,12 @@
 """What makes two steps the same, and what a run's fingerprint depends on."""
 
 import json
+import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import blake2b
 from typing import Any, Literal
 
 import msgspec
@@ -85,7 +88,9 @@ def test_what_nobody_sees_is_left_out(texts: Sequence[str]) -> None:
     steps = [msgspec.Raw(json.dumps(text).encode()) for text in texts]
     digests = StepDigests()
     digests.add([StepTexts(type="thought", content=step) for step in steps])
-    assert [digests.distinct_chars(place, place) for place in range(len(texts))] == [len(text) for text in bare]
+    for place, text in enumerate(bare):
+        assert digests.have_chars(place, place, len(text))
+        assert not digests.have_chars(place, place, len(text) + 1)
 
 
 @pytest.mark.parametrize(
@@ -220,3 +225,61 @@ def test_every_character_of_a_long_text_counts(at: int) -> None:
     """It is hashed in pieces."""
     text = "x" * 3 * HASHED_BYTES
     assert prints({**STEP, "content": text}) != prints({**STEP, "content": f"{text[:at]}y{text[at + 1 :]}"})
+
+
+NOT_SEEN = re.compile(
+    "[\x80-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f"
+    "\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff\ufdfa\ufdfb]"
+)
+CONTROLS = re.compile("[\x00-\x20\x7f]")
+CHARACTERS = st.sampled_from(
+    'aB7 \n\t\r\b\x0c\x00\x1b\x7f"\\/nu{é…ﬁ→①e\u0301\u0323한\u1112\u1161🚀\u200b\ufeff\xad\x85\ufdfa'
+)
+ANY_TEXT = st.text(CHARACTERS | st.characters(exclude_categories=["Cs"]), max_size=40)
+ANY_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | ANY_TEXT,
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(ANY_TEXT | st.sampled_from(["call_id", "b"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+def digest_of_the_format(write: Callable[[object], str], type_: str, tool: object, *rest: object) -> bytes:
+    """A step's digest, word by word as docs/format.md has it; for texts with no 128 others in a row."""
+
+    def compared(text: str) -> str:
+        return CONTROLS.sub("", unicodedata.normalize("NFKC", NOT_SEEN.sub("", text)))
+
+    def value(given: object) -> str:
+        if isinstance(given, str):
+            return compared(given)
+        return "" if given is None else CONTROLS.sub("", write(given))
+
+    content, arguments = rest
+    asked = value(arguments)
+    if isinstance(arguments, dict | list):
+        ids = ("call_id", "callId", "tool_call_id", "toolCallId", "tool_use_id", "toolUseId")
+        left = {k: v for k, v in arguments.items() if k not in ids} if isinstance(arguments, dict) else arguments
+        written = json.dumps(left, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+        asked = compared(re.sub(r"\\(?:[bfnrt]|u00[01][0-9a-f])", "", written))
+    lines = "\n".join((type_, value(tool), value(content), asked))
+    return blake2b(lines.encode(), digest_size=8).digest()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["action", "thought"]), ANY_VALUE, st.none() | ANY_TEXT, ANY_VALUE), max_size=4),
+    st.sampled_from(["escaped", "raw"]),
+)
+def test_digests_are_those_of_the_format_whatever_is_written(
+    steps: Sequence[tuple[str, object, str | None, object]], written: str
+) -> None:
+    """Word by word, without any of the ways that are faster."""
+    write = partial(json.dumps, ensure_ascii=written == "escaped")
+    texts = [write(dict(zip(("type", "tool", "content", "arguments"), step, strict=True))) for step in steps]
+    digests = StepDigests()
+    digests.add([json_text.decode(DECODER, text.encode()) for text in texts])
+    assert [digests.digest(place) for place in range(len(steps))] == [
+        digest_of_the_format(write, *step) for step in steps
+    ]

@@ -250,6 +250,7 @@ def test_only_what_nobody_alive_owns_is_claimed(path: Path) -> None:
             second.release("sess_source")
         assert [session.session_id for session in second.claim_orphans(URL)] == ["sess_1"]
         assert [session.session_id for session in second.claim_orphans(URL, with_source=True)] == ["sess_source"]
+        assert not second.claim("sess_forgotten")
 
 
 def test_what_was_put_survives_kill_9(path: Path) -> None:

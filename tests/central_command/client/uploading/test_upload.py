@@ -15,13 +15,14 @@ from rich.console import Console
 from trio.testing import MockClock
 
 from central_command.client.contract.identity import Identity
+from central_command.client.delivering.deliverer import Waiting
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading import options as upload_options
 from central_command.client.uploading import upload
 from central_command.client.uploading.feeding import Surroundings
 from central_command.client.uploading.history import History
 from central_command.client.uploading.options import Options
-from central_command.client.uploading.progress import Display
+from central_command.client.uploading.progress import Display, Printing
 from central_command.client.uploading.sources import find_files
 from central_command.client.uploading.upload import Uploader, upload_command
 from tests.central_command.client.uploading.conftest import Command
@@ -386,3 +387,58 @@ def test_a_run_in_which_nothing_is_found_fails(command: Command, tmp_path: Path)
         assert (result.exit_code, "the folder holds no session file" in result.output) == (1, True)
         result = command.run(tmp_path / "blank", *more)
         assert (result.exit_code, "no file that was found holds a session" in result.stderr) == (1, True)
+
+
+def test_a_quiet_upload_says_what_failed_and_nothing_else(command: Command, transcripts: Path, tmp_path: Path) -> None:
+    """On standard error, with the exit status of any other; but the first to a server says what it is taken as."""
+    first = command.run(transcripts / "short.jsonl", "--quiet")
+    assert (first.exit_code, first.stdout, first.stderr.count("\n")) == (0, "", 1)
+    assert "is taken as your agreement to its terms" in first.stderr
+    for options in ((), ("--dry-run",)):
+        done = command.run(transcripts / "short.jsonl", transcripts / "long.jsonl", "--quiet", *options)
+        assert (done.exit_code, done.output) == (0, ""), options
+    (tmp_path / "wrong.jsonl").write_text("not json\n")
+    failed = command.run(tmp_path / "wrong.jsonl", transcripts / "subagent.jsonl", "--quiet")
+    file, why, sum_ = failed.stderr.splitlines()
+    assert (failed.exit_code, failed.stdout, file) == (1, "", f"{tmp_path}/wrong.jsonl:")
+    assert why.startswith("  not delivered: no steps to upload: ")
+    assert sum_ == "Error: 1 of 2 file(s) were not delivered whole."
+    planned = command.run(tmp_path / "wrong.jsonl", "--quiet", "--dry-run")
+    assert (planned.exit_code, planned.stdout, planned.stderr.count("\n")) == (1, "", 2)
+    assert "  not to be delivered: no steps to upload: " in planned.stderr
+
+
+def test_a_quiet_upload_says_why_more_was_not_tried(command: Command, transcripts: Path) -> None:
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", request=request)
+
+    command.server.faults.append(refuse)
+    result = command.run(transcripts / "short.jsonl", transcripts / "long.jsonl", "--at-once", "1", "--quiet")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "the server's certificate is not trusted" in result.stderr
+    assert "1 more file(s) were not tried, because the server cannot be reached." in result.stderr
+
+
+def test_quiet_changes_nothing_of_the_json(command: Command, transcripts: Path) -> None:
+    loud = command.run(transcripts / "short.jsonl", "--json", "--dry-run")
+    quiet = command.run(transcripts / "short.jsonl", "--json", "--dry-run", "--quiet")
+    known, said = json.loads(loud.stdout), json.loads(quiet.stdout)
+    assert (said | {"bytes": known["bytes"]}, quiet.stderr) == (known, "")  # times have as many digits as they have
+    assert "steps by" in loud.stderr
+    sent = command.run(transcripts / "short.jsonl", "--json", "--quiet")
+    assert json.loads(sent.stdout)["result"] == "delivered"
+
+
+def test_a_quiet_display_shows_neither_bars_nor_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a terminal and elsewhere."""
+    for is_terminal in (True, False):
+        screen = io.StringIO()
+        console = Console(file=screen, force_terminal=is_terminal)
+        with (
+            Display(console, files=2, printing=Printing(quiet=True)) as display,
+            display.file("one.jsonl", size=9) as bar,
+        ):
+            bar.waiting(Waiting(5.0, 1, "Busy."))
+            display.refresh()
+            display.say(["one.jsonl: not delivered"])
+        assert (screen.getvalue(), capsys.readouterr().err) == ("", "one.jsonl: not delivered\n")

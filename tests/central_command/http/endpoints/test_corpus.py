@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -218,9 +220,9 @@ async def test_only_a_token_of_the_scope_reads(tmp_path: Path) -> None:
 async def test_without_a_corpus_or_room_whoever_asks_is_sent_away_for_a_while(tmp_path: Path) -> None:
     """Pages wait for their turn, as many as may."""
     async with serving(tmp_path, readers_max=1, readers_waiting_max=1) as server, trio.open_nursery() as nursery:
-        limiter, reader = server.corpus._limiter, object()
-        limiter.acquire_on_behalf_of_nowait(reader)
-        found = []
+        may_end, found = threading.Event(), []
+        nursery.start_soon(partial(server.corpus._threads.answer, may_end.wait, abandon_on_cancel=False))
+        await trio.testing.wait_all_tasks_blocked()
 
         async def ask() -> None:
             found.append(await server.send("get", TRAJECTORIES))
@@ -231,7 +233,7 @@ async def test_without_a_corpus_or_room_whoever_asks_is_sent_away_for_a_while(tm
         assert (busy.status_code, "Retry-After" in busy.headers, found) == (503, True, [])
         check_described("get", TRAJECTORIES, Reply(503, busy.body, (("Retry-After", busy.headers["Retry-After"]),)))
         (tmp_path / "corpus.db").rename(tmp_path / "gone.db")
-        limiter.release_on_behalf_of(reader)
+        may_end.set()
         with trio.fail_after(30):
             while not found:
                 await trio.lowlevel.checkpoint()
