@@ -27,7 +27,8 @@ from central_command.commands.options import data_options, group_options, settin
 @click.option(
     "--url",
     envvar=list(URL_VARIABLES),
-    help=f"Where browsers reach the server.  [default: {URL_VARIABLES[0]}, else made of http.host and http.port]",
+    help=f"Where browsers reach the server.  [default: {URL_VARIABLES[0]}, else the server that runs, else made of http.host "
+    "and http.port]",
 )
 def sign_in(config: Path | None, data_dir: Path, scopes: tuple[str, ...], url: str | None) -> None:
     """Make a link that signs one browser in, once and within access.link_s; also while the server runs.
@@ -46,6 +47,7 @@ def sign_in(config: Path | None, data_dir: Path, scopes: tuple[str, ...], url: s
     from central_command.access.tokens import Scope
     from central_command.http.settings import link_url
     from persistence.databases.browser_sessions import TooManyLinks
+    from persistence.files.lock import noted_address
     from persistence.format.layout import DataLayout
 
     settings = settings_from(config, {})
@@ -56,7 +58,7 @@ def sign_in(config: Path | None, data_dir: Path, scopes: tuple[str, ...], url: s
     if isinstance(made, TooManyLinks):
         leave("there are as many links as access.links_max allows: use one, or wait", EXIT_REFUSED)
     noted(data_dir, "link_made", made.stored.link_id)
-    click.echo(link_url(url or settings.http.browsers_url, made.code))
+    click.echo(link_url(url or noted_address(data_dir) or settings.http.browsers_url, made.code))
     click.echo(f"{made.stored.link_id}: works once, within {settings.access.link_s / 60:g} minutes", err=True)
 
 
