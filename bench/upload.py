@@ -35,7 +35,8 @@ SMALL_STEPS: Final = 39_000
 """Steps of a session that is all envelopes: 195 of them, of some 30 KB."""
 COUNT: Final = re.compile(rb"([\d.,]+)/([\d.,]+)\s*(MB|steps)")
 COLOURS: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-SAMPLE_S: Final = 0.01
+SAMPLE_S: Final = 0.05
+"""Between two looks at memory, of which the kernel holds the peaks; more of them would be work beside the upload."""
 
 
 class Run(msgspec.Struct, frozen=True):

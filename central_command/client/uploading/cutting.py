@@ -72,7 +72,7 @@ class Cutting:
         self._survey = survey
         self._steps = survey.steps()
         self._now_s = now_s
-        self._timeline = timeline_of(survey.times, now_s=now_s())
+        self._timeline = survey.timeline or timeline_of(survey.times, now_s=now_s())
         self._marks = marks_of(survey, before)
         self._here = next((at for at, each in enumerate(before, start=1) if each is unfinished), None)
         """The mark of what the unfinished session took."""

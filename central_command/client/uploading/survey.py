@@ -19,13 +19,14 @@ from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.names import kept_key, kept_path
 from central_command.client.uploading.recognition import DIGEST_BYTES, Steps, digest, old_digest, plain_path
 from central_command.client.uploading.sources import NoStepsError, reader_of, unreadable
+from central_command.client.uploading.timing import Timeline, timeline_of
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """What a file holds: `digests` and `times` of all its steps (or of the first so many), in order.
 
     The first `copied_steps` are those of another session, which was sent already (`History.without_copies`). `kept`
-    holds the steps, unless they must be read again.
+    holds the steps, unless they must be read again. `timeline` is what is made of `times`, where somebody has.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     times: "array[float]"
     copied_steps: int = 0
     kept: KeptSteps | None = None
+    timeline: Timeline | None = None
 
     @property
     def family(self) -> str:
@@ -52,7 +54,13 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
     def first(self, count: int) -> "Survey":
         """The same of the first `count` steps alone."""
-        return msgspec.structs.replace(self, digests=self.digests[: count * DIGEST_BYTES], times=self.times[:count])
+        return msgspec.structs.replace(
+            self, digests=self.digests[: count * DIGEST_BYTES], times=self.times[:count], timeline=None
+        )
+
+    def timed(self, now_s: float) -> "Survey":
+        """The same with its `timeline`."""
+        return msgspec.structs.replace(self, timeline=timeline_of(self.times, now_s=now_s))
 
     def steps(self) -> Iterator[Step]:
         """The steps again, each with the usage that was reported with it. Raises FileError."""

@@ -11,7 +11,8 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice
+from operator import le
 
 import msgspec
 
@@ -119,7 +120,7 @@ def timeline_of(times: Sequence[float], *, now_s: float) -> Timeline:
 
 def _is_plain(times: Sequence[float]) -> bool:
     """Whether times never go back, and no end is far from the rest: so it is nearly always."""
-    is_in_order = all(before <= after for before, after in pairwise(times))
+    is_in_order = all(map(le, times, islice(times, 1, None)))
     return is_in_order and not _far_ends(range(len(times)), times)
 
 
@@ -160,10 +161,14 @@ def _longest_in_order(times: Sequence[float]) -> list[int]:
     ends: list[int] = []
     before: list[int] = []
     for place, at in enumerate(times):
-        length = bisect_right(tails, at)
-        before.append(ends[length - 1] if length else -1)
-        tails[length : length + 1] = [at]
-        ends[length : length + 1] = [place]
+        if not tails or at >= tails[-1]:  # so it is nearly always
+            before.append(ends[-1] if ends else -1)
+            tails.append(at)
+            ends.append(place)
+        else:
+            length = bisect_right(tails, at)
+            before.append(ends[length - 1] if length else -1)
+            tails[length], ends[length] = at, place
     found: list[int] = []
     place = ends[-1] if ends else -1
     while place >= 0:
