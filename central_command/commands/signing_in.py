@@ -27,8 +27,8 @@ from central_command.commands.options import data_options, group_options, settin
 @click.option(
     "--url",
     envvar=list(URL_VARIABLES),
-    help=f"Where browsers reach the server.  [default: {URL_VARIABLES[0]}, else the server that runs, else made of http.host "
-    "and http.port]",
+    help="Where browsers reach the server.  "
+    f"[default: {URL_VARIABLES[0]}, else the server that runs, else made of http.host and http.port]",
 )
 def sign_in(config: Path | None, data_dir: Path, scopes: tuple[str, ...], url: str | None) -> None:
     """Make a link that signs one browser in, once and within access.link_s; also while the server runs.
