@@ -137,7 +137,7 @@ class Service:
         )
         self.bans = BanList(bans, settings.access, clock=environment.clock, offload=environment.offload)
         audit = Audit(storage.layout, clock=environment.clock, offload=environment.offload)
-        self.access = Access(desk, gate, self.bans, audit)
+        self.access = Access(desk, gate, self.bans, audit, storage.index.machines)
         self._storage = storage
         self._directory = directory
         self.letters = LetterDesk(environment, directory, StoredPseudonyms(storage.layout.keys).of)

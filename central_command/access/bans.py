@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ REASON_CHARS_MAX: Final = 200
 DAYS_MAX: Final = 36_500
 
 MACHINE: Final = re.compile(r"\A[A-Za-z0-9_.:-]{1,128}\Z")
+WHOLE_FINGERPRINT: Final = re.compile(r"\A[0-9a-f]{64}\Z")
+"""What clients of the contract send: a SHA-256."""
 CONTRIBUTOR: Final = re.compile(r"\A(?:[0-9a-fA-F]{32}|sha256:[0-9a-f]{64})\Z")
 
 PREFIX_BITS_MIN: Final = {4: 8, 6: 16}
@@ -60,6 +62,11 @@ WRONG_SUBJECTS: Final = {
     BanKind.ADDRESS: "address must be an IP address, or a network of at least /8 (IPv6: /16).",
 }
 ADDRESS_AS_MACHINE: Final = "machine must not be an IP address or a network: those are of the kind address."
+NO_MACHINE: Final = (
+    "machine must be the whole fingerprint (64 hexadecimal digits, in lower case), or the beginning of one that has "
+    "opened a session here: none begins so."
+)
+MANY_MACHINES: Final = "machine must be more of the fingerprint: more than one machine has opened sessions with this."
 WRONG_REASON: Final = f"reason must be at most {REASON_CHARS_MAX} characters that can be printed."
 
 
@@ -90,6 +97,24 @@ def wrong_subject(kind: BanKind, text: object) -> str:
     if kind == BanKind.MACHINE and isinstance(text, str) and _is_network(text):
         return ADDRESS_AS_MACHINE
     return WRONG_SUBJECTS[kind]
+
+
+class NotOne(msgspec.Struct, frozen=True):
+    """A machine's name stands for no machine, or for several; the sentence says which."""
+
+    sentence: str
+
+
+def with_whole_machine(ban: Ban, known: Sequence[str]) -> Ban | NotOne:
+    """The ban of a whole fingerprint: as given, or of the one machine that is known by its beginning.
+
+    `known` are the machines whose fingerprints begin as given, in order; two are enough.
+    """
+    if ban.kind != BanKind.MACHINE or ban.subject in known or WHOLE_FINGERPRINT.match(ban.subject):
+        return ban
+    if len(known) > 1:
+        return NotOne(MANY_MACHINES)
+    return msgspec.structs.replace(ban, subject=known[0]) if known else NotOne(NO_MACHINE)
 
 
 class BanDesk:

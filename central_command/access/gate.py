@@ -104,7 +104,10 @@ class Gate:
             log.error("a browser session could not be looked up: %s", failure)  # noqa: TRY400 (likewise)
             return CannotTell()
         self.is_unable = False
-        return self._judged(found, "" if found is None else found.session_id, scope, self._used_sessions)
+        judged = self._judged(found, "" if found is None else found.session_id, scope, self._used_sessions)
+        if found is not None and found.session_id in self._used_sessions and found.is_of_token:
+            self._used[found.origin] = self._used_sessions[found.session_id]  # who uses the session uses its token
+        return judged
 
     def _judged(self, found: Held | None, found_id: str, scope: Scope, used: dict[str, str]) -> CheckOutcome:
         now = self._clock()

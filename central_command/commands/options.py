@@ -5,7 +5,7 @@
 import os
 import pwd
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -28,19 +28,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 wide_option = click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
 
 
-class _DataDirectory(PathTo):
-    """A folder; the default of a group that is a command, too, may be nobody's choice: `check_default` looks at it."""
-
-    def __init__(self, *, must_exist: bool) -> None:
-        super().__init__("folder", must_exist=must_exist, advice=_NO_DATA_DIRECTORY)
-
-    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path, unless something else is there."""
-        if ctx is not None and param is not None and _is_group_s_default(ctx, param):
-            return Path(value)
-        return super().convert(value, param, ctx)
-
-
 def _is_group_s_default(context: click.Context, option: click.Parameter) -> bool:
     source = context.get_parameter_source(option.name or "")
     return isinstance(context.command, click.Group) and source is ParameterSource.DEFAULT
@@ -59,7 +46,7 @@ def data_options(*, must_exist: bool, begins: bool = False) -> Callable[[F], F]:
     )
     data_dir = click.option(
         "--data-dir",
-        type=_DataDirectory(must_exist=must_exist),
+        type=PathTo("folder", must_exist=must_exist, advice=_NO_DATA_DIRECTORY),
         default=Path("data"),
         show_default=True,
         callback=partial(_checked, begins=begins),
@@ -74,14 +61,6 @@ def _checked(context: click.Context, option: click.Parameter, folder: Path, *, b
     if not _is_group_s_default(context, option) and not (is_default and context.params.get("token_file") is not None):
         _check_owner(folder, begins=begins)
     return folder
-
-
-def check_default(context: click.Context, folder: Path) -> None:
-    """Look at a group's data directory, once it is known that no command of its own, with another, was named."""
-    [option] = [each for each in context.command.params if each.name == "data_dir"]
-    if _is_group_s_default(context, option):
-        PathTo("folder", must_exist=True, advice=_NO_DATA_DIRECTORY).convert(folder, option, context)
-        _check_owner(folder, begins=False)
 
 
 def _check_owner(folder: Path, *, begins: bool) -> None:
@@ -119,6 +98,47 @@ def _name(user: int) -> str | None:
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return None
+
+
+def group_options(group: Callable[..., None]) -> Callable[..., None]:
+    """Add `data_options` to a group that does something by itself; without a sub-command alone, they are checked.
+
+    With one, what was given to the group is the sub-command's default, so that an option counts wherever it stands;
+    one that the sub-command has not is refused.
+    """
+
+    @wraps(group)
+    def packed(*, data_dir: Path, **others: Any) -> None:
+        context = click.get_current_context()
+        if context.invoked_subcommand is not None:
+            _hand_down(context, context.invoked_subcommand)
+            return
+        PathTo("folder", must_exist=True, advice=_NO_DATA_DIRECTORY).convert(data_dir, _option("data_dir"), context)
+        _check_owner(data_dir, begins=False)
+        group(data_dir=data_dir, **others)
+
+    return data_options(must_exist=False)(packed)
+
+
+def _hand_down(context: click.Context, name: str) -> None:
+    """Make what was given to a group the defaults of its sub-command."""
+    assert isinstance(context.command, click.Group)
+    command = context.command.get_command(context, name)
+    known = {each.name for each in command.params} if command else set()
+    given = {
+        each: value
+        for each, value in context.params.items()
+        if context.get_parameter_source(each) is ParameterSource.COMMANDLINE
+    }
+    for each in given.keys() - known:
+        option = _option(each).opts[0]
+        raise click.UsageError(f"{option} goes with `{context.command_path}` alone, not with its {name}.", context)
+    context.default_map = {name: given}
+
+
+def _option(name: str) -> click.Parameter:
+    """The option of the command that runs which has this name."""
+    return next(each for each in click.get_current_context().command.params if each.name == name)
 
 
 def step_options(command: F) -> F:

@@ -208,7 +208,7 @@ def not_recorded(outcome: TooManyContributors | AppendRefused | RegisterFailed, 
 
 def not_signed(refused: NotSigned) -> Reply:
     """The answer to a request in the name of a contributor who has a key, which is not signed as it must be."""
-    return error(HTTPStatus.FORBIDDEN, refused.reason, code=NOT_SIGNED_CODE)
+    return error(HTTPStatus.FORBIDDEN, refused.reason, counted_as=NOT_SIGNED_CODE, code=NOT_SIGNED_CODE)
 
 
 def _terms(settings: ConsentSettings) -> dict[str, Any]:

@@ -127,7 +127,7 @@ async def _unless_banned(
     )
     if not is_banned or await gateway.is_open(message.session_id):
         return message
-    return error(HTTPStatus.FORBIDDEN, BANNED, code=BANNED_CODE)
+    return error(HTTPStatus.FORBIDDEN, BANNED, counted_as=BANNED_CODE, code=BANNED_CODE)
 
 
 async def _claimed(

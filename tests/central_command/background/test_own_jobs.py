@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from actors.jobs.engine import Jobs
-from actors.jobs.queue import NotRetried, Run
+from actors.jobs.queue import NotDone, NotRetried, Run
 from central_command.background import own_jobs, worker
 from central_command.background.own_jobs import Nothing, OwnJobs
 from central_command.background.worker import Answer, Order, answer_to
@@ -169,11 +169,16 @@ async def test_everything_is_checked_and_backed_up_once_and_old_backups_go(
         pass
 
     async def done(order: Order) -> Answer:
-        return await trio.to_thread.run_sync(answer_to, order)
+        answer = await trio.to_thread.run_sync(answer_to, order)
+        if answer.refused is not None:
+            raise NotDone(answer.refused)
+        return answer
 
     monkeypatch.setattr(own_jobs, "done", done)
     jobs = own(data, backup_dir=str(backups), backups_kept=2)
     assert await jobs.verify(run()) == {"findings": 0}
+    with pytest.raises(NotDone, match=r"the folder .*/backups does not exist: make it first"):
+        await jobs.back_up(run(1))
     (backups / "central-command-of-somebody").mkdir(parents=True)
     for number in (1, 2, 3):
         made = await jobs.back_up(run(number))
@@ -189,6 +194,17 @@ async def test_everything_is_checked_and_backed_up_once_and_old_backups_go(
         "central-command-2026-11-20-3",
         "central-command-of-somebody",
     ]
+
+
+def test_a_folder_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    """It may be a disk that is not mounted: the one below it would be filled instead."""
+    folder, data = tmp_path / "mnt" / "backups", tmp_path / "data"
+    data.mkdir()
+    for name in ("sessions.db", "ledger.db"):
+        (data / name).touch()
+    order = Order(data_directory=str(data), storage=settings_with().storage, target=str(folder / "today"))
+    assert answer_to(order).refused == f"the folder {folder} does not exist: make it first (mkdir -p)"
+    assert not folder.parent.exists()
 
 
 def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
@@ -220,7 +236,7 @@ def test_what_a_job_s_process_may_not_read_is_a_sentence(
 
     monkeypatch.setattr(worker.verification, "verify", unable)
     answer = answer_to(Order(data_directory=str(tmp_path), storage=StorageSettings()))
-    assert answer.refused == "[Errno 13] Permission denied: 'audit.lock'"
+    assert answer.refused == "audit.lock: Permission denied"
 
 
 def test_a_bug_within_a_job_s_process_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

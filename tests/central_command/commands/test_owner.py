@@ -119,13 +119,15 @@ def test_a_server_begins_in_a_folder_that_it_was_given_and_is_then_whose_it_is(
     if os.geteuid() != 0:
         pytest.skip("only root gives files to others")
     os.chown(tmp_path, NOBODY, NOBODY)
-    assert "sudo -u nobody" in run_as(monkeypatch, 0, "ban", "--machine", "m", "--data-dir", str(tmp_path)).output
+    assert (
+        "sudo -u nobody" in run_as(monkeypatch, 0, "ban", "--address", "192.0.2.1", "--data-dir", str(tmp_path)).output
+    )
     assert [*tmp_path.iterdir()] == []
     monkeypatch.setattr("central_command.running.run_service", None)  # by then it is past that
     served = run_as(monkeypatch, 0, "serve", "--data-dir", str(tmp_path))
     assert isinstance(served.exception, TypeError)
     (tmp_path / "lock").touch()
-    assert run_as(monkeypatch, 0, "ban", "--machine", "m", "--data-dir", str(tmp_path)).exit_code == 0
+    assert run_as(monkeypatch, 0, "ban", "--address", "192.0.2.1", "--data-dir", str(tmp_path)).exit_code == 0
     os.chown(tmp_path / "lock", NOBODY, NOBODY)
     assert run_as(monkeypatch, 0, "bans", "--data-dir", str(tmp_path)).exit_code == 2
     assert run_as(monkeypatch, 0, "serve", "--data-dir", str(tmp_path)).exit_code == 2
