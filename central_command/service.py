@@ -78,7 +78,7 @@ log = logging.getLogger("central_command.service")
 
 SECONDS_PER_HOUR = 3_600
 
-NOT_NEEDED = frozenset({"lines", "embedding"})
+NOT_NEEDED = frozenset({"access", "embedding", "erasures", "lines"})
 """Checks that say what is wrong without which envelopes are taken in all the same."""
 
 UNUSED_FORGOTTEN_AT_ONCE = 8
@@ -137,7 +137,7 @@ class Service:
         )
         self.bans = BanList(bans, settings.access, clock=environment.clock, offload=environment.offload)
         audit = Audit(storage.layout, clock=environment.clock, offload=environment.offload)
-        self.access = Access(desk, gate, self.bans, audit)
+        self.access = Access(desk, gate, self.bans, audit, storage.index.machines)
         self._storage = storage
         self._directory = directory
         self.letters = LetterDesk(environment, directory, StoredPseudonyms(storage.layout.keys).of)
@@ -296,10 +296,16 @@ class Service:
             "disk": "ok" if room is Room.YES else str(room),
             "sessions": "draining" if self._directory.is_draining else "ok",
             "lines": "ok",
+            "erasures": "ok",
+            "access": "ok",
             "embedding": "off" if self.embeddings is None else self.embeddings.detail,
         }
         if places := self.check.statistics().damaged_places:
             checks["lines"] = f"damaged in {places} place(s); the log says where"
+        if self.bans.is_unable or self._gate.is_unable:
+            checks["access"] = "access.db cannot be read; the log says why"
+        if hindered := self.eraser.hindered_count:
+            checks["erasures"] = f"{hindered} cannot be done; the log says why"
         ready = all(found == "ok" for check, found in checks.items() if check not in NOT_NEEDED)
         return Readiness(ready=ready, checks=checks, not_needed=NOT_NEEDED)
 
@@ -422,7 +428,8 @@ class Service:
             await self._consent.withdrawn.wait()
             self._consent.withdrawn = trio.Event()
             closed = await self.close_withdrawn()
-            log.info("somebody has withdrawn: %d open session(s) were closed", closed)
+            if closed:
+                log.info("somebody has withdrawn: %d open session(s) were closed", closed)
 
     def _abandoned_before(self) -> float:
         """Since when nothing may have come; hours that the wall clock was set forward by do not count."""
@@ -447,8 +454,9 @@ class Service:
         )
 
     async def sweep(self) -> None:
-        """Do both every `abandon_sweep_s`, for as long as the service runs."""
+        """Do all of it every `abandon_sweep_s`, and look whether bans can be read, for as long as the service runs."""
         while True:
+            await self.bans.look()
             await trio.sleep(self._settings.sessions.abandon_sweep_s)
             closed = await self.close_abandoned()
             if closed:

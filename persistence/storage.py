@@ -31,6 +31,7 @@ from persistence.databases.migrations import LEDGER_SCHEMA, SESSIONS_SCHEMA, Sch
 from persistence.databases.opening import bridge_to_asyncio, open_database
 from persistence.databases.projector import Projector, ProjectorStatistics
 from persistence.databases.registry import Registry
+from persistence.databases.session_index import SessionIndex
 from persistence.files.attempts import Attempts
 from persistence.files.durations import DurationStatistics
 from persistence.files.file_system import FileSystem, Offload, OsFileSystem, in_thread
@@ -97,6 +98,7 @@ class Tables(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     consents: Consents
     letters: Letters
+    index: SessionIndex
 
 
 class ErasureStorage(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +137,7 @@ class Storage:
         self.counters = tables.counters
         self.consents = tables.consents
         self.letters = tables.letters
+        self.index = tables.index
         self.receipts = receipts
         self.projector = projector
         self.space = space
@@ -222,6 +225,7 @@ async def open_storage(
                         counters=Counters(sessions, ledger),
                         consents=Consents(sessions),
                         letters=Letters(sessions),
+                        index=SessionIndex(sessions),
                     ),
                     receipts=ReceiptSigner(master_key),
                     projector=projector,

@@ -248,8 +248,9 @@ def _quantised(serialised: bytes) -> bytes:
 
     The look-up tables stay float32: they take no time, and an error in them goes through all layers.
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415 - slow, and only needed here
+    from actors.embedding.onnx_runtime import quantiser  # noqa: PLC0415 - slow, and only needed here
 
+    quantize_dynamic, eight_bits = quantiser()
     model = ModelProto()
     model.ParseFromString(serialised)
     # There is nothing to pre-process in this graph; without the mark the quantiser warns about it.
@@ -261,7 +262,7 @@ def _quantised(serialised: bytes) -> bytes:
             path,
             op_types_to_quantize=["MatMul", "Attention"],
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            weight_type=eight_bits,
             extra_options={"DefaultTensorType": TensorProto.FLOAT},  # shapes stop at operators outside the standard
         )
         return path.read_bytes()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from tokenizers import Tokenizer
 
 from actors.embedding.embedding import DIMENSIONS
 from actors.embedding.engine import ModelError, TokenIds, UnknownTokenError
+from actors.embedding.onnx_runtime import InferenceSession, RunOptions, SessionOptions
 from actors.embedding.settings import TEXT_TOKENS_MAX
 
 log = logging.getLogger("central_command.embedding")
@@ -43,12 +43,12 @@ class OnnxEngine:
             self._is_given[token] = _NEVER_GIVEN.fullmatch(name) is None
         ends: list[int] = self._tokenizer.encode("").ids
         self._first_token, self._last_token = ends
-        self._session = onnxruntime.InferenceSession(
+        self._session = InferenceSession(
             graph if isinstance(graph, bytes) else str(graph),
             _session_options(threads),
             providers=["CPUExecutionProvider"],
         )
-        self._run_options = onnxruntime.RunOptions()
+        self._run_options = RunOptions()
         self._warm_up()
 
     def tokenise(self, text: str) -> TokenIds:
@@ -78,7 +78,7 @@ class OnnxEngine:
                 feed["input_ids"][row, place] = tokens
                 feed["position_ids"][row, place] = range(len(tokens))
                 feed["text_ids"][row, place] = text
-        self._run_options = onnxruntime.RunOptions()
+        self._run_options = RunOptions()
         self._run_options.log_severity_level = _ERRORS_ONLY
         [vectors] = self._session.run(None, feed, self._run_options)
         # A damaged weight shows as a vector that is no unit vector; such a one must not reach a client or the cache.
@@ -101,8 +101,8 @@ class OnnxEngine:
         assert len(vector) == DIMENSIONS * 4
 
 
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
+def _session_options(threads: int) -> SessionOptions:
+    options = SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY

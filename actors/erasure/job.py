@@ -15,8 +15,9 @@ their rows get other names. Nothing new of theirs is stored meanwhile, so nothin
 When a look finds none, their lines and rows of the corpus go, while curation, a process of its own, is stopped: of what
 is erased it makes no record again. Then what a crash had torn off is removed, the databases are written anew, and every
 file is searched for the ids and the pieces. If nothing is found the job's file goes, and the request is done; else it
-says where, and is tried again. Each step may be done twice, so a job that was interrupted begins anew and ends the
-same: names follow from the request and what they replace.
+says where, and is tried again. Where nothing was ever theirs, and an id that somebody has chosen stands in what others
+have sent, that never ends by itself: then the operator may settle it. Each step may be done twice, so a job that was
+interrupted begins anew and ends the same: names follow from the request and what they replace.
 
 Rows go before lines: whoever closes a session meanwhile and finds steps of theirs in it names them by the new names.
 """
@@ -50,7 +51,7 @@ from persistence.format.records import OF_SESSIONS, ClosedBy, JournalName, Mark
 from persistence.journals.erasing import erasing
 from persistence.journals.erasure_register import PEOPLE, Erasure, ErasureSubject, digest_of
 from persistence.journals.reading import Scan
-from persistence.upkeep.remains import NEEDLE_BYTES_MIN, remains
+from persistence.upkeep.remains import NEEDLE_BYTES_MIN, is_database, remains
 
 log = logging.getLogger("central_command.storage")
 
@@ -137,6 +138,8 @@ class Eraser:
         self._corpus_turn = trio.Lock()
         self._asked = trio.Event()
         self._hindered: dict[str, str] = {}
+        self.hindered_count = 0
+        """How many requests could not be done when that was tried last."""
         environment.restrictions.erased.update(map(_restricted, self._erasure.register.people))
 
     def __repr__(self) -> str:
@@ -209,8 +212,11 @@ class Eraser:
                 await trio.sleep(self._erasure.settings.erasure_rest_s)
             self._asked = trio.Event()
 
-    async def erase_pending(self) -> None:
-        """Do all that is asked for, as far as that is possible now."""
+    async def erase_pending(self, settled: str | None = None) -> None:
+        """Do all that is asked for, as far as that is possible now.
+
+        The request `settled` is done also where files hold its id, if no line of theirs was found, now or before.
+        """
         async with self._turn:
             pending = self._erasure.register.pending()
             if not pending:
@@ -218,12 +224,13 @@ class Eraser:
             self._hindered.clear()
             await self._handed_over()
             try:
-                await self._erase([await self._loaded(each) for each in pending])
+                await self._erase([await self._loaded(each) for each in pending], settled)
             except (DatabaseUnavailable, StorageDamage, msgspec.DecodeError) as error:
                 for each in self._erasure.register.pending():
                     self._hinder(each.request, str(error))
+            self.hindered_count = len(self._hindered)
 
-    async def _erase(self, jobs: Sequence["_Job"]) -> None:
+    async def _erase(self, jobs: Sequence["_Job"], settled: str | None) -> None:
         theirs = await self._look(jobs)
         while at_work := [job for job in jobs if job.sessions and job.request not in self._hindered]:
             for job in at_work:
@@ -242,12 +249,14 @@ class Eraser:
             for job in jobs:
                 self._hinder(job.request, str(locked))
         await self._environment.offload(_remove_torn, self._storage.layout, self._erasure.files)
-        if any(job.work.sessions or job.user is not None for job in jobs):
-            await self._erasure.rows.compact()
-        left = await self._search(jobs, theirs)
+        left = await self._left(jobs, theirs)
         for job in jobs:
             paths = left.get(job.request, [])
-            if paths and job.request not in self._hindered:
+            if not paths or job.request in self._hindered:
+                pass
+            elif job.request == settled and job.had_nothing(theirs[job.request]):
+                log.warning("erasure %s is settled: of it there is an id alone, in what others have sent", job.request)
+            else:
                 more = f" and {len(paths) - REMAINS_SAID} more" if len(paths) > REMAINS_SAID else ""
                 said = f"something of it is left in {', '.join(paths[:REMAINS_SAID])}{more}: remove it from there"
                 self._hinder(job.request, said)
@@ -392,6 +401,17 @@ class Eraser:
         if isinstance(outcome, Busy | StorageFull | ActorFailed):
             raise _Hindered(f"a session could not be closed ({outcome!r})")
 
+    async def _left(self, jobs: Sequence["_Job"], theirs: Mapping[str, Theirs]) -> dict[str, list[str]]:
+        """Where something is left, by request, once the databases hold no rows that are gone, if that matters."""
+        if any(job.work.sessions or job.user is not None for job in jobs):
+            await self._erasure.rows.compact()
+            return await self._search(jobs, theirs)
+        left = await self._search(jobs, theirs)
+        if not any(is_database(path) for paths in left.values() for path in paths):
+            return left
+        await self._erasure.rows.compact()
+        return await self._search(jobs, theirs)
+
     async def _search(self, jobs: Sequence["_Job"], theirs: Mapping[str, Theirs]) -> dict[str, list[str]]:
         """Search every file for the ids and the pieces of all jobs; return where something is left, by request."""
         names = {
@@ -447,6 +467,10 @@ class _Job:
     def user(self) -> str | None:
         """The digest that stands for the user whom it is for; None where it is for somebody else."""
         return f"{DIGEST_PREFIX}{self.erasure.sha256}" if self.erasure.subject is ErasureSubject.USER else None
+
+    def had_nothing(self, theirs: Theirs) -> bool:
+        """Whether no line, and no row, was ever found to be theirs."""
+        return not (self.work.sessions or self.work.subjects or self.work.records or theirs.erased)
 
     def note_tried(self) -> None:
         """Note that its sessions are erased now; raises `_Hindered` for one of which lines were left the time before.

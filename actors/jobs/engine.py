@@ -29,7 +29,7 @@ import trio
 
 from actors.jobs.events import JobEvent, JobEvents
 from actors.jobs.names import QUEUE, public_id
-from actors.jobs.queue import NotRetried, Queue, Run
+from actors.jobs.queue import NotDone, NotRetried, Queue, Run
 from actors.jobs.runs import LiveRuns, Living
 from actors.jobs.schedule import ScheduledJob, Step, next_after, step_from, wrong_cron
 from actors.jobs.settings import JobsSettings
@@ -389,6 +389,8 @@ class Jobs:
             text = msgspec.json.encode(result).decode()
         except NotRetried as error:
             return self._failed(living, str(error))
+        except NotDone as error:  # all is said with the event
+            return self._retried(living, str(error))
         except Exception as error:
             log.warning("job %s has failed at attempt %d", living.run.job_id, job.attempts, exc_info=error)
             return self._retried(living, str(error) or type(error).__name__)

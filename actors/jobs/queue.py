@@ -9,7 +9,11 @@ import msgspec
 P = TypeVar("P")
 
 
-class NotRetried(Exception):  # noqa: N818 (a state of the world, in one sentence)
+class NotDone(Exception):  # noqa: N818 (a state of the world, in one sentence)
+    """Raised by a handler that could not do its job for a reason outside of the program, which it says; tried again."""
+
+
+class NotRetried(Exception):  # noqa: N818 (likewise)
     """Raised by a handler whose job is to fail without another attempt: trying again would come to the same."""
 
 

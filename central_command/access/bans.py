@@ -3,14 +3,15 @@
 The look costs two look-ups in dictionaries and one for each length of a banned network's prefix, and only where
 anything is banned at all; nothing of it is on the way of an envelope. What is in memory follows access.db: at once
 where this process has changed it, and where a command has, at the first opening `bans_refresh_s` after the last look,
-which reads 28 bytes in a thread. So nothing runs while nobody opens a session.
+which reads 28 bytes in a thread. Where nobody opens a session that is done by each sweep, so that it is known whether
+they can be read.
 """
 
 import ipaddress
 import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,8 @@ REASON_CHARS_MAX: Final = 200
 DAYS_MAX: Final = 36_500
 
 MACHINE: Final = re.compile(r"\A[A-Za-z0-9_.:-]{1,128}\Z")
+WHOLE_FINGERPRINT: Final = re.compile(r"\A[0-9a-f]{64}\Z")
+"""What clients of the contract send: a SHA-256."""
 CONTRIBUTOR: Final = re.compile(r"\A(?:[0-9a-fA-F]{32}|sha256:[0-9a-f]{64})\Z")
 
 PREFIX_BITS_MIN: Final = {4: 8, 6: 16}
@@ -59,6 +62,11 @@ WRONG_SUBJECTS: Final = {
     BanKind.ADDRESS: "address must be an IP address, or a network of at least /8 (IPv6: /16).",
 }
 ADDRESS_AS_MACHINE: Final = "machine must not be an IP address or a network: those are of the kind address."
+NO_MACHINE: Final = (
+    "machine must be the whole fingerprint (64 hexadecimal digits, in lower case), or the beginning of one that has "
+    "opened a session here: none begins so."
+)
+MANY_MACHINES: Final = "machine must be more of the fingerprint: more than one machine has opened sessions with this."
 WRONG_REASON: Final = f"reason must be at most {REASON_CHARS_MAX} characters that can be printed."
 
 
@@ -89,6 +97,24 @@ def wrong_subject(kind: BanKind, text: object) -> str:
     if kind == BanKind.MACHINE and isinstance(text, str) and _is_network(text):
         return ADDRESS_AS_MACHINE
     return WRONG_SUBJECTS[kind]
+
+
+class NotOne(msgspec.Struct, frozen=True):
+    """A machine's name stands for no machine, or for several; the sentence says which."""
+
+    sentence: str
+
+
+def with_whole_machine(ban: Ban, known: Sequence[str]) -> Ban | NotOne:
+    """The ban of a whole fingerprint: as given, or of the one machine that is known by its beginning.
+
+    `known` are the machines whose fingerprints begin as given, in order; two are enough.
+    """
+    if ban.kind != BanKind.MACHINE or ban.subject in known or WHOLE_FINGERPRINT.match(ban.subject):
+        return ban
+    if len(known) > 1:
+        return NotOne(MANY_MACHINES)
+    return msgspec.structs.replace(ban, subject=known[0]) if known else NotOne(NO_MACHINE)
 
 
 class BanDesk:
@@ -147,7 +173,8 @@ class BanList:
         self._clock = clock
         self._offload = offload
         self._seen: bytes | None = None
-        self._was_unable = False
+        self.is_unable = False
+        """Whether the bans could not be read when they were looked at last: those made since do not hold."""
         self._looked_at = -math.inf
         self._until: dict[tuple[str, str], str] = {}
         """By kind and subject, until when; "~" sorts behind every time. `bans_max` at most."""
@@ -160,6 +187,7 @@ class BanList:
     async def refuses(self, *, machine: str, contributor_id: str | None, address: str) -> bool:
         """Whether who asks so may open no session; `address` is the key that it is counted by."""
         if trio.current_time() - self._looked_at >= self._refresh_s:
+            self._looked_at = trio.current_time()  # first, so that of many openings one waits
             await self.look()
         if not self._until and not self._networks:
             return False
@@ -217,15 +245,14 @@ class BanList:
 
     async def look(self) -> None:
         """Take over what commands have changed; what cannot be read now is said once, and left as it was."""
-        self._looked_at = trio.current_time()  # first, so that of many openings one waits
         try:
             await self.load()
         except (DatabaseFailure, ValueError) as failure:
-            if not self._was_unable:
+            if not self.is_unable:
                 log.error("the bans cannot be read, those known stay in force: %s", failure)  # noqa: TRY400 (all is said)
-            self._was_unable = True
+            self.is_unable = True
         else:
-            self._was_unable = False
+            self.is_unable = False
 
 
 def _network_text(text: str) -> str | None:

@@ -68,6 +68,8 @@ class Gate:
         self._sessions = sessions
         self._clock = clock
         self._offload = offload
+        self.is_unable = False
+        """Whether the last token that somebody has presented could not be looked up."""
         self._used: dict[str, str] = {}
         """When tokens were used that this is not noted of yet: `tokens_max` at most, and few are valid at once."""
         self._used_sessions: dict[str, str] = {}
@@ -84,8 +86,10 @@ class Gate:
         try:
             found = await self._offload(self._tokens.find, token_sha256(token))
         except DatabaseFailure as failure:
+            self.is_unable = True
             log.error("a token could not be looked up: %s", failure)  # noqa: TRY400 (the sentence says it all)
             return CannotTell()
+        self.is_unable = False
         return self._judged(found, "" if found is None else found.token_id, scope, self._used)
 
     async def check_session(self, cookie: str, scope: Scope) -> CheckOutcome:
@@ -96,9 +100,14 @@ class Gate:
         try:
             found = await self._offload(self._sessions.find, token_sha256(cookie))
         except DatabaseFailure as failure:
+            self.is_unable = True
             log.error("a browser session could not be looked up: %s", failure)  # noqa: TRY400 (likewise)
             return CannotTell()
-        return self._judged(found, "" if found is None else found.session_id, scope, self._used_sessions)
+        self.is_unable = False
+        judged = self._judged(found, "" if found is None else found.session_id, scope, self._used_sessions)
+        if found is not None and found.session_id in self._used_sessions and found.is_of_token:
+            self._used[found.origin] = self._used_sessions[found.session_id]  # who uses the session uses its token
+        return judged
 
     def _judged(self, found: Held | None, found_id: str, scope: Scope, used: dict[str, str]) -> CheckOutcome:
         now = self._clock()

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from actors.jobs.queue import NotDone
 from central_command.background.worker import Answer, Order
 from central_command.process.children import start, stop
 
@@ -13,10 +14,6 @@ ANSWER_BYTES_MAX: Final = 4_194_304
 STOP_GRACE_S: Final = 2.0
 
 _ANSWER: Final = msgspec.json.Decoder(Answer)
-
-
-class NotDone(Exception):  # noqa: N818 (a state of the world, in one sentence)
-    """The process has not done what it was told to: one sentence says why."""
 
 
 async def done(order: Order) -> Answer:

@@ -60,6 +60,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     refused: str | None = None
 
 
+UNABLE: Final = (
+    BackupRefused,
+    StorageDamage,
+    StorageFailure,
+    DatabaseFailure,
+    DataDirectoryLocked,
+    NoDataDirectory,
+    OSError,
+)
+"""What keeps an order from being done, and is no bug."""
+
+
 def main() -> int:
     """Do what the first argument says; return the exit status."""
     for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, meant for the server
@@ -78,16 +90,23 @@ def answer_to(order: Order) -> Answer:
         if order.curation is not None:
             return Answer(summaries=trio.run(summarize, order.curation, order.summaries_max))
         return _verified(order) if order.target is None else _backed_up(order, Path(order.target))
-    except (
-        BackupRefused,
-        StorageDamage,
-        StorageFailure,
-        DatabaseFailure,
-        DataDirectoryLocked,
-        NoDataDirectory,
-        OSError,
-    ) as error:
-        return Answer(refused=str(error))
+    except UNABLE as error:
+        return Answer(refused=_sentence(error))
+    except ExceptionGroup as group:  # what something within a nursery of its own has raised
+        if group.split(UNABLE)[1] is not None:
+            raise
+        return Answer(refused=_sentence(_first(group)))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def _first(error: Exception) -> Exception:
+    """The first error in a group, of groups perhaps."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def _verified(order: Order) -> Answer:
@@ -106,8 +125,10 @@ def _verified(order: Order) -> Answer:
 
 
 def _backed_up(order: Order, target: Path) -> Answer:
-    """Make a backup, unless it is there from a try whose end was lost; then remove the oldest beyond those kept."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a backup, unless it is there from a try whose end was lost; then remove the oldest beyond those kept.
+
+    Its folder must be there: one that is not may be a disk that is not mounted, and the backups would fill another one.
+    """
     size_bytes = None
     if not (target / MANIFEST_FILE).is_file():
         layout = DataLayout(Path(order.data_directory))

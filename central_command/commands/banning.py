@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
+from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures, run_to_end
 from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from, wide_option
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @data_options(must_exist=True)
-@click.option("--machine", metavar="FINGERPRINT", help="A machine, by the fingerprint that its client sends.")
+@click.option(
+    "--machine", metavar="FINGERPRINT", help="A machine, by its fingerprint, or the beginning of one that has sent."
+)
 @click.option("--contributor", metavar="ID", help="A contributor; only the digest of the id is kept.")
 @click.option("--address", metavar="NETWORK", help="An IP address, or a network (CIDR); of IPv6 the whole /64.")
 @click.option("--reason", default="", help="Why, for the list: at most 200 characters. Nobody else is told.")
@@ -37,6 +39,7 @@ def ban(
 
     Give one of the three. A running server knows within access.bans_refresh_s. Sessions that are open go on, and so do
     contributors who do not say who they are when they open one. A ban of the same again replaces the one before.
+    `sessions --json` names the machine of each session.
 
     \b
     Example:
@@ -49,11 +52,14 @@ def ban(
         WRONG_REASON,
         Ban,
         BanKind,
+        NotOne,
         subject_as_kept,
+        with_whole_machine,
         wrong_subject,
     )
     from central_command.access.labels import is_label
     from persistence.databases.bans import TooManyBans
+    from persistence.upkeep import inspection
 
     named = {
         kind: text
@@ -70,12 +76,17 @@ def ban(
         leave(f"--{wrong_subject(kind, text).removesuffix('.')}", EXIT_REFUSED)
     if not is_label(reason, REASON_CHARS_MAX):
         leave(f"--{WRONG_REASON.removesuffix('.')}", EXIT_REFUSED)
+    desk = _desk(config, data_dir)
+    known = run_to_end(inspection.machines, data_dir, subject) if kind is BanKind.MACHINE else ()
+    whole = with_whole_machine(Ban(kind, subject, reason, days), known)
+    if isinstance(whole, NotOne):
+        leave(f"--{whole.sentence.removesuffix('.')}", EXIT_REFUSED)
     with one_sentence_for_failures():
-        made = _desk(config, data_dir).ban(Ban(kind, subject, reason, days))
+        made = desk.ban(whole)
     if isinstance(made, TooManyBans):
         leave("there are as many bans as access.bans_max allows: take one back, or set it higher", EXIT_REFUSED)
     noted(data_dir, "banned", made.named)
-    click.echo(f"{made.ban_id}: {kind} {subject} may open no sessions")
+    click.echo(f"{made.ban_id}: {kind} {whole.subject} may open no sessions")
 
 
 @click.command()
@@ -103,18 +114,26 @@ def unban(config: Path | None, data_dir: Path, ban_id: str) -> None:
 @click.command()
 @data_options(must_exist=True)
 @wide_option
-def bans(config: Path | None, data_dir: Path, *, wide: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line instead, one for each ban.")
+def bans(config: Path | None, data_dir: Path, *, wide: bool, as_json: bool) -> None:
     """List who may open no sessions: who, since when, until when, and why.
 
     \b
     Example:
       central-command bans
     """
+    import msgspec
+
+    from central_command.commands.printing import terminal
     from central_command.terminal.listing import Column, Listing, print_listing
     from persistence.format import times
 
     with one_sentence_for_failures():
         found = _desk(config, data_dir).all()
+    if as_json:
+        for each in found:
+            click.echo(terminal.clean_json(msgspec.json.encode(each).decode()))
+        return
     if not found:
         click.echo("Nobody is banned.", err=True)
         return

@@ -16,6 +16,7 @@ from central_command.process.steering import escaped
 
 if TYPE_CHECKING:
     from central_command.http.settings import HttpSettings
+    from central_command.settings.configuration import Settings
 
 
 @click.group()
@@ -36,7 +37,8 @@ def check(ctx: click.Context, file: Path | None, named: Path | None) -> None:
     """Say what is wrong with a file of settings, a sentence each, or "ok".
 
     Settings of the environment (CENTRAL_COMMAND__SECTION__KEY) are checked with it, as `serve` would read them, and so
-    is whether the files for TLS work. Nothing is started or changed.
+    is whether the files for TLS work, and whether the folders that are named for backups, archived days and exports are
+    there and can be written by whoever runs this. Nothing is started or changed.
 
     \b
     Example:
@@ -60,6 +62,7 @@ def check(ctx: click.Context, file: Path | None, named: Path | None) -> None:
         except ModuleNotFoundError as error:
             without_extra = error
         wrong += _objections(lambda: parse_networks(http.trusted_proxies))
+        wrong += _folder_objections(settings)
     for sentence in wrong:
         click.echo(escaped(sentence))
     if without_extra is not None:
@@ -68,6 +71,27 @@ def check(ctx: click.Context, file: Path | None, named: Path | None) -> None:
     if wrong:
         raise SystemExit(EXIT_FAILED)
     click.echo("ok")
+
+
+def _folder_objections(settings: "Settings") -> list[str]:
+    """What is wrong with the folders that the server's jobs write to."""
+    folders = [("jobs.backup_dir", settings.jobs.backup_dir)]
+    if settings.tiers.compress_after_days:
+        folders.append(("tiers.archive_dir", settings.tiers.archive_dir))
+    named = settings.export.directory
+    if named is not None:  # made with the first export
+        folders.append(("export.directory", named if Path(named).exists() else str(Path(named).parent)))
+    return [
+        f"{name}: the folder {folder} {why}."
+        for name, folder in folders
+        if folder is not None and (why := _why_not_written(Path(folder)))
+    ]
+
+
+def _why_not_written(folder: Path) -> str:
+    if not folder.is_dir():
+        return "does not exist: mount its disk, or make it"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else "cannot be written by this user"
 
 
 def _tls_objections(http: "HttpSettings") -> list[str]:

@@ -14,8 +14,10 @@ import msgspec
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.endpoints import LEADERBOARD_PATH
 from central_command.client.contract.identity import Identity
+from central_command.client.contract.server_options import server_options
 from central_command.client.delivering.posting import Delivery
-from central_command.client.uploading.options import own_identity, server_options
+from central_command.client.spool.records import SpoolTotals
+from central_command.client.uploading.options import own_identity
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.asking import ask, yes_option
 from central_command.commands.endings import EXIT_FAILED, leave, run_to_end
@@ -129,8 +131,8 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
     kept = f"{totals.steps_kept:,} step(s), not signed yet: the recorder that runs sends them, or the next one does"
     print_facts(
         [
-            ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions:,} session(s)"),
-            ("waits", f"{waits}: {_goes_on(totals.envelopes_waiting, path)}" if totals.sessions_open else "nothing"),
+            ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions_delivered:,} session(s)"),
+            ("waits", f"{waits}: {_goes_on(totals, path)}" if totals.sessions_open else "nothing"),
             *([("kept", kept)] if totals.steps_kept else []),
             *(("waits elsewhere", _waits(each)) for each in elsewhere[:_SERVERS_MAX]),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),
@@ -170,10 +172,17 @@ def _lost(waits: "WaitingFor") -> str:
     )
 
 
-def _goes_on(waiting: int, path: Path) -> str:
-    if not waiting:
+def _goes_on(totals: SpoolTotals, path: Path) -> str:
+    """Who sends what waits: a recorder what was recorded, and who reads a file what was read from it."""
+    if not totals.envelopes_waiting:
         return "open, and nothing is to be sent of them yet"
-    return f"the next upload, watch or recorder sends them from {path}"
+    read = "an upload of the same file, or a watch of its folder, sends"
+    recorded = "the next recorder for this server sends"
+    if not totals.recorded_waiting:
+        return f"{read} them from {path}"
+    if totals.recorded_waiting == totals.envelopes_waiting:
+        return f"{recorded} them from {path}"
+    return f"{recorded} the {totals.recorded_waiting:,} that were recorded, {read} the others, from {path}"
 
 
 async def _at_server(url: str, trust: Trust, identity: Identity) -> str:

@@ -34,12 +34,14 @@ CANDIDATES_MAX: Final = 5
 @click.option("--session", metavar="ID", help="One session, by its whole id: what is erased is gone.")
 @click.option("--user", metavar="ID", help="All texts of a user, by the id that applications know them by.")
 @click.option("--pending", is_flag=True, help="Do what was asked for before, and is not done.")
+@click.option("--settle", metavar="REQUEST", help="The same, and end this request, if nothing was ever theirs.")
 def erase(
     config: Path | None,
     data_dir: Path,
     contributor: str | None,
     session: str | None,
     user: str | None,
+    settle: str | None,
     *,
     pending: bool,
 ) -> None:
@@ -52,6 +54,9 @@ def erase(
 
     The server must be stopped. While it runs, ask it: DELETE /v1/contributors/ID does the same, and for a user
     DELETE /v1/intake/users/ID.
+
+    --settle REQUEST ends one that only an id hinders, which its asker has chosen so that it stands in what others have
+    sent: where no session, no text and no line of theirs was ever found. Nothing of that id is taken all the same.
 
     It cannot reach backups and exports; it names the exports that hold something of what is erased, and `export DIR
     --incremental` takes that out of them (docs/privacy.md).
@@ -66,14 +71,16 @@ def erase(
     from actors.erasure.job import TooManyErasures
     from persistence.journals.erasure_register import ErasureState
 
-    named = _named(contributor, session, user, pending=pending)
-    reports = run_to_end(_erase, settings_from(config, {}), data_dir, named)
+    named = _named(contributor, session, user, pending=pending, settle=settle)
+    reports = run_to_end(_erase, settings_from(config, {}), data_dir, named, settle)
     if isinstance(reports, _NoSession):
         leave(reports.sentence(), EXIT_FAILED)
     if isinstance(reports, TooManyErasures):
         leave("there are as many requests as storage.erasures_max allows: set it higher", EXIT_REFUSED)
     if not isinstance(reports, list):
         leave(f"nothing is erased: that the user withdraws could not be recorded ({reports!r})", EXIT_REFUSED)
+    if settle is not None:
+        _note_settled(data_dir, settle, reports)
     if named is not None:
         noted(data_dir, "erasure_asked", reports[0].erasure.request)
     for report in reports:
@@ -87,6 +94,17 @@ def erase(
             click.echo(escaped(f"{erasure.request} is not done: {report.hindered}"), err=True)
     if any(report.erasure.state is not ErasureState.DONE for report in reports):
         raise SystemExit(EXIT_FAILED)
+
+
+def _note_settled(data_dir: Path, request: str, reports: "list[Report]") -> None:
+    """Note that a request was ended so; leave where there is no such one."""
+    from persistence.journals.erasure_register import ErasureState
+
+    by_request = {report.erasure.request: report.erasure.state for report in reports}
+    if request not in by_request:
+        leave(f"there is no request {request} that is not done", EXIT_FAILED)
+    if by_request[request] is ErasureState.DONE:
+        noted(data_dir, "erasure_settled", request)
 
 
 @click.command()
@@ -108,7 +126,7 @@ def expire(config: Path | None, data_dir: Path) -> None:
 
 
 def _named(
-    contributor: str | None, session: str | None, user: str | None, *, pending: bool
+    contributor: str | None, session: str | None, user: str | None, *, pending: bool, settle: str | None
 ) -> "tuple[ErasureSubject, str] | None":
     """Whom or what the options name, which must be one; None for what is pending."""
     from actors.intake.reading import USER_ID, USER_ID_SENTENCE
@@ -116,8 +134,8 @@ def _named(
 
     by_subject = {ErasureSubject.CONTRIBUTOR: contributor, ErasureSubject.SESSION: session, ErasureSubject.USER: user}
     named = [(subject, name) for subject, name in by_subject.items() if name is not None]
-    if len(named) + pending != 1:
-        leave("name one of --contributor, --session, --user and --pending", EXIT_REFUSED)
+    if len(named) + pending + (settle is not None) != 1:
+        leave("name one of --contributor, --session, --user, --pending and --settle", EXIT_REFUSED)
     if contributor is not None and not CONTRIBUTOR.fullmatch(contributor):
         leave("--contributor takes 32 hexadecimal digits", EXIT_REFUSED)
     if user is not None and not USER_ID.match(user):
@@ -147,7 +165,7 @@ async def _expire(settings: "Settings", data_dir: Path) -> "Counter[str]":
 
 
 async def _erase(
-    settings: "Settings", data_dir: Path, named: "tuple[ErasureSubject, str] | None"
+    settings: "Settings", data_dir: Path, named: "tuple[ErasureSubject, str] | None", settled: str | None
 ) -> "list[Report] | TooManyErasures | SayOutcome | _NoSession":
     """Erase whom or what is named, or what is pending; return what became of it, or why it was not asked for.
 
@@ -165,7 +183,7 @@ async def _erase(
             requests = [asked.erasure.request]
         else:
             requests = [each.request for each in service.eraser.pending()]
-        await service.eraser.erase_pending()
+        await service.eraser.erase_pending(settled)
         return [report for each in requests if (report := service.erasure(each)) is not None]
 
 

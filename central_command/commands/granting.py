@@ -45,7 +45,7 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
 
     \b
     Example:
-      central-command token create --scope intake --expires 90d --name shop > token.txt
+      (umask 077; central-command token create --scope intake --expires 90d --name shop > token.txt)
 
     Exit status: 0 made, 2 refused (a wrong option, or as many tokens as access.tokens_max allows).
     """
@@ -79,7 +79,7 @@ def create(config: Path | None, data_dir: Path, scopes: tuple[str, ...], expires
 def list_tokens(config: Path | None, data_dir: Path, *, wide: bool) -> None:
     """List the tokens: their ids, names and scopes, until when they are valid, when they were used last.
 
-    The use is noted every access.last_use_interval_s.
+    The use is noted every access.last_use_interval_s; that of a browser session is one of the token it was opened with.
 
     \b
     Example:

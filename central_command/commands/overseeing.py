@@ -2,7 +2,6 @@
 
 # ruff: noqa: PLC0415 (imports within functions: `--help` asks no server)
 
-import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -10,23 +9,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from central_command.client.contract.endpoints import DEFAULT_URL
+from central_command.client.contract.server_options import server_options
 from central_command.commands.endings import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_REFUSED,
-    leave,
     one_sentence_for_failures,
 )
 from central_command.commands.presented_token import TOKEN_VARIABLE, token_in, token_of_environment
 from central_command.process.paths import PathTo
-from central_command.reaching.addresses import URL_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import httpx
 
+    from central_command.client.contract.connection import Trust
     from central_command.commands.printing.server_state import ServerState
 
 TIMEOUT_S = 10.0
@@ -42,7 +39,7 @@ NO_TOKEN = (
 
 
 @click.command()
-@click.option("--url", help=f"The server.  [default: {URL_VARIABLES[0]}, else {DEFAULT_URL}]")
+@server_options
 @click.option(
     "--token-file",
     type=PathTo("file", must_exist=True),
@@ -52,7 +49,7 @@ NO_TOKEN = (
 @click.option(
     "--every", default=5.0, show_default=True, type=click.FloatRange(1, 3_600), help="Seconds between two times."
 )
-def status(url: str | None, token_file: Path | None, every: float, *, watch: bool) -> None:
+def status(*, url: str, trust: "Trust", token_file: Path | None, every: float, watch: bool) -> None:
     """Show how a running server is: ready, lag, sessions, disk, queues, and what is wrong, a sentence each.
 
     Without a token only what the open /readyz says is known, and the screen says what is missing.
@@ -61,31 +58,25 @@ def status(url: str | None, token_file: Path | None, every: float, *, watch: boo
     Example:
       central-command status
       central-command status --url https://central.example --token-file read.token --watch
+      central-command status --url https://127.0.0.1:8443 --ca cert.pem
 
     Exit status: 0 nothing is wrong, 1 something is, or the server does not answer, 2 the URL or the token is none.
     """
-    from central_command.client.contract.connection import server_url
     from central_command.commands.printing.server_state import screen
 
-    try:
-        address = server_url(
-            url or next((each for name in URL_VARIABLES if (each := os.environ.get(name))), DEFAULT_URL)
-        )
-    except ValueError as error:
-        leave(str(error).removesuffix("."), EXIT_REFUSED)
     token = token_of_environment() if token_file is None else token_in(token_file)
     with one_sentence_for_failures():
         if watch:
-            _watch(address, token, every)
+            _watch(url, trust, token, every)
             raise SystemExit(EXIT_INTERRUPTED)
-        found = asked(address, token)
+        found = asked(url, trust, token)
     for line in screen(found):
         click.echo(line)
     if not found.is_ok:
         raise SystemExit(EXIT_FAILED)
 
 
-def _watch(url: str, token: str | None, every_s: float) -> None:
+def _watch(url: str, trust: "Trust", token: str | None, every_s: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
@@ -93,7 +84,7 @@ def _watch(url: str, token: str | None, every_s: float) -> None:
     from central_command.commands.printing.terminal import console
 
     def shown() -> Text:
-        return Text("\n".join(screen(asked(url, token))))
+        return Text("\n".join(screen(asked(url, trust, token))))
 
     with Live(shown(), console=console(), auto_refresh=False) as live:
         while True:
@@ -101,16 +92,17 @@ def _watch(url: str, token: str | None, every_s: float) -> None:
             live.update(shown(), refresh=True)
 
 
-def asked(url: str, token: str | None, client: "httpx.Client | None" = None) -> "ServerState":
+def asked(url: str, trust: "Trust", token: str | None, client: "httpx.Client | None" = None) -> "ServerState":
     """Ask a server how it is; what cannot be asked is said in the state."""
     import httpx
     import msgspec
 
+    from central_command.client.contract.connection import new_blocking_client
     from central_command.commands.printing.server_state import ServerState, checks_of
     from central_command.reaching.unreachable import undelivered
 
     now = time.time()
-    with client or httpx.Client(timeout=TIMEOUT_S) as asking:
+    with client or new_blocking_client(url, trust, TIMEOUT_S) as asking:
         try:
             answer = asking.get(f"{url}/readyz?verbose")
             members = answer.json()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
-from central_command.commands.options import data_options, settings_from, wide_option
+from central_command.commands.options import data_options, group_options, settings_from, wide_option
 
 if TYPE_CHECKING:
     from persistence.databases.jobs_database import JobsDatabase
@@ -20,14 +20,12 @@ STATUSES = ("waiting", "delayed", "active", "completed", "failed")
 
 
 @click.group(invoke_without_command=True)
-@data_options(must_exist=True)
+@group_options
 @click.option("--queue", metavar="NAME", help="Only those of this queue.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only those that are.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="So many at most.")
 @wide_option
-@click.pass_context
 def jobs(
-    context: click.Context,
     config: Path | None,
     data_dir: Path,
     queue: str | None,
@@ -38,6 +36,7 @@ def jobs(
 ) -> None:
     """List what a server does in the background, the latest first; or change something about it.
 
+    Queues that are paused are named, and since when.
     What is changed beside a running server, it sees within jobs.poll_s; of a stopped one, at its next start.
 
     \b
@@ -46,8 +45,6 @@ def jobs(
       central-command jobs retry verify__12
       central-command jobs run backup
     """
-    if context.invoked_subcommand is not None:
-        return
     from actors.jobs.names import public_id
     from central_command.terminal.listing import Column, Listing, print_listing
     from persistence.databases.jobs_database import JobStatus
@@ -55,6 +52,13 @@ def jobs(
 
     with _database(config, data_dir) as database:
         page = JobLists(database).page(status=None if status is None else JobStatus(status), queue=queue, limit=limit)
+        queues = JobLists(database).queues()
+    for each in queues:
+        if each.paused_at is not None and queue in {None, each.name}:
+            since = each.paused_at[:16].replace("T", " ")
+            click.echo(
+                f"{each.name} is paused since {since} (UTC): `central-command jobs resume {each.name}`", err=True
+            )
     if not page.jobs:
         click.echo("There is no such job." if queue or status else "There is no job.", err=True)
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import click
 
+from central_command.client.contract.server_options import may_ask_options
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, run_to_end
 from central_command.commands.options import data_options, settings_from, wide_option
 from central_command.commands.presented_token import token_in
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
     from actors.sessions.letter_desk import LetterDesk
+    from central_command.client.contract.connection import Trust
     from central_command.settings.configuration import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,9 +46,9 @@ class Letters(Protocol):
         ...
 
 
-def _where_options(command: F) -> F:
-    """Add --url and --token-file, for asking a server that runs."""
-    url = click.option("--url", metavar="URL", help="Ask the server that runs there instead of reading --data-dir.")
+def _where_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --url, --ca, --insecure and --token-file, for asking a server that runs."""
+    url = may_ask_options("reading --data-dir")
     token = click.option(
         "--token-file", type=PathTo("file", must_exist=True), help="File with a token of the scope admin, for --url."
     )
@@ -86,6 +88,7 @@ def list_refused(
     config: Path | None,
     data_dir: Path,
     url: str | None,
+    trust: "Trust",
     token_file: Path | None,
     limit: int,
     *,
@@ -103,7 +106,7 @@ def list_refused(
     """
     from central_command.terminal.listing import Column, Listing, print_listing
 
-    where = _opened(config, data_dir, url, token_file)
+    where = _opened(config, data_dir, url, trust, token_file)
     found = run_to_end(_listed, where, _filter(chosen), limit)
     if as_json:
         _echo_json(found)
@@ -123,7 +126,14 @@ def list_refused(
 @click.argument("letter_id")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 def show(
-    config: Path | None, data_dir: Path, url: str | None, token_file: Path | None, letter_id: str, *, as_json: bool
+    config: Path | None,
+    data_dir: Path,
+    url: str | None,
+    trust: "Trust",
+    token_file: Path | None,
+    letter_id: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Print a dead letter and the envelope that it holds: as it came, but that contributors go by their pseudonyms.
 
@@ -136,7 +146,7 @@ def show(
     from central_command.commands.printing import terminal
     from central_command.terminal.facts import print_facts
 
-    found = run_to_end(_shown, _opened(config, data_dir, url, token_file), letter_id)
+    found = run_to_end(_shown, _opened(config, data_dir, url, trust, token_file), letter_id)
     if found is None:
         leave(f"there is no dead letter {letter_id}", EXIT_FAILED)
     if as_json:
@@ -158,6 +168,7 @@ def retry(
     config: Path | None,
     data_dir: Path,
     url: str | None,
+    trust: "Trust",
     token_file: Path | None,
     letter_ids: tuple[str, ...],
     *,
@@ -180,7 +191,7 @@ def retry(
     filters = _filter(chosen)
     if bool(letter_ids) + bool(filters or every) != 1:
         leave("name letters, or choose them by --code, --session, --contributor, --day or --all", EXIT_REFUSED)
-    results = run_to_end(_retried, _opened(config, data_dir, url, token_file), letter_ids, filters)
+    results = run_to_end(_retried, _opened(config, data_dir, url, trust, token_file), letter_ids, filters)
     for letter_id, result in results.items():
         click.echo(escaped(f"{letter_id}: {result['message']}"), err=not result["taken_in"])
     if not results:
@@ -266,7 +277,9 @@ async def _retried(
     return results
 
 
-def _opened(config: Path | None, data_dir: Path, url: str | None, token_file: Path | None) -> "Callable[[], Any]":
+def _opened(
+    config: Path | None, data_dir: Path, url: str | None, trust: "Trust", token_file: Path | None
+) -> "Callable[[], Any]":
     """What opens the letters that the options name."""
     if (url is None) != (token_file is None):
         leave("--url and --token-file go together", EXIT_REFUSED)
@@ -275,14 +288,8 @@ def _opened(config: Path | None, data_dir: Path, url: str | None, token_file: Pa
             leave(f"{data_dir} is no folder: name the server's data with --data-dir", EXIT_REFUSED)
         settings = settings_from(config, {})
         return lambda: _stopped(settings, data_dir)
-    from central_command.client.contract.connection import server_url
-
-    try:
-        checked = server_url(url)
-    except ValueError as error:
-        leave(str(error).removesuffix("."), EXIT_REFUSED)
     token = token_in(token_file)
-    return lambda: _running(checked, token)
+    return lambda: _running(url, trust, token)
 
 
 @asynccontextmanager
@@ -294,10 +301,10 @@ async def _stopped(settings: "Settings", data_dir: Path) -> "AsyncIterator[Lette
 
 
 @asynccontextmanager
-async def _running(url: str, token: str) -> "AsyncIterator[Letters]":
-    from central_command.client.contract.connection import Trust, new_client
+async def _running(url: str, trust: "Trust", token: str) -> "AsyncIterator[Letters]":
+    from central_command.client.contract.connection import new_client
 
-    async with new_client(url, Trust()) as client:
+    async with new_client(url, trust) as client:
         client.headers["Authorization"] = f"Bearer {token}"
         yield _AskedLetters(client)
 

@@ -14,7 +14,8 @@ import httpx
 
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.identity import config_directory
-from central_command.client.uploading.options import own_identity, server_options
+from central_command.client.contract.server_options import server_options
+from central_command.client.uploading.options import own_identity
 from central_command.commands.asking import ask, yes_option
 from central_command.commands.endings import EXIT_FAILED, leave, one_sentence_for_failures, run_to_end
 from central_command.process.paths import PathTo

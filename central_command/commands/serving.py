@@ -12,7 +12,7 @@ from central_command.commands.options import data_options, settings_from, settin
 
 
 @click.command()
-@data_options(must_exist=False)
+@data_options(must_exist=False, begins=True)
 @click.option("--host", help="Address to listen on, instead of the setting http.host.")
 @click.option("--port", type=int, help="Port to listen on, instead of the setting http.port.")
 def serve(config: Path | None, data_dir: Path, host: str | None, port: int | None) -> None:

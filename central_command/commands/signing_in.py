@@ -11,12 +11,12 @@ import click
 from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, one_sentence_for_failures
 from central_command.commands.granting import SCOPES, HeldStates, print_held
 from central_command.commands.noting import noted
-from central_command.commands.options import data_options, settings_from, wide_option
+from central_command.commands.options import data_options, group_options, settings_from, wide_option
 from central_command.reaching.addresses import URL_VARIABLES
 
 
 @click.group("sign-in", invoke_without_command=True)
-@data_options(must_exist=True)
+@group_options
 @click.option(
     "--scope",
     "scopes",
@@ -27,12 +27,10 @@ from central_command.reaching.addresses import URL_VARIABLES
 @click.option(
     "--url",
     envvar=list(URL_VARIABLES),
-    help=f"Where browsers reach the server.  [default: {URL_VARIABLES[0]}, else made of http.host and http.port]",
+    help="Where browsers reach the server.  "
+    f"[default: {URL_VARIABLES[0]}, else the server that runs, else made of http.host and http.port]",
 )
-@click.pass_context
-def sign_in(
-    context: click.Context, config: Path | None, data_dir: Path, scopes: tuple[str, ...], url: str | None
-) -> None:
+def sign_in(config: Path | None, data_dir: Path, scopes: tuple[str, ...], url: str | None) -> None:
     """Make a link that signs one browser in, once and within access.link_s; also while the server runs.
 
     Whoever opens it within that time is in: pass it on by no way that others read. `list` and `revoke` are about the
@@ -45,12 +43,11 @@ def sign_in(
 
     Exit status: 0 made, 2 refused (as many links as access.links_max allows).
     """
-    if context.invoked_subcommand is not None:
-        return
     from central_command.access.making import Maker
     from central_command.access.tokens import Scope
     from central_command.http.settings import link_url
     from persistence.databases.browser_sessions import TooManyLinks
+    from persistence.files.lock import noted_address
     from persistence.format.layout import DataLayout
 
     settings = settings_from(config, {})
@@ -61,7 +58,7 @@ def sign_in(
     if isinstance(made, TooManyLinks):
         leave("there are as many links as access.links_max allows: use one, or wait", EXIT_REFUSED)
     noted(data_dir, "link_made", made.stored.link_id)
-    click.echo(link_url(url or settings.http.browsers_url, made.code))
+    click.echo(link_url(url or noted_address(data_dir) or settings.http.browsers_url, made.code))
     click.echo(f"{made.stored.link_id}: works once, within {settings.access.link_s / 60:g} minutes", err=True)
 
 

@@ -99,7 +99,7 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
     names = [*JOURNALS, *(["intake"] if manifest.lines("intake") else [])]
     names += ["corpus"] if "corpus.db" in manifest.schemas else []
     counts = ", ".join(f"{name} {manifest.lines(name):,}" for name in names)
-    holds = f"holds the journals' lines ({counts}) and both databases"
+    holds = f"holds the journals' lines ({counts}) and the databases"
     holds += f" ({manifest.size_bytes:,} bytes), as of {manifest.created_at}"
     click.echo(f"{escaped(str(folder))} {holds}")
     if manifest.with_key:
@@ -112,7 +112,7 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
 
 
 @click.command()
-@data_options(must_exist=False)
+@data_options(must_exist=False, begins=True)
 @click.argument("folder", metavar="DIR", type=PathTo("folder", must_exist=True))
 @click.option(
     "--erasures",

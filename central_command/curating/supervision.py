@@ -4,6 +4,7 @@ Nothing waits for it. When it cannot run, the corpus falls behind, and that is a
 """
 
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -85,7 +86,9 @@ class CurationProcess:
             else:
                 if status is None:
                     continue
-                log.error("curation ended with status %d; it is started again in %g s", status, delay_s)
+                # Who stops the server may tell all of its processes to end, and this one hears it first.
+                level = logging.INFO if status == -signal.SIGTERM else logging.ERROR
+                log.log(level, "curation ended with status %d; it is started again in %g s", status, delay_s)
             if trio.current_time() - began_at > self._settings.restart_delay_max_s:
                 delay_s = self._settings.restart_delay_s
             await trio.sleep(delay_s)

@@ -59,6 +59,7 @@ from central_command.http.requests.replies import (
     BATCH_PATH,
     INGEST_PATH,
     INTERNAL_ERROR,
+    CodedResponse,
     HttpProblem,
     Replies,
     guard_headers,
@@ -211,6 +212,7 @@ def create_app(
     _answer_preflights(app, settings)
     _match_exactly(app)
     _answer_errors(app, pages)
+    _count_refusals(app)
     _guard_pages(app)
     ids = RequestIds(random_bytes)
     _behind_edge(app, gateway, settings, RequestLog(clock), direct, limits, streaming, figures, ids)
@@ -382,6 +384,16 @@ def _answer_errors(app: QuartTrio, pages: Pages | None) -> None:
         current_exchange().refusal_code = found.code
         page = None if pages is None else pages.problem(found)
         return problem(request.path, found).response() if page is None else page
+
+
+def _count_refusals(app: QuartTrio) -> None:
+    """What an endpoint refuses is counted by the code of its answer."""
+
+    @app.after_request
+    async def count(response: Response) -> Response:
+        if isinstance(response, CodedResponse) and response.refusal_code:
+            current_exchange().refusal_code = response.refusal_code
+        return response
 
 
 def _guard_pages(app: QuartTrio) -> None:

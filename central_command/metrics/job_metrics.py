@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from central_command.metrics.families import PREFIX, counter, gauge, gauges
 from central_command.metrics.figures import Figures
 from persistence.databases.jobs_database import JobStatus
+from persistence.format import times
 
 
 def job_metrics(figures: Figures) -> Iterator[Metric]:
@@ -28,6 +29,12 @@ def job_metrics(figures: Figures) -> Iterator[Metric]:
         "1 while nothing of the queue is begun.",
         "queue",
         {queue.name: queue.paused for queue in jobs.queues},
+    )
+    yield gauges(
+        "job_queue_paused_timestamp_seconds",
+        "Since when nothing of the queue is begun, where it is paused.",
+        "queue",
+        {queue.name: times.from_text(queue.paused_at) for queue in jobs.queues if queue.paused_at is not None},
     )
     yield gauge("jobs_running", "Runs of jobs in this process.", jobs.running)
     yield gauge("jobs_out_of_order", "1 while the database of jobs cannot be used.", jobs.is_out_of_order)

@@ -8,6 +8,9 @@ import msgspec
 from persistence.databases.access_file import AccessFile, Held, has_room, id_beginning
 from persistence.databases.database import Row
 
+TOKEN_ID_PREFIX: Final = "tok_"  # noqa: S105 (what names one, not what it is)
+"""What a token's id begins with, and no link's."""
+
 COLUMNS: Final = "token_id, sha256, name, scopes, created_at, expires_at, revoked_at, last_used_at"
 INSERT: Final = f"INSERT INTO tokens ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)"  # noqa: S608 all in this file
 SELECT: Final = f"SELECT {COLUMNS} FROM tokens WHERE sha256 = ?"  # noqa: S608

@@ -46,6 +46,11 @@ class StoredBrowserSession(Held, frozen=True, kw_only=True):
     session_id: str
     origin: str
 
+    @property
+    def is_of_token(self) -> bool:
+        """Whether it was opened with a token, not with a link."""
+        return self.origin.startswith(access_tokens.TOKEN_ID_PREFIX)
+
 
 class StoredLink(msgspec.Struct, frozen=True, kw_only=True):
     """A link that one may sign in with."""
@@ -118,6 +123,7 @@ class BrowserSessionFile(AccessFile):
                 return TooManyBrowserSessions()
             until = opening.until if token.expires_at is None else min(opening.until, token.expires_at)
             scopes = " ".join(token.scopes)
+            connection.execute(access_tokens.NOTE_USE, (opening.at, token.token_id))
             return _opened(connection, opening, origin=token.token_id, name=token.name, scopes=scopes, until=until)
 
     def find(self, sha256: str) -> StoredBrowserSession | None:

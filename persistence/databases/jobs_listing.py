@@ -26,6 +26,8 @@ class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     delayed: int = 0
     paused: bool = False
+    paused_at: str | None = None
+    """Since when, where it is."""
 
 
 class JobEventRow(msgspec.Struct, frozen=True):
@@ -102,12 +104,15 @@ class JobLists:
 
 def queue_counts(connection: sqlite3.Connection) -> list[QueueCounts]:
     """The counts within a transaction."""
-    paused = {queue: paused_at is not None for queue, paused_at in connection.execute(SELECT_QUEUES)}
-    counts: dict[str, dict[str, int]] = {queue: {} for queue in paused}
+    since: dict[str, str | None] = dict(connection.execute(SELECT_QUEUES))
+    counts: dict[str, dict[str, int]] = {queue: {} for queue in since}
     for queue, status, jobs in connection.execute(SELECT_COUNTS):
         if jobs:
             counts.setdefault(queue, {})[status] = jobs
-    return [QueueCounts(name=queue, paused=paused.get(queue, False), **counts[queue]) for queue in sorted(counts)]
+    return [
+        QueueCounts(name=queue, paused=since.get(queue) is not None, paused_at=since.get(queue), **counts[queue])
+        for queue in sorted(counts)
+    ]
 
 
 def one_of(connection: sqlite3.Connection, queue: str, job_id: int) -> Sequence[StoredJob]:

@@ -52,6 +52,8 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     last_activity_at: float
     contributor_id: str | None = None
     """Who is credited; None before there is a trajectory."""
+    machine: str = ""
+    """The fingerprint of the machine that opened it, as its client says; empty where it is not kept."""
 
 
 SELECT_TRAJECTORY: Final = """
@@ -82,12 +84,18 @@ ORDER BY session_id LIMIT ?
 SELECT_ROW: Final = """
 SELECT sessions.session_id, sessions.provider, sessions.model, status = 'closed', sessions.closed_by, envelope_count,
     chunk_count, step_count, points, coalesce(copied_steps, 0), copied_from, sessions.created_at, last_activity_at,
-    contributor_id
+    contributor_id, machine_fingerprint
 FROM sessions LEFT JOIN trajectories USING (session_id)
 """
 SELECT_ONE: Final = f"{SELECT_ROW} WHERE sessions.session_id = ?"
 SELECT_BEGINNING: Final = """
 SELECT session_id FROM sessions WHERE session_id >= ?1 AND session_id < ?2 ORDER BY session_id LIMIT ?3
+"""
+SELECT_MACHINE: Final = """
+SELECT min(machine_fingerprint) FROM sessions WHERE machine_fingerprint >= ?1 AND machine_fingerprint < ?2
+"""
+SELECT_NEXT_MACHINE: Final = """
+SELECT min(machine_fingerprint) FROM sessions WHERE machine_fingerprint > ?1 AND machine_fingerprint < ?2
 """
 SELECT_PAGE: Final = f"""
 {SELECT_ROW}
@@ -171,6 +179,18 @@ class SessionIndex:
             session_id for (session_id,) in await self._database.read(SELECT_BEGINNING, (text, text + _LAST, limit))
         ]
 
+    async def machines(self, text: str) -> list[str]:
+        """The fingerprints that begin with `text` of machines that opened sessions, in order, the first two at most."""
+        found: list[str] = []
+        query, above = SELECT_MACHINE, text or "\0"  # what is not kept is empty, and no machine
+        for _ in range(2):
+            ((machine,),) = await self._database.read(query, (above, text + _LAST))
+            if machine is None:
+                break
+            found.append(machine)
+            query, above = SELECT_NEXT_MACHINE, machine
+        return found
+
 
 def _session_row(row: Row) -> SessionRow:
     return SessionRow(
@@ -188,6 +208,7 @@ def _session_row(row: Row) -> SessionRow:
         created_at=times.from_text(row[11]),
         last_activity_at=times.from_text(row[12]),
         contributor_id=row[13],
+        machine=row[14],
     )
 
 

@@ -6,6 +6,7 @@ something in the audit journal holds `audit.lock` for so long.
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,12 +24,55 @@ TURN_S: Final = 5.0
 """Seconds that somebody waits for their turn at the audit journal; each takes a sync or two."""
 TURN_CHECK_S: Final = 0.01
 
+ADDRESS_BYTES_MAX: Final = 512
+NOTED: Final = re.compile(rb"([1-9][0-9]{0,9})\n(https?://[\x21-\x7e]+)\n")
+"""What `lock` holds while a server that browsers reach has it: its process, and where."""
+
 
 @contextmanager
 def single_instance(data_directory: Path) -> Iterator[None]:
     """Hold the data directory's lock; DataDirectoryLocked when another process does."""
     with _held(data_directory / LOCK, f"the data directory {data_directory} is in use by process {{}}: stop it first."):
         yield
+
+
+def note_address(data_directory: Path, url: str) -> None:
+    """Name, beside the process, where browsers on this machine reach it: for who holds the directory's lock. Blocking.
+
+    Where it cannot be written nothing is named, and nobody minds.
+    """
+    with suppress(OSError), _opened(data_directory / LOCK, os.O_WRONLY) as descriptor:
+        os.pwrite(descriptor, f"{os.getpid()}\n{url}\n".encode(), 0)
+
+
+def noted_address(data_directory: Path) -> str | None:
+    """Where browsers on this machine reach the process that serves the directory; None where it is not known."""
+    try:
+        with _opened(data_directory / LOCK, os.O_RDONLY) as descriptor:
+            noted = NOTED.fullmatch(os.pread(descriptor, ADDRESS_BYTES_MAX, 0))
+    except OSError:
+        return None
+    # The lock itself is not asked for: a start at this moment would find it held.
+    return noted[2].decode() if noted is not None and _is_alive(int(noted[1])) else None
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except PermissionError:
+        return True  # another user's
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = open_file(path, flags, follows_links=False)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -69,7 +113,7 @@ def _held(path: Path, sentence: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").partition("\n")[0].strip()
             raise DataDirectoryLocked(sentence.format(holder or "unknown")) from error
         with suppress(OSError):  # a disk may have no room for the name, and the lock is held without it
             os.ftruncate(descriptor, 0)

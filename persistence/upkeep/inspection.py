@@ -169,6 +169,15 @@ async def list_sessions(
         return await SessionIndex(sessions).sessions_page(limit, closed=closed, contributor=contributor)
 
 
+async def machines(data_directory: Path, beginning: str) -> list[str]:
+    """Return the fingerprints that begin so of machines that opened sessions, two at most; none without databases."""
+    layout = DataLayout(data_directory)
+    if not layout.sessions_database.exists():
+        return []
+    async with open_database_read_only(layout.sessions_database, SESSIONS_SCHEMA) as sessions:
+        return await SessionIndex(sessions).machines(beginning)
+
+
 def set_aside(data_directory: Path, attempts: int) -> list[str]:
     """Return the sessions whose close has ended the server so often (blocking)."""
     return Attempts(DataLayout(data_directory).closing, OsFileSystem()).begun_often(attempts)

@@ -37,9 +37,10 @@ def typed(program: str) -> Iterator[tuple[str, list[str]]]:
         blocks = [block.replace("\\\n", " ") for language, block in FENCED.findall(text) if language in SHELLS]
         inline = [" ".join(code.replace("\n# ", " ").split()) for code in INLINE.findall(FENCED.sub("", text))]
         for line in [*(line for block in blocks for line in block.splitlines()), *inline]:
-            code = re.split(r"\s#|&&|[|>;]", line.removeprefix("$ "))[0]
+            code = re.split(r"\s#|&&|[|>;]", line.removeprefix("$ ").removeprefix("(umask 077; "))[0]
             words = shlex.split(code) if code.count("'") % 2 == 0 and code.count('"') % 2 == 0 else code.split()
             called = [word for word in words if not re.match(r"[A-Z_]+=", word)]
+            called = called[3:] if called[:2] == ["sudo", "-u"] else called
             if called and called[0].rsplit("/", 1)[-1] == program and not " ".join(called[1:]).startswith(NO_COMMANDS):
                 yield f"{page.name}: {line.strip()}", called[1:]
 

@@ -39,6 +39,7 @@ SQL_PIECES = {
     "persistence/upkeep/rebuilding.py": {"schema", "table", "columns", "selected", "opening"},
     "persistence/upkeep/comparison.py": {"table", "listed", "order", "schema"},
     "persistence/upkeep/snapshot.py": {"database"},
+    "persistence/upkeep/remains.py": {"quoted", "of"},
     "central_command/client/spool/spool.py": {"condition", "assignment", "only"},
 }
 """What is put into SQL text other than by parameters and constants of a module, each looked at: names of tables and

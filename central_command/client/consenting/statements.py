@@ -15,7 +15,7 @@ from actors.consent.settings import ConsentMode
 from actors.consent.signatures import REQUEST_AGE_S_MAX
 from central_command.client.consenting.receipts import ReceiptAnswer, ReceiptKeys
 from central_command.client.contract.chunking import encode_json
-from central_command.client.contract.contributor_keys import ContributorKey, export_advice
+from central_command.client.contract.contributor_keys import ContributorKey, export_advice, wants_key
 from central_command.client.contract.endpoints import (
     WELL_KNOWN_PATH,
     consent_path,
@@ -160,6 +160,8 @@ class Statements:
     def _why(self, answer: Answer) -> str:
         reason = answer.reason.rstrip(".")
         match answer.status:
+            case httpx.codes.FORBIDDEN if not wants_key(answer.members.get("code"), answer.reason):
+                return f"{reason}."
             case httpx.codes.FORBIDDEN if self._key is None:
                 return f"{reason}; {export_advice(self._contributor_id, has_key=False)}."
             case httpx.codes.FORBIDDEN:

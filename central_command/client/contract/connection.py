@@ -53,12 +53,22 @@ def server_url(text: str) -> str:
 
 def new_client(url: str, trust: Trust) -> httpx.AsyncClient:
     """An HTTP client for the server at `url`. Raises ValueError as `Trust.verification` does."""
-    # A proxy of the environment cannot know this machine's own loopback.
-    is_loopback = httpx.URL(url).host in _LOOPBACK
     return httpx.AsyncClient(
         base_url=url,
         verify=trust.verification(),
         timeout=INGEST_TIMEOUT_S,
         follow_redirects=False,
-        trust_env=not is_loopback,
+        trust_env=not _is_loopback(url),
     )
+
+
+def new_blocking_client(url: str, trust: Trust, timeout_s: float) -> httpx.Client:
+    """The same for a program without an event loop."""
+    return httpx.Client(
+        verify=trust.verification(), timeout=timeout_s, follow_redirects=False, trust_env=not _is_loopback(url)
+    )
+
+
+def _is_loopback(url: str) -> bool:
+    """Whether a proxy of the environment cannot know the server: it is this machine's own."""
+    return httpx.URL(url).host in _LOOPBACK

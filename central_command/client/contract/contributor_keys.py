@@ -89,6 +89,15 @@ KeyOf = Callable[[str], ContributorKey | None]
 """The key that is kept of a contributor id now; None for none. It reads a file, and raises ContributorKeyError."""
 
 
+NOT_SIGNED = "not_signed"
+"""The code of a 403 for what is not signed with the key that a contributor has registered."""
+
+
+def wants_key(code: object, reason: str) -> bool:
+    """Whether a 403 asks for a contributor's key; earlier servers gave no code, and for a ban a sentence of its own."""
+    return code == NOT_SIGNED if isinstance(code, str) else "has banned it" not in reason
+
+
 def export_advice(contributor_id: str, *, has_key: bool) -> str:
     """What to do where a server wants another key of a contributor than this machine has: part of a sentence."""
     which = "another key" if has_key else "no key"

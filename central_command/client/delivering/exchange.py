@@ -30,6 +30,7 @@ from central_command.client.contract.contributor_keys import (
     OpeningClaim,
     export_advice,
     no_key,
+    wants_key,
 )
 from central_command.client.contract.endpoints import (
     BATCH_ENVELOPES_MAX,
@@ -206,7 +207,7 @@ class SessionDelivery:
             return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
         if answer.status != httpx.codes.OK:
             progress = await self._offload(lambda: self._refusals.not_opened(session, answer))
-            return progress if claim is None else _explained(progress, claim, answer.status)
+            return _explained(progress, claim, answer)
         server_public_key = answer.members.get("server_public_key")
         if isinstance(server_public_key, str):
             try:
@@ -266,15 +267,19 @@ def _opening_members(session: StoredSession, claim: OpeningClaim | None) -> dict
     return members if claim is None else members | msgspec.to_builtins(claim)
 
 
-def _explained(progress: Progress, claim: OpeningClaim, status: int) -> Progress:
+def _explained(progress: Progress, claim: OpeningClaim | None, answer: Answer) -> Progress:
     """The same, with what to do where the server credits a contributor only with the key that it knows.
 
-    Nothing of the session was sent, and nothing is lost. Others of the same contributor fare no better.
+    Of what else it refuses with 403, a ban for one, its own sentence is enough. Nothing of the session was sent, and
+    nothing is lost; others of this machine fare no better.
     """
-    if status != httpx.codes.FORBIDDEN or not isinstance(progress, Resting):
+    if answer.status != httpx.codes.FORBIDDEN or not isinstance(progress, Resting):
         return progress
-    advice = export_advice(claim.contributor_id, has_key=claim.contributor_key is not None)
-    return Resting(progress.what, f"{progress.reason.rstrip('.')}; {advice}", unreachable=True, status=status)
+    reason = progress.reason
+    if claim is not None and wants_key(answer.members.get("code"), answer.reason):
+        advice = export_advice(claim.contributor_id, has_key=claim.contributor_key is not None)
+        reason = f"{reason.rstrip('.')}; {advice}"
+    return Resting(progress.what, reason, unreachable=True, status=answer.status)
 
 
 def _later(answer: Answer | Undelivered, *, is_opening: bool = False) -> Later | None:

@@ -218,16 +218,19 @@ class SpoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpoolTotals(msgspec.Struct, frozen=True):
-    """Of one server: sessions, those not done, steps that it took, points that it answered, envelopes that wait.
+    """Of one server: sessions, those that it took something of, those not done, steps that it took, points that it
+    answered, envelopes that wait, and those of them that were recorded, not read from a file.
 
     `steps_kept` are in no envelope yet: a recorder makes one of them.
     """
 
     sessions: int
+    sessions_delivered: int
     sessions_open: int
     steps_accepted: int
     points: float
     envelopes_waiting: int
+    recorded_waiting: int
     steps_kept: int
 
 

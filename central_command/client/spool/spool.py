@@ -180,9 +180,12 @@ class Spool:
         """What all sessions for one server come to."""
         with self._transaction() as connection:
             row = connection.execute(
-                "SELECT count(*), coalesce(sum(state IN ('recording', 'ended')), 0), coalesce(sum(steps_accepted), 0),"
+                "SELECT count(*), coalesce(sum(envelopes_accepted > 0), 0),"
+                " coalesce(sum(state IN ('recording', 'ended')), 0), coalesce(sum(steps_accepted), 0),"
                 " coalesce(sum(points), 0.0), (SELECT count(*) FROM envelopes JOIN sessions AS of_it USING (session_id)"
                 " WHERE of_it.url = ?1 AND envelopes.state = 'waiting'),"
+                " (SELECT count(*) FROM envelopes JOIN sessions AS of_it USING (session_id)"
+                " WHERE of_it.url = ?1 AND envelopes.state = 'waiting' AND of_it.source IS NULL),"
                 " (SELECT count(*) FROM kept_steps JOIN sessions AS of_it USING (session_id) WHERE of_it.url = ?1)"
                 " FROM sessions WHERE url = ?1 AND moved_to IS NULL",
                 (url,),
@@ -262,13 +265,16 @@ class Spool:
         """Say otherwise why something of a session was refused; whatever else is known of it stays."""
         self._update(session_id, "problem = ?", problem)
 
-    def forget_unsent(self, source: str, problem: str) -> None:
-        """Forget the sessions of a source that were given up for `problem` and of which nothing was ever answered."""
+    def forget_unsent(self, source: str, problems: Sequence[str]) -> None:
+        """Forget the sessions of a source that were given up and of which nothing was ever answered.
+
+        Those whose problem begins with one of `problems`.
+        """
         with self._transaction() as connection:
-            connection.execute(
-                "DELETE FROM sessions WHERE source = ? AND state = 'failed' AND problem = ? AND moved_to IS NULL"
-                " AND envelopes_accepted = 0 AND envelopes_refused = 0",
-                (source, problem),
+            connection.executemany(
+                "DELETE FROM sessions WHERE source = ?1 AND state = 'failed' AND substr(problem, 1, length(?2)) = ?2"
+                " AND moved_to IS NULL AND envelopes_accepted = 0 AND envelopes_refused = 0",
+                [(source, problem) for problem in problems],
             )
 
     def waiting_for(self) -> list[WaitingFor]:

@@ -39,7 +39,7 @@ from central_command.client.spool.records import (
 )
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting, Piece
-from central_command.client.uploading.history import SENT_ANEW, History, failure_of, is_unfinished, state_of
+from central_command.client.uploading.history import GIVEN_UP, History, failure_of, is_given_up, is_unfinished, state_of
 from central_command.client.uploading.scrubbing import OwnScrubbing, Scrubbing
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
@@ -262,7 +262,7 @@ class Feed:
             await self._end(session_id)
             self._deliverer.add(session_id)
         while not (session := await self._keep(partial(self._spool.session, session_id))).state.done or (
-            session.problem == SENT_ANEW  # it was not opened: the deliverer is about to say why
+            is_given_up(session)  # it was not opened: the deliverer is about to say why
         ):
             await self._wait(session_id, None)
         if not is_fed or session.problem is not None:
@@ -372,7 +372,7 @@ class Feed:
         state = first_state(self._work, contributor_id=identity.contributor_id, placing=cutting.placing())
         if sessions:
             state = msgspec.structs.replace(state, continues=sessions[-1].session_id)
-        self._spool.forget_unsent(self._work.source, SENT_ANEW)  # else `watch` leaves one at each look
+        self._spool.forget_unsent(self._work.source, GIVEN_UP)  # else `watch` leaves one at each look
         opening = Opening(
             provider=self._work.provider,
             model=self._work.model,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from central_command.client.delivering.refusals import NOT_OPENED
 from central_command.client.spool.records import SessionState, SpoolError, StoredSession
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.names import kept_path
@@ -51,6 +52,10 @@ ERASED = "Nothing more is taken: the contributor was erased at this server."
 SUBAGENT = "subagent"
 """The `agent_role` of a sub-agent's session."""
 SENT_ANEW = "given up, because its file was sent anew"
+REFUSED_OPENING = f"{NOT_OPENED}: "
+"""What the problem of a session begins with that the server did not open; why follows. The next try begins anew."""
+GIVEN_UP = (SENT_ANEW, REFUSED_OPENING)
+"""What the problems begin with of sessions that count as never begun."""
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -275,7 +280,12 @@ def failure_of(sessions: Iterable[StoredSession]) -> str | None:
 
 
 def _is_sent_anew(session: StoredSession) -> bool:
-    return session.problem == SENT_ANEW or state_of(session).is_sent_anew
+    return is_given_up(session) or state_of(session).is_sent_anew
+
+
+def is_given_up(session: StoredSession) -> bool:
+    """Whether a session was given up before anything of it counted: for sending its file anew, or at its opening."""
+    return session.problem is not None and session.problem.startswith(GIVEN_UP)
 
 
 def is_unfinished(session: StoredSession) -> bool:

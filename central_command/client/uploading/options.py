@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import trio
 
-from central_command.client.contract.connection import Trust, new_client, server_url
+from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.contributor_keys import signs
 from central_command.client.contract.endpoints import DEFAULT_URL
 from central_command.client.contract.identity import (
@@ -23,6 +23,7 @@ from central_command.client.contract.identity import (
     kept_contributor_id,
     load_identity,
 )
+from central_command.client.contract.server_options import server_options
 from central_command.client.spool.records import spool_path
 from central_command.client.spool.spool import Spool
 from central_command.client.transcripts.providers import READERS
@@ -30,8 +31,6 @@ from central_command.client.uploading.authoring import Work, work_for
 from central_command.client.uploading.history import History
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
-from central_command.process.paths import PathTo
-from central_command.reaching.addresses import URL_VARIABLES
 
 AT_ONCE_DEFAULT = 4
 
@@ -62,25 +61,6 @@ def work_of(survey: Survey, source: str, options: Options) -> Work:
 def client_for(options: Options) -> httpx.AsyncClient:
     """The HTTP client for these options."""
     return new_client(options.url, options.trust)
-
-
-def _check_url(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        return server_url(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _trust_of(ca: Path | None, *, insecure: bool) -> Trust:
-    """Whom --ca and --insecure say to trust; ends the command with a sentence when they contradict, or FILE is none."""
-    if ca is not None and insecure:
-        raise click.UsageError("--ca FILE says whom to trust, --insecure that anybody is: use one of them.")
-    trust = Trust(ca=ca, insecure=insecure)
-    try:
-        trust.verification()
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--ca") from error
-    return trust
 
 
 async def interruptible(run: Callable[[], Awaitable[None]]) -> bool:
@@ -129,41 +109,6 @@ def would_sign(options: Options) -> bool:
     except IdentityError:
         return False
     return contributor_id is None or signs(directory, contributor_id.lower())  # an id is made with its key
-
-
-_SERVER = (
-    click.option(
-        "--url",
-        default=DEFAULT_URL,
-        show_default=True,
-        envvar=list(URL_VARIABLES),
-        show_envvar=True,
-        callback=_check_url,
-        help="Where the Central Command server is.",
-    ),
-    click.option(
-        "--ca",
-        metavar="FILE",
-        type=PathTo("file", must_exist=True),
-        help="PEM file with the certificates to trust: of your own authority, or the server's own self-signed one.",
-    ),
-    click.option(
-        "--insecure", is_flag=True, help="Do not verify the server's TLS certificate: anybody in between can read."
-    ),
-)
-
-
-def server_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say where the server is, and whom to trust there: `url` and `trust`."""
-
-    @wraps(command)
-    def packed(*, ca: Path | None, insecure: bool, **others: Any) -> None:
-        command(trust=_trust_of(ca, insecure=insecure), **others)
-
-    wrapped: Callable[..., None] = packed
-    for option in reversed(_SERVER):
-        wrapped = option(wrapped)
-    return wrapped
 
 
 _SENDER = (

@@ -190,9 +190,11 @@ def describe_agreement(url: str) -> str:
     return f"{first}: central-command contributor show{at} prints them, and withdraw takes it back."
 
 
-def describe_untried(count: int, status: int | None) -> str:
+def describe_untried(count: int, status: int | None, *, was_reached_again: bool = False) -> str:
     """How many files were not tried, and why: what the server answered last, None where no answer came."""
-    if status is None:
+    if was_reached_again:
+        why = "the server could not be reached, or asked for time, meanwhile: run it again to go on."
+    elif status is None:
         why = "the server cannot be reached."
     elif status in _ASKS_FOR_TIME:
         why = f"the server asks for time ({status}): run it again to go on."

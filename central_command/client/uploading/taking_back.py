@@ -15,7 +15,7 @@ from central_command.client.uploading.history import (
     ENDED_BY_SERVER,
     ENDED_FOR_KEY,
     ERASED,
-    SENT_ANEW,
+    REFUSED_OPENING,
     WITHDRAWN,
     without_undelivered,
 )
@@ -48,8 +48,8 @@ class TakingBack:
         return not session.envelopes_accepted and any(each.problem == ENDED_FOR_KEY for each in others)
 
     def not_opened(self, session: StoredSession, answer: Answer) -> Resting:
-        """Forget the session, of which nothing was sent: the next try begins anew, perhaps with another model."""
-        self._spool.fail(session.session_id, SENT_ANEW)
+        """Give up the session, of which nothing was sent: the next try begins anew, perhaps with another model."""
+        self._spool.fail(session.session_id, f"{REFUSED_OPENING}{answer.reason}")
         return Resting(NOT_OPENED, answer.reason)
 
 

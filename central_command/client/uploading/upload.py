@@ -129,6 +129,8 @@ class Uploader:
         self.last_status: int | None = None
         """What the server answered last when it was given up; None where no answer came."""
         self._is_unreachable = False
+        self.was_reached_again = False
+        """Whether a file that was under way when the server was given up was delivered all the same."""
         self._files_left = 0
         self._told_at = -math.inf
         self._sent_anew: set[str] = set()
@@ -176,10 +178,15 @@ class Uploader:
             self._files_left -= 1
             display.file_done()
             self.reports.append(report)
-            if report.unreachable:
-                self._is_unreachable = True
-                self.last_status = report.status
+            self._note(report)
             display.say(lines_of_problem(report) if self._printing.quiet else lines_of(report))
+
+    def _note(self, report: FileReport) -> None:
+        """Note whether the server could be had; others may be under way."""
+        self.was_reached_again |= self._is_unreachable and report.problem is None and bool(report.sessions)
+        if report.unreachable:
+            self._is_unreachable = True
+            self.last_status = report.status
 
     async def _upload_file(self, found: Found, display: Display) -> FileReport:
         """The report of one file."""
@@ -336,7 +343,8 @@ async def _run(
 
 def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> None:
     if uploader.untried:
-        printing.say(describe_untried(uploader.untried, uploader.last_status))
+        was_reached_again = uploader.was_reached_again
+        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
     if printing.as_json:
         for line in json_lines_of(uploader.reports):
             click.echo(line)

@@ -24,17 +24,30 @@ ASKED_FOR: Final = "export"
 
 CURATION_LAG_S_MAX: Final = 3_600.0
 CHECK_AGE_S_MAX: Final = 172_800.0
+PAUSED_S_MAX: Final = 86_400.0
 PROJECTION_LAG_LINES_MAX: Final = 10_000
 ROOM_BYTES_MIN: Final = 5_000_000_000
 
 _SAID: Final = {
     "journals": "The journals are closed: the server is stopping",
     "projection": "The databases do not keep up with the journals: envelopes get 503",
-    "disk": "Envelopes get 507: the disk is full, or the quota reached",
+    "disk": "Envelopes get 507: there is no room",
     "sessions": "The server is stopping",
     "lines": "Stored lines have changed on the disk: run verify, and restore these files",
+    "erasures": "Somebody has asked to be erased, and is not: docs/operations.md, Erasure, has what to do",
+    "access": "No token is let in, and bans made since then do not hold",
 }
 """What a check that fails means; of any other its own words are enough."""
+
+_NO_ROOM: Final = {
+    "disk_full": "less is free on the disk than stays free (storage.free_bytes_min)",
+    "quota_reached": "the journals have reached their quota (storage.quota_bytes)",
+}
+"""What the check of the disk says, in words."""
+
+
+TOLD: Final = frozenset({"lines", "erasures", "access"})
+"""Checks that are not needed to take envelopes in, and are wrong all the same where they fail."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -76,9 +89,9 @@ def alarms(state: ServerState) -> Iterator[str]:
     if state.live:
         yield state.live
     for check in state.checks:
-        if not check.ok and (check.needed or check.name == "lines"):
+        if not check.ok and (check.needed or check.name in TOLD):
             said = _SAID.get(check.name, f"The check {check.name} fails")
-            yield f"{said} ({check.detail})."
+            yield f"{said} ({_NO_ROOM.get(check.detail, check.detail)})."
     if not state.ready and all(check.ok or not check.needed for check in state.checks):
         yield "The server says that it is not ready, and not why."
     if state.samples is not None:
@@ -103,6 +116,10 @@ def _alarms_of(samples: Samples, at: float) -> Iterator[str]:
     failed = sum(count for queue, state, count in _jobs(samples) if state == "failed" and queue != ASKED_FOR)
     if failed:
         yield f"Failed jobs: {failed:,.0f}; `central-command jobs --status failed` lists them."
+    forgotten = {queue: for_s for queue, for_s in _paused(samples, at).items() if for_s > PAUSED_S_MAX}
+    if forgotten:
+        told = ", ".join(f"{queue} for {_duration(for_s)}" for queue, for_s in forgotten.items())
+        yield f"Queues of jobs are paused: {told}; `central-command jobs resume NAME` lets one go on."
     checked = samples.get(("check_last_pass_timestamp_seconds", ""))
     if checked is not None and at - checked > CHECK_AGE_S_MAX:
         yield f"All stored lines were last checked {_duration(at - checked)} ago: two days are too long."
@@ -115,7 +132,7 @@ def screen(state: ServerState) -> list[str]:
     if not state.unreachable:
         ready = "ready" if state.ready else "NOT READY"
         lines += ["", _row("server", f"{ready}, up for {_duration(state.uptime_s)}")]
-        lines += _listed("checks", [f"{each.name} {each.detail}" for each in state.checks])
+        lines += _listed("checks", [f"{each.name} {each.detail.replace('_', ' ')}" for each in state.checks])
     if state.samples is not None:
         lines += [line for name, items in _rows(state.samples, state.at) for line in _listed(name, items)]
     elif state.no_samples:
@@ -132,8 +149,9 @@ def _rows(samples: Samples, at: float) -> Iterator[tuple[str, Sequence[str]]]:
     def summed(name: str) -> float:
         return sum(value for (found, _), value in samples.items() if found == name)
 
-    in_all = f"{of('sessions'):,.0f} in all"
-    yield "sessions", [f"{of('open_sessions'):,.0f} open", f"{of('active_sessions'):,.0f} of them in memory; {in_all}"]
+    in_all = f"{of('sessions'):,.0f} in all"  # the databases' count, which is behind that of what is in memory
+    in_memory = f"{of('active_sessions'):,.0f} are in memory"
+    yield "sessions", [f"{of('open_sessions'):,.0f} open", f"{in_all}; {in_memory}"]
     credited = [f"{of('credited_points'):,.0f} points", f"{of('contributors'):,.0f} contributors"]
     yield "totals", [f"{of('envelopes'):,.0f} envelopes", f"{of('steps'):,.0f} steps", *credited]
     texts = [f"embedding {of('embedding_pending_texts'):,.0f} texts", f"requests {of('requests_in_flight'):,.0f}"]
@@ -150,6 +168,7 @@ def _rows(samples: Samples, at: float) -> Iterator[tuple[str, Sequence[str]]]:
         states[state] += int(count)
     yield "jobs", [f"{count:,} {state}" for state, count in states.items()]
     yield "by queue", [f"{queue} {count:,.0f} {state}" for queue, state, count in _jobs(samples) if count]
+    yield "paused", [f"{queue} for {_duration(for_s)}" for queue, for_s in _paused(samples, at).items()]
     ages = {label: at - value for (name, label), value in samples.items() if name == "last_success_timestamp_seconds"}
     yield "last", [f"{label} {_duration(age)} ago" for label, age in ages.items()]
 
@@ -160,6 +179,13 @@ def _jobs(samples: Samples) -> Iterator[tuple[str, str, float]]:
         if name == "jobs":
             queue, _, state = label.partition(" ")
             yield queue, state, count
+
+
+def _paused(samples: Samples, at: float) -> dict[str, float]:
+    """The queues of jobs that are paused, and for how many seconds."""
+    return {
+        queue: at - value for (name, queue), value in samples.items() if name == "job_queue_paused_timestamp_seconds"
+    }
 
 
 def _refusals(samples: Samples) -> list[str]:

@@ -25,6 +25,7 @@ def sessions_listing(rows: Sequence[SessionRow]) -> Listing:
         Column("points", is_figure=True),
         Column("closed by", wide_only=True),
         Column("contributor", wide_only=True),
+        Column("machine", wide_only=True),
         Column("copied steps", is_figure=True, wide_only=True),
         Column("copied from", wide_only=True),
         empty="no sessions",
@@ -44,6 +45,7 @@ def sessions_listing(rows: Sequence[SessionRow]) -> Listing:
             row.points,
             row.closed_by.replace("_", " ") if row.closed_by else None,
             row.contributor_id,
+            row.machine or None,
             row.copied_steps or None,
             row.copied_from,
         )

@@ -185,8 +185,10 @@ def _bans(asked: Answers) -> dict[str, Any]:
             "post": operation(
                 "ban",
                 "Ban a machine, a contributor or an address",
-                {**asked, **OF_BODIES, **errors(507), "201": answer("It is on disk, and counts.", "Ban")},
-                description="One of the three; an earlier ban of the same is replaced. Openings are refused, no more.",
+                {**asked, **OF_BODIES, **errors(404, 507), "201": answer("It is on disk, and counts.", "Ban")},
+                description="One of the three; an earlier ban of the same is replaced. Openings are refused, no more. "
+                "A machine is named by its whole fingerprint, or the beginning of just one that has opened a session; "
+                "any other is 404.",
                 security=SECURITY,
                 requestBody=body({"$ref": "#/components/schemas/AskBan"}),
             ),

@@ -73,6 +73,7 @@ def job_schemas() -> dict[str, Schema]:
             "failed": COUNT,
             "delayed": COUNT,
             "paused": BOOLEAN,
+            "paused_at": _NULLABLE_TEXT,
         }
     )
     return {

@@ -178,7 +178,11 @@ def _open() -> dict[str, Any]:
         "200": _answer("The session is open, now or before with the same key.", "Opened"),
         **_OF_LIMITED,
         **_OF_BODIES,
-        **_errors(403, 409, 507),
+        "403": _answer(
+            "Who asks is banned, or names a contributor who has registered a key, and it is not signed with that.",
+            {"anyOf": [reference("Banned"), reference("NotSigned")]},
+        ),
+        **_errors(409, 507),
     }
     return _operation("openSession", "Agree on a key", answers, requestBody=_body(reference("OpenSession")))
 
@@ -284,7 +288,7 @@ def _consent() -> dict[str, Any]:
     path = CONSENT_PATH.replace("<", "{").replace(">", "}")
 
     def asked(name: str, summary: str, answers: Answers, **more: Any) -> dict[str, Any]:
-        answers = {**_OF_LIMITED, **_errors(403, 404), **answers}
+        answers = {**_OF_LIMITED, **_errors(403, schema=reference("NotSigned")), **_errors(404), **answers}
         return _operation(
             name, summary, answers, parameters=CONTRIBUTOR_PARAMETERS, description=SIGNATURE_WORDS, **more
         )
@@ -312,7 +316,7 @@ def _erasures() -> dict[str, Any]:
     erase = _operation(
         "eraseContributor",
         "Erase all that a contributor has sent",
-        {"202": asked, **_errors(403, 507), **_OF_LIMITED},
+        {"202": asked, **_errors(403, schema=reference("NotSigned")), **_errors(507), **_OF_LIMITED},
         parameters=CONTRIBUTOR_PARAMETERS,
         description=SIGNATURE_WORDS,
     )

@@ -183,6 +183,8 @@ def _answers() -> dict[str, Schema]:
             },
         ),
         "Error": object_of(sentence, required),
+        "Banned": object_of({**sentence, "code": {"const": "banned"}}),
+        "NotSigned": object_of({**sentence, "code": {"const": "not_signed"}}),
         "OpenAiError": object_of(
             {
                 "error": object_of(

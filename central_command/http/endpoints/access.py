@@ -5,7 +5,7 @@ No answer shows a token, but the one to whoever made it, once.
 
 import logging
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final, Protocol
@@ -114,6 +114,8 @@ class Access(msgspec.Struct, frozen=True):
     gate: TokenCheck
     bans: BanList
     audit: Audit
+    machines: Callable[[str], Awaitable[Sequence[str]]]
+    """The machines that have opened sessions, by the beginning of their fingerprints: two of them at most."""
 
 
 def access_routes(access: Access | None, http: HttpSettings, reader: Reader, replies: Replies) -> Blueprint:

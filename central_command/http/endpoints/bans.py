@@ -13,7 +13,9 @@ from central_command.access.bans import (
     WRONG_REASON,
     Ban,
     BanKind,
+    NotOne,
     subject_as_kept,
+    with_whole_machine,
     wrong_subject,
 )
 from central_command.access.labels import is_label
@@ -63,7 +65,7 @@ def ban_routes(access: Access | None, http: HttpSettings, reader: Reader, replie
             return error(HTTPStatus.BAD_REQUEST, wanted.sentence).response()
         async with storage_watched(replies):
             made = await ban_noted(known, by, wanted)
-        return _made(made).response()
+        return (error(HTTPStatus.NOT_FOUND, made.sentence) if isinstance(made, NotOne) else _made(made)).response()
 
     @routes.delete(BAN_PATH)
     async def unban(ban_id: str) -> Response:
@@ -94,9 +96,13 @@ def wanted_ban(body: AskedBan) -> Ban | Objection:
     return Ban(kind, subject, body.reason, days)
 
 
-async def ban_noted(known: Access, by: str, wanted: Ban) -> StoredBan | TooManyBans:
+async def ban_noted(known: Access, by: str, wanted: Ban) -> StoredBan | TooManyBans | NotOne:
     """Ban somebody, and note it. Raises DatabaseFailure and NotNotedError."""
-    made = await known.bans.ban(wanted)
+    machines = await known.machines(wanted.subject) if wanted.kind == BanKind.MACHINE else ()
+    whole = with_whole_machine(wanted, machines)
+    if isinstance(whole, NotOne):
+        return whole
+    made = await known.bans.ban(whole)
     if isinstance(made, StoredBan):
         await known.audit.note(by, "banned", made.named, Reader.address())
     return made

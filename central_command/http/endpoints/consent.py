@@ -36,6 +36,7 @@ CONSENT_PATH: Final = "/v1/contributors/<contributor_id>/consent"
 TIME_HEADER: Final = "Signature-Time"
 SIGNATURE_HEADER: Final = "Contributor-Signature"
 
+NOT_SIGNED_CODE: Final = "not_signed"
 CONTRIBUTOR_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 _TIME: Final = re.compile(r"[0-9]{1,12}")
 _SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/=]{1,100}")
@@ -207,7 +208,7 @@ def not_recorded(outcome: TooManyContributors | AppendRefused | RegisterFailed, 
 
 def not_signed(refused: NotSigned) -> Reply:
     """The answer to a request in the name of a contributor who has a key, which is not signed as it must be."""
-    return error(HTTPStatus.FORBIDDEN, refused.reason)
+    return error(HTTPStatus.FORBIDDEN, refused.reason, counted_as=NOT_SIGNED_CODE, code=NOT_SIGNED_CODE)
 
 
 def _terms(settings: ConsentSettings) -> dict[str, Any]:

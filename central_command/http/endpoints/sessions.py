@@ -16,7 +16,7 @@ from actors.sessions.messages import OpenSession
 from actors.sessions.outcomes import Opened, UnknownSession
 from central_command.access.bans import BanList
 from central_command.access.labels import is_label
-from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk, not_recorded
+from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk, not_recorded, not_signed
 from central_command.http.gateway import Gateway
 from central_command.http.requests.bodies import Reader
 from central_command.http.requests.first_bytes import SESSION_ID
@@ -29,6 +29,7 @@ _DIGEST = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 OPEN_FIELDS = tuple(name for name in OpenSession.__struct_fields__ if name != "signed_by")
 """The fields that an opening must have, in the contract's order."""
 
+BANNED_CODE: Final = "banned"
 BANNED: Final = "This machine, contributor or address may open no sessions here: the server's operator has banned it."
 
 CLAIM_FIELDS: Final = ("contributor_id", "contributor_key", "contributor_signature")
@@ -126,7 +127,7 @@ async def _unless_banned(
     )
     if not is_banned or await gateway.is_open(message.session_id):
         return message
-    return error(HTTPStatus.FORBIDDEN, BANNED)
+    return error(HTTPStatus.FORBIDDEN, BANNED, counted_as=BANNED_CODE, code=BANNED_CODE)
 
 
 async def _claimed(
@@ -138,7 +139,7 @@ async def _claimed(
     found = await desk.claimed(message.session_id, message.public_key, claim)
     match found:
         case NotSigned():
-            return error(HTTPStatus.FORBIDDEN, found.reason)
+            return not_signed(found)
         case TooManyContributors() | AppendRefused() | RegisterFailed():
             return not_recorded(found, replies)
         case _:

@@ -5,7 +5,7 @@ stands in the query, which no log line has.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from html import escape
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from quart import Blueprint, Response, request
 
 from central_command.access.audit import Audit
 from central_command.access.desk import SignedIn
+from central_command.access.tokens import Scope
 from central_command.http.endpoints.access import Access, door_of, storage_watched
 from central_command.http.endpoints.pages import Pages
 from central_command.http.requests.authorization import note_scopes
@@ -66,6 +67,9 @@ _LINK_FORM: Final = """<form method="post" action="/sign-in">
 <p><button type="submit" autofocus>Sign in</button></p>
 </form>
 """
+_NO_PAGE: Final = """<p>No page is for what you are signed in for: sign out, and sign in with the scope
+<code>read</code>, <code>export</code> or <code>admin</code>.</p>
+"""
 _SIGNED_IN: Final = """<p>You are signed in until {until} (UTC), for: {scopes}.</p>
 <form method="post" action="/sign-out">
 <p><button type="submit" class="button">Sign out</button></p>
@@ -92,7 +96,8 @@ def sign_in_routes(
         if session is not None:
             note_scopes(session.scopes)
             until = str(session.expires_at)[:16].replace("T", " ")
-            return page("Signed in", _SIGNED_IN.format(until=until, scopes=escape(", ".join(session.scopes))))
+            shown = _SIGNED_IN.format(until=until, scopes=escape(", ".join(session.scopes)))
+            return page("Signed in", shown if _first_page(session.scopes) != SIGN_IN_PATH else _NO_PAGE + shown)
         return page("Sign in", _key_form(back))
 
     @routes.get(LINK_PATH)
@@ -113,6 +118,8 @@ def sign_in_routes(
         back = path_back(fields.get("next", ""), home)
         if isinstance(outcome, SignedIn):
             reader.charge().give_back()
+            if back == "/":
+                back = _first_page(outcome.session.scopes)
             await _note(known_access.audit, "browser_session_opened", outcome.session)
             cookie = set_cookie(outcome.cookie, outcome.lasting_s)
             return _sent_to(back, cookie)
@@ -131,6 +138,13 @@ def sign_in_routes(
         return _sent_to(SIGN_IN_PATH, set_cookie("", 0))
 
     return routes
+
+
+def _first_page(scopes: Collection[str]) -> str:
+    """The first page that somebody with these scopes may see; where there is none, the one that says who they are."""
+    if {Scope.READ, Scope.ADMIN}.intersection(scopes):
+        return "/"
+    return "/exports" if Scope.EXPORT in scopes else SIGN_IN_PATH
 
 
 async def _note(audit: Audit, action: str, session: StoredBrowserSession | None) -> None:

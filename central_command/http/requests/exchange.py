@@ -56,7 +56,7 @@ from central_command.http.requests.replies import (
     guard_headers,
     problem,
 )
-from central_command.http.requests.request_figures import NO_ROUTE, RequestFigures
+from central_command.http.requests.request_figures import NO_ROUTE, RequestFigures, code_of
 from central_command.http.requests.request_ids import REQUEST_ID_HEADER, RequestIds
 from central_command.http.requests.request_log import CLIENT_GONE, RequestLog, printable
 from central_command.http.settings import HttpSettings
@@ -383,7 +383,8 @@ class Exchange:
         self._edge.log.write(method, self._scope["path"], status, duration_s)
         route = self.route if self.route is not None else path if path in self._edge.fixed_routes else NO_ROUTE
         self._edge.figures.answered(method, route, status, duration_s)
-        self._edge.figures.refused((self.refusal_code,))
+        if self._status is not None and path not in PROBE_PATHS:  # what a probe says of the server is no refusal
+            self._edge.figures.refused((self.refusal_code or code_of(self._status),))
 
     def _logged_status(self) -> int:
         if self._answered_at is None and self._client_gone:

@@ -5,7 +5,7 @@ So a refusal that no retry can mend is a 200 with `accepted: false`, and only wh
 """
 
 from http import HTTPStatus
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 from quart import Response
@@ -65,6 +65,9 @@ PUBLIC_PATHS = frozenset({"/openapi.json"})
 """Outside of `/v1/`: what everybody may see, and caches may keep."""
 
 
+SESSION_TAKEN = "The session is already open with another public key."
+
+
 def guard_headers(path: str) -> Headers:
     """What every answer on a path has that browsers open as a page of ours, or ask with their cookie.
 
@@ -92,9 +95,17 @@ class Reply(msgspec.Struct, frozen=True):
         headers = [(name.lower().encode(), value.encode()) for name, value in self.headers]
         return [*headers, (b"content-type", self.content_type.encode()), (b"content-length", b"%d" % len(self.body))]
 
-    def response(self) -> Response:
+    def response(self) -> "CodedResponse":
         """The answer as Quart's type."""
-        return Response(self.body, self.status, dict(self.headers), content_type=self.content_type)
+        return CodedResponse(self)
+
+
+class CodedResponse(Response):
+    """An answer as Quart's type, which still knows what it is refused for."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.body, reply.status, dict(reply.headers), content_type=reply.content_type)
+        self.refusal_code = reply.code
 
 
 def json_reply(body: object, status: int = HTTPStatus.OK, headers: Headers = (), *, code: str = "") -> Reply:
@@ -102,9 +113,9 @@ def json_reply(body: object, status: int = HTTPStatus.OK, headers: Headers = (),
     return Reply(int(status), msgspec.json.encode(body), headers, code=code)
 
 
-def error(status: int, sentence: str, *, headers: Headers = (), **members: object) -> Reply:
-    """A refusal on any endpoint but ingest; `members` are added to the body."""
-    return json_reply({"error": sentence, **members}, status, headers)
+def error(status: int, sentence: str, *, headers: Headers = (), counted_as: str = "", **members: Any) -> Reply:
+    """A refusal on any endpoint but ingest; `members` are added to the body. Without a code its status counts."""
+    return json_reply({"error": sentence, **members}, status, headers, code=counted_as)
 
 
 def openai_error(
@@ -188,9 +199,9 @@ class Replies:
             case Opened():
                 return json_reply({"server_public_key": outcome.server_public_key})
             case KeyConflict():
-                return error(HTTPStatus.CONFLICT, "The session is already open with another public key.")
+                return error(HTTPStatus.CONFLICT, SESSION_TAKEN, counted_as="key_conflict")
             case InvalidPublicKey():
-                return error(HTTPStatus.BAD_REQUEST, outcome.reason)
+                return error(HTTPStatus.BAD_REQUEST, outcome.reason, counted_as="invalid_public_key")
             case MachineLimit():
                 found = HttpProblem(
                     HTTPStatus.TOO_MANY_REQUESTS,
@@ -250,7 +261,7 @@ class Replies:
 
     def ready_by_check(self, readiness: Readiness, uptime_s: float | None) -> Reply:
         """The answer of `GET /readyz`; with `uptime_s` it has all checks, each with what it says."""
-        body: dict[str, object] = {"ready": readiness.ready}
+        body: dict[str, Any] = {"ready": readiness.ready}
         if uptime_s is not None:
             body["uptime"] = uptime_s
             body["checks"] = [
@@ -259,7 +270,7 @@ class Replies:
             ]
         return self._ready(readiness, body)
 
-    def _ready(self, readiness: Readiness, body: dict[str, object]) -> Reply:
+    def _ready(self, readiness: Readiness, body: dict[str, Any]) -> Reply:
         sentence = "The service cannot take envelopes in now."
         return json_reply(body) if readiness.ready else self._not_now(sentence, body)
 
@@ -271,7 +282,7 @@ class Replies:
         sentence = f"Lines wait, and nothing is written to these journals: {said}."
         return self._not_now(sentence, {"live": False})
 
-    def _not_now(self, sentence: str, body: dict[str, object]) -> Reply:
+    def _not_now(self, sentence: str, body: dict[str, Any]) -> Reply:
         headers = (("Retry-After", str(self._retry_after_s)),)
         return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=headers, **body)
 

@@ -27,6 +27,16 @@ NO_ROUTE: Final = ""
 REFUSED_KINDS_DEFAULT: Final = 32
 
 
+def code_of(status: int) -> str:
+    """What a refusal without a code of its own is counted by: its status' name, such as "conflict"; "" for none."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return ""
+    try:
+        return HTTPStatus(status).name.lower()
+    except ValueError:
+        return "other"
+
+
 class RequestKind(msgspec.Struct, frozen=True):
     """What requests are counted by."""
 

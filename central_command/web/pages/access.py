@@ -6,7 +6,7 @@ from typing import Final
 
 from quart import Blueprint, Response
 
-from central_command.access.bans import BanKind
+from central_command.access.bans import BanKind, NotOne
 from central_command.access.making import NAME_CHARS_MAX
 from central_command.access.tokens import Scope
 from central_command.http.endpoints.access import (
@@ -151,6 +151,8 @@ def _add_bans(routes: Blueprint, site: Site) -> None:
             return await page(wrong=wanted.sentence, status=HTTPStatus.BAD_REQUEST)
         async with storage_watched(site.replies):
             made = await ban_noted(site.access()[0], by, wanted)
+        if isinstance(made, NotOne):
+            return await page(wrong=made.sentence, status=HTTPStatus.NOT_FOUND)
         if isinstance(made, TooManyBans):
             return await page(wrong=TOO_MANY_BANS, status=HTTPStatus.INSUFFICIENT_STORAGE)
         return site.sent_to("/access/bans", said="banned")

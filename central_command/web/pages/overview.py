@@ -25,6 +25,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "disk": "there is room for envelopes",
     "sessions": "sessions can be opened",
     "lines": "stored lines are as they were written",
+    "erasures": "nothing hinders an erasure",
+    "access": "tokens and bans can be looked up",
     "embedding": "texts can be embedded",
 }
 """What checks of the service say that are ok; others say for themselves what is wrong."""

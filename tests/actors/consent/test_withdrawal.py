@@ -92,8 +92,11 @@ async def test_open_sessions_end_without_a_trajectory(tmp_path: Path, *, is_acti
     assert await findings(tmp_path) == []
 
 
-async def test_what_a_start_finds_open_of_who_has_withdrawn_ends_then(tmp_path: Path) -> None:
-    """A crash may have come between the event and the closes."""
+async def test_what_a_start_finds_open_of_who_has_withdrawn_ends_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A crash may have come between the event and the closes; the start after it has nothing to say of that."""
+    caplog.set_level("INFO")
     async with running(tmp_path) as run:
         client = await run.open()
         await run.send(client.chunk())
@@ -106,8 +109,12 @@ async def test_what_a_start_finds_open_of_who_has_withdrawn_ends_then(tmp_path: 
         await run.projected()
         assert run.rows("sessions.db", "SELECT status, closed_by FROM sessions") == [("closed", "withdrawn")]
         assert run.lines(JournalName.TRAJECTORIES) == []
+    assert "somebody has withdrawn: 1 open session(s) were closed" in caplog.text
+    caplog.clear()
     async with running(tmp_path) as run:
+        await trio.testing.wait_all_tasks_blocked()
         assert run.lines(JournalName.TRAJECTORIES) == []
+    assert "somebody has withdrawn" not in caplog.text
     assert await findings(tmp_path) == []
 
 

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.jobs.events import JobEvent
-from actors.jobs.queue import NotRetried, Run
+from actors.jobs.queue import NotDone, NotRetried, Run
 from persistence.databases.database import DatabaseFull
 from persistence.databases.jobs_changing import Added, NoSuchJob, NotPossible, QueueIsFull
 from persistence.databases.jobs_database import JobsDatabase, JobStatus, StoredJob
@@ -75,6 +75,30 @@ async def test_no_more_run_at_once_than_the_queue_lets_and_queues_do_not_wait_fo
         assert jobs.statistics().running == 3
         await trio.sleep(30)
     assert at_once == [0, 3]
+
+
+async def test_what_the_world_hinders_is_one_sentence_in_the_log(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A traceback is for a bug: a folder that is missing is none, and would be one at each attempt."""
+
+    async def handler(run: Run[Payload]) -> None:
+        await trio.lowlevel.checkpoint()
+        raise NotDone("the folder /backup does not exist: make it first (mkdir -p)")
+
+    world = World()
+    jobs = world.engine(poll_s=0.5)
+    jobs.register("work", Payload, handler, attempts=2)
+    async with run_engine(jobs):
+        job = await added(jobs)
+        await trio.sleep(100)
+    found = world.job("work", job.job_id)
+    assert (found.status, found.attempts) == ("failed", 2)
+    why = "the folder /backup does not exist: make it first (mkdir -p)"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"job work__1 {came}: {why}" for came in ("retried", "failed")
+    ]
+    assert not any(record.exc_info for record in caplog.records)
 
 
 async def test_what_fails_is_tried_again_later_each_time_and_kept_in_the_end(autojump_clock: MockClock) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from central_command.access.bans import (
     ADDRESS_AS_MACHINE,
@@ -16,9 +17,12 @@ from central_command.access.bans import (
     subject_as_kept,
     wrong_subject,
 )
+from central_command.access.gate import CannotTell
 from central_command.access.settings import AccessSettings
+from central_command.access.tokens import Scope
 from persistence.databases.bans import StoredBan, TooManyBans
 from persistence.files.file_system import inline
+from tests.running_service import running, settings_with
 
 NOW = 1_795_169_541.0
 CONTRIBUTOR = "0123456789abcdef0123456789abcdef"
@@ -155,3 +159,30 @@ async def test_a_look_costs_no_more_with_many_bans(tmp_path: Path) -> None:
     world.list._networks = {(4, bits): dict.fromkeys(range(5000), "~") for bits in (24, 32)}
     assert not await world.refuses()
     assert len(world.list._until_by_network("192.0.2.1")) == 2
+
+
+async def test_that_bans_cannot_be_read_is_known_and_said_once_and_so_is_that_they_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The service looks by itself, whether or not anybody opens a session."""
+    async with running(tmp_path, settings=settings_with(sessions={"abandon_sweep_s": 60})) as run:
+        await trio.testing.wait_all_tasks_blocked()
+        assert run.service.readiness().checks["access"] == "ok"
+        (tmp_path / "access.db").write_bytes(b"no database" * 100)
+        await trio.sleep(200)
+        readiness = run.service.readiness()
+        assert (readiness.ready, readiness.checks["access"]) == (True, "access.db cannot be read; the log says why")
+        assert caplog.text.count("the bans cannot be read") == 1
+        (tmp_path / "access.db").unlink()
+        await trio.sleep(100)
+        assert run.service.readiness().checks["access"] == "ok"
+
+
+async def test_that_no_token_can_be_looked_up_is_known(tmp_path: Path) -> None:
+    async with running(tmp_path) as run:
+        (tmp_path / "access.db").write_bytes(b"no database" * 100)
+        assert isinstance(await run.service._gate.check(f"cc_{'a' * 43}", Scope.READ), CannotTell)
+        assert run.service.readiness().checks["access"] == "access.db cannot be read; the log says why"
+        (tmp_path / "access.db").unlink()
+        await run.service._gate.check(f"cc_{'a' * 43}", Scope.READ)
+        assert run.service.readiness().checks["access"] == "ok"

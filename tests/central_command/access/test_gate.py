@@ -11,8 +11,9 @@ import trio
 
 from central_command.access.gate import Admitted, CannotTell, Gate, NotAdmitted, OutOfScope
 from central_command.access.settings import AccessSettings
-from central_command.access.tokens import TOKEN, Scope, new_token, token_sha256
+from central_command.access.tokens import TOKEN, Scope, new_cookie, new_token, token_sha256
 from persistence.databases.access_tokens import StoredToken, TokenFile, TooManyTokens
+from persistence.databases.browser_sessions import BrowserSessionFile, Opening, StoredBrowserSession
 from persistence.files.file_system import inline
 from persistence.format import times
 from tests.submitted_texts import leave_token
@@ -90,6 +91,29 @@ async def test_uses_are_noted_together_and_at_the_end(tmp_path: Path, autojump_c
         await gate.check(token, Scope.READ)
         nursery.cancel_scope.cancel()
     assert tokens.all()[0].last_used_at == times.to_text(NOW + 9)
+
+
+async def test_who_uses_a_browser_session_uses_its_token(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Else whoever looks which tokens are used no more would revoke the one that they have signed in with."""
+    token, _ = leave_token(tmp_path, "read", now=NOW)
+    tokens = TokenFile(tmp_path / "access.db", lambda: NOW)
+    sessions = BrowserSessionFile(tmp_path / "access.db", lambda: NOW)
+    cookie = new_cookie(os.urandom)
+    opening = Opening(
+        session_id="ses_1", sha256=token_sha256(cookie), at=times.to_text(NOW), until="2027", sessions_max=9
+    )
+    assert isinstance(sessions.open_with_token(token_sha256(token), opening, NOW), StoredBrowserSession)
+    assert tokens.all()[0].last_used_at == times.to_text(NOW), "signing in is a use"
+    gate = Gate(tokens, AccessSettings(), clock=lambda: NOW + 5, offload=inline, sessions=sessions)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.run)
+        assert isinstance(await gate.check_session(cookie, Scope.READ), Admitted)
+        assert tokens.all()[0].last_used_at == times.to_text(NOW), "as seldom as other uses"
+        await trio.sleep(61)
+        assert tokens.all()[0].last_used_at == sessions.all()[0].last_used_at == times.to_text(NOW + 5)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_file_that_cannot_be_read_is_said_and_uses_wait(

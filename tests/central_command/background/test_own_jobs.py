@@ -1,5 +1,6 @@
 """The server's own jobs do what they are for, and come to the same when they are done twice."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 from actors.jobs.engine import Jobs
-from actors.jobs.queue import NotRetried, Run
+from actors.jobs.queue import NotDone, NotRetried, Run
 from central_command.background import own_jobs, worker
 from central_command.background.own_jobs import Nothing, OwnJobs
 from central_command.background.worker import Answer, Order, answer_to
@@ -22,6 +23,7 @@ from persistence.databases.jobs_listing import JobLists
 from persistence.files.file_system import OsFileSystem, inline
 from persistence.format import times
 from persistence.format.layout import DataLayout
+from persistence.settings.storage import StorageSettings
 from persistence.upkeep.successes import last_successes
 from tests.running_service import running, settings_with
 from tests.submitted_texts import leave_token
@@ -167,11 +169,16 @@ async def test_everything_is_checked_and_backed_up_once_and_old_backups_go(
         pass
 
     async def done(order: Order) -> Answer:
-        return await trio.to_thread.run_sync(answer_to, order)
+        answer = await trio.to_thread.run_sync(answer_to, order)
+        if answer.refused is not None:
+            raise NotDone(answer.refused)
+        return answer
 
     monkeypatch.setattr(own_jobs, "done", done)
     jobs = own(data, backup_dir=str(backups), backups_kept=2)
     assert await jobs.verify(run()) == {"findings": 0}
+    with pytest.raises(NotDone, match=r"the folder .*/backups does not exist: make it first"):
+        await jobs.back_up(run(1))
     (backups / "central-command-of-somebody").mkdir(parents=True)
     for number in (1, 2, 3):
         made = await jobs.back_up(run(number))
@@ -189,6 +196,17 @@ async def test_everything_is_checked_and_backed_up_once_and_old_backups_go(
     ]
 
 
+def test_a_folder_that_is_missing_is_not_made(tmp_path: Path) -> None:
+    """It may be a disk that is not mounted: the one below it would be filled instead."""
+    folder, data = tmp_path / "mnt" / "backups", tmp_path / "data"
+    data.mkdir()
+    for name in ("sessions.db", "ledger.db"):
+        (data / name).touch()
+    order = Order(data_directory=str(data), storage=settings_with().storage, target=str(folder / "today"))
+    assert answer_to(order).refused == f"the folder {folder} does not exist: make it first (mkdir -p)"
+    assert not folder.parent.exists()
+
+
 def test_what_cannot_be_done_is_said_in_one_sentence(tmp_path: Path) -> None:
     target = tmp_path / "data" / "inside"
     (tmp_path / "data").mkdir()
@@ -204,3 +222,27 @@ async def test_the_process_does_what_it_is_told_and_answers(tmp_path: Path) -> N
     order = Order(data_directory=str(tmp_path), storage=settings_with().storage)
     assert (await own_jobs.done(order)).findings == []
     assert msgspec.json.decode(msgspec.json.encode(order), type=worker.Order) == order
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_a_job_s_process_may_not_read_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, wrapped: bool
+) -> None:
+    """Also where it was raised within a nursery: as with a file that root has left there."""
+
+    async def unable(*_: object, **__: object) -> list[str]:
+        async with trio.open_nursery() if wrapped else nullcontext():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "audit.lock")
+
+    monkeypatch.setattr(worker.verification, "verify", unable)
+    answer = answer_to(Order(data_directory=str(tmp_path), storage=StorageSettings()))
+    assert answer.refused == "audit.lock: Permission denied"
+
+
+def test_a_bug_within_a_job_s_process_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def failing(*_: object, **__: object) -> list[str]:
+        raise ExceptionGroup("of a nursery", [OSError("the disk"), LookupError("a bug")])
+
+    monkeypatch.setattr(worker.verification, "verify", failing)
+    with pytest.raises(ExceptionGroup, match="of a nursery"):
+        answer_to(Order(data_directory=str(tmp_path), storage=StorageSettings()))

@@ -34,6 +34,8 @@ class FakeServer:
         self.takes_batches = True
         self.credit: dict[str, Any] = {"points": 12.5, "steps": 3}
         self.knows_keys = True
+        self.opening_refusal: dict[str, str] = {}
+        """The body of a 403 to every opening, if there is one."""
         """A server of before there were keys passes over what it does not know."""
         self.keys: dict[str, str] = {}
         """The registered key of each contributor who has one, base64."""
@@ -95,6 +97,8 @@ class FakeServer:
         names = {"session_id", "public_key", "provider", "model", "machine_fingerprint", "app_version_hash"}
         signed = {"contributor_key", "contributor_signature"} if "contributor_key" in body else set()
         assert set(body) - {"contributor_id"} == names | {"groove_version"} | signed
+        if self.opening_refusal:
+            return httpx.Response(403, json=self.opening_refusal)
         if self.knows_keys and (reason := self._refused_claim(body)):
             return httpx.Response(403, json={"error": reason})
         key = ec.generate_private_key(ec.SECP256R1())

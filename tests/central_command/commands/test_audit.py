@@ -18,7 +18,7 @@ def test_each_command_that_changes_something_is_a_line(tmp_path: Path) -> None:
     token_id = run(tmp_path, "token", "create", "--scope", "read").stderr.partition(":")[0]
     run(tmp_path, "token", "revoke", token_id)
     link_id = run(tmp_path, "sign-in").stderr.partition(":")[0]
-    ban_id = run(tmp_path, "ban", "--machine", "m").stdout.partition(":")[0]
+    ban_id = run(tmp_path, "ban", "--machine", "ab" * 32).stdout.partition(":")[0]
     run(tmp_path, "unban", ban_id)
     run(tmp_path, "unban", ban_id)
     rows = [line.split("\t") for line in run(tmp_path, "audit", "--since", "1h").output.splitlines()[1:]]
@@ -26,8 +26,8 @@ def test_each_command_that_changes_something_is_a_line(tmp_path: Path) -> None:
         ("1", "command", "token_made", token_id),
         ("2", "command", "token_revoked", token_id),
         ("3", "command", "link_made", link_id),
-        ("4", "command", "banned", f"{ban_id} machine m"),
-        ("5", "command", "unbanned", f"{ban_id} machine m"),
+        ("4", "command", "banned", f"{ban_id} machine {'ab' * 32}"),
+        ("5", "command", "unbanned", f"{ban_id} machine {'ab' * 32}"),
     ]
     assert "Nothing was changed" in run(tmp_path, "audit", "--since", "2090-01-01").output
 

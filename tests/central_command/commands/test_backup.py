@@ -39,7 +39,7 @@ def test_a_backup_and_its_restore_say_what_they_hold() -> None:
     done = run("backup", "copy")
     assert done.exit_code == 0, done.output
     assert re.search(
-        r"copy holds the journals' lines \(envelopes 1, trajectories 0, refused 0\) and both databases", done.output
+        r"copy holds the journals' lines \(envelopes 1, trajectories 0, refused 0\) and the databases", done.output
     )
     key_id = Sealer(load_master_key(Path("data/keys"), {})).key_id
     assert f"It does not hold the master key (id {key_id})" in done.output

@@ -1,11 +1,15 @@
 """`ban`, `unban`, `bans`: beside a server or not, each wrong option one sentence."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from central_command.commands.cli import main
+from tests.running_service import running
 
 
 def run(root: Path, *arguments: str, **environment: str) -> Result:
@@ -38,6 +42,7 @@ def test_somebody_is_banned_listed_and_let_in_again(tmp_path: Path) -> None:
             2,
             "--machine must not be an IP address or a network: those are of the kind",
         ),
+        (("ban", "--machine", "21704d48"), 2, "--machine must be the whole fingerprint"),
         (("ban", "--contributor", "me"), 2, "--contributor must be 32 hexadecimal digits"),
         (("ban", "--address", "0.0.0.0/0"), 2, "--address must be an IP address, or a network of at least /8"),
         (("ban", "--machine", "a", "--reason", "\x1b[31m"), 2, "--reason must be at most 200 characters"),
@@ -54,8 +59,25 @@ def test_what_is_wrong_is_said_and_changes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_machine_is_named_by_the_beginning_that_sessions_show(tmp_path: Path) -> None:
+
+    async def offloaded(*arguments: str) -> list[dict[str, str]]:
+        printed = await trio.to_thread.run_sync(run, tmp_path, *arguments)  # a command has an event loop of its own
+        return list(map(json.loads, printed.stdout.splitlines()))
+
+    machine = hashlib.sha256(b"sess_1").hexdigest()
+    async with running(tmp_path) as server:
+        await server.open("sess_1")
+    (row,) = await offloaded("sessions", "--json")
+    assert row["machine"] == machine
+    made = await trio.to_thread.run_sync(run, tmp_path, "ban", "--machine", row["machine"][:8])
+    assert (made.exit_code, f"machine {machine} may open no sessions" in made.output) == (0, True)
+    (ban,) = await offloaded("bans", "--json")
+    assert (ban["kind"], ban["subject"]) == ("machine", machine)
+
+
 def test_there_are_no_more_than_the_settings_allow(tmp_path: Path) -> None:
     bound = {"CENTRAL_COMMAND__ACCESS__BANS_MAX": "1"}
-    assert run(tmp_path, "ban", "--machine", "a", **bound).exit_code == 0
-    result = run(tmp_path, "ban", "--machine", "b", **bound)
+    assert run(tmp_path, "ban", "--machine", "a" * 64, **bound).exit_code == 0
+    result = run(tmp_path, "ban", "--machine", "b" * 64, **bound)
     assert (result.exit_code, "access.bans_max" in result.output) == (2, True)

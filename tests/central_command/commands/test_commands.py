@@ -428,6 +428,25 @@ def test_rebuild_says_what_it_did(replace: Replace) -> None:
     assert run("rebuild").exit_code == 2
 
 
+def test_config_check_looks_at_the_folders_that_jobs_write_to(tmp_path: Path) -> None:
+    """A job says so at night only."""
+    path = tmp_path / "settings.toml"
+    path.write_text(
+        "[jobs]\nbackup_dir = 'backups'\n[tiers]\ncompress_after_days = 9\narchive_dir = 'archive'\n"
+        "[export]\ndirectory = 'elsewhere/exports'\n"
+    )
+    result = run("config", "check", str(path))
+    why = "does not exist: mount its disk, or make it."
+    missing = {"jobs.backup_dir": "backups", "tiers.archive_dir": "archive", "export.directory": "elsewhere"}
+    assert (result.exit_code, result.stdout.splitlines()) == (
+        1,
+        [f"{name}: the folder {folder} {why}" for name, folder in missing.items()],
+    )
+    for folder in missing.values():
+        Path(folder).mkdir()
+    assert run("config", "check", str(path)).stdout == "ok\n"
+
+
 def test_config_check_says_ok_or_everything_that_is_wrong(tmp_path: Path) -> None:
     """With exit status 1, on stdout, as `verify` does; also what only shows where the settings are used."""
     path = tmp_path / "settings.toml"

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from central_command.client.contract.signing import draft_envelope
 from central_command.client.spool.records import Opening
 from central_command.client.spool.spool import Spool
+from central_command.client.uploading.history import SourceState
 from central_command.commands import cli, contributing
 
 OPENING = Opening(
@@ -107,9 +108,9 @@ def test_mine_lists_what_was_delivered_what_waits_and_what_was_credited(leaders:
         ("sess_waits", "a recording", "waits", "3", "0", ""),
         ("sess_new", "a recording", "waits", "3", "0", ""),
     ]
-    assert found["delivered"] == "3 step(s) in 3 session(s)"
+    assert found["delivered"] == "3 step(s) in 1 session(s)"
     assert found["waits"].startswith(
-        "2 envelope(s) in 2 session(s): the next upload, watch or recorder sends them from "
+        "2 envelope(s) in 2 session(s): the next recorder for this server sends them from "
     )
     assert found["credited"] == "12.5 points, as answered at each close"
     assert found["at the server"] == "50.5 points for 4 session(s), place 2"
@@ -131,6 +132,25 @@ def test_mine_says_what_is_kept_and_not_signed_yet(leaders: list[Any], tmp_path:
     assert found["waits"] == "0 envelope(s) in 1 session(s): open, and nothing is to be sent of them yet"
     assert found["kept"] == "2 step(s), not signed yet: the recorder that runs sends them, or the next one does"
     assert "kept" not in facts_of(run("mine", "--url", "http://third.test"))
+
+
+def test_mine_says_who_sends_what_waits(leaders: list[Any], tmp_path: Path) -> None:
+    """A recorder sends no file's session, and an upload no recording."""
+    head = {"envelope_id": "env_1", "session_id": "sess_x"}
+    said = []
+    for source in ("codex:1", None):
+        with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+            state = SourceState(path="/a.jsonl", contributor_id=ID, metadata={}).encode() if source else b""
+            spool.add_session(f"sess_{source}", url=URL, opening=OPENING, source=source, source_state=state)
+            spool.put(f"sess_{source}", "CHUNK", draft_envelope(head, {"trajectory_log": []}), steps=3, ends=True)
+        leaders[:] = [[]]
+        said.append(facts_of(run("mine", "--url", URL))["waits"].partition(" from ")[0])
+    read = "an upload of the same file, or a watch of its folder, sends"
+    recorded = "the next recorder for this server sends"
+    assert said == [
+        f"1 envelope(s) in 1 session(s): {read} them",
+        f"2 envelope(s) in 2 session(s): {recorded} the 1 that were recorded, {read} the others,",
+    ]
 
 
 def waiting_at(spool: Spool, url: str, name: str, *, source: str | None = None) -> None:

@@ -135,6 +135,22 @@ def test_what_keeps_it_from_being_done_is_said() -> None:
     assert "is done" in run("erase", "--pending").output
 
 
+def test_a_request_of_which_nothing_is_theirs_can_be_settled_and_no_other() -> None:
+    chosen = "feedfacefeedfacefeedfacefeedface"
+    Path("data/of_others.log").write_text(f"{chosen} {SESSION}")
+    hindered = run("erase", "--contributor", chosen)
+    assert hindered.exit_code == 1
+    request = hindered.output.split()[0]
+    settled = run("erase", "--settle", request)
+    assert (settled.exit_code, settled.stdout) == (0, f"{request} is done: erased lines: none\n")
+    assert "erasure_settled" in run("audit").output
+    assert run("erase", "--settle", request).exit_code == 1, "it is done"
+    theirs = run("erase", "--session", SESSION).output.split()[0]
+    refused = run("erase", "--settle", theirs)
+    assert refused.exit_code == 1
+    assert "is not done: something of it is left in of_others.log" in refused.output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -143,6 +159,7 @@ def test_what_keeps_it_from_being_done_is_said() -> None:
         ("--session", "s", "--pending"),
         ("--contributor", CONTRIBUTOR, "--session", "s"),
         ("--user", USER, "--pending"),
+        ("--settle", "er_0123456789abcdef", "--pending"),
         ("--user", USER, "--contributor", CONTRIBUTOR),
         ("--user", ""),
         ("--user", ".."),

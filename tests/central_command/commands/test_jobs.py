@@ -55,6 +55,15 @@ def test_jobs_are_listed_and_nothing_they_say_steers_the_terminal(tmp_path: Path
     assert run(tmp_path, "--status", "active").output == "There is no such job.\n"
 
 
+def test_paused_queues_are_named_with_the_jobs(tmp_path: Path, database: JobsDatabase) -> None:
+    assert "paused" not in run(tmp_path).output
+    assert run(tmp_path, "pause", "gc").exit_code == 0
+    for asked, told in ((), True), (("--queue", "gc"), True), (("--queue", "verify"), False):
+        assert ("gc is paused since 20" in run(tmp_path, *asked).stderr) == told
+    run(tmp_path, "resume", "gc")
+    assert "paused" not in run(tmp_path).output
+
+
 def test_a_failed_job_waits_again_once(tmp_path: Path, database: JobsDatabase) -> None:
     assert run(tmp_path, "retry", "verify__1").output == "verify__1 waits again\n"
     again = run(tmp_path, "retry", "verify__1")

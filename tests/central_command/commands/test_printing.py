@@ -264,12 +264,12 @@ def test_a_narrow_terminal_shows_sessions_in_a_line_each() -> None:
 
 def test_a_pipe_gets_every_column_whole_and_unpadded() -> None:
     """Tabs between values, figures as programs read them, and what is a tab within a value is none."""
-    row = msgspec.structs.replace(ROW, model="gpt\t5", contributor_id="01" * 16)
+    row = msgspec.structs.replace(ROW, model="gpt\t5", contributor_id="01" * 16, machine="ab" * 32)
     heading, line = sessions_listing([row]).lines()
     assert heading.split("\t")[:3] == ["session", "status", "model"]
     assert line == (
         f"{ROW.session_id}\tclosed\tgpt\\x095\tcodex\t2023-11-14 22:13:20\t2023-11-14 22:14:20\t1200\t45\t99.5\t"
-        f"http close\t{row.contributor_id}\t\t"
+        f"http close\t{row.contributor_id}\t{row.machine}\t\t"
     )
 
 

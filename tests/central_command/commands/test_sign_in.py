@@ -14,8 +14,11 @@ from central_command.commands.cli import main
 from central_command.reaching.addresses import URL_VARIABLES
 from central_command.running import _print_link
 from central_command.settings.variables import PORT_VARIABLES
+from persistence.files.failures import DataDirectoryLocked
 from persistence.files.file_system import inline
+from persistence.files.lock import single_instance
 from tests.running_service import running
+from tests.server_process import ServerProcess
 
 
 def run(root: Path, *arguments: str, **environment: str) -> Result:
@@ -69,6 +72,22 @@ def test_a_link_leads_to_where_the_environment_says_the_server_is(
         monkeypatch.delenv(name, raising=False)
     made = run(tmp_path, *arguments, **environment)
     assert made.stdout.startswith(f"{base}/sign-in/link?code=cl_"), made.output
+
+
+def test_a_link_leads_to_the_port_of_the_server_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the settings say by now; not to one that is gone, nor to what a damaged file says."""
+    for name in (*URL_VARIABLES, *PORT_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "data"
+    with ServerProcess(root) as server:
+        assert run(root).stdout.startswith(f"{server.url}/sign-in/link?code=cl_")
+        in_use = pytest.raises(DataDirectoryLocked, match=r"is in use by process [0-9]+: stop it first\.")
+        with in_use, single_instance(root):
+            pass
+    for text in (None, b"1\nhttp://127.0.0.1:9 x\n", b"99999999999\nhttp://127.0.0.1:9\n", bytes(range(256))):
+        if text is not None:
+            (root / "lock").write_bytes(text)
+        assert run(root).stdout.startswith("http://localhost:8443/sign-in/link?code=cl_")
 
 
 @pytest.mark.parametrize(

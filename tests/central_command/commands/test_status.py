@@ -1,14 +1,15 @@
 """`status`: one screen about a server, with what is wrong in a sentence each, and an exit status that says so."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from central_command.client.contract.connection import Trust
 from central_command.commands import overseeing
 from central_command.commands.cli import main
 from central_command.commands.overseeing import NO_TOKEN, asked
@@ -91,6 +92,30 @@ central_command_jobs{queue="curation",state="failed"} 0
     assert [sentence[:11] for sentence in alarms(rests)] == ["Jobs rest: "]
 
 
+@pytest.mark.parametrize("name", ["lines", "erasures", "access"])
+def test_what_envelopes_do_not_need_is_wrong_all_the_same(name: str) -> None:
+    found = state(checks=(Check(name, ok=False, needed=False, detail="1 of them; the log says why"),))
+    assert not found.is_ok
+    assert [sentence.endswith("(1 of them; the log says why).") for sentence in alarms(found)] == [True]
+
+
+def test_queues_that_are_paused_are_named_and_an_alarm_after_a_day() -> None:
+    """A queue that was forgotten does nothing: no backup, no check."""
+    metrics = f"""\
+# TYPE central_command_job_queue_paused gauge
+central_command_job_queue_paused{{queue="backup"}} 1
+central_command_job_queue_paused{{queue="gc"}} 0
+# TYPE central_command_job_queue_paused_timestamp_seconds gauge
+central_command_job_queue_paused_timestamp_seconds{{queue="backup"}} {1_000_000 - 7_200}
+"""
+    with answering(metrics=(200, metrics)) as asking:
+        samples, _ = overseeing._samples(asking, URL, TOKEN)
+    found = state(samples=FIGURES | dict(samples or {}))
+    assert (list(alarms(found)), "paused    backup for 2 h" in screen(found)) == ([], True)
+    (alarm,) = alarms(msgspec.structs.replace(found, at=1_000_000.0 + 3 * 86_400, samples=samples))
+    assert alarm.startswith("Queues of jobs are paused: backup for 3 d; ")
+
+
 def test_an_export_that_has_failed_is_told_and_no_alarm() -> None:
     """It is for whoever asked for it, who may have asked for what cannot be."""
     found = state(samples=FIGURES | {("jobs", "export failed"): 2.0})
@@ -118,7 +143,13 @@ def test_a_screen_says_how_it_is() -> None:
     assert all(len(line) <= WIDTH for line in lines)
     assert lines[0] == f"{URL}  ok"
     assert lines[-1] == "Nothing is wrong."
-    for said in ("ready, up for 2 h", "12 open, 3 of them", "1,234,567 envelopes", "80 GB free", "journals 5 lines"):
+    for said in (
+        "ready, up for 2 h",
+        "12 open, 0 in all; 3 are in memory",
+        "1,234,567 envelopes",
+        "80 GB free",
+        "journals 5 lines",
+    ):
         assert said in text
     assert "backup 2 h ago" in text
     assert state().is_ok
@@ -129,7 +160,14 @@ def test_a_screen_says_how_it_is() -> None:
     [
         ({"unreachable": "The server does not answer: no."}, "does not answer"),
         ({"live": "Lines wait, and nothing is written to these journals: envelopes."}, "nothing is written"),
-        ({"ready": False, "checks": (Check("disk", ok=False, needed=True, detail="disk_full"),)}, "507.*disk_full"),
+        (
+            {"ready": False, "checks": (Check("disk", ok=False, needed=True, detail="disk_full"),)},
+            "507: there is no room .less is free on the disk than stays free",
+        ),
+        (
+            {"ready": False, "checks": (Check("disk", ok=False, needed=True, detail="quota_reached"),)},
+            "507: there is no room .the journals have reached their quota",
+        ),
         ({"ready": False}, "not ready"),
         ({"checks": (Check("lines", ok=False, needed=False, detail="damaged in 1 place(s)"),)}, "run verify"),
         ({"samples": FIGURES | {("quota_used_bytes", ""): 41e9}}, "41 GB, past the warning"),
@@ -157,10 +195,10 @@ def test_what_a_server_says_steers_no_terminal() -> None:
 
 def test_a_server_is_asked_with_a_token_and_without() -> None:
     """Without one it is said what is missing, and what is open is known all the same."""
-    found = asked(URL, TOKEN, answering(readyz=(200, READYZ), livez=(200, LIVEZ), metrics=(200, METRICS)))
+    found = asked(URL, Trust(), TOKEN, answering(readyz=(200, READYZ), livez=(200, LIVEZ), metrics=(200, METRICS)))
     assert found.samples == {("open_sessions", ""): 7.0, ("refusals_total", "schema"): 2.0}
     assert (found.ready, found.uptime_s, found.is_ok) == (True, 5.0, True)
-    found = asked(URL, None, answering(readyz=(200, READYZ), livez=(200, LIVEZ)))
+    found = asked(URL, Trust(), None, answering(readyz=(200, READYZ), livez=(200, LIVEZ)))
     assert (found.samples, found.no_samples, found.is_ok) == (None, NO_TOKEN, True)
     assert "--token-file" in "\n".join(screen(found))
 
@@ -174,7 +212,7 @@ def test_a_server_is_asked_with_a_token_and_without() -> None:
 )
 def test_a_token_that_is_refused_is_said(answers: dict[str, Any], said: str) -> None:
     """In the server's words, where it has some."""
-    found = asked(URL, TOKEN, answering(readyz=(200, READYZ), livez=(200, LIVEZ), **answers))
+    found = asked(URL, Trust(), TOKEN, answering(readyz=(200, READYZ), livez=(200, LIVEZ), **answers))
     assert found.samples is None
     assert said in found.no_samples
 
@@ -182,7 +220,7 @@ def test_a_token_that_is_refused_is_said(answers: dict[str, Any], said: str) -> 
 @pytest.mark.parametrize("body", ["no JSON", [], {}, {"ready": True}, {"ready": True, "checks": 1, "uptime": 1}])
 def test_what_is_no_server_is_said_to_be_none(body: Any) -> None:
     """Another program may listen there."""
-    found = asked(URL, None, answering(readyz=(200, body), livez=(200, LIVEZ)))
+    found = asked(URL, Trust(), None, answering(readyz=(200, body), livez=(200, LIVEZ)))
     assert "no server of this version" in found.unreachable
 
 
@@ -192,14 +230,14 @@ def test_a_server_that_does_not_answer_is_not_ok() -> None:
     def refuse(_request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused")
 
-    found = asked(URL, None, httpx.Client(transport=httpx.MockTransport(refuse)))
+    found = asked(URL, Trust(), None, httpx.Client(transport=httpx.MockTransport(refuse)))
     (said,) = alarms(found)
     assert said.startswith("The server does not answer: the connection failed: connection refused; ")
 
 
 def test_that_nothing_listens_is_said_in_words_and_what_to_do() -> None:
     """Without the number of an error."""
-    (said,) = alarms(asked("http://127.0.0.1:1", None))
+    (said,) = alarms(asked("http://127.0.0.1:1", Trust(), None))
     assert "nothing listens at http://127.0.0.1:1 (connection refused); start the server" in said
     assert "Errno" not in said
 
@@ -207,7 +245,8 @@ def test_that_nothing_listens_is_said_in_words_and_what_to_do() -> None:
 @pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://a", "http://a:99999", "http://[::1"])
 def test_what_is_no_url_is_one_sentence(url: str) -> None:
     done = CliRunner().invoke(main, ["status", "--url", url])
-    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert done.exit_code == 2
+    assert "Invalid value for '--url'" in done.output
     assert "is no URL" in done.output
 
 
@@ -216,10 +255,10 @@ def test_the_exit_status_says_whether_it_is_ok(
     monkeypatch: pytest.MonkeyPatch, found: ServerState, status: int
 ) -> None:
     """For scripts; the address and the token come from options or the environment."""
-    given: list[tuple[str, str | None]] = []
+    given: list[tuple[str, Trust, str | None]] = []
 
-    def ask(url: str, token: str | None) -> ServerState:
-        given.append((url, token))
+    def ask(url: str, trust: Trust, token: str | None) -> ServerState:
+        given.append((url, trust, token))
         return found
 
     monkeypatch.setattr(overseeing, "asked", ask)
@@ -228,7 +267,7 @@ def test_the_exit_status_says_whether_it_is_ok(
         ["status"],
         env={"CENTRAL_COMMAND_URL": "http://a/", "GROOVE_CENTRAL_URL": "", "CENTRAL_COMMAND_TOKEN": TOKEN},
     )
-    assert (done.exit_code, given) == (status, [("http://a", TOKEN)])
+    assert (done.exit_code, given) == (status, [("http://a", Trust(), TOKEN)])
     assert URL in done.output
 
 
@@ -244,7 +283,7 @@ def test_watching_goes_on_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatc
     screens = iter([state(), state(ready=False)])
     slept: list[float] = []
 
-    def ask(_url: str, _token: Callable[..., Any] | None) -> ServerState:
+    def ask(_url: str, _trust: Trust, _token: str | None) -> ServerState:
         return next(screens)
 
     def sleep(seconds: float) -> None:

@@ -107,6 +107,18 @@ async def test_while_it_is_paused_nobody_writes_the_corpus_and_then_it_goes_on(
     assert list(shown(root)) == ["sess_a", "sess_b"]
 
 
+async def test_that_it_was_told_to_end_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who stops a server may tell each of its processes, and the server may be the last to hear it."""
+    caplog.set_level(logging.INFO)
+    told = process(tmp_path, sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(told.run)
+        await told.until(ended=2)
+        nursery.cancel_scope.cancel()
+    said = [record for record in caplog.records if "ended with status -15" in record.getMessage()]
+    assert {record.levelno for record in said} == {logging.INFO}
+
+
 async def test_it_is_started_again_when_it_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """And when it says what nobody understands, and when there is no such program."""
     for command in ([sys.executable, "-c", "import sys; sys.exit(3)"], [sys.executable, "-c", "print('what?')"]):

@@ -39,7 +39,10 @@ CURATION = CurationStatistics(
 
 
 JOBS = JobsStatistics(
-    queues=(QueueCounts(name="gc", completed=7), QueueCounts(name="verify", failed=2, paused=True)),
+    queues=(
+        QueueCounts(name="gc", completed=7),
+        QueueCounts(name="verify", failed=2, paused=True, paused_at="2026-11-20T12:12:17.000000Z"),
+    ),
     running=1,
     events_lost=0,
     is_out_of_order=False,
@@ -126,6 +129,8 @@ async def test_jobs_are_told_by_queue_and_state(tmp_path: Path) -> None:
     assert {key: value for key, value in jobs.items() if value} == {("gc", "completed"): 7, ("verify", "failed"): 2}
     assert len(jobs) == 10
     assert of(samples, "job_queue_paused", queue="verify") == 1
+    since = {labels: value for (name, labels), value in samples.items() if "paused_timestamp" in name}
+    assert since == {frozenset({("queue", "verify")}): 1_795_176_737.0}
     assert of(samples, "observed_operations_total") == 2
 
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from central_command.client.consenting.receipts import NotGenuineError, ReceiptAnswer, is_of, verify_receipt
 from central_command.client.consenting.statements import ErasureStanding, NotAnsweredError, Statements, receipt_keys
-from central_command.client.contract.contributor_keys import ContributorKey, make_key
+from central_command.client.contract.contributor_keys import NOT_SIGNED, ContributorKey, make_key, wants_key
 from persistence.format.consent_events import ConsentState, Decision
 from persistence.format.records import JournalName
 from tests.central_command.http.endpoints.test_consent import Asked, asked
@@ -112,6 +112,20 @@ async def test_who_knows_the_id_and_not_the_key_can_do_nothing_in_its_name(tmp_p
         await server.run.projected()
         assert (await Speaking(server, mine).statements.shown()).state is ConsentState.NONE
     assert [line for line in server.run.lines(JournalName.ENVELOPES) if line.get("type") is None] == []
+
+
+async def test_an_opening_with_a_wrong_key_has_the_code_that_the_client_goes_by(tmp_path: Path) -> None:
+    """A ban is 403 as well, with another one."""
+    mine, thiefs = make_key(tmp_path / "mine", CONTRIBUTOR), make_key(tmp_path / "thief", CONTRIBUTOR)
+    async with asked(tmp_path / "data") as server:
+        assert (await opened(server, "sess_mine", mine))[0] == 200
+        session = SigningClient("sess_other", now_s=server.run.clock.now)
+        signed = msgspec.to_builtins(thiefs.claim("sess_other", session.public_key))
+        for claim in ({"contributor_id": CONTRIBUTOR}, signed):
+            answer = await server.client.post("/v1/sessions/open", data=dumps(session.opening(**claim)))
+            members = await answer.get_json()
+            assert (answer.status_code, members["code"]) == (403, NOT_SIGNED)
+            assert wants_key(members["code"], members["error"])
 
 
 async def test_a_signed_opening_that_was_overheard_opens_nothing_else(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_what_never_reached_a_server_is_forgotten_whole_and_that_of_others_stays
         with pytest.raises(KeyError):
             spool.session(session_id)
     assert (spool.sessions_of("a:b"), spool.session(other).state) == ([], SessionState.RECORDING)
-    assert (spool.statistics().envelopes, spool.totals_to(URL)) == (1, SpoolTotals(0, 0, 0, 0.0, 0, 0))
+    assert (spool.statistics().envelopes, spool.totals_to(URL)) == (1, SpoolTotals(0, 0, 0, 0, 0.0, 0, 0, 0))
     assert spool.forget_waiting(URL) == WaitingFor(URL, 0, 0, 0), "a second time there is nothing"
     assert spool.waiting_for() == [WaitingFor(OTHER, 1, 3, 3)]
 

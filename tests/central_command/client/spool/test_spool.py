@@ -392,9 +392,9 @@ def test_what_was_never_answered_can_be_forgotten(path: Path) -> None:
         spool.accepted("sess_2", 0)
         for name in ("sess_1", "sess_2", "sess_3"):
             spool.fail(name, "anew")
-        spool.forget_unsent("codex:1", "another reason")
+        spool.forget_unsent("codex:1", ["another reason", "ane_"])
         assert len(spool.sessions_of("codex:1")) == 2
-        spool.forget_unsent("codex:1", "anew")
+        spool.forget_unsent("codex:1", ["an"])
         assert [each.session_id for each in spool.sessions_of("codex:1")] == ["sess_2"]
         assert len(spool.sessions_of("codex:2")) == 1
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from central_command.client.contract.contributor_keys import key_path, make_key
 from central_command.client.uploading import upload
 from central_command.client.uploading.upload import upload_command
+from central_command.http.endpoints.sessions import BANNED
 
 ID = "0123456789abcdef" * 2
 
@@ -121,6 +122,32 @@ def test_another_key_than_the_registered_one_is_told(machines: Iterator[Machine]
     assert "Another key is registered; this machine has another key of contributor 01234567…" in said
     assert "1 more file(s) were not tried, because the server answers with status 403." in said
     assert machine.server.envelopes == []
+
+
+@pytest.mark.parametrize("code", [{"code": "banned"}, {}], ids=["with its code", "of an earlier server"])
+def test_who_is_banned_is_told_that_and_of_no_key(
+    machines: Iterator[Machine], transcripts: Path, code: dict[str, str]
+) -> None:
+    machine = next(machines)
+    machine.server.opening_refusal = {"error": BANNED, **code}
+    result = machine.upload(transcripts / "short.jsonl", transcripts / "long.jsonl", "--at-once", "1")
+    assert result.exit_code == 1
+    said = " ".join(result.stdout.split())
+    assert "the server's operator has banned it" in said
+    assert "1 more file(s) were not tried, because the server answers with status 403." in said
+    assert "key of contributor" not in said
+    assert len(opened(machine.server)) == 1
+
+
+@pytest.mark.parametrize(("code", "is_told"), [("not_signed", True), ("of_a_later_version", False)])
+def test_what_to_do_for_a_key_is_told_where_the_code_asks_for_one(
+    machines: Iterator[Machine], transcripts: Path, code: str, *, is_told: bool
+) -> None:
+    machine = next(machines)
+    machine.server.opening_refusal = {"error": "It is refused.", "code": code}
+    said = " ".join(machine.upload(transcripts / "short.jsonl").stdout.split())
+    assert "It is refused" in said
+    assert ("this machine has another key of contributor" in said) is is_told
 
 
 def test_a_key_that_cannot_be_read_is_told_and_nothing_is_sent(machines: Iterator[Machine], transcripts: Path) -> None:

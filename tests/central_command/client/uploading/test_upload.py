@@ -93,6 +93,22 @@ def test_a_server_out_of_reach_ends_the_whole_upload(command: Command, transcrip
     assert "3 of 3 file(s)" in result.stderr
 
 
+def test_a_server_that_was_reached_again_is_not_said_to_be_out_of_reach(command: Command, transcripts: Path) -> None:
+    """A file that was under way when another could not be sent may be delivered after all."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", request=request)
+
+    command.server.faults.append(refuse)
+    files = [transcripts / f"{name}.jsonl" for name in ("short", "long", "subagent")]
+    result = command.run(*files, "--at-once", "2")
+    assert result.exit_code == 1
+    assert command.server.envelopes
+    assert "1 more file(s) were not tried, because the server could not be reached, or asked for time, meanwhile" in (
+        result.stdout
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [

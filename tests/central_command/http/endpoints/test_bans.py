@@ -40,12 +40,33 @@ async def test_who_is_banned_opens_no_session_until_the_ban_is_taken_back(tmp_pa
         assert described(await server.ask(admin, "GET", BANS), "get", BANS) == {"bans": [ban]}
         answer = await opened(server, client, contributor_id=CONTRIBUTOR)
         assert answer.status_code == 403
+        assert described(answer, "post", OPEN)["code"] == "banned"
         sentence = described(answer, "post", OPEN)["error"]
         assert (sentence.endswith("has banned it."), "floods" in sentence) == (True, False)
+        assert server.client.app.asgi_app.figures.statistics().refusals == {"banned": 1}
         assert server.run.rows("sessions.db", "SELECT count(*) FROM sessions") == [(0,)]
         answer = await server.ask(admin, "DELETE", f"{BANS}/{ban['ban_id']}")
         assert described(answer, "delete", f"{BANS}/{{ban_id}}") == ban
         assert (await opened(server, client, contributor_id=CONTRIBUTOR)).status_code == 200
+
+
+async def test_a_machine_is_banned_by_the_beginning_of_just_one_that_is_known(tmp_path: Path) -> None:
+    """A ban of what no machine has would be none: it is refused, and a whole fingerprint is taken as it is."""
+    async with browsing(tmp_path) as server:
+        admin, _ = server.token("admin")
+        for number, machine in enumerate(("21704d48" + "0" * 56, "21704d49" + "0" * 56, "odd")):
+            answer = await opened(server, client_of(server, f"sess_{number}"), machine_fingerprint=machine)
+            assert answer.status_code == 200
+        for wrong in ("21704d4", "ab12", "21704d48\u2026"[:8] + "x"):
+            answer = await server.ask(admin, "POST", BANS, {"machine": wrong})
+            assert answer.status_code == 404
+            assert described(answer, "post", BANS)["error"].startswith("machine must be ")
+        assert server.rows("bans") == []
+        for given, banned in (("21704d48", "21704d48" + "0" * 56), ("odd", "odd"), ("c" * 64, "c" * 64)):
+            answer = await server.ask(admin, "POST", BANS, {"machine": given})
+            assert (answer.status_code, json.loads(answer.body)["subject"]) == (201, banned)
+        refused = await opened(server, client_of(server, "sess_9"), machine_fingerprint="21704d48" + "0" * 56)
+        assert refused.status_code == 403
 
 
 async def test_a_session_that_is_open_goes_on_and_its_opening_is_answered_again(tmp_path: Path) -> None:
@@ -115,7 +136,7 @@ async def test_only_the_scope_admin_may_ask_and_what_there_is_not_is_404(tmp_pat
 async def test_there_are_no_more_than_the_settings_allow(tmp_path: Path) -> None:
     async with browsing(tmp_path, bans_max=1) as server:
         admin, _ = server.token("admin")
-        assert (await server.ask(admin, "POST", BANS, {"machine": "a"})).status_code == 201
-        answer = await server.ask(admin, "POST", BANS, {"machine": "b"})
+        assert (await server.ask(admin, "POST", BANS, {"machine": "a" * 64})).status_code == 201
+        answer = await server.ask(admin, "POST", BANS, {"machine": "b" * 64})
         assert answer.status_code == 507
         described(answer, "post", BANS)

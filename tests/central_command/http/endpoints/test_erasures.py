@@ -38,6 +38,7 @@ async def test_in_the_name_of_who_has_a_key_the_request_must_be_signed(client: A
     headers = {"Signature-Time": "1795176000", "Contributor-Signature": "c2ln"}
     answer = await client.delete(f"/v1/contributors/{CONTRIBUTOR}", headers=headers)
     assert answer.status_code == 403
+    assert (await answer.get_json())["code"] == "not_signed"
     check_described("delete", PATH, await reply_of(answer))
     ((_, (_, proof)),) = gateway.asked
     assert (proof.method, proof.path) == ("DELETE", f"/v1/contributors/{CONTRIBUTOR}")

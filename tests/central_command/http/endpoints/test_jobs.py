@@ -18,6 +18,7 @@ from central_command.http.requests.replies import Reply
 from central_command.http.settings import HttpSettings
 from persistence.databases.jobs_changing import Added
 from persistence.databases.jobs_database import JobsDatabase
+from persistence.format import times
 from tests.central_command.http.description.test_openapi import check_described
 from tests.job_engine import job_engine
 from tests.running_service import Running, running, settings_with
@@ -205,9 +206,11 @@ async def test_queues_are_counted_paused_and_resumed(tmp_path: Path) -> None:
         await server.add("well")
         none = {"active": 0, "completed": 0, "failed": 0, "delayed": 0}
         _, found = await server.send("get", "/queues")
+        since = found["queues"][1]["paused_at"]
+        assert times.from_text(since) <= server.run.clock.now
         assert found["queues"] == [
-            {"name": "other", "waiting": 0, "paused": False, **none},
-            {"name": "work", "waiting": 1, "paused": True, **none},
+            {"name": "other", "waiting": 0, "paused": False, "paused_at": None, **none},
+            {"name": "work", "waiting": 1, "paused": True, "paused_at": since, **none},
         ]
         assert (await server.send("post", "/queues/work/resume"))[0] == 200
         for change in ("pause", "resume"):

@@ -103,22 +103,35 @@ async def test_a_model_s_name_may_have_spaces(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status"),
+    ("outcome", "status", "code"),
     [
-        (KeyConflict(), 409),
-        (InvalidPublicKey("The key is not on the curve."), 400),
-        (Busy(BusyReason.SHUTTING_DOWN), 503),
-        (StorageFull(FullReason.QUOTA), 507),
-        (ActorFailed(), 500),
+        (KeyConflict(), 409, "key_conflict"),
+        (InvalidPublicKey("The key is not on the curve."), 400, "invalid_public_key"),
+        (Busy(BusyReason.SHUTTING_DOWN), 503, "shutting_down"),
+        (StorageFull(FullReason.QUOTA), 507, "quota"),
+        (StorageFull(FullReason.DISK_FULL), 507, "disk_full"),
+        (MachineLimit(retry_after_s=1), 429, "machine_limit"),
+        (ActorFailed(), 500, "internal_error"),
     ],
 )
-async def test_what_comes_of_an_opening_has_its_status(outcome: Any, status: int, client: Any, gateway: Any) -> None:
-    """Always one sentence under `error`."""
+async def test_what_comes_of_an_opening_has_its_status(
+    outcome: Any, status: int, code: str, client: Any, gateway: Any
+) -> None:
+    """Always one sentence under `error`; it is counted by its code."""
     gateway.opening = outcome
     answer = await client.post("/v1/sessions/open", json=OPENING)
     assert answer.status_code == status
-    assert set(await answer.get_json()) == {"error"}
-    assert ("Retry-After" in answer.headers) == (status == 503)
+    assert set(await answer.get_json()) - {"retryAfter"} == {"error"}
+    assert ("Retry-After" in answer.headers) == (status in {429, 503})
+    assert client.app.asgi_app.figures.statistics().refusals == {code: 1}
+
+
+async def test_what_has_no_code_of_its_own_is_counted_by_its_status(client: Any) -> None:
+    """And what a probe says of the server is no refusal."""
+    await client.post("/v1/sessions/open", json={})
+    await client.post("/v1/sessions/close", json={"session_id": "sess_none"})
+    await client.get("/readyz")
+    assert client.app.asgi_app.figures.statistics().refusals.get("bad_request") == 1
 
 
 async def test_a_machine_s_limit_is_429_with_the_time_to_wait(client: Any, gateway: Any) -> None:

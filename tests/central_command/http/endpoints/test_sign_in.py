@@ -61,6 +61,12 @@ class Browsing:
     async def sign_in(self, key: str, more: str = "", **headers: Any) -> Any:
         return await self.send("POST", SIGN_IN, f"key={key}{more}".encode(), **{**OURS, **headers})
 
+    async def lands(self, *scopes: str) -> str:
+        """Where a browser is led that was sent to sign in from the first page."""
+        key, _ = self.token(*scopes)
+        location: str = (await self.sign_in(key, "&next=%2F")).headers["Location"]
+        return location
+
     async def cookie(self, key: str) -> str:
         answer = await self.sign_in(key)
         assert answer.status_code == 303, answer.body
@@ -331,3 +337,20 @@ async def test_two_cookies_of_the_name_are_none(tmp_path: Path) -> None:
         cookie = await server.cookie(server.link())
         assert (await server.send("GET", SESSIONS, Cookie=f"{cookie}; central_command=x")).status_code == 401
         assert (await server.send("GET", SESSIONS, Cookie=f"other=1; {cookie}")).status_code == 200
+
+
+async def test_who_signs_in_lands_where_they_may_look(tmp_path: Path) -> None:
+    """Not at a page that refuses them: the overview is for the scopes `read` and `admin`."""
+    async with browsing(tmp_path) as server:
+        for scopes, path in ((("read",), "/"), (("export", "admin"), "/"), (("export",), "/exports")):
+            assert await server.lands(*scopes) == path
+        assert await server.lands("intake") == SIGN_IN
+        key, _ = server.token("intake")
+        shown = await server.send("GET", SIGN_IN, cookie=await server.cookie(key))
+        assert (b"No page is for what you are signed in for" in shown.body, b"for: intake" in shown.body) == (
+            True,
+            True,
+        )
+        key, _ = server.token("export")
+        shown = await server.send("GET", SIGN_IN, cookie=await server.cookie(key))
+        assert b"No page is for" not in shown.body
