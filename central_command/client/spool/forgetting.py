@@ -25,6 +25,16 @@ _WAITING: Final = (
 )
 """Sessions of which something is undelivered: an envelope, a kept step, or all of it, the opening included."""
 
+_IS_CLOSED: Final = "private_key IS NULL"
+"""What waits of such a session is late feedback."""
+
+_END_OPENED: Final = (
+    "UPDATE sessions SET owner = NULL, private_key = NULL,"  # noqa: S608 -- fixed texts
+    f" state = CASE WHEN {_IS_CLOSED} THEN 'closed' ELSE 'failed' END,"
+    f" problem = CASE WHEN {_IS_CLOSED} THEN problem ELSE ? END,"
+    f" shared_secret = CASE WHEN {_IS_CLOSED} THEN shared_secret END WHERE session_id = ?"
+)
+
 
 def waiting_for(connection: sqlite3.Connection) -> list[WaitingFor]:
     """What waits, by server, in the order of their names."""
@@ -57,12 +67,5 @@ def forget_waiting(connection: sqlite3.Connection, url: str, is_in_use: Callable
     connection.executemany("DELETE FROM sessions WHERE session_id = ?", unopened)  # and, with them, what waits
     connection.executemany("DELETE FROM envelopes WHERE session_id = ?", opened)
     connection.executemany("DELETE FROM kept_steps WHERE session_id = ?", opened)
-    is_closed = "private_key IS NULL"  # what waits of it is late feedback
-    connection.executemany(
-        "UPDATE sessions SET owner = NULL, private_key = NULL,"  # noqa: S608 -- fixed texts
-        f" state = CASE WHEN {is_closed} THEN 'closed' ELSE 'failed' END,"
-        f" problem = CASE WHEN {is_closed} THEN problem ELSE ? END,"
-        f" shared_secret = CASE WHEN {is_closed} THEN shared_secret END WHERE session_id = ?",
-        [(FORGOTTEN, session_id) for (session_id,) in opened],
-    )
+    connection.executemany(_END_OPENED, [(FORGOTTEN, session_id) for (session_id,) in opened])
     return found
