@@ -72,7 +72,7 @@ FIRST_START = (
 )
 
 SERVING = (
-    *_places(_SERVING, "look into", DATABASES, counts=FIRST_THREE),
+    *_places(_SERVING, "look into", "sessions.db", counts=FIRST_THREE),  # into the ledger only for what may be a copy
     *_places(_SERVING, "commit an opening in", "sessions.db", ALL, FIRST_THREE),
     *_places(_SERVING, "create file in", JOURNALS),
     *_places(_SERVING, "sync new file in", JOURNALS),

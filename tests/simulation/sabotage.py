@@ -17,7 +17,7 @@ from actors.sessions.recent_runs import RecentRuns
 from actors.sessions.session import SessionActor
 from actors.sessions.state import SessionState
 from persistence.databases.database import Row, Statement, Value
-from persistence.databases.fingerprints import FirstSeen
+from persistence.databases.fingerprints import LOOK, FirstSeen
 from persistence.databases.migrations import LEDGER_SCHEMA, Schema
 from persistence.files.file_system import Buffer, File, FileSystem
 from persistence.journals import recovery
@@ -134,7 +134,8 @@ class SabotagedDatabase:
 
     async def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Answer a query."""
-        if self._sabotage.credits_replayed and self._is_ledger and "projection_positions" in sql:
+        is_of_projector = "projection_positions" in sql and sql != LOOK
+        if self._sabotage.credits_replayed and self._is_ledger and is_of_projector:
             return []
         rows: list[Row] = await self._inner.read(sql, parameters)
         return rows
