@@ -163,8 +163,9 @@ class SearchIndex:
         are_in = threading.Event()
         failed: StorageFailure | None = None
         async with trio.open_nursery() as reading:
-            await reading.start(ahead.read, are_in)
             try:
+                with trio.CancelScope(shield=True):  # a thread that has begun waits to be told, and is waited for
+                    await reading.start(ahead.read, are_in)
                 await self._database.write(chain(rows, _after(are_in.set, steps)), durable=False)
             except StorageFailure as failure:
                 failed = failure

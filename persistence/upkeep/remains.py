@@ -142,6 +142,8 @@ def _is_within_values(path: Path, needle: bytes) -> bool:
     is_within = False
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            if _is_a_word(connection, name):
+                return False
             tables = connection.execute(
                 "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
             ).fetchall()
@@ -156,6 +158,20 @@ def _is_within_values(path: Path, needle: bytes) -> bool:
     except sqlite3.Error:
         return False
     return is_within
+
+
+def _is_a_word(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether an index of words has it: FTS5 puts a `0` before a word, a digit that is none of a longer run."""
+    indexes = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL%USING fts5%'"
+    ).fetchall()
+    for at, (index,) in enumerate(indexes):
+        quoted = index.replace("'", "''")
+        connection.execute(f"CREATE VIRTUAL TABLE temp.words_{at} USING fts5vocab('main', '{quoted}', 'row')")
+        found = connection.execute(f"SELECT 1 FROM temp.words_{at} WHERE term = ?", (name.lower(),))  # noqa: S608
+        if found.fetchone() is not None:
+            return True
+    return False
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -313,3 +313,34 @@ def test_the_repr_says_how_far_it_is(root: Path) -> None:
             return repr(index)
 
     assert trio.run(opened) == "<SearchIndex followed=3>"
+
+
+class NoDatabase:
+    """Takes in whatever is written, at a checkpoint."""
+
+    async def write(self, statements: Iterable[Statement], *, durable: bool) -> None:
+        assert not durable
+        list(statements)
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("checkpoints", range(8))
+def test_whoever_is_cancelled_between_two_batches_ends(checkpoints: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the moment in which the thread that reads ahead has begun, and waits to be told that it may."""
+    index = SearchIndex.__new__(SearchIndex)
+    monkeypatch.setattr(index, "_database", NoDatabase(), raising=False)
+
+    async def nothing() -> None:
+        return None
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(index._write, [], [], _Ahead(nothing))
+            for _ in range(checkpoints):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+    running = threading.Thread(target=trio.run, args=(run,), daemon=True)
+    running.start()
+    running.join(60.0)
+    assert not running.is_alive()

@@ -237,10 +237,11 @@ class History:
 
     def _sources_by_path(self) -> dict[str, set[str]]:
         if self._by_path is None:
-            self._by_path = {}
+            found: dict[str, set[str]] = {}
             for session in self.spool.sessions_with_source(self.url):
                 if session.source is not None:
-                    self._by_path.setdefault(state_of(session).path, set()).add(session.source)
+                    found.setdefault(state_of(session).path, set()).add(session.source)
+            self._by_path = found  # as a whole: other threads ask meanwhile
         return self._by_path
 
     def send_anew(self, source: str) -> None:

@@ -6,6 +6,7 @@ is gone when these are, however they end. A few are in memory alone.
 
 import os
 import tempfile
+import threading
 from array import array
 from collections.abc import Callable, Iterator
 from io import FileIO
@@ -22,7 +23,8 @@ KEPT_BYTES_MAX: Final = 536_870_912
 class KeptSteps:
     """The steps of one file, added in order and then read as often as is wanted; eight bytes each are in memory.
 
-    `folder` is where they lie once they are more than a block.
+    `folder` is where they lie once they are more than a block. A thread that reads a file is left to itself when an
+    upload is interrupted, and may still be here when all is forgotten: it adds nothing more, to no file.
     """
 
     def __init__(self, folder: Path, *, bytes_max: int = KEPT_BYTES_MAX) -> None:
@@ -30,6 +32,7 @@ class KeptSteps:
         self._bytes_max = bytes_max
         self.on_kept: Callable[[], None] = lambda: None
         """Hears each time that more of them lie on disk."""
+        self._lock = threading.Lock()
         self._file: FileIO | None = None
         self._waiting = bytearray()
         self._ends = array("Q")
@@ -43,6 +46,10 @@ class KeptSteps:
 
     def close(self) -> None:
         """Forget all of them. May be called again."""
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
         self.is_whole = False
         self._waiting.clear()
         if self._file is not None:
@@ -50,28 +57,30 @@ class KeptSteps:
 
     def add(self, step: Step) -> None:
         """Keep one more; where that cannot be, all are forgotten."""
-        if not self.is_whole:
-            return
-        self._waiting += frame_of(step)
-        self._ends.append(self.bytes_on_disk + len(self._waiting))
-        if len(self._waiting) >= BLOCK_BYTES:
-            self._write()
+        with self._lock:
+            if not self.is_whole:
+                return
+            self._waiting += frame_of(step)
+            self._ends.append(self.bytes_on_disk + len(self._waiting))
+            if len(self._waiting) >= BLOCK_BYTES:
+                self._write()
 
     def finish(self) -> None:
         """All are added."""
-        if self._file is not None and self._waiting:
-            self._write()
+        with self._lock:
+            if self._file is not None and self._waiting:
+                self._write()
 
     def _write(self) -> None:
         if self._ends[-1] > self._bytes_max:
-            self.close()
+            self._forget()
             return
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
             write_all(self._file.fileno(), self._waiting)
         except OSError:
-            self.close()
+            self._forget()
             return
         self.bytes_on_disk = self._ends[-1]
         self._waiting.clear()
@@ -94,6 +103,7 @@ class KeptSteps:
             yield frames.next()
 
     def _read(self, at: int, size: int) -> bytes:
-        if self._file is None:
-            return bytes(self._waiting[at : at + size])
-        return os.pread(self._file.fileno(), size, at)
+        with self._lock:
+            if self._file is None:
+                return bytes(self._waiting[at : at + size])
+            return os.pread(self._file.fileno(), size, at)

@@ -121,3 +121,15 @@ def test_a_database_that_cannot_be_asked_hides_nothing(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:16] + b"\xff" * 84 + content[100:])
     assert found(tmp_path) == ["sessions.db"]
+
+
+def test_a_word_in_an_index_is_found_though_a_digit_is_put_before_it(tmp_path: Path) -> None:
+    """And a longer run of digits that begins with it is another word."""
+    for name, text, is_found in (("search.db", f"see {NAME.upper()} here", True), ("other.db", f"see {LONGER}", False)):
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            connection.execute("CREATE VIRTUAL TABLE words USING fts5 (text, content = '')")
+            connection.execute("INSERT INTO words (rowid, text) VALUES (1, ?)", (text,))
+            connection.commit()
+        assert b"0" + NAME.encode() in (tmp_path / name).read_bytes()
+        assert found(tmp_path) == (["search.db"] if is_found else [])
+        (tmp_path / name).unlink()

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from central_command.client.contract.steps import LeftOut, Step
 from central_command.client.uploading import keeping
-from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of
+from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of, write_all
 from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.survey import survey
 
@@ -114,3 +115,36 @@ def test_what_is_kept_is_what_is_sent(transcripts: Path, tmp_path: Path) -> None
         found = survey(path, None, kept=kept)
         path.unlink()
         assert len(list(found.steps())) == len(found.times)
+
+
+def test_all_is_forgotten_while_a_thread_still_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that is interrupted leaves its thread to itself: that adds nothing more, and neither of them fails."""
+    writing, go_on = threading.Event(), threading.Event()
+    failed: list[BaseException] = []
+
+    def slow(descriptor: int, content: bytes | bytearray) -> None:
+        with memoryview(content):
+            writing.set()
+            go_on.wait()
+            write_all(descriptor, content)
+
+    def add() -> None:
+        try:
+            for number in range(1, 1_001):
+                kept.add(step(number, 1_000))
+            kept.finish()
+        except BaseException as error:  # noqa: BLE001 -- whatever it is
+            failed.append(error)
+
+    monkeypatch.setattr(keeping, "write_all", slow)
+    kept = KeptSteps(tmp_path)
+    adding = threading.Thread(target=add)
+    adding.start()
+    writing.wait()
+    closing_it = threading.Thread(target=kept.close)
+    closing_it.start()
+    go_on.set()
+    closing_it.join()
+    adding.join()
+    assert not failed
+    assert not kept.is_whole
