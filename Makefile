@@ -72,7 +72,8 @@ copies-proof: $(VENV)/.dev ## 5,000 small sessions, a hundred forked, uploaded t
 
 hostile: $(VENV)/.dev ## attacks that take from others, a minute each instead of some seconds
 	HOSTILE_DURATION_S=$(HOSTILE_DURATION_S) $(BIN)/python -m pytest tests/hostile/test_announced_bodies.py \
-		tests/hostile/test_abandoned_bodies.py tests/hostile/test_one_nat.py
+		tests/hostile/test_abandoned_bodies.py tests/hostile/test_embedding_flood.py tests/hostile/test_one_nat.py \
+		tests/hostile/test_largest_session.py
 
 audit: $(VENV)/.dev ## known vulnerabilities of the locked dependencies; a warning when offline
 	$(BIN)/python .ci/audit requirements.lock
