@@ -165,11 +165,12 @@ def _is_a_word(connection: sqlite3.Connection, name: str) -> bool:
     indexes = connection.execute(
         "SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL%USING fts5%'"
     ).fetchall()
-    for at, (index,) in enumerate(indexes):
+    for (index,) in indexes:
         quoted = index.replace("'", "''")
-        connection.execute(f"CREATE VIRTUAL TABLE temp.words_{at} USING fts5vocab('main', '{quoted}', 'row')")
-        found = connection.execute(f"SELECT 1 FROM temp.words_{at} WHERE term = ?", (name.lower(),))  # noqa: S608
-        if found.fetchone() is not None:
+        connection.execute(f"CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', '{quoted}', 'row')")
+        is_found = connection.execute("SELECT 1 FROM temp.words WHERE term = ?", (name.lower(),)).fetchone() is not None
+        connection.execute("DROP TABLE temp.words")
+        if is_found:
             return True
     return False
 

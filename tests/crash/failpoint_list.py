@@ -65,6 +65,7 @@ FIRST_START = (
     *_places(_START, "migrate", "sessions.db", BOTH, counts=(1, 9, 26)),
     *_places(_START, "migrate", "ledger.db", BOTH, counts=(1, 5, 9)),
     *_places(_START, "commit an opening in", "sessions.db", BOTH),
+    *_places(_START, "look into", "ledger.db"),
     *_places(_START, "list", JOURNALS, counts=(1, 2, 4)),
     *_places(_START, "make folder", LATER_JOURNALS),
     *_places(_START, "sync folder", LATER_JOURNALS),
