@@ -33,6 +33,8 @@ PASSES_MAX = 8
 _PIECES_MAX = 1024
 
 _PLACEHOLDER = re.compile("|".join(map(re.escape, PLACEHOLDERS)))
+_HIDDEN_AT_ONCE_CHARS = 65_536
+"""Of a longer text the pieces between its placeholders would take more memory than the text. Guards memory."""
 
 Rule = Callable[[Text], Iterator[Span]]
 
@@ -173,7 +175,13 @@ def _needed(found: frozenset[str]) -> list[Rule]:
 
 def _without_placeholders(text: str) -> str:
     """The text of the same length with characters in their place that no rule matches."""
-    return _PLACEHOLDER.sub(_hidden, text) if "[" in text else text
+    if "[" not in text:
+        return text
+    if len(text) <= _HIDDEN_AT_ONCE_CHARS:
+        return _PLACEHOLDER.sub(_hidden, text)
+    for each in PLACEHOLDERS:  # as often over the text as there are some, and never in pieces
+        text = text.replace(each, "\0" * len(each))
+    return text
 
 
 def _hidden(placeholder: re.Match[str]) -> str:
