@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +42,7 @@ from central_command.observing.own import export_ended, settings_reread, started
 from central_command.observing.requests import observe_requests
 from central_command.process.collector import Collector
 from central_command.process.logs import set_levels
-from central_command.rewriting.process import open_rewriting
+from central_command.rewriting.process import RewritingProcess
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings, SettingsError
 from central_command.settings.run_time import change
@@ -73,7 +74,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
         nursery.start_soon(collector.run, name="collector")
         async with (
-            open_rewriting(platform.offload) as rewriter,
+            aclosing(RewritingProcess(platform.offload)) as rewriter,
             open_service(settings, data_directory, platform, rewriter=rewriter) as service,
             open_judge(settings.enrichment, without="failures are not explained by a judge") as judge,
             open_observer(

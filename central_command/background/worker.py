@@ -7,7 +7,6 @@ gone.
 
 import os
 import shutil
-import signal
 import sys
 import time
 from functools import partial
@@ -20,6 +19,7 @@ import trio
 from central_command.curating.orders import Order as CurationOrder
 from central_command.curating.summarizing import summarize
 from central_command.process.children import end_with_parent
+from central_command.process.piped import ignore_terminal
 from persistence.databases.database import DatabaseFailure
 from persistence.files.failures import DataDirectoryLocked, NoDataDirectory, StorageDamage, StorageFailure
 from persistence.files.file_system import OsFileSystem
@@ -74,8 +74,7 @@ UNABLE: Final = (
 
 def main() -> int:
     """Do what the first argument says; return the exit status."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, meant for the server
-        signal.signal(number, signal.SIG_IGN)
+    ignore_terminal()
     os.nice(NICE)
     end_with_parent()
     answer = answer_to(msgspec.json.decode(sys.argv[1], type=Order))

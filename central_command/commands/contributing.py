@@ -16,7 +16,6 @@ from central_command.client.contract.endpoints import LEADERBOARD_PATH
 from central_command.client.contract.identity import Identity
 from central_command.client.contract.server_options import server_options
 from central_command.client.delivering.posting import Delivery
-from central_command.client.spool.records import SpoolTotals
 from central_command.client.uploading.options import own_identity
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.asking import ask, yes_option
@@ -25,7 +24,7 @@ from central_command.reaching.addresses import URL_VARIABLES
 from central_command.reaching.unreachable import Undelivered
 
 if TYPE_CHECKING:
-    from central_command.client.spool.records import WaitingFor
+    from central_command.client.spool.records import SpoolTotals, WaitingFor
 
 _LEADERS_MAX = 100
 _CONTRIBUTOR_CHARS = 8
@@ -172,7 +171,7 @@ def _lost(waits: "WaitingFor") -> str:
     )
 
 
-def _goes_on(totals: SpoolTotals, path: Path) -> str:
+def _goes_on(totals: "SpoolTotals", path: Path) -> str:
     """Who sends what waits: a recorder what was recorded, and who reads a file what was read from it."""
     if not totals.envelopes_waiting:
         return "open, and nothing is to be sent of them yet"

@@ -7,7 +7,6 @@ told to, or when the server is gone.
 
 import logging
 import os
-import signal
 import sys
 import time
 from functools import partial
@@ -19,6 +18,7 @@ from central_command.curating.opening import open_curation
 from central_command.curating.orders import LINE_BYTES_MAX, Order, line_of, read_order
 from central_command.process.children import end_with_parent
 from central_command.process.logs import logging_to
+from central_command.process.piped import ignore_terminal
 from persistence.files.failures import DataDirectoryLocked, NoDataDirectory, StorageDamage, StorageFailure
 
 log = logging.getLogger("central_command.curation")
@@ -31,8 +31,7 @@ EXIT_FAILED = 1
 
 def main() -> int:
     """Follow until standard input ends; return the exit status."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, meant for the server
-        signal.signal(number, signal.SIG_IGN)
+    ignore_terminal()
     order = read_order(sys.stdin.buffer.readline(LINE_BYTES_MAX))
     os.nice(order.curation.nice)
     status = 0

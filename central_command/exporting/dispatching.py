@@ -18,11 +18,12 @@ from functools import partial
 from itertools import cycle
 from typing import Final
 
-from central_command.exporting.orders import Failed, Order, decode_answer, encode, receive, send
+from central_command.exporting.orders import Failed, Order, decode_answer, encode
 from central_command.exporting.plan import Candidate
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.shaped import Shapes
 from central_command.process.children import PipedProcess
+from central_command.process.piped import receive, send
 from persistence.files.failures import StorageFailure
 
 COMMAND: Final = (sys.executable, "-P", "-m", "central_command.exporting.worker")

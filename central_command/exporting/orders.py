@@ -1,19 +1,16 @@
 """What an export and the processes that shape its rows say to each other, by the pipes between them.
 
 The export sends its order first, and then which records are wanted next; a process answers with what became of each,
-in order, or with why it cannot go on. Every message is MessagePack behind its length. The end of its input is the order
-to end, and comes also when the export is killed. No key is among what is said: who has to have it reads it.
+in order, or with why it cannot go on. Every message is MessagePack (`central_command.process.piped`), and no key is
+among what is said: who has to have it reads it.
 """
 
-import os
 from typing import Final
 
 import msgspec
 
 from central_command.exporting.selection import Selection
 from central_command.exporting.shaped import Shaped
-
-LENGTH_BYTES: Final = 8
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,28 +39,3 @@ encode: Final = msgspec.msgpack.Encoder().encode
 decode_order: Final = msgspec.msgpack.Decoder(Order).decode
 decode_wanted: Final = msgspec.msgpack.Decoder(list[int]).decode
 decode_answer: Final = msgspec.msgpack.Decoder[Answer](Answer).decode
-
-
-def send(descriptor: int, message: bytes) -> None:
-    """Write a message; blocking. Raises BrokenPipeError where nobody reads."""
-    for piece in (len(message).to_bytes(LENGTH_BYTES, "big"), message):
-        rest = memoryview(piece)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-
-
-def receive(descriptor: int) -> bytearray | None:
-    """Read a message; blocking. None where there comes none, or not all of one."""
-    length = _read(descriptor, LENGTH_BYTES)
-    return None if length is None else _read(descriptor, int.from_bytes(length, "big"))
-
-
-def _read(descriptor: int, size_bytes: int) -> bytearray | None:
-    found = bytearray(size_bytes)
-    rest = memoryview(found)
-    while rest:
-        count = os.readv(descriptor, [rest])
-        if not count:
-            return None
-        rest = rest[count:]
-    return found

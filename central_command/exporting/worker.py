@@ -5,37 +5,32 @@ reads the corpus and the export's plan, and writes nothing: so it may end at any
 """
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final
 
 from central_command.corpus.stored import StoredCorpus
 from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.formats.table import formats_of
-from central_command.exporting.orders import Failed, Order, decode_order, decode_wanted, encode, receive, send
+from central_command.exporting.orders import Failed, Order, decode_order, decode_wanted, encode
 from central_command.exporting.plan import Plan, open_plan_to_read
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.shaping import Shaping, source_of
 from central_command.exporting.source import Means
 from central_command.exporting.tokens import load_counter
 from central_command.process.collector import collecting_seldom
+from central_command.process.piped import STDIN, STDOUT, ignore_terminal, receive, send
 from persistence.databases.database import DatabaseFailure
 from persistence.files.failures import NoDataDirectory, StorageDamage, StorageFailure
 from persistence.keys.sealing import MasterKeyError
 
-STDIN: Final = 0
-STDOUT: Final = 1
-
 
 def main() -> int:
     """Shape what is wanted until standard input ends; return the exit status."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, meant for the export
-        signal.signal(number, signal.SIG_IGN)
+    ignore_terminal()
     message = receive(STDIN)
     if message is None:
         return 0

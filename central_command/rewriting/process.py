@@ -2,15 +2,15 @@
 
 import fcntl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 import trio
 
 from actors.sessions.rewriting import OffloadedRewriter, Rewriter
 from central_command.process.children import start, stop
-from central_command.rewriting.worker import LENGTH_BYTES, REPEATED_NAME, TEXT
+from central_command.process.piped import LENGTH_BYTES
+from central_command.rewriting.worker import REPEATED_NAME, TEXT
 from persistence.files.file_system import Offload
 
 COMMAND: Final = (sys.executable, "-P", "-m", "central_command.rewriting.worker")
@@ -29,7 +29,7 @@ class NoAnswer(Exception):  # noqa: N818 (a state of the world, in one sentence)
 
 
 class RewritingProcess:
-    """A Rewriter; what the process does not do, this one does: what is verified is the same."""
+    """A Rewriter; what the process does not do, this one does: what is verified is the same. Close it at the end."""
 
     def __init__(self, offload: Offload) -> None:
         self._otherwise: Rewriter = OffloadedRewriter(offload)
@@ -53,7 +53,7 @@ class RewritingProcess:
                         return await self._asked(body)
         return await self._otherwise.text_of(body)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End the process; not to be cancelled."""
         process, self._process = self._process, None
         if process is not None:
@@ -80,7 +80,7 @@ class RewritingProcess:
             raise NoAnswer
         finally:
             if not is_answered:
-                await self.close()
+                await self.aclose()
 
 
 async def _answer(process: trio.Process, body: bytes) -> bytes | None:
@@ -103,13 +103,3 @@ async def _received(process: trio.Process, size_bytes: int) -> bytearray:
             raise NoAnswer
         found += piece
     return found
-
-
-@asynccontextmanager
-async def open_rewriting(offload: Offload) -> AsyncIterator[RewritingProcess]:
-    """A rewriter whose process is gone when the block ends."""
-    rewriting = RewritingProcess(offload)
-    try:
-        yield rewriting
-    finally:
-        await rewriting.close()

@@ -77,7 +77,13 @@ def _files(layout: DataLayout, *, but: Path) -> Iterator[tuple[str, Path]]:
 
 def is_database(path: str) -> bool:
     """Whether a path that `remains` has returned is of a database, which can be written anew."""
-    return path.removesuffix("-wal").removesuffix("-journal").endswith(".db")
+    return _name_of_database(path).endswith(".db")
+
+
+def _name_of_database(name: str) -> str:
+    """The name of the database to which a file belongs; of any other file its own."""
+    ending = next((each for each in SQLITE_JOURNALS if name.endswith(each)), "")
+    return name.removesuffix(ending)
 
 
 def _held(path: Path, wanted: Mapping[str, str]) -> set[str]:
@@ -124,10 +130,7 @@ def _is_within(text: bytes, start: int, end: int) -> bool:
 
 def _database_of(path: Path) -> Path | None:
     """The database whose pages a file holds; None for a file of another kind."""
-    for ending in SQLITE_JOURNALS:
-        if path.name.endswith(ending):
-            path = path.with_name(path.name.removesuffix(ending))
-            break
+    path = path.with_name(_name_of_database(path.name))
     try:
         with path.open("rb") as file:
             return path if file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC else None

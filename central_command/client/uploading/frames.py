@@ -5,7 +5,6 @@ MessagePack has no form for it: a lone surrogate, an integer of more than 64 bit
 """
 
 import json
-import os
 import struct
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -28,14 +27,6 @@ def frame_of(value: object) -> bytes:
     except (UnicodeEncodeError, OverflowError):
         body, kind = json.dumps(msgspec.to_builtins(value)).encode(), _IS_JSON
     return _HEAD.pack(len(body) | kind) + body
-
-
-def write_all(descriptor: int, content: bytes | bytearray) -> None:
-    """Write all of `content` where the file stands. Raises OSError."""
-    with memoryview(content) as whole:
-        at = 0
-        while at < len(whole):
-            at += os.write(descriptor, whole[at:])
 
 
 class Frames(Generic[T]):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from central_command.client.contract.steps import Step
-from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of, write_all
+from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of
+from central_command.process.piped import write_all
 
 KEPT_BYTES_MAX: Final = 536_870_912
 """What is kept of one file, at most: of one that holds more nothing is, and it is read again. Guards the disk."""

@@ -7,25 +7,20 @@ it has made does, eight bytes each. It ends when its input does, also because th
 """
 
 import os
-import signal
 import sys
 import threading
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Final
 
 from central_command.client.contract.steps import Step
-from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of, write_all
+from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of
 from central_command.client.uploading.scrubbing import PLACE_BYTES, OwnScrubbing, made_of
-
-STDIN: Final = 0
-STDOUT: Final = 1
+from central_command.process.piped import STDIN, STDOUT, ignore_terminal, write_all
 
 
 def main() -> None:
     """Scrub until standard input ends, or a file can no longer be read or written."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal, meant for the upload
-        signal.signal(number, signal.SIG_IGN)
+    ignore_terminal()
     steps, made, at = map(int, sys.argv[1:])
     ends = SimpleQueue[int]()
     threading.Thread(target=_listen, args=(ends,), name="upload", daemon=True).start()

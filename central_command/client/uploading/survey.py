@@ -19,7 +19,7 @@ from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.names import kept_key, kept_path
 from central_command.client.uploading.recognition import DIGEST_BYTES, Steps, digest, old_digest, plain_path
 from central_command.client.uploading.sources import NoStepsError, reader_of, unreadable
-from central_command.client.uploading.timing import Timeline, timeline_of
+from central_command.client.uploading.timing import Timeline
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,10 +57,6 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self, digests=self.digests[: count * DIGEST_BYTES], times=self.times[:count], timeline=None
         )
-
-    def timed(self, now_s: float) -> "Survey":
-        """The same with its `timeline`."""
-        return msgspec.structs.replace(self, timeline=timeline_of(self.times, now_s=now_s))
 
     def steps(self) -> Iterator[Step]:
         """The steps again, each with the usage that was reported with it. Raises FileError."""

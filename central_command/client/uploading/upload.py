@@ -83,7 +83,7 @@ from central_command.client.uploading.sources import (
 )
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
-from central_command.client.uploading.timing import placing_for
+from central_command.client.uploading.timing import placing_for, timeline_of
 from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
 
@@ -245,9 +245,8 @@ class Uploader:
                 self._history.go_on_with_consent(work.source)
             sessions = tuple(self._history.sessions(work.source))
             earlier = frozenset(each.session_id for each in sessions if not is_unfinished(each))
-            known = await self._threads.read(partial(known.timed, self._now_s()))
-            timeline = known.timeline
-            assert timeline is not None
+            timeline = await self._threads.read(partial(timeline_of, known.times, now_s=self._now_s()))
+            known = msgspec.structs.replace(known, timeline=timeline)
             marks = await self._threads.read(partial(marks_of, known, sessions))
             left = [at for at, mark in zip(timeline.times, marks, strict=True) if not mark]
             report = FileReport(path=path, sessions=sessions, earlier=earlier)

@@ -16,7 +16,7 @@ import trio
 from central_command.exporting import dispatching
 from central_command.exporting.contamination import Benchmarks
 from central_command.exporting.engine import Progress
-from central_command.exporting.orders import Failed, encode, receive, send
+from central_command.exporting.orders import Failed, encode
 from central_command.exporting.plan import Plan
 from central_command.exporting.selection import ExportRefused
 from central_command.exporting.shape import Shape
@@ -24,6 +24,7 @@ from central_command.exporting.splits import Split
 from central_command.exporting.tokens import load_counter
 from central_command.exporting.verifying import verify_export
 from central_command.process.children import PipedProcess
+from central_command.process.piped import receive, send
 from persistence.files.failures import StorageFailure
 from persistence.format.layout import DataLayout
 from tests.central_command.exporting.conftest import SMALL, contents, make
@@ -213,7 +214,7 @@ def test_what_fails_in_a_worker_fails_in_the_export(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_storage: bool, kind: type[Exception]
 ) -> None:
     answer = encode(Failed("it cannot be read.", is_storage))
-    script = f"from central_command.exporting.orders import send; send(1, {answer!r})"
+    script = f"from central_command.process.piped import send; send(1, {answer!r})"
     monkeypatch.setattr(dispatching, "COMMAND", (sys.executable, "-c", script))
     with pytest.raises(kind, match=r"\Ait cannot be read\.\Z"):
         make(root, tmp_path / "out", "messages", settings=workers(1))

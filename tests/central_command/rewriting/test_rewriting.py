@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import trio
 from actors.envelopes.attestation import canonical_text
 from central_command.rewriting import process as rewriting_process
 from central_command.rewriting import worker
-from central_command.rewriting.process import BESIDE_BYTES_MIN, COMMAND, RewritingProcess, open_rewriting
+from central_command.rewriting.process import BESIDE_BYTES_MIN, COMMAND, RewritingProcess
 from persistence.files.file_system import in_thread
 from tests.hostile.neighbour import connection_from
 from tests.server_process import INGEST, OPEN, ServerProcess, request
@@ -29,7 +30,7 @@ NO_JSON = LARGE[:-1]
 
 @pytest.fixture
 async def rewriting() -> AsyncIterator[RewritingProcess]:
-    async with open_rewriting(in_thread) as found:
+    async with aclosing(RewritingProcess(in_thread)) as found:
         yield found
 
 

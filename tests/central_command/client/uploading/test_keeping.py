@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from central_command.client.contract.steps import LeftOut, Step
 from central_command.client.uploading import keeping
-from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of, write_all
+from central_command.client.uploading.frames import BLOCK_BYTES, Frames, frame_of
 from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.survey import survey
+from central_command.process.piped import write_all
 
 TEXTS = st.text(st.characters(codec=None), max_size=20)
 VALUES = st.recursive(
