@@ -46,7 +46,7 @@ from central_command.http.endpoints.observer import (
 from central_command.http.endpoints.pages import Pages
 from central_command.http.endpoints.refused import Refused, refused_routes
 from central_command.http.endpoints.search import Search, search_routes
-from central_command.http.endpoints.sessions import session_routes
+from central_command.http.endpoints.sessions import close_endpoint, session_routes
 from central_command.http.endpoints.sign_in import sign_in_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
@@ -57,6 +57,7 @@ from central_command.http.requests.limits import AddressLimits
 from central_command.http.requests.refusal_pages import RefusalPages
 from central_command.http.requests.replies import (
     BATCH_PATH,
+    CLOSE_PATH,
     INGEST_PATH,
     INTERNAL_ERROR,
     CodedResponse,
@@ -165,6 +166,7 @@ def create_app(
     read = EnvelopeIntake(gateway, app.envelopes, inline_bytes_max=settings.body_bytes_max)
     direct: dict[str, DirectEndpoint] = {
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
+        CLOSE_PATH: close_endpoint(gateway, reader, replies),
         **embedding_endpoints(embedder, reader, replies, settings),
     }
     figures = _figures(offered.get("monitoring")) if beside is None else beside.edge.figures

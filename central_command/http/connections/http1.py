@@ -33,7 +33,7 @@ from hypercorn.typing import ASGIReceiveEvent, ConnectionState
 
 from central_command.http.connections.in_place import InPlace, Source
 from central_command.http.connections.received import Received
-from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, repeated_head
+from central_command.http.connections.repeated import AnswerHeads, RepeatedHeads, repeated_head
 from central_command.http.connections.strict_parsing import StrictConnection, announces_body
 from central_command.http.connections.timer import ConnectionTimer
 from central_command.http.requests.exchange import BODY_FAILED, CORS_HEADERS, INVITE_KEY, Edge
@@ -78,7 +78,7 @@ class Http1Protocol(H11Protocol):
         self._reads_body = False
         self._answered = trio.Event()
         self._awaits_invitation = False
-        self._repeated: RepeatedHead | None = None
+        self._repeated = RepeatedHeads()
 
     async def handle(self, event: Event) -> None:
         """Take what the connection received, or its end; returns when more is needed to go on."""
@@ -117,7 +117,7 @@ class Http1Protocol(H11Protocol):
         head: bytes | None = None
         try:
             has_come = self._received.skip_empty_lines()
-            if has_come and self._repeated is not None and not await self._answer_in_place(self._repeated):
+            if has_come and self._repeated and not await self._answer_in_place():
                 return False
             if (head := self._received.take_head()) is None:
                 if self._client_ended:
@@ -135,11 +135,11 @@ class Http1Protocol(H11Protocol):
         await self._begin_exchange(head, request)
         return True
 
-    async def _answer_in_place(self, head: RepeatedHead) -> bool:
+    async def _answer_in_place(self) -> bool:
         """Answer what repeats a head; False when nothing is there behind it, or the connection is closed then."""
         # The last request of a connection goes the ordinary way, which says so and closes.
         requests_max = self.config.keep_alive_max_requests - self.keep_alive_requests - 1
-        outcome = await self._in_place.answer(head, self._received.take(), requests_max)
+        outcome = await self._in_place.answer(self._repeated, self._received.take(), requests_max)
         self.keep_alive_requests += outcome.requests
         if outcome.requests:
             self._received.begin_request()
@@ -167,8 +167,11 @@ class Http1Protocol(H11Protocol):
             )
         )
         self.keep_alive_requests += 1
-        if self._edge.is_answered_in_place(self.stream.scope):
-            self._repeated = repeated_head(head, request, self.stream.scope, self._head_bytes_max) or self._repeated
+        if (
+            self._edge.is_answered_in_place(self.stream.scope)
+            and (seen := repeated_head(head, request, self.stream.scope, self._head_bytes_max)) is not None
+        ):
+            self._repeated.add(seen)
 
     async def _read_body(self, stream: "_Stream") -> bool:
         """Hand on what has come of the body; False when more is needed."""

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, identified
+from central_command.http.connections.repeated import AnswerHeads, RepeatedHeads, identified
 from central_command.http.connections.timer import ConnectionTimer
 from central_command.http.requests.exchange import Edge, Visit
 from central_command.http.requests.replies import Reply
@@ -67,20 +67,20 @@ class InPlace:
         self._has_begun = False
         self._request_id = b""
 
-    async def answer(self, head: RepeatedHead, data: bytes, requests_max: int) -> AnsweredInPlace:
-        """Answer the requests that `data` begins with, as far as they repeat `head`, at most `requests_max`."""
+    async def answer(self, seen: RepeatedHeads, data: bytes, requests_max: int) -> AnsweredInPlace:
+        """Answer the requests that `data` begins with, as far as they repeat heads, at most `requests_max`."""
         requests = 0
         while data and requests < requests_max and not self._is_terminated():
-            found = head.match(data)
+            found = seen.match(data)
             if found is None:
                 break
-            body_start, length, scope = found
+            body_start, length, scope, has_id = found
             visit = self._edge.enter_in_place(scope, length)
             if visit is None:
                 break
             self._timer.idle_since = None
             began_at = self._timer.now()
-            self._request_id = self._edge.request_ids.of(scope) if head.has_id else self._edge.request_ids.new()
+            self._request_id = self._edge.request_ids.of(scope) if has_id else self._edge.request_ids.new()
             REQUEST_ID.set(self._request_id)
             status: int | None = None
             answered: Reply | None = None

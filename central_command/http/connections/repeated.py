@@ -33,6 +33,10 @@ _ANSWER_HEADS_MAX = 256
 _ID_FIELD = REQUEST_ID_HEADER + b": "
 
 
+Repetition = tuple[int, int, HTTPScope, bool]
+"""Where a request's body begins, its length in bytes, the request, and whether it brings an id of its own."""
+
+
 class RepeatedHead:
     """A head that h11 accepted, line by line: the next ones may differ from it in the values of fields, not in more.
 
@@ -50,14 +54,20 @@ class RepeatedHead:
         self._length_prefix = found[1]
         self._scope = scope
         self._bytes_max = bytes_max
-        self.has_id = any(name == REQUEST_ID_HEADER for name, _ in scope["headers"])
-        """Whether requests that repeat it bring ids of their own."""
+        self._has_id = any(name == REQUEST_ID_HEADER for name, _ in scope["headers"])
 
     def __repr__(self) -> str:
         return f"<RepeatedHead of {len(self._lines)} lines>"
 
-    def match(self, data: bytes) -> tuple[int, int, HTTPScope] | None:
-        """Where the body begins in `data`, its length in bytes, and the request; None without such a head before it."""
+    @property
+    def path(self) -> str:
+        """What was asked for."""
+        return self._scope["path"]
+
+    def match(self, data: bytes) -> "Repetition | None":
+        """What `data` begins with, if that is a request with this head."""
+        if not data.startswith(self._lines[0]):
+            return None
         end = data.find(HEAD_END, 0, self._bytes_max)
         if end < 0:
             return None
@@ -70,7 +80,7 @@ class RepeatedHead:
             return None
         lines[self._length_line] = self._lines[self._length_line]
         scope = self._scope if lines == self._lines else self._varied(lines)
-        return None if scope is None else (end + len(HEAD_END), int(digits), scope)
+        return None if scope is None else (end + len(HEAD_END), int(digits), scope, self._has_id)
 
     def _varied(self, lines: list[bytes]) -> HTTPScope | None:
         """The request with values of its own; None when these lines are not like those that were seen."""
@@ -86,6 +96,30 @@ class RepeatedHead:
         varied = self._scope.copy()
         varied["headers"] = headers
         return varied
+
+
+class RepeatedHeads:
+    """The heads that a connection has seen: of each path that is answered in place the last."""
+
+    def __init__(self) -> None:
+        self._of_path: dict[str, RepeatedHead] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._of_path)
+
+    def __repr__(self) -> str:
+        return f"<RepeatedHeads {sorted(self._of_path)}>"
+
+    def add(self, head: RepeatedHead) -> None:
+        """Look for this one from now on."""
+        self._of_path[head.path] = head
+
+    def match(self, data: bytes) -> Repetition | None:
+        """What `data` begins with, if that is a request with one of these heads."""
+        for head in self._of_path.values():
+            if (found := head.match(data)) is not None:
+                return found
+        return None
 
 
 def _varying_name(line: bytes, header: tuple[bytes, bytes]) -> bytes:

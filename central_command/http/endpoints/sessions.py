@@ -18,9 +18,10 @@ from central_command.access.bans import BanList
 from central_command.access.labels import is_label
 from central_command.http.endpoints.consent import CONTRIBUTOR_ID, Desk, not_recorded, not_signed
 from central_command.http.gateway import Gateway
-from central_command.http.requests.bodies import Reader
+from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.direct import DirectEndpoint, ReceivedBody
 from central_command.http.requests.first_bytes import SESSION_ID
-from central_command.http.requests.replies import Replies, Reply, error
+from central_command.http.requests.replies import CLOSE_PATH, Replies, Reply, error, problem
 from persistence.journals.journal import AppendRefused
 
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/=_-]{1,256}")
@@ -58,7 +59,7 @@ def session_routes(
     desk: Desk | None = None,
     bans: BanList | None = None,
 ) -> Blueprint:
-    """The endpoints; lengths of the model and the version are bounded as in envelopes."""
+    """What opens sessions; lengths of the model and the version are bounded as in envelopes."""
     routes = Blueprint("sessions", __name__)
     checks = _open_checks(schema)
 
@@ -78,16 +79,24 @@ def session_routes(
             reader.charge().opened(message.session_id)
         return replies.opened(outcome).response()
 
-    @routes.post("/v1/sessions/close")
-    async def close_session() -> Response:
-        session_id = (await reader.json(_CLOSE)).session_id
-        if not isinstance(session_id, str) or session_id == "":
-            return error(400, "The field session_id is required, as text.", required=["session_id"]).response()
-        if not SESSION_ID.fullmatch(session_id):
-            return replies.closed(UnknownSession()).response()
-        return replies.closed(await gateway.close_session(session_id)).response()
-
     return routes
+
+
+def close_endpoint(gateway: Gateway, reader: Reader, replies: Replies) -> DirectEndpoint:
+    """What answers a request to close a session."""
+
+    async def close(received: ReceivedBody) -> Reply:
+        try:
+            session_id = reader.decoded(_CLOSE, received.text).session_id
+        except ProblemError as found:
+            return problem(CLOSE_PATH, found.problem)
+        if not isinstance(session_id, str) or session_id == "":
+            return error(400, "The field session_id is required, as text.", required=["session_id"])
+        if not SESSION_ID.fullmatch(session_id):
+            return replies.closed(UnknownSession())
+        return replies.closed(await gateway.close_session(session_id))
+
+    return close
 
 
 def _read_open(fields: dict[str, Any], checks: dict[str, Check]) -> OpenSession | Reply:

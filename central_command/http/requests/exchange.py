@@ -74,10 +74,8 @@ INVITE_KEY = "central_command.invite_body"
 BODY_FAILED = "central_command.body_failed"
 """The type of the message that stands in the place of a body's rest which does not come or is malformed."""
 
-IN_PLACE_PATHS = frozenset({INGEST_PATH, BATCH_PATH})
-
 SESSION_PATHS = frozenset({INGEST_PATH, BATCH_PATH, CLOSE_PATH})
-"""Where the body says whose session it is about."""
+"""Where the body says whose session it is about, and the work is done whether or not anybody waits for it."""
 
 WRITTEN_BYTES = 1_048_576
 """How much of an answer is written at once."""
@@ -463,7 +461,7 @@ class Edge:
         self.addresses = ClientKeys(settings)
         self.direct = direct
         self.streaming = streaming
-        self.in_place_paths = IN_PLACE_PATHS & {*direct, *streaming}
+        self.in_place_paths = SESSION_PATHS & {*direct, *streaming}
         self.limits = limits
         self.settings = settings
         self.log = log

@@ -37,6 +37,18 @@ def noted(envelope: Envelope) -> Envelope:
     return msgspec.structs.replace(envelope, permit=None)
 
 
+OPENING = {
+    "session_id": "sess_6f1c",
+    "public_key": "BHk+/w==",
+    "provider": "claude-code",
+    "model": "claude-opus-4-6",
+    "machine_fingerprint": "ab" * 32,
+    "app_version_hash": "cd" * 32,
+    "groove_version": "0.27.113",
+}
+"""What opens a session."""
+
+
 class FakeGateway:
     """Satisfies `Gateway`: notes what it was asked and answers with the outcome set on it, or raises it."""
 

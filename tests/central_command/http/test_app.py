@@ -11,6 +11,7 @@ from werkzeug.exceptions import NotFound
 from central_command.http.gateway import Readiness
 from central_command.http.requests.request_log import RequestLog, printable
 from central_command.http.settings import HttpSettingsError
+from tests.central_command.http.conftest import OPENING
 
 PATHS = ["/health", "/v1/stats/summary", "/v1/sessions/open", "/v1/training/ingest", "/v1/embed", "/nowhere"]
 
@@ -121,12 +122,12 @@ async def test_a_failure_is_500_without_detail_and_one_traceback(
     client: Any, gateway: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The operator sees what happened, the client does not."""
-    gateway.closing = ValueError("secret detail")
-    answer = await client.post("/v1/sessions/close", json={"session_id": "s"})
+    gateway.opening = ValueError("secret detail")
+    answer = await client.post("/v1/sessions/open", json=OPENING)
     assert answer.status_code == 500
     assert await answer.get_json() == {"error": "The server failed to handle this request."}
     [record] = [record for record in caplog.records if record.name == "central_command.http"]
-    assert record.getMessage() == "POST /v1/sessions/close failed."
+    assert record.getMessage() == "POST /v1/sessions/open failed."
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "secret detail"
 
@@ -144,8 +145,8 @@ async def test_a_group_of_exceptions_counts_as_what_is_in_it(
     failure: ExceptionGroup[Any], status: int, client: Any, gateway: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One is handled as itself; several are a failure, and none is lost to the operator."""
-    gateway.closing = failure
-    answer = await client.post("/v1/sessions/close", json={"session_id": "s"})
+    gateway.opening = failure
+    answer = await client.post("/v1/sessions/open", json=OPENING)
     assert answer.status_code == status
     assert len([record for record in caplog.records if record.exc_info]) == (1 if status == 500 else 0)
 

@@ -10,7 +10,7 @@ import trio
 from actors.envelopes.reading import Envelope
 from actors.sessions.outcomes import Accepted
 from central_command.http.connections.in_place import InPlace
-from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, repeated_head
+from central_command.http.connections.repeated import AnswerHeads, RepeatedHeads, repeated_head
 from central_command.http.connections.timer import ConnectionTimer
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.replies import INGEST_PATH
@@ -49,7 +49,7 @@ class Socket:
         return part
 
 
-def repetition() -> RepeatedHead:
+def repetition() -> RepeatedHeads:
     """The head as it was seen before."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(HEAD)
@@ -64,7 +64,9 @@ def repetition() -> RepeatedHead:
     }
     found = repeated_head(HEAD, request, cast("Any", scope), 1_000)
     assert found is not None
-    return found
+    seen = RepeatedHeads()
+    seen.add(found)
+    return seen
 
 
 def on(edge: Edge, source: Socket) -> InPlace:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from actors.envelopes.refusals import Refusal, RefusalCode
 from central_command.http.connections.http1 import Http1Protocol
-from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, repeated_head
+from central_command.http.connections.repeated import AnswerHeads, RepeatedHead, RepeatedHeads, repeated_head
 from central_command.http.connections.strict_parsing import StrictConnection
 from central_command.http.requests.exchange import Edge
 from central_command.http.requests.replies import Reply
@@ -21,7 +21,7 @@ from central_command.http.requests.replies import Reply
 DIFFERS = {"date": "", "x-request-id": ""}
 """What each answer has a value of its own of."""
 
-INGEST = "/v1/training/ingest"
+INGEST, CLOSE = "/v1/training/ingest", "/v1/sessions/close"
 BODY = b'{"session_id":"sess_1","chunk_sequence":0}'
 LONG = b'{"session_id":"sess_1","chunk_sequence":0,"more":"%s"}' % (b"x" * 200_000)
 
@@ -52,6 +52,47 @@ async def test_the_second_of_two_alike_is_answered_in_place(
         assert {**other.headers, **DIFFERS} == {**answers[0].headers, **DIFFERS}
     lines = [record.getMessage().partition("] ")[2].rpartition(" ")[0] for record in caplog.records]
     assert lines == [f"POST {INGEST} 200"] * 4
+
+
+async def test_paths_that_take_turns_are_each_answered_in_place(
+    served: Any, gateway: Any, in_place: list[bytes]
+) -> None:
+    """An uploader's connection: envelopes, the close of their session, and the next; whatever is asked between."""
+    closing = b'{"session_id":"sess_1"}'
+    async with served() as server:
+        client = await server.connect()
+        for _ in range(3):
+            for path, body in ((INGEST, BODY), (CLOSE, closing)):
+                await client.post(path, body)
+                answer = await client.answer()
+                assert answer.status == 200
+                await trio.testing.wait_all_tasks_blocked()
+            await client.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await client.answer()).json["status"] == "ok"
+    assert in_place == [BODY, closing] * 2
+    assert [kind for kind, _ in gateway.asked if kind in {"ingest", "close"}] == ["ingest", "close"] * 3
+
+
+async def test_a_connection_remembers_one_head_of_each_path() -> None:
+    """Whatever a client asks for, in whatever form, there are no more of them than paths; the last one counts."""
+    seen = RepeatedHeads()
+    assert not seen
+    targets = [b"/v1/training/ingest", b"http://x/v1/training/ingest", b"/v1/training/ingest?a=1"]
+    for target in targets:
+        found = _repeated(HEAD.replace(b"/v1/training/ingest", target))
+        assert found is not None
+        seen.add(found)
+        for other in targets:
+            match = seen.match(HEAD.replace(b"/v1/training/ingest", other))
+            assert (match is not None) == (other == target)
+    close = HEAD.replace(b"training/ingest", b"sessions/close")
+    request = _request(close)
+    found = repeated_head(close, request, {**SCOPE, "path": CLOSE, "headers": list(request.headers)}, 1_000)
+    assert found is not None
+    seen.add(found)
+    assert seen.match(close)
+    assert seen.match(HEAD.replace(b"/v1/training/ingest", targets[-1]))
+    assert repr(seen) == f"<RepeatedHeads {[CLOSE, INGEST]}>"
 
 
 async def test_many_in_one_packet_are_answered_in_their_order(served: Any, gateway: Any, in_place: list[bytes]) -> None:
@@ -327,7 +368,7 @@ def test_what_is_taken_for_a_repetition_is_read_by_h11_in_the_same_way(edits: li
     match = found.match(head)
     if match is None:
         return
-    end, length, scope = match
+    end, length, scope, has_id = match
     connection = StrictConnection(1_000)
     connection.receive_data(head[:end])
     event = connection.next_event()
@@ -336,6 +377,7 @@ def test_what_is_taken_for_a_repetition_is_read_by_h11_in_the_same_way(edits: li
     # The length in the scope is the first request's: the limits do not look at it.
     assert _without_length(event.headers) == _without_length(scope["headers"])
     assert int(dict(event.headers)[b"content-length"]) == length
+    assert has_id == (b"x-request-id" in dict(event.headers))
     assert connection.trailing_data == (b"", False)
 
 

@@ -18,16 +18,7 @@ from actors.sessions.outcomes import (
     StorageFull,
     UnknownSession,
 )
-
-OPENING = {
-    "session_id": "sess_6f1c",
-    "public_key": "BHk+/w==",
-    "provider": "claude-code",
-    "model": "claude-opus-4-6",
-    "machine_fingerprint": "ab" * 32,
-    "app_version_hash": "cd" * 32,
-    "groove_version": "0.27.113",
-}
+from tests.central_command.http.conftest import OPENING
 
 
 async def test_an_opening_is_answered_with_the_server_s_key(client: Any, gateway: Any) -> None:
