@@ -11,7 +11,7 @@ from actors.audit import points
 from actors.audit.signatures import NESTING_MAX
 from actors.envelopes.reading import Envelope, read_envelope
 from actors.envelopes.refusals import Refusal
-from actors.trajectories.copies import copied_runs, remainder_fingerprints
+from actors.trajectories.copies import copied_long_runs, copied_runs, remainder_fingerprints
 from actors.trajectories.enrichment import enrich
 from actors.trajectories.lines import JournalLines
 from actors.trajectories.scoring import score
@@ -87,7 +87,8 @@ async def compare(
     copies = _copies_said(stored)
     digests = trajectory.step_digests
     seen = await _seen(copies or (), digests, record.fingerprints, session, settings)
-    found = copied_runs(digests, record.fingerprints, seen, settings)
+    long_runs = copied_long_runs(digests, record.fingerprints, seen, settings)
+    found = copied_runs(digests, long_runs, seen, settings)
     new = trajectory.step_kinds.counts(without=copies or ())
     now = score(
         trajectory.step_kinds.counts(without=() if copies is None else found),
@@ -127,7 +128,7 @@ async def _seen(
 ) -> Mapping[int, FirstSeen]:
     """Where the fingerprints were first seen that tell what is a copy, and whether what is said to be one is."""
     seen = await session.first_seen(fingerprints)
-    left = remainder_fingerprints(digests, fingerprints, seen, settings)
+    left = remainder_fingerprints(digests, copied_long_runs(digests, fingerprints, seen, settings))
     left += [fingerprint for run in copies for fingerprint in _of_short(run, digests)]
     return {**seen, **await session.first_seen(left)} if left else seen
 

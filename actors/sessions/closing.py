@@ -12,7 +12,7 @@ again when it is projected.
 
 import logging
 from array import array
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, assert_never
@@ -36,7 +36,7 @@ from actors.sessions.outcomes import (
     unavailable,
 )
 from actors.sessions.state import SessionState
-from actors.trajectories.copies import copied_runs, remainder_fingerprints
+from actors.trajectories.copies import copied_long_runs, copied_runs, remainder_fingerprints
 from actors.trajectories.enrichment import enrich
 from actors.trajectories.lines import HeldLines, JournalLines, SessionLines
 from actors.trajectories.models import tier_of
@@ -180,7 +180,7 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
             found, left = await offload(partial(_compared, draft, seen, lines, environment.scoring))
             if left:
                 seen |= await recent.first_seen(left, environment.storage, environment.sessions)
-                found = await offload(partial(_without_copies, draft, seen, lines, environment.scoring))
+                found = await offload(partial(_compared_again, draft, seen, lines, environment.scoring))
             draft = found
         position = await environment.storage.trajectories.append(draft.record, draft.members, essential=True)
         if isinstance(position, AppendRefused):
@@ -235,16 +235,29 @@ def _compared(
     draft: _Draft, seen: Mapping[int, FirstSeen], lines: SessionLines, settings: ScoringSettings
 ) -> tuple[_Draft, list[int]]:
     """The same trajectory without what is a copy, or what is to be looked up before that can be told."""
-    left = remainder_fingerprints(draft.trajectory.step_digests, draft.record.fingerprints, seen, settings)
-    return (draft, left) if left else (_without_copies(draft, seen, lines, settings), [])
+    digests = draft.trajectory.step_digests
+    long_runs = copied_long_runs(digests, draft.record.fingerprints, seen, settings)
+    left = remainder_fingerprints(digests, long_runs)
+    return (draft, left) if left else (_without_copies(draft, long_runs, seen, lines, settings), [])
+
+
+def _compared_again(
+    draft: _Draft, seen: Mapping[int, FirstSeen], lines: SessionLines, settings: ScoringSettings
+) -> _Draft:
+    """The same, with all looked up."""
+    long_runs = copied_long_runs(draft.trajectory.step_digests, draft.record.fingerprints, seen, settings)
+    return _without_copies(draft, long_runs, seen, lines, settings)
 
 
 def _without_copies(
-    draft: _Draft, seen: Mapping[int, FirstSeen], lines: SessionLines, settings: ScoringSettings
+    draft: _Draft,
+    long_runs: Sequence[CopiedRun],
+    seen: Mapping[int, FirstSeen],
+    lines: SessionLines,
+    settings: ScoringSettings,
 ) -> _Draft:
-    """The same trajectory, where earlier ones hold some of its runs."""
     trajectory, fingerprints = draft.trajectory, draft.record.fingerprints
-    copies = copied_runs(trajectory.step_digests, fingerprints, seen, settings)
+    copies = copied_runs(trajectory.step_digests, long_runs, seen, settings)
     if not copies:
         return draft
     return _scored(draft.record.trajectory_id, trajectory, fingerprints, copies, lines, settings)

@@ -15,6 +15,7 @@ copy when earlier trajectories consist of these steps, or end with them; as one,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -25,13 +26,12 @@ from persistence.format.step_runs import RUN_STEPS, StepDigests
 
 
 def copied_runs(
-    digests: StepDigests, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen], settings: ScoringSettings
+    digests: StepDigests, long_runs: Sequence[CopiedRun], seen: Mapping[int, FirstSeen], settings: ScoringSettings
 ) -> tuple[CopiedRun, ...]:
-    """The runs that are copies, in order, without overlap; `seen` has the fingerprints that earlier trajectories hold.
+    """All runs that are copies, in order, without overlap; `seen` has the fingerprints that earlier trajectories hold.
 
-    Those that are looked up are all of `fingerprints`, and then those of the remainders.
+    Those that are looked up are all that `long_runs` are found by, and then those of the remainders.
     """
-    long_runs = _long_runs(digests, fingerprints, seen, settings)
     found = [*long_runs]
     for remainder in _remainders(long_runs, len(digests)):
         for parts in _parted(*remainder):
@@ -47,23 +47,23 @@ def copied_runs(
     return tuple(sorted(found, key=lambda run: run.from_step))
 
 
-def remainder_fingerprints(
-    digests: StepDigests, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen], settings: ScoringSettings
-) -> list[int]:
-    """What is to be looked up of the one or two steps that are left, once it is known which runs are copies."""
-    remainders = _remainders(_long_runs(digests, fingerprints, seen, settings), len(digests))
+def remainder_fingerprints(digests: StepDigests, long_runs: Sequence[CopiedRun]) -> list[int]:
+    """What is to be looked up of the one or two steps that are left, once it is known which long runs are copies."""
+    remainders = _remainders(long_runs, len(digests))
     return [digests.fingerprint(*part) for remainder in remainders for parts in _parted(*remainder) for part in parts]
 
 
-def _long_runs(
+def copied_long_runs(
     digests: StepDigests, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen], settings: ScoringSettings
 ) -> list[CopiedRun]:
+    """The runs of three steps and more that are copies, in order, without overlap."""
     found: list[CopiedRun] = []
-    for first, last in _stretches(fingerprints[: max(0, len(digests) - RUN_STEPS + 1)], seen):
+    for stretch in _stretches(fingerprints[: max(0, len(digests) - RUN_STEPS + 1)], seen):
+        first, last = stretch[0].first, stretch[-1].last
         least = settings.copied_chars_min if first else settings.copied_start_chars_min
         if not digests.have_chars(first, last + RUN_STEPS - 1, least):
             continue
-        for run in _by_source(first, last, fingerprints, seen):
+        for run in _by_source(stretch):
             # Runs of two stretches can share a step: it belongs to the earlier one.
             from_step = max(run.from_step, found[-1].to_step + 1 if found else 1)
             if from_step <= run.to_step:
@@ -97,28 +97,33 @@ def _run(first: int, last: int, source: FirstSeen) -> CopiedRun:
     )
 
 
-def _stretches(fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last place of fingerprints in a row that were seen."""
-    first: int | None = None
-    for place, fingerprint in enumerate(fingerprints):
-        if fingerprint in seen:
-            first = place if first is None else first
-        elif first is not None:
-            yield first, place - 1
-            first = None
-    if first is not None:
-        yield first, len(fingerprints) - 1
+class _Part(msgspec.Struct, frozen=True, gc=False):
+    """Fingerprints in a row that were first seen in one trajectory: the first and the last place."""
+
+    source: FirstSeen
+    first: int
+    last: int
 
 
-def _by_source(
-    first: int, last: int, fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]
-) -> Iterator[CopiedRun]:
+def _stretches(fingerprints: Sequence[int], seen: Mapping[int, FirstSeen]) -> Iterator[Sequence[_Part]]:
+    """Yield fingerprints in a row that were seen, in parts of one trajectory each."""
+    stretch: list[_Part] = []
+    place = 0
+    for source, alike in groupby(map(seen.get, fingerprints)):
+        first, place = place, place + len([*alike])
+        if source is not None:
+            stretch.append(_Part(source, first, place - 1))
+        elif stretch:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
+
+
+def _by_source(stretch: Sequence[_Part]) -> Iterator[CopiedRun]:
     """Yield a stretch in runs of one trajectory each; a step belongs to the first fingerprint that has it."""
-    from_place = first
-    for place in range(first, last + 1):
-        source = seen[fingerprints[place]]
-        if place < last and seen[fingerprints[place + 1]].n == source.n:
-            continue
-        to_place = place + RUN_STEPS - 1
-        yield _run(from_place, to_place, source)
+    from_place = stretch[0].first
+    for part in stretch:
+        to_place = part.last + RUN_STEPS - 1
+        yield _run(from_place, to_place, part.source)
         from_place = to_place + 1

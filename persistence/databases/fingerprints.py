@@ -37,17 +37,17 @@ FILLING_REST_S: Final = 0.02
 # interpreter's lock away and takes it back.
 LOOK: Final = """
 WITH seen AS MATERIALIZED (
-    SELECT f.fingerprint, f.n FROM json_each(?1) AS asked
-    CROSS JOIN fingerprints AS f ON f.fingerprint = asked.value
+    SELECT json_group_array(asked.key) AS places, json_group_array(f.n) AS lines,
+        json_group_array(DISTINCT f.n) AS sources
+    FROM json_each(?1) AS asked CROSS JOIN fingerprints AS f ON f.fingerprint = asked.value
 )
-SELECT
-    (SELECT json_group_array(json_array(n, json(fingerprints)))
-        FROM (SELECT n, json_group_array(fingerprint) AS fingerprints FROM seen GROUP BY n)),
+SELECT places, lines,
     (SELECT json_group_array(json_array(n, json_array(session_id, trajectory_id))) FROM fingerprinted
-        WHERE n IN (SELECT n FROM seen UNION SELECT value FROM json_each(?2))),
+        WHERE n IN (SELECT value FROM json_each(sources) UNION SELECT value FROM json_each(?2))),
     (SELECT json_group_array(json_array(n, json(fingerprints))) FROM gathered_fingerprints WHERE n > ?3),
     (SELECT min(n) FROM gathered_fingerprints),
     coalesce((SELECT n FROM projection_positions WHERE journal = 'trajectories'), 0)
+FROM seen
 """
 SELECT_SOURCES: Final = (
     "SELECT n, session_id, trajectory_id FROM fingerprinted WHERE n IN (SELECT value FROM json_each(?))"
@@ -56,6 +56,7 @@ SELECT_PLACED: Final = "SELECT fingerprint FROM fingerprints WHERE fingerprint >
 
 KEY_MIN: Final = -(2**63)
 _NAMES: Final = msgspec.json.Decoder(list[tuple[int, tuple[str, str]]])
+_NUMBERS: Final = msgspec.json.Decoder(list[int])
 _BY_LINE: Final = msgspec.json.Decoder(list[tuple[int, list[int]]])
 
 
@@ -186,7 +187,7 @@ class Fingerprints:
         """Look some up in the database and in memory."""
         async with self._turn:
             held = self._unplaced.those_of(asked)
-            ((seen, names, gathered, gathered_n, reached_n),) = await self._database.read(
+            ((places, lines_seen, names, gathered, gathered_n, reached_n),) = await self._database.read(
                 LOOK, (_listed(asked), _listed([*set(held.values())]), self._read_n or 0)
             )
             # What has rows is named as they say, where its name may be erased.
@@ -196,8 +197,9 @@ class Fingerprints:
         sources |= await self._projected_sources(sorted(set(held.values()) - sources.keys()))
         lines = {n: FirstSeen(n, *source) for n, source in sources.items()}
         found = {each: lines[n] for each, n in held.items()}
-        for n, fingerprints in _BY_LINE.decode(seen):
-            found |= dict.fromkeys(fingerprints, lines[n])
+        # Both lists are of the same rows in the same order.
+        for place, n in zip(_NUMBERS.decode(places), _NUMBERS.decode(lines_seen), strict=True):
+            found[asked[place]] = lines[n]
         return found
 
     def _take_in(self, gathered: Sequence[tuple[int, Sequence[int]]], gathered_n: int | None, reached_n: int) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from actors.trajectories.copies import copied_runs, remainder_fingerprints
+from actors.trajectories.copies import copied_long_runs, copied_runs, remainder_fingerprints
 from actors.trajectories.settings import ScoringSettings
 from persistence.databases.fingerprints import FirstSeen
 from persistence.format.step_runs import StepDigests, StepTexts
@@ -37,8 +37,10 @@ class Held:
         digests = digests_of(texts)
         fingerprints = digests.fingerprints()
         seen = self._looked_up(fingerprints)
-        seen |= self._looked_up(remainder_fingerprints(digests, fingerprints, seen, settings))
-        runs = copied_runs(digests, fingerprints, seen, settings)
+        long_runs = copied_long_runs(digests, fingerprints, seen, settings)
+        seen |= self._looked_up(remainder_fingerprints(digests, long_runs))
+        assert copied_long_runs(digests, fingerprints, seen, settings) == long_runs
+        runs = copied_runs(digests, long_runs, seen, settings)
         return [(run.from_step, run.to_step, run.session_id) for run in runs]
 
     def _looked_up(self, fingerprints: Sequence[int]) -> dict[int, FirstSeen]:
