@@ -14,7 +14,7 @@ from persistence.databases.access_tables import ACCESS_1, ACCESS_2
 from persistence.databases.corpus_tables import CORPUS_1, CORPUS_2, CORPUS_3, CORPUS_4
 from persistence.databases.database import SchemaRefused
 from persistence.databases.jobs_tables import JOBS_1
-from persistence.databases.ledger_tables import LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4, LEDGER_5
+from persistence.databases.ledger_tables import LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4, LEDGER_5, LEDGER_6
 from persistence.databases.search_tables import SEARCH_1, SEARCH_2
 from persistence.databases.sessions_tables import (
     SESSIONS_1,
@@ -42,7 +42,11 @@ SESSIONS_SCHEMA = Schema(
     "sessions.db", (SESSIONS_1, SESSIONS_2, SESSIONS_3, SESSIONS_4, SESSIONS_5, SESSIONS_6, SESSIONS_7)
 )
 # With so large a cache what is gathered is put in order within it, and not in a temporary file.
-LEDGER_SCHEMA = Schema("ledger.db", (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4, LEDGER_5), ("PRAGMA cache_size = -16384",))
+LEDGER_SCHEMA = Schema(
+    "ledger.db",
+    (LEDGER_1, LEDGER_2, LEDGER_3, LEDGER_4, LEDGER_5, LEDGER_6),
+    ("PRAGMA cache_size = -16384",),
+)
 CORPUS_SCHEMA = Schema("corpus.db", (CORPUS_1, CORPUS_2, CORPUS_3, CORPUS_4))
 SEARCH_SCHEMA = Schema("search.db", (SEARCH_1, SEARCH_2), ("PRAGMA secure_delete = ON", "PRAGMA cache_size = -32768"))
 ACCESS_SCHEMA = Schema("access.db", (ACCESS_1, ACCESS_2))

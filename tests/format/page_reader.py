@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 JOURNALS = ("envelopes", "refused", "trajectories", "consent", "intake", "corpus", "audit", "operations", "digests")
 KINDS = ("CHUNK", "SESSION_CLOSE", "USER_FEEDBACK", "SERVER_CLOSE")
 CLOSED_BY = ("session_close", "http_close", "abandoned", "withdrawn")
-DATABASE_VERSIONS = {"sessions.db": 7, "ledger.db": 5, "corpus.db": 4, "search.db": 2, "access.db": 2, "jobs.db": 1}
+DATABASE_VERSIONS = {"sessions.db": 7, "ledger.db": 6, "corpus.db": 4, "search.db": 2, "access.db": 2, "jobs.db": 1}
 MANIFEST_VERSION = 1
 
 NUMBER = rb"[1-9][0-9]{0,18}"

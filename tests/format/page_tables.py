@@ -279,8 +279,8 @@ def ledger_tables(trajectories: list[Line]) -> Tables:
         gathered.append({"n": line.n, "total": total, "fingerprints": json.dumps(listed, separators=(",", ":"))})
         if total >= 65_536:
             for row in gathered:
-                for step, fingerprint in enumerate(json.loads(row["fingerprints"]), start=1):
-                    first_seen.setdefault(fingerprint, {"fingerprint": fingerprint, "n": row["n"], "step": step})
+                for fingerprint in json.loads(row["fingerprints"]):
+                    first_seen.setdefault(fingerprint, {"fingerprint": fingerprint, "n": row["n"]})
             gathered = []
     return {
         "gathered_fingerprints": gathered,

@@ -170,7 +170,7 @@ def test_versions_and_kinds_that_are_not_known_stop_the_reader(written: Written,
     (backup / "manifest.json").write_text(manifest.replace('"version": 1', '"version": 2'))
     with pytest.raises(UnknownFormat, match="version 2"):
         check_backup(backup)
-    (backup / "manifest.json").write_text(manifest.replace('"ledger.db": 5', '"ledger.db": 9'))
+    (backup / "manifest.json").write_text(manifest.replace('"ledger.db": 6', '"ledger.db": 9'))
     with pytest.raises(UnknownFormat, match="versions"):
         check_backup(backup)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from persistence.databases.database import Database, Statement
 from persistence.databases.fingerprints import Fingerprints, FirstSeen
-from persistence.databases.ledger_tables import LEDGER_5
+from persistence.databases.ledger_tables import LEDGER_6
 from persistence.databases.migrations import LEDGER_SCHEMA, Schema
 from persistence.databases.opening import open_inline_database
 from persistence.databases.projection import project_ledger
@@ -101,8 +101,23 @@ async def test_lines_that_are_projected_again_are_not_gathered_again(open_any: O
         assert await database.read("SELECT n, total FROM gathered_fingerprints") == [(2, 2)]
 
 
+async def test_fingerprints_of_the_version_before_are_where_they_were(tmp_path: Path) -> None:
+    """Without the places that they had in their lines, which nobody asked for."""
+    lines = [line(1, [7, -4, 7]), line(2, range(PLACED_FROM)), line(3, [-4, 8, -9])]
+    path, applied_at = tmp_path / "ledger.db", times.to_text(NOON)
+    older = Schema("ledger.db", LEDGER_SCHEMA.migrations[:5])
+    async with open_inline_database(path, older, StorageSettings(), applied_at=applied_at) as database:
+        await database.write(project_ledger(lines), durable=False)
+        assert await database.read("SELECT n, step FROM fingerprints WHERE fingerprint = 7") == [(1, 1)]
+        before = await database.read("SELECT fingerprint, n FROM fingerprints")
+    async with open_inline_database(path, LEDGER_SCHEMA, StorageSettings(), applied_at=applied_at) as database:
+        assert await database.read("SELECT * FROM fingerprints") == before
+        expected = {7: first(1), -4: first(1), 8: first(2), -9: first(3)}
+        assert await Fingerprints(database).first_seen([*expected, -10]) == expected
+
+
 FILTER_BYTES = 8_192
-PLACED_SOONER = LEDGER_5.replace("65536", "9")
+PLACED_SOONER = LEDGER_6.replace("65536", "9")
 """The same table, in which nine fingerprints are put in their places."""
 
 
@@ -200,7 +215,7 @@ def test_whatever_is_projected_when_the_first_is_found(steps: list[list[int] | s
 
 
 async def _played(steps: Sequence[list[int] | str]) -> None:
-    schema = Schema("ledger.db", (*LEDGER_SCHEMA.migrations[:4], PLACED_SOONER))
+    schema = Schema("ledger.db", (*LEDGER_SCHEMA.migrations[:5], PLACED_SOONER))
     async with open_inline_database(None, schema, StorageSettings(), applied_at=times.to_text(NOON)) as database:
         fingerprints = await filled(database)
         expected: dict[int, FirstSeen] = {}

@@ -272,6 +272,7 @@ async def test_fingerprints_of_the_version_before_are_made_anew_at_a_start(store
     """They were computed in another way: nothing of them is left."""
     before = dump(stored)
     assert before["ledger.db gathered_fingerprints"]
+    change(stored, "ledger.db", "ALTER TABLE fingerprints ADD COLUMN step INTEGER")
     change(
         stored,
         "ledger.db",
