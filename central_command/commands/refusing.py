@@ -370,7 +370,7 @@ class _AskedLetters:
         import httpx
         import msgspec
 
-        from central_command.reaching.unreachable import undelivered
+        from central_command.reaching.unreachable import stranger, undelivered
 
         try:
             answer = await self._client.request(method, f"/api/admin/refused{path}", params=query)
@@ -380,7 +380,10 @@ class _AskedLetters:
         try:
             members: Members = msgspec.json.decode(answer.content, type=dict[str, Any])
         except msgspec.DecodeError:
-            leave(f"the server answers with {answer.status_code}, and no JSON object", EXIT_FAILED)
+            members = {}
+        if not members or (answer.status_code != httpx.codes.OK and not isinstance(members.get("error"), str)):
+            why = stranger(answer.status_code, answer.headers.get("Location"), self._client.base_url)
+            leave(f"{why.reason}; {why.advice}", EXIT_FAILED)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.status_code != httpx.codes.OK:

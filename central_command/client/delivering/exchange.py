@@ -48,7 +48,7 @@ from central_command.client.delivering.progress import Done, Held, Later, Nothin
 from central_command.client.delivering.refusals import NOT_OPENED, Moving, Refusals
 from central_command.client.spool.records import SessionState, StoredEnvelope, StoredSession
 from central_command.client.spool.spool import Spool
-from central_command.reaching.unreachable import Undelivered
+from central_command.reaching.unreachable import Undelivered, stranger
 
 T = TypeVar("T")
 NOT_CLOSED = "The session was not closed"
@@ -209,6 +209,7 @@ class SessionDelivery:
             progress = await self._offload(lambda: self._refusals.not_opened(session, answer))
             return _explained(progress, claim, answer)
         server_public_key = answer.members.get("server_public_key")
+        reason = "the answer holds no valid public key, as a Central Command's does"
         if isinstance(server_public_key, str):
             try:
                 await self._offload(lambda: self._spool.opened(session.session_id, server_public_key))
@@ -216,7 +217,9 @@ class SessionDelivery:
                 pass
             else:
                 return Sent(session.session_id)
-        reason = "the answer holds no valid public key, as a Central Command's does"
+        else:
+            other = stranger(answer.status, None, httpx.URL(session.url))
+            reason = f"{other.reason}; {other.advice}"
         return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
 
     def _claim(self, session: StoredSession) -> OpeningClaim | None:

@@ -160,6 +160,11 @@ def plain_lines(trajectory: Trajectory, chosen: range | None, lines_max: int | N
             yield indent(body, " " * _INDENT)
 
 
+def has_steps(trajectory: Trajectory, chosen: range) -> bool:
+    """Whether a step is among the chosen ones: numbers may leave some out."""
+    return any(True for _ in _chosen(trajectory, chosen))
+
+
 def last_step(trajectory: Trajectory) -> int:
     """The highest number of a step; 0 where there is none."""
     return max((number for number, _, _ in _chosen(trajectory, None)), default=0)
