@@ -5,6 +5,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
 import click
@@ -46,8 +47,10 @@ EXTRAS = {
 }
 """The modules that come with an extra of this package, and with which."""
 
-INSTALLS = {"export": "in the clone that `make serve` was run in, `make export-tools` installs it"}
-"""How an extra is installed that a server's own environment comes without."""
+CLONE_INSTALLS = {"export": "in this clone, `make export-tools` installs it"}
+"""How an extra is installed that the environment which `make` sets up comes without."""
+
+_CLONE = Path(__file__).parents[2]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,7 +109,9 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
         case ModuleNotFoundError(name=str() as name) if (module := name.partition(".")[0]) in EXTRAS:
             extra = EXTRAS[module]
             needs = f"this needs {module}, which comes with the extra '{extra}'"
-            installs = INSTALLS.get(extra, f"pip install 'central-command[{extra}]'")
+            installs = f"pip install 'central-command[{extra}]'"
+            if (_CLONE / "requirements-export.lock").is_file():
+                installs = CLONE_INSTALLS.get(extra, installs)
             yield EXIT_REFUSED, f"{needs}: {installs}."
         case StorageDamage():
             yield EXIT_DAMAGED, str(error)
