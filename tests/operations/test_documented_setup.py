@@ -122,7 +122,7 @@ def test_systemd_knows_every_line_of_the_unit(tmp_path: Path) -> None:
 
 
 def mapped(conf: str, variable: str, path: str) -> dict[str, object]:
-    """What nginx makes of a path by a `map`: by a text that it is, else by the first pattern that fits, else the default."""
+    """What nginx makes of a path by a `map`: by a text, else the first pattern that fits, else the default."""
     [entries] = re.findall(rf"map \$uri \${variable} \{{(.*?)\n\}}", conf, re.DOTALL)
     values = dict(re.findall(r"^\s+(\S+)\s+'(.*)';$", entries, re.MULTILINE))
     patterns = [name for name in values if name.startswith("~") and re.search(name[1:], path)]
