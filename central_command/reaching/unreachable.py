@@ -86,8 +86,9 @@ def undelivered(error: httpx.RequestError, url: httpx.URL, words: Words | None =
         tls = f"if it speaks TLS, write https:// in {words.named_by}; else write" if url.scheme == "http" else "write"
         return Undelivered(f"what answers at {place} speaks no HTTP", f"{tls} the server's address and port there")
     if url.scheme == "http" and (isinstance(error, httpx.RemoteProtocolError) or _is_reset(causes)):
+        # One sentence for what comes as an end of the connection or as a reset of it, by chance.
         advice = f"if the server at {place} speaks TLS, write https:// in {words.named_by}"
-        return Undelivered(f"the connection failed: {text}", advice)
+        return Undelivered(f"the connection failed: {place} ended it without a whole answer", advice)
     return Undelivered(f"the connection failed: {text}", f"{words.named_by} says where the server is")
 
 

@@ -132,7 +132,8 @@ def test_a_connection_that_was_reset_names_the_scheme_to_write(number: int) -> N
     error.__cause__ = trio.BrokenResourceError()
     error.__cause__.__cause__ = OSError(number, "ended")
     assert undelivered(error, httpx.URL("http://a.test:1")) == Undelivered(
-        "the connection failed: Ended", f"if the server at http://a.test:1 speaks TLS, write https:// in {NAMED}"
+        "the connection failed: http://a.test:1 ended it without a whole answer",
+        f"if the server at http://a.test:1 speaks TLS, write https:// in {NAMED}",
     )
     assert undelivered(error, httpx.URL("https://a.test:1")) == Undelivered("the connection failed: Ended")
 
