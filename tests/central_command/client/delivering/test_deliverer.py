@@ -199,7 +199,10 @@ async def test_a_server_that_never_answered_is_given_up_sooner(
     delivering.policy = RetryPolicy(first_attempts_max=1)
     outcome = await delivering.run()
     assert outcome == Resting(
-        "", "the connection failed: refused; --url or GROOVE_CENTRAL_URL says where the server is", unreachable=True
+        "",
+        "the connection failed: refused",
+        unreachable=True,
+        advice="--url or GROOVE_CENTRAL_URL says where the server is",
     )
     assert delivering.waits == []
 
