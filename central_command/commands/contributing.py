@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 import httpx
 import msgspec
 
@@ -68,7 +69,8 @@ def whoami(*, url: str, trust: Trust) -> None:
         key = identity.key_of(identity.contributor_id)
     except ContributorKeyError as error:
         raise click.ClickException(str(error)) from error
-    named_by = next((f" ({name})" for name in URL_VARIABLES if os.environ.get(name, "").rstrip("/") == url), "")
+    is_by_variable = click.get_current_context().get_parameter_source("url") is ParameterSource.ENVIRONMENT
+    named_by = next((f" ({name})" for name in URL_VARIABLES if is_by_variable and os.environ.get(name)), "")
     print_facts(
         [
             ("contributor", identity.contributor_id),
