@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 import httpx
 import msgspec
+from click.core import ParameterSource
 
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.endpoints import LEADERBOARD_PATH
