@@ -49,7 +49,7 @@ from persistence.format.consent_events import DIGEST_PREFIX
 from persistence.format.layout import DataLayout
 from persistence.format.records import OF_SESSIONS, ClosedBy, JournalName, Mark
 from persistence.journals.erasing import erasing
-from persistence.journals.erasure_register import PEOPLE, Erasure, ErasureSubject, digest_of
+from persistence.journals.erasure_register import PEOPLE, Erasure, ErasureState, ErasureSubject, digest_of
 from persistence.journals.reading import Scan
 from persistence.upkeep.remains import NEEDLE_BYTES_MIN, is_database, remains
 
@@ -160,9 +160,9 @@ class Eraser:
             asked = await self._environment.offload(register.ask, subject, digest)
             if subject in PEOPLE:
                 self._environment.restrictions.erased.add(_restricted(digest))
-            if found is None:
+            if asked.state is not ErasureState.DONE:
                 await self._environment.offload(
-                    _save, self._path(asked.request), self._erasure.files, _work(subject, name, session_ids)
+                    _save_first, self._path(asked.request), self._erasure.files, _work(subject, name, session_ids)
                 )
         self._asked.set()
         return asked
@@ -218,7 +218,8 @@ class Eraser:
         The request `settled` is done also where files hold its id, if no line of theirs was found, now or before.
         """
         async with self._turn:
-            pending = self._erasure.register.pending()
+            async with self._asking:  # a request is there before what is to be remembered of it
+                pending = self._erasure.register.pending()
             if not pending:
                 return
             self._hindered.clear()
@@ -528,6 +529,12 @@ def _load(path: Path, files: FileSystem) -> _Work:
     files.make_directory(path.parent)
     text = read_file(files, path)
     return _Work() if text is None else msgspec.json.decode(text, type=_Work)
+
+
+def _save_first(path: Path, files: FileSystem, work: _Work) -> None:
+    """Save what a request says, unless a job has noted more meanwhile."""
+    if read_file(files, path) is None:
+        _save(path, files, work)
 
 
 def _save(path: Path, files: FileSystem, work: _Work) -> None:
