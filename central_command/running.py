@@ -74,7 +74,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
         nursery.start_soon(collector.run, name="collector")
         async with (
-            aclosing(RewritingProcess(platform.offload)) as rewriter,
+            aclosing(RewritingProcess(platform.offload, nursery)) as rewriter,
             open_service(settings, data_directory, platform, rewriter=rewriter) as service,
             open_judge(settings.enrichment, without="failures are not explained by a judge") as judge,
             open_observer(
