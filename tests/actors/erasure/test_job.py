@@ -355,7 +355,7 @@ async def test_clients_go_on_while_a_contributor_with_many_sessions_is_erased(tm
         there = {json.loads(line)["envelope_id"] for line in after["envelopes"]}
         assert {*accepted} <= there
         assert len(accepted) > 9
-        await service.service.finish_interrupted()
+        await service.service.ends.finish_interrupted()
     assert await findings(root) == []
     assert holding(root, THEIRS, "sess_theirs", SECRET_WORDS) == []
 
