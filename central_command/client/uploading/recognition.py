@@ -233,25 +233,30 @@ def _holds_end_of(keys: Sequence[bytes], sent: Sequence[bytes], size: int) -> bo
 
 
 def copied_steps(steps: Steps, others: Sequence[Sequence[Sent]]) -> int:
-    """How many of a file's first steps are those that other sessions began with, at the same times.
+    """How many of a file's first steps are those of other sessions, in a row and at the same times.
 
-    Agents that branch or resume a session may copy its history without a word, and that may be a copy in part, too.
-    Fewer than `COPIED_STEPS_MIN` are none.
+    Agents that branch or resume a session may copy its history without a word, that may be a copy in part, too, and
+    what an agent begins with may be the end of another's history. Fewer than `COPIED_STEPS_MIN` are none.
     """
     keys = steps.records()
     records = [list(pieces_of(b"".join(each.records for each in sent), RECORD_BYTES)) for sent in others]
+    places = [{key: place for place, key in reversed(list(enumerate(each)))} for each in records]
     count = 0
-    while more := max((_in_common(keys[count:], each) for each in records), default=0):
+    while count < len(keys):
+        found = [(each, at[keys[count]]) for each, at in zip(records, places, strict=True) if keys[count] in at]
+        more = max((_in_common(keys, count, each, place) for each, place in found), default=0)
         count += more
         if count < COPIED_STEPS_MIN:
             return 0
+        if not more:
+            break
     return count
 
 
-def _in_common(one: Sequence[bytes], other: Sequence[bytes]) -> int:
-    """How many of the first of both are the same."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (mine, its) in pairs if mine != its), min(len(one), len(other)))
+def _in_common(one: Sequence[bytes], start: int, other: Sequence[bytes], other_start: int) -> int:
+    """How many of the first of both are the same, from a place on in each."""
+    size = min(len(one) - start, len(other) - other_start)
+    return next((n for n in range(size) if one[start + n] != other[other_start + n]), size)
 
 
 def plain_path(path: str) -> str:
