@@ -52,7 +52,7 @@ CREATE TABLE projection_positions (
 LEDGER_2 = """
 CREATE TABLE fingerprints (
     fingerprint INTEGER PRIMARY KEY,
-    -- Line number of the trajectory in its journal, and the place of the run's first step in it, from 1.
+    -- Line number of the trajectory in its journal.
     n INTEGER NOT NULL,
     step INTEGER NOT NULL
 );
