@@ -126,9 +126,9 @@ def _changed_s(path: Path) -> float | None:
 def files_below(folder: Path) -> Iterator[Path]:
     """What has the name of a session file in `folder` and below it; folders that cannot be read are passed over.
 
-    Archives are too: they do not grow.
+    Archives are too: they do not grow. So are credentials, which are not opened.
     """
-    return (each for each in walk(folder, ENTRY_SUFFIXES) if isinstance(each, Path))
+    return (each for each in walk(folder, ENTRY_SUFFIXES) if isinstance(each, Path) and not is_credentials(each.name))
 
 
 def _meant_by(name: str) -> Iterator[Found]:

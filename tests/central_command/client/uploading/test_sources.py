@@ -13,6 +13,7 @@ from central_command.client.uploading.sources import (
     NoSessionError,
     NoStepsError,
     SourceError,
+    files_below,
     find_files,
 )
 from central_command.client.uploading.survey import survey
@@ -238,6 +239,12 @@ def test_credentials_are_not_opened(name: str, tree: Path) -> None:
     with pytest.raises(NoStepsError, match="it is not opened"):
         Found(tree / name, named=False).checked()
     assert Found(tree / name, named=True).checked() == tree / name
+
+
+def test_credentials_are_not_followed(tree: Path) -> None:
+    """By `watch`, which opens whatever it finds."""
+    (tree / "deep" / "auth.json").write_text("{}")
+    assert sorted(path.name for path in files_below(tree)) == ["a.json", "b.jsonl", "c.jsonl", "d.jsonl"]
 
 
 def test_another_agents_file_is_refused_whatever_is_said_of_it(tmp_path: Path) -> None:
