@@ -274,7 +274,7 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
         for session in report.sessions:
             listing.add(
                 report.path.name,
-                Cell(session.session_id, short[session.session_id]),
+                Cell(session.session_id, short[session.session_id]) if session.opened else "",
                 session.envelopes_accepted,
                 session.steps_accepted,
                 session.points,
@@ -287,7 +287,10 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
 
 
 def json_lines_of(reports: Sequence[FileReport]) -> Iterator[str]:
-    """The rows of `reports_listing`, a JSON object each; `scrubbed` counts what was found, by category."""
+    """The rows of `reports_listing`, a JSON object each; `scrubbed` counts what was found, by category.
+
+    A session that was never opened has no id: no server knows it.
+    """
     for report in reports:
         if report.nothing_in_it is not None:
             continue
@@ -295,7 +298,7 @@ def json_lines_of(reports: Sequence[FileReport]) -> Iterator[str]:
             yield json.dumps(
                 {
                     "file": shown_path(report.path),
-                    "session_id": session.session_id,
+                    "session_id": session.session_id if session.opened else None,
                     "envelopes": session.envelopes_accepted,
                     "steps": session.steps_accepted,
                     "points": session.points,

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -168,12 +169,14 @@ class Uploader:
 
         It may be cancelled at any point and called again, also in another process: what was sent stays sent.
         """
-        left = iter(files)
         self._files_left = len(files)
         with Display(self._console, files=len(files), printing=self._printing) as display:
-            async with self._feeder.delivering(), trio.open_nursery() as nursery:
-                for _ in range(min(self._options.at_once, len(files))):
-                    nursery.start_soon(self._work, left, display)
+            async with self._feeder.delivering():
+                for _, group in groupby(files, key=lambda found: found.is_subagents):  # parents before sub-agents
+                    left = iter(list(group))
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(min(self._options.at_once, len(files))):
+                            nursery.start_soon(self._work, left, display)
             async with self._feeder.delivering():
                 await self._finish_left_over(display)
         return self.failed

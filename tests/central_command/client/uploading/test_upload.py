@@ -308,7 +308,7 @@ def test_a_folder_is_searched_and_what_is_no_session_is_named(
     result = command.run(folder)
     assert result.exit_code == 1, result.output
     assert "package.json:\n  not delivered: no steps to upload: the file is no session file of" in result.stdout
-    assert "sessions-index.json:\n  nothing to send: its name is that of a file that is kept beside" in result.stdout
+    assert "sessions-index.json:\n  nothing to send: it holds no session, and its name is that of" in result.stdout
     assert "Error: 1 of 2 file(s) were not delivered whole." in result.stderr
     assert len(command.server.envelopes) == 2
     (folder / "package.json").unlink()
