@@ -86,6 +86,7 @@ from central_command.client.uploading.survey import Survey, survey
 from central_command.client.uploading.timing import placing_for, timeline_of
 from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
+from central_command.terminal.unread import going_on_unread
 
 AT_ONCE_MAX = 32
 EXIT_FAILED = 1
@@ -487,7 +488,7 @@ def upload_command(
         if dry_run:
             sys.exit(_dry_run(files, options, printing))
         identity = own_identity(options.contributor_id)
-        with opened_history(options.url) as history:
+        with going_on_unread(), opened_history(options.url) as history:
             status = trio.run(_run, files, history, identity, options, printing)
     except SourceError as error:
         raise click.ClickException(str(error)) from error

@@ -58,6 +58,7 @@ from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
 from central_command.terminal.live_line import LiveLine, takes_live_lines
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
+from central_command.terminal.unread import going_on_unread
 
 _READING_SHARE = 20
 """A file is read again only after so many times as long as its last reading took: at most 5 % of one core a file."""
@@ -398,6 +399,7 @@ async def _run(
     show_default=True,
     help="Seconds between two looks at the folder.",
 )
+@going_on_unread()
 def watch_command(
     *,
     folders: tuple[Path, ...],
