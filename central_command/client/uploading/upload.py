@@ -61,7 +61,6 @@ from central_command.client.uploading.report import (
     describe_model,
     describe_passed_over,
     describe_rest,
-    describe_shift,
     describe_untried,
     json_lines_of,
     json_lines_of_plans,
@@ -82,8 +81,9 @@ from central_command.client.uploading.sources import (
     unreadable,
 )
 from central_command.client.uploading.standing import ConsentStanding
+from central_command.client.uploading.summary import Failure, Usual, describe_failed, lines_of_failures
 from central_command.client.uploading.survey import Survey, survey
-from central_command.client.uploading.timing import placing_for, timeline_of
+from central_command.client.uploading.timing import Placing, placing_for, timeline_of
 from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
 from central_command.terminal.unread import going_on_unread
@@ -112,6 +112,7 @@ class Uploader:
         printing: Printing | None = None,
     ) -> None:
         self._printing = printing or Printing()
+        self.usual = Usual(of_each=True)
         self.reports: list[FileReport] = []
         self.untried = 0
         self._history = history
@@ -140,7 +141,12 @@ class Uploader:
     @property
     def failed(self) -> int:
         """How many files were not delivered whole, those that were not tried included."""
-        return self.untried + sum(1 for report in self.reports if report.problem is not None)
+        return self.untried + len(self.failures)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What was tried and not delivered whole."""
+        return [(report.path, report.problem) for report in self.reports if report.problem is not None]
 
     @property
     def findings(self) -> "Counter[str]":
@@ -164,6 +170,7 @@ class Uploader:
         """
         left = iter(files)
         self._files_left = len(files)
+        self.usual = _usual(files, self._printing)
         with Display(self._console, files=len(files), printing=self._printing) as display:
             async with self._feeder.delivering(), trio.open_nursery() as nursery:
                 for _ in range(min(self._options.at_once, len(files))):
@@ -237,7 +244,7 @@ class Uploader:
             source = await self._threads.read(partial(self._history.source_of, known))
             known = await self._threads.read(partial(self._history.without_copies, known, source))
             work = work_of(known, source, self._options)
-            notes = describe(known.transcript, work.model)
+            notes = [*describe(known.transcript, work.model), *self.usual.left_out(known.transcript.left_out)]
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
                 self._history.send_anew(work.source)
@@ -256,7 +263,7 @@ class Uploader:
             notes += describe_adjusted(len(timeline.adjusted))
             notes += describe_rest(known, left=len(left), is_further=bool(earlier), waiting=steps_waiting(sessions))
             if left and known.transcript.started_s is not None:
-                notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
+                notes += self.usual.shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
             failure = None
             findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -299,6 +306,11 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
+def _usual(files: Sequence[Found], printing: Printing) -> Usual:
+    """Of one file everything is said; of many what is usual is counted."""
+    return Usual(of_each=printing.verbose or len(files) <= 1)
+
+
 def _recent(files: Sequence[Found], history: History, options: Options, printing: Printing) -> list[Found]:
     """The files that --since leaves, and those that an earlier upload has begun; says how many it does not."""
     if options.since_s is None:
@@ -327,12 +339,17 @@ async def _run(
     _print_reports(uploader, options, printing)
     if is_held:
         printing.say(describe_held(options.url))
+    if uploader.untried:
+        was_reached_again = uploader.was_reached_again
+        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
+    if len(uploader.reports) > 1:
+        _print_failures(uploader.failures, printing, "Not delivered:")
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
     if uploader.failed:
         count = sum(report.nothing_in_it is None for report in uploader.reports) + uploader.untried
-        click.echo(f"Error: {uploader.failed} of {count} file(s) were not delivered whole.", err=True)
+        click.echo(describe_failed(uploader.failures, of=count, untried=uploader.untried), err=True)
         return EXIT_FAILED
     if not uploader.is_any_session and len(files) == len(found):
         click.echo(NOTHING_FOUND, err=True)
@@ -340,54 +357,75 @@ async def _run(
     return 0
 
 
+def _print_failures(failures: Sequence[Failure], printing: Printing, heading: str) -> None:
+    """By reason; a quiet command has said nothing else, and does not say it again."""
+    if failures and not printing.quiet:
+        for line in (heading, *lines_of_failures(failures)):
+            click.echo(line, err=True)
+
+
 def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> None:
-    if uploader.untried:
-        was_reached_again = uploader.was_reached_again
-        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
     if printing.as_json:
         for line in json_lines_of(uploader.reports):
             click.echo(line)
     elif not printing.quiet and any(report.nothing_in_it is None for report in uploader.reports):
         print_listing(reports_listing(uploader.reports), wide=printing.wide)
+    for line in uploader.usual.lines():
+        printing.tell(line)
     if any(report.findings for report in uploader.reports):
         for line in describe_findings(uploader.findings, scrubs=options.scrub):
             printing.tell(line)
 
 
+def _planned(found: Found, history: History, options: Options, printing: Printing, usual: Usual) -> Plan:
+    """What would be sent of a file, printed. Raises FileError."""
+    surveyed = survey(found.checked(), options.provider)
+    source = history.source_of(surveyed)
+    surveyed = history.without_copies(surveyed, source)
+    work = work_of(surveyed, source, options)
+    planned = plan(history, work, surveyed, now_s=time.time(), scrubs=options.scrub)
+    left_out = usual.left_out(surveyed.transcript.left_out)
+    notes = [*describe(surveyed.transcript, work.model), *left_out, *describe_model(work.model)]
+    shift = usual.shift(planned.placing or Placing())
+    for line in lines_of_plan(surveyed, notes, planned, shift):
+        printing.tell(line)
+    return planned
+
+
 def _dry_run(every: Sequence[Found], options: Options, printing: Printing) -> int:
     """Print what would be sent; returns the exit status."""
     plans: list[tuple[Path, Plan]] = []
-    failed = 0
+    failures: list[Failure] = []
     with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
         is_first = options.resume and not history.is_known
         files = _recent(every, history, options, printing)
+        usual = _usual(files, printing)
         for found in files:
             try:
-                surveyed = survey(found.checked(), options.provider)
-                source = history.source_of(surveyed)
-                surveyed = history.without_copies(surveyed, source)
-                work = work_of(surveyed, source, options)
-                planned = plan(history, work, surveyed, now_s=time.time(), scrubs=options.scrub)
+                planned = _planned(found, history, options, printing, usual)
             except FileError as error:
                 is_empty = isinstance(error, NoStepsError) and not found.named
-                failed += not is_empty
                 if is_empty:
                     printing.tell(f"{shown_path(found.path)}:\n  nothing to send: {error}")
                 else:
+                    failures.append((found.path, str(error)))
                     click.echo(f"{shown_path(found.path)}:\n  not to be delivered: {error}", err=True)
                 continue
-            notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
-            for line in lines_of_plan(surveyed, notes, planned):
-                printing.tell(line)
             plans.append((found.path, planned))
     if plans:
         _print_plans(plans, options, printing)
+        for line in usual.lines():
+            printing.tell(line)
         if is_first:
             printing.tell(describe_agreement(options.url))
-    elif not failed and len(files) == len(every):
+    elif not failures and len(files) == len(every):
         click.echo(NOTHING_FOUND, err=True)
     printing.tell("Nothing was sent.")
-    return EXIT_FAILED if failed or not (plans or len(files) < len(every)) else 0
+    if failures:
+        if len(files) > 1:
+            _print_failures(failures, printing, "Would not be delivered:")
+        click.echo(describe_failed(failures, of=len(plans) + len(failures), is_planned=True), err=True)
+    return EXIT_FAILED if failures or not (plans or len(files) < len(every)) else 0
 
 
 def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing: Printing) -> None:
@@ -445,6 +483,7 @@ def _since(_context: click.Context, _parameter: click.Parameter, value: str | No
     is_flag=True,
     help="Print a JSON object a line in place of the table; all else goes to stderr.",
 )
+@click.option("--verbose", is_flag=True, help="Say of each of many files what is else only counted at the end.")
 @click.option("--quiet", is_flag=True, help="Print nothing but what was not delivered, on stderr; --json prints on.")
 def upload_command(
     *,
@@ -456,6 +495,7 @@ def upload_command(
     dry_run: bool,
     wide: bool,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
 ) -> None:
     """Upload coding agents' session files and get credit for them.
@@ -481,7 +521,7 @@ def upload_command(
     Exit status: 0 everything was delivered, 1 something was not (also a file that is no session), 130 interrupted.
     """
     options = msgspec.structs.replace(options, at_once=at_once, resume=resume, since_s=since_s)
-    printing = Printing(wide=wide, as_json=as_json, quiet=quiet)
+    printing = Printing(wide=wide, as_json=as_json, quiet=quiet, verbose=verbose)
     try:
         files = find_files(paths)
         if dry_run:
