@@ -7,6 +7,7 @@ is dropped, and its exit status is that of its work.
 
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -39,6 +40,18 @@ def going_on_unread() -> Iterator[None]:
                 stack.callback(lasting.flush)
                 stack.enter_context(redirect(lasting))
         yield
+
+
+def is_unread(stream: TextIO | None) -> bool:
+    """Whether `stream` is a pipe that nobody reads any more."""
+    try:
+        descriptor = -1 if stream is None else stream.fileno()
+    except OSError:
+        return False
+    asked = select.poll()
+    if descriptor >= 0:
+        asked.register(descriptor, 0)  # errors are always told
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 def _lasting(stream: TextIO | None) -> TextIO | None:

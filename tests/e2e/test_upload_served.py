@@ -338,7 +338,13 @@ def test_what_only_prints_ends_quietly_when_nobody_reads_it(tmp_path: Path) -> N
     with server_on(tmp_path) as server:
         assert upload(tmp_path, server, *CLAUDE_CODE).returncode == 0
         data = ("--data-dir", str(server.data_directory))
-        for command in (["upload", str(CLAUDE_CODE[0]), "--dry-run"], ["sessions", *data], ["mine"], ["stats", *data]):
+        for command in (
+            ["upload", str(CLAUDE_CODE[0]), "--dry-run"],
+            ["sessions", *data],
+            ["mine"],
+            ["stats", *data],
+            ["consent", "show"],
+        ):
             with Unread() as output:
                 done = subprocess.run(
                     [sys.executable, "-m", "central_command", *command],

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from central_command.client.contract.placing import Placing
 from central_command.client.uploading.names import shown_path
-from central_command.client.uploading.timing import Placing
 from central_command.process.steering import escaped
 from central_command.reaching.unreachable import printable
 

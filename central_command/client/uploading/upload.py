@@ -19,11 +19,20 @@ from rich.console import Console
 
 from central_command.client.contract.contributor_keys import signs
 from central_command.client.contract.identity import Identity
+from central_command.client.contract.placing import placing_for
 from central_command.client.delivering.deliverer import Waiting
-from central_command.client.spool.records import SpoolError, spool_path
+from central_command.client.spool.records import SpoolError
 from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
+from central_command.client.uploading.dry_run import (
+    EXIT_FAILED,
+    NOTHING_FOUND,
+    dry_run_of,
+    print_failures,
+    recent,
+    usual_of,
+)
 from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import (
@@ -32,10 +41,12 @@ from central_command.client.uploading.history import (
     failure_of,
     is_unfinished,
     marks_of,
+    steps_forgotten,
     steps_waiting,
 )
 from central_command.client.uploading.keeping import KeptSteps
-from central_command.client.uploading.names import shown_path
+from central_command.client.uploading.left_over import left_over, reported
+from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     Options,
@@ -45,9 +56,7 @@ from central_command.client.uploading.options import (
     own_identity,
     sender_options,
     work_of,
-    would_sign,
 )
-from central_command.client.uploading.planning import Plan, copied_history, plan
 from central_command.client.uploading.progress import Display, FileBar, Printing
 from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
@@ -55,19 +64,13 @@ from central_command.client.uploading.report import (
     describe,
     describe_adjusted,
     describe_agreement,
-    describe_duration,
     describe_findings,
     describe_held,
-    describe_model,
-    describe_passed_over,
     describe_rest,
     describe_untried,
     json_lines_of,
-    json_lines_of_plans,
     lines_of,
-    lines_of_plan,
     lines_of_problem,
-    plans_listing,
     reports_listing,
 )
 from central_command.client.uploading.scrubbing import Scrubbing, ScrubbingBeside
@@ -76,22 +79,19 @@ from central_command.client.uploading.sources import (
     Found,
     NoStepsError,
     SourceError,
-    changed_since,
     find_files,
     unreadable,
 )
 from central_command.client.uploading.standing import ConsentStanding
-from central_command.client.uploading.summary import Failure, Usual, describe_failed, lines_of_failures
+from central_command.client.uploading.summary import Failure, Usual, describe_failed
 from central_command.client.uploading.survey import Survey, survey
-from central_command.client.uploading.timing import Placing, placing_for, timeline_of
+from central_command.client.uploading.timing import timeline_of
 from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
 from central_command.terminal.unread import going_on_unread
 
 AT_ONCE_MAX = 32
-EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
-NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
 _LONG_WAIT_S = 30.0
 _TOLD_EVERY_S = 600.0
 """How often it is said how long all will take."""
@@ -136,6 +136,9 @@ class Uploader:
         self._files_left = 0
         self._told_at = -math.inf
         self._sent_anew: set[str] = set()
+        self._fed: set[str] = set()
+        self._read: set[str] = set()
+        """Whose files were found, and where something was read."""
         self._one_at_a_time: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
     @property
@@ -170,11 +173,13 @@ class Uploader:
         """
         left = iter(files)
         self._files_left = len(files)
-        self.usual = _usual(files, self._printing)
+        self.usual = usual_of(files, verbose=self._printing.verbose)
         with Display(self._console, files=len(files), printing=self._printing) as display:
             async with self._feeder.delivering(), trio.open_nursery() as nursery:
                 for _ in range(min(self._options.at_once, len(files))):
                     nursery.start_soon(self._work, left, display)
+            async with self._feeder.delivering():
+                await self._finish_left_over(display)
         return self.failed
 
     async def _work(self, left: Iterator[Found], display: Display) -> None:
@@ -185,9 +190,31 @@ class Uploader:
             report = await self._upload_file(found, display)
             self._files_left -= 1
             display.file_done()
-            self.reports.append(report)
-            self._note(report)
-            display.say(lines_of_problem(report) if self._printing.quiet else lines_of(report))
+            self._add(report, display)
+
+    async def _finish_left_over(self, display: Display) -> None:
+        """Deliver what earlier runs have signed of files that are gone, or of which others lie in the place now."""
+        try:
+            left = await self._threads.keep(partial(left_over, self._history, fed=self._fed, read=self._read))
+        except SpoolError as error:
+            display.say([str(error)])
+            return
+        for session in left:
+            given_up = None
+            if self._is_unreachable:
+                given_up = NotSentError(
+                    "it was not tried, as other files could not be delivered either.",
+                    unreachable=True,
+                    status=self.last_status,
+                )
+            report = await reported(session, self._feeder, self._consent, given_up=given_up)
+            if report is not None:
+                self._add(report, display)
+
+    def _add(self, report: FileReport, display: Display) -> None:
+        self.reports.append(report)
+        self._note(report)
+        display.say(lines_of_problem(report) if self._printing.quiet else lines_of(report))
 
     def _note(self, report: FileReport) -> None:
         """Note whether the server could be had; others may be under way."""
@@ -211,6 +238,7 @@ class Uploader:
                     async with self._one_at_a_time[known.family], self._one_at_a_time[first]:
                         return await self._upload_session(known, bar, display, scrubbing)
         except NoStepsError as error:
+            self._read.add(kept_path(path.resolve()))
             if found.named:
                 return FileReport(path=path, problem=str(error))
             return FileReport(path=path, nothing_in_it=str(error))
@@ -244,10 +272,12 @@ class Uploader:
             source = await self._threads.read(partial(self._history.source_of, known))
             known = await self._threads.read(partial(self._history.without_copies, known, source))
             work = work_of(known, source, self._options)
+            self._fed.add(work.source)
+            self._read.add(work.path)
             notes = [*describe(known.transcript, work.model), *self.usual.left_out(known.transcript.left_out)]
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
-                self._history.send_anew(work.source)
+                await self._threads.read(partial(self._history.send_anew, work.source, known))
             elif await self._was_refused_for_consent(work.source) and await self._consent.is_given_again():
                 self._history.go_on_with_consent(work.source)
             sessions = tuple(self._history.sessions(work.source))
@@ -261,7 +291,13 @@ class Uploader:
                 notes += describe_rest(known, left=0, is_further=False) if known.copied_steps else ()
                 return msgspec.structs.replace(report, notes=tuple(notes), already_there=True)
             notes += describe_adjusted(len(timeline.adjusted))
-            notes += describe_rest(known, left=len(left), is_further=bool(earlier), waiting=steps_waiting(sessions))
+            notes += describe_rest(
+                known,
+                left=len(left),
+                is_further=bool(earlier),
+                waiting=steps_waiting(sessions),
+                forgotten=steps_forgotten(sessions),
+            )
             if left and known.transcript.started_s is not None:
                 notes += self.usual.shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
@@ -306,26 +342,11 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
-def _usual(files: Sequence[Found], printing: Printing) -> Usual:
-    """Of one file everything is said; of many what is usual is counted."""
-    return Usual(of_each=printing.verbose or len(files) <= 1)
-
-
-def _recent(files: Sequence[Found], history: History, options: Options, printing: Printing) -> list[Found]:
-    """The files that --since leaves, and those that an earlier upload has begun; says how many it does not."""
-    if options.since_s is None:
-        return list(files)
-    left = changed_since(files, options.since_s, besides=history.unfinished_paths() if options.resume else ())
-    if passed_over := len(files) - len(left):
-        printing.tell(describe_passed_over(passed_over, options.since_s))
-    return left
-
-
 async def _run(
     found: Sequence[Found], history: History, identity: Identity, options: Options, printing: Printing
 ) -> int:
     """Upload, and print what came of it; returns the exit status."""
-    files = _recent(found, history, options, printing)
+    files = recent(found, history, options, printing)
     if files and not history.is_known:
         printing.say(describe_agreement(options.url))
     async with client_for(options) as client:
@@ -342,8 +363,7 @@ async def _run(
     if uploader.untried:
         was_reached_again = uploader.was_reached_again
         printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
-    if len(uploader.reports) > 1:
-        _print_failures(uploader.failures, printing, "Not delivered:")
+    print_failures(uploader.failures, printing, "Not delivered:", of=len(uploader.reports))
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
@@ -357,13 +377,6 @@ async def _run(
     return 0
 
 
-def _print_failures(failures: Sequence[Failure], printing: Printing, heading: str) -> None:
-    """By reason; a quiet command has said nothing else, and does not say it again."""
-    if failures and not printing.quiet:
-        for line in (heading, *lines_of_failures(failures)):
-            click.echo(line, err=True)
-
-
 def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> None:
     if printing.as_json:
         for line in json_lines_of(uploader.reports):
@@ -374,70 +387,6 @@ def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> 
         printing.tell(line)
     if any(report.findings for report in uploader.reports):
         for line in describe_findings(uploader.findings, scrubs=options.scrub):
-            printing.tell(line)
-
-
-def _planned(found: Found, history: History, options: Options, printing: Printing, usual: Usual) -> Plan:
-    """What would be sent of a file, printed. Raises FileError."""
-    surveyed = survey(found.checked(), options.provider)
-    source = history.source_of(surveyed)
-    surveyed = history.without_copies(surveyed, source)
-    work = work_of(surveyed, source, options)
-    planned = plan(history, work, surveyed, now_s=time.time(), scrubs=options.scrub)
-    left_out = usual.left_out(surveyed.transcript.left_out)
-    notes = [*describe(surveyed.transcript, work.model), *left_out, *describe_model(work.model)]
-    shift = usual.shift(planned.placing or Placing())
-    for line in lines_of_plan(surveyed, notes, planned, shift):
-        printing.tell(line)
-    return planned
-
-
-def _dry_run(every: Sequence[Found], options: Options, printing: Printing) -> int:
-    """Print what would be sent; returns the exit status."""
-    plans: list[tuple[Path, Plan]] = []
-    failures: list[Failure] = []
-    with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
-        is_first = options.resume and not history.is_known
-        files = _recent(every, history, options, printing)
-        usual = _usual(files, printing)
-        for found in files:
-            try:
-                planned = _planned(found, history, options, printing, usual)
-            except FileError as error:
-                is_empty = isinstance(error, NoStepsError) and not found.named
-                if is_empty:
-                    printing.tell(f"{shown_path(found.path)}:\n  nothing to send: {error}")
-                else:
-                    failures.append((found.path, str(error)))
-                    click.echo(f"{shown_path(found.path)}:\n  not to be delivered: {error}", err=True)
-                continue
-            plans.append((found.path, planned))
-    if plans:
-        _print_plans(plans, options, printing)
-        for line in usual.lines():
-            printing.tell(line)
-        if is_first:
-            printing.tell(describe_agreement(options.url))
-    elif not failures and len(files) == len(every):
-        click.echo(NOTHING_FOUND, err=True)
-    printing.tell("Nothing was sent.")
-    if failures:
-        if len(files) > 1:
-            _print_failures(failures, printing, "Would not be delivered:")
-        click.echo(describe_failed(failures, of=len(plans) + len(failures), is_planned=True), err=True)
-    return EXIT_FAILED if failures or not (plans or len(files) < len(every)) else 0
-
-
-def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing: Printing) -> None:
-    if printing.as_json:
-        for line in json_lines_of_plans(plans):
-            click.echo(line)
-    elif not printing.quiet:
-        print_listing(plans_listing(plans), wide=printing.wide)
-    if any(planned.envelopes for _, planned in plans):
-        printing.tell(describe_duration([planned for _, planned in plans], opens_per_h(is_signed=would_sign(options))))
-        findings = sum((Counter(planned.findings) for _, planned in plans), Counter[str]())
-        for line in describe_findings(findings, scrubs=options.scrub):
             printing.tell(line)
 
 
@@ -525,7 +474,7 @@ def upload_command(
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(_dry_run(files, options, printing))
+            sys.exit(dry_run_of(files, options, printing))
         identity = own_identity(options.contributor_id)
         with going_on_unread(), opened_history(options.url) as history:
             status = trio.run(_run, files, history, identity, options, printing)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from central_command.client.spool.records import SessionState, StoredSession
-from central_command.client.uploading.history import GOES_ON, state_of
+from central_command.client.uploading.history import GOES_ON, is_not_opened, state_of
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
@@ -38,6 +38,8 @@ def contributions_listing(sessions: Sequence[StoredSession]) -> Listing:
 
 
 def _state(session: StoredSession) -> str:
+    if is_not_opened(session):
+        return "not opened"
     match session.state:
         case SessionState.RECORDING:
             return "open"

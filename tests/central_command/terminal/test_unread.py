@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 import pytest
 
-from central_command.terminal.unread import going_on_unread
+from central_command.terminal.unread import going_on_unread, is_unread
 
 
 @contextmanager
@@ -42,6 +42,18 @@ def test_without_it_a_line_that_nobody_reads_fails(monkeypatch: pytest.MonkeyPat
         os.close(reader)
         with pytest.raises(BrokenPipeError):
             click.echo("c")
+
+
+def test_whether_anybody_reads_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of pipes; a stream that is none has its reader."""
+    with piped(monkeypatch, "stdout") as reader:
+        assert not is_unread(sys.stdout)
+        os.close(reader)
+        assert is_unread(sys.stdout)
+    with open(os.devnull, "w") as stream:  # noqa: PTH123 -- as a stream of the process
+        assert not is_unread(stream)
+    assert not is_unread(io.StringIO())
+    assert not is_unread(None)
 
 
 def test_streams_of_programs_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

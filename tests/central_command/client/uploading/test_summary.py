@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from central_command.client.contract.placing import Placing
 from central_command.client.uploading.summary import Usual, describe_failed, lines_of_failures
-from central_command.client.uploading.timing import Placing
 from tests.central_command.client.uploading.conftest import Command
 
 DAY_S = 86_400.0
