@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 (imports within functions: a command that does not fail needs none of them)
 
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from central_command.process.steering import escaped
+from central_command.terminal.unread import is_unread
 
 EXIT_FAILED = 1
 """Something was found (`verify`), is not there (`show`), or went wrong unexpectedly."""
@@ -67,6 +69,9 @@ def one_sentence_for_failures() -> Iterator[None]:
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
         if any(isinstance(each, KeyboardInterrupt) for each in leaves(error)):
             raise SystemExit(EXIT_INTERRUPTED) from None
+        unread = [each for each in leaves(error) if isinstance(each, BrokenPipeError)]
+        if unread and is_unread(sys.stdout):
+            raise unread[0] from None  # click ends quietly, as behind `| head`
         known = [(status, sentence) for each in leaves(error) for status, sentence in explanations(each)]
         if not known:
             raise

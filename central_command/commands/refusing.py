@@ -15,6 +15,7 @@ from central_command.commands.options import data_options, settings_from, wide_o
 from central_command.commands.presented_token import token_in
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
+from central_command.terminal.unread import going_on_unread
 
 if TYPE_CHECKING:
     import httpx
@@ -164,6 +165,7 @@ def show(
 @_choice_options
 @click.argument("letter_ids", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Try all that can be tried.")
+@going_on_unread()
 def retry(
     config: Path | None,
     data_dir: Path,

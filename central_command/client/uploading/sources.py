@@ -230,4 +230,6 @@ def reader_of(path: Path, provider: str | None) -> TranscriptReader:
 
 def unreadable(error: OSError) -> FileError:
     """What is said of a file that cannot be read."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None and os.path.islink(error.filename):  # noqa: PTH114 -- it may be bytes
+        return FileError("the file cannot be read: it is a link that leads nowhere.")
     return FileError(f"the file cannot be read: {error.strerror or error}.")

@@ -22,10 +22,18 @@ from central_command.client.contract.contributor_keys import signs
 from central_command.client.contract.identity import Identity
 from central_command.client.contract.placing import placing_for
 from central_command.client.delivering.deliverer import Waiting
-from central_command.client.spool.records import SpoolError, spool_path
+from central_command.client.spool.records import SpoolError
 from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
+from central_command.client.uploading.dry_run import (
+    EXIT_FAILED,
+    NOTHING_FOUND,
+    dry_run_of,
+    print_failures,
+    recent,
+    usual_of,
+)
 from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import (
@@ -39,7 +47,7 @@ from central_command.client.uploading.history import (
 )
 from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.left_over import left_over, reported
-from central_command.client.uploading.names import kept_path, shown_path
+from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     Options,
@@ -49,9 +57,7 @@ from central_command.client.uploading.options import (
     own_identity,
     sender_options,
     work_of,
-    would_sign,
 )
-from central_command.client.uploading.planning import Plan, copied_history, plan
 from central_command.client.uploading.progress import Display, FileBar, Printing
 from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
@@ -59,21 +65,13 @@ from central_command.client.uploading.report import (
     describe,
     describe_adjusted,
     describe_agreement,
-    describe_duration,
     describe_findings,
     describe_held,
-    describe_left_over,
-    describe_model,
-    describe_passed_over,
     describe_rest,
-    describe_shift,
     describe_untried,
     json_lines_of,
-    json_lines_of_plans,
     lines_of,
-    lines_of_plan,
     lines_of_problem,
-    plans_listing,
     reports_listing,
 )
 from central_command.client.uploading.scrubbing import Scrubbing, ScrubbingBeside
@@ -82,20 +80,19 @@ from central_command.client.uploading.sources import (
     Found,
     NoStepsError,
     SourceError,
-    changed_since,
     find_files,
     unreadable,
 )
 from central_command.client.uploading.standing import ConsentStanding
+from central_command.client.uploading.summary import Failure, Usual, describe_failed
 from central_command.client.uploading.survey import Survey, survey
 from central_command.client.uploading.timing import timeline_of
 from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
+from central_command.terminal.unread import going_on_unread
 
 AT_ONCE_MAX = 32
-EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
-NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
 _LONG_WAIT_S = 30.0
 _TOLD_EVERY_S = 600.0
 """How often it is said how long all will take."""
@@ -116,6 +113,7 @@ class Uploader:
         printing: Printing | None = None,
     ) -> None:
         self._printing = printing or Printing()
+        self.usual = Usual(of_each=True)
         self.reports: list[FileReport] = []
         self.untried = 0
         self._history = history
@@ -147,7 +145,12 @@ class Uploader:
     @property
     def failed(self) -> int:
         """How many files were not delivered whole, those that were not tried included."""
-        return self.untried + sum(1 for report in self.reports if report.problem is not None)
+        return self.untried + len(self.failures)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What was tried and not delivered whole."""
+        return [(report.path, report.problem) for report in self.reports if report.problem is not None]
 
     @property
     def findings(self) -> "Counter[str]":
@@ -170,6 +173,7 @@ class Uploader:
         It may be cancelled at any point and called again, also in another process: what was sent stays sent.
         """
         self._files_left = len(files)
+        self.usual = usual_of(files, verbose=self._printing.verbose)
         with Display(self._console, files=len(files), printing=self._printing) as display:
             async with self._feeder.delivering():
                 for _, group in groupby(files, key=lambda found: found.is_subagents):  # parents before sub-agents
@@ -273,7 +277,7 @@ class Uploader:
             work = work_of(known, source, self._options)
             self._fed.add(work.source)
             self._read.add(work.path)
-            notes = describe(known.transcript, work.model)
+            notes = [*describe(known.transcript, work.model), *self.usual.left_out(known.transcript.left_out)]
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
                 await self._threads.read(partial(self._history.send_anew, work.source, known))
@@ -298,7 +302,7 @@ class Uploader:
                 forgotten=steps_forgotten(sessions),
             )
             if left and known.transcript.started_s is not None:
-                notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
+                notes += self.usual.shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
             failure = None
             findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -341,21 +345,11 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
-def _recent(files: Sequence[Found], history: History, options: Options, printing: Printing) -> list[Found]:
-    """The files that --since leaves, and those that an earlier upload has begun; says how many it does not."""
-    if options.since_s is None:
-        return list(files)
-    left = changed_since(files, options.since_s, besides=history.unfinished_paths() if options.resume else ())
-    if passed_over := len(files) - len(left):
-        printing.tell(describe_passed_over(passed_over, options.since_s))
-    return left
-
-
 async def _run(
     found: Sequence[Found], history: History, identity: Identity, options: Options, printing: Printing
 ) -> int:
     """Upload, and print what came of it; returns the exit status."""
-    files = _recent(found, history, options, printing)
+    files = recent(found, history, options, printing)
     if files and not history.is_known:
         printing.say(describe_agreement(options.url))
     async with client_for(options) as client:
@@ -369,12 +363,16 @@ async def _run(
     _print_reports(uploader, options, printing)
     if is_held:
         printing.say(describe_held(options.url))
+    if uploader.untried:
+        was_reached_again = uploader.was_reached_again
+        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
+    print_failures(uploader.failures, printing, "Not delivered:", of=len(uploader.reports))
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
     if uploader.failed:
         count = sum(report.nothing_in_it is None for report in uploader.reports) + uploader.untried
-        click.echo(f"Error: {uploader.failed} of {count} file(s) were not delivered whole.", err=True)
+        click.echo(describe_failed(uploader.failures, of=count, untried=uploader.untried), err=True)
         return EXIT_FAILED
     if not uploader.is_any_session and len(files) == len(found):
         click.echo(NOTHING_FOUND, err=True)
@@ -383,68 +381,15 @@ async def _run(
 
 
 def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> None:
-    if uploader.untried:
-        was_reached_again = uploader.was_reached_again
-        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
     if printing.as_json:
         for line in json_lines_of(uploader.reports):
             click.echo(line)
     elif not printing.quiet and any(report.nothing_in_it is None for report in uploader.reports):
         print_listing(reports_listing(uploader.reports), wide=printing.wide)
+    for line in uploader.usual.lines():
+        printing.tell(line)
     if any(report.findings for report in uploader.reports):
         for line in describe_findings(uploader.findings, scrubs=options.scrub):
-            printing.tell(line)
-
-
-def _dry_run(every: Sequence[Found], options: Options, printing: Printing) -> int:
-    """Print what would be sent; returns the exit status."""
-    plans: list[tuple[Path, Plan]] = []
-    failed = 0
-    with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
-        is_first = options.resume and not history.is_known
-        files = _recent(every, history, options, printing)
-        for found in files:
-            try:
-                surveyed = survey(found.checked(), options.provider)
-                source = history.source_of(surveyed)
-                surveyed = history.without_copies(surveyed, source)
-                work = work_of(surveyed, source, options)
-                planned = plan(history, work, surveyed, now_s=time.time(), scrubs=options.scrub)
-            except FileError as error:
-                is_empty = isinstance(error, NoStepsError) and not found.named
-                failed += not is_empty
-                if is_empty:
-                    printing.tell(f"{shown_path(found.path)}:\n  nothing to send: {error}")
-                else:
-                    click.echo(f"{shown_path(found.path)}:\n  not to be delivered: {error}", err=True)
-                continue
-            notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
-            for line in lines_of_plan(surveyed, notes, planned):
-                printing.tell(line)
-            plans.append((found.path, planned))
-        gone = left_over(history)
-    if gone:
-        printing.tell(describe_left_over(steps_waiting(gone), len(gone)))
-    if plans:
-        _print_plans(plans, options, printing)
-        if is_first:
-            printing.tell(describe_agreement(options.url))
-    elif not failed and len(files) == len(every):
-        click.echo(NOTHING_FOUND, err=True)
-    printing.tell("Nothing was sent.")
-    return EXIT_FAILED if failed or not (plans or len(files) < len(every)) else 0
-
-
-def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing: Printing) -> None:
-    if printing.as_json:
-        for line in json_lines_of_plans(plans):
-            click.echo(line)
-    elif not printing.quiet:
-        print_listing(plans_listing(plans), wide=printing.wide)
-    if any(planned.envelopes for _, planned in plans):
-        printing.tell(describe_duration([planned for _, planned in plans], opens_per_h(is_signed=would_sign(options))))
-        findings = sum((Counter(planned.findings) for _, planned in plans), Counter[str]())
-        for line in describe_findings(findings, scrubs=options.scrub):
             printing.tell(line)
 
 
@@ -490,6 +435,7 @@ def _since(_context: click.Context, _parameter: click.Parameter, value: str | No
     is_flag=True,
     help="Print a JSON object a line in place of the table; all else goes to stderr.",
 )
+@click.option("--verbose", is_flag=True, help="Say of each of many files what is else only counted at the end.")
 @click.option("--quiet", is_flag=True, help="Print nothing but what was not delivered, on stderr; --json prints on.")
 def upload_command(
     *,
@@ -501,6 +447,7 @@ def upload_command(
     dry_run: bool,
     wide: bool,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
 ) -> None:
     """Upload coding agents' session files and get credit for them.
@@ -526,13 +473,13 @@ def upload_command(
     Exit status: 0 everything was delivered, 1 something was not (also a file that is no session), 130 interrupted.
     """
     options = msgspec.structs.replace(options, at_once=at_once, resume=resume, since_s=since_s)
-    printing = Printing(wide=wide, as_json=as_json, quiet=quiet)
+    printing = Printing(wide=wide, as_json=as_json, quiet=quiet, verbose=verbose)
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(_dry_run(files, options, printing))
+            sys.exit(dry_run_of(files, options, printing))
         identity = own_identity(options.contributor_id)
-        with opened_history(options.url) as history:
+        with going_on_unread(), opened_history(options.url) as history:
             status = trio.run(_run, files, history, identity, options, printing)
     except SourceError as error:
         raise click.ClickException(str(error)) from error
