@@ -274,12 +274,12 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
 
 
 def _sums(reports: Sequence[FileReport]) -> tuple[Value, ...]:
-    """The last row of `reports_listing`; a session of two files, one a copy of the other, counts once."""
+    """The last row of `reports_listing`: a session of two files counts once, one that was never opened not at all."""
     sessions = {each.session_id: each for report in reports for each in report.sessions}
     copied = sum(count_of(_answer(each).get("copied_steps")) or 0 for each in sessions.values())
     return (
         f"{sum(report.nothing_in_it is None for report in reports):,} file(s)",
-        f"{len(sessions):,} session(s)",
+        f"{sum(each.opened for each in sessions.values()):,} session(s)",
         sum(each.envelopes_accepted for each in sessions.values()),
         sum(each.steps_accepted for each in sessions.values()),
         math.fsum(each.points or 0 for each in sessions.values()),

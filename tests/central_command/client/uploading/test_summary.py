@@ -98,3 +98,12 @@ def test_many_files_are_said_in_sum_and_what_failed_stands_last(command: Command
         assert re.fullmatch(r"  2 file\(s\): no steps to upload: .*: wrong0\.jsonl, wrong1\.jsonl", why)
     assert "\n6 file(s)\t4 session(s)\t8\t8\t50\t4 of the steps are copies\t\n" in uploaded.stdout
     assert command.run(tmp_path / "0.jsonl").stdout.count(note) == 1
+
+
+def test_sessions_that_were_never_opened_are_not_counted(command: Command, tmp_path: Path) -> None:
+    for n in range(2):
+        (tmp_path / f"{n}.jsonl").write_text(session_of(f"s{n}"))
+    command.server.opening_refusal = {"error": "No.", "code": "banned"}
+    refused = command.run(tmp_path)
+    assert refused.exit_code == 1
+    assert "\n2 file(s)\t0 session(s)\t0\t0\t0\t\t\n" in refused.stdout
