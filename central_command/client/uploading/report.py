@@ -147,7 +147,7 @@ def lines_of(report: FileReport) -> Iterable[str]:
 
 def _lines_of_problem(report: FileReport, problem: str) -> Iterable[str]:
     yield f"  not delivered: {problem}"
-    if failure := failure_of(report.sessions):
+    if failure := ERASED if problem == ERASED else failure_of(report.sessions):
         yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
 
 
@@ -181,13 +181,6 @@ def describe_held(url: str) -> str:
     at = "" if url == DEFAULT_URL else f" --url {printable(url)}"
     give = f"central-command contributor give{at}"
     return f"What you sent is held there, and not used, until you agree to the server's terms: {give}"
-
-
-def describe_agreement(url: str) -> str:
-    """What the first upload to a server says beside what it holds."""
-    at = "" if url == DEFAULT_URL else f" --url {printable(url)}"
-    first = "The first upload to a server is taken as your agreement to its terms, unless it asks for that by itself"
-    return f"{first}: central-command contributor show{at} prints them, and withdraw takes it back."
 
 
 def describe_untried(count: int, status: int | None, *, was_reached_again: bool = False) -> str:
@@ -307,10 +300,12 @@ def _result_without(report: FileReport) -> str:
 
 def _result(report: FileReport, session: StoredSession) -> Cell:
     continued = state_of(session).continues is not None
-    if session.session_id in report.earlier:
-        word = "there before"
-    elif session.state is SessionState.CLOSED and session.problem in {None, *GOES_ON}:
-        word = "delivered"
+    is_earlier = session.session_id in report.earlier
+    is_whole = session.problem in {None, *GOES_ON} and (is_earlier or session.state is SessionState.CLOSED)
+    if report.problem == ERASED and session.envelopes_accepted:
+        word = "erased"
+    elif is_whole and report.problem != ERASED:
+        word = "there before" if is_earlier else "delivered"
     else:
         word = "not delivered"
     return Cell(f"{word}, continues the one before", f"{word} (goes on)") if continued else Cell(word)

@@ -27,6 +27,7 @@ from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import (
+    ERASED,
     WITHDRAWN,
     History,
     failure_of,
@@ -34,12 +35,14 @@ from central_command.client.uploading.history import (
     marks_of,
     steps_waiting,
 )
+from central_command.client.uploading.introduction import Introduction, describe_agreement, describe_credited
 from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     Options,
     client_for,
+    credited_id,
     interruptible,
     opened_history,
     own_identity,
@@ -54,7 +57,6 @@ from central_command.client.uploading.report import (
     FileReport,
     describe,
     describe_adjusted,
-    describe_agreement,
     describe_duration,
     describe_findings,
     describe_held,
@@ -122,6 +124,9 @@ class Uploader:
             client, history, identity, at_once=options.at_once, scrubs=options.scrub, surroundings=surroundings
         )
         self._consent = ConsentStanding(client, identity, now_s=self._now_s)
+        self._introduction = Introduction(
+            identity.contributor_id, options.url, is_known=history.is_known, is_brief=self._printing.quiet
+        )
         self._opens_per_h = opens_per_h(is_signed=signs(identity.directory, identity.contributor_id))
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._processes = threading.Semaphore((os.cpu_count() or 1) - 1)
@@ -238,6 +243,9 @@ class Uploader:
             known = await self._threads.read(partial(self._history.without_copies, known, source))
             work = work_of(known, source, self._options)
             notes = describe(known.transcript, work.model)
+            if await self._consent.is_erased():
+                there = tuple(self._history.sessions(work.source))
+                return FileReport(path=path, notes=tuple(notes), sessions=there, problem=ERASED)
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
                 self._history.send_anew(work.source)
@@ -258,6 +266,7 @@ class Uploader:
             if left and known.transcript.started_s is not None:
                 notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
+            await self._introduction.make(self._consent, display.say)
             failure = None
             findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
             try:
@@ -272,10 +281,13 @@ class Uploader:
                 )
             except NotSentError as error:
                 failure = error
+            sessions = tuple(self._history.sessions(work.source))
+            if any(each.envelopes_accepted for each in sessions):
+                await self._introduction.make(self._consent, display.say, is_sure=True)  # it came just in time
             return msgspec.structs.replace(
                 report,
                 notes=tuple(notes),
-                sessions=tuple(self._history.sessions(work.source)),
+                sessions=sessions,
                 findings={session_id: dict(found) for session_id, found in findings.items()},
                 problem=None if failure is None else str(failure),
                 unreachable=failure is not None and failure.unreachable,
@@ -314,8 +326,6 @@ async def _run(
 ) -> int:
     """Upload, and print what came of it; returns the exit status."""
     files = _recent(found, history, options, printing)
-    if files and not history.is_known:
-        printing.say(describe_agreement(options.url))
     async with client_for(options) as client:
         uploader = Uploader(client, history, identity, options, printing=printing)
 
@@ -382,9 +392,11 @@ def _dry_run(every: Sequence[Found], options: Options, printing: Printing) -> in
             plans.append((found.path, planned))
     if plans:
         _print_plans(plans, options, printing)
+    if any(planned.envelopes for _, planned in plans):
+        printing.tell(describe_credited(credited_id(options)))
         if is_first:
             printing.tell(describe_agreement(options.url))
-    elif not failed and len(files) == len(every):
+    if not plans and not failed and len(files) == len(every):
         click.echo(NOTHING_FOUND, err=True)
     printing.tell("Nothing was sent.")
     return EXIT_FAILED if failed or not (plans or len(files) < len(every)) else 0

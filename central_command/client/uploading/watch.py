@@ -11,7 +11,7 @@ and may be lost at any time.
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.heartbeat import Heartbeat, Pulse
 from central_command.client.uploading.history import (
+    ERASED,
     WITHDRAWN,
     History,
     failure_of,
@@ -41,6 +42,7 @@ from central_command.client.uploading.history import (
     marks_of,
     state_of,
 )
+from central_command.client.uploading.introduction import Introduction
 from central_command.client.uploading.names import path_of, shown_path
 from central_command.client.uploading.options import (
     Options,
@@ -112,6 +114,7 @@ class Watcher:
         )
         self._standing = partial(ConsentStanding, client, identity, now_s=self._now_s)
         self._consent = self._standing()
+        self._introduction = Introduction(identity.contributor_id, options.url, is_known=history.is_known)
         self._has_sent = self._is_held = False
         self._limit = trio.CapacityLimiter(options.at_once)
         self._budget = ByteBudget(FILE_BYTES_MAX)
@@ -204,7 +207,10 @@ class Watcher:
             settled = self._history.without_copies(settled, source)
             work = work_of(settled, source, self._options)
             before = self._history.sessions(work.source)
-            if any(each.problem == WITHDRAWN for each in before) and await self._consent.is_given_again():
+            was_withdrawn = any(each.problem == WITHDRAWN for each in before)
+            if was_withdrawn and await self._consent.is_erased():
+                raise NotSentError(ERASED, final=True)
+            if was_withdrawn and await self._consent.is_given_again():
                 self._history.go_on_with_consent(work.source)
                 before = self._history.sessions(work.source)
             if problem := failure_of(before):
@@ -223,6 +229,7 @@ class Watcher:
                 return
             followed.work, followed.is_open = work, True
             findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+            await self._introduce()
             await self._feeder.feed(
                 work,
                 settled,
@@ -258,6 +265,14 @@ class Watcher:
                 text += f": {session.points:,.10g} points" if session.points is not None else ""
             self._say(text)
 
+    async def _introduce(self) -> None:
+        """Say who is credited and what sending is taken for, before anything goes; a server may come up later."""
+        await self._introduction.make(self._consent, self._say_lines, is_sure=True)
+
+    def _say_lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(line)
+
     async def _say_if_held(self) -> None:
         """Where something was sent: say that it waits for consent to the terms, once each time it begins to."""
         if not self._has_sent:
@@ -277,6 +292,7 @@ class Watcher:
             try:
                 before = self._history.sessions(work.source)
                 if is_claimed and any(map(is_unfinished, before)):
+                    await self._introduce()
                     await self._feeder.feed(work, None, close=True, on_wait=self._say_waiting)
                     self._tell(path, before, self._history.sessions(work.source), {})
             except (NotSentError, SpoolError) as error:
@@ -396,7 +412,8 @@ def watch_command(
     New steps are sent in chunks as they settle, and a session is closed when its file has been quiet for --quiet-s
     seconds; if the file grows after that, a further session goes on from it. Files that were quiet before anyone
     watched are left to `upload`. It may be stopped at any point and started again: nothing is sent twice. Personal data
-    and secrets that are recognised are replaced before anything is signed (--no-scrub leaves them in).
+    and secrets that are recognised are replaced before anything is signed (--no-scrub leaves them in). What is sent
+    first to a server is taken as your agreement to its terms: central-command contributor show, before or after it.
 
     Example: central-command watch ~/.claude/projects
 

@@ -60,15 +60,6 @@ def test_one_file_that_holds_no_session_does_not_stop_the_others(
     assert result.stderr.strip() == "Error: 1 of 2 file(s) were not delivered whole."
 
 
-def test_the_first_upload_says_that_it_is_taken_as_agreement(command: Command, transcripts: Path) -> None:
-    """Before anything is sent, and in a dry run; the next ones do not say it again."""
-    says = "is taken as your agreement to its terms"
-    assert says in command.run(transcripts / "short.jsonl", "--dry-run").stdout
-    assert says in command.run(transcripts / "short.jsonl").stdout.splitlines()[0]
-    for options in ((), ("--dry-run",), ("--no-resume", "--dry-run")):
-        assert says not in command.run(transcripts / "short.jsonl", *options).stdout
-
-
 def test_a_refusal_is_told_and_fails(command: Command, transcripts: Path) -> None:
     """With the server's reason."""
     command.server.refuse = lambda _envelope: "The model is unknown."
