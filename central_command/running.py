@@ -51,6 +51,7 @@ from central_command.web.all_pages import WebPages
 from central_command.web.site import Sources
 from persistence.databases.browser_sessions import TooManyLinks
 from persistence.databases.database import DatabaseFailure
+from persistence.files.file_system import Offload
 from persistence.files.lock import note_address
 from persistence.files.writer_thread import writer_thread
 from persistence.storage import Platform
@@ -74,7 +75,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
         await nursery.start(_watch_signals, stopping, rereading, settings.service.shutdown_timeout_s)
         nursery.start_soon(collector.run, name="collector")
         async with (
-            aclosing(RewritingProcess(platform.offload)) as rewriter,
+            aclosing(RewritingProcess(platform.offload, nursery)) as rewriter,
             open_service(settings, data_directory, platform, rewriter=rewriter) as service,
             open_judge(settings.enrichment, without="failures are not explained by a judge") as judge,
             open_observer(
@@ -172,9 +173,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                         for app, config in zip(apps, configs, strict=True)
                     ]
                     log.info("serving %s, data in %s", ", ".join(itertools.chain(*urls)), data_directory)
-                    if (reached := _reached(urls[-1])) is not None:
-                        await platform.offload(note_address, data_directory, reached)
-                    await _print_link(service, urls[-1])
+                    await _make_known(service, urls[-1], platform.offload)
                     background.start_soon(service.check.run, name="background check")
                     background.start_soon(service.watch_space, name="free space")
                     background.start_soon(service.stalls.run, name="stalls")
@@ -203,16 +202,18 @@ def _sides(settings: HttpSettings) -> list[tuple[Side, HttpSettings]]:
     return [(Side.ALL, settings)] if apart is None else [(Side.PUBLIC, settings), (Side.ADMINISTRATION, apart)]
 
 
-def _reached(urls: list[str]) -> str | None:
-    """Where browsers on this machine reach a server that listens there; None where that cannot be known."""
-    return next((there for url in urls if (there := own_machine_url(url)) is not None), None)
-
-
-async def _print_link(service: Service, urls: list[str]) -> None:
-    """Print a link to sign in with, for whoever sits at the terminal of a server that this machine reaches."""
-    reached = _reached(urls)
-    if reached is None or not sys.stdout.isatty():
+async def _make_known(service: Service, urls: list[str], offload: Offload) -> None:
+    """Note where browsers on this machine reach the server, if that can be known, and print a link on a terminal."""
+    reached = next((there for url in urls if (there := own_machine_url(url)) is not None), None)
+    if reached is None:
         return
+    await offload(note_address, service.layout.root, reached)
+    if sys.stdout.isatty():
+        await _print_link(service, reached)
+
+
+async def _print_link(service: Service, reached: str) -> None:
+    """Print a link to sign in with, for whoever sits at the terminal."""
     try:
         made = await service.access.desk.make_link([*Scope])
     except DatabaseFailure as failure:

@@ -29,11 +29,8 @@ from actors.sessions.buffer import BufferBudget
 from actors.sessions.directory import Directory, DirectoryStatistics
 from actors.sessions.environment import Environment, Identifiers, RandomIdentifiers
 from actors.sessions.letter_desk import LetterDesk
-from actors.sessions.messages import CloseSession, Finish, Ingest, OpenSession
+from actors.sessions.messages import CloseSession, Ingest, OpenSession
 from actors.sessions.outcomes import (
-    ActorFailed,
-    Busy,
-    Closed,
     CloseOutcome,
     Forgotten,
     FullReason,
@@ -44,6 +41,7 @@ from actors.sessions.outcomes import (
 )
 from actors.sessions.rewriting import OffloadedRewriter, Rewriter
 from actors.sessions.session import SessionActor
+from actors.sessions.unasked_ends import SECONDS_PER_HOUR, UnaskedEnds
 from central_command.access.audit import Audit
 from central_command.access.bans import BanDesk, BanList
 from central_command.access.desk import AccessDesk
@@ -76,13 +74,8 @@ from persistence.upkeep.successes import last_successes
 
 log = logging.getLogger("central_command.service")
 
-SECONDS_PER_HOUR = 3_600
-
 NOT_NEEDED = frozenset({"access", "embedding", "erasures", "lines"})
 """Checks that say what is wrong without which envelopes are taken in all the same."""
-
-UNUSED_FORGOTTEN_AT_ONCE = 8
-"""Overdue sessions that one opening makes go: it waits for them."""
 
 
 class ServiceStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +146,7 @@ class Service:
         self.tiers = Tiers(storage, self.eraser, settings.tiers, environment.clock)
         self.ledger_digests = LedgerDigests(storage, environment)
         self.stalls = Stalls(storage.journals)
+        self.ends = UnaskedEnds(environment, directory, consent, jumps.forward_s)
         self._started_at = trio.current_time()
 
     # Sessions
@@ -161,7 +155,7 @@ class Service:
         """Open a session, or answer a resend of the same opening."""
         self._jumps.observe()  # the time of an opening is judged by the steps after it
         outcome = await self._directory.ask(message.session_id, message)
-        if outcome == StorageFull(FullReason.UNUSED_SESSIONS) and await self._forget_oldest_unused():
+        if outcome == StorageFull(FullReason.UNUSED_SESSIONS) and await self.ends.forget_oldest_unused():
             outcome = await self._directory.ask(message.session_id, message)
         return outcome
 
@@ -361,109 +355,16 @@ class Service:
         self._storage.space.reconfigure(settings.storage)
         self.check.reconfigure(settings.storage)
 
-    # Work that nobody asks for
-
     async def watch_space(self) -> None:
         """Say when the disk's bound is reached and left, also while nobody asks for room."""
         await self._storage.space.disk.watch()
 
-    async def finish_interrupted(self) -> None:
-        """Complete every close that has no trajectory yet: a crash, or a disk without room, came between.
-
-        What has ended the process again and again is left, until somebody asks for it (`sessions --retry`).
-        """
-        after, limit = "", self._settings.sessions.abandon_batch_max
-        set_aside = {*self.set_aside()}
-        while page := await self._storage.registry.unfinished(limit, after=after):
-            for session_id in page:
-                if session_id in set_aside:
-                    continue
-                outcome = await self._directory.ask(session_id, Finish())
-                if not isinstance(outcome, Closed):
-                    log.warning("the close of session %s could not be completed: %r", session_id, outcome)
-            after = page[-1]
-
-    def set_aside(self) -> list[str]:
-        """Return the sessions whose close has ended the process so often that it is not tried again."""
-        return self._storage.closing.begun_often(self._settings.sessions.close_attempts_max)
-
-    async def close_abandoned(self) -> int:
-        """End the sessions that nothing came from for `abandon_after_h`; return how many.
-
-        They are closed, or forgotten where nothing ever came. Each is asked once: the databases may not know of its end
-        yet when the next page is read, and one that cannot be closed now must not keep those behind it waiting.
-        """
-        limit = self._settings.sessions.abandon_batch_max
-        cutoff = self._abandoned_before()
-        ended, after = 0, ("", "")
-        while page := await self._storage.registry.idle_since(cutoff, limit, after=after):
-            ended += await self._end_abandoned([session_id for _, session_id in page], cutoff)
-            after = page[-1]
-        return ended
-
-    async def close_withdrawn(self) -> int:
-        """End the open sessions of all who have withdrawn, without a trajectory; return how many.
-
-        What an actor is just storing, it ends itself, because it looks who has withdrawn after each line.
-        """
-        closed, asked = 0, set[str]()
-        while page := {*await self._open_of_withdrawn()} - asked:
-            asked |= page
-            for session_id in sorted(page):
-                outcome = await self._directory.ask(session_id, CloseSession(ClosedBy.WITHDRAWN))
-                closed += isinstance(outcome, Closed) and not outcome.already_closed
-                if isinstance(outcome, Busy | ActorFailed):
-                    log.warning("session %s of somebody who has withdrawn is still open: %r", session_id, outcome)
-        return closed
-
-    async def _open_of_withdrawn(self) -> list[str]:
-        """Some of them, once the databases hold what is on disk now."""
-        for journal in (self._storage.consent, self._storage.envelopes):
-            await self._storage.projector.wait_projected(journal.name, journal.statistics().tail.n)
-        return await self._storage.consents.open_of_withdrawn()
-
-    async def follow_withdrawals(self) -> None:
-        """Do that whenever somebody has withdrawn, for as long as the service runs."""
-        while True:
-            await self._consent.withdrawn.wait()
-            self._consent.withdrawn = trio.Event()
-            closed = await self.close_withdrawn()
-            if closed:
-                log.info("somebody has withdrawn: %d open session(s) were closed", closed)
-
-    def _abandoned_before(self) -> float:
-        """Since when nothing may have come; hours that the wall clock was set forward by do not count."""
-        idle_s = self._settings.sessions.abandon_after_h * SECONDS_PER_HOUR
-        return self._clock() - self._jumps.forward_s() - idle_s
-
-    async def _end_abandoned(self, session_ids: list[str], cutoff: float) -> int:
-        ended = 0
-        for session_id in session_ids:
-            message = CloseSession(ClosedBy.ABANDONED, unless_active_since=cutoff)
-            outcome = await self._directory.ask(session_id, message)
-            ended += isinstance(outcome, Forgotten) or (isinstance(outcome, Closed) and not outcome.already_closed)
-            if isinstance(outcome, Busy | ActorFailed):
-                log.warning("abandoned session %s could not be closed: %r", session_id, outcome)
-        return ended
-
-    async def _forget_oldest_unused(self) -> int:
-        """Make room for an opening, without waiting for the next sweep; return for how many."""
-        cutoff = self._abandoned_before()
-        return await self._end_abandoned(
-            await self._storage.registry.unused_since(cutoff, UNUSED_FORGOTTEN_AT_ONCE), cutoff
-        )
-
     async def sweep(self) -> None:
-        """Do all of it every `abandon_sweep_s`, and look whether bans can be read, for as long as the service runs."""
+        """End what is due every `abandon_sweep_s`, and look whether bans can be read, for as long as it runs."""
         while True:
             await self.bans.look()
             await trio.sleep(self._settings.sessions.abandon_sweep_s)
-            closed = await self.close_abandoned()
-            if closed:
-                log.info("%d abandoned sessions were closed, or forgotten where nothing ever came", closed)
-            await self.finish_interrupted()
-            if self._environment.restrictions.withdrawn:
-                await self.close_withdrawn()
+            await self.ends.sweep()
 
 
 @asynccontextmanager
@@ -537,18 +438,18 @@ async def open_service(
                 consent,
                 gate,
             )
-            if set_aside := service.set_aside():
+            if set_aside := service.ends.set_aside():
                 log.warning(
                     "closing %d session(s) has ended this process before, so they are left as they are: "
                     "`central-command sessions --set-aside` lists them, --retry SESSION tries one again",
                     len(set_aside),
                 )
-            await service.finish_interrupted()
+            await service.ends.finish_interrupted()
             async with trio.open_nursery() as background:
                 background.start_soon(service.sweep, name="sweep")
                 background.start_soon(consent.run, name="consent register")
                 background.start_soon(consent.follow, name="first envelopes")
-                background.start_soon(service.follow_withdrawals, name="withdrawals")
+                background.start_soon(service.ends.follow_withdrawals, name="withdrawals")
                 if erases:
                     background.start_soon(service.eraser.run, name="erasure")
                 background.start_soon(gate.run, name="use of tokens")

@@ -83,9 +83,13 @@ class StoppedCorpus:
         return await self._end.make_cold(day, archive, self._offload)
 
     async def compact(self) -> None:
-        """Write the databases anew, so that nothing of what was in them is left in their files."""
+        """Write what rows and words have gone from anew, so that nothing of it is left in the databases' files."""
         await self._indexed.merge()
         await self._database.compact()
+
+    async def write_index_anew(self) -> None:
+        """Write all of the index anew, of which `compact` does no more than the words."""
+        await self._indexed.compact()
 
 
 class ErasableCorpus:

@@ -132,6 +132,10 @@ class SearchIndex:
         await self._database.write([forget_unmerged()], durable=True)
         await self._database.checkpoint()
 
+    async def compact(self) -> None:
+        """Write all of it anew, in one go: it takes its size on the disk once more."""
+        await self._database.compact()
+
     async def embed(self, embedded: Callable[[bytes], bytes]) -> bool:
         """Note the embeddings of some sessions that have none; False when all have one."""
         found = await self._rows.not_embedded(EMBEDDED_AT_ONCE)
@@ -323,6 +327,10 @@ class RemovableRows:
     async def merge(self) -> None:
         """Leave nothing in the files of what was taken out."""
         await self._do(SearchIndex.merge)
+
+    async def compact(self) -> None:
+        """Leave nothing in the files of what was ever in them."""
+        await self._do(SearchIndex.compact)
 
     async def _do(self, work: Callable[[SearchIndex], Awaitable[None]]) -> None:
         if not self._layout.search_database.exists():

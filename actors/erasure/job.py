@@ -14,18 +14,17 @@ their rows get other names. Nothing new of theirs is stored meanwhile, so nothin
 
 When a look finds none, their lines and rows of the corpus go, while curation, a process of its own, is stopped: of what
 is erased it makes no record again. Then what a crash had torn off is removed, the databases are written anew, and every
-file is searched for the ids and the pieces. If nothing is found the job's file goes, and the request is done; else it
-says where, and is tried again. Where nothing was ever theirs, and an id that somebody has chosen stands in what others
-have sent, that never ends by itself: then the operator may settle it. Each step may be done twice, so a job that was
-interrupted begins anew and ends the same: names follow from the request and what they replace.
+file is searched for the ids and the pieces (`last_search`). If nothing is found the job's file goes, and the request is
+done; else it says where, and is tried again. Where nothing was ever theirs, and an id that somebody has chosen stands
+in what others have sent, that never ends by itself: then the operator may settle it. Each step may be done twice, so a
+job that was interrupted begins anew and ends the same: names follow from the request and what they replace.
 
 Rows go before lines: whoever closes a session meanwhile and finds steps of theirs in it names them by the new names.
 """
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing, nullcontext
-from functools import partial
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -33,6 +32,7 @@ import msgspec
 import trio
 
 from actors.consent.restrictions import subject_key
+from actors.erasure.last_search import LastSearch, Wanted
 from actors.erasure.theirs import Look, Theirs
 from actors.sessions.directory import Directory
 from actors.sessions.environment import Environment
@@ -40,8 +40,6 @@ from actors.sessions.messages import CloseSession
 from actors.sessions.outcomes import ActorFailed, Busy, BusyReason, StorageFull
 from persistence.corpus_erasing import StoppedCorpus
 from persistence.databases.database import DatabaseUnavailable
-from persistence.databases.jobs_changing import JobChanges
-from persistence.databases.jobs_database import JobsDatabase
 from persistence.files.failures import DataDirectoryLocked, StorageDamage
 from persistence.files.file_system import FileSystem
 from persistence.files.whole_file import read_file, remove_file, replace_file
@@ -49,9 +47,8 @@ from persistence.format.consent_events import DIGEST_PREFIX
 from persistence.format.layout import DataLayout
 from persistence.format.records import OF_SESSIONS, ClosedBy, JournalName, Mark
 from persistence.journals.erasing import erasing
-from persistence.journals.erasure_register import PEOPLE, Erasure, ErasureSubject, digest_of
+from persistence.journals.erasure_register import PEOPLE, Erasure, ErasureState, ErasureSubject, digest_of
 from persistence.journals.reading import Scan
-from persistence.upkeep.remains import NEEDLE_BYTES_MIN, is_database, remains
 
 log = logging.getLogger("central_command.storage")
 
@@ -133,6 +130,7 @@ class Eraser:
         self._directory = directory
         self._without_curation = without_curation
         self._exports_with = exports_with
+        self._last_search = LastSearch(environment, self.stopped_corpus)
         self._turn = trio.Lock()
         self._asking = trio.Lock()
         self._corpus_turn = trio.Lock()
@@ -160,9 +158,9 @@ class Eraser:
             asked = await self._environment.offload(register.ask, subject, digest)
             if subject in PEOPLE:
                 self._environment.restrictions.erased.add(_restricted(digest))
-            if found is None:
+            if asked.state is not ErasureState.DONE:
                 await self._environment.offload(
-                    _save, self._path(asked.request), self._erasure.files, _work(subject, name, session_ids)
+                    _save_first, self._path(asked.request), self._erasure.files, _work(subject, name, session_ids)
                 )
         self._asked.set()
         return asked
@@ -218,7 +216,8 @@ class Eraser:
         The request `settled` is done also where files hold its id, if no line of theirs was found, now or before.
         """
         async with self._turn:
-            pending = self._erasure.register.pending()
+            async with self._asking:  # a request is there before what is to be remembered of it
+                pending = self._erasure.register.pending()
             if not pending:
                 return
             self._hindered.clear()
@@ -243,13 +242,14 @@ class Eraser:
                 job.sessions = []
             theirs = await self._look(jobs)
         theirs = await self._erase_texts(jobs, theirs)
+        left: dict[str, list[str]] = {}
         try:
             await self._erase_from_corpus(theirs, [job for job in jobs if job.request not in self._hindered])
+            await self._environment.offload(_remove_torn, self._storage.layout, self._erasure.files)
+            left = await self._left(jobs, theirs)
         except DataDirectoryLocked as locked:
             for job in jobs:
                 self._hinder(job.request, str(locked))
-        await self._environment.offload(_remove_torn, self._storage.layout, self._erasure.files)
-        left = await self._left(jobs, theirs)
         for job in jobs:
             paths = left.get(job.request, [])
             if not paths or job.request in self._hindered:
@@ -402,18 +402,7 @@ class Eraser:
             raise _Hindered(f"a session could not be closed ({outcome!r})")
 
     async def _left(self, jobs: Sequence["_Job"], theirs: Mapping[str, Theirs]) -> dict[str, list[str]]:
-        """Where something is left, by request, once the databases hold no rows that are gone, if that matters."""
-        if any(job.work.sessions or job.user is not None for job in jobs):
-            await self._erasure.rows.compact()
-            return await self._search(jobs, theirs)
-        left = await self._search(jobs, theirs)
-        if not any(is_database(path) for paths in left.values() for path in paths):
-            return left
-        await self._erasure.rows.compact()
-        return await self._search(jobs, theirs)
-
-    async def _search(self, jobs: Sequence["_Job"], theirs: Mapping[str, Theirs]) -> dict[str, list[str]]:
-        """Search every file for the ids and the pieces of all jobs; return where something is left, by request."""
+        """Where something is left of the ids and the pieces of all jobs, by request."""
         names = {
             written: job.request
             for job in jobs
@@ -425,17 +414,9 @@ class Eraser:
             names |= {name: job.request for name in job.work.sessions if name not in referenced}
             names |= dict.fromkeys(job.work.records, job.request)
         samples = {piece: job.request for job in jobs for piece in job.work.samples}
-        leave = [job.path for job in jobs]
-        await self._environment.offload(self._forget_in_jobs, {*names, *samples})
-        return await self._environment.offload(partial(remains, self._storage.layout, names, samples, leave=leave))
-
-    def _forget_in_jobs(self, texts: Collection[str]) -> None:
-        """Remove what jobs in the background have said of them; what is active says it until its end."""
-        path = self._storage.layout.jobs_database
-        wanted = [text for text in texts if len(text) >= NEEDLE_BYTES_MIN]
-        if wanted and path.exists():
-            with closing(JobsDatabase(path, self._environment.clock)) as database:
-                JobChanges(database).forget(wanted)
+        wanted = Wanted(names, samples, leave=[job.path for job in jobs])
+        had_rows = any(job.work.sessions or job.user is not None for job in jobs)
+        return await self._last_search.left(wanted, rows_were_theirs=had_rows)
 
     async def _loaded(self, erasure: Erasure) -> "_Job":
         path = self._path(erasure.request)
@@ -528,6 +509,12 @@ def _load(path: Path, files: FileSystem) -> _Work:
     files.make_directory(path.parent)
     text = read_file(files, path)
     return _Work() if text is None else msgspec.json.decode(text, type=_Work)
+
+
+def _save_first(path: Path, files: FileSystem, work: _Work) -> None:
+    """Save what a request says, unless a job has noted more meanwhile."""
+    if read_file(files, path) is None:
+        _save(path, files, work)
 
 
 def _save(path: Path, files: FileSystem, work: _Work) -> None:

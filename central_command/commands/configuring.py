@@ -75,12 +75,9 @@ def check(ctx: click.Context, file: Path | None, named: Path | None) -> None:
 
 def _folder_objections(settings: "Settings") -> list[str]:
     """What is wrong with the folders that the server's jobs write to."""
-    folders = [("jobs.backup_dir", settings.jobs.backup_dir)]
+    folders = [("jobs.backup_dir", settings.jobs.backup_dir), ("export.directory", settings.export.directory)]
     if settings.tiers.compress_after_days:
         folders.append(("tiers.archive_dir", settings.tiers.archive_dir))
-    named = settings.export.directory
-    if named is not None:  # made with the first export
-        folders.append(("export.directory", named if Path(named).exists() else str(Path(named).parent)))
     return [
         f"{name}: the folder {folder} {why}."
         for name, folder in folders

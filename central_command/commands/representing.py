@@ -407,8 +407,9 @@ def _print_standing(standing: "ErasureStanding", url: str, *, as_json: bool) -> 
 
 def _print_terms(shown: "ShownConsent", *, err: bool = False) -> None:
     """What the server asks to agree to, without what could steer a terminal."""
-    text = "".join(each if each.isprintable() or each == "\n" else " " for each in shown.notice.text)
-    click.echo(text, err=err)
+    from central_command.commands.printing.terminal import clean
+
+    click.echo(clean(shown.notice.text), err=err)
 
 
 def _print_shown(shown: "ShownConsent", holds: bool, url: str, *, as_json: bool) -> None:  # noqa: FBT001

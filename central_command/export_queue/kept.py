@@ -40,9 +40,8 @@ def kept_exports(folder: Path) -> Iterator[KeptExport]:
 
 
 def keep(folder: Path, kept: KeptExport) -> None:
-    """Write how an export stands; it is on disk when this returns. Raises OSError."""
+    """Write how an export stands, in a folder that is there; it is on disk when this returns. Raises OSError."""
     files = OsFileSystem()
-    files.make_directory(folder)
     replace_file(files, folder / f"{kept.report.id}{ENDING}", msgspec.json.encode(kept))
 
 

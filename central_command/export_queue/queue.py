@@ -34,7 +34,7 @@ from central_command.http.endpoints.exports import (
 from central_command.process.children import start_apart, stop
 from central_command.settings.configuration import Settings
 from central_command.settings.variables import ENVIRONMENT_PREFIX
-from persistence.files.file_system import Offload
+from persistence.files.file_system import Offload, OsFileSystem
 from persistence.format import times
 from persistence.format.layout import DataLayout
 
@@ -76,6 +76,7 @@ class ExportQueue:
         """Agents that the server takes."""
         self._data_directory = data_directory.resolve()
         self._folder = folder_of(settings, data_directory)
+        self._is_named = settings.export.directory is not None
         self._clock = clock
         self._random_bytes = random_bytes
         self._offload = offload
@@ -116,7 +117,10 @@ class ExportQueue:
                 ),
             )
             try:
+                await self._offload(self._make_folder)
                 await self._keep(kept)
+            except ExportRefused:
+                return NotTaken.NO_FOLDER
             except OSError as error:
                 log.error("an export cannot be kept: %s", error)  # noqa: TRY400 (the sentence says it all)
                 return NotTaken.NO_ROOM
@@ -212,6 +216,7 @@ class ExportQueue:
         target = self._folder / kept.report.folder
         try:
             if not await self._offload(_is_whole, target):
+                await self._offload(self._make_folder)
                 await self._run_process(kept, target)
             manifest = await self._offload(read_manifest, target)
         except (ExportRefused, OSError) as error:
@@ -219,6 +224,17 @@ class ExportQueue:
             sentence = str(error).replace(f"{self._folder}{os.sep}", "")
             return kept.moved(ExportState.FAILED, reason=sentence)
         return kept.moved(ExportState.DONE, **_counts(manifest))
+
+    def _make_folder(self) -> None:
+        """Make the folder of exports, unless a setting names it: where that is missing, its disk may not be mounted.
+
+        Blocking; raises ExportRefused, without the path, which is the log's; OSError.
+        """
+        if not self._is_named:
+            OsFileSystem().make_directory(self._folder)
+        elif not self._folder.is_dir():
+            log.error("export.directory: the folder %s does not exist: mount its disk, or make it", self._folder)
+            raise ExportRefused(NotTaken.NO_FOLDER)
 
     async def _run_process(self, kept: KeptExport, target: Path) -> None:
         """Run the command to its end; raises ExportRefused with what it said where that was none, OSError."""

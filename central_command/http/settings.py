@@ -113,6 +113,10 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Requests of a session that was opened or accepted on an address, before they count for all on that address."""
     known_sessions_max: PositiveInt = 100_000
     """Sessions with such a budget; past it the one not heard of for longest is forgotten."""
+    browser_requests_per_minute: PositiveInt = 100
+    """Requests of a browser that has shown on an address that it is signed in, once that address has none left."""
+    known_browsers_max: PositiveInt = 2_000
+    """Browsers with such a budget, by address; past it the one not heard of for longest is forgotten."""
     embed_requests_per_minute: PositiveInt = 1_000
     """Requests of one address to `/v1/embed` at once, and in a minute: one client's start alone takes 46."""
     embed_requests_per_hour: PositiveInt = 10_000

@@ -21,7 +21,7 @@ ANSWER_S_MAX: Final = 30.0
 PIPE_BYTES: Final = 1_048_576
 STOP_GRACE_S: Final = 2.0
 TRIES: Final = 2
-"""The first may meet a process that has just ended, since nothing was asked for a while."""
+"""The first may meet a process that is just ending, since nothing was asked for a while."""
 
 
 class NoAnswer(Exception):  # noqa: N818 (a state of the world, in one sentence)
@@ -29,10 +29,14 @@ class NoAnswer(Exception):  # noqa: N818 (a state of the world, in one sentence)
 
 
 class RewritingProcess:
-    """A Rewriter; what the process does not do, this one does: what is verified is the same. Close it at the end."""
+    """A Rewriter; what the process does not do, this one does: what is verified is the same. Close it at the end.
 
-    def __init__(self, offload: Offload) -> None:
+    A task of `nursery` waits for the end of the process, which comes by itself when nothing is asked for a while.
+    """
+
+    def __init__(self, offload: Offload, nursery: trio.Nursery) -> None:
         self._otherwise: Rewriter = OffloadedRewriter(offload)
+        self._nursery = nursery
         self._line = trio.Lock()
         self._process: trio.Process | None = None
 
@@ -67,6 +71,7 @@ class RewritingProcess:
         """What the process answers. Raises NoAnswer, OSError, BrokenResourceError, after which it is gone."""
         if self._process is None:
             self._process = await start(COMMAND)
+            self._nursery.start_soon(self._reap, self._process, name="end of the rewriting process")
             for stream in (self._process.stdin, self._process.stdout):
                 assert isinstance(stream, trio.lowlevel.FdStream)
                 with suppress(OSError):
@@ -80,6 +85,13 @@ class RewritingProcess:
             raise NoAnswer
         finally:
             if not is_answered:
+                await self.aclose()
+
+    async def _reap(self, process: trio.Process) -> None:
+        """Let go of a process that has ended by itself: of its place in the system's table, and of its pipes."""
+        await process.wait()
+        async with self._line:
+            if self._process is process:
                 await self.aclose()
 
 

@@ -17,6 +17,7 @@ RUN_TIME: Final = frozenset(
         "http.requests_per_minute",
         "http.requests_per_hour",
         "http.session_requests_per_hour",
+        "http.browser_requests_per_minute",
         "http.embed_requests_per_minute",
         "http.embed_requests_per_hour",
         "sessions.envelopes_max",

@@ -5,10 +5,11 @@ journal, with locks that make one wait for the other. What one has committed, th
 """
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from persistence.databases.database import DatabaseFailure
+from persistence.databases.database import SQLITE_ERRORS, DatabaseFailure, failure_of
 from persistence.files.regular import check_file
 
 BUSY_TIMEOUT_S: Final = 5.0
@@ -38,3 +39,14 @@ def connect(path: Path | None, *, any_thread: bool = False) -> sqlite3.Connectio
         connection.close()
         raise
     return connection
+
+
+def write_anew(path: Path) -> None:
+    """Write the file anew, if it is there: what was deleted is in no page of it any more. Raises DatabaseFailure."""
+    if not is_there(path, create=False):
+        return
+    try:
+        with closing(connect(path)) as connection:
+            connection.execute("VACUUM")
+    except SQLITE_ERRORS as error:
+        raise failure_of(error, path.name) from error

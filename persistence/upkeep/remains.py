@@ -7,9 +7,10 @@ A name of hexadecimal digits alone, as a contributor's is, may also stand within
 a machine's fingerprint. That is another name, and whoever asks for the erasure of one that they have chosen so must not
 be able to keep it from ever ending. In a text the digits beside it tell: a name has quotes or words around it. Within a
 file of SQLite they tell nothing, since a value follows upon the one before without anything between. There the values
-themselves are asked, column by column: where one is the name, or has it as a word, it is left; where values only have
-it within a longer run, these are what was seen; and where no value has it at all, what was seen is of a row that is
-gone, and left until the file is written anew.
+themselves are asked, column by column: where one is the name, or has it as a word, it is left; where no value has it at
+all, what was seen is of a row that is gone, and left until the file is written anew. Where values only have it within a
+longer run, these are what was seen, and what is of a row that is gone may be beside them, in a page that is free or in
+the room between the rows of another: such a database is in doubt until it is written anew.
 """
 
 import gzip
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 import ahocorasick_rs
+import msgspec
 import zstandard
 
 from persistence.format.layout import DataLayout
@@ -46,21 +48,48 @@ NEEDLE_BYTES_MIN: Final = 16
 """A shorter text stands in many places by chance; what is named so is found by whoever knows where names stand."""
 
 
+class Remains(msgspec.Struct, frozen=True):
+    """Paths below the data directory, by whose texts they are: of files that hold one, and of those in doubt."""
+
+    held: dict[str, list[str]]
+    in_doubt: dict[str, list[str]]
+
+    def databases(self) -> dict[str, set[str]]:
+        """Return the databases among all of them, which can be written anew, each with whose texts that is for."""
+        databases: dict[str, set[str]] = {}
+        for whose, paths in (*self.held.items(), *self.in_doubt.items()):
+            for name in map(_name_of_database, paths):
+                if name.endswith(".db"):
+                    databases.setdefault(name, set()).add(whose)
+        return databases
+
+    def left(self, written_anew: Collection[str]) -> dict[str, list[str]]:
+        """Where something is left, by whose it is, once these databases were written anew before it was looked for."""
+        left = {whose: [*paths] for whose, paths in self.held.items()}
+        for whose, paths in self.in_doubt.items():
+            if doubted := [path for path in paths if _name_of_database(path) not in written_anew]:
+                left.setdefault(whose, []).extend(doubted)
+        return left
+
+
 def remains(
     layout: DataLayout, names: Mapping[str, str], samples: Mapping[str, str], *, leave: Collection[Path]
-) -> dict[str, list[str]]:
-    """Return the paths, below the data directory, of the files that hold any of these texts, by whose text it is.
+) -> Remains:
+    """Return the files that hold any of these texts.
 
     Samples of content are not looked for in the journals: somebody else may have written the same there, in lines that
     say whose they are. `leave` are files that are not looked at. Nor are exports: those with something of it are named.
     """
     names = {name: whose for name, whose in names.items() if len(name) >= NEEDLE_BYTES_MIN}
-    found: dict[str, list[str]] = {}
+    found = Remains({}, {})
     for below, path in _files(layout, but=layout.exports):
         wanted = names if lies_among_parts(below) else {**names, **samples}
         if path not in leave and wanted:
-            for whose in sorted(_held(path, wanted)):
-                found.setdefault(whose, []).append(below)
+            held, in_doubt = _held(path, wanted)
+            for whose in sorted(held):
+                found.held.setdefault(whose, []).append(below)
+            for whose in sorted(in_doubt):
+                found.in_doubt.setdefault(whose, []).append(below)
     return found
 
 
@@ -75,24 +104,21 @@ def _files(layout: DataLayout, *, but: Path) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(layout.root).as_posix(), path
 
 
-def is_database(path: str) -> bool:
-    """Whether a path that `remains` has returned is of a database, which can be written anew."""
-    return _name_of_database(path).endswith(".db")
-
-
 def _name_of_database(name: str) -> str:
     """The name of the database to which a file belongs; of any other file its own."""
     ending = next((each for each in SQLITE_JOURNALS if name.endswith(each)), "")
     return name.removesuffix(ending)
 
 
-def _held(path: Path, wanted: Mapping[str, str]) -> set[str]:
-    """Whose texts a file holds."""
+def _held(path: Path, wanted: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """Whose texts a file holds, and for whose it is in doubt."""
     whole, within = _found(path, [text.encode() for text in wanted])
     owners = {text.encode(): whose for text, whose in wanted.items()}
+    in_doubt = set[bytes]()
     if (database := _database_of(path)) is not None:
-        whole |= {needle for needle in within - whole if not _is_within_values(database, needle)}
-    return {owners[needle] for needle in whole}
+        in_doubt = {needle for needle in within - whole if _is_within_values(database, needle)}
+        whole |= within - in_doubt
+    return {owners[needle] for needle in whole}, {owners[needle] for needle in in_doubt}
 
 
 def _found(path: Path, needles: list[bytes]) -> tuple[set[bytes], set[bytes]]:

@@ -50,13 +50,13 @@ async def test_a_clock_set_a_day_ahead_abandons_nobody(tmp_path: Path, clock: Cl
         await run.projected()
         clock.jump(2 * DAY_S)
         clock.now += 60
-        assert await run.service.close_abandoned() == 0
+        assert await run.service.ends.close_abandoned() == 0
         clock.now += 23 * HOUR_S
         await send(run, going_on)
         await run.projected()
-        assert await run.service.close_abandoned() == 0
+        assert await run.service.ends.close_abandoned() == 0
         clock.now += HOUR_S
-        assert await run.service.close_abandoned() == 1
+        assert await run.service.ends.close_abandoned() == 1
         await send(run, going_on)
         await run.projected()
         assert run.rows("sessions.db", "SELECT session_id FROM sessions WHERE status = 'closed'") == [("sess_2",)]
@@ -72,11 +72,11 @@ async def test_a_session_opened_while_the_clock_was_behind_is_not_abandoned_when
         client = await run.open()
         clock.jump(2 * DAY_S)
         clock.now += 60
-        assert await run.service.close_abandoned() == 0
+        assert await run.service.ends.close_abandoned() == 0
         await send(run, client)
         clock.now += 25 * HOUR_S
         await run.projected()
-        assert await run.service.close_abandoned() == 1
+        assert await run.service.ends.close_abandoned() == 1
     assert await findings(tmp_path) == []
 
 
@@ -85,13 +85,13 @@ async def test_time_that_passes_abandons_as_before(tmp_path: Path, clock: Clock)
     async with running(tmp_path, clock=clock) as run:
         await run.open("sess_1")
         clock.jump(DAY_S)
-        assert await run.service.close_abandoned() == 0
+        assert await run.service.ends.close_abandoned() == 0
         clock.now += 24 * HOUR_S + 1
-        assert await run.service.close_abandoned() == 1
+        assert await run.service.ends.close_abandoned() == 1
         await run.projected()
         await run.open("sess_2")
         clock.now += 24 * HOUR_S + 1
-        assert await run.service.close_abandoned() == 1
+        assert await run.service.ends.close_abandoned() == 1
 
 
 def test_steps_forward_count_for_their_time_and_corrections_do_not() -> None:

@@ -24,12 +24,13 @@ KEPT_BYTES_MAX: Final = 536_870_912
 class KeptSteps:
     """The steps of one file, added in order and then read as often as is wanted; eight bytes each are in memory.
 
-    `folder` is where they lie once they are more than a block. A thread that reads a file is left to itself when an
+    They lie in `folder` once they are more than a block. A thread that reads a file is left to itself when an
     upload is interrupted, and may still be here when all is forgotten: it adds nothing more, to no file.
     """
 
     def __init__(self, folder: Path, *, bytes_max: int = KEPT_BYTES_MAX) -> None:
-        self._folder = folder
+        self.folder = folder
+        """Where they lie, and what is made of them may."""
         self._bytes_max = bytes_max
         self.on_kept: Callable[[], None] = lambda: None
         """Hears each time that more of them lie on disk."""
@@ -78,7 +79,7 @@ class KeptSteps:
             return
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+                self._file = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115
             write_all(self._file.fileno(), self._waiting)
         except OSError:
             self._forget()

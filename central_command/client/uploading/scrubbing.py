@@ -59,11 +59,8 @@ class ScrubbingBeside:
     process begins with the first of them while the others are still read, or, later, with the first that is wanted.
     """
 
-    def __init__(
-        self, kept: KeptSteps, folder: Path, permits: threading.Semaphore, *, begins_ahead: Callable[[], bool]
-    ) -> None:
+    def __init__(self, kept: KeptSteps, permits: threading.Semaphore, *, begins_ahead: Callable[[], bool]) -> None:
         self._kept = kept
-        self._folder = folder
         self._permits = permits
         self._begins_ahead = begins_ahead
         self._beside: _Beside | None = None
@@ -110,7 +107,7 @@ class ScrubbingBeside:
         if not self._permits.acquire(blocking=False):
             return
         try:
-            self._beside = _Beside(self._kept.descriptor, self._kept.start_of(place), place, self._folder)
+            self._beside = _Beside(self._kept.descriptor, self._kept.start_of(place), place, self._kept.folder)
         except OSError:
             self._is_over = True
             self._permits.release()

@@ -219,8 +219,7 @@ class Uploader:
     @contextmanager
     def _kept(self, path: Path) -> "Iterator[tuple[KeptSteps, Scrubbing | None]]":
         """Where the steps of a file are kept while it is uploaded, and what scrubs them."""
-        folder = self._history.spool.folder
-        with closing(KeptSteps(folder)) as kept:
+        with closing(KeptSteps(self._history.spool.folder)) as kept:
             if not self._options.scrub:
                 yield kept, None
                 return
@@ -229,7 +228,7 @@ class Uploader:
                 """Of a file of which nothing was sent, most likely all will be."""
                 return not self._history.knows(path)
 
-            with closing(ScrubbingBeside(kept, folder, self._processes, begins_ahead=is_new)) as scrubbing:
+            with closing(ScrubbingBeside(kept, self._processes, begins_ahead=is_new)) as scrubbing:
                 yield kept, scrubbing
 
     async def _upload_session(

@@ -88,6 +88,7 @@ class NotTaken(StrEnum):
     WAITING = "As many exports wait as may; ask again when one is done."
     KEPT = "There are as many exports as may be; delete one first."
     NO_ROOM = "The disk takes nothing now; nothing was changed."
+    NO_FOLDER = "The server's folder for exports is not there; its operator has to mount its disk, or make it."
 
 
 class ExportDesk(Protocol):

@@ -124,9 +124,7 @@ class Authorization:
                 sentence = "Tokens cannot be looked up now; send this request again later."
                 raise ProblemError(self._replies.overloaded("storage_failed", sentence))
             case Admitted():
-                note_scopes(found.scopes)
-                Reader.charge().give_back()
-                self._count(scope, found)
+                self._let_in(scope, found, cookie)
                 return found
             case unreachable:
                 assert_never(unreachable)
@@ -165,7 +163,12 @@ class Authorization:
         challenge = f'{REALM}, error="invalid_token"' if is_wrong else REALM
         return HttpProblem(HTTPStatus.UNAUTHORIZED, "unauthorized", NEEDS_TOKEN, (("WWW-Authenticate", challenge),))
 
-    def _count(self, scope: Scope, admitted: Admitted) -> None:
+    def _let_in(self, scope: Scope, admitted: Admitted, cookie: str | None) -> None:
+        """Count the request for who sends it, and no longer for its address; raises ProblemError for one too many."""
+        note_scopes(admitted.scopes)
+        Reader.charge().give_back()
+        if cookie is not None:
+            Reader.limits().know_browser(Reader.address(), cookie)
         budget = self._by_token.get(scope)
         retry_after_s = None if budget is None else budget.take(admitted.token_id)
         if retry_after_s is not None:

@@ -14,6 +14,7 @@ import msgspec
 from quart import request
 
 from central_command.http.requests.bodies import ProblemError, Reader
+from central_command.http.requests.cookies import cookie_in, name_of_cookie
 from central_command.http.requests.replies import HttpProblem
 
 CROSS_SITE: Final = HttpProblem(
@@ -27,10 +28,6 @@ NO_SITE: Final = HttpProblem(
     "A request that changes something must come from a page of this server, and this one says neither in "
     "Sec-Fetch-Site nor in Origin where it comes from.",
 )
-COOKIE_NAME: Final = "central_command"
-SECURE_COOKIE_NAME: Final = f"__Host-{COOKIE_NAME}"
-"""Over TLS: no page of a neighbouring host, and none without TLS, can set it (RFC 6265bis, section 4.1.3.2)."""
-
 SIGN_IN_PATH: Final = "/sign-in"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 NEXT_CHARS_MAX: Final = 500
@@ -58,17 +55,15 @@ def check_site() -> None:
 
 def presented_cookie() -> str | None:
     """The value of the session's cookie in the current request; None where there is none, "" for several."""
-    name = SECURE_COOKIE_NAME if Reader.front().is_secure else COOKIE_NAME
-    values = request.cookies.getlist(name)
-    return None if not values else values[0] if len(values) == 1 else ""
+    return cookie_in(request.scope["headers"], is_secure=Reader.front().is_secure)
 
 
 def set_cookie(value: str, lasting_s: float) -> tuple[str, str]:
     """The header that has the browser keep the session's cookie, or, with nothing for no time, forget it."""
     is_secure = Reader.front().is_secure
-    name = SECURE_COOKIE_NAME if is_secure else COOKIE_NAME
+    kept = f"{name_of_cookie(is_secure=is_secure)}={value}; Path=/; Max-Age={round(lasting_s)}"
     secure = "; Secure" if is_secure else ""
-    return "Set-Cookie", f"{name}={value}; Path=/; Max-Age={round(lasting_s)}; HttpOnly; SameSite=Lax{secure}"
+    return "Set-Cookie", f"{kept}; HttpOnly; SameSite=Lax{secure}"
 
 
 def path_back(asked: str, otherwise: str) -> str:

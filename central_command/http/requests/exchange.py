@@ -29,6 +29,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCall
 from central_command.http.gateway import Gateway
 from central_command.http.requests.addresses import ClientKeys, Front
 from central_command.http.requests.admission import Admission, BodyPermit
+from central_command.http.requests.cookies import cookie_in
 from central_command.http.requests.direct import (
     UNSUPPORTED_ENCODING,
     DirectEndpoint,
@@ -235,22 +236,30 @@ class Exchange:
             await self._refuse(self._edge.refusal(self._scope, path, failed))
 
     async def _take_charge(self, path: str) -> HttpProblem | None:
-        """Take the request from its address's budget, or else from its session's; or return the 429."""
-        limits = self._edge.limits
-        taken = limits.take(self.address, path)
-        if (
-            isinstance(taken, HttpProblem)
-            and path in SESSION_PATHS
-            and self._scope["method"] == "POST"
-            and limits.knows_sessions_at(self.address)
-        ):
-            session_id = session_in(await self._first_bytes())
-            taken = limits.take_for_session(self.address, session_id) or taken
+        """Take the request from its address's budget, or else from its session's or browser's; or return the 429."""
+        taken = self._edge.limits.take(self.address, path)
+        if isinstance(taken, HttpProblem):
+            taken = await self._take_own(path) or taken
         if isinstance(taken, HttpProblem):
             self.refuse_body()
             return taken
         self.charge = taken
         return None
+
+    async def _take_own(self, path: str) -> Charge | None:
+        """Take the request from a budget beside its address's, which has nothing left; None where there is none.
+
+        A browser's is for what the framework answers: the other endpoints have budgets of sessions, or of their own.
+        """
+        limits, is_post = self._edge.limits, self._scope["method"] == "POST"
+        if is_post and path in SESSION_PATHS:
+            if not limits.sessions.is_any_at(self.address):
+                return None
+            return limits.take_for_session(self.address, session_in(await self._first_bytes()))
+        if self._endpoint(path) is not None or not limits.browsers.is_any_at(self.address):
+            return None
+        cookie = cookie_in(self._scope["headers"], is_secure=self.front.is_secure)
+        return limits.take_for_browser(self.address, cookie)
 
     async def _first_bytes(self) -> bytes:
         """The body's first bytes, as many as come within `linger_s`; `receive` hands them out again."""

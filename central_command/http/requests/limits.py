@@ -9,8 +9,15 @@ opened from there or by an accepted envelope, has a small budget of its own ther
 that first, and from the address's only when it is empty. Who forges in the name of such a session uses up that
 session's budget. When the address has nothing left, the session is looked for in the first bytes of the body.
 
-What one address can send without anything being accepted is bounded all the same: its own budget, and for each session
-that it opened, which took a token, `session_requests_per_hour` more.
+A browser that is signed in behind such an address would be kept out before anybody has looked at its cookie. So a
+cookie that was found right on an address has a small budget of its own there, too, by its digest: where the address has
+nothing left, its requests take from that. What is found right again gives it back, as it does to an address, and is
+counted for the session; so this budget is for what needs no session (styles, a picture), and for a cookie that is right
+no more.
+
+What one address can send without anything being accepted is bounded all the same: its own budget, for each session that
+it opened, which took a token, `session_requests_per_hour` more, and for each cookie that was right there
+`browser_requests_per_minute`.
 """
 
 from collections.abc import Sequence
@@ -19,6 +26,7 @@ from typing import Final
 
 import trio
 
+from central_command.access.tokens import COOKIE, token_sha256
 from central_command.http.requests.buckets import Clock, Rate, TokenBuckets
 from central_command.http.requests.replies import BATCH_PATH, HttpProblem
 from central_command.http.settings import HttpSettings
@@ -45,21 +53,21 @@ class Charge:
     def opened(self, session_id: str) -> None:
         """The request opened a session, which from now on has a budget of its own on this address."""
         if self._limits is not None:
-            self._limits.know(self._address, session_id)
+            self._limits.sessions.know(self._address, session_id)
 
     def belongs_to(self, session_id: str) -> None:
         """The request is a session's: if that has a budget of its own here, it takes from there, and not from all."""
         if self._limits is None or isinstance(self._key, tuple):
             return
-        if self._limits.take_own(self._address, session_id):
+        if self._limits.sessions.take(self._address, session_id):
             self.give_back()
-            self._budget, self._key = self._limits.sessions, (self._address, session_id)
+            self._budget, self._key = self._limits.sessions.buckets, (self._address, session_id)
 
     def accepted(self, session_id: str) -> None:
         """What the request brought was accepted: give back what it cost, and know the session from now on."""
         if self._limits is not None:
             self.give_back()
-            self._limits.know(self._address, session_id)
+            self._limits.sessions.know(self._address, session_id)
 
     def another(self, session_id: str | None) -> "Charge | HttpProblem":
         """Take for one more envelope in the same request, of this session if it is one that could be."""
@@ -78,8 +86,43 @@ FREE: Final = Charge(None, "", None, "")
 """Costs nothing: probes, preflights, and everything where limits are off."""
 
 
+class OwnBudgets:
+    """Budgets of what is known on an address, beside the address's: of sessions by their ids, of cookies by digests."""
+
+    def __init__(self, rates: Sequence[Rate], *, known_max: int, clock: Clock) -> None:
+        """Past `known_max` what was not heard of for longest is forgotten."""
+        self.buckets = TokenBuckets(rates, keys_max=known_max, clock=clock)
+        self._known_at: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<OwnBudgets of {len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self.buckets)
+
+    def is_any_at(self, address: str) -> bool:
+        """Whether anything is known on this address."""
+        return address in self._known_at
+
+    def take(self, address: str, name: str) -> bool:
+        """Take one request from what is known so on this address; False when it is not, or nothing is left."""
+        key = (address, name)
+        return key in self.buckets and self.buckets.take(key) is None
+
+    def know(self, address: str, name: str) -> None:
+        """Give it a budget of its own on this address, if it has none."""
+        if (address, name) in self.buckets:
+            return
+        self._known_at[address] = self._known_at.get(address, 0) + 1
+        forgotten = self.buckets.add((address, name))
+        if isinstance(forgotten, tuple):
+            left = self._known_at.pop(forgotten[0]) - 1
+            if left:
+                self._known_at[forgotten[0]] = left
+
+
 class AddressLimits:
-    """The budgets of all addresses: one for embeddings, one for everything else, and those of sessions known there."""
+    """The budgets of all addresses: for embeddings, for everything else, and of sessions and browsers known there."""
 
     def __init__(
         self, settings: HttpSettings, *, embed_paths: frozenset[str], clock: Clock = trio.current_time
@@ -87,22 +130,24 @@ class AddressLimits:
         def buckets(rates: Sequence[Rate], keys_max: int) -> TokenBuckets:
             return TokenBuckets(rates, keys_max=keys_max, clock=clock)
 
-        general, embed, own = _rates(settings)
+        general, embed, of_session, of_browser = _rates(settings)
         self._is_enabled = settings.limits_enabled
         self._embed_paths = embed_paths
         self._general = buckets(general, settings.addresses_max)
         self._embed = buckets(embed, settings.addresses_max)
-        self.sessions = buckets(own, settings.known_sessions_max)
+        self.sessions = OwnBudgets(of_session, known_max=settings.known_sessions_max, clock=clock)
+        self.browsers = OwnBudgets(of_browser, known_max=settings.known_browsers_max, clock=clock)
         self._clock = clock
         self._wrong_tokens: TokenBuckets | None = None
-        self._sessions_at: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<AddressLimits {len(self._general)} addresses, {len(self.sessions)} sessions>"
+        known = f"{len(self.sessions)} sessions, {len(self.browsers)} browsers"
+        return f"<AddressLimits {len(self._general)} addresses, {known}>"
 
     def reconfigure(self, settings: HttpSettings) -> None:
         """Go on with other rates; who has used up what there was finds what comes back at the new rate."""
-        for buckets, rates in zip((self._general, self._embed, self.sessions), _rates(settings), strict=True):
+        all_buckets = (self._general, self._embed, self.sessions.buckets, self.browsers.buckets)
+        for buckets, rates in zip(all_buckets, _rates(settings), strict=True):
             buckets.set_rates(rates)
 
     def take(self, address: str, path: str) -> Charge | HttpProblem:
@@ -123,35 +168,27 @@ class AddressLimits:
             self._wrong_tokens = TokenBuckets(rates, keys_max=addresses_max, clock=self._clock)
         return self._wrong_tokens.take(address)
 
-    def knows_sessions_at(self, address: str) -> bool:
-        """Whether any session has a budget of its own on this address."""
-        return address in self._sessions_at
-
-    def take_own(self, address: str, session_id: str) -> bool:
-        """Take one request from a session's own budget on this address; False when it has none, or nothing is left."""
-        key = (address, session_id)
-        return key in self.sessions and self.sessions.take(key) is None
-
     def take_for_session(self, address: str, session_id: str | None) -> Charge | None:
-        """The same for a request that has no other charge."""
-        if session_id is None or not self.take_own(address, session_id):
+        """Take a request from a session's own budget on this address; None when it has none, or nothing is left."""
+        if session_id is None or not self.sessions.take(address, session_id):
             return None
-        return Charge(self, address, self.sessions, (address, session_id))
+        return Charge(self, address, self.sessions.buckets, (address, session_id))
 
-    def know(self, address: str, session_id: str) -> None:
-        """Give a session a budget of its own on this address, if it has none."""
-        if (address, session_id) in self.sessions:
-            return
-        self._sessions_at[address] = self._sessions_at.get(address, 0) + 1
-        forgotten = self.sessions.add((address, session_id))
-        if isinstance(forgotten, tuple):
-            left = self._sessions_at.pop(forgotten[0]) - 1
-            if left:
-                self._sessions_at[forgotten[0]] = left
+    def take_for_browser(self, address: str, cookie: str | None) -> Charge | None:
+        """The same from that of a cookie, which is looked at only where one was right."""
+        digest = token_sha256(cookie) if cookie is not None and COOKIE.match(cookie) else None
+        if digest is None or not self.browsers.take(address, digest):
+            return None
+        return Charge(self, address, self.browsers.buckets, (address, digest))
+
+    def know_browser(self, address: str, cookie: str) -> None:
+        """Give a cookie, which was found right, a budget of its own on this address, if it has none."""
+        if self._is_enabled:
+            self.browsers.know(address, token_sha256(cookie))
 
 
-def _rates(settings: HttpSettings) -> tuple[Sequence[Rate], Sequence[Rate], Sequence[Rate]]:
-    """The rates of everything, of embeddings, and of one session."""
+def _rates(settings: HttpSettings) -> tuple[Sequence[Rate], Sequence[Rate], Sequence[Rate], Sequence[Rate]]:
+    """The rates of everything, of embeddings, of one session, and of one browser."""
 
     def by_address(per_minute: int, per_hour: int) -> Sequence[Rate]:
         return (Rate(per_minute, _MINUTE_S), Rate(per_hour, _HOUR_S))
@@ -160,6 +197,7 @@ def _rates(settings: HttpSettings) -> tuple[Sequence[Rate], Sequence[Rate], Sequ
         by_address(settings.requests_per_minute, settings.requests_per_hour),
         by_address(settings.embed_requests_per_minute, settings.embed_requests_per_hour),
         (Rate(settings.session_requests_per_hour, _HOUR_S),),
+        (Rate(settings.browser_requests_per_minute, _MINUTE_S),),
     )
 
 

@@ -41,7 +41,7 @@ def holding(root: Path, text: str) -> list[Path]:
 
 async def ended(run: Running) -> None:
     """Wait until nobody who has withdrawn has an open session."""
-    await run.service.close_withdrawn()
+    await run.service.ends.close_withdrawn()
     await run.projected()
 
 

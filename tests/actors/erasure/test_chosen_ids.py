@@ -1,13 +1,22 @@
 """An erasure of an id that somebody has chosen comes to its end, and the operator can settle one that does not."""
 
+import hashlib
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from actors.sessions.outcomes import Accepted
+from persistence.corpus_erasing import StoppedCorpus
+from persistence.databases.jobs_database import JobsDatabase
 from persistence.journals.erasure_register import ErasureState, ErasureSubject
 from tests.actors.erasure.test_job import OTHER, SETTINGS, THEIRS, done, erased, filled, findings, session_id
+from tests.curated import curate, leave_sessions
+from tests.indexed import index_async
 from tests.running_service import Running, running
+from tests.submitted_texts import leave_token
 
 FINGERPRINT = "0123456789abcdef" * 4
 ZEROS = "0" * 32
@@ -86,3 +95,84 @@ async def test_what_may_be_theirs_cannot_be_settled(tmp_path: Path) -> None:
         assert kept.erasure.state is ErasureState.REQUESTED
         (root / "server.log").unlink()
         assert (await done(run, report.erasure.request)).erasure.state is ErasureState.DONE
+
+
+OF_ANOTHER = hashlib.sha256(b"another").hexdigest()
+OF_NOBODY = OF_ANOTHER[:32]
+
+
+async def with_all_databases(root: Path) -> None:
+    await leave_sessions(root, "sess_a")
+    await curate(root)
+    await index_async(root)
+    leave_token(root, "read")
+    with closing(JobsDatabase(root / "jobs.db", time.time)) as jobs, jobs.snapshot():
+        pass
+
+
+def gone_row(path: Path, table: str) -> None:
+    """A table that had a row with an id beside other digits, which is gone from it and not from its page."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute(f"CREATE TABLE {table} (a TEXT, b TEXT)")
+        rows = [(OF_NOBODY, "7" * 64), ("x", OF_ANOTHER), ("y", "7" * 64)]
+        connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)
+        connection.execute(f"DELETE FROM {table} WHERE a = ?", (OF_NOBODY,))
+        connection.commit()
+    assert times_held(path, table) == (2, 1)
+
+
+def times_held(path: Path, table: str) -> tuple[int, int]:
+    """How often the files of a database hold the id, and how often its live rows do."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        rows = connection.execute(f"SELECT b FROM {table}").fetchall()
+    return path.read_bytes().count(OF_NOBODY.encode()), sum(OF_NOBODY in text for (text,) in rows)
+
+
+@pytest.mark.parametrize("name", ["sessions.db", "ledger.db", "access.db", "jobs.db", "search.db"])
+async def test_no_page_holds_an_id_whose_digits_somebody_elses_row_has_too(tmp_path: Path, name: str) -> None:
+    """Nothing was theirs, so no row of theirs says that a database has to be written anew."""
+    root = tmp_path / "data"
+    await with_all_databases(root)
+    async with running(root, settings=SETTINGS) as run:
+        gone_row(root / name, "of_a_test")
+        report = await erased(run, ErasureSubject.CONTRIBUTOR, OF_NOBODY)
+        assert (report.hindered, report.erasure.state) == (None, ErasureState.DONE)
+        assert times_held(root / name, "of_a_test") == (1, 1)
+
+
+async def test_the_index_is_written_anew_once_for_a_request_that_is_stuck(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be large, and who asks for an id that stands in others' texts must not have it written all the time."""
+    root, written = tmp_path / "data", list[str]()
+    write_index_anew = StoppedCorpus.write_index_anew
+
+    async def noted(stopped: StoppedCorpus) -> None:
+        written.append("search.db")
+        await write_index_anew(stopped)
+
+    monkeypatch.setattr(StoppedCorpus, "write_index_anew", noted)
+    await with_all_databases(root)
+    async with running(root, settings=SETTINGS) as run:
+        gone_row(root / "search.db", "of_a_test")
+        (root / "server.log").write_text(f"somebody named {OF_NOBODY} was here")
+        report = await erased(run, ErasureSubject.CONTRIBUTOR, OF_NOBODY)
+        assert report.hindered == "something of it is left in server.log: remove it from there"
+        assert await done(run, report.erasure.request) == report
+        assert written == ["search.db"]
+        (root / "server.log").unlink()
+        assert (await done(run, report.erasure.request)).erasure.state is ErasureState.DONE
+        assert written == ["search.db"]
+
+
+async def test_a_damaged_file_of_tokens_keeps_an_erasure_waiting_and_no_server_from_going_on(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    async with running(root, settings=SETTINGS) as run:
+        leave_token(root, "read")
+        content = (root / "access.db").read_bytes()
+        damaged = content[:16] + b"\xff" * 84 + content[100:] + OF_ANOTHER.encode()
+        (root / "access.db").write_bytes(damaged)
+        report = await erased(run, ErasureSubject.CONTRIBUTOR, OF_NOBODY)
+        assert report.hindered == "something of it is left in access.db: remove it from there"

@@ -355,7 +355,7 @@ async def test_clients_go_on_while_a_contributor_with_many_sessions_is_erased(tm
         there = {json.loads(line)["envelope_id"] for line in after["envelopes"]}
         assert {*accepted} <= there
         assert len(accepted) > 9
-        await service.service.finish_interrupted()
+        await service.service.ends.finish_interrupted()
     assert await findings(root) == []
     assert holding(root, THEIRS, "sess_theirs", SECRET_WORDS) == []
 
@@ -463,3 +463,23 @@ def test_a_request_says_nothing_of_whom_it_is_for(tmp_path: Path) -> None:
     assert again.pending() == [asked]
     again.note_done(asked.request, {"envelopes": 1})
     assert ErasureRegister(tmp_path / "erasures.jsonl", OsFileSystem(), lambda: 0.0).pending() == []
+
+
+async def test_a_request_is_begun_with_all_that_it_says_however_soon_that_is(tmp_path: Path) -> None:
+    """The job begins on its own, and what is to be looked for is written after the request."""
+    root = tmp_path / "data"
+    async with running(root, settings=SETTINGS) as service:
+        (root / "server.log").write_text(f"somebody named {THEIRS} was here")
+        report = await erased(service, ErasureSubject.CONTRIBUTOR, THEIRS)  # while it begins for the first time
+        assert report.hindered == "something of it is left in server.log: remove it from there"
+
+
+async def test_what_a_request_says_is_kept_when_it_is_asked_for_again_after_a_crash(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    async with running(root, settings=SETTINGS) as service:
+        (root / "server.log").write_text(f"somebody named {THEIRS} was here")
+        service.service.eraser._erasure.register.ask(
+            ErasureSubject.CONTRIBUTOR, digest_of(ErasureSubject.CONTRIBUTOR, THEIRS)
+        )
+        report = await erased(service, ErasureSubject.CONTRIBUTOR, THEIRS)
+        assert report.hindered == "something of it is left in server.log: remove it from there"

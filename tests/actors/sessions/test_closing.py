@@ -52,7 +52,7 @@ async def close_by(how: ClosedBy, run: Running, client: SigningClient) -> None:
         case ClosedBy.ABANDONED:
             await run.projected()
             run.clock.now += DAY_S
-            assert await run.service.close_abandoned() == 1
+            assert await run.service.ends.close_abandoned() == 1
     await finished(run, client.session_id)
 
 
@@ -202,7 +202,7 @@ async def by_retry(run: Running) -> None:
 
 async def by_sweep(run: Running) -> None:
     await run.projected()
-    await run.service.finish_interrupted()
+    await run.service.ends.finish_interrupted()
 
 
 async def by_sweep_in_time(run: Running) -> None:
@@ -229,7 +229,7 @@ async def test_a_trajectory_that_found_no_room_is_written_later_once(
             assert full == [StorageFull(FullReason.DISK_FULL)] * 2
             feedback = await run.send(client.feedback(sequence=9))
             assert isinstance(feedback, Accepted)
-            await run.service.finish_interrupted()
+            await run.service.ends.finish_interrupted()
         assert run.lines(JournalName.TRAJECTORIES) == []
         await finish(run)
         (trajectory,) = run.lines(JournalName.TRAJECTORIES)
@@ -308,9 +308,9 @@ async def test_only_sessions_without_traffic_are_abandoned(tmp_path: Path) -> No
         run.clock.now += 23 * 3_600
         await run.send(busy.chunk())
         await run.projected()
-        assert await run.service.close_abandoned() == 0
+        assert await run.service.ends.close_abandoned() == 0
         run.clock.now += 2 * 3_600
-        assert await run.service.close_abandoned() == 2
+        assert await run.service.ends.close_abandoned() == 2
         await run.projected()
         closed = run.rows("sessions.db", "SELECT session_id, closed_by FROM sessions WHERE status = 'closed'")
         assert closed == [("sess_1", "abandoned"), ("sess_3", "abandoned")]
@@ -342,10 +342,10 @@ async def test_a_full_page_of_which_none_can_be_closed_keeps_nothing_behind_it_w
         run.clock.now += DAY_S
         with monkeypatch.context() as patched:
             patched.setattr(run.service._directory, "ask", fail)
-            assert await run.service.close_abandoned() == 1
+            assert await run.service.ends.close_abandoned() == 1
         assert asked == ["sess_0", "sess_1", "sess_2"]
         await run.projected()
-        assert await run.service.close_abandoned() == 2
+        assert await run.service.ends.close_abandoned() == 2
 
 
 async def test_sessions_are_abandoned_once_also_while_the_databases_know_nothing_of_it(tmp_path: Path) -> None:
@@ -356,8 +356,8 @@ async def test_sessions_are_abandoned_once_also_while_the_databases_know_nothing
             client = await run.open(f"sess_{number}")
             await run.send(client.chunk())
         run.clock.now += DAY_S
-        assert await run.service.close_abandoned() == 5
-        assert await run.service.close_abandoned() == 0
+        assert await run.service.ends.close_abandoned() == 5
+        assert await run.service.ends.close_abandoned() == 0
         assert len(run.lines(JournalName.ENVELOPES)) == 10
 
 
@@ -503,7 +503,7 @@ async def test_a_close_that_ended_the_process_twice_is_set_aside_until_somebody_
     assert inspection.set_aside(tmp_path, 2) == ["sess_1"]
     async with running(tmp_path, settings=settings) as run:
         assert "1 session(s) has ended this process before" in caplog.text
-        await run.service.finish_interrupted()
+        await run.service.ends.finish_interrupted()
         assert await run.service.close_session("sess_1") == Busy(BusyReason.SET_ASIDE)
         assert run.lines(JournalName.TRAJECTORIES) == []
         with pytest.raises(DataDirectoryLocked):

@@ -293,7 +293,7 @@ async def close_among_chunks(root: Path, how: str, delays: Sequence[int], *, gap
         ways: dict[str, Callable[[], Awaitable[Any]]] = {
             "session_close": partial(run.send, client.close(sequence=4 if gaps else 2)),
             "http_close": partial(run.service.close_session, "sess_1"),
-            "abandoned": run.service.close_abandoned,
+            "abandoned": run.service.ends.close_abandoned,
         }
         calls: list[Callable[[], Awaitable[Any]]] = [ways[how]]
         calls += [partial(run.send, chunk) for chunk in chunks[1:]]

@@ -98,7 +98,7 @@ async def compare(root: Path, kinds: list[str]) -> None:
             run.clock.now += 1.000001
             await run.send(body_of(client, kind))
             await run.projected()
-            await run.service.finish_interrupted()
+            await run.service.ends.finish_interrupted()
             assert await restored(run, actor) == facts_of(actor._state)
 
 

@@ -38,7 +38,7 @@ async def test_a_session_that_was_never_used_is_forgotten_once_it_is_abandoned(t
         first = await opened(run, client)
         assert isinstance(first, Opened)
         clock.now += 25 * HOUR_S
-        assert await run.service.close_abandoned() == 1
+        assert await run.service.ends.close_abandoned() == 1
         assert await stored_state(run) == before
         client.opened(first.server_public_key)
         client.now_s = clock.now
@@ -63,7 +63,7 @@ async def test_an_honest_client_keeps_its_session_until_it_is_abandoned(tmp_path
         clock.now += 23.9 * HOUR_S
         for number in range(2, 8):
             await opened(run, SigningClient(f"sess_{number}", now_s=clock.now))
-        assert await run.service.close_abandoned() == 0
+        assert await run.service.ends.close_abandoned() == 0
         assert await opened(run, client) == first
     async with running(tmp_path, settings=FEW, clock=clock) as run:
         assert await opened(run, client) == first  # also at the bound
@@ -116,7 +116,7 @@ async def test_what_was_used_is_never_forgotten(tmp_path: Path, used_by: str) ->
             await run.send(client.chunk(**({} if used_by == "a chunk" else {"team_size": 0})))
         assert await unused(run) == 0
         clock.now += 25 * HOUR_S
-        await run.service.close_abandoned()
+        await run.service.ends.close_abandoned()
         await run.projected()
         assert run.rows("sessions.db", "SELECT session_id, status FROM sessions") == [("sess_1", "closed")]
         assert len(run.lines(JournalName.ENVELOPES)) == (2 if used_by == "a chunk" else 1)
@@ -133,7 +133,7 @@ async def test_an_envelope_and_the_forgetting_of_its_session_come_one_after_the_
             clock.now += 25 * HOUR_S
             client.now_s = clock.now
             body = client.chunk()
-            outcome, _ = await at_once([lambda: run.send(body), run.service.close_abandoned], [delay, 5 - delay])  # type: ignore[list-item]  # noqa: B023
+            outcome, _ = await at_once([lambda: run.send(body), run.service.ends.close_abandoned], [delay, 5 - delay])  # type: ignore[list-item]  # noqa: B023
             await run.projected()
             stored = run.rows("sessions.db", "SELECT placeholder FROM sessions")
             assert stored == ([(0,)] if isinstance(outcome, Accepted) else [])

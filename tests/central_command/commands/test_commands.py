@@ -433,11 +433,11 @@ def test_config_check_looks_at_the_folders_that_jobs_write_to(tmp_path: Path) ->
     path = tmp_path / "settings.toml"
     path.write_text(
         "[jobs]\nbackup_dir = 'backups'\n[tiers]\ncompress_after_days = 9\narchive_dir = 'archive'\n"
-        "[export]\ndirectory = 'elsewhere/exports'\n"
+        "[export]\ndirectory = 'elsewhere'\n"
     )
     result = run("config", "check", str(path))
     why = "does not exist: mount its disk, or make it."
-    missing = {"jobs.backup_dir": "backups", "tiers.archive_dir": "archive", "export.directory": "elsewhere"}
+    missing = {"jobs.backup_dir": "backups", "export.directory": "elsewhere", "tiers.archive_dir": "archive"}
     assert (result.exit_code, result.stdout.splitlines()) == (
         1,
         [f"{name}: the folder {folder} {why}" for name, folder in missing.items()],

@@ -288,10 +288,10 @@ def test_withdrawing_takes_yes_and_asks_nothing_without_it(erasing: Erasing) -> 
 
 def test_show_prints_the_terms_that_are_asked_to_agree_to(erasing: Erasing) -> None:
     """Before what was said of them, as `give` does, and nothing of them steers a terminal."""
-    erasing.terms = "You share all.\nNot\x1b[2J more."
+    erasing.terms = "You share all.\nNot\x1b[2J \u202emore."
     shown = run("show")
-    assert shown.stdout.startswith("You share all.\nNot [2J more.\n\n"), shown.output
-    assert run("give", "--yes").stdout.startswith("You share all.\nNot [2J more.\n")
+    assert shown.stdout.startswith("You share all.\nNot\ufffd[2J \ufffdmore.\n\n"), shown.output
+    assert run("give", "--yes").stdout.startswith("You share all.\nNot\ufffd[2J \ufffdmore.\n")
     assert "You share all." not in run("withdraw").stdout
     assert json.loads(run("show", "--json").stdout)["notice"]["text"] == erasing.terms
 

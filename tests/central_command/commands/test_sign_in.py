@@ -12,11 +12,11 @@ from central_command.access.desk import AccessDesk, SignedIn
 from central_command.access.settings import AccessSettings
 from central_command.commands.cli import main
 from central_command.reaching.addresses import URL_VARIABLES
-from central_command.running import _print_link
+from central_command.running import _make_known
 from central_command.settings.variables import PORT_VARIABLES
 from persistence.files.failures import DataDirectoryLocked
 from persistence.files.file_system import inline
-from persistence.files.lock import single_instance
+from persistence.files.lock import noted_address, single_instance
 from tests.running_service import running
 from tests.server_process import ServerProcess
 
@@ -136,7 +136,9 @@ async def test_a_server_prints_a_link_on_a_terminal_where_its_own_machine_reache
 ) -> None:
     async with running(tmp_path) as run:
         monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal, raising=False)
-        await _print_link(run.service, urls)
+        await _make_known(run.service, urls, inline)
+        assert (noted_address(tmp_path) is None) is (urls == ["http://192.0.2.1:8443"])
+        assert printed in {noted_address(tmp_path), None}
         out = capsys.readouterr().out
         assert (f" {printed}/sign-in/link?code=cl_" in out) is (printed is not None)
         assert (out != "") is (tmp_path / "access.db").exists() is (printed is not None)

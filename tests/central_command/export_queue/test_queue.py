@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -245,3 +246,28 @@ def test_another_folder_may_not_lie_in_the_data_directory(tmp_path: Path) -> Non
     with pytest.raises(ExportRefused, match="lies in the data directory"):
         queue(tmp_path, directory=str(tmp_path / "corpus"))
     assert "other" in repr(queue(tmp_path, directory=str(tmp_path.parent / "other")))
+
+
+async def test_a_folder_that_is_named_and_missing_is_not_made(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A slip in a path, or a disk that is not mounted, would fill another one."""
+    folder = root.parent / "mounted" / "exports"
+    exports = queue(root, directory=str(folder))
+    assert await exports.ask(ASKED) is NotTaken.NO_FOLDER
+    assert exports.reports() == []
+    assert not folder.parent.exists()
+    assert f"export.directory: the folder {folder} does not exist: mount its disk, or make it" in caplog.text
+    folder.mkdir(parents=True)
+    export_id = await asked(exports)
+    assert (folder / f"{export_id}.json").is_file()
+    shutil.rmtree(folder)
+    ended = trio.Event()
+    exports.ended = lambda _report, _duration_s: ended.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exports.run)
+        with trio.fail_after(DEADLINE_S):
+            await ended.wait()
+        nursery.cancel_scope.cancel()
+    report = exports.report(export_id)
+    assert report is not None
+    assert (report.state, report.reason) == (ExportState.FAILED, NotTaken.NO_FOLDER)
+    assert not folder.exists()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from actors.envelopes.attestation import canonical_text
 from central_command.rewriting import process as rewriting_process
@@ -29,8 +30,8 @@ NO_JSON = LARGE[:-1]
 
 
 @pytest.fixture
-async def rewriting() -> AsyncIterator[RewritingProcess]:
-    async with aclosing(RewritingProcess(in_thread)) as found:
+async def rewriting(nursery: trio.Nursery) -> AsyncIterator[RewritingProcess]:
+    async with aclosing(RewritingProcess(in_thread, nursery)) as found:
         yield found
 
 
@@ -77,6 +78,33 @@ async def test_a_process_that_has_ended_is_started_anew(rewriting: RewritingProc
     os.kill(first, signal.SIGKILL)
     assert await rewriting.text_of(LARGE) == canonical_text(LARGE)
     assert rewriting.pid not in {None, first}
+
+
+async def ended(pid: int) -> None:
+    """Wait for the end of a process, without taking it out of the system's table."""
+    descriptor = os.pidfd_open(pid)
+    await trio.lowlevel.wait_readable(descriptor)
+    os.close(descriptor)
+
+
+def open_files() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+async def test_one_that_ends_by_itself_leaves_nothing(rewriting: RewritingProcess) -> None:
+    """No entry in the system's table, and no pipe, until the next large body."""
+    open_before = open_files()
+    for _ in range(2):
+        await rewriting.text_of(LARGE)
+        pid = rewriting.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await ended(pid)
+        await wait_all_tasks_blocked()
+        assert rewriting.pid is None
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        assert open_files() <= open_before
 
 
 async def test_one_that_stands_still_is_ended(rewriting: RewritingProcess, monkeypatch: pytest.MonkeyPatch) -> None:

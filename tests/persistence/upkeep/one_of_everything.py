@@ -61,7 +61,7 @@ async def fill_with_oddities(service: Running) -> None:
         left = await service.open(session_id)
         assert isinstance(await service.send(left.chunk_of([left.step(type="thought", step=5)])), Accepted)
     service.clock.now += 2 * DAY_S
-    assert await service.service.close_abandoned() >= 2
+    assert await service.service.ends.close_abandoned() >= 2
 
 
 def _chunk(

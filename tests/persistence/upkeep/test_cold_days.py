@@ -97,7 +97,7 @@ async def test_a_rebuild_reads_it(cold: Path) -> None:
 
 def test_a_search_for_remains_unpacks_it(cold: Path) -> None:
     layout = DataLayout(cold)
-    found = remains(layout, {'"session_id":"sess_told"': "c"}, {}, leave=())
+    found = remains(layout, {'"session_id":"sess_told"': "c"}, {}, leave=()).held
     assert any(path.startswith("envelopes/") and path.endswith(".zst") for path in found["c"])
 
 

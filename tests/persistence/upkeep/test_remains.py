@@ -9,15 +9,23 @@ import pytest
 import zstandard
 
 from persistence.format.layout import DataLayout
-from persistence.upkeep.remains import BLOCK_BYTES, is_database, remains
+from persistence.upkeep.remains import BLOCK_BYTES, Remains, remains
 
 NAME = "0123456789abcdef0123456789abcdef"
 ZEROS = "0" * 32
 LONGER = f"{NAME}{'7' * 32}"
 
 
+def looked_for(root: Path, name: str = NAME) -> Remains:
+    return remains(DataLayout(root), {name: "er_1"}, {}, leave=())
+
+
 def found(root: Path, name: str = NAME) -> list[str]:
-    return remains(DataLayout(root), {name: "er_1"}, {}, leave=()).get("er_1", [])
+    return looked_for(root, name).held.get("er_1", [])
+
+
+def in_doubt(root: Path, name: str = NAME) -> list[str]:
+    return looked_for(root, name).in_doubt.get("er_1", [])
 
 
 @pytest.mark.parametrize(
@@ -87,6 +95,27 @@ def test_an_id_is_found_in_a_database_whatever_follows_upon_it(tmp_path: Path) -
 def test_a_part_of_a_value_in_a_database_is_another_name(tmp_path: Path, name: str) -> None:
     database(tmp_path, ("x", name * 2), ("y", f"7{name}"))
     assert found(tmp_path, name) == []
+    assert in_doubt(tmp_path, name) == ["sessions.db"]
+
+
+def test_a_database_is_in_doubt_where_what_is_live_may_hide_a_row_that_is_gone(tmp_path: Path) -> None:
+    """It is until it was written anew, and one that nobody writes anew is left."""
+    path = database(tmp_path, (NAME, "7" * 64), ("x", LONGER))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute("DELETE FROM of_sessions WHERE contributor_id = ?", (NAME,))
+        connection.commit()
+    assert path.read_bytes().count(NAME.encode()) == 2
+    remaining = looked_for(tmp_path)
+    assert (remaining.held, remaining.in_doubt) == ({}, {"er_1": ["sessions.db"]})
+    assert remaining.databases() == {"sessions.db": {"er_1"}}
+    assert remaining.left(["sessions.db"]) == {}
+    assert remaining.left(["ledger.db"]) == {"er_1": ["sessions.db"]}
+
+
+def test_a_text_has_no_rows_that_are_gone(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(LONGER)
+    assert looked_for(tmp_path) == Remains({}, {})
 
 
 def test_what_is_left_of_a_row_that_is_gone_is_found_until_the_file_is_written_anew(tmp_path: Path) -> None:
@@ -111,9 +140,10 @@ def test_pages_in_a_write_ahead_log_are_those_of_its_database(tmp_path: Path) ->
         assert found(tmp_path) == []
         connection.execute("INSERT INTO of_sessions VALUES (?, ?)", (NAME, "7" * 64))
         connection.commit()
-        assert found(tmp_path) == ["sessions.db-wal"]
-    assert is_database("sessions.db-wal")
-    assert not is_database("server.log")
+        (tmp_path / "server.log").write_text(f"somebody named {NAME}")
+        remaining = looked_for(tmp_path)
+        assert remaining.held == {"er_1": ["server.log", "sessions.db-wal"]}
+        assert remaining.databases() == {"sessions.db": {"er_1"}}
 
 
 def test_a_database_that_cannot_be_asked_hides_nothing(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def beside(
 ) -> Iterator[ScrubbingBeside]:
     with (
         closing(KeptSteps(folder)) as kept,
-        closing(ScrubbingBeside(kept, folder, permits or threading.Semaphore(1), begins_ahead=lambda: is_new)) as found,
+        closing(ScrubbingBeside(kept, permits or threading.Semaphore(1), begins_ahead=lambda: is_new)) as found,
     ):
         for step in steps:
             kept.add(step)
@@ -156,7 +156,7 @@ def test_steps_that_are_not_kept_are_scrubbed_here(
     """There were too many of them for the disk, once the process had begun."""
     with (
         closing(KeptSteps(tmp_path, bytes_max=300_000)) as kept,
-        closing(ScrubbingBeside(kept, tmp_path, threading.Semaphore(1), begins_ahead=lambda: True)) as found,
+        closing(ScrubbingBeside(kept, threading.Semaphore(1), begins_ahead=lambda: True)) as found,
     ):
         for step in steps:
             kept.add(step)
@@ -168,7 +168,7 @@ def test_steps_that_are_not_kept_are_scrubbed_here(
 def test_who_waits_for_it_is_let_go_when_it_is_closed(steps: list[Step], tmp_path: Path) -> None:
     """An upload that is interrupted leaves its thread to itself."""
     with closing(KeptSteps(tmp_path)) as kept:
-        found = ScrubbingBeside(kept, tmp_path, threading.Semaphore(1), begins_ahead=lambda: True)
+        found = ScrubbingBeside(kept, threading.Semaphore(1), begins_ahead=lambda: True)
         for step in steps:
             kept.add(step)  # of the last ones the process is not told
         waiting = threading.Thread(target=lambda: found.scrubbed(COUNT - 1, steps[-1]))

@@ -35,10 +35,10 @@ DIRECT = {"client": ("192.0.2.1", 4000)}
 class Browsing:
     """A running service behind its HTTP application, and what a browser without a script can do."""
 
-    def __init__(self, run: Running, **settings: Any) -> None:
+    def __init__(self, run: Running, http: HttpSettings | None = None, **settings: Any) -> None:
         self.run = run
         app = create_app(
-            run.service, HttpSettings(), schema=SchemaSettings(), clock=run.clock, access=run.service.access
+            run.service, http or HttpSettings(), schema=SchemaSettings(), clock=run.clock, access=run.service.access
         )
         self.client: Any = app.test_client(use_cookies=False)
         self.maker = Maker(
@@ -354,3 +354,25 @@ async def test_who_signs_in_lands_where_they_may_look(tmp_path: Path) -> None:
         key, _ = server.token("export")
         shown = await server.send("GET", SIGN_IN, cookie=await server.cookie(key))
         assert b"No page is for" not in shown.body
+
+
+async def test_who_is_signed_in_gets_through_where_a_neighbour_has_used_up_the_address(tmp_path: Path) -> None:
+    """Behind a NAT, or a proxy that is not trusted; and nobody else does, nor one who has signed out."""
+    async with running(tmp_path) as run:
+        browsing = Browsing(run, http=HttpSettings(requests_per_minute=9, browser_requests_per_minute=4))
+        cookie = await browsing.cookie(browsing.token("admin")[0])
+        early = await browsing.cookie(browsing.token("admin")[0])
+        forged = f"central_command={new_cookie(os.urandom)}"
+        assert (await browsing.send("GET", TOKENS, Cookie=cookie)).status_code == 200
+        while (await browsing.send("GET", "/nothing")).status_code != 429:
+            pass
+        for _ in range(20):
+            assert (await browsing.send("GET", TOKENS, Cookie=cookie)).status_code == 200
+        answers = [await browsing.send("GET", TOKENS, Cookie=other) for other in (forged, early, None)]
+        assert [answer.status_code for answer in answers] == [429, 429, 429], "it was right nowhere yet, or is none"
+        batch = await browsing.send("POST", "/v1/training/ingest/batch", b"{}", Cookie=cookie)
+        assert batch.status_code == 429, "envelopes have sessions, and no cookie"
+        assert (await browsing.send("POST", "/sign-out", Cookie=cookie, **OURS)).status_code == 303
+        # What it costs is not given back any more: three of the four are left.
+        answers = [await browsing.send("GET", TOKENS, Cookie=cookie) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]

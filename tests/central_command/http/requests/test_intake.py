@@ -359,10 +359,10 @@ async def _comes_to_nothing(edge: Edge) -> bool:
 def _prepare(edge: Edge, *, is_spent: bool) -> None:
     limits = edge.limits
     limits._general._buckets.clear()
-    limits.sessions._buckets.clear()
-    limits._sessions_at.clear()
+    limits.sessions.buckets._buckets.clear()
+    limits.sessions._known_at.clear()
     if is_spent:
-        limits.know("192.0.2.1", "sess_1")
+        limits.sessions.know("192.0.2.1", "sess_1")
         while limits._general.take("192.0.2.1") is None:
             pass
 

@@ -1,11 +1,14 @@
 """Limits by address: whose request it is, how many are allowed, and how little memory that takes."""
 
+import os
 from typing import Any, cast
 
 import pytest
 from hypercorn.typing import HTTPScope
 
+from central_command.access.tokens import new_cookie
 from central_command.http.requests.addresses import ClientKeys
+from central_command.http.requests.cookies import cookie_in
 from central_command.http.requests.limits import AddressLimits, Charge
 from central_command.http.requests.replies import INGEST_PATH, HttpProblem
 from central_command.http.settings import HttpSettings
@@ -114,7 +117,7 @@ def test_a_known_session_gets_through_where_its_address_has_nothing_left() -> No
     address.asks()
     address.charges.pop().accepted("sess_1")
     assert address.asks(5) == 2
-    assert address.limits.knows_sessions_at(address.name)
+    assert address.limits.sessions.is_any_at(address.name)
     for _ in range(100):
         assert address.asks_as("sess_1") == 1
         address.charges.pop().accepted("sess_1")
@@ -150,7 +153,7 @@ def test_a_known_session_takes_from_its_own_before_it_takes_from_all() -> None:
 def test_further_envelopes_of_a_request_count_each() -> None:
     """Each line of a batch: from its session's budget, else from the address's, else it is refused."""
     address = Address(requests_per_minute=4, session_requests_per_hour=1)
-    address.limits.know(address.name, "sess_1")
+    address.limits.sessions.know(address.name, "sess_1")
     address.asks()
     taken = [address.charges[0].another(session_id) for session_id in ("sess_1", "sess_1", None, "sess_2", "sess_2")]
     assert [isinstance(each, Charge) for each in taken] == [True, True, True, True, False]
@@ -175,15 +178,15 @@ def test_the_sessions_known_are_bounded_and_the_least_recent_is_forgotten() -> N
     """However many there are; an address whose last one was forgotten has none."""
     address = Address(known_sessions_max=2)
     for number in range(100):
-        address.limits.know(f"192.0.2.{number}", "sess_1")
+        address.limits.sessions.know(f"192.0.2.{number}", "sess_1")
     assert len(address.limits.sessions) == 2
-    assert [address.limits.knows_sessions_at(f"192.0.2.{number}") for number in (0, 97, 98, 99)] == [
+    assert [address.limits.sessions.is_any_at(f"192.0.2.{number}") for number in (0, 97, 98, 99)] == [
         *(False, False, True, True)
     ]
-    address.limits.know("192.0.2.99", "sess_2")
-    address.limits.know("192.0.2.99", "sess_3")
-    assert address.limits.knows_sessions_at("192.0.2.99")
-    assert len(address.limits._sessions_at) == 1
+    address.limits.sessions.know("192.0.2.99", "sess_2")
+    address.limits.sessions.know("192.0.2.99", "sess_3")
+    assert address.limits.sessions.is_any_at("192.0.2.99")
+    assert len(address.limits.sessions._known_at) == 1
 
 
 def test_nothing_costs_anything_when_limits_are_off() -> None:
@@ -265,3 +268,61 @@ async def test_limits_are_per_client_behind_a_trusted_proxy(make_app: Any) -> No
     assert await status("198.51.100.8") == 200
     assert await status("198.51.100.7") == 429
     assert await status("203.0.113.1, 198.51.100.7") == 429
+
+
+def new_cookies(count: int) -> list[str]:
+    return [new_cookie(os.urandom) for _ in range(count)]
+
+
+def test_a_browser_that_is_signed_in_gets_through_where_its_address_has_nothing_left() -> None:
+    """As long as its own budget on that address lasts; what its session lets in comes back."""
+    ours, unknown = new_cookies(2)
+    address = Address(requests_per_minute=2, browser_requests_per_minute=3)
+    address.limits.know_browser(address.name, ours)
+    assert address.asks(5) == 2
+    for _ in range(100):
+        charge = address.limits.take_for_browser(address.name, ours)
+        assert charge is not None
+        charge.give_back()
+    taken = [address.limits.take_for_browser(address.name, ours) is not None for _ in range(5)]
+    assert taken == [True, True, True, False, False]
+    for other in (unknown, "x" * 9_000, "", None):
+        assert address.limits.take_for_browser(address.name, other) is None
+    assert address.limits.take_for_browser("192.0.2.2", ours) is None, "it is known where it was right"
+    assert len(address.limits.browsers) == 1, "who was not right has none"
+    assert ours not in repr([*address.limits.browsers.buckets._buckets]), "it is kept as a digest"
+
+
+def test_the_browsers_known_are_bounded() -> None:
+    address = Address(known_browsers_max=2)
+    cookies = new_cookies(3)
+    for cookie in cookies:
+        address.limits.know_browser(address.name, cookie)
+    taken = [address.limits.take_for_browser(address.name, cookie) is not None for cookie in cookies]
+    assert taken == [False, True, True]
+
+
+def test_where_limits_are_off_no_browser_is_remembered() -> None:
+    address = Address(limits_enabled=False)
+    address.limits.know_browser(address.name, *new_cookies(1))
+    assert len(address.limits.browsers) == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ([], None),
+        ([b"theme=dark"], None),
+        ([b"central_command=abc"], "abc"),
+        ([b"theme=dark;  central_command=abc ; a=b"], "abc"),
+        ([b"theme=dark", b"central_command=a=c"], "a=c"),
+        ([b"central_command=abc; central_command=abc"], ""),
+        ([b"central_command=abc", b"central_command=d"], ""),
+        ([b"xcentral_command=abc; __Host-central_command=d; central_command"], ""),
+        ([b"central_command=\xff"], "\xff"),
+    ],
+)
+def test_the_cookie_is_found_among_others_and_only_where_there_is_one(headers: list[bytes], found: str | None) -> None:
+    raw = [(b"cookie", value) for value in headers]
+    assert cookie_in([(b"x-cookie", b"central_command=no"), *raw], is_secure=False) == found
+    assert cookie_in([(b"cookie", b"central_command=no; __Host-central_command=d")], is_secure=True) == "d"
