@@ -94,7 +94,8 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
     The sessions and their points are what this machine knows of them: what the server answered when each was closed.
     The last lines are the sums of all of them, and what the server itself says that you have in all (also from other
     machines), if it can be asked and you are among its first hundred. `kept` are steps that a program has recorded and
-    that no signed envelope holds yet: also those of a program that was killed.
+    that no signed envelope holds yet: also those of a program that was killed. Sessions that the server would not open
+    come first, and are listed only where there is room.
 
     What waits for an address that was wrong is dropped by --forget; what the server there has taken stays noted.
 
@@ -108,7 +109,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
     """
     from central_command.client.spool.records import SpoolError, spool_path
     from central_command.client.spool.spool import Spool
-    from central_command.commands.printing.contributions import contributions_listing
+    from central_command.commands.printing.contributions import contributions_listing, not_opened_facts
     from central_command.terminal.facts import print_facts
     from central_command.terminal.listing import print_listing
 
@@ -122,6 +123,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
             sessions, totals = spool.sessions_to(url, limit=limit), spool.totals_to(url)
             elsewhere = [each for each in spool.waiting_for() if each.url != url]
             listing = contributions_listing(sessions)
+            not_opened = [*not_opened_facts(spool.sessions_with_source(url))]
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
     print_listing(listing, wide=wide)
@@ -132,6 +134,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
         [
             ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions_delivered:,} session(s)"),
             ("waits", f"{waits}: {_goes_on(totals, path)}" if totals.sessions_open else "nothing"),
+            *not_opened,
             *([("kept", kept)] if totals.steps_kept else []),
             *(("waits elsewhere", _waits(each)) for each in elsewhere[:_SERVERS_MAX]),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),

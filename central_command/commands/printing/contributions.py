@@ -1,12 +1,16 @@
 """The list of what somebody delivered."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from central_command.client.spool.records import SessionState, StoredSession
-from central_command.client.uploading.history import GOES_ON, state_of
+from central_command.client.uploading.history import GOES_ON, REFUSED_OPENING, state_of, was_never_opened
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
+
+_REASONS_MAX = 3
+"""So many reasons are told why sessions are not opened."""
 
 
 def contributions_listing(sessions: Sequence[StoredSession]) -> Listing:
@@ -37,10 +41,27 @@ def contributions_listing(sessions: Sequence[StoredSession]) -> Listing:
     return found
 
 
+def not_opened_facts(sessions: Iterable[StoredSession]) -> Iterator[tuple[str, str]]:
+    """Why the server opened none of the sessions that were given up for it, and how many files wait for another try."""
+    why = Counter(
+        each.problem.removeprefix(REFUSED_OPENING).rstrip(".")
+        for each in sessions
+        if each.state is SessionState.FAILED and each.problem is not None and was_never_opened(each)
+    )
+    for reason, count in why.most_common(_REASONS_MAX):
+        yield "not opened", f"{count:,} session(s): {reason}; an upload of their files tries again"
+    if len(why) > _REASONS_MAX:
+        yield "not opened", f"for {len(why) - _REASONS_MAX:,} more reason(s)"
+
+
 def _state(session: StoredSession) -> str:
     match session.state:
-        case SessionState.RECORDING:
+        case _ if was_never_opened(session):
+            return "not opened"
+        case SessionState.RECORDING if session.opened:
             return "open"
+        case SessionState.RECORDING:
+            return "waits"
         case SessionState.ENDED:
             return "waits"
         case SessionState.CLOSED if session.problem in {None, *GOES_ON}:

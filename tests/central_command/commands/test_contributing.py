@@ -134,6 +134,28 @@ def test_mine_says_what_is_kept_and_not_signed_yet(leaders: list[Any], tmp_path:
     assert "kept" not in facts_of(run("mine", "--url", "http://third.test"))
 
 
+def test_what_was_never_opened_is_counted_and_pushes_out_nothing(leaders: list[Any], tmp_path: Path) -> None:
+    reason = "provider must be one of claude-code, codex, gemini"
+    state = SourceState(path="/a.jsonl", contributor_id=ID, metadata={}).encode()
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        for name in ("one", "two"):
+            spool.add_session(f"sess_{name}", url=URL, opening=OPENING)
+            spool.closed(f"sess_{name}", points=1, steps=1)
+        spool.add_session("sess_waits", url=URL, opening=OPENING)
+        for n in range(3):
+            spool.add_session(f"sess_{n}", url=URL, opening=OPENING, source=f"qwen-code:{n}", source_state=state)
+            spool.fail(f"sess_{n}", f"The session was not opened: {reason}.")
+    result = run("mine", "--url", URL, "--limit", "4")
+    rows = [line.split("\t") for line in result.stdout.splitlines() if line.startswith("sess_")]
+    assert [(row[0], row[3]) for row in rows] == [
+        ("sess_2", "not opened"),
+        ("sess_one", "delivered"),
+        ("sess_two", "delivered"),
+        ("sess_waits", "waits"),
+    ]
+    assert facts_of(result)["not opened"] == f"3 session(s): {reason}; an upload of their files tries again"
+
+
 def test_mine_says_who_sends_what_waits(leaders: list[Any], tmp_path: Path) -> None:
     """A recorder sends no file's session, and an upload no recording."""
     head = {"envelope_id": "env_1", "session_id": "sess_x"}

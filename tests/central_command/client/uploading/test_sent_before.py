@@ -61,19 +61,19 @@ def test_what_was_credited_stays_credited_when_its_file_is_sent_anew(
 def test_why_a_session_was_not_opened_is_kept_and_the_next_try_begins_anew(
     command: Command, transcripts: Path, tmp_path: Path
 ) -> None:
-    """`mine` says it of a machine that is banned, not that the file was sent anew."""
+    """`mine` says it of a machine that is banned, once however often it is tried; not that the file was sent anew."""
 
     async def refuse(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(403, json={"error": "This machine may open no sessions here."})
 
-    for _ in range(2):
+    for _ in range(3):
         command.server.faults.append(refuse)
         assert command.run(transcripts / "short.jsonl").exit_code == 1
     with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
         sessions = spool.sessions_to(Options().url, limit=9)
         assert spool.totals_to(Options().url).sessions_delivered == 0
-    why = ["not whole", "The session was not opened: This machine may open no sessions here."]
-    assert [line.split("\t")[3::4] for line in list(contributions_listing(sessions).lines())[1:]] == [why] * 2
+    why = ["not opened", "The session was not opened: This machine may open no sessions here."]
+    assert [line.split("\t")[3::4] for line in list(contributions_listing(sessions).lines())[1:]] == [why]
     assert command.run(transcripts / "short.jsonl").exit_code == 0
     assert "already uploaded completely" in command.run(transcripts / "short.jsonl").stdout
 
