@@ -5,17 +5,18 @@
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 import httpx
 import msgspec
+import trio
 
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.endpoints import LEADERBOARD_PATH
 from central_command.client.contract.identity import Identity
 from central_command.client.contract.server_options import server_options
-from central_command.client.delivering.posting import Delivery
+from central_command.client.delivering.posting import TRY_LATER, Delivery
 from central_command.client.uploading.options import own_identity
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.asking import ask, yes_option
@@ -24,15 +25,20 @@ from central_command.reaching.addresses import URL_VARIABLES
 from central_command.reaching.unreachable import Undelivered
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from central_command.client.spool.records import SpoolTotals, WaitingFor
 
+T = TypeVar("T")
 _LEADERS_MAX = 100
 _CONTRIBUTOR_CHARS = 8
 """So much of an id a server shows of others."""
 _SERVERS_MAX = 5
 """So many servers are named that something waits for."""
-
-
+_PATIENCE_S = 15.0
+_TRIES_MAX = 5
+"""For how long, and how often, a server is asked that asks for time."""
+_ERASED = "erased: what is listed here is what this machine was answered before, and none of it is there now"
 _NO_KEY = "none: whoever knows the id can use it; `central-command contributor register-key` makes one"
 
 
@@ -128,6 +134,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
         raise click.ClickException(str(error)) from error
     print_listing(listing, wide=wide)
     click.echo()
+    at_server = run_to_end(_at_server, url, trust, identity, is_sending=bool(totals.sessions_open))
     waits = f"{totals.envelopes_waiting:,} envelope(s) in {totals.sessions_open:,} session(s)"
     kept = f"{totals.steps_kept:,} step(s), not signed yet: the recorder that runs sends them, or the next one does"
     print_facts(
@@ -138,7 +145,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
             *([("kept", kept)] if totals.steps_kept else []),
             *(("waits elsewhere", _waits(each)) for each in elsewhere[:_SERVERS_MAX]),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),
-            ("at the server", run_to_end(_at_server, url, trust, identity)),
+            ("at the server", at_server.says),
         ]
     )
     if totals.sessions > len(sessions):
@@ -187,28 +194,60 @@ def _goes_on(totals: "SpoolTotals", path: Path) -> str:
     return f"{recorded} the {totals.recorded_waiting:,} that were recorded, {read} the others, from {path}"
 
 
-async def _at_server(url: str, trust: Trust, identity: Identity) -> str:
-    """What the server says of the contributor, in a few words."""
+class _AtServer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server says of the contributor: in a few words, and in figures where it knows some."""
+
+    says: str
+    points: float | None = None
+    sessions: int | None = None
+    place: int | None = None
+    is_erased: bool = False
+
+
+async def _at_server(url: str, trust: Trust, identity: Identity, *, is_sending: bool) -> _AtServer:
+    """Ask the server; with `is_sending`, something is on its way from here, which may be what keeps it busy."""
     async with new_client(url, trust) as client:
         delivery = Delivery(client)
-        leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader], limit=_LEADERS_MAX)
+        leaders = await _asked_patiently(lambda: delivery.get(LEADERBOARD_PATH, list[_Leader], limit=_LEADERS_MAX))
         if isinstance(leaders, Undelivered) and leaders.status == httpx.codes.BAD_REQUEST:  # it shows fewer at once
-            leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader])
+            leaders = await _asked_patiently(lambda: delivery.get(LEADERBOARD_PATH, list[_Leader]))
         if isinstance(leaders, Undelivered):
-            return f"not known: {leaders.reason}; {leaders.advice}"
+            return _AtServer(says=_why_not_known(leaders, is_sending=is_sending))
         place = _place_among(leaders, identity.contributor_id)
         if place is None and await ConsentStanding(client, identity, now_s=time.time).is_erased():
-            return "erased: what is listed here is what this machine was answered before, and none of it is there now"
+            return _AtServer(says=_ERASED, is_erased=True)
     if place is not None:
         return place
     if not leaders:
-        return "nobody has been credited yet"
-    return "not the one who is credited" if len(leaders) == 1 else f"not among the first {len(leaders)} contributors"
+        return _AtServer(says="nobody has been credited yet")
+    among = f"not among the first {len(leaders)} contributors"
+    return _AtServer(says="not the one who is credited" if len(leaders) == 1 else among)
 
 
-def _place_among(leaders: list[_Leader], contributor_id: str) -> str | None:
+async def _asked_patiently(ask_it: "Callable[[], Awaitable[T | Undelivered]]") -> "T | Undelivered":
+    """Ask again for some seconds as long as the server asks for time, and says how much."""
+    left_s = _PATIENCE_S
+    for _ in range(_TRIES_MAX - 1):
+        answer = await ask_it()
+        if not isinstance(answer, Undelivered) or answer.retry_after_s is None or answer.retry_after_s > left_s:
+            return answer
+        left_s -= answer.retry_after_s
+        await trio.sleep(answer.retry_after_s)
+    return await ask_it()
+
+
+def _why_not_known(answer: Undelivered, *, is_sending: bool) -> str:
+    if answer.status != httpx.codes.TOO_MANY_REQUESTS or answer.advice != TRY_LATER:
+        return f"not known: {answer.reason}; {answer.advice}"
+    busy = ", with what is sent from here for one" if is_sending else ""
+    return f"not known now, as it is busy{busy} ({answer.reason}): the lines above are what this machine knows"
+
+
+def _place_among(leaders: list[_Leader], contributor_id: str) -> _AtServer | None:
     mine = contributor_id[:_CONTRIBUTOR_CHARS]
     for place, leader in enumerate(leaders, 1):
         if leader.contributor_id[:_CONTRIBUTOR_CHARS] == mine:
-            return f"{leader.total_points:,.10g} points for {leader.total_sessions:,} session(s), place {place}"
+            points, sessions = leader.total_points, leader.total_sessions
+            says = f"{points:,.10g} points for {sessions:,} session(s), place {place}"
+            return _AtServer(says=says, points=points, sessions=sessions, place=place)
     return None

@@ -223,6 +223,24 @@ def test_a_spool_that_is_none_is_one_sentence_for_forgetting_too(tmp_path: Path)
     assert (result.exit_code, "cannot be opened" in result.stderr) == (1, True)
 
 
+def test_a_busy_server_is_asked_again_when_it_says_and_else_said_to_be_busy(leaders: list[Any], tmp_path: Path) -> None:
+    """For some seconds, and no more: an upload from here may take all that this address may ask."""
+    busy = [httpx.Response(429, json={"error": "Too many."}, headers={"Retry-After": text}) for text in ("0", "60")]
+    found = [{"contributor_id": ID[:8], "total_points": 2, "total_sessions": 1}]
+    leaders[:] = [busy[0], busy[0], found]
+    assert facts_of(run("mine", "--url", URL))["at the server"] == "2 points for 1 session(s), place 1"
+    leaders[:] = [busy[0]] * 7 + [found]
+    assert facts_of(run("mine", "--url", URL))["at the server"].startswith("not known now")
+    assert len(leaders) == 3, "it was asked five times"
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        waiting_at(spool, URL, "waits")
+    leaders[:] = [busy[1], found]
+    assert facts_of(run("mine", "--url", URL))["at the server"] == (
+        "not known now, as it is busy, with what is sent from here for one (Too many):"
+        " the lines above are what this machine knows"
+    )
+
+
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
@@ -236,7 +254,7 @@ def test_a_spool_that_is_none_is_one_sentence_for_forgetting_too(tmp_path: Path)
         ([httpx.Response(200, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
         (
             [httpx.Response(429, json={"error": "Too many requests from this address; come back later."})],
-            "not known: Too many requests from this address; come back later; try again later",
+            "not known now, as it is busy (Too many requests from this address; come back later): the lines above",
         ),
         ([httpx.Response(429, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
         (
