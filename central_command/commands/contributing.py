@@ -92,9 +92,10 @@ def whoami(*, url: str, trust: Trust) -> None:
 @server_options
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="The last so many.")
 @click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option("--forget", "forgotten", metavar="URL", help="Drop what waits for this address, instead of listing.")
 @yes_option
-def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | None, yes: bool) -> None:
+def mine(*, url: str, trust: Trust, limit: int, wide: bool, as_json: bool, forgotten: str | None, yes: bool) -> None:
     """List what was delivered from here to a server, what waits, and what was credited.
 
     The sessions and their points are what this machine knows of them: what the server answered when each was closed.
@@ -108,6 +109,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
     \b
     Example:
       central-command mine --wide
+      central-command mine --json
       central-command mine --forget http://wrong.example:8443
 
     Exit status of --forget: 0 it is forgotten, 1 you did not agree, nothing waits, or another program sends it, 2
@@ -115,7 +117,12 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
     """
     from central_command.client.spool.records import SpoolError, spool_path
     from central_command.client.spool.spool import Spool
-    from central_command.commands.printing.contributions import contributions_listing, not_opened_facts
+    from central_command.commands.printing.contributions import (
+        contributions_listing,
+        contributions_members,
+        not_opened_facts,
+    )
+    from central_command.commands.printing.terminal import clean_json
     from central_command.terminal.facts import print_facts
     from central_command.terminal.listing import print_listing
 
@@ -132,16 +139,23 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
             not_opened = [*not_opened_facts(spool.sessions_with_source(url))]
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
+    is_sending = bool(totals.sessions_open)
+    if as_json:
+        at_server = run_to_end(_at_server, url, trust, identity, is_sending=is_sending)
+        whose = {"server": url, "contributor_id": identity.contributor_id}
+        found = whose | contributions_members(sessions, totals, elsewhere, not_opened) | {"at_server": at_server}
+        click.echo(clean_json(msgspec.json.encode(found).decode()))
+        return
     print_listing(listing, wide=wide)
     click.echo()
-    at_server = run_to_end(_at_server, url, trust, identity, is_sending=bool(totals.sessions_open))
+    at_server = run_to_end(_at_server, url, trust, identity, is_sending=is_sending)
     waits = f"{totals.envelopes_waiting:,} envelope(s) in {totals.sessions_open:,} session(s)"
     kept = f"{totals.steps_kept:,} step(s), not signed yet: the recorder that runs sends them, or the next one does"
     print_facts(
         [
             ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions_delivered:,} session(s)"),
             ("waits", f"{waits}: {_goes_on(totals, path)}" if totals.sessions_open else "nothing"),
-            *not_opened,
+            *(("not opened", each) for each in not_opened),
             *([("kept", kept)] if totals.steps_kept else []),
             *(("waits elsewhere", _waits(each)) for each in elsewhere[:_SERVERS_MAX]),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from actors.envelopes.settings import SchemaSettings
 from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import DEFAULT_URL
@@ -28,6 +29,7 @@ from central_command.reaching.unreachable import printable
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
+NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
 _ASKS_FOR_TIME = frozenset({429, 503})
 _ADVICE = {
     WITHDRAWN: "an upload sends it once you have given consent again: central-command contributor give",
@@ -79,6 +81,13 @@ def describe_model(model: str) -> Iterator[str]:
     """That a model has no factor, where the server's settings are the usual ones."""
     if tier_of(model, ScoringSettings().model_tiers) is None:
         yield f"the model {printable(model)} has no factor: its steps count 1 point each"
+
+
+def describe_providers(providers: Iterable[str], *, were_refused: bool = False) -> Iterator[str]:
+    """Of which agents a server takes no sessions as it comes, a line each; `were_refused` says that one has not."""
+    for each in sorted({*providers} - {*SchemaSettings().providers}):
+        only = f"{printable(each)}: a server takes these only where its operator has added it to schema.providers"
+        yield f"{only}; ask for that, and upload them again then." if were_refused else f"{only}."
 
 
 def describe_adjusted(count: int) -> Iterator[str]:
@@ -275,20 +284,26 @@ def json_lines_of(reports: Sequence[FileReport]) -> Iterator[str]:
             yield json.dumps({"file": shown_path(report.path), "result": result, "problem": report.problem})
 
 
-def json_lines_of_plans(plans: Sequence[tuple[Path, Plan]]) -> Iterator[str]:
-    """The rows of `plans_listing`, a JSON object each; `scrubbed` counts what would be, by category."""
+def json_lines_of_plans(plans: Sequence[tuple[Path, Plan | str]]) -> Iterator[str]:
+    """A JSON object for each file: the row of `plans_listing`, or the `problem` for which it cannot be delivered.
+
+    `scrubbed` counts what would be, by category.
+    """
     for path, each in plans:
-        yield json.dumps(
-            {
-                "file": shown_path(path),
+        members: dict[str, object]
+        if isinstance(each, str):
+            members = {"result": "not to be delivered", "problem": each}
+        else:
+            members = {
                 "sessions": each.sessions,
                 "envelopes": each.envelopes,
                 "bytes": each.bytes,
                 "steps": each.steps,
                 "note": _note(each),
+                "problem": None,
                 "scrubbed": each.findings,
             }
-        )
+        yield json.dumps({"file": shown_path(path)} | members)
 
 
 def _result_without(report: FileReport) -> str:

@@ -20,10 +20,11 @@ from rich.console import Console
 from central_command.client.contract.contributor_keys import signs
 from central_command.client.contract.identity import Identity
 from central_command.client.delivering.deliverer import Waiting
-from central_command.client.spool.records import SpoolError, spool_path
+from central_command.client.spool.records import SpoolError
 from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
+from central_command.client.uploading.dry_run import print_dry_run
 from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import (
@@ -35,51 +36,43 @@ from central_command.client.uploading.history import (
     marks_of,
     steps_waiting,
 )
-from central_command.client.uploading.introduction import Introduction, describe_agreement, describe_credited
+from central_command.client.uploading.introduction import Introduction
 from central_command.client.uploading.keeping import KeptSteps
-from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
+    EXIT_FAILED,
     Options,
     client_for,
-    credited_id,
     interruptible,
     opened_history,
     own_identity,
     sender_options,
     work_of,
-    would_sign,
 )
-from central_command.client.uploading.planning import Plan, copied_history, plan
 from central_command.client.uploading.progress import Display, FileBar, Printing
 from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
+    NOTHING_FOUND,
     FileReport,
     describe,
     describe_adjusted,
-    describe_duration,
     describe_findings,
     describe_held,
-    describe_model,
-    describe_passed_over,
     describe_rest,
     describe_shift,
     describe_untried,
     json_lines_of,
-    json_lines_of_plans,
     lines_of,
-    lines_of_plan,
     lines_of_problem,
-    plans_listing,
     reports_listing,
 )
 from central_command.client.uploading.scrubbing import Scrubbing, ScrubbingBeside
+from central_command.client.uploading.since import recent
 from central_command.client.uploading.sources import (
     FileError,
     Found,
     NoStepsError,
     SourceError,
-    changed_since,
     find_files,
     unreadable,
 )
@@ -90,9 +83,7 @@ from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
 
 AT_ONCE_MAX = 32
-EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
-NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
 _LONG_WAIT_S = 30.0
 _TOLD_EVERY_S = 600.0
 """How often it is said how long all will take."""
@@ -310,21 +301,11 @@ class Uploader:
         display.say([f"{self._files_left} file(s) are left; {usual}, they take about {takes} in all"])
 
 
-def _recent(files: Sequence[Found], history: History, options: Options, printing: Printing) -> list[Found]:
-    """The files that --since leaves, and those that an earlier upload has begun; says how many it does not."""
-    if options.since_s is None:
-        return list(files)
-    left = changed_since(files, options.since_s, besides=history.unfinished_paths() if options.resume else ())
-    if passed_over := len(files) - len(left):
-        printing.tell(describe_passed_over(passed_over, options.since_s))
-    return left
-
-
 async def _run(
     found: Sequence[Found], history: History, identity: Identity, options: Options, printing: Printing
 ) -> int:
     """Upload, and print what came of it; returns the exit status."""
-    files = _recent(found, history, options, printing)
+    files = recent(found, history, options, printing)
     async with client_for(options) as client:
         uploader = Uploader(client, history, identity, options, printing=printing)
 
@@ -360,57 +341,6 @@ def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> 
         print_listing(reports_listing(uploader.reports), wide=printing.wide)
     if any(report.findings for report in uploader.reports):
         for line in describe_findings(uploader.findings, scrubs=options.scrub):
-            printing.tell(line)
-
-
-def _dry_run(every: Sequence[Found], options: Options, printing: Printing) -> int:
-    """Print what would be sent; returns the exit status."""
-    plans: list[tuple[Path, Plan]] = []
-    failed = 0
-    with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
-        is_first = options.resume and not history.is_known
-        files = _recent(every, history, options, printing)
-        for found in files:
-            try:
-                surveyed = survey(found.checked(), options.provider)
-                source = history.source_of(surveyed)
-                surveyed = history.without_copies(surveyed, source)
-                work = work_of(surveyed, source, options)
-                planned = plan(history, work, surveyed, now_s=time.time(), scrubs=options.scrub)
-            except FileError as error:
-                is_empty = isinstance(error, NoStepsError) and not found.named
-                failed += not is_empty
-                if is_empty:
-                    printing.tell(f"{shown_path(found.path)}:\n  nothing to send: {error}")
-                else:
-                    click.echo(f"{shown_path(found.path)}:\n  not to be delivered: {error}", err=True)
-                continue
-            notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
-            for line in lines_of_plan(surveyed, notes, planned):
-                printing.tell(line)
-            plans.append((found.path, planned))
-    if plans:
-        _print_plans(plans, options, printing)
-    if any(planned.envelopes for _, planned in plans):
-        printing.tell(describe_credited(credited_id(options)))
-        if is_first:
-            printing.tell(describe_agreement(options.url))
-    if not plans and not failed and len(files) == len(every):
-        click.echo(NOTHING_FOUND, err=True)
-    printing.tell("Nothing was sent.")
-    return EXIT_FAILED if failed or not (plans or len(files) < len(every)) else 0
-
-
-def _print_plans(plans: Sequence[tuple[Path, Plan]], options: Options, printing: Printing) -> None:
-    if printing.as_json:
-        for line in json_lines_of_plans(plans):
-            click.echo(line)
-    elif not printing.quiet:
-        print_listing(plans_listing(plans), wide=printing.wide)
-    if any(planned.envelopes for _, planned in plans):
-        printing.tell(describe_duration([planned for _, planned in plans], opens_per_h(is_signed=would_sign(options))))
-        findings = sum((Counter(planned.findings) for _, planned in plans), Counter[str]())
-        for line in describe_findings(findings, scrubs=options.scrub):
             printing.tell(line)
 
 
@@ -496,7 +426,7 @@ def upload_command(
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(_dry_run(files, options, printing))
+            sys.exit(print_dry_run(files, options, printing))
         identity = own_identity(options.contributor_id)
         with opened_history(options.url) as history:
             status = trio.run(_run, files, history, identity, options, printing)

@@ -1,5 +1,6 @@
 """`whoami` and `mine`: from the spool and the server, without changing either."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,48 @@ def test_what_was_never_opened_is_counted_and_pushes_out_nothing(leaders: list[A
         ("sess_waits", "waits"),
     ]
     assert facts_of(result)["not opened"] == f"3 session(s): {reason}; an upload of their files tries again"
+
+
+def test_mine_as_json_says_all_that_the_table_does(leaders: list[Any], tmp_path: Path) -> None:
+    state = SourceState(path="/projects/a\x1b.jsonl", contributor_id=ID, metadata={}).encode()
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        spool.add_session("sess_file", url=URL, opening=OPENING, source="codex:1", source_state=state)
+        spool.closed("sess_file", points=12.5, steps=3)
+        spool.add_session("sess_refused", url=URL, opening=OPENING, source="codex:2", source_state=state)
+        spool.fail("sess_refused", "The session was not opened: provider must be one of codex.")
+        waiting_at(spool, "http://wrong.test", "recorded")
+    leaders[:] = [[{"contributor_id": ID[:8], "total_points": 50.5, "total_sessions": 4}]]
+    result = run("mine", "--url", URL, "--json", "--limit", "1")
+    assert (result.exit_code, result.stdout.count("\n"), "\x1b" in result.stdout) == (0, 1, False)
+    found = json.loads(result.stdout)
+    assert found.pop("sessions") == [
+        {
+            "session_id": "sess_file",
+            "file": "/projects/a\\x1b.jsonl",
+            "model": "gpt-5.5",
+            "state": "delivered",
+            "steps": 0,
+            "delivered": 0,
+            "points": 12.5,
+            "problem": None,
+        }
+    ]
+    assert (found.pop("server"), found.pop("contributor_id")) == (URL, ID)
+    assert found.pop("at_server") == {
+        "says": "50.5 points for 4 session(s), place 1",
+        "points": 50.5,
+        "sessions": 4,
+        "place": 1,
+        "is_erased": False,
+    }
+    assert found.pop("waits_elsewhere") == [
+        {"url": "http://wrong.test", "sessions": 1, "steps": 2_000, "steps_recorded": 2_000}
+    ]
+    assert found.pop("not_opened") == [
+        "1 session(s): provider must be one of codex; an upload of their files tries again"
+    ]
+    totals = found.pop("totals")
+    assert (totals["sessions"], totals["points"], totals["steps_kept"], found) == (2, 12.5, 0, {})
 
 
 def test_mine_says_who_sends_what_waits(leaders: list[Any], tmp_path: Path) -> None:

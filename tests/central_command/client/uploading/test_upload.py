@@ -410,6 +410,24 @@ def test_a_quiet_upload_says_why_more_was_not_tried(command: Command, transcript
     assert "1 more file(s) were not tried, because the server cannot be reached." in result.stderr
 
 
+def test_a_dry_run_has_an_object_of_each_file_also_of_one_that_cannot_be_delivered(
+    command: Command, transcripts: Path, tmp_path: Path
+) -> None:
+    """With the problem, as of an upload; not of a file of a folder that holds nothing."""
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text("not json\n")
+    (tmp_path / "blank").mkdir()
+    (tmp_path / "blank" / "s.jsonl").write_text('{"type":"file-history-snapshot","messageId":"1","snapshot":{}}\n')
+    for more in ((), ("--quiet",)):
+        result = command.run(wrong, transcripts / "short.jsonl", tmp_path / "blank", "--json", "--dry-run", *more)
+        first, second = map(json.loads, result.stdout.splitlines())
+        assert (result.exit_code, first["file"], first["result"]) == (1, str(wrong), "not to be delivered")
+        assert first["problem"].startswith("no steps to upload: the file is no session file")
+        assert (second["problem"], second["sessions"]) == (None, 1)
+    alone = command.run(wrong, "--json", "--dry-run")
+    assert json.loads(alone.stdout)["problem"] == first["problem"]
+
+
 def test_quiet_changes_nothing_of_the_json(command: Command, transcripts: Path) -> None:
     loud = command.run(transcripts / "short.jsonl", "--json", "--dry-run")
     quiet = command.run(transcripts / "short.jsonl", "--json", "--dry-run", "--quiet")

@@ -1,0 +1,102 @@
+"""What `upload --dry-run` prints: of each file what would be sent, or why nothing can be; nothing is asked or kept."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from central_command.client.spool.records import spool_path
+from central_command.client.uploading.duration import opens_per_h
+from central_command.client.uploading.history import History
+from central_command.client.uploading.introduction import describe_agreement, describe_credited
+from central_command.client.uploading.names import shown_path
+from central_command.client.uploading.options import EXIT_FAILED, Options, credited_id, work_of, would_sign
+from central_command.client.uploading.planning import Plan, copied_history, plan
+from central_command.client.uploading.progress import Printing
+from central_command.client.uploading.report import (
+    NOTHING_FOUND,
+    describe,
+    describe_duration,
+    describe_findings,
+    describe_model,
+    describe_providers,
+    json_lines_of_plans,
+    lines_of_plan,
+    plans_listing,
+)
+from central_command.client.uploading.since import recent
+from central_command.client.uploading.sources import FileError, Found, NoStepsError
+from central_command.client.uploading.survey import survey
+from central_command.terminal.listing import print_listing
+
+
+class _Planned(msgspec.Struct):
+    """Of each file its plan, or why it cannot be delivered; and of whose agents they are."""
+
+    every: list[tuple[Path, Plan | str]] = []
+    providers: set[str] = set()
+
+    @property
+    def plans(self) -> list[tuple[Path, Plan]]:
+        return [(path, planned) for path, planned in self.every if isinstance(planned, Plan)]
+
+
+def print_dry_run(every: Sequence[Found], options: Options, printing: Printing) -> int:
+    """Print what would be sent; returns the exit status."""
+    with copied_history(spool_path(os.environ), url=options.url, resume=options.resume) as history:
+        is_first = options.resume and not history.is_known
+        files = recent(every, history, options, printing)
+        planned = _Planned()
+        for found in files:
+            _plan(found, history, options, printing, planned)
+    plans = planned.plans
+    failed = len(planned.every) - len(plans)
+    if printing.as_json:
+        for line in json_lines_of_plans(planned.every):
+            click.echo(line)
+    elif plans and not printing.quiet:
+        print_listing(plans_listing(plans), wide=printing.wide)
+    if any(each.envelopes for _, each in plans):
+        _tell_of_all(planned, options, printing, is_first=is_first)
+    if not plans and not failed and len(files) == len(every):
+        click.echo(NOTHING_FOUND, err=True)
+    printing.tell("Nothing was sent.")
+    return EXIT_FAILED if failed or not (plans or len(files) < len(every)) else 0
+
+
+def _plan(found: Found, history: History, options: Options, printing: Printing, planned: _Planned) -> None:
+    """Say of one file what would be sent, and note it."""
+    try:
+        surveyed = survey(found.checked(), options.provider)
+        source = history.source_of(surveyed)
+        surveyed = history.without_copies(surveyed, source)
+        work = work_of(surveyed, source, options)
+        its_plan = plan(history, work, surveyed, now_s=time.time(), scrubs=options.scrub)
+    except FileError as error:
+        if isinstance(error, NoStepsError) and not found.named:
+            printing.tell(f"{shown_path(found.path)}:\n  nothing to send: {error}")
+        else:
+            click.echo(f"{shown_path(found.path)}:\n  not to be delivered: {error}", err=True)
+            planned.every.append((found.path, str(error)))
+        return
+    notes = [*describe(surveyed.transcript, work.model), *describe_model(work.model)]
+    for line in lines_of_plan(surveyed, notes, its_plan):
+        printing.tell(line)
+    planned.every.append((found.path, its_plan))
+    if its_plan.envelopes:
+        planned.providers.add(work.provider)
+
+
+def _tell_of_all(planned: _Planned, options: Options, printing: Printing, *, is_first: bool) -> None:
+    """How long it takes, what of it is scrubbed, what a server may not take, and who would be credited."""
+    plans = [each for _, each in planned.plans]
+    printing.tell(describe_duration(plans, opens_per_h(is_signed=would_sign(options))))
+    findings = sum((Counter(each.findings) for each in plans), Counter[str]())
+    lines = [*describe_findings(findings, scrubs=options.scrub), *describe_providers(planned.providers)]
+    lines.append(describe_credited(credited_id(options)))
+    for line in [*lines, describe_agreement(options.url)] if is_first else lines:
+        printing.tell(line)
