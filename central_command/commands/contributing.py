@@ -4,6 +4,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,12 +23,12 @@ from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.asking import ask, yes_option
 from central_command.commands.endings import EXIT_FAILED, leave, run_to_end
 from central_command.reaching.addresses import URL_VARIABLES
-from central_command.reaching.unreachable import Undelivered
+from central_command.reaching.unreachable import Undelivered, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from central_command.client.spool.records import SpoolTotals, WaitingFor
+    from central_command.client.spool.records import SpoolTotals, StoredSession, WaitingFor
 
 T = TypeVar("T")
 _LEADERS_MAX = 100
@@ -39,6 +40,10 @@ _PATIENCE_S = 15.0
 _TRIES_MAX = 5
 """For how long, and how often, a server is asked that asks for time."""
 _ERASED = "erased: what is listed here is what this machine was answered before, and none of it is there now"
+_FILES_MAX = 10
+"""So many files are named of which something was forgotten."""
+_REASONS_MAX = 3
+"""So many reasons are told why sessions are not opened."""
 _NO_KEY = "none: whoever knows the id can use it; `central-command contributor register-key` makes one"
 
 
@@ -101,8 +106,9 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, as_json: bool, forgo
     The sessions and their points are what this machine knows of them: what the server answered when each was closed.
     The last lines are the sums of all of them, and what the server itself says that you have in all (also from other
     machines), if it can be asked and you are among its first hundred. `kept` are steps that a program has recorded and
-    that no signed envelope holds yet: also those of a program that was killed. Sessions that the server would not open
-    come first, and are listed only where there is room.
+    that no signed envelope holds yet: also those of a program that was killed. What the server refuses to open, and
+    what was read from files that are gone since, is kept and said, until it is delivered or forgotten; sessions that
+    were refused come first, and are listed only where there is room.
 
     What waits for an address that was wrong is dropped by --forget; what the server there has taken stays noted.
 
@@ -135,15 +141,16 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, as_json: bool, forgo
         with Spool(path) as spool:
             sessions, totals = spool.sessions_to(url, limit=limit), spool.totals_to(url)
             elsewhere = [each for each in spool.waiting_for() if each.url != url]
+            given_up = not_opened_facts(spool.sessions_with_source(url))
+            stuck = [*_stuck(spool.unfinished(url), url), *(("not opened", each) for each in given_up)]
             listing = contributions_listing(sessions)
-            not_opened = [*not_opened_facts(spool.sessions_with_source(url))]
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
     is_sending = bool(totals.sessions_open)
     if as_json:
         at_server = run_to_end(_at_server, url, trust, identity, is_sending=is_sending)
         whose = {"server": url, "contributor_id": identity.contributor_id}
-        found = whose | contributions_members(sessions, totals, elsewhere, not_opened) | {"at_server": at_server}
+        found = whose | contributions_members(sessions, totals, elsewhere, stuck) | {"at_server": at_server}
         click.echo(clean_json(msgspec.json.encode(found).decode()))
         return
     print_listing(listing, wide=wide)
@@ -155,7 +162,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, as_json: bool, forgo
         [
             ("delivered", f"{totals.steps_accepted:,} step(s) in {totals.sessions_delivered:,} session(s)"),
             ("waits", f"{waits}: {_goes_on(totals, path)}" if totals.sessions_open else "nothing"),
-            *(("not opened", each) for each in not_opened),
+            *stuck,
             *([("kept", kept)] if totals.steps_kept else []),
             *(("waits elsewhere", _waits(each)) for each in elsewhere[:_SERVERS_MAX]),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),
@@ -173,11 +180,14 @@ def _forget(path: Path, url: str, *, yes: bool) -> None:
     try:
         with Spool(path) as spool:
             waits = {each.url: each for each in spool.waiting_for()}
+            unfinished = [each for each in spool.unfinished(url) if each.source is not None]
             if url not in waits:
                 others = f"; it does for {', '.join([*waits][:_SERVERS_MAX])}" if waits else ""
                 leave(f"nothing waits for {url}{others}", EXIT_FAILED)
-            ask(f"Forget {_lost(waits[url])}?", yes=yes)
-            click.echo(f"Forgotten: {_lost(spool.forget_waiting(url))}.")
+            ask(f"Forget {_lost(waits[url], unfinished)}?", yes=yes)
+            click.echo(f"Forgotten: {_lost(spool.forget_waiting(url), unfinished)}.")
+            for line in _still_in_files(unfinished):
+                click.echo(line)
     except SessionsInUseError as error:
         leave(str(error), EXIT_FAILED)
     except SpoolError as error:
@@ -188,11 +198,59 @@ def _waits(each: "WaitingFor") -> str:
     return f"{each.steps:,} step(s) in {each.sessions:,} session(s) for {each.url}; --forget URL drops them"
 
 
-def _lost(waits: "WaitingFor") -> str:
+def _lost(waits: "WaitingFor", of_files: "Sequence[StoredSession]") -> str:
+    from central_command.client.uploading.history import is_gone, steps_waiting
+
     lost = f"{waits.steps:,} step(s) in {waits.sessions:,} session(s), never delivered to {waits.url}"
-    return (
-        f"{lost}; {waits.steps_recorded:,} of them were recorded, and are in no file" if waits.steps_recorded else lost
-    )
+    if waits.steps_recorded:
+        lost += f"; {waits.steps_recorded:,} of them were recorded, and are in no file"
+    if gone := steps_waiting(each for each in of_files if is_gone(each)):
+        lost += f"; {gone:,} of them were read from files that are gone"
+    return lost
+
+
+def _still_in_files(of_files: "Sequence[StoredSession]") -> "Iterator[str]":
+    """What is to be done for the forgotten steps of files that are still there."""
+    from central_command.client.spool.records import SpoolError
+    from central_command.client.uploading.history import has_undelivered, is_gone, state_of
+    from central_command.client.uploading.names import path_of, shown_path
+
+    there = [each for each in of_files if has_undelivered(each) and not is_gone(each)]
+    begun: list[str] = []
+    for each in there:
+        with suppress(SpoolError):  # what cannot be read can be forgotten all the same
+            begun += [shown_path(path_of(state_of(each).path))] if each.opened else []
+    begun = sorted(set(begun))
+    if any(not each.opened for each in there):
+        yield "What was never begun there stays in its files: an upload or a watch of them begins anew."
+    if begun:
+        yield (
+            "Of these files the server may have a part. An upload or a watch goes on behind the forgotten steps; those"
+            " are sent only by an upload with --no-resume, which sends the whole file anew:"
+        )
+        yield from (f"  {path}" for path in begun[:_FILES_MAX])
+    if len(begun) > _FILES_MAX:
+        yield f"  and {len(begun) - _FILES_MAX:,} more"
+
+
+def _stuck(unfinished: "Sequence[StoredSession]", url: str) -> "Iterator[tuple[str, str]]":
+    """What of all that waits is in no file any more, and what the server refuses to open: why, and what ends it."""
+    from central_command.client.uploading.history import is_gone, is_not_opened, steps_waiting
+
+    drops = f"`central-command mine --forget {printable(url)}` drops all that waits for this server"
+    gone = [each for each in unfinished if each.source is not None and is_gone(each)]
+    if steps := steps_waiting(gone):
+        sends = "the next upload of any file to this server, or watch, sends them"
+        yield "files gone", f"{steps:,} step(s) of these are in no file any more, and are kept: {sends}; {drops}"
+    refused: dict[str, list[StoredSession]] = {}
+    for each in unfinished:
+        if is_not_opened(each):
+            refused.setdefault(each.problem or "", []).append(each)
+    for problem, sessions in [*refused.items()][:_REASONS_MAX]:
+        kept = f"{steps_waiting(sessions):,} step(s) in {len(sessions):,} session(s) are kept until it is"
+        yield "not opened", f"{problem.rstrip('.')}. {kept}; {drops}"
+    if len(refused) > _REASONS_MAX:
+        yield "not opened", f"for {len(refused) - _REASONS_MAX:,} more reason(s)"
 
 
 def _goes_on(totals: "SpoolTotals", path: Path) -> str:

@@ -16,7 +16,7 @@ KEY_REQUIRED = "contributor_key_required"
 """The session was opened without the key of whom its chunks name: the next one is opened with it, or waits for it."""
 _USES_SEQUENCE = frozenset({"schema", "unknown_type", "reserved_member", "session_too_large", "consent_withdrawn"})
 """Refusals after which the server expects the next sequence number (docs/protocol.md)."""
-_ENDS_SESSION = frozenset(
+ENDS_SESSION = frozenset(
     {
         *("unknown_session", "session_closed", "envelope_limit", "sequence_mismatch", "session_too_large"),
         *("invalid_hmac", "missing_attestation", KEY_REQUIRED),
@@ -24,12 +24,14 @@ _ENDS_SESSION = frozenset(
 )
 """Refusals that say nothing against the envelope itself: it is signed anew, for a new session."""
 NOT_OPENED = "The session was not opened"
+REFUSED_OPENING = f"{NOT_OPENED}: "
+"""What the problem of a session begins with that the server does not open; why follows."""
 
 
 class Refusals(Protocol):
     """Notes a refusal in the spool, and says how it goes on; its calls block for as long as the spool's do."""
 
-    def refused(self, session_id: str, envelope: StoredEnvelope, answer: Answer) -> Sent:
+    def refused(self, session_id: str, envelope: StoredEnvelope, answer: Answer) -> Sent | Resting:
         """The server refused an envelope: `answer` has a `code`."""
         ...
 
@@ -48,10 +50,10 @@ class Moving:
         """Move what waits if the session is at fault, else leave out the envelope."""
         code = answer.members.get("code")
         refusal = f"{envelope.kind} was refused: {answer.reason}"
-        if code in _ENDS_SESSION and (moved := self._move(session_id, refusal)):
+        if code in ENDS_SESSION and (moved := self._move(session_id, refusal)):
             return Sent(moved)
         self._spool.refused(session_id, envelope.position, refusal)
-        if code not in _USES_SEQUENCE and code not in _ENDS_SESSION:
+        if code not in _USES_SEQUENCE and code not in ENDS_SESSION:
             return Sent(self._move(session_id, refusal) or session_id, refusal=refusal)
         return Sent(session_id, refusal=refusal)
 
@@ -59,14 +61,15 @@ class Moving:
         """Try another id if this one is taken.
 
         What the server takes under no id waits: what was recorded stands nowhere else, and the server's settings say
-        what it takes, of which providers for one.
+        what it takes, of which providers for one. Why is noted, for whoever asks what waits.
         """
-        problem = f"{NOT_OPENED}: {answer.reason}"
+        problem = f"{REFUSED_OPENING}{answer.reason}"
         if answer.status == 409 and (moved := self._move(session.session_id, problem)):
             return Sent(moved)
         if answer.status == 409 and "error" in answer.members:
             self._spool.fail(session.session_id, problem)
             return Done(problem)
+        self._spool.explain(session.session_id, problem)
         return Resting(NOT_OPENED, answer.reason)
 
     def _move(self, session_id: str, problem: str) -> str | None:

@@ -54,6 +54,7 @@ from central_command.client.spool.records import (
     WaitingFor,
     connect,
 )
+from central_command.client.spool.redating import redate
 
 _MOVES_MAX = 3
 
@@ -160,6 +161,10 @@ class Spool:
         """All sessions for `url` that have a source, oldest first."""
         return self._select("source IS NOT NULL AND url = ?", url)
 
+    def unfinished(self, url: str) -> list[StoredSession]:
+        """All sessions for `url` that are not done, oldest first."""
+        return self._select("state IN ('recording', 'ended') AND url = ?", url)
+
     def urls(self, *, limit: int) -> list[str]:
         """The servers that something was for, at most `limit`, the one of the last session first."""
         with self._transaction() as connection:
@@ -225,7 +230,7 @@ class Spool:
         self._update(session_id, "owner = NULL")
 
     def opened(self, session_id: str, server_public_key: str) -> StoredSession:
-        """Keep the secret that the server's answer to the opening gives.
+        """Keep the secret that the server's answer to the opening gives; why it gave none before is over.
 
         Raises InvalidServerKeyError (and keeps nothing) for a key that is none.
         """
@@ -233,7 +238,10 @@ class Spool:
             row = session_row(connection, session_id)
             if row["shared_secret"] is None and row["private_key"] is not None:
                 secret = agree(row["private_key"], server_public_key)
-                connection.execute("UPDATE sessions SET shared_secret = ? WHERE session_id = ?", (secret, session_id))
+                connection.execute(
+                    "UPDATE sessions SET shared_secret = ?, problem = NULL WHERE session_id = ?", (secret, session_id)
+                )
+                redate(connection, row, self._clock())
             return stored_session(session_row(connection, session_id))
 
     def end(self, session_id: str) -> None:
@@ -262,7 +270,7 @@ class Spool:
         self._update(session_id, "source_state = ?", source_state)
 
     def explain(self, session_id: str, problem: str) -> None:
-        """Say otherwise why something of a session was refused; whatever else is known of it stays."""
+        """Say why a session is refused, or otherwise why it was; whatever else is known of it stays."""
         self._update(session_id, "problem = ?", problem)
 
     def forget_unsent(self, source: str, problems: Sequence[str]) -> None:

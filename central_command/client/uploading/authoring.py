@@ -7,6 +7,7 @@ import msgspec
 from actors.envelopes.settings import SchemaSettings
 from central_command.client.contract.chunking import Chunk, as_written
 from central_command.client.contract.outcome import Ending
+from central_command.client.contract.placing import Placing
 from central_command.client.contract.scrubbing import metadata_of_scrubbing
 from central_command.client.contract.signing import Draft, draft_envelope
 from central_command.client.spool.records import Unsigned
@@ -14,7 +15,6 @@ from central_command.client.uploading.history import SUBAGENT, SourceState
 from central_command.client.uploading.lineage import lineage_of
 from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.survey import Survey
-from central_command.client.uploading.timing import Placing
 from central_command.process.steering import escaped
 from central_command.reaching.unreachable import printable
 

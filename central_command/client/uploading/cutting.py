@@ -12,6 +12,7 @@ import msgspec
 
 from central_command.client.contract.chunking import CHUNK_BYTES_MAX, CHUNK_STEPS_MAX, has_room, next_chunk
 from central_command.client.contract.outcome import Ending
+from central_command.client.contract.placing import Placing, is_taken, placing_for
 from central_command.client.contract.signing import Draft
 from central_command.client.contract.steps import Step
 from central_command.client.spool.records import StoredSession
@@ -21,7 +22,7 @@ from central_command.client.uploading.recognition import DIGEST_BYTES, digest, r
 from central_command.client.uploading.scrubbing import Scrubbing
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
-from central_command.client.uploading.timing import Placing, is_taken, placing_for, timeline_of
+from central_command.client.uploading.timing import timeline_of
 
 _BYTES_PER_TOKEN = 4
 

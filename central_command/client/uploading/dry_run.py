@@ -11,8 +11,9 @@ import msgspec
 
 from central_command.client.spool.records import spool_path
 from central_command.client.uploading.duration import opens_per_h
-from central_command.client.uploading.history import History
+from central_command.client.uploading.history import History, steps_waiting
 from central_command.client.uploading.introduction import describe_agreement, describe_credited
+from central_command.client.uploading.left_over import left_over
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.options import EXIT_FAILED, Options, credited_id, work_of, would_sign
 from central_command.client.uploading.planning import Plan, copied_history, plan
@@ -22,6 +23,7 @@ from central_command.client.uploading.report import (
     describe,
     describe_duration,
     describe_findings,
+    describe_left_over,
     describe_model,
     describe_providers,
     json_lines_of_plans,
@@ -53,6 +55,9 @@ def print_dry_run(every: Sequence[Found], options: Options, printing: Printing) 
         planned = _Planned()
         for found in files:
             _plan(found, history, options, printing, planned)
+        gone = left_over(history)
+    if gone:
+        printing.tell(describe_left_over(steps_waiting(gone), len(gone)))
     plans = planned.plans
     failed = len(planned.every) - len(plans)
     if printing.as_json:

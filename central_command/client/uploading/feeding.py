@@ -39,7 +39,16 @@ from central_command.client.spool.records import (
 )
 from central_command.client.uploading.authoring import Author, Work, first_state
 from central_command.client.uploading.cutting import Cutting, Piece
-from central_command.client.uploading.history import GIVEN_UP, History, failure_of, is_given_up, is_unfinished, state_of
+from central_command.client.uploading.history import (
+    GIVEN_UP,
+    SENT_ANEW,
+    History,
+    failure_of,
+    holds_all,
+    is_given_up,
+    is_unfinished,
+    state_of,
+)
 from central_command.client.uploading.scrubbing import OwnScrubbing, Scrubbing
 from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
@@ -236,9 +245,24 @@ class Feed:
             session = await self._keep(partial(self._begin, self._cutting, sessions))
         elif not await self._keep(partial(self._spool.claim, session.session_id)):
             raise NotSentError("Another program is sending this session.")
+        elif self._survey is not None and await self._read(partial(self._is_said_otherwise, session, self._survey)):
+            await self._keep(partial(self._spool.fail, session.session_id, SENT_ANEW))
+            self._cutting = None
+            return True
         self._feeder.feeds[session.session_id] = self
         self._deliverer.add(session.session_id)
         return await self._finish(session)
+
+    def _is_said_otherwise(self, session: StoredSession, survey: Survey) -> bool:
+        """Whether a session that was never opened is now of another model, say, and all of it can be read again."""
+        opening, identity = session.opening, self._feeder.identity
+        if session.opened or (opening.provider, opening.model, opening.contributor_id) == (
+            self._work.provider,
+            self._work.model,
+            identity.contributor_id,
+        ):
+            return False
+        return holds_all(survey, session)
 
     def leave(self) -> None:
         """Let other processes go on with what is not done."""
@@ -313,7 +337,10 @@ class Feed:
                 return True
 
     def _put_now(self, session_id: str, pieces: list[Piece]) -> None:
-        state = state_of(self._spool.session(session_id))
+        session = self._spool.session(session_id)
+        if session.state.done:
+            raise SessionDoneError(f"The session {session_id} takes no more: it is {session.state}.")
+        state = state_of(session)
         after = msgspec.structs.replace(
             state,
             placing=pieces[-1].placing,
@@ -359,6 +386,8 @@ class Feed:
     def _failure(self, session_id: str, rested: Resting) -> NotSentError:
         """What is said when the deliverer has given the session up."""
         session = self._spool.session(session_id)
+        if session.moved_to is not None:
+            return NotSentError(f"{rested.what}: {rested.reason.rstrip('.')}.", status=rested.status)
         before = f"{session.problem} " if session.problem and session.opened else ""
         first = self._spool.next_waiting(session_id) if session.opened else None
         what = NOT_CLOSED if session.opened else NOT_OPENED

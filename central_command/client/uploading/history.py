@@ -20,10 +20,12 @@ from pathlib import Path
 
 import msgspec
 
-from central_command.client.delivering.refusals import NOT_OPENED
+from central_command.client.contract.placing import Placing
+from central_command.client.delivering.refusals import REFUSED_OPENING
+from central_command.client.spool.forgetting import FORGOTTEN
 from central_command.client.spool.records import SessionState, SpoolError, StoredSession
 from central_command.client.spool.spool import Spool
-from central_command.client.uploading.names import kept_path
+from central_command.client.uploading.names import kept_path, path_of
 from central_command.client.uploading.recognition import (
     DIGEST_BYTES,
     RECORD_BYTES,
@@ -34,17 +36,18 @@ from central_command.client.uploading.recognition import (
     plain_path,
 )
 from central_command.client.uploading.survey import Survey
-from central_command.client.uploading.timing import Placing
 
 _LOCK_OFFSET_BITS = 62
 ENDED_BY_SERVER = "the server had already closed the session"
 """Kept as the problem of a session whose last chunks came too late: their steps go into a further session."""
+ENDED_BY_FAULT = "the server took no more for the session"
+"""The same, where it had forgotten the session, or expected something else of it: nothing was said of the steps."""
 ENDED_FOR_KEY = "the contributor's key was registered after the session had been opened"
 """The same, where the next session has to be opened with a key."""
 ENDED_BY_WITHDRAWAL = "the contributor had withdrawn their consent meanwhile"
 """The same, where consent was given again since."""
-GOES_ON = frozenset({ENDED_BY_SERVER, ENDED_FOR_KEY, ENDED_BY_WITHDRAWAL})
-"""Problems that the next session mends."""
+GOES_ON = frozenset({ENDED_BY_SERVER, ENDED_BY_FAULT, ENDED_FOR_KEY, ENDED_BY_WITHDRAWAL, FORGOTTEN})
+"""Problems behind which a file goes on in the next session."""
 WITHDRAWN = "Nothing more is taken: the contributor has withdrawn their consent."
 """The problem of a session of which the server took no more; it is over when consent is given again."""
 ERASED = "Nothing more is taken: the contributor was erased at this server."
@@ -52,10 +55,8 @@ ERASED = "Nothing more is taken: the contributor was erased at this server."
 SUBAGENT = "subagent"
 """The `agent_role` of a sub-agent's session."""
 SENT_ANEW = "given up, because its file was sent anew"
-REFUSED_OPENING = f"{NOT_OPENED}: "
-"""What the problem of a session begins with that the server did not open; why follows. The next try begins anew."""
 GIVEN_UP = (SENT_ANEW, REFUSED_OPENING)
-"""What the problems begin with of sessions that count as never begun."""
+"""What the problems begin with of sessions that are done and count as never begun."""
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +111,13 @@ def marks_of(survey: Survey, sessions: Sequence[StoredSession]) -> "array[int]":
     for place in range(min(survey.copied_steps, len(marks))):
         marks[place] = marks[place] or len(sessions) + 1
     return marks
+
+
+def holds_all(survey: Survey, session: StoredSession) -> bool:
+    """Whether a file holds every step that a session took. Raises FileError."""
+    state = state_of(session)
+    taken = len(state.records) // RECORD_BYTES + len(state.taken) // DIGEST_BYTES
+    return marks_of(survey, [session]).count(1) == taken
 
 
 def without_undelivered(source_state: bytes, chunks: Sequence[tuple[int, bool]]) -> bytes:
@@ -168,8 +176,11 @@ class History:
         return self.spool.totals_to(self.url).sessions > 0
 
     def sessions(self, source: str) -> list[StoredSession]:
-        """The source's sessions on this server, oldest first, without those given up for sending it anew."""
-        every = self.spool.sessions_of(source)
+        """The source's sessions on this server, oldest first, without those given up for sending it anew.
+
+        Nor is one among them from which another one has taken over: that one knows of all its steps.
+        """
+        every = (each for each in self.spool.sessions_of(source) if each.moved_to is None)
         return [each for each in every if each.url == self.url and not _is_sent_anew(each)]
 
     def knows(self, path: Path) -> bool:
@@ -178,8 +189,11 @@ class History:
 
     def unfinished_paths(self) -> set[str]:
         """Where the files lie, as it is kept, of which an earlier upload has not delivered all that it began."""
-        sessions = self.spool.sessions_with_source(self.url)
-        return {state_of(each).path for each in sessions if is_unfinished(each)}
+        return {state_of(each).path for each in self.unfinished()}
+
+    def unfinished(self) -> list[StoredSession]:
+        """The sessions of files that are not done, oldest first."""
+        return [each for each in self.spool.unfinished(self.url) if each.source is not None]
 
     def source_of(self, survey: Survey) -> str:
         """The source of a file: the one that it was sent as before, else a new one, which is not in the spool yet.
@@ -199,9 +213,8 @@ class History:
         if known := self._likeliest(survey, path, others, has_same_id=False, needs_time=has_times):
             return known
         fresh = f"{survey.family}:{survey.digests[:DIGEST_BYTES].hex()}"
-        if fresh in names and not self._was_never_begun(
-            fresh
-        ):  # another session that begins with the same words, and may say all the same at another time
+        if fresh in names and not self._was_never_begun(fresh):
+            # Another session that begins with the same words, and may say all the same at another time.
             whole = survey.digests + survey.times.tobytes() + path.encode()
             fresh = f"{survey.family}:{hashlib.sha256(whole).digest()[:DIGEST_BYTES].hex()}"
         return fresh
@@ -250,9 +263,14 @@ class History:
             self._by_path = found  # as a whole: other threads ask meanwhile
         return self._by_path
 
-    def send_anew(self, source: str) -> None:
-        """Count all steps as new. The server keeps what it has, and what is done stays noted with its credit."""
+    def send_anew(self, source: str, survey: Survey) -> None:
+        """Count all steps as new. The server keeps what it has, and what is done stays noted with its credit.
+
+        A session goes on that is not done and of which the file holds not all: nothing else does.
+        """
         for session in self.sessions(source):
+            if is_unfinished(session) and not holds_all(survey, session):
+                continue
             if is_unfinished(session):
                 self.spool.fail(session.session_id, SENT_ANEW)
             else:
@@ -292,7 +310,8 @@ def _is_sent_anew(session: StoredSession) -> bool:
 
 def is_given_up(session: StoredSession) -> bool:
     """Whether a session was given up before anything of it counted: for sending its file anew, or at its opening."""
-    return session.problem is not None and session.problem.startswith(GIVEN_UP)
+    is_over = session.state is SessionState.FAILED and session.moved_to is None
+    return is_over and session.problem is not None and session.problem.startswith(GIVEN_UP)
 
 
 def was_never_opened(session: StoredSession) -> bool:
@@ -308,6 +327,30 @@ def is_unfinished(session: StoredSession) -> bool:
 def steps_waiting(sessions: Iterable[StoredSession]) -> int:
     """How many steps were taken from the file, and have not been answered yet."""
     return sum(each.steps - each.steps_accepted for each in sessions if has_undelivered(each))
+
+
+def is_not_opened(session: StoredSession) -> bool:
+    """Whether a session waits that the server has refused to open."""
+    return is_unfinished(session) and not session.opened and session.problem is not None
+
+
+def is_gone(session: StoredSession) -> bool:
+    """Whether the file that a session was read from lies there no more, nor the archive that it is in.
+
+    What cannot be asked is not gone; nor is a place where another file lies now.
+    """
+    try:
+        path_of(state_of(session).path).stat()
+    except FileNotFoundError:
+        return True
+    except (OSError, SpoolError):
+        return False
+    return False
+
+
+def steps_forgotten(sessions: Iterable[StoredSession]) -> int:
+    """How many steps were signed, and dropped at their sender's word (`forgetting`): they count as sent."""
+    return sum(each.steps - each.steps_accepted for each in sessions if each.problem == FORGOTTEN)
 
 
 def has_undelivered(session: StoredSession) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from central_command.client.contract.placing import Placing
 from central_command.client.contract.signing import Draft
 from central_command.client.spool.records import Opening, SessionState, SpoolError, StoredSession, check_spool
 from central_command.client.spool.spool import Spool
@@ -21,7 +22,6 @@ from central_command.client.uploading.cutting import Cutting
 from central_command.client.uploading.history import History, is_unfinished, state_of, steps_waiting
 from central_command.client.uploading.scrubbing import OwnScrubbing
 from central_command.client.uploading.survey import Survey
-from central_command.client.uploading.timing import Placing
 
 _NO_HASH = "0" * 64
 _NO_SECRET = bytes(32)

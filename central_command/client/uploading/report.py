@@ -11,6 +11,7 @@ from actors.envelopes.settings import SchemaSettings
 from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import DEFAULT_URL
+from central_command.client.contract.placing import Placing
 from central_command.client.contract.scrubbing import WITHHELD
 from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.json_values import count_of, text_of
@@ -20,11 +21,17 @@ from central_command.client.uploading.duration import (
     duration_s,
     in_words,
 )
-from central_command.client.uploading.history import ERASED, GOES_ON, WITHDRAWN, failure_of, state_of
+from central_command.client.uploading.history import (
+    ERASED,
+    GOES_ON,
+    WITHDRAWN,
+    failure_of,
+    state_of,
+    steps_forgotten,
+)
 from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
 from central_command.client.uploading.survey import Survey
-from central_command.client.uploading.timing import Placing
 from central_command.reaching.unreachable import printable
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
@@ -44,7 +51,8 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     `findings` says by session what was scrubbed from the steps that were sent now, by category.
     `already_there` says that nothing was left to send; `unreachable` that the server could not be had any more,
     and `status` what it answered last, None where no answer came.
-    `nothing_in_it` says why there is nothing to send of a file of a folder, which is no failure.
+    `nothing_in_it` says why there is nothing to send of a file of a folder, which is no failure; `kept` that steps of a
+    file that is gone wait.
     """
 
     path: Path
@@ -54,6 +62,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     earlier: frozenset[str] = frozenset()
     problem: str | None = None
     nothing_in_it: str | None = None
+    kept: str | None = None
     already_there: bool = False
     unreachable: bool = False
     status: int | None = None
@@ -97,16 +106,17 @@ def describe_adjusted(count: int) -> Iterator[str]:
 
 
 def describe_rest(
-    known: Survey, *, left: int, is_further: bool, waiting: int = 0, is_planned: bool = False
+    known: Survey, *, left: int, is_further: bool, waiting: int = 0, forgotten: int = 0, is_planned: bool = False
 ) -> Iterator[str]:
     """What of a file's steps is left to send.
 
-    `waiting` of those that are not left were signed by an earlier try, and the server has not got them. `is_planned`
+    `waiting` of those that are not left were signed by an earlier try, and the server has not got them; `forgotten` of
+    them are told elsewhere. `is_planned`
     says of a dry run that the others, and the session that ended, are those of another file of that run.
     """
     if known.copied_steps:
         yield f"{known.copied_steps} of its steps are a copy of another session, and were sent with that one: left out"
-    taken = len(known.times) - known.copied_steps - left
+    taken = max(0, len(known.times) - known.copied_steps - left - forgotten)
     waiting = min(waiting, taken)
     if waiting:
         yield f"{waiting} of its steps were signed by an earlier try and have not arrived yet"
@@ -148,7 +158,10 @@ def lines_of(report: FileReport) -> Iterable[str]:
     for session in report.sessions:
         if session.session_id not in report.earlier:
             yield from (f"  {line}" for line in _lines_of_session(session))
-    if report.already_there:
+    forgotten = steps_forgotten(report.sessions)
+    if forgotten:
+        yield f"  {forgotten:,} of its steps were forgotten (mine --forget) and are not sent: --no-resume sends it anew"
+    if report.already_there and not forgotten:
         yield "  already uploaded completely: skipped (--no-resume sends it anew)"
     if report.problem is not None:
         yield from _lines_of_problem(report, report.problem)
@@ -156,7 +169,9 @@ def lines_of(report: FileReport) -> Iterable[str]:
 
 def _lines_of_problem(report: FileReport, problem: str) -> Iterable[str]:
     yield f"  not delivered: {problem}"
-    if failure := ERASED if problem == ERASED else failure_of(report.sessions):
+    if report.kept is not None:
+        yield f"  {report.kept}"
+    elif failure := ERASED if problem == ERASED else failure_of(report.sessions):
         yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
 
 
@@ -190,6 +205,18 @@ def describe_held(url: str) -> str:
     at = "" if url == DEFAULT_URL else f" --url {printable(url)}"
     give = f"central-command contributor give{at}"
     return f"What you sent is held there, and not used, until you agree to the server's terms: {give}"
+
+
+def describe_kept(steps: int, url: str) -> str:
+    """That steps which were signed of a file that is gone stand in the spool alone, and for how long."""
+    forget = f"central-command mine --forget {printable(url)}"
+    tries = "each upload to this server and each watch tries again"
+    return f"{steps:,} step(s) of it are in no file any more and are kept: {tries}, until {forget} drops what waits"
+
+
+def describe_left_over(steps: int, files: int) -> str:
+    """What of files that are gone would be sent, too: of a dry run."""
+    return f"{steps:,} step(s) that wait in the spool, of {files:,} file(s) that are gone, would be sent, too."
 
 
 def describe_untried(count: int, status: int | None, *, was_reached_again: bool = False) -> str:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from central_command.client.contract.contributor_keys import signs
 from central_command.client.contract.identity import Identity
+from central_command.client.contract.placing import placing_for
 from central_command.client.delivering.deliverer import Waiting
 from central_command.client.spool.records import SpoolError
 from central_command.client.transcripts.opening import size_of
@@ -34,10 +35,13 @@ from central_command.client.uploading.history import (
     failure_of,
     is_unfinished,
     marks_of,
+    steps_forgotten,
     steps_waiting,
 )
 from central_command.client.uploading.introduction import Introduction
 from central_command.client.uploading.keeping import KeptSteps
+from central_command.client.uploading.left_over import left_over, reported
+from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
     EXIT_FAILED,
@@ -78,7 +82,7 @@ from central_command.client.uploading.sources import (
 )
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
-from central_command.client.uploading.timing import placing_for, timeline_of
+from central_command.client.uploading.timing import timeline_of
 from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
 
@@ -130,6 +134,9 @@ class Uploader:
         self._files_left = 0
         self._told_at = -math.inf
         self._sent_anew: set[str] = set()
+        self._fed: set[str] = set()
+        self._read: set[str] = set()
+        """Whose files were found, and where something was read."""
         self._one_at_a_time: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
     @property
@@ -163,6 +170,8 @@ class Uploader:
             async with self._feeder.delivering(), trio.open_nursery() as nursery:
                 for _ in range(min(self._options.at_once, len(files))):
                     nursery.start_soon(self._work, left, display)
+            async with self._feeder.delivering():
+                await self._finish_left_over(display)
         return self.failed
 
     async def _work(self, left: Iterator[Found], display: Display) -> None:
@@ -173,9 +182,33 @@ class Uploader:
             report = await self._upload_file(found, display)
             self._files_left -= 1
             display.file_done()
-            self.reports.append(report)
-            self._note(report)
-            display.say(lines_of_problem(report) if self._printing.quiet else lines_of(report))
+            self._add(report, display)
+
+    async def _finish_left_over(self, display: Display) -> None:
+        """Deliver what earlier runs have signed of files that are gone, or of which others lie in the place now."""
+        try:
+            left = await self._threads.keep(partial(left_over, self._history, fed=self._fed, read=self._read))
+        except SpoolError as error:
+            display.say([str(error)])
+            return
+        for session in left:
+            given_up = None
+            if self._is_unreachable:
+                given_up = NotSentError(
+                    "it was not tried, as other files could not be delivered either.",
+                    unreachable=True,
+                    status=self.last_status,
+                )
+            if given_up is None:
+                await self._introduction.make(self._consent, display.say)
+            report = await reported(session, self._feeder, self._consent, given_up=given_up)
+            if report is not None:
+                self._add(report, display)
+
+    def _add(self, report: FileReport, display: Display) -> None:
+        self.reports.append(report)
+        self._note(report)
+        display.say(lines_of_problem(report) if self._printing.quiet else lines_of(report))
 
     def _note(self, report: FileReport) -> None:
         """Note whether the server could be had; others may be under way."""
@@ -199,6 +232,7 @@ class Uploader:
                     async with self._one_at_a_time[known.family], self._one_at_a_time[first]:
                         return await self._upload_session(known, bar, display, scrubbing)
         except NoStepsError as error:
+            self._read.add(kept_path(path.resolve()))
             if found.named:
                 return FileReport(path=path, problem=str(error))
             return FileReport(path=path, nothing_in_it=str(error))
@@ -232,13 +266,15 @@ class Uploader:
             source = await self._threads.read(partial(self._history.source_of, known))
             known = await self._threads.read(partial(self._history.without_copies, known, source))
             work = work_of(known, source, self._options)
+            self._fed.add(work.source)
+            self._read.add(work.path)
             notes = describe(known.transcript, work.model)
             if await self._consent.is_erased():
                 there = tuple(self._history.sessions(work.source))
                 return FileReport(path=path, notes=tuple(notes), sessions=there, problem=ERASED)
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
-                self._history.send_anew(work.source)
+                await self._threads.read(partial(self._history.send_anew, work.source, known))
             elif await self._was_refused_for_consent(work.source) and await self._consent.is_given_again():
                 self._history.go_on_with_consent(work.source)
             sessions = tuple(self._history.sessions(work.source))
@@ -252,7 +288,13 @@ class Uploader:
                 notes += describe_rest(known, left=0, is_further=False) if known.copied_steps else ()
                 return msgspec.structs.replace(report, notes=tuple(notes), already_there=True)
             notes += describe_adjusted(len(timeline.adjusted))
-            notes += describe_rest(known, left=len(left), is_further=bool(earlier), waiting=steps_waiting(sessions))
+            notes += describe_rest(
+                known,
+                left=len(left),
+                is_further=bool(earlier),
+                waiting=steps_waiting(sessions),
+                forgotten=steps_forgotten(sessions),
+            )
             if left and known.transcript.started_s is not None:
                 notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))

@@ -12,6 +12,7 @@ and may be lost at any time.
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from central_command.client.delivering.deliverer import Waiting
 from central_command.client.delivering.posting import Delivery
 from central_command.client.spool.records import SpoolError, StoredSession
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
-from central_command.client.uploading.authoring import Work
 from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.heartbeat import Heartbeat, Pulse
@@ -36,14 +36,15 @@ from central_command.client.uploading.history import (
     WITHDRAWN,
     History,
     failure_of,
-    family_of,
     has_undelivered,
     is_unfinished,
     marks_of,
     state_of,
+    steps_waiting,
 )
 from central_command.client.uploading.introduction import Introduction
-from central_command.client.uploading.names import path_of, shown_path
+from central_command.client.uploading.left_over import deliver, left_over
+from central_command.client.uploading.names import kept_path, path_of, shown_path
 from central_command.client.uploading.options import (
     Options,
     client_for,
@@ -53,13 +54,15 @@ from central_command.client.uploading.options import (
     sender_options,
     work_of,
 )
-from central_command.client.uploading.report import describe_held, in_order
+from central_command.client.uploading.report import describe_held, describe_kept, in_order
 from central_command.client.uploading.sources import FILES_MAX, FileError, NoStepsError, files_below
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
 
+_REFUSALS = frozenset({400, 401, 403})
+"""Answers to an opening that will hardly be others a few seconds later."""
 _READING_SHARE = 20
 """A file is read again only after so many times as long as its last reading took: at most 5 % of one core a file."""
 
@@ -73,15 +76,27 @@ class WatchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Followed:
-    """What is known of one file: how it was last seen, since when it has steps to send, and when it was read."""
+    """What is known of one file: how it was last seen, since when it has steps to send, and when it was read.
+
+    `source` is whose steps it held then, "" when it held none, and `place` where it lies, as that is kept.
+    """
 
     def __init__(self) -> None:
         self.seen: tuple[int, int] | None = None
-        self.work: Work | None = None
+        self.source: str | None = None
+        self.place = ""
         self.waiting_since: float | None = None
         self.steps_waiting = self.steps_open = 0
         self.is_open = True
-        self.next_reading = 0.0
+        self.next_reading = self.next_try = 0.0
+        self.last_problem = ""
+
+
+class _LeftOver:
+    """When what is left of a source whose file is gone is tried next, and what was said of it last."""
+
+    def __init__(self) -> None:
+        self.next_try = 0.0
         self.last_problem = ""
 
 
@@ -119,7 +134,8 @@ class Watcher:
         self._limit = trio.CapacityLimiter(options.at_once)
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._followed: dict[Path, _Followed] = {}
-        self._unfinished: dict[Path, StoredSession] | None = None
+        self._left_over: dict[str, _LeftOver] = {}
+        self._spool_problem = ""
 
     def __repr__(self) -> str:
         return f"<Watcher of {len(self._folders)} folder(s), {len(self._followed)} file(s)>"
@@ -146,26 +162,33 @@ class Watcher:
 
     async def poll(self) -> None:
         """Look at every file once, and send what is due; returns when that is delivered or failed."""
-        if self._unfinished is None:
-            self._unfinished = self._left_by_earlier_runs()
         self._consent = self._standing()  # what a contributor says, and the terms, may change while this runs
         there = await trio.to_thread.run_sync(_files, self._folders)
-        async with self._feeder.delivering(), trio.open_nursery() as nursery:
-            for path in [path for path in self._followed if path not in there]:
-                nursery.start_soon(self._finish_vanished, path, self._followed.pop(path).work)
-            for path in [path for path in self._unfinished if path not in there]:
-                nursery.start_soon(self._finish_vanished, path, _work_of_stored(self._unfinished.pop(path)))
-            for path, (size, changed_ns) in there.items():
-                followed = self._followed.setdefault(path, _Followed())
-                is_quiet = self._now_s() - changed_ns / 1e9 >= self._times.quiet_s
-                if followed.seen is None and is_quiet and path not in self._unfinished:
-                    # It was done before anyone watched: `upload` is for those.
-                    followed.seen, followed.is_open = (size, changed_ns), False
-                if self._is_due(followed, (size, changed_ns), is_quiet=is_quiet):
-                    nursery.start_soon(self._look, path, followed, (size, changed_ns), is_quiet)
+        for path in [path for path in self._followed if path not in there]:
+            del self._followed[path]
+        try:
+            unfinished = await self._threads.keep(self._history.unfinished_paths)
+        except SpoolError as error:
+            self._complain_of_spool(error)
+            return
+        async with self._feeder.delivering():
+            async with trio.open_nursery() as nursery:
+                for path, (size, changed_ns) in there.items():
+                    is_quiet = self._now_s() - changed_ns / 1e9 >= self._times.quiet_s
+                    is_new = path not in self._followed
+                    followed = self._followed.setdefault(path, _Followed())
+                    if is_new and is_quiet and kept_path(path) not in unfinished:
+                        # It was done before anyone watched: `upload` is for those.
+                        followed.seen, followed.is_open = (size, changed_ns), False
+                    if self._is_due(followed, (size, changed_ns), is_quiet=is_quiet):
+                        nursery.start_soon(self._look, path, followed, (size, changed_ns), is_quiet)
+            if unfinished:
+                await self._finish_left_over()
         await self._say_if_held()
 
     def _is_due(self, followed: _Followed, seen: tuple[int, int], *, is_quiet: bool) -> bool:
+        if trio.current_time() < followed.next_try:
+            return False
         if is_quiet:
             return followed.is_open or followed.seen != seen
         if trio.current_time() < followed.next_reading:
@@ -184,12 +207,19 @@ class Watcher:
                 await self._send_due(path, followed, known, is_quiet=is_quiet)
             except NoStepsError:
                 followed.is_open = not is_quiet
+                if is_quiet:
+                    followed.source, followed.place = "", kept_path(path)
             except NotSentError as error:
                 self._complain(path, followed, str(error))
+                if error.status in _REFUSALS:
+                    followed.next_try = trio.current_time() + self._times.chunk_s
                 if not error.final:
                     return  # `seen` stays as it was: the next look tries again
                 followed.is_open = False
-            except (FileError, SpoolError) as error:
+            except SpoolError as error:
+                self._complain(path, followed, str(error))
+                return  # as above
+            except FileError as error:
                 followed.is_open = not is_quiet
                 if is_quiet:
                     self._complain(path, followed, str(error))
@@ -206,6 +236,7 @@ class Watcher:
             source = self._history.source_of(settled)
             settled = self._history.without_copies(settled, source)
             work = work_of(settled, source, self._options)
+            followed.source, followed.place = work.source, work.path
             before = self._history.sessions(work.source)
             was_withdrawn = any(each.problem == WITHDRAWN for each in before)
             if was_withdrawn and await self._consent.is_erased():
@@ -227,7 +258,7 @@ class Watcher:
             if not left and not any(map(is_unfinished, before)):
                 followed.is_open = False
                 return
-            followed.work, followed.is_open = work, True
+            followed.is_open = True
             findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
             await self._introduce()
             await self._feeder.feed(
@@ -282,33 +313,48 @@ class Watcher:
         if self._is_held and not was_held:
             self._say(describe_held(self._options.url))
 
-    async def _finish_vanished(self, path: Path, work: Work | None) -> None:
-        """Close the session of a file that is gone: what was signed is delivered, and credited as it is."""
-        if self._unfinished is not None:
-            self._unfinished.pop(path, None)
-        if work is None:
+    async def _finish_left_over(self) -> None:
+        """Deliver what was signed of files that are gone, or hold something else now, and close their sessions."""
+        try:
+            left = await self._threads.keep(self._find_left_over)
+        except SpoolError as error:
+            self._complain_of_spool(error)
             return
-        with self._history.claimed(family_of(work.source)) as is_claimed:
-            try:
-                before = self._history.sessions(work.source)
-                if is_claimed and any(map(is_unfinished, before)):
-                    await self._introduce()
-                    await self._feeder.feed(work, None, close=True, on_wait=self._say_waiting)
-                    self._tell(path, before, self._history.sessions(work.source), {})
-            except (NotSentError, SpoolError) as error:
-                self._say(f"{shown_path(path)}: not delivered: {error}")
+        tried = {session.source: self._left_over.get(session.source or "", _LeftOver()) for session in left}
+        self._left_over = {source: each for source, each in tried.items() if source is not None}
+        async with trio.open_nursery() as nursery:
+            for session in left:
+                each = tried[session.source]
+                if trio.current_time() >= each.next_try:
+                    nursery.start_soon(self._deliver_left_over, session, each)
 
-    def _left_by_earlier_runs(self) -> dict[Path, StoredSession]:
-        """The sessions of files in the folders that are not closed and that no other program is sending, by file."""
-        found = {}
-        for session in self._history.spool.claim_orphans(self._history.url, with_source=True):
-            self._history.spool.release(session.session_id)
-            if session.source is None:
-                continue
-            path = path_of(state_of(session).path)
-            if any(folder in path.parents for folder in self._folders):
-                found[path] = session
-        return found
+    def _find_left_over(self) -> list[StoredSession]:
+        read = {each.place: each.source for each in self._followed.values() if each.source is not None}
+        return left_over(self._history, fed=frozenset(read.values()), read=read)
+
+    async def _deliver_left_over(self, session: StoredSession, tried: _LeftOver) -> None:
+        source, path = session.source or "", path_of(state_of(session).path)
+        tried.next_try = trio.current_time() + self._times.chunk_s
+        async with self._limit:
+            try:
+                await self._introduce()
+                before = self._history.sessions(source)
+                if await deliver(session, self._feeder, self._consent, self._say_waiting):
+                    self._tell(path, before, self._history.sessions(source), {})
+            except (NotSentError, SpoolError) as error:
+                if str(error) == tried.last_problem:
+                    return
+                tried.last_problem = str(error)
+                self._say(f"{shown_path(path)}: not delivered: {error}")
+                with suppress(SpoolError):
+                    if steps := steps_waiting(self._history.sessions(source)):
+                        self._say(f"{shown_path(path)}: {describe_kept(steps, self._options.url)}")
+
+    def _complain_of_spool(self, error: SpoolError) -> None:
+        """Say once that the spool cannot be read now; the next look tries again."""
+        if str(error) != self._spool_problem:
+            self._spool_problem = str(error)
+            self._say(str(error))
 
     def _complain(self, path: Path, followed: _Followed, problem: str) -> None:
         if problem != followed.last_problem:
@@ -333,18 +379,6 @@ def _files(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
             if len(found) >= FILES_MAX:
                 return found
     return found
-
-
-def _work_of_stored(session: StoredSession) -> Work:
-    state = state_of(session)
-    return Work(
-        source=session.source or "",
-        path=state.path,
-        provider=session.opening.provider,
-        model=session.opening.model,
-        agent_role=state.metadata.get("agent_role") or "agent",
-        agent_id=state.metadata.get("agent_id") or "",
-    )
 
 
 async def _run(
@@ -427,5 +461,5 @@ def watch_command(
             trio.run(_run, folders, history, identity, options, times)
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
-    click.echo("Stopped. What is not sent yet is sent when it is started again.", err=True)
+    click.echo("Stopped. What is signed goes on when it is started again; upload sends quiet files, too.", err=True)
     sys.exit(0)

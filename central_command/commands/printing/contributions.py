@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
+from central_command.client.delivering.refusals import REFUSED_OPENING
 from central_command.client.spool.records import SessionState, SpoolTotals, StoredSession, WaitingFor
-from central_command.client.uploading.history import GOES_ON, REFUSED_OPENING, state_of, was_never_opened
+from central_command.client.uploading.history import GOES_ON, state_of, was_never_opened
 from central_command.client.uploading.names import path_of, shown_path
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
@@ -47,7 +48,7 @@ def contributions_members(
     sessions: Sequence[StoredSession],
     totals: SpoolTotals,
     elsewhere: Sequence[WaitingFor],
-    not_opened: Sequence[str],
+    stuck: Sequence[tuple[str, str]],
 ) -> dict[str, object]:
     """The same as members of a JSON object, with the sums of all sessions for the server, also of those not listed."""
     return {
@@ -65,7 +66,7 @@ def contributions_members(
             for each in sessions
         ],
         "totals": totals,
-        "not_opened": not_opened,
+        "stuck": [{"about": name, "says": text} for name, text in stuck],
         "waits_elsewhere": elsewhere,
     }
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from actors.envelopes.attestation import generate_key_pair
 from central_command.client.contract.signing import draft_envelope
 from central_command.client.spool.records import Opening
 from central_command.client.spool.spool import Spool
@@ -19,6 +20,7 @@ OPENING = Opening(
 )
 URL = "http://server.test"
 ID = "0123456789abcdef" * 2
+SERVER_KEY = generate_key_pair().public_key_base64
 ERASED = [{"contributor_id": "eeeeeeee", "total_points": 1, "total_sessions": 1}]
 """The leaders of a server that has erased the contributor."""
 CONSENT = {
@@ -192,9 +194,8 @@ def test_mine_as_json_says_all_that_the_table_does(leaders: list[Any], tmp_path:
     assert found.pop("waits_elsewhere") == [
         {"url": "http://wrong.test", "sessions": 1, "steps": 2_000, "steps_recorded": 2_000}
     ]
-    assert found.pop("not_opened") == [
-        "1 session(s): provider must be one of codex; an upload of their files tries again"
-    ]
+    why = "1 session(s): provider must be one of codex; an upload of their files tries again"
+    assert found.pop("stuck") == [{"about": "not opened", "says": why}]
     totals = found.pop("totals")
     assert (totals["sessions"], totals["points"], totals["steps_kept"], found) == (2, 12.5, 0, {})
 
@@ -248,7 +249,8 @@ def test_what_waits_for_a_wrong_address_is_said_and_forgotten(leaders: list[Any]
         "central-command: Another program records or sends sessions for http://wrong.test: end it first.\n",
     )
     done = run("mine", "--forget", "http://wrong.test", "--yes")
-    assert (done.exit_code, done.output) == (0, f"Forgotten: {lost}.\n")
+    stays = "What was never begun there stays in its files: an upload or a watch of them begins anew.\n"
+    assert (done.exit_code, done.output) == (0, f"Forgotten: {lost}.\n{stays}")
     again = run("mine", "--forget", "http://wrong.test", "--yes")
     assert (again.exit_code, again.output) == (
         1,
@@ -256,6 +258,64 @@ def test_what_waits_for_a_wrong_address_is_said_and_forgotten(leaders: list[Any]
     )
     found = facts_of(run("mine", "--url", URL))
     assert (found["waits"][:30], "waits elsewhere" in found) == ("1 envelope(s) in 1 session(s):", False)
+
+
+def of_file(spool: Spool, path: Path, name: str, *, is_opened: bool = False) -> None:
+    head = {"envelope_id": "env_1", "session_id": f"sess_{name}"}
+    state = SourceState(path=str(path), contributor_id=ID, metadata={}).encode()
+    spool.add_session(f"sess_{name}", url=URL, opening=OPENING, source=f"codex:{name}:1", source_state=state)
+    if is_opened:
+        spool.opened(f"sess_{name}", SERVER_KEY)
+    spool.put(f"sess_{name}", "CHUNK", draft_envelope(head, {"trajectory_log": []}), steps=5)
+
+
+def test_mine_says_what_is_in_no_file_any_more_and_what_the_server_does_not_open(
+    leaders: list[Any], tmp_path: Path
+) -> None:
+    """With the server's reason, how much it is, and what ends it; the reasons that are told are bounded."""
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        of_file(spool, tmp_path / "gone.jsonl", "gone")
+        (tmp_path / "there.jsonl").touch()
+        of_file(spool, tmp_path / "there.jsonl", "there")
+    found = facts_of(run("mine", "--url", URL))
+    drops = f"`central-command mine --forget {URL}` drops all that waits for this server"
+    assert found["files gone"] == (
+        "5 step(s) of these are in no file any more, and are kept: "
+        f"the next upload of any file to this server, or watch, sends them; {drops}"
+    )
+    assert "not opened" not in found
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        for name in ("gone", "there"):
+            spool.explain(f"sess_{name}", "The session was not opened: You are banned.")
+    result = run("mine", "--url", URL)
+    assert facts_of(result)["not opened"] == (
+        f"The session was not opened: You are banned. 10 step(s) in 2 session(s) are kept until it is; {drops}"
+    )
+    assert [line.split("\t")[3] for line in result.stdout.splitlines() if line.startswith("sess_")] == [
+        "not opened"
+    ] * 2
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        for number in range(5):
+            of_file(spool, tmp_path / "there.jsonl", f"more_{number}")
+            spool.explain(f"sess_more_{number}", f"The session was not opened: {number}.")
+    lines = [line for line in run("mine", "--url", URL).stdout.splitlines() if line.startswith("not opened")]
+    assert (len(lines), lines[-1]) == (4, "not opened\tfor 3 more reason(s)")
+
+
+def test_forgetting_says_which_files_go_on_and_how_the_forgotten_steps_are_sent(tmp_path: Path) -> None:
+    """What was never opened begins anew by itself; what is in no file any more is said before it is dropped."""
+    (tmp_path / "begun.jsonl").touch()
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        of_file(spool, tmp_path / "begun.jsonl", "begun", is_opened=True)
+        of_file(spool, tmp_path / "gone.jsonl", "gone", is_opened=True)
+    lost = f"10 step(s) in 2 session(s), never delivered to {URL}; 5 of them were read from files that are gone"
+    assert f"Forget {lost}?" in run("mine", "--forget", URL).stderr
+    assert run("mine", "--forget", URL, "--yes").stdout == (
+        f"Forgotten: {lost}.\n"
+        "Of these files the server may have a part. An upload or a watch goes on behind the forgotten steps; those are"
+        " sent only by an upload with --no-resume, which sends the whole file anew:\n"
+        f"  {tmp_path}/begun.jsonl\n"
+    )
 
 
 def test_a_spool_that_is_none_is_one_sentence_for_forgetting_too(tmp_path: Path) -> None:

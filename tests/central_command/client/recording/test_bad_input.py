@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from central_command.client.spool.spool import Spool
 from tests.central_command.client.recording.recorded import OPEN, Opener, thought
 
 
@@ -147,7 +149,7 @@ async def test_an_agent_that_the_server_would_refuse_is_refused_at_once(
 
 
 async def test_an_agent_that_the_server_does_not_take_is_said_and_waits_until_it_does(
-    opener: Opener, fake_server: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Which names it takes is the server's setting: an own agent's is as good as any."""
     takes = {"codex"}
@@ -165,8 +167,13 @@ async def test_an_agent_that_the_server_does_not_take_is_said_and_waits_until_it
         assert recorder.statistics().problem == "The session was not opened: provider must be one of codex."
     assert "waits for the next start: The session was not opened: provider must be one of codex." in caplog.text
     assert (len(fake_server.requests), recorder.is_delivered) == (1, False)
+    with Spool(tmp_path / "spool.db") as spool:
+        (session,) = spool.unfinished("http://server.test")
+    assert session.problem == "The session was not opened: provider must be one of codex."
     takes.add("my-agent")
     async with opener() as recorder:
         pass
     assert recorder.is_delivered
+    with Spool(tmp_path / "spool.db") as spool:
+        assert spool.session(session.session_id).problem is None
     assert {each["metadata"]["provider"] for each in fake_server.envelopes} == {"my-agent"}

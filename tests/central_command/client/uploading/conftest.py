@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from central_command.client.contract.identity import Identity
 from central_command.client.uploading import upload
 from central_command.client.uploading.upload import upload_command
+from tests.central_command.client.uploading.watched import Folder
 
 
 class Command:
@@ -29,3 +31,15 @@ def command(fake_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.delenv("CENTRAL_COMMAND_URL", raising=False)
     monkeypatch.setattr(upload, "client_for", lambda _options: fake_server.client())
     return Command(fake_server)
+
+
+@pytest.fixture
+def folder(fake_server: Any, identity: Identity, tmp_path: Path) -> Folder:
+    """An empty folder."""
+    return Folder(fake_server, identity, tmp_path)
+
+
+@pytest.fixture
+def lines(transcripts: Path) -> list[bytes]:
+    """A session's lines, moved to the time of these tests."""
+    return (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)

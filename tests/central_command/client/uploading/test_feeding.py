@@ -113,7 +113,8 @@ class Feeding:
             async with feeder.delivering():
                 failure = None
                 try:
-                    await feeder.feed(WORK, known, close=close, on_steps=self.on_steps, on_wait=self.waits.append)
+                    work = msgspec.structs.replace(WORK, path=str(self._path))
+                    await feeder.feed(work, known, close=close, on_steps=self.on_steps, on_wait=self.waits.append)
                 except NotSentError as error:
                     failure = error
         if failure is not None:
@@ -379,6 +380,38 @@ async def test_what_a_closed_session_did_not_take_becomes_a_further_one(batched:
     steps = [step for each in batched.server.envelopes for step in each.get("trajectory_log", ())]
     assert [step["content"].split()[1] for step in steps] == [str(number) for number in range(1, 1_001)]
     assert [step["step"] for step in steps[400:]] == list(range(1, 601))
+
+
+@pytest.mark.parametrize("code", ["unknown_session", "session_closed", "sequence_mismatch", "invalid_hmac"])
+async def test_what_is_refused_for_its_session_alone_goes_on_in_a_further_one(batched: Feeding, code: str) -> None:
+    """Though nothing was accepted: a server forgets what it opened and heard no more of. Twice in a row is the end."""
+
+    async def refuse(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path not in {BATCH_PATH, INGEST_PATH}:
+            return None
+        answer: httpx.Response = batched.server.refusing(request, code)
+        return answer
+
+    batched.server.faults.extend([passing, refuse])
+    await batched.run(steps_of(300))
+    steps = [step["step"] for each in batched.server.envelopes for step in each.get("trajectory_log", ())]
+    assert steps == list(range(1, 301))
+    assert len({each["session_id"] for each in batched.server.envelopes}) == 1
+    batched.server.faults.extend([refuse] * 50)
+    failure = await batched.fail(steps_of(900))
+    assert (str(failure), failure.final) == ("Chunk 1 was refused: No.", True)
+    assert len(batched.server.bodies(OPEN_PATH)) <= 4
+
+
+async def test_an_id_that_is_taken_is_given_to_no_step_twice(batched: Feeding) -> None:
+    """What was put for it goes to another one, while more is put."""
+    batched.settings = FeedSettings(undelivered_envelopes_max=2, put_envelopes_max=1)
+    batched.server.faults.append(answering(409, {"error": "The session is open with another key."}))
+    session = await batched.run(steps_of(1_000))
+    steps = [step["step"] for each in batched.server.envelopes for step in each.get("trajectory_log", ())]
+    assert steps == list(range(1, 1_001))
+    assert (session.state, session.steps_accepted) == (SessionState.CLOSED, 1_000)
+    assert len(batched.history.sessions(WORK.source)) == 1
 
 
 async def test_a_refusal_within_a_batch_ends_the_upload(batched: Feeding) -> None:

@@ -1,9 +1,9 @@
 """What joins a session with its sub-agents tells nobody else anything."""
 
+from central_command.client.contract.placing import Placing
 from central_command.client.uploading.authoring import Author
 from central_command.client.uploading.history import SourceState
 from central_command.client.uploading.lineage import lineage_of
-from central_command.client.uploading.timing import Placing
 
 CONTRIBUTOR = "0123456789abcdef" * 2
 

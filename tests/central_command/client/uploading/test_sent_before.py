@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import zstandard
 
+from central_command.client.spool.records import SessionState
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading.options import Options
 from central_command.client.uploading.recognition import old_digest
@@ -58,10 +59,10 @@ def test_what_was_credited_stays_credited_when_its_file_is_sent_anew(
     ]
 
 
-def test_why_a_session_was_not_opened_is_kept_and_the_next_try_begins_anew(
+def test_why_a_session_was_not_opened_is_kept_and_the_next_try_goes_on_with_it(
     command: Command, transcripts: Path, tmp_path: Path
 ) -> None:
-    """`mine` says it of a machine that is banned, once however often it is tried; not that the file was sent anew."""
+    """`mine` says it of a machine that is banned, until it is so no more; tries do not pile up."""
 
     async def refuse(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(403, json={"error": "This machine may open no sessions here."})
@@ -75,6 +76,9 @@ def test_why_a_session_was_not_opened_is_kept_and_the_next_try_begins_anew(
     why = ["not opened", "The session was not opened: This machine may open no sessions here."]
     assert [line.split("\t")[3::4] for line in list(contributions_listing(sessions).lines())[1:]] == [why]
     assert command.run(transcripts / "short.jsonl").exit_code == 0
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        (session,) = spool.sessions_to(Options().url, limit=9)
+    assert (session.state, session.problem) == (SessionState.CLOSED, None)
     assert "already uploaded completely" in command.run(transcripts / "short.jsonl").stdout
 
 

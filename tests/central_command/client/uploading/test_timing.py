@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from central_command.client.uploading.timing import MARGIN_S, WINDOW_S, Placing, placing_for, timeline_of
+from central_command.client.contract.placing import MARGIN_S, WINDOW_S, Placing, placing_for
+from central_command.client.uploading.timing import timeline_of
 from central_command.corpus.trajectory import real_time_s
 
 NOW_S = 1_795_000_000.0

@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,88 +12,12 @@ from click.testing import CliRunner
 from rich.console import Console
 from trio.testing import MockClock
 
-from central_command.client.contract.identity import Identity
-from central_command.client.delivering.posting import RetryPolicy
+from central_command.client.spool.records import SpoolError
 from central_command.client.spool.spool import Spool
 from central_command.client.uploading import watch
-from central_command.client.uploading.feeding import Surroundings, Threads
 from central_command.client.uploading.heartbeat import Heartbeat, Pulse
-from central_command.client.uploading.history import History
-from central_command.client.uploading.options import Options
-from central_command.client.uploading.watch import Watcher, WatchOptions, watch_command
-from tests.central_command.client.inline import inline
-
-URL = "http://server.test"
-TIMES = WatchOptions(interval_s=10, chunk_s=300, quiet_s=1_800)
-NOW_S = 1_800_000_000.0
-
-
-class Folder:
-    """A folder of session files whose times of change follow trio's clock, and what watching it said."""
-
-    def __init__(self, server: Any, identity: Identity, root: Path) -> None:
-        self.server = server
-        self.identity = identity
-        self.root = root
-        self.path = root / "projects"
-        self.path.mkdir()
-        self.said: list[str] = []
-        self.on_close: Callable[[], None] = lambda: None
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-        if ", closed" in text:
-            self.on_close()
-
-    @staticmethod
-    def now_s() -> float:
-        return NOW_S + trio.current_time()
-
-    def write(self, name: str, lines: list[bytes]) -> None:
-        path = self.path / name
-        path.write_bytes(b"".join(lines))
-        os.utime(path, (self.now_s(), self.now_s()))
-
-    @contextmanager
-    def watcher(self, client: httpx.AsyncClient) -> Iterator[Watcher]:
-        """One process that watches."""
-        with (
-            Spool(self.root / "spool.db") as spool,
-            closing(History(spool, self.root / "uploads.lock", url=URL)) as history,
-        ):
-            yield Watcher(
-                client,
-                history,
-                self.identity,
-                [self.path],
-                Options(url=URL),
-                TIMES,
-                say=self.say,
-                surroundings=Surroundings(
-                    policy=RetryPolicy(attempts_max=2),
-                    now_s=self.now_s,
-                    jitter=lambda: 0.5,
-                    threads=Threads(inline, inline),
-                ),
-            )
-
-    def steps(self) -> list[dict[str, Any]]:
-        return [step for each in self.server.envelopes for step in each.get("trajectory_log", ())]
-
-    def kinds(self) -> list[str]:
-        return [each.get("type", "CHUNK") for each in self.server.envelopes]
-
-
-@pytest.fixture
-def folder(fake_server: Any, identity: Identity, tmp_path: Path) -> Folder:
-    """An empty folder."""
-    return Folder(fake_server, identity, tmp_path)
-
-
-@pytest.fixture
-def lines(transcripts: Path) -> list[bytes]:
-    """A session's lines, moved to the time of these tests."""
-    return (transcripts / "tool_heavy.jsonl").read_bytes().splitlines(keepends=True)
+from central_command.client.uploading.watch import watch_command
+from tests.central_command.client.uploading.watched import TIMES, Folder
 
 
 async def test_steps_go_out_as_they_settle_and_the_session_closes_when_it_is_quiet(
@@ -339,6 +260,37 @@ async def test_a_server_that_is_away_is_tried_again_at_the_next_look(
             assert sum("not delivered" in text for text in folder.said) == 1
             await watcher.poll()
     assert folder.steps()
+
+
+@pytest.mark.parametrize("why", ["away", "banned", "full"])
+async def test_a_file_that_could_not_be_sent_until_it_was_quiet_is_not_left_to_upload(
+    folder: Folder, transcripts: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """Its first chunk was due at once, and the server, or the disk, was out of order from the first look on."""
+
+    async def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    def is_full(*_arguments: Any, **_named: Any) -> Any:
+        raise SpoolError("The spool cannot be used: database or disk is full.")
+
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            folder.write("long.jsonl", (transcripts / "long.jsonl").read_bytes().splitlines(keepends=True))
+            with monkeypatch.context() as broken:
+                if why == "full":
+                    broken.setattr(Spool, "add_session", is_full)
+                if why == "banned":
+                    folder.server.opening_refusal = {"error": "You are banned."}
+                folder.server.faults.extend([away] * (20 if why == "away" else 0))
+                for _ in range(4):
+                    await watcher.poll()
+                    await trio.sleep(600)
+            assert folder.steps() == []
+            folder.server.faults.clear()
+            folder.server.opening_refusal = {}
+            await watcher.poll()
+    assert [step["step"] for step in folder.steps()] == list(range(1, 484))
 
 
 async def test_a_refusal_is_said_once_and_the_file_is_given_up(
