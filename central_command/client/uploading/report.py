@@ -37,6 +37,8 @@ from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
 NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
+PROVIDER_REFUSED = "provider must be one of"
+"""Part of what a server says that takes no sessions of an agent."""
 _ASKS_FOR_TIME = frozenset({429, 503})
 _ADVICE = {
     WITHDRAWN: "an upload sends it once you have given consent again: central-command contributor give",
@@ -94,7 +96,8 @@ def describe_model(model: str) -> Iterator[str]:
 
 def describe_providers(providers: Iterable[str], *, were_refused: bool = False) -> Iterator[str]:
     """Of which agents a server takes no sessions as it comes, a line each; `were_refused` says that one has not."""
-    for each in sorted({*providers} - {*SchemaSettings().providers}):
+    usual = () if were_refused else SchemaSettings().providers
+    for each in sorted({*providers}.difference(usual)):
         only = f"{printable(each)}: a server takes these only where its operator has added it to schema.providers"
         yield f"{only}; ask for that, and upload them again then." if were_refused else f"{only}."
 

@@ -57,11 +57,13 @@ from central_command.client.uploading.progress import Display, FileBar, Printing
 from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
     NOTHING_FOUND,
+    PROVIDER_REFUSED,
     FileReport,
     describe,
     describe_adjusted,
     describe_findings,
     describe_held,
+    describe_providers,
     describe_rest,
     describe_shift,
     describe_untried,
@@ -131,6 +133,8 @@ class Uploader:
         self._is_unreachable = False
         self.was_reached_again = False
         """Whether a file that was under way when the server was given up was delivered all the same."""
+        self.refused_providers: set[str] = set()
+        """Of which agents the server takes no sessions."""
         self._files_left = 0
         self._told_at = -math.inf
         self._sent_anew: set[str] = set()
@@ -313,6 +317,8 @@ class Uploader:
                 )
             except NotSentError as error:
                 failure = error
+            if failure is not None and PROVIDER_REFUSED in str(failure):
+                self.refused_providers.add(work.provider)
             sessions = tuple(self._history.sessions(work.source))
             if any(each.envelopes_accepted for each in sessions):
                 await self._introduction.make(self._consent, display.say, is_sure=True)  # it came just in time
@@ -376,6 +382,8 @@ def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> 
     if uploader.untried:
         was_reached_again = uploader.was_reached_again
         printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
+    for line in describe_providers(uploader.refused_providers, were_refused=True):
+        printing.say(line)
     if printing.as_json:
         for line in json_lines_of(uploader.reports):
             click.echo(line)

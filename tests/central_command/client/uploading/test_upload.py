@@ -410,6 +410,25 @@ def test_a_quiet_upload_says_why_more_was_not_tried(command: Command, transcript
     assert "1 more file(s) were not tried, because the server cannot be reached." in result.stderr
 
 
+def test_an_agent_that_a_server_may_not_take_is_named_once_and_what_to_do(command: Command, transcripts: Path) -> None:
+    """Before it is tried, and where it was refused; a server that has it added says nothing."""
+    files = [transcripts / "qwen_code" / f"{name}.jsonl" for name in ("stream", "chat")]
+
+    async def refuse(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"error": "provider must be one of claude-code, codex, gemini."})
+
+    says = "qwen-code: a server takes these only where its operator has added it to schema.providers"
+    planned = command.run(*files, transcripts / "short.jsonl", "--dry-run")
+    assert (planned.exit_code, planned.stdout.count(f"{says}.\n")) == (0, 1)
+    assert "claude-code: a server" not in planned.stdout
+    command.server.faults.extend([refuse] * 2)
+    refused = command.run(*files)
+    assert refused.exit_code == 1
+    assert refused.stdout.count(f"{says}; ask for that, and upload them again then.\n") == 1
+    taken = command.run(*files)
+    assert (taken.exit_code, says in taken.output) == (0, False)
+
+
 def test_a_dry_run_has_an_object_of_each_file_also_of_one_that_cannot_be_delivered(
     command: Command, transcripts: Path, tmp_path: Path
 ) -> None:
