@@ -275,7 +275,8 @@ class Uploader:
             notes = describe(known.transcript, work.model)
             if await self._consent.is_erased():
                 there = tuple(self._history.sessions(work.source))
-                return FileReport(path=path, notes=tuple(notes), sessions=there, problem=ERASED)
+                earlier = frozenset(each.session_id for each in there)
+                return FileReport(path=path, notes=tuple(notes), sessions=there, earlier=earlier, problem=ERASED)
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
                 await self._threads.read(partial(self._history.send_anew, work.source, known))

@@ -71,7 +71,7 @@ def test_of_an_erased_contributor_is_said_what_the_server_says_now(command: Comm
         assert result.exit_code == 1
         assert result.stdout.count("not delivered: Nothing more is taken: the contributor was erased") == 2
         assert result.stdout.count("neither trying again nor --no-resume will help") == 2
-        for wrong in ("contributor give", "already uploaded", "there before", "Credited to"):
+        for wrong in ("contributor give", "already uploaded", "there before", "Credited to", "accepted: "):
             assert wrong not in result.stdout
         rows = [line.split("\t") for line in result.stdout.splitlines() if "\tsess_" in line]
         assert sorted((row[0], row[5]) for row in rows) == [
