@@ -6,18 +6,19 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 import httpx
 import msgspec
+import trio
 from click.core import ParameterSource
 
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.endpoints import LEADERBOARD_PATH
 from central_command.client.contract.identity import Identity
 from central_command.client.contract.server_options import server_options
-from central_command.client.delivering.posting import Delivery
+from central_command.client.delivering.posting import TRY_LATER, Delivery
 from central_command.client.uploading.options import own_identity
 from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.asking import ask, yes_option
@@ -26,21 +27,24 @@ from central_command.reaching.addresses import URL_VARIABLES
 from central_command.reaching.unreachable import Undelivered, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from central_command.client.spool.records import SpoolTotals, StoredSession, WaitingFor
 
+T = TypeVar("T")
 _LEADERS_MAX = 100
 _CONTRIBUTOR_CHARS = 8
 """So much of an id a server shows of others."""
 _SERVERS_MAX = 5
 """So many servers are named that something waits for."""
+_PATIENCE_S = 15.0
+_TRIES_MAX = 5
+"""For how long, and how often, a server is asked that asks for time."""
+_ERASED = "erased: what is listed here is what this machine was answered before, and none of it is there now"
 _FILES_MAX = 10
 """So many files are named of which something was forgotten."""
 _REASONS_MAX = 3
 """So many reasons are told why sessions are not opened."""
-
-
 _NO_KEY = "none: whoever knows the id can use it; `central-command contributor register-key` makes one"
 
 
@@ -95,22 +99,25 @@ def whoami(*, url: str, trust: Trust) -> None:
 @server_options
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="The last so many.")
 @click.option("--wide", is_flag=True, help="Print every column and whole ids, also on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option("--forget", "forgotten", metavar="URL", help="Drop what waits for this address, instead of listing.")
 @yes_option
-def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | None, yes: bool) -> None:
+def mine(*, url: str, trust: Trust, limit: int, wide: bool, as_json: bool, forgotten: str | None, yes: bool) -> None:
     """List what was delivered from here to a server, what waits, and what was credited.
 
     The sessions and their points are what this machine knows of them: what the server answered when each was closed.
     The last lines are the sums of all of them, and what the server itself says that you have in all (also from other
     machines), if it can be asked and you are among its first hundred. `kept` are steps that a program has recorded and
     that no signed envelope holds yet: also those of a program that was killed. What the server refuses to open, and
-    what was read from files that are gone since, is kept and said, until it is delivered or forgotten.
+    what was read from files that are gone since, is kept and said, until it is delivered or forgotten; sessions that
+    were refused come first, and are listed only where there is room.
 
     What waits for an address that was wrong is dropped by --forget; what the server there has taken stays noted.
 
     \b
     Example:
       central-command mine --wide
+      central-command mine --json
       central-command mine --forget http://wrong.example:8443
 
     Exit status of --forget: 0 it is forgotten, 1 you did not agree, nothing waits, or another program sends it, 2
@@ -118,7 +125,12 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
     """
     from central_command.client.spool.records import SpoolError, spool_path
     from central_command.client.spool.spool import Spool
-    from central_command.commands.printing.contributions import contributions_listing
+    from central_command.commands.printing.contributions import (
+        contributions_listing,
+        contributions_members,
+        not_opened_facts,
+    )
+    from central_command.commands.printing.terminal import clean_json
     from central_command.terminal.facts import print_facts
     from central_command.terminal.listing import print_listing
 
@@ -131,12 +143,21 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
         with Spool(path) as spool:
             sessions, totals = spool.sessions_to(url, limit=limit), spool.totals_to(url)
             elsewhere = [each for each in spool.waiting_for() if each.url != url]
-            stuck = [*_stuck(spool.unfinished(url), url)]
+            given_up = not_opened_facts(spool.sessions_with_source(url))
+            stuck = [*_stuck(spool.unfinished(url), url), *(("not opened", each) for each in given_up)]
             listing = contributions_listing(sessions)
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
+    is_sending = bool(totals.sessions_open)
+    if as_json:
+        at_server = run_to_end(_at_server, url, trust, identity, is_sending=is_sending)
+        whose = {"server": url, "contributor_id": identity.contributor_id}
+        found = whose | contributions_members(sessions, totals, elsewhere, stuck) | {"at_server": at_server}
+        click.echo(clean_json(msgspec.json.encode(found).decode()))
+        return
     print_listing(listing, wide=wide)
     click.echo()
+    at_server = run_to_end(_at_server, url, trust, identity, is_sending=is_sending)
     waits = f"{totals.envelopes_waiting:,} envelope(s) in {totals.sessions_open:,} session(s)"
     kept = f"{totals.steps_kept:,} step(s), not signed yet: the recorder that runs sends them, or the next one does"
     print_facts(
@@ -147,7 +168,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, forgotten: str | Non
             *([("kept", kept)] if totals.steps_kept else []),
             *(("waits elsewhere", _waits(each)) for each in elsewhere[:_SERVERS_MAX]),
             ("credited", f"{totals.points:,.10g} points, as answered at each close"),
-            ("at the server", run_to_end(_at_server, url, trust, identity)),
+            ("at the server", at_server.says),
         ]
     )
     if totals.sessions > len(sessions):
@@ -247,28 +268,60 @@ def _goes_on(totals: "SpoolTotals", path: Path) -> str:
     return f"{recorded} the {totals.recorded_waiting:,} that were recorded, {read} the others, from {path}"
 
 
-async def _at_server(url: str, trust: Trust, identity: Identity) -> str:
-    """What the server says of the contributor, in a few words."""
+class _AtServer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server says of the contributor: in a few words, and in figures where it knows some."""
+
+    says: str
+    points: float | None = None
+    sessions: int | None = None
+    place: int | None = None
+    is_erased: bool = False
+
+
+async def _at_server(url: str, trust: Trust, identity: Identity, *, is_sending: bool) -> _AtServer:
+    """Ask the server; with `is_sending`, something is on its way from here, which may be what keeps it busy."""
     async with new_client(url, trust) as client:
         delivery = Delivery(client)
-        leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader], limit=_LEADERS_MAX)
+        leaders = await _asked_patiently(lambda: delivery.get(LEADERBOARD_PATH, list[_Leader], limit=_LEADERS_MAX))
         if isinstance(leaders, Undelivered) and leaders.status == httpx.codes.BAD_REQUEST:  # it shows fewer at once
-            leaders = await delivery.get(LEADERBOARD_PATH, list[_Leader])
+            leaders = await _asked_patiently(lambda: delivery.get(LEADERBOARD_PATH, list[_Leader]))
         if isinstance(leaders, Undelivered):
-            return f"not known: {leaders.reason}; {leaders.advice}"
+            return _AtServer(says=_why_not_known(leaders, is_sending=is_sending))
         place = _place_among(leaders, identity.contributor_id)
         if place is None and await ConsentStanding(client, identity, now_s=time.time).is_erased():
-            return "erased: what is listed here is what this machine was answered before, and none of it is there now"
+            return _AtServer(says=_ERASED, is_erased=True)
     if place is not None:
         return place
     if not leaders:
-        return "nobody has been credited yet"
-    return "not the one who is credited" if len(leaders) == 1 else f"not among the first {len(leaders)} contributors"
+        return _AtServer(says="nobody has been credited yet")
+    among = f"not among the first {len(leaders)} contributors"
+    return _AtServer(says="not the one who is credited" if len(leaders) == 1 else among)
 
 
-def _place_among(leaders: list[_Leader], contributor_id: str) -> str | None:
+async def _asked_patiently(ask_it: "Callable[[], Awaitable[T | Undelivered]]") -> "T | Undelivered":
+    """Ask again for some seconds as long as the server asks for time, and says how much."""
+    left_s = _PATIENCE_S
+    for _ in range(_TRIES_MAX - 1):
+        answer = await ask_it()
+        if not isinstance(answer, Undelivered) or answer.retry_after_s is None or answer.retry_after_s > left_s:
+            return answer
+        left_s -= answer.retry_after_s
+        await trio.sleep(answer.retry_after_s)
+    return await ask_it()
+
+
+def _why_not_known(answer: Undelivered, *, is_sending: bool) -> str:
+    if answer.status != httpx.codes.TOO_MANY_REQUESTS or answer.advice != TRY_LATER:
+        return f"not known: {answer.reason}; {answer.advice}"
+    busy = ", with what is sent from here for one" if is_sending else ""
+    return f"not known now, as it is busy{busy} ({answer.reason}): the lines above are what this machine knows"
+
+
+def _place_among(leaders: list[_Leader], contributor_id: str) -> _AtServer | None:
     mine = contributor_id[:_CONTRIBUTOR_CHARS]
     for place, leader in enumerate(leaders, 1):
         if leader.contributor_id[:_CONTRIBUTOR_CHARS] == mine:
-            return f"{leader.total_points:,.10g} points for {leader.total_sessions:,} session(s), place {place}"
+            points, sessions = leader.total_points, leader.total_sessions
+            says = f"{points:,.10g} points for {sessions:,} session(s), place {place}"
+            return _AtServer(says=says, points=points, sessions=sessions, place=place)
     return None

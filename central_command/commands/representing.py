@@ -119,8 +119,9 @@ def export(*, file: Path, contributor_id: str | None) -> None:
 def import_(*, file: Path, yes: bool) -> None:
     """Deliver from here as the contributor in FILE, which `export` wrote on another machine.
 
-    Sessions that wait for the key on this machine go with the next upload, watch or recorder. An id that was used here
-    until now is kept beside the new one.
+    Sessions that wait for the key on this machine go with the next upload, watch or recorder. An id that was kept here
+    until now stays beside the new one; it is asked about only where something was delivered or recorded with it, as
+    `whoami` alone makes one.
 
     \b
     Example:
@@ -134,7 +135,7 @@ def import_(*, file: Path, yes: bool) -> None:
     directory = config_directory(os.environ)
     with _one_sentence():
         found = read_contributor(file)
-        if kept_contributor_id(directory) not in {None, found.contributor_id}:
+        if kept_contributor_id(directory) not in {None, found.contributor_id} and _has_delivered():
             ask("Another contributor is credited for what is delivered from here. Take this one instead?", yes=yes)
         former = take_contributor(directory, found)
     says = "with its key" if found.private_key is not None else "which has no key"
@@ -142,6 +143,21 @@ def import_(*, file: Path, yes: bool) -> None:
     if former is not None:
         click.echo(f"The former id is kept in {former}.")
     click.echo(f"Delete {file}: whoever has it can speak in your name.")
+
+
+def _has_delivered() -> bool:
+    """Whether anything was delivered or recorded from here, in whatever name; what cannot be read may have been."""
+    from central_command.client.spool.records import SpoolError, spool_path
+    from central_command.client.spool.spool import Spool
+
+    path = spool_path(os.environ)
+    try:
+        if not path.exists():
+            return False
+        with Spool(path) as spool:
+            return bool(spool.urls(limit=1))
+    except (OSError, SpoolError):
+        return True
 
 
 @contributor.command(short_help="Make a key for an id that has none.", name="register-key")

@@ -55,7 +55,9 @@ class Undelivered(msgspec.Struct, frozen=True):
     advice: str = msgspec.field(default_factory=lambda: f"{on_command_line().named_by} says where the server is")
     permanent: bool = False
     status: int | None = None
-    """Of an answer that was none of a Central Command."""
+    """Of the answer, where one came."""
+    retry_after_s: float | None = None
+    """After how many seconds a server that asks for time may be asked again, where it says."""
 
 
 def printable(text: str) -> str:

@@ -32,7 +32,14 @@ _ASKED_EVERY_S = 5.0
 
 
 class NotAnsweredError(Exception):
-    """The server did not do what was asked; the text is one sentence that says why, and what to do."""
+    """The server did not do what was asked; the text is one sentence that says why, and what to do.
+
+    `is_unreached` says that no answer of a Central Command came at all.
+    """
+
+    def __init__(self, text: str, *, is_unreached: bool = False) -> None:
+        super().__init__(text)
+        self.is_unreached = is_unreached
 
 
 class ShownNotice(msgspec.Struct, frozen=True):
@@ -149,12 +156,12 @@ class Statements:
             headers = self._key.request_headers(method, path, body, time_s=round(self._now_s()))
         answer = await self._delivery.ask(method, path, body, headers)
         if isinstance(answer, Undelivered):
-            raise NotAnsweredError(f"{answer.reason}; {answer.advice}.")
+            raise NotAnsweredError(f"{answer.reason}; {answer.advice}.", is_unreached=True)
         if answer.status == is_answer:
             return answer
         if not answer.is_known:
             stranger = self._delivery.stranger(answer)
-            raise NotAnsweredError(f"{stranger.reason}; {stranger.advice}.")
+            raise NotAnsweredError(f"{stranger.reason}; {stranger.advice}.", is_unreached=True)
         raise NotAnsweredError(self._why(answer))
 
     def _read(self, answer: Answer, kind: type[T]) -> T:

@@ -98,11 +98,16 @@ def wants_key(code: object, reason: str) -> bool:
     return code == NOT_SIGNED if isinstance(code, str) else "has banned it" not in reason
 
 
+def shown_contributor(contributor_id: str) -> str:
+    """An id for its owner to know, in what may be shown around: who knows all of it can use it, where it has no key."""
+    return f"{contributor_id[:_SHOWN_CHARS]}…"
+
+
 def export_advice(contributor_id: str, *, has_key: bool) -> str:
     """What to do where a server wants another key of a contributor than this machine has: part of a sentence."""
     which = "another key" if has_key else "no key"
     return (
-        f"this machine has {which} of contributor {contributor_id[:_SHOWN_CHARS]}…: write it to a file with"
+        f"this machine has {which} of contributor {shown_contributor(contributor_id)}: write it to a file with"
         " `central-command contributor export FILE` where it is, read it with `contributor import FILE` here"
     )
 

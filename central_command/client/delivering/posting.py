@@ -23,6 +23,8 @@ T = TypeVar("T")
 _ANSWER_BYTES_MAX = 65_536
 _LONG_ANSWER_BYTES_MAX = 1_048_576
 """A hundred events of consent, and the notice."""
+TRY_LATER = "try again later"
+"""The advice where a server asks for time."""
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _MEMBERS = frozenset({"error", "reason", "code", "accepted", "closed", "server_public_key"})
 _LINES_TYPE = "application/x-ndjson"
@@ -140,7 +142,8 @@ class Delivery:
                             return msgspec.convert(await _json(response), kind)
                         except msgspec.ValidationError:
                             return stranger(response.status_code, None, self._client.base_url)
-                    answer = Answer(response.status_code, await _members(response), None, _location(response))
+                    members, wait_s = await _members(response), _retry_after_s(response)
+                    answer = Answer(response.status_code, members, wait_s, _location(response))
                     return self._refused(answer)
             except httpx.RequestError as error:
                 return undelivered(error, self._client.base_url)
@@ -160,7 +163,7 @@ class Delivery:
             return missing
         reason = answer.reason.rstrip(".")
         return (
-            Undelivered(reason, "try again later", status=answer.status)
+            Undelivered(reason, TRY_LATER, status=answer.status, retry_after_s=answer.retry_after_s)
             if answer.is_temporary
             else Undelivered(reason, status=answer.status)
         )

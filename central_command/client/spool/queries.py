@@ -8,6 +8,12 @@ from central_command.client.spool.records import Backlog, Opening, SessionState,
 _SIGNED_BYTES = f"coalesce(sum(bytes + (signed = 0) * {ATTESTATION_BYTES_MAX}), 0)"
 """What envelopes will take: those that wait for their session to be opened grow when they are signed."""
 
+_NEVER_OPENED = (
+    "(state <> 'closed' AND shared_secret IS NULL AND problem IS NOT NULL"
+    " AND envelopes_accepted = 0 AND envelopes_refused = 0)"
+)
+"""Of a session that a server refused to open: nothing of it is there."""
+
 
 def session_row(connection: sqlite3.Connection, session_id: str) -> sqlite3.Row:
     """A session's row. Raises KeyError for one that is not there."""
@@ -54,6 +60,17 @@ def backlog_of(connection: sqlite3.Connection, session_id: str) -> Backlog:
         (session_id,),
     ).fetchone()
     return Backlog(envelopes=count, bytes=size, first=first)
+
+
+def last_sessions(connection: sqlite3.Connection, url: str, *, limit: int) -> list[StoredSession]:
+    """The last sessions for a server, oldest first, those first of which nothing ever came there."""
+    rows = connection.execute(
+        f"SELECT * FROM (SELECT *, {_NEVER_OPENED} AS is_unopened, rowid AS place FROM sessions"  # noqa: S608
+        " WHERE url = ? AND moved_to IS NULL ORDER BY is_unopened, created_s DESC, place DESC LIMIT ?)"
+        " ORDER BY is_unopened DESC, created_s, place",
+        (url, limit),
+    )
+    return [stored_session(row) for row in rows]
 
 
 def stored_session(row: sqlite3.Row) -> StoredSession:

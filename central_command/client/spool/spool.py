@@ -33,6 +33,7 @@ from central_command.client.spool.queries import (
     backlog_of,
     current_row,
     has_content,
+    last_sessions,
     session_row,
     stored_session,
     waiting_totals,
@@ -173,13 +174,12 @@ class Spool:
             return [url for (url,) in rows]
 
     def sessions_to(self, url: str, *, limit: int) -> list[StoredSession]:
-        """The last `limit` sessions for one server, oldest first, but for those whose content went to another one."""
-        return self._select(
-            "rowid IN (SELECT rowid FROM sessions WHERE url = ? AND moved_to IS NULL"
-            " ORDER BY created_s DESC, rowid DESC LIMIT ?)",
-            url,
-            limit,
-        )
+        """The last `limit` sessions for one server, oldest first, but for those whose content went to another one.
+
+        What the server never opened comes before all others, and is left out before any of them.
+        """
+        with self._transaction() as connection:
+            return last_sessions(connection, url, limit=limit)
 
     def totals_to(self, url: str) -> SpoolTotals:
         """What all sessions for one server come to."""

@@ -213,10 +213,15 @@ class History:
         if known := self._likeliest(survey, path, others, has_same_id=False, needs_time=has_times):
             return known
         fresh = f"{survey.family}:{survey.digests[:DIGEST_BYTES].hex()}"
-        if fresh in names:  # another session that begins with the same words, and may say all the same at another time
+        if fresh in names and not self._was_never_begun(fresh):
+            # Another session that begins with the same words, and may say all the same at another time.
             whole = survey.digests + survey.times.tobytes() + path.encode()
             fresh = f"{survey.family}:{hashlib.sha256(whole).digest()[:DIGEST_BYTES].hex()}"
         return fresh
+
+    def _was_never_begun(self, source: str) -> bool:
+        """Whether no server has taken anything of a source: the next try of its file is the same one."""
+        return all(is_given_up(each) and not each.envelopes_accepted for each in self.spool.sessions_of(source))
 
     def without_copies(self, survey: Survey, source: str) -> Survey:
         """The same, knowing how many of its first steps are a copy of what was sent of another source.
@@ -313,6 +318,11 @@ def is_given_up(session: StoredSession) -> bool:
     """Whether a session was given up before anything of it counted: for sending its file anew, or at its opening."""
     is_over = session.state is SessionState.FAILED and session.moved_to is None
     return is_over and session.problem is not None and session.problem.startswith(GIVEN_UP)
+
+
+def was_never_opened(session: StoredSession) -> bool:
+    """Whether the server has refused to open a session: nothing of it is there, whether it waits or was given up."""
+    return session.problem is not None and session.problem.startswith(REFUSED_OPENING) and not session.opened
 
 
 def is_unfinished(session: StoredSession) -> bool:

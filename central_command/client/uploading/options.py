@@ -33,6 +33,7 @@ from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
 
 AT_ONCE_DEFAULT = 4
+EXIT_FAILED = 1
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,12 +104,18 @@ def own_identity(contributor_id: str | None) -> Identity:
 
 def would_sign(options: Options) -> bool:
     """Whether the openings of these options would be signed; nothing is made for the question."""
-    directory = config_directory(os.environ)
+    contributor_id = credited_id(options)
+    return contributor_id is None or signs(config_directory(os.environ), contributor_id)  # an id is made with its key
+
+
+def credited_id(options: Options) -> str | None:
+    """Who would be credited; None for an id that is not made yet. Ends the command where it cannot be read."""
+    if options.contributor_id:
+        return options.contributor_id.lower()
     try:
-        contributor_id = options.contributor_id or kept_contributor_id(directory)
-    except IdentityError:
-        return False
-    return contributor_id is None or signs(directory, contributor_id.lower())  # an id is made with its key
+        return kept_contributor_id(config_directory(os.environ))
+    except IdentityError as error:
+        raise click.ClickException(str(error)) from error
 
 
 _SENDER = (

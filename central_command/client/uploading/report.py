@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from actors.envelopes.settings import SchemaSettings
 from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import DEFAULT_URL
@@ -36,6 +37,9 @@ from central_command.reaching.unreachable import printable
 from central_command.terminal.listing import Cell, Column, Listing, Value
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
+NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
+PROVIDER_REFUSED = "provider must be one of"
+"""Part of what a server says that takes no sessions of an agent."""
 _ASKS_FOR_TIME = frozenset({429, 503})
 _ADVICE = {
     WITHDRAWN: "an upload sends it once you have given consent again: central-command contributor give",
@@ -86,6 +90,14 @@ def describe_model(model: str) -> Iterator[str]:
     """That a model has no factor, where the server's settings are the usual ones."""
     if tier_of(model, ScoringSettings().model_tiers) is None:
         yield f"the model {printable(model)} has no factor: its steps count 1 point each"
+
+
+def describe_providers(providers: Iterable[str], *, were_refused: bool = False) -> Iterator[str]:
+    """Of which agents a server takes no sessions as it comes, a line each; `were_refused` says that one has not."""
+    usual = () if were_refused else SchemaSettings().providers
+    for each in sorted({*providers}.difference(usual)):
+        only = f"{printable(each)}: a server takes these only where its operator has added it to schema.providers"
+        yield f"{only}; ask for that, and upload them again then." if were_refused else f"{only}."
 
 
 def describe_adjusted(count: int) -> Iterator[str]:
@@ -147,7 +159,7 @@ def _lines_of_problem(report: FileReport, problem: str) -> Iterable[str]:
     yield f"  not delivered: {problem}"
     if report.kept is not None:
         yield f"  {report.kept}"
-    elif failure := failure_of(report.sessions):
+    elif failure := ERASED if problem == ERASED else failure_of(report.sessions):
         yield f"  {_ADVICE.get(failure, 'trying again will not help; --no-resume sends the file anew')}"
 
 
@@ -193,13 +205,6 @@ def describe_kept(steps: int, url: str) -> str:
 def describe_left_over(steps: int, files: int) -> str:
     """What of files that are gone would be sent, too: of a dry run."""
     return f"{steps:,} step(s) that wait in the spool, of {files:,} file(s) that are gone, would be sent, too."
-
-
-def describe_agreement(url: str) -> str:
-    """What the first upload to a server says beside what it holds."""
-    at = "" if url == DEFAULT_URL else f" --url {printable(url)}"
-    first = "The first upload to a server is taken as your agreement to its terms, unless it asks for that by itself"
-    return f"{first}: central-command contributor show{at} prints them, and withdraw takes it back."
 
 
 def describe_untried(count: int, status: int | None, *, was_reached_again: bool = False) -> str:
@@ -320,20 +325,26 @@ def json_lines_of(reports: Sequence[FileReport]) -> Iterator[str]:
             yield json.dumps({"file": shown_path(report.path), "result": result, "problem": report.problem})
 
 
-def json_lines_of_plans(plans: Sequence[tuple[Path, Plan]]) -> Iterator[str]:
-    """The rows of `plans_listing`, a JSON object each; `scrubbed` counts what would be, by category."""
+def json_lines_of_plans(plans: Sequence[tuple[Path, Plan | str]]) -> Iterator[str]:
+    """A JSON object for each file: the row of `plans_listing`, or the `problem` for which it cannot be delivered.
+
+    `scrubbed` counts what would be, by category.
+    """
     for path, each in plans:
-        yield json.dumps(
-            {
-                "file": shown_path(path),
+        members: dict[str, object]
+        if isinstance(each, str):
+            members = {"result": "not to be delivered", "problem": each}
+        else:
+            members = {
                 "sessions": each.sessions,
                 "envelopes": each.envelopes,
                 "bytes": each.bytes,
                 "steps": each.steps,
                 "note": _note(each),
+                "problem": None,
                 "scrubbed": each.findings,
             }
-        )
+        yield json.dumps({"file": shown_path(path)} | members)
 
 
 def _result_without(report: FileReport) -> str:
@@ -345,10 +356,12 @@ def _result_without(report: FileReport) -> str:
 
 def _result(report: FileReport, session: StoredSession) -> Cell:
     continued = state_of(session).continues is not None
-    if session.session_id in report.earlier:
-        word = "there before"
-    elif session.state is SessionState.CLOSED and session.problem in {None, *GOES_ON}:
-        word = "delivered"
+    is_earlier = session.session_id in report.earlier
+    is_whole = session.problem in {None, *GOES_ON} and (is_earlier or session.state is SessionState.CLOSED)
+    if report.problem == ERASED and session.envelopes_accepted:
+        word = "erased"
+    elif is_whole and report.problem != ERASED:
+        word = "there before" if is_earlier else "delivered"
     else:
         word = "not delivered"
     return Cell(f"{word}, continues the one before", f"{word} (goes on)") if continued else Cell(word)

@@ -26,17 +26,11 @@ from central_command.client.spool.records import SpoolError
 from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
-from central_command.client.uploading.dry_run import (
-    EXIT_FAILED,
-    NOTHING_FOUND,
-    dry_run_of,
-    print_failures,
-    recent,
-    usual_of,
-)
+from central_command.client.uploading.dry_run import print_dry_run, print_failures, usual_of
 from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import (
+    ERASED,
     WITHDRAWN,
     History,
     failure_of,
@@ -45,11 +39,13 @@ from central_command.client.uploading.history import (
     steps_forgotten,
     steps_waiting,
 )
+from central_command.client.uploading.introduction import Introduction
 from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.left_over import left_over, reported
 from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
+    EXIT_FAILED,
     Options,
     client_for,
     interruptible,
@@ -61,12 +57,14 @@ from central_command.client.uploading.options import (
 from central_command.client.uploading.progress import Display, FileBar, Printing
 from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
+    NOTHING_FOUND,
+    PROVIDER_REFUSED,
     FileReport,
     describe,
     describe_adjusted,
-    describe_agreement,
     describe_findings,
     describe_held,
+    describe_providers,
     describe_rest,
     describe_untried,
     json_lines_of,
@@ -75,6 +73,7 @@ from central_command.client.uploading.report import (
     reports_listing,
 )
 from central_command.client.uploading.scrubbing import Scrubbing, ScrubbingBeside
+from central_command.client.uploading.since import recent
 from central_command.client.uploading.sources import (
     FileError,
     Found,
@@ -125,6 +124,9 @@ class Uploader:
             client, history, identity, at_once=options.at_once, scrubs=options.scrub, surroundings=surroundings
         )
         self._consent = ConsentStanding(client, identity, now_s=self._now_s)
+        self._introduction = Introduction(
+            identity.contributor_id, options.url, is_known=history.is_known, is_brief=self._printing.quiet
+        )
         self._opens_per_h = opens_per_h(is_signed=signs(identity.directory, identity.contributor_id))
         self._budget = ByteBudget(FILE_BYTES_MAX)
         self._processes = threading.Semaphore((os.cpu_count() or 1) - 1)
@@ -134,6 +136,8 @@ class Uploader:
         self._is_unreachable = False
         self.was_reached_again = False
         """Whether a file that was under way when the server was given up was delivered all the same."""
+        self.refused_providers: set[str] = set()
+        """Of which agents the server takes no sessions."""
         self._files_left = 0
         self._told_at = -math.inf
         self._sent_anew: set[str] = set()
@@ -210,6 +214,8 @@ class Uploader:
                     unreachable=True,
                     status=self.last_status,
                 )
+            if given_up is None:
+                await self._introduction.make(self._consent, display.say)
             report = await reported(session, self._feeder, self._consent, given_up=given_up)
             if report is not None:
                 self._add(report, display)
@@ -278,6 +284,10 @@ class Uploader:
             self._fed.add(work.source)
             self._read.add(work.path)
             notes = [*describe(known.transcript, work.model), *self.usual.left_out(known.transcript.left_out)]
+            if await self._consent.is_erased():
+                there = tuple(self._history.sessions(work.source))
+                earlier = frozenset(each.session_id for each in there)
+                return FileReport(path=path, notes=tuple(notes), sessions=there, earlier=earlier, problem=ERASED)
             if not self._options.resume and work.source not in self._sent_anew:
                 self._sent_anew.add(work.source)  # a copy of the file is not sent a second time
                 await self._threads.read(partial(self._history.send_anew, work.source, known))
@@ -304,6 +314,7 @@ class Uploader:
             if left and known.transcript.started_s is not None:
                 notes += self.usual.shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
+            await self._introduction.make(self._consent, display.say)
             failure = None
             findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
             try:
@@ -318,10 +329,15 @@ class Uploader:
                 )
             except NotSentError as error:
                 failure = error
+            if failure is not None and PROVIDER_REFUSED in str(failure):
+                self.refused_providers.add(work.provider)
+            sessions = tuple(self._history.sessions(work.source))
+            if any(each.envelopes_accepted for each in sessions):
+                await self._introduction.make(self._consent, display.say, is_sure=True)  # it came just in time
             return msgspec.structs.replace(
                 report,
                 notes=tuple(notes),
-                sessions=tuple(self._history.sessions(work.source)),
+                sessions=sessions,
                 findings={session_id: dict(found) for session_id, found in findings.items()},
                 problem=None if failure is None else str(failure),
                 unreachable=failure is not None and failure.unreachable,
@@ -350,8 +366,6 @@ async def _run(
 ) -> int:
     """Upload, and print what came of it; returns the exit status."""
     files = recent(found, history, options, printing)
-    if files and not history.is_known:
-        printing.say(describe_agreement(options.url))
     async with client_for(options) as client:
         uploader = Uploader(client, history, identity, options, printing=printing)
 
@@ -381,6 +395,8 @@ async def _run(
 
 
 def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> None:
+    for line in describe_providers(uploader.refused_providers, were_refused=True):
+        printing.say(line)
     if printing.as_json:
         for line in json_lines_of(uploader.reports):
             click.echo(line)
@@ -477,7 +493,7 @@ def upload_command(
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(dry_run_of(files, options, printing))
+            sys.exit(print_dry_run(files, options, printing))
         identity = own_identity(options.contributor_id)
         with going_on_unread(), opened_history(options.url) as history:
             status = trio.run(_run, files, history, identity, options, printing)

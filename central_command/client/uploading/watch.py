@@ -11,7 +11,7 @@ and may be lost at any time.
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from central_command.client.uploading.budget import ByteBudget
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.heartbeat import Heartbeat, Pulse
 from central_command.client.uploading.history import (
+    ERASED,
     WITHDRAWN,
     History,
     failure_of,
@@ -40,6 +41,7 @@ from central_command.client.uploading.history import (
     state_of,
     steps_waiting,
 )
+from central_command.client.uploading.introduction import Introduction
 from central_command.client.uploading.left_over import deliver, left_over
 from central_command.client.uploading.names import kept_path, path_of, shown_path
 from central_command.client.uploading.options import (
@@ -134,6 +136,7 @@ class Watcher:
         )
         self._standing = partial(ConsentStanding, client, identity, now_s=self._now_s)
         self._consent = self._standing()
+        self._introduction = Introduction(identity.contributor_id, options.url, is_known=history.is_known)
         self._has_sent = self._is_held = False
         self._limit = trio.CapacityLimiter(options.at_once)
         self._budget = ByteBudget(FILE_BYTES_MAX)
@@ -242,7 +245,10 @@ class Watcher:
             work = work_of(settled, source, self._options)
             followed.source, followed.place = work.source, work.path
             before = self._history.sessions(work.source)
-            if any(each.problem == WITHDRAWN for each in before) and await self._consent.is_given_again():
+            was_withdrawn = any(each.problem == WITHDRAWN for each in before)
+            if was_withdrawn and await self._consent.is_erased():
+                raise NotSentError(ERASED, final=True)
+            if was_withdrawn and await self._consent.is_given_again():
                 self._history.go_on_with_consent(work.source)
                 before = self._history.sessions(work.source)
             if problem := failure_of(before):
@@ -261,6 +267,7 @@ class Watcher:
                 return
             followed.is_open = True
             findings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+            await self._introduce()
             await self._feeder.feed(
                 work,
                 settled,
@@ -297,6 +304,14 @@ class Watcher:
                 text += f": {session.points:,.10g} points" if session.points is not None else ""
             self._say(text)
 
+    async def _introduce(self) -> None:
+        """Say who is credited and what sending is taken for, before anything goes; a server may come up later."""
+        await self._introduction.make(self._consent, self._say_lines, is_sure=True)
+
+    def _say_lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(line)
+
     async def _say_if_held(self) -> None:
         """Where something was sent: say that it waits for consent to the terms, once each time it begins to."""
         if not self._has_sent:
@@ -330,6 +345,7 @@ class Watcher:
         tried.next_try = trio.current_time() + self._times.chunk_s
         async with self._limit:
             try:
+                await self._introduce()
                 before = self._history.sessions(source)
                 if await deliver(session, self._feeder, self._consent, self._say_waiting):
                     self._tell(path, before, self._history.sessions(source), {})
@@ -447,7 +463,8 @@ def watch_command(
     New steps are sent in chunks as they settle, and a session is closed when its file has been quiet for --quiet-s
     seconds; if the file grows after that, a further session goes on from it. Files that were quiet before anyone
     watched are left to `upload`. It may be stopped at any point and started again: nothing is sent twice. Personal data
-    and secrets that are recognised are replaced before anything is signed (--no-scrub leaves them in).
+    and secrets that are recognised are replaced before anything is signed (--no-scrub leaves them in). What is sent
+    first to a server is taken as your agreement to its terms: central-command contributor show, before or after it.
 
     Example: central-command watch ~/.claude/projects
 

@@ -1,12 +1,18 @@
 """The list of what somebody delivered."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
-from central_command.client.spool.records import SessionState, StoredSession
-from central_command.client.uploading.history import GOES_ON, is_not_opened, state_of
+from central_command.client.delivering.refusals import REFUSED_OPENING
+from central_command.client.spool.records import SessionState, SpoolTotals, StoredSession, WaitingFor
+from central_command.client.uploading.history import GOES_ON, state_of, was_never_opened
+from central_command.client.uploading.names import path_of, shown_path
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
+
+_REASONS_MAX = 3
+"""So many reasons are told why sessions are not opened."""
 
 
 def contributions_listing(sessions: Sequence[StoredSession]) -> Listing:
@@ -24,9 +30,10 @@ def contributions_listing(sessions: Sequence[StoredSession]) -> Listing:
     )
     short = shortened((each.session_id for each in sessions), SESSION_CHARS_MIN)
     for each in sessions:
+        path = _path(each)
         found.add(
             Cell(each.session_id, short[each.session_id]),
-            PurePath(state_of(each).path).name if each.source is not None else "a recording",
+            "a recording" if path is None else PurePath(path).name,
             each.opening.model,
             _state(each),
             each.steps,
@@ -37,12 +44,59 @@ def contributions_listing(sessions: Sequence[StoredSession]) -> Listing:
     return found
 
 
+def contributions_members(
+    sessions: Sequence[StoredSession],
+    totals: SpoolTotals,
+    elsewhere: Sequence[WaitingFor],
+    stuck: Sequence[tuple[str, str]],
+) -> dict[str, object]:
+    """The same as members of a JSON object, with the sums of all sessions for the server, also of those not listed."""
+    return {
+        "sessions": [
+            {
+                "session_id": each.session_id,
+                "file": _path(each),
+                "model": each.opening.model,
+                "state": _state(each),
+                "steps": each.steps,
+                "delivered": each.steps_accepted,
+                "points": each.points,
+                "problem": each.problem,
+            }
+            for each in sessions
+        ],
+        "totals": totals,
+        "stuck": [{"about": name, "says": text} for name, text in stuck],
+        "waits_elsewhere": elsewhere,
+    }
+
+
+def _path(session: StoredSession) -> str | None:
+    """Where the file lay that a session was read from; None of a recording."""
+    return None if session.source is None else shown_path(path_of(state_of(session).path))
+
+
+def not_opened_facts(sessions: Iterable[StoredSession]) -> Iterator[str]:
+    """Why the server opened none of the sessions that were given up for it, and how many files wait for another try."""
+    why = Counter(
+        each.problem.removeprefix(REFUSED_OPENING).rstrip(".")
+        for each in sessions
+        if each.state is SessionState.FAILED and each.problem is not None and was_never_opened(each)
+    )
+    for reason, count in why.most_common(_REASONS_MAX):
+        yield f"{count:,} session(s): {reason}; an upload of their files tries again"
+    if len(why) > _REASONS_MAX:
+        yield f"for {len(why) - _REASONS_MAX:,} more reason(s)"
+
+
 def _state(session: StoredSession) -> str:
-    if is_not_opened(session):
-        return "not opened"
     match session.state:
-        case SessionState.RECORDING:
+        case _ if was_never_opened(session):
+            return "not opened"
+        case SessionState.RECORDING if session.opened:
             return "open"
+        case SessionState.RECORDING:
+            return "waits"
         case SessionState.ENDED:
             return "waits"
         case SessionState.CLOSED if session.problem in {None, *GOES_ON}:

@@ -42,6 +42,9 @@ class FakeServer:
         self.consent: str | None = None
         """The state of everybody's consent; None for a server that knows nothing of it."""
         self.consent_mode = "client"
+        self.is_erased = False
+        self.consent_fault: Handler | None = None
+        """Answers, or fails, in the place of what is said of consent."""
         self.consent_asked = 0
         self._signed_by: dict[str, str] = {}
         self._secrets: dict[str, bytes] = {}
@@ -64,7 +67,8 @@ class FakeServer:
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET" and request.url.path.startswith(("/v1/contributors/", "/.well-known/")):
-            return self._said_of_consent(request.url.path)
+            fault = await self.consent_fault(request) if self.consent_fault else None
+            return fault or self._said_of_consent(request.url.path)
         self.requests.append((request.url.path, request.content))
         answer = await self.faults.popleft()(request) if self.faults else None
         return answer if answer is not None else self.answer(request)
@@ -78,7 +82,7 @@ class FakeServer:
             return httpx.Response(200, json={"receipt_keys": [], "consent": {"mode": self.consent_mode, **terms}})
         assert re.fullmatch("/v1/contributors/[0-9a-f]{32}/consent", path)
         self.consent_asked += 1
-        said = {"state": self.consent, "last_event_sha256": "0" * 64, "history": []}
+        said = {"state": self.consent, "last_event_sha256": "0" * 64, "history": [], "erased": self.is_erased}
         return httpx.Response(200, json=said | terms)
 
     def answer(self, request: httpx.Request) -> httpx.Response:

@@ -1,5 +1,6 @@
 """`whoami` and `mine`: from the spool and the server, without changing either."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,69 @@ def test_mine_says_what_is_kept_and_not_signed_yet(leaders: list[Any], tmp_path:
     assert "kept" not in facts_of(run("mine", "--url", "http://third.test"))
 
 
+def test_what_was_never_opened_is_counted_and_pushes_out_nothing(leaders: list[Any], tmp_path: Path) -> None:
+    reason = "provider must be one of claude-code, codex, gemini"
+    state = SourceState(path="/a.jsonl", contributor_id=ID, metadata={}).encode()
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        for name in ("one", "two"):
+            spool.add_session(f"sess_{name}", url=URL, opening=OPENING)
+            spool.closed(f"sess_{name}", points=1, steps=1)
+        spool.add_session("sess_waits", url=URL, opening=OPENING)
+        for n in range(3):
+            spool.add_session(f"sess_{n}", url=URL, opening=OPENING, source=f"qwen-code:{n}", source_state=state)
+            spool.fail(f"sess_{n}", f"The session was not opened: {reason}.")
+    result = run("mine", "--url", URL, "--limit", "4")
+    rows = [line.split("\t") for line in result.stdout.splitlines() if line.startswith("sess_")]
+    assert [(row[0], row[3]) for row in rows] == [
+        ("sess_2", "not opened"),
+        ("sess_one", "delivered"),
+        ("sess_two", "delivered"),
+        ("sess_waits", "waits"),
+    ]
+    assert facts_of(result)["not opened"] == f"3 session(s): {reason}; an upload of their files tries again"
+
+
+def test_mine_as_json_says_all_that_the_table_does(leaders: list[Any], tmp_path: Path) -> None:
+    state = SourceState(path="/projects/a\x1b.jsonl", contributor_id=ID, metadata={}).encode()
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        spool.add_session("sess_file", url=URL, opening=OPENING, source="codex:1", source_state=state)
+        spool.closed("sess_file", points=12.5, steps=3)
+        spool.add_session("sess_refused", url=URL, opening=OPENING, source="codex:2", source_state=state)
+        spool.fail("sess_refused", "The session was not opened: provider must be one of codex.")
+        waiting_at(spool, "http://wrong.test", "recorded")
+    leaders[:] = [[{"contributor_id": ID[:8], "total_points": 50.5, "total_sessions": 4}]]
+    result = run("mine", "--url", URL, "--json", "--limit", "1")
+    assert (result.exit_code, result.stdout.count("\n"), "\x1b" in result.stdout) == (0, 1, False)
+    found = json.loads(result.stdout)
+    assert found.pop("sessions") == [
+        {
+            "session_id": "sess_file",
+            "file": "/projects/a\\x1b.jsonl",
+            "model": "gpt-5.5",
+            "state": "delivered",
+            "steps": 0,
+            "delivered": 0,
+            "points": 12.5,
+            "problem": None,
+        }
+    ]
+    assert (found.pop("server"), found.pop("contributor_id")) == (URL, ID)
+    assert found.pop("at_server") == {
+        "says": "50.5 points for 4 session(s), place 1",
+        "points": 50.5,
+        "sessions": 4,
+        "place": 1,
+        "is_erased": False,
+    }
+    assert found.pop("waits_elsewhere") == [
+        {"url": "http://wrong.test", "sessions": 1, "steps": 2_000, "steps_recorded": 2_000}
+    ]
+    why = "1 session(s): provider must be one of codex; an upload of their files tries again"
+    assert found.pop("stuck") == [{"about": "not opened", "says": why}]
+    totals = found.pop("totals")
+    assert (totals["sessions"], totals["points"], totals["steps_kept"], found) == (2, 12.5, 0, {})
+
+
 def test_mine_says_who_sends_what_waits(leaders: list[Any], tmp_path: Path) -> None:
     """A recorder sends no file's session, and an upload no recording."""
     head = {"envelope_id": "env_1", "session_id": "sess_x"}
@@ -265,6 +329,24 @@ def test_a_spool_that_is_none_is_one_sentence_for_forgetting_too(tmp_path: Path)
     assert (result.exit_code, "cannot be opened" in result.stderr) == (1, True)
 
 
+def test_a_busy_server_is_asked_again_when_it_says_and_else_said_to_be_busy(leaders: list[Any], tmp_path: Path) -> None:
+    """For some seconds, and no more: an upload from here may take all that this address may ask."""
+    busy = [httpx.Response(429, json={"error": "Too many."}, headers={"Retry-After": text}) for text in ("0", "60")]
+    found = [{"contributor_id": ID[:8], "total_points": 2, "total_sessions": 1}]
+    leaders[:] = [busy[0], busy[0], found]
+    assert facts_of(run("mine", "--url", URL))["at the server"] == "2 points for 1 session(s), place 1"
+    leaders[:] = [busy[0]] * 7 + [found]
+    assert facts_of(run("mine", "--url", URL))["at the server"].startswith("not known now")
+    assert len(leaders) == 3, "it was asked five times"
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        waiting_at(spool, URL, "waits")
+    leaders[:] = [busy[1], found]
+    assert facts_of(run("mine", "--url", URL))["at the server"] == (
+        "not known now, as it is busy, with what is sent from here for one (Too many):"
+        " the lines above are what this machine knows"
+    )
+
+
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
@@ -278,7 +360,7 @@ def test_a_spool_that_is_none_is_one_sentence_for_forgetting_too(tmp_path: Path)
         ([httpx.Response(200, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
         (
             [httpx.Response(429, json={"error": "Too many requests from this address; come back later."})],
-            "not known: Too many requests from this address; come back later; try again later",
+            "not known now, as it is busy (Too many requests from this address; come back later): the lines above",
         ),
         ([httpx.Response(429, text="<html>")], "not known: what answers at http://server.test is no Central Command"),
         (

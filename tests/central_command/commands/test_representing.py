@@ -10,10 +10,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from central_command.client.contract.contributor_keys import key_of, make_key
+from central_command.client.spool.records import Opening
+from central_command.client.spool.spool import Spool
 from central_command.commands import asking, cli, representing
 
 ID = "0123456789abcdef" * 2
 OTHER = "f" * 32
+OPENING = Opening(
+    provider="codex", model="gpt-5.5", machine_fingerprint="a" * 64, app_version_hash="b" * 64, client_version="0.1.0"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +75,8 @@ def test_an_import_that_takes_anothers_place_asks_and_keeps_the_former(config: P
     former = whoami()["contributor"]
     file = tmp_path / "contributor.json"
     file.write_text(json.dumps({"contributor_id": OTHER, "private_key": None}))
+    with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
+        spool.add_session("sess_1", url="http://server.test", opening=OPENING)
     asked = run("import", file)
     assert asked.exit_code == 2
     assert "Nobody can be asked here: give --yes to say so." in asked.stderr
@@ -82,6 +89,23 @@ def test_an_import_that_takes_anothers_place_asks_and_keeps_the_former(config: P
     assert f"The former id is kept in {kept}." in done.stdout
     assert kept.read_text() == f"{former}\n"
     assert key_of(config, former) is not None, "and so is its key"
+
+
+def test_an_id_that_delivered_nothing_is_replaced_without_a_question(config: Path, tmp_path: Path) -> None:
+    """`whoami` alone makes one; it is kept all the same. Where it cannot be known, it is asked."""
+    former = whoami()["contributor"]
+    file = tmp_path / "contributor.json"
+    file.write_text(json.dumps({"contributor_id": OTHER, "private_key": None}))
+    spool = tmp_path / "state" / "central-command" / "spool.db"
+    spool.parent.mkdir(parents=True, exist_ok=True)
+    spool.write_text("no database")
+    assert run("import", file).exit_code == 2
+    spool.unlink()
+    with Spool(spool):
+        pass
+    assert run("import", file).exit_code == 0
+    assert whoami()["contributor"] == OTHER
+    assert (config / f"contributor_id_{former[:8]}").read_text() == f"{former}\n"
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_why_a_session_was_not_opened_is_kept_and_the_next_try_goes_on_with_it(
     async def refuse(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(403, json={"error": "This machine may open no sessions here."})
 
-    for _ in range(2):
+    for _ in range(3):
         command.server.faults.append(refuse)
         refused = command.run(transcripts / "short.jsonl")
         assert (refused.exit_code, "sess_" in refused.stdout) == (1, False), "no server knows such a session"

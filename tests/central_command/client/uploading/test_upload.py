@@ -64,15 +64,6 @@ def test_one_file_that_holds_no_session_does_not_stop_the_others(
     assert sum_ == "Error: 1 of 2 file(s) were not delivered whole."
 
 
-def test_the_first_upload_says_that_it_is_taken_as_agreement(command: Command, transcripts: Path) -> None:
-    """Before anything is sent, and in a dry run; the next ones do not say it again."""
-    says = "is taken as your agreement to its terms"
-    assert says in command.run(transcripts / "short.jsonl", "--dry-run").stdout
-    assert says in command.run(transcripts / "short.jsonl").stdout.splitlines()[0]
-    for options in ((), ("--dry-run",), ("--no-resume", "--dry-run")):
-        assert says not in command.run(transcripts / "short.jsonl", *options).stdout
-
-
 def test_a_refusal_is_told_and_fails(command: Command, transcripts: Path) -> None:
     """With the server's reason."""
     command.server.refuse = lambda _envelope: "The model is unknown."
@@ -423,6 +414,43 @@ def test_a_quiet_upload_says_why_more_was_not_tried(command: Command, transcript
     assert (result.exit_code, result.stdout) == (1, "")
     assert "the server's certificate is not trusted" in result.stderr
     assert "1 more file(s) were not tried, because the server cannot be reached." in result.stderr
+
+
+def test_an_agent_that_a_server_may_not_take_is_named_once_and_what_to_do(command: Command, transcripts: Path) -> None:
+    """Before it is tried, and where it was refused; a server that has it added says nothing."""
+    files = [transcripts / "qwen_code" / f"{name}.jsonl" for name in ("stream", "chat")]
+
+    async def refuse(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"error": "provider must be one of claude-code, codex, gemini."})
+
+    says = "qwen-code: a server takes these only where its operator has added it to schema.providers"
+    planned = command.run(*files, transcripts / "short.jsonl", "--dry-run")
+    assert (planned.exit_code, planned.stdout.count(f"{says}.\n")) == (0, 1)
+    assert "claude-code: a server" not in planned.stdout
+    command.server.faults.extend([refuse] * 2)
+    refused = command.run(*files)
+    assert refused.exit_code == 1
+    assert refused.stdout.count(f"{says}; ask for that, and upload them again then.\n") == 1
+    taken = command.run(*files)
+    assert (taken.exit_code, says in taken.output) == (0, False)
+
+
+def test_a_dry_run_has_an_object_of_each_file_also_of_one_that_cannot_be_delivered(
+    command: Command, transcripts: Path, tmp_path: Path
+) -> None:
+    """With the problem, as of an upload; not of a file of a folder that holds nothing."""
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text("not json\n")
+    (tmp_path / "blank").mkdir()
+    (tmp_path / "blank" / "s.jsonl").write_text('{"type":"file-history-snapshot","messageId":"1","snapshot":{}}\n')
+    for more in ((), ("--quiet",)):
+        result = command.run(wrong, transcripts / "short.jsonl", tmp_path / "blank", "--json", "--dry-run", *more)
+        first, second = map(json.loads, result.stdout.splitlines())
+        assert (result.exit_code, first["file"], first["result"]) == (1, str(wrong), "not to be delivered")
+        assert first["problem"].startswith("no steps to upload: the file is no session file")
+        assert (second["problem"], second["sessions"]) == (None, 1)
+    alone = command.run(wrong, "--json", "--dry-run")
+    assert json.loads(alone.stdout)["problem"] == first["problem"]
 
 
 def test_quiet_changes_nothing_of_the_json(command: Command, transcripts: Path) -> None:

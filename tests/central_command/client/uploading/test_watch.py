@@ -366,9 +366,31 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(
 def test_help_says_what_it_is_for() -> None:
     """With its options, and a folder that is not there is refused in a sentence."""
     output = CliRunner().invoke(watch_command, ["--help"]).output
+    assert "taken as your agreement to its terms" in " ".join(output.split())
     for option in ("--quiet-s", "--interval-s", "--chunk-s", "--url", "Ctrl-C"):
         assert option in output
     assert "does not exist" in CliRunner().invoke(watch_command, ["nowhere"]).output
+
+
+async def test_who_is_credited_and_what_sending_is_taken_for_is_said_before_anything_goes(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    """Not while nothing is to be sent, and once."""
+    folder.server.consent = "none"
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            await watcher.poll()
+            assert (folder.said, folder.server.consent_asked) == ([], 0)
+            for name, some in (("one.jsonl", lines), ("two.jsonl", lines[:4])):
+                folder.write(name, some)
+                await watcher.poll()
+                await trio.sleep(1_800)
+                await watcher.poll()
+    credited, agreement, sent, *_ = folder.said
+    assert credited == "Credited to 01234567… (central-command whoami)."
+    assert "is taken as your agreement to its terms" in agreement
+    assert sent.startswith("one.jsonl: ")
+    assert sum("agreement" in each for each in folder.said) == 1
 
 
 async def test_that_what_is_sent_waits_for_consent_is_said_when_it_begins_to(
@@ -393,6 +415,23 @@ async def test_that_what_is_sent_waits_for_consent_is_said_when_it_begins_to(
             await watcher.poll()
     assert counts == [0, 1, 1, 1, 2]
     assert folder.server.consent_asked == asked > 0
+
+
+async def test_of_who_was_erased_no_consent_is_asked_for(
+    folder: Folder, lines: list[bytes], autojump_clock: MockClock
+) -> None:
+    folder.server.consent, folder.server.refusal_code = "withdrawn", "consent_withdrawn"
+    folder.server.refuse = lambda _envelope: "Withdrawn."
+    async with folder.server.client() as client:
+        with folder.watcher(client) as watcher:
+            for is_erased in (False, True):
+                folder.server.is_erased = is_erased
+                folder.write("one.jsonl", lines)
+                await watcher.poll()
+                await trio.sleep(1_800)
+                await watcher.poll()
+    assert "the contributor has withdrawn" in folder.said[-2]
+    assert "the contributor was erased" in folder.said[-1]
 
 
 async def test_what_was_refused_without_consent_goes_on_once_it_is_given_again(

@@ -19,7 +19,7 @@ def test_what_was_refused_without_consent_is_sent_once_it_is_given_again(command
         assert refused.stdout.count("once you have given consent again: central-command contributor give") == 2
         assert "--no-resume" not in refused.stdout
     opened = len(server.bodies("/v1/sessions/open"))
-    assert (opened, server.consent_asked) == (2, 1), "the second run opened nothing, and asked once"
+    assert (opened, server.consent_asked) == (2, 2), "the second run opened nothing, and each asked once"
     server.consent, server.refuse = "given", lambda _envelope: None
     result = command.run(*files)
     assert result.exit_code == 0, result.output
@@ -52,6 +52,33 @@ def test_of_who_was_erased_nothing_is_sent_again_and_no_way_is_named(command: Co
         assert "not delivered: Nothing more is taken: the contributor was erased at this server." in result.stdout
         assert "neither trying again nor --no-resume will help" in result.stdout
     assert len(command.server.bodies("/v1/sessions/open")) == 1
+
+
+def test_of_an_erased_contributor_is_said_what_the_server_says_now(command: Command, transcripts: Path) -> None:
+    """Whatever was refused or delivered before: nothing of it is there, and no consent brings it back."""
+    server = command.server
+    server.consent = "given"
+    assert command.run(transcripts / "short.jsonl").exit_code == 0
+    server.consent, server.refusal_code = "withdrawn", "consent_withdrawn"
+    server.refuse = lambda _envelope: "The contributor has withdrawn their consent."
+    refused = command.run(transcripts / "tool_heavy.jsonl")
+    assert command.run(transcripts / "tool_heavy.jsonl").stdout.count("there before") == 0
+    assert (refused.exit_code, "contributor give" in refused.stdout) == (1, True)
+    server.is_erased = True
+    opened = len(server.bodies("/v1/sessions/open"))
+    for more in ((), ("--no-resume",)):
+        result = command.run(transcripts / "short.jsonl", transcripts / "tool_heavy.jsonl", *more)
+        assert result.exit_code == 1
+        assert result.stdout.count("not delivered: Nothing more is taken: the contributor was erased") == 2
+        assert result.stdout.count("neither trying again nor --no-resume will help") == 2
+        for wrong in ("contributor give", "already uploaded", "there before", "Credited to", "accepted: "):
+            assert wrong not in result.stdout
+        rows = [line.split("\t") for line in result.stdout.splitlines() if "\tsess_" in line]
+        assert sorted((row[0], row[5]) for row in rows) == [
+            ("short.jsonl", "erased"),
+            ("tool_heavy.jsonl", "not delivered"),
+        ]
+    assert len(server.bodies("/v1/sessions/open")) == opened
 
 
 @pytest.mark.parametrize(
