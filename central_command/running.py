@@ -45,7 +45,7 @@ from central_command.process.logs import set_levels
 from central_command.rewriting.process import RewritingProcess
 from central_command.service import Service, open_service
 from central_command.settings.configuration import Settings, SettingsError
-from central_command.settings.run_time import change
+from central_command.settings.run_time import Change, change
 from central_command.tallies.tallies import Tallies
 from central_command.web.all_pages import WebPages
 from central_command.web.site import Sources
@@ -189,7 +189,7 @@ async def run_service(settings: Settings, data_directory: Path, reread: Callable
                         background.start_soon(_until, stopping, service.curation.run, name="curation")
                     if reread is not None:
                         background.start_soon(
-                            _reread_settings, rereading, reread, settings, service, apps, configs, observer
+                            _reread_settings, rereading, reread, settings, service, apps, configs, queue, observer
                         )
                 background.cancel_scope.cancel()
         log.info("stopped")
@@ -279,6 +279,7 @@ async def _reread_settings(
     service: Service,
     apps: list[Application],
     configs: list[ServerConfig],
+    exports: ExportQueue,
     observer: Observer | None,
 ) -> None:
     """Each time it is asked for, read the settings and the TLS files again; what is wrong changes nothing."""
@@ -292,19 +293,30 @@ async def _reread_settings(
             log.error("SIGHUP: nothing was changed: %s", error)  # noqa: TRY400 (the sentence says it all)
             continue
         settings = found.settings
-        set_levels(settings.log)
         service.reconfigure(settings)
+        exports.providers = settings.schema.providers
         if observer is not None:
             observer.note(settings_reread(found.taken))
         for app in apps:
             app.reconfigure(settings.http, settings.schema)
-        log.log(
-            logging.WARNING if found.need_restart else logging.INFO,
-            "SIGHUP: the settings were read again%s; changed: %s%s",
-            ", and the TLS certificate" if any(reread_files) else "",
-            ", ".join(found.taken) or "nothing",
-            f"; only a restart changes: {', '.join(found.need_restart)}" if found.need_restart else "",
-        )
+        # That the log says less from now on is said, too.
+        is_said = _say_change(found, has_read_files=any(reread_files))
+        set_levels(settings.log)
+        if not is_said:
+            _say_change(found, has_read_files=any(reread_files))
+
+
+def _say_change(found: Change, *, has_read_files: bool) -> bool:
+    """Log what became of the settings that were read again; whether the log takes that at its present level."""
+    level = logging.WARNING if found.need_restart else logging.INFO
+    log.log(
+        level,
+        "SIGHUP: the settings were read again%s; changed: %s%s",
+        ", and the TLS certificate" if has_read_files else "",
+        ", ".join(found.taken) or "nothing",
+        f"; only a restart changes: {', '.join(found.need_restart)}" if found.need_restart else "",
+    )
+    return log.isEnabledFor(level)
 
 
 async def _watch_signals(

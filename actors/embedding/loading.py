@@ -30,7 +30,6 @@ def load_engine(
 ) -> Engine:
     """Load the model, with `folder` as the cache of built graphs. Blocks; raises ModelError."""
     store = ModelStore(folder)
-    source = find_source(settings.source, is_stopping, download)
     # The hash of a cached graph takes as long as the imports, and both let the other go on.
     with ThreadPoolExecutor(1) as beside:
         finding = beside.submit(store.find_graph, GraphKey(settings.weights_sha256, settings.precision))
@@ -38,6 +37,7 @@ def load_engine(
             from actors.embedding.onnx_engine import OnnxEngine  # noqa: PLC0415 - see above
         except ImportError as error:
             raise ModelError(f"The model cannot be run: {error}; install central-command[embed].") from error
+        source = find_source(settings.source, is_stopping, download)
         tokenizer = _tokenizer(settings, source, store)
         graph: Path | bytes | None = finding.result()
     if graph is None:

@@ -34,7 +34,7 @@ from central_command.commands import (
     signing_in,
     upkeep,
 )
-from central_command.commands.endings import EXIT_REFUSED, leave
+from central_command.commands.endings import EXIT_REFUSED, explanations, leave
 from central_command.process.steering import STEERING_IN_BLOCKS, escaped
 from central_command.settings.variables import unknown_variables
 
@@ -120,6 +120,10 @@ class CommandGroup(click.Group):
             _refuse_variables()
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if not (known := list(explanations(error))):
+                raise
+            leave(known[0][1], known[0][0])
         except click.ClickException as error:
             error.message = escaped(error.message, STEERING_IN_BLOCKS)  # type: ignore[misc]  # Final for its type only
             raise

@@ -12,6 +12,7 @@ import click
 import httpx
 import msgspec
 import trio
+from click.core import ParameterSource
 
 from central_command.client.contract.connection import Trust, new_client
 from central_command.client.contract.endpoints import LEADERBOARD_PATH
@@ -79,7 +80,8 @@ def whoami(*, url: str, trust: Trust) -> None:
         key = identity.key_of(identity.contributor_id)
     except ContributorKeyError as error:
         raise click.ClickException(str(error)) from error
-    named_by = next((f" ({name})" for name in URL_VARIABLES if os.environ.get(name, "").rstrip("/") == url), "")
+    is_by_variable = click.get_current_context().get_parameter_source("url") is ParameterSource.ENVIRONMENT
+    named_by = next((f" ({name})" for name in URL_VARIABLES if is_by_variable and os.environ.get(name)), "")
     print_facts(
         [
             ("contributor", identity.contributor_id),

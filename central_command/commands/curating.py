@@ -9,11 +9,13 @@ import click
 from central_command.commands.endings import run_to_end
 from central_command.commands.options import data_options, settings_from, step_options
 from central_command.commands.printing.step_range import chosen_steps
+from central_command.terminal.unread import going_on_unread
 
 
 @click.command()
 @data_options(must_exist=True)
 @click.option("--all", "anew", is_flag=True, help="Go over everything again: what other rules made is made anew.")
+@going_on_unread()
 def curate(config: Path | None, data_dir: Path, *, anew: bool) -> None:
     """Make the corpus: take in what is closed and not in it yet, once, up to the end.
 

@@ -2,14 +2,17 @@
 
 # ruff: noqa: PLC0415 (imports within functions: a command that does not fail needs none of them)
 
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
 from central_command.process.steering import escaped
+from central_command.terminal.unread import is_unread
 
 EXIT_FAILED = 1
 """Something was found (`verify`), is not there (`show`), or went wrong unexpectedly."""
@@ -46,8 +49,10 @@ EXTRAS = {
 }
 """The modules that come with an extra of this package, and with which."""
 
-INSTALLS = {"export": "in the clone that `make serve` was run in, `make export-tools` installs it"}
-"""How an extra is installed that a server's own environment comes without."""
+CLONE_INSTALLS = {"export": "in this clone, `make export-tools` installs it"}
+"""How an extra is installed that the environment which `make` sets up comes without."""
+
+_CLONE = Path(__file__).parents[2]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +69,9 @@ def one_sentence_for_failures() -> Iterator[None]:
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
         if any(isinstance(each, KeyboardInterrupt) for each in leaves(error)):
             raise SystemExit(EXIT_INTERRUPTED) from None
+        unread = [each for each in leaves(error) if isinstance(each, BrokenPipeError)]
+        if unread and is_unread(sys.stdout):
+            raise unread[0] from None  # click ends quietly, as behind `| head`
         known = [(status, sentence) for each in leaves(error) for status, sentence in explanations(each)]
         if not known:
             raise
@@ -106,7 +114,9 @@ def explanations(error: BaseException) -> Iterator[tuple[int, str]]:
         case ModuleNotFoundError(name=str() as name) if (module := name.partition(".")[0]) in EXTRAS:
             extra = EXTRAS[module]
             needs = f"this needs {module}, which comes with the extra '{extra}'"
-            installs = INSTALLS.get(extra, f"pip install 'central-command[{extra}]'")
+            installs = f"pip install 'central-command[{extra}]'"
+            if (_CLONE / "requirements-export.lock").is_file():
+                installs = CLONE_INSTALLS.get(extra, installs)
             yield EXIT_REFUSED, f"{needs}: {installs}."
         case StorageDamage():
             yield EXIT_DAMAGED, str(error)

@@ -13,6 +13,7 @@ from central_command.commands.noting import noted
 from central_command.commands.options import data_options, settings_from
 from central_command.commands.stopped_server import opened_service
 from central_command.process.steering import escaped
+from central_command.terminal.unread import going_on_unread
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -35,6 +36,7 @@ CANDIDATES_MAX: Final = 5
 @click.option("--user", metavar="ID", help="All texts of a user, by the id that applications know them by.")
 @click.option("--pending", is_flag=True, help="Do what was asked for before, and is not done.")
 @click.option("--settle", metavar="REQUEST", help="The same, and end this request, if nothing was ever theirs.")
+@going_on_unread()
 def erase(
     config: Path | None,
     data_dir: Path,
@@ -109,6 +111,7 @@ def _note_settled(data_dir: Path, request: str, reports: "list[Report]") -> None
 
 @click.command()
 @data_options(must_exist=True)
+@going_on_unread()
 def expire(config: Path | None, data_dir: Path) -> None:
     """Erase what is past its time, by the settings of [retention] and consent.hold_days.
 

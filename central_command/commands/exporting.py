@@ -15,6 +15,7 @@ from central_command.commands.endings import EXIT_FAILED, EXIT_REFUSED, leave, o
 from central_command.commands.options import data_options, settings_from
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
+from central_command.terminal.unread import going_on_unread
 
 if TYPE_CHECKING:
     from central_command.exporting.engine import Progress
@@ -117,6 +118,7 @@ _KEPT_WITH: Final = {
 @click.option("--workers", type=click.IntRange(0, 64), help="Processes that shape rows beside; 0: none.")
 @click.option("--ends-with-input", is_flag=True, hidden=True, help="End when standard input does.")
 @click.option("--explain", is_flag=True, help="List what is left out, and why, in left_out.jsonl.")
+@going_on_unread()
 def export(config: Path | None, data_dir: Path, folders: tuple[Path, ...], **options: Any) -> None:
     """Write the corpus of a data directory to DIR as a dataset, or check one: `export verify DIR`.
 

@@ -99,12 +99,14 @@ def asked(url: str, trust: "Trust", token: str | None, client: "httpx.Client | N
 
     from central_command.client.contract.connection import new_blocking_client
     from central_command.commands.printing.server_state import ServerState, checks_of
-    from central_command.reaching.unreachable import undelivered
+    from central_command.reaching.unreachable import stranger, undelivered
 
     now = time.time()
+    status, location = 0, None
     with client or new_blocking_client(url, trust, TIMEOUT_S) as asking:
         try:
             answer = asking.get(f"{url}/readyz?verbose")
+            status, location = answer.status_code, answer.headers.get("Location")
             members = answer.json()
             checks = checks_of(members)
             ready, uptime_s = members["ready"] is True, float(members["uptime"])
@@ -114,7 +116,9 @@ def asked(url: str, trust: "Trust", token: str | None, client: "httpx.Client | N
             why = undelivered(error, httpx.URL(url))
             return ServerState(url=url, at=now, unreachable=f"The server does not answer: {why.reason}; {why.advice}.")
         except (ValueError, TypeError, KeyError, AttributeError, msgspec.ValidationError):
-            return ServerState(url=url, at=now, unreachable="What answers there is no server of this version.")
+            why = stranger(status, location, httpx.URL(url))
+            reason = f"{why.reason.removeprefix('what')}, or one of another version"
+            return ServerState(url=url, at=now, unreachable=f"What{reason}; {why.advice}.")
     said = "" if live.get("live") is True else str(live.get("error", "The server says that it does not live."))
     return ServerState(
         url=url, at=now, ready=ready, live=said, uptime_s=uptime_s, checks=checks, samples=samples, no_samples=missing

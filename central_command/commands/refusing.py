@@ -15,6 +15,7 @@ from central_command.commands.options import data_options, settings_from, wide_o
 from central_command.commands.presented_token import token_in
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
+from central_command.terminal.unread import going_on_unread
 
 if TYPE_CHECKING:
     import httpx
@@ -164,6 +165,7 @@ def show(
 @_choice_options
 @click.argument("letter_ids", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Try all that can be tried.")
+@going_on_unread()
 def retry(
     config: Path | None,
     data_dir: Path,
@@ -370,7 +372,7 @@ class _AskedLetters:
         import httpx
         import msgspec
 
-        from central_command.reaching.unreachable import undelivered
+        from central_command.reaching.unreachable import stranger, undelivered
 
         try:
             answer = await self._client.request(method, f"/api/admin/refused{path}", params=query)
@@ -380,7 +382,10 @@ class _AskedLetters:
         try:
             members: Members = msgspec.json.decode(answer.content, type=dict[str, Any])
         except msgspec.DecodeError:
-            leave(f"the server answers with {answer.status_code}, and no JSON object", EXIT_FAILED)
+            members = {}
+        if not members or (answer.status_code != httpx.codes.OK and not isinstance(members.get("error"), str)):
+            why = stranger(answer.status_code, answer.headers.get("Location"), self._client.base_url)
+            leave(f"{why.reason}; {why.advice}", EXIT_FAILED)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.status_code != httpx.codes.OK:

@@ -19,6 +19,7 @@ from central_command.client.uploading.options import own_identity
 from central_command.commands.asking import ask, yes_option
 from central_command.commands.endings import EXIT_FAILED, leave, one_sentence_for_failures, run_to_end
 from central_command.process.paths import PathTo
+from central_command.terminal.unread import going_on_unread
 
 if TYPE_CHECKING:
     from central_command.client.consenting.statements import ErasureStanding, ShownConsent, Statements
@@ -269,6 +270,7 @@ def withdraw(*, url: str, trust: Trust, contributor_id: str | None, yes: bool, a
 )
 @yes_option
 @json_option
+@going_on_unread()
 def erase(*, url: str, trust: Trust, contributor_id: str | None, wait_s: float, yes: bool, as_json: bool) -> None:
     """Ask, and have a server erase everything that was sent in your name, for good.
 

@@ -13,6 +13,7 @@ from central_command.commands.endings import EXIT_FAILED, one_sentence_for_failu
 from central_command.commands.options import data_options, settings_from
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
+from central_command.terminal.unread import going_on_unread
 
 JOURNALS = ("envelopes", "trajectories", "refused")
 
@@ -23,6 +24,7 @@ PROGRESS_S = 5.0
 @click.command()
 @data_options(must_exist=True)
 @click.option("--deep", is_flag=True, help="Check signatures, and stitch and score every session anew, too.")
+@going_on_unread()
 def verify(config: Path | None, data_dir: Path, *, deep: bool) -> None:
     """Check journals, index, counters and credits against each other.
 
@@ -71,6 +73,7 @@ def verify(config: Path | None, data_dir: Path, *, deep: bool) -> None:
 @data_options(must_exist=True)
 @click.argument("folder", metavar="DIR", type=PathTo("folder", must_exist=False))
 @click.option("--with-key", is_flag=True, help="Copy the master key, too: whoever has the backup can then sign.")
+@going_on_unread()
 def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool) -> None:
     """Copy the journals and databases to DIR, also while the server runs.
 
@@ -120,6 +123,7 @@ def backup(config: Path | None, data_dir: Path, folder: Path, *, with_key: bool)
     type=PathTo("file", must_exist=True),
     help="erasures.jsonl of the data directory that was in use last: whoever is in it is erased again.",
 )
+@going_on_unread()
 def restore(config: Path | None, data_dir: Path, folder: Path, erasures: Path | None) -> None:
     """Make a data directory from the backup in DIR, and check it as `verify` does.
 
@@ -160,6 +164,7 @@ def restore(config: Path | None, data_dir: Path, folder: Path, erasures: Path | 
 
 @click.command()
 @data_options(must_exist=True)
+@going_on_unread()
 def rebuild(config: Path | None, data_dir: Path) -> None:
     """Derive the databases anew from the journals.
 

@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -44,14 +44,14 @@ class Begun(msgspec.Struct, frozen=True):
 
 
 class CorpusDesk:
-    """Opens pages; `bounds` are those of the largest one, `providers` those that the server takes."""
+    """Opens pages; `bounds` are those of the largest one, `providers` says which the server takes."""
 
     def __init__(
         self,
         data_directory: Path,
         bounds: PageBounds,
         *,
-        providers: Collection[str],
+        providers: Callable[[], Collection[str]],
         readers_max: int,
         waiting_max: int,
     ) -> None:
@@ -72,7 +72,7 @@ class CorpusDesk:
 
         def begun() -> bytes:
             if cursor is None and asked.filters.providers:
-                StoredCorpus(self._data_directory).check_providers(asked.filters.providers, self._providers)
+                StoredCorpus(self._data_directory).check_providers(asked.filters.providers, self._providers())
             return page.next_piece()
 
         try:

@@ -19,7 +19,7 @@ def offered(queue: ExportQueue, settings: ExportSettings, data_directory: Path, 
     corpus = CorpusDesk(
         data_directory,
         largest,
-        providers=queue.providers,
+        providers=lambda: queue.providers,
         readers_max=settings.readers_max,
         waiting_max=settings.readers_waiting_max,
     )

@@ -73,7 +73,7 @@ class ExportQueue:
         self._settings = settings.export
         self._model_source = settings.embedding.source
         self.providers = settings.schema.providers
-        """Agents that the server takes."""
+        """Agents that the server takes; they can be others at run time."""
         self._data_directory = data_directory.resolve()
         self._folder = folder_of(settings, data_directory)
         self._is_named = settings.export.directory is not None

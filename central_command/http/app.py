@@ -46,7 +46,7 @@ from central_command.http.endpoints.observer import (
 from central_command.http.endpoints.pages import Pages
 from central_command.http.endpoints.refused import Refused, refused_routes
 from central_command.http.endpoints.search import Search, search_routes
-from central_command.http.endpoints.sessions import close_endpoint, session_routes
+from central_command.http.endpoints.sessions import OpeningReader, close_endpoint, session_routes
 from central_command.http.endpoints.sign_in import sign_in_routes
 from central_command.http.endpoints.statistics import statistics_routes
 from central_command.http.gateway import Gateway
@@ -89,12 +89,14 @@ class Application(QuartTrio):
     request_class = AdmittedRequest
     edge: Edge
     envelopes: EnvelopeReader
+    openings: OpeningReader
 
     def reconfigure(self, settings: HttpSettings, schema: SchemaSettings) -> None:
-        """Go on with other limits, trusted proxies and bounds of envelopes; raises as `create_app`."""
+        """Go on with other limits, trusted proxies, agents and bounds of envelopes; raises as `create_app`."""
         self.edge.addresses.reconfigure(settings)
         self.edge.limits.reconfigure(settings)
         self.envelopes.reconfigure(schema)
+        self.openings.reconfigure(schema)
 
     async def handle_user_exception(self, error: BaseException) -> object:  # type: ignore[override] # Quart's union
         """Handle a group of one as that one, and a group of several as a failure; cancellation goes on as it is."""
@@ -162,7 +164,7 @@ def create_app(
     replies = Replies(settings)
     reader = Reader(settings, replies)
     limits = AddressLimits(settings, embed_paths=EMBED_PATHS)
-    app.envelopes = EnvelopeReader(schema, clock)
+    app.envelopes, app.openings = EnvelopeReader(schema, clock), OpeningReader(schema)
     read = EnvelopeIntake(gateway, app.envelopes, inline_bytes_max=settings.body_bytes_max)
     direct: dict[str, DirectEndpoint] = {
         INGEST_PATH: ingest_endpoint(gateway, replies, read),
@@ -172,7 +174,7 @@ def create_app(
     figures = _figures(offered.get("monitoring")) if beside is None else beside.edge.figures
     streaming = {BATCH_PATH: BatchEndpoint(gateway, replies, settings, read, figures)}
     public = (
-        session_routes(gateway, reader, replies, schema, desk, None if access is None else access.bans),
+        session_routes(gateway, reader, replies, app.openings, desk, None if access is None else access.bans),
         consent_routes(desk, reader, replies),
         intake_routes(intake, gateway, settings, reader, replies),
         direct_routes([*direct, *streaming]),

@@ -1,8 +1,9 @@
 """The observer of a server: its journal opened, its ring filled, and the model that tells near wordings."""
 
+import logging
 from array import array
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,14 @@ from actors.embedding.embedding import Embedded, Input, Unavailable
 from actors.embedding.nursery import EmbeddingNursery
 from actors.observer.observer import Observer
 from actors.observer.settings import ObserverSettings
+from persistence.files.failures import StorageDamage
 from persistence.files.space import FreeSpace
 from persistence.format.layout import DataLayout
 from persistence.operations import open_operations
 from persistence.settings.storage import StorageSettings
 from persistence.storage import Platform
+
+log = logging.getLogger("central_command.observer")
 
 EMBED_TIMEOUT_S: Final = 5.0
 FLUSH_S: Final = 1.0
@@ -55,22 +59,33 @@ async def open_observer(
     judge: Judge | None = None,
     enrichment: EnrichmentSettings | None = None,
 ) -> AsyncIterator[Observer | None]:
-    """Open the observer, None where it is off; on leaving, our own last operations are stored.
+    """Open the observer: None where it is off or its journal is damaged; on leaving, our last operations are stored.
 
-    Raises StorageDamage or StorageFailure, each with one sentence.
+    Raises StorageFailure, with one sentence.
     """
     if not settings.enabled:
         yield None
         return
-    async with open_operations(
-        DataLayout(data_directory),
-        storage,
-        quota_bytes=settings.quota_bytes,
-        disk=disk,
-        files=platform.files,
-        clock=platform.clock,
-        offload=platform.offload,
-    ) as journal:
+    async with AsyncExitStack() as stack:
+        journal = None
+        try:
+            journal = await stack.enter_async_context(
+                open_operations(
+                    DataLayout(data_directory),
+                    storage,
+                    quota_bytes=settings.quota_bytes,
+                    disk=disk,
+                    files=platform.files,
+                    clock=platform.clock,
+                    offload=platform.offload,
+                )
+            )
+        except StorageDamage as damage:
+            # What failed once is not worth that no envelope is taken.
+            log.error("%s There is no observer until the next start.", damage)  # noqa: TRY400 (the sentence says it all)
+        if journal is None:
+            yield None
+            return
         embedder = None if embeddings is None else NearWordings(embeddings)
         observer = Observer(
             journal,

@@ -16,10 +16,12 @@ import msgspec
 from central_command.reaching.addresses import URL_VARIABLES
 
 _TEXT_CHARS_MAX = 300
-_EXPIRED = 10
-"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
+_NOT_YET, _EXPIRED = 9, 10
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 _ANOTHER_NAME = frozenset({62, 64})
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+_NO_HTTP = "illegal "
+"""How h11 begins to say that a first line or a header is none; what was only cut off, it says otherwise."""
 _ENDED = frozenset({errno.ECONNRESET, errno.EPIPE})
 _NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EADDRNOTAVAIL})
 
@@ -82,9 +84,13 @@ def undelivered(error: httpx.RequestError, url: httpx.URL, words: Words | None =
         return Undelivered("the server's certificate is not trusted", _trusting(place, words), permanent=True)
     if isinstance(error, httpx.ConnectError):
         return _unconnected(causes, text, place, url.host, words)
+    if isinstance(error, httpx.RemoteProtocolError) and text.startswith(_NO_HTTP):
+        tls = f"if it speaks TLS, write https:// in {words.named_by}; else write" if url.scheme == "http" else "write"
+        return Undelivered(f"what answers at {place} speaks no HTTP", f"{tls} the server's address and port there")
     if url.scheme == "http" and (isinstance(error, httpx.RemoteProtocolError) or _is_reset(causes)):
+        # One sentence for what comes as an end of the connection or as a reset of it, by chance.
         advice = f"if the server at {place} speaks TLS, write https:// in {words.named_by}"
-        return Undelivered(f"the connection failed: {text}", advice)
+        return Undelivered(f"the connection failed: {place} ended it without a whole answer", advice)
     return Undelivered(f"the connection failed: {text}", f"{words.named_by} says where the server is")
 
 
@@ -120,7 +126,10 @@ def _place(url: httpx.URL) -> str:
 def _untrusted(error: ssl.SSLCertVerificationError, place: str, words: Words) -> Undelivered:
     reason = f"the server's certificate is not trusted ({printable(error.verify_message).rstrip('.')})"
     if error.verify_code == _EXPIRED:
-        return Undelivered(reason, f"it must be renewed at the server{words.anyway}", permanent=True)
+        advice = f"it must be renewed at the server, if this machine's clock is right{words.anyway}"
+        return Undelivered(reason, advice, permanent=True)
+    if error.verify_code == _NOT_YET:
+        return Undelivered(reason, f"look at this machine's clock, and at the server's{words.anyway}", permanent=True)
     if error.verify_code in _ANOTHER_NAME:
         advice = f"write the name that it was made for in {words.named_by}{words.anyway}"
         return Undelivered(reason, advice, permanent=True)

@@ -184,8 +184,12 @@ SECTIONS: dict[str, type[msgspec.Struct]] = setting_types(Settings)
 def check_names(environ: Mapping[str, str]) -> None:
     """Raise SettingsError for the first environment variable that looks like the program's own and is none."""
     if unknown := unknown_variables(environ):
-        names = ((section, key) for section, kind in SECTIONS.items() for key in setting_types(kind))
-        raise SettingsError(say_unknown(unknown[0], names))
+        raise SettingsError(_say_unknown(unknown[0]))
+
+
+def _say_unknown(variable: str) -> str:
+    names = ((section, key) for section, kind in SECTIONS.items() for key in setting_types(kind))
+    return say_unknown(variable, names)
 
 
 def _file_entries(path: Path) -> Iterator[Entry | SettingsError]:
@@ -229,6 +233,9 @@ def _environment_entries(environ: Mapping[str, str]) -> Iterator[Entry | Setting
             continue
         source = f"environment variable {variable}"
         section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if section not in SECTIONS and not key:
+            yield SettingsError(_say_unknown(variable))
+            continue
         if section not in SECTIONS:
             yield SettingsError(f"{source}: {_unknown_section(section, is_table=True)}")
             continue

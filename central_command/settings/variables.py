@@ -22,6 +22,8 @@ PORT_VARIABLES = ("CENTRAL_COMMAND_PORT", "GROOVE_CENTRAL_PORT")
 OTHER_VARIABLES = ("CENTRAL_COMMAND_MASTER_KEY", "CENTRAL_COMMAND_JUDGE_KEY", "CENTRAL_COMMAND_TOKEN")
 
 _BEGINNINGS = ("CENTRAL_COMMAND_", "GROOVE_CENTRAL_")
+_NEARLY = 0.92
+"""How alike a beginning of 15 or 16 letters must be to ours for one letter of them to be wrong, and no more."""
 _KUBERNETES = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 
 
@@ -31,16 +33,31 @@ def is_kubernetes_link(name: str, value: str) -> bool:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """The names that begin as ours do and are none; those of settings are checked where they are read."""
+    """The names that begin (nearly) as ours do and are none; those of settings are checked where they are read."""
     known = {*URL_VARIABLES, *PORT_VARIABLES, *OTHER_VARIABLES}
     return sorted(
         name
         for name, value in environ.items()
-        if name.startswith(_BEGINNINGS)
+        if _behind_beginning(name) is not None
         and not name.startswith(ENVIRONMENT_PREFIX)
         and name not in known
         and not is_kubernetes_link(name, value)
     )
+
+
+def _behind_beginning(name: str) -> str | None:
+    """What stands behind our beginning in a name, or behind one that is nearly ours, in whatever letters; else None."""
+    for beginning in _BEGINNINGS:
+        if name.startswith(beginning):
+            return name.removeprefix(beginning)
+    upper = name.upper()
+    for beginning in _BEGINNINGS:
+        # Of a misspelt one a letter or an underscore is missing, doubled, or another one.
+        for length in range(len(beginning) - 1, len(beginning) + 2):
+            said = upper[:length]
+            if said.endswith("_") and difflib.SequenceMatcher(None, said, beginning).ratio() > _NEARLY:
+                return upper[length:]
+    return None
 
 
 def say_unknown(name: str, settings: Iterable[tuple[str, str]]) -> str:
@@ -48,10 +65,11 @@ def say_unknown(name: str, settings: Iterable[tuple[str, str]]) -> str:
     rights = {f"{section}_{key}".upper(): (section, key) for section, key in settings}
     keys = {key.upper(): (section, key) for section, key in rights.values()}
     others = {each.removeprefix(beginning): each for beginning in reversed(_BEGINNINGS) for each in _others(beginning)}
-    said = re.sub("_+", "_", next(name.removeprefix(each) for each in _BEGINNINGS if name.startswith(each))).strip("_")
-    meant = _nearest(said.upper(), others)
-    if meant is None and (setting := _nearest(said.upper(), rights) or _nearest(said.upper(), keys)):
+    said = re.sub("_+", "_", _behind_beginning(name) or "").strip("_").upper()
+    meant = _nearest(said, others)
+    if meant is None and (setting := _nearest(said, rights) or _nearest(said, keys)):
         meant = ENVIRONMENT_PREFIX + "__".join(setting).upper()
+    meant = meant or _nearest(said, others, likeness_min=0.65)
     all_others = ", ".join(sorted(others.values()))
     hint = f"did you mean {meant}?" if meant else f"there are {all_others}, and {ENVIRONMENT_PREFIX}SECTION__KEY."
     return f"environment variable {name}: there is no such variable; {hint}"
@@ -61,6 +79,6 @@ def _others(beginning: str) -> list[str]:
     return [each for each in (*URL_VARIABLES, *PORT_VARIABLES, *OTHER_VARIABLES) if each.startswith(beginning)]
 
 
-def _nearest(said: str, known: Mapping[str, T]) -> T | None:
-    near = difflib.get_close_matches(said, known, 1, 0.85)
+def _nearest(said: str, known: Mapping[str, T], *, likeness_min: float = 0.85) -> T | None:
+    near = difflib.get_close_matches(said, known, 1, likeness_min)
     return known[near[0]] if near else None

@@ -57,6 +57,9 @@ class Listing:
     def __repr__(self) -> str:
         return f"<Listing of {len(self._rows)} rows>"
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def add(self, *values: Value) -> None:
         """Add a row, a value for each column."""
         assert len(values) == len(self._columns)
@@ -110,6 +113,7 @@ def print_listing(listing: Listing, *, wide: bool = False) -> None:
     """On standard output, as it suits what that is; a wide table is as wide as it must be, whatever the terminal is."""
     if not sys.stdout.isatty():
         sys.stdout.writelines(f"{line}\n" for line in listing.lines())
+        sys.stdout.flush()  # so that what is said on standard error behind it stands behind it
         return
     console = Console(highlight=False, markup=False, emoji=False)
     table = listing.table(width=console.width, wide=wide)

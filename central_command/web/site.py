@@ -145,7 +145,8 @@ class Site:
         `here(name=value, …)` in a template is the address of the page with other arguments; None takes one away.
         """
         html = self._renderer.html(template, {**frame(title), **values})
-        return Response(html, status, content_type=HTML_TYPE)
+        headers = dict(self.replies.later) if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        return Response(html, status, headers, content_type=HTML_TYPE)
 
     def fragment(self, template: str, **values: Any) -> Response:
         """A piece of a page, for htmx to put in."""

@@ -213,7 +213,8 @@ def good_line_of_a_later_batch(files: DayFiles, bad: BadLine) -> Position | None
 
 
 def _good_lines_behind(files: DayFiles, bad: BadLine, end: Mark) -> Mark | None:
-    """Return where the lines behind a bad one go on, up to `end`."""
+    """Return where the lines behind a bad one go on, at `end` at the latest; None where the journal is shorter."""
+    reached = 0
     for day in files.days():
         if not bad.day <= day <= end.day:
             continue
@@ -223,8 +224,9 @@ def _good_lines_behind(files: DayFiles, bad: BadLine, end: Mark) -> Mark | None:
                 frame = parse_frame(text) if is_whole else None
                 if frame is not None and frame.n > bad.expected_n:
                     return Mark(frame.n - 1, day, offset)
-                offset += len(text) + 1
-    return None
+                offset += len(text) + is_whole
+        reached = offset if day == end.day else 0
+    return end if reached == end.offset and end.n >= bad.expected_n else None
 
 
 def damage(name: JournalName, bad: BadLine, later: Position | None = None, behind: Mark | None = None) -> JournalDamage:

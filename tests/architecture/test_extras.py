@@ -112,6 +112,18 @@ def test_settings_are_checked_without_an_extra(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("command", [["refused", "list"], ["refused", "show", "x"], ["erase", "--pending"], ["expire"]])
+def test_what_does_a_stopped_servers_work_needs_its_extra_and_says_so(tmp_path: Path, command: list[str]) -> None:
+    """In one sentence, wherever the first module of it is missed."""
+    (tmp_path / "data").mkdir()
+    done = run(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "central-command: this needs quart, which comes with the extra 'server': "
+        "pip install 'central-command[server]'.\n"
+    )
+
+
 def test_a_server_without_its_extra_says_which(tmp_path: Path) -> None:
     """In one sentence, with what to type; nothing is created."""
     done = run("serve", cwd=tmp_path)

@@ -4,6 +4,7 @@ Nothing is scrubbed, so that what is held can be compared with what the files sa
 """
 
 import json
+import os
 import re
 import signal
 import socket
@@ -291,6 +292,93 @@ def test_two_uploads_of_the_same_files_at_once_send_each_once(tmp_path: Path) ->
             assert process.returncode == 0 or "another program is sending this session" in output
         assert upload(tmp_path, server, *CLAUDE_CODE).returncode == 0
         check_held_once(server.data_directory, CLAUDE_CODE)
+
+
+class Unread:
+    """A pipe that nobody reads: what is written to it fails."""
+
+    def __enter__(self) -> int:
+        reader, self._writer = os.pipe()
+        os.close(reader)
+        return self._writer
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._writer)
+
+
+def run_unread(folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command of whose output, and errors, nobody reads a line."""
+    with Unread() as output:
+        return subprocess.run(
+            [sys.executable, "-m", "central_command", *map(str, arguments)],
+            cwd=folder,
+            env=environment(own_directories(folder)),
+            stdout=output,
+            stderr=output,
+            timeout=END_S_MAX,
+            check=False,
+        )
+
+
+def test_what_works_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
+    """An upload leaves no session open; what comes of it decides the exit status, of `verify` and a backup, too."""
+    with server_on(tmp_path) as server:
+        done = run_unread(tmp_path, "upload", "--no-scrub", *CLAUDE_CODE, "--url", server.url)
+        assert done.returncode == 0
+        check_held_once(server.data_directory, CLAUDE_CODE)
+        (tmp_path / "wrong.jsonl").write_text("no json")
+        assert run_unread(tmp_path, "upload", tmp_path / "wrong.jsonl", "--url", server.url).returncode == 1
+        data = ("--data-dir", server.data_directory)
+        assert run_unread(tmp_path, "verify", *data).returncode == 0
+        assert run_unread(tmp_path, "backup", tmp_path / "backup", *data).returncode == 0
+        assert (tmp_path / "backup" / "manifest.json").exists()
+
+
+def test_what_only_prints_ends_quietly_when_nobody_reads_it(tmp_path: Path) -> None:
+    with server_on(tmp_path) as server:
+        assert upload(tmp_path, server, *CLAUDE_CODE).returncode == 0
+        data = ("--data-dir", str(server.data_directory))
+        for command in (
+            ["upload", str(CLAUDE_CODE[0]), "--dry-run"],
+            ["sessions", *data],
+            ["mine"],
+            ["stats", *data],
+            ["consent", "show"],
+        ):
+            with Unread() as output:
+                done = subprocess.run(
+                    [sys.executable, "-m", "central_command", *command],
+                    cwd=tmp_path,
+                    env=environment(own_directories(tmp_path)),
+                    stdout=output,
+                    stderr=subprocess.PIPE,
+                    timeout=END_S_MAX,
+                    check=False,
+                )
+            assert (done.returncode, done.stderr) == (1, b""), command
+
+
+def test_a_watch_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
+    """Until it is interrupted, as ever."""
+    folder = tmp_path / "projects"
+    folder.mkdir()
+    (folder / CLAUDE_CODE[0].name).write_bytes(CLAUDE_CODE[0].read_bytes())
+    with server_on(tmp_path) as server, Unread() as output:
+        command = ["watch", "--no-scrub", str(folder), "--chunk-s", "0", "--interval-s", "0.1", "--url", server.url]
+        with subprocess.Popen(
+            [sys.executable, "-m", "central_command", *command],
+            cwd=tmp_path,
+            env=environment(own_directories(tmp_path)),
+            stdout=output,
+            stderr=output,
+        ) as process:
+            deadline = time.monotonic() + END_S_MAX
+            while not lines_of(server.data_directory, "envelopes"):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)  # another process's file: nothing to wait on
+            process.send_signal(signal.SIGINT)
+            assert process.wait(END_S_MAX) == 0
 
 
 class Busy(BaseHTTPRequestHandler):

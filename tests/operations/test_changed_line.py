@@ -52,3 +52,21 @@ async def test_lines_that_others_write_are_gone_over_with_the_server_s_own(tmp_p
         path.write_bytes(path.read_bytes().replace(b"queue_paused", b"queue_pAused", 1))
         await run.service.check.check_all()
         assert run.service.check.statistics().damaged_places == 1
+
+
+async def test_what_failed_once_keeps_no_server_from_starting(tmp_path: Path) -> None:
+    """Operations are notes on what failed: where a start finds them changed, there is no observer, and all else is."""
+    root = tmp_path / "data"
+    root.mkdir(mode=0o700)
+    async with watching(root) as watched:
+        for endpoint in "abc":
+            await watched.say(endpoint=endpoint, error="x")
+    [path] = (root / "operations").glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"endpoint":"a"', b'"endpoint":"z"', 1))
+    with ServerProcess(root) as server:
+        assert "the operations journal is damaged" in server.said
+        assert "There is no observer until the next start." in server.said
+        clients = Client(server)
+        assert clients.post(INGEST, clients.open("sess_1").chunk()).status == 200
+        assert "Traceback" not in server.said
+        assert server.terminate() == 0

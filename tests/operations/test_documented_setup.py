@@ -7,12 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from central_command.http.requests.direct import body_too_large
-from central_command.http.requests.replies import EMBEDDINGS_PATH, INGEST_PATH, problem
+from central_command.http.requests.replies import (
+    BATCH_PATH,
+    EMBEDDINGS_PATH,
+    INGEST_PATH,
+    MODELS_PATH,
+    HttpProblem,
+    problem,
+)
 from central_command.http.settings import HttpSettings
 from tests.server_process import HANGS_AFTER_S
 
@@ -113,20 +121,26 @@ def test_systemd_knows_every_line_of_the_unit(tmp_path: Path) -> None:
     assert [line for line in complaints if "Unknown" in line or "Failed to parse" in line or "Invalid" in line] == []
 
 
-def test_what_nginx_refuses_by_itself_is_said_as_the_server_says_it() -> None:
-    """413 in the form of each path, as JSON; and what is larger is refused by both."""
+def mapped(conf: str, variable: str, path: str) -> dict[str, object]:
+    """What nginx makes of a path by a `map`: by a text, else the first pattern that fits, else the default."""
+    [entries] = re.findall(rf"map \$uri \${variable} \{{(.*?)\n\}}", conf, re.DOTALL)
+    values = dict(re.findall(r"^\s+(\S+)\s+'(.*)';$", entries, re.MULTILINE))
+    patterns = [name for name in values if name.startswith("~") and re.search(name[1:], path)]
+    found: dict[str, object] = json.loads(values[next(iter([path] if path in values else patterns), "default")])
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [INGEST_PATH, BATCH_PATH, EMBEDDINGS_PATH, MODELS_PATH, f"{MODELS_PATH}/x", "/v1/embed", "/v1/sessions/open", "/"],
+)
+def test_what_nginx_refuses_by_itself_is_said_as_the_server_says_it(path: str) -> None:
+    """In the form of each path, as JSON; and what is larger is refused by both."""
     conf = block("nginx", "Behind nginx")
-    [bodies] = re.findall(r"map \$uri \$too_large \{(.*?)\n\}", conf, re.DOTALL)
-    found = dict(re.findall(r"^\s+(\S+)\s+'(.*)';$", bodies, re.MULTILINE))
     too_large = body_too_large(HttpSettings(), hard=True)
-    for pattern, path in (
-        (f"~^{INGEST_PATH}", INGEST_PATH),
-        (f"={EMBEDDINGS_PATH}", EMBEDDINGS_PATH),
-        ("default", "/v1/sessions/open"),
-    ):
-        assert json.loads(found[pattern]) == json.loads(problem(path, too_large).body)
+    assert mapped(conf, "too_large", path) == json.loads(problem(path, too_large).body)
+    said = "The server cannot be reached; send this again later."
+    unavailable = HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", said)
+    assert mapped(conf, "unavailable", path) == json.loads(problem(path, unavailable).body)
     assert "client_max_body_size 32m;" in conf
     assert HttpSettings().body_bytes_hard_max == 32 * 1_024 * 1_024
-    [bodies] = re.findall(r"map \$uri \$unavailable \{(.*?)\n\}", conf, re.DOTALL)
-    for body in re.findall(r"'(.*)';$", bodies, re.MULTILINE):
-        assert "cannot be reached" in str(json.loads(body))

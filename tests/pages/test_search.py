@@ -114,3 +114,11 @@ async def test_without_an_index_or_without_a_search_the_page_says_so(tmp_path: P
         assert "There is no index of the corpus yet" in (await browser.get("/search?q=a")).said
     async with pages_on(tmp_path, Scope.READ, search=None) as browser:
         assert "This server has no search" in (await browser.get("/search?q=a")).said
+
+
+async def test_what_can_be_found_later_is_said_with_when_to_ask_again(root: Path) -> None:
+    """A page that shows why nothing is found is a 503 as any other."""
+    (root / "search.db").write_bytes(b"no database " * 1_000)
+    async with pages_on(root, Scope.READ) as browser:
+        page = await browser.get("/search?q=needle")
+    assert (page.status, page.headers["Retry-After"]) == (503, "5")

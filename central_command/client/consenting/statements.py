@@ -110,7 +110,7 @@ class Statements:
 
     async def shown(self) -> ShownConsent:
         """What the server has of the contributor. Raises NotAnsweredError, as the others do."""
-        return _read(await self._asked("GET", self._path), ShownConsent)
+        return self._read(await self._asked("GET", self._path), ShownConsent)
 
     async def holds(self, seen: ShownConsent) -> bool:
         """Whether the server says that it holds back what was sent until the contributor agrees to its terms.
@@ -125,18 +125,18 @@ class Statements:
     async def say(self, decision: Decision, seen: ShownConsent) -> ShownEvent:
         """Give or withdraw consent, to the terms and behind the last event of `seen`; the event is on disk then."""
         members = {"state": decision, "version": seen.current_version, "after": seen.last_event_sha256}
-        return _read(await self._asked("POST", self._path, encode_json(members)), _Recorded).event
+        return self._read(await self._asked("POST", self._path, encode_json(members)), _Recorded).event
 
     async def receipt(self) -> ReceiptAnswer:
         """A signed receipt of what the contributor has said, as it came."""
         if not (await self.shown()).history:
             raise NotAnsweredError("There is nothing to give a receipt of: nothing was said in your name there.")
-        return _read(await self._asked("GET", f"{self._path}/receipt"), ReceiptAnswer)
+        return self._read(await self._asked("GET", f"{self._path}/receipt"), ReceiptAnswer)
 
     async def erase(self) -> ErasureStanding:
         """Ask for all of the contributor to be erased; the request is on disk then. Asked again, it is the same one."""
         path = contributor_path(self._contributor_id)
-        return _read(await self._asked("DELETE", path, is_answer=httpx.codes.ACCEPTED), ErasureStanding)
+        return self._read(await self._asked("DELETE", path, is_answer=httpx.codes.ACCEPTED), ErasureStanding)
 
     async def followed(self, standing: ErasureStanding, *, for_s: float) -> ErasureStanding:
         """How a request for erasure stands once it is done, or after so many seconds, whatever comes first.
@@ -147,7 +147,7 @@ class Statements:
         while not standing.is_done and (left_s := until - trio.current_time()) > 0:
             await trio.sleep(min(_ASKED_EVERY_S, left_s))
             with contextlib.suppress(NotAnsweredError):
-                standing = _read(await self._asked("GET", erasure_path(standing.request)), ErasureStanding)
+                standing = self._read(await self._asked("GET", erasure_path(standing.request)), ErasureStanding)
         return standing
 
     async def _asked(self, method: str, path: str, body: bytes = b"", *, is_answer: int = httpx.codes.OK) -> Answer:
@@ -163,6 +163,9 @@ class Statements:
             stranger = self._delivery.stranger(answer)
             raise NotAnsweredError(f"{stranger.reason}; {stranger.advice}.", is_unreached=True)
         raise NotAnsweredError(self._why(answer))
+
+    def _read(self, answer: Answer, kind: type[T]) -> T:
+        return _read(answer, kind, self._delivery)
 
     def _why(self, answer: Answer) -> str:
         reason = answer.reason.rstrip(".")
@@ -186,16 +189,18 @@ class Statements:
 
 async def receipt_keys(client: httpx.AsyncClient) -> ReceiptKeys:
     """The keys that a server says it signs receipts with. Raises NotAnsweredError."""
-    answer = await Delivery(client).ask("GET", WELL_KNOWN_PATH)
+    delivery = Delivery(client)
+    answer = await delivery.ask("GET", WELL_KNOWN_PATH)
     if isinstance(answer, Undelivered):
         raise NotAnsweredError(f"{answer.reason}; {answer.advice}.")
     if answer.status != httpx.codes.OK:
         raise NotAnsweredError(f"The server publishes no key of receipts: {answer.reason}.")
-    return _read(answer, ReceiptKeys)
+    return _read(answer, ReceiptKeys, delivery)
 
 
-def _read(answer: Answer, kind: type[T]) -> T:
+def _read(answer: Answer, kind: type[T], delivery: Delivery) -> T:
     try:
         return msgspec.convert(answer.members, kind)
     except msgspec.ValidationError as error:
-        raise NotAnsweredError(f"The answer is none of a Central Command of this version: {error}.") from error
+        other = delivery.stranger(answer)
+        raise NotAnsweredError(f"{other.reason}, or one of another version ({error}); {other.advice}.") from error

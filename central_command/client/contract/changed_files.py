@@ -5,13 +5,14 @@
 | Claude Code | `Edit`, `MultiEdit`, `Write`, `NotebookEdit` | `file_path`, `notebook_path` |
 | Codex | `apply_patch`, and a shell or program that calls it | those of the patch: added, updated, deleted |
 | Codex | `file_change` of `exec --json` | those of its `changes` |
-| Gemini CLI, Qwen Code, iFlow | `replace`, `edit`, `write_file` | `file_path` |
+| Gemini CLI, Qwen Code, iFlow | `replace`, `edit`, `multi_edit`, `write_file` | `file_path` |
+| Qwen Code | `notebook_edit` | `notebook_path` |
 | Cursor | `edit`, `write`, `delete` | `path` |
-| OpenCode | `edit`, `write` | `filePath` |
+| OpenCode | `edit`, `multiedit`, `write`; `patch` | `filePath`; those of the patch |
 | GitHub Copilot | `edit`, `create`; `str_replace_editor` but to view | `path` |
 | Kimi | `WriteFile`, `StrReplaceFile`, `Edit`, `Write` | `path` |
-| goose | `developer__text_editor` but to view | `path` |
-| Droid | `Edit`, `Create`, `MultiEdit` | `file_path` |
+| goose | `developer__text_editor` but to view; `developer__edit`, `developer__write` | `path` |
+| Droid | `Edit`, `Create`, `MultiEdit`; `ApplyPatch` | `file_path`; those of the patch |
 | Amp | `edit_file`, `create_file` | `path` |
 | Cline | `write_to_file`, `replace_in_file` | `path` |
 
@@ -28,6 +29,7 @@ from central_command.client.contract.steps import JsonObject
 _EDITORS = frozenset(
     {
         *("Edit", "MultiEdit", "Write", "NotebookEdit", "Create", "replace", "write_file", "edit", "write", "delete"),
+        *("multiedit", "multi_edit", "notebook_edit", "developer__edit", "developer__write"),
         *("create", "WriteFile", "StrReplaceFile", "edit_file", "create_file", "write_to_file", "replace_in_file"),
     }
 )
@@ -35,7 +37,7 @@ _COMMANDED_EDITORS = frozenset({"developer__text_editor", "str_replace_editor"})
 """Editors whose `command` says what they do."""
 _READING_COMMANDS = frozenset({"view", "undo_edit"})
 _PATH_MEMBERS = ("file_path", "notebook_path", "absolute_path", "filePath", "path")
-_PATCHERS = frozenset({"apply_patch", "file_change"})
+_PATCHERS = frozenset({"apply_patch", "file_change", "ApplyPatch", "patch"})
 _SHELLS = frozenset(
     {
         *("shell", "shell_command", "local_shell", "container.exec", "exec_command", "command_execution"),

@@ -37,18 +37,26 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def server_url(text: str) -> str:
-    """The URL without a slash at its end; raises ValueError, with a sentence, for one that no server can have."""
+    """The URL without a slash at its end, scheme and host in small letters, so that a server has one address.
+
+    Raises ValueError, with a sentence, for one that no server can have.
+    """
     try:
         url = httpx.URL(text)
     except TypeError:
         raise ValueError(f"{text!r:.60} is no URL of a server, such as {DEFAULT_URL}: it must be a text.") from None
     except httpx.InvalidURL as error:
         raise ValueError(f"{text!r} is no URL: {error}.") from error
-    if url.scheme not in {"http", "https"} or not url.host:
+    if url.scheme not in {"http", "https"} or not url.host or any(map(str.isspace, text)):
         raise ValueError(f"{text!r} is no URL of a server, such as {DEFAULT_URL}.")
     if url.port is not None and not 0 < url.port <= _PORT_MAX:
         raise ValueError(f"{text!r} is no URL of a server: a port is a number from 1 to {_PORT_MAX}.")
-    return text.rstrip("/")
+    if (mark := next((character for character in text if character in "?#"), None)) is not None:
+        raise ValueError(f"{text!r} is no URL of a server: leave out what begins with {mark}.")
+    scheme, _, rest = text.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    return f"{scheme.lower()}://{user}{at}{host.lower()}{slash}{path}".rstrip("/")
 
 
 def new_client(url: str, trust: Trust) -> httpx.AsyncClient:

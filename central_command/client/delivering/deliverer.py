@@ -178,8 +178,8 @@ class Deliverer:
             return self._tired_of(later)
         if unreached is not None and not self._is_reached:
             if unreached.permanent or failures >= min(policy.first_attempts_max, policy.attempts_max):
-                reason = f"{unreached.reason}; {unreached.advice}"
-                return Resting("", reason, unreachable=True, status=later.status)
+                advice = unreached.advice
+                return Resting("", unreached.reason, unreachable=True, status=later.status, advice=advice)
         elif unreached is not None and unreached.permanent:
             return Resting("", later.reason, unreachable=True, status=later.status)
         elif failures >= policy.attempts_max:

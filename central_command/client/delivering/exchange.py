@@ -48,7 +48,7 @@ from central_command.client.delivering.progress import Done, Held, Later, Nothin
 from central_command.client.delivering.refusals import NOT_OPENED, Moving, Refusals
 from central_command.client.spool.records import SessionState, StoredEnvelope, StoredSession
 from central_command.client.spool.spool import Spool
-from central_command.reaching.unreachable import Undelivered
+from central_command.reaching.unreachable import Undelivered, stranger
 
 T = TypeVar("T")
 NOT_CLOSED = "The session was not closed"
@@ -203,8 +203,7 @@ class SessionDelivery:
         assert isinstance(answer, Answer)
         self._are_openings_limited &= trio.current_time() < self._openings_from  # it was under way before the limit
         if unknown is not None:
-            reason = f"{unknown.reason}; {unknown.advice}"
-            return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
+            return Resting(NOT_OPENED, unknown.reason, unreachable=True, status=answer.status, advice=unknown.advice)
         if answer.status != httpx.codes.OK:
             progress = await self._offload(lambda: self._refusals.not_opened(session, answer))
             return _explained(progress, claim, answer)
@@ -213,11 +212,11 @@ class SessionDelivery:
             try:
                 await self._offload(lambda: self._spool.opened(session.session_id, server_public_key))
             except InvalidServerKeyError:
-                pass
-            else:
-                return Sent(session.session_id)
-        reason = "the answer holds no valid public key, as a Central Command's does"
-        return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
+                reason = "the answer holds no valid public key, as a Central Command's does"
+                return Resting(NOT_OPENED, reason, unreachable=True, status=answer.status)
+            return Sent(session.session_id)
+        other = stranger(answer.status, None, httpx.URL(session.url))
+        return Resting(NOT_OPENED, other.reason, unreachable=True, status=answer.status, advice=other.advice)
 
     def _claim(self, session: StoredSession) -> OpeningClaim | None:
         """For whom a session is to be opened, signed if there is a key; a server that knows no keys passes it over."""

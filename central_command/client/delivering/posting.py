@@ -42,8 +42,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     delay_s_max: float = 60.0
     retry_after_s_max: float = 3_600.0
     """The longest wait that a server may ask for; whoever gives up at all does so past it."""
-    asking_s_max: float = 3_600.0
-    """How long a server may ask for time again and again while nothing at all is delivered; the same past it."""
+    asking_s_max: float = 3_660.0
+    """How long a server may ask for time again and again while nothing at all is delivered; the same past it.
+
+    A minute more than one wait may last: what was under way when the server first asked is answered a little later, and
+    then asks for as long from then on.
+    """
 
     def wait_s(self, attempt: int, retry_after_s: float | None, jitter: float) -> float:
         """Seconds to wait after the `attempt`-th try (from 1); `jitter` is from 0 up to 1.

@@ -53,13 +53,15 @@ class Resting(msgspec.Struct, frozen=True):
     """Nothing that a retry soon could mend: the session stays in the spool as it is.
 
     `what` failed for `reason`. `unreachable` says that others will hardly fare better with this server, and `status`
-    what it answered last, None where no answer came.
+    what it answered last, None where no answer came. `advice` is what to do about it where a command was typed: part of
+    a sentence that speaks of its options, so a program that records does not repeat it.
     """
 
     what: str
     reason: str
     unreachable: bool = False
     status: int | None = None
+    advice: str = ""
 
 
 class Several(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ _USAGE = UsageNames(
     cache_read="cacheReadInputTokens",
     cache_write="cacheCreationInputTokens",
 )
-_ENDED_BADLY = frozenset({"error", "cancelled"})
+_ENDED_BADLY = frozenset({"error", "cancelled", "rejected-by-user"})
 _ENDED = _ENDED_BADLY | {"done"}
 _SHOWN = ("output", "content", "diff")
 
@@ -86,7 +86,7 @@ def _given_by(run: JsonObject) -> str:
         text = content_text(shown) if isinstance(shown, str | list) else json_text(result)
     else:
         text = content_text(result)
-    problem = visible_text(object_of(run.get("error")).get("message"))
+    problem = visible_text(object_of(run.get("error")).get("message")) or visible_text(run.get("reason"))
     return text or problem or (text_of(run.get("status")) if text_of(run.get("status")) in _ENDED_BADLY else "")
 
 

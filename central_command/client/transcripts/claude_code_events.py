@@ -103,5 +103,4 @@ def _is_event(event: JsonObject) -> bool:
             or isinstance(message.get("id"), str)
             or (kind == "system" and isinstance(event.get("tools"), list))
         )
-    is_one = kind in _KINDS and any(isinstance(event.get(name), str) for name in ("sessionId", "uuid"))
-    return is_one or (kind in {"user", "assistant"} and "content" in message)
+    return kind in _KINDS and any(isinstance(event.get(name), str) for name in ("sessionId", "uuid"))

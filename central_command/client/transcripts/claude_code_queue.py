@@ -17,11 +17,11 @@ import re
 from collections import deque
 
 from central_command.client.contract.steps import JsonObject
-from central_command.client.transcripts.claude_code_texts import command_of
+from central_command.client.transcripts.claude_code_texts import NOTIFICATION_TAGS, command_of
 from central_command.client.transcripts.json_values import text_of, visible_text
 
 _ABSORBED = frozenset({"", "absorbed_mid_turn"})
-_BY_PROGRAM = re.compile(r"/[A-Za-z][\w:.-]*(?=\s|\Z)|<task-notification>")
+_BY_PROGRAM = re.compile(rf"/[A-Za-z][\w:.-]*(?=\s|\Z)|{'|'.join(NOTIFICATION_TAGS)}")
 TAKEN_BACK = "queued texts that the agent never received"
 
 

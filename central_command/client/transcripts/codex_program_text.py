@@ -12,7 +12,7 @@ import msgspec
 from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.json_values import content_text, object_of, objects_of, text_of
 
-_CONTEXT = ("environment_context", "user_instructions", "recommended_plugins")
+_CONTEXT = ("environment_context", "user_instructions", "recommended_plugins", "in-app-browser-context")
 """Blocks that older versions and editors write in front of a user's words, in the same text."""
 _TAGS = (
     *_CONTEXT,
@@ -34,8 +34,21 @@ _NOTICES = (
     "Here is a list of plugins that are available but not installed.",
     *("Approved command prefix saved:", "Network rule saved:", "Generated images are saved to "),
 )
+_SUMMARIES = (
+    "Another language model started to solve this problem and produced a summary of its thinking process",
+    "You were originally given instructions from a user over one or more turns. Here were the user messages:",
+    "You are performing a CONTEXT CHECKPOINT COMPACTION.",
+)
+"""What a compaction tells the model in the user's name, and asks of it."""
+SUMMARIES = "compaction summaries"
 _PATCH_NOTICE = ("Warning: apply_patch was requested via ", "Use the apply_patch tool instead of exec_command.")
 _NOTICE_KIND = "notices of the program"
+_EDITORS = re.compile(
+    r"\A\s*+(?=##? (?:Context from my IDE setup|Files (?:mentioned|pasted) by the user|Browser comments|In app browser"
+    r"|Referenced chats with Codex|My request(?: for Codex)?)[^\n]{0,200}:)"
+)
+"""What an editor, or the desktop application, writes above a user's words, and the heading that stands over those."""
+_REQUEST = re.compile(r"^## My request(?: for Codex)?:[ \t]*+\n?", re.MULTILINE)
 _IMAGE_TAG = re.compile(r"</?image\b[^>]*>")
 
 
@@ -76,6 +89,8 @@ def split_program_text(text: str) -> tuple[str, list[str]]:
     is_patch_notice = stripped.startswith(_PATCH_NOTICE[0]) and stripped.endswith(_PATCH_NOTICE[1])
     if is_patch_notice or stripped.startswith(_NOTICES):
         return "", [_NOTICE_KIND]
+    if stripped.startswith(_SUMMARIES):
+        return "", [SUMMARIES]
     kinds: list[str] = []
     at = context_end = contexts = 0
     end = len(text.rstrip())
@@ -85,6 +100,15 @@ def split_program_text(text: str) -> tuple[str, list[str]]:
             contexts, context_end = contexts + 1, at
         kinds.append(kind)
     return ("", kinds) if at >= end else (text[context_end:].lstrip() if contexts else text, kinds[:contexts])
+
+
+def split_editor_context(text: str) -> tuple[str, str]:
+    """What an editor wrote above a user's words, and the words; nothing and the whole text where it did not.
+
+    It is what the user had open, selected, attached or pointed at.
+    """
+    request = _REQUEST.search(text) if _EDITORS.match(text) else None
+    return ("", text) if request is None else (text[: request.start()].strip(), text[request.end() :].strip())
 
 
 def _declared_kinds(item: JsonObject, parts: int) -> list[str]:

@@ -5,6 +5,7 @@ A line is `{"timestamp", "type", "payload"}`, of older versions a bare response 
 | in the file | step |
 |---|---|
 | `response_item` `message` by the user | instruction, `source: user` |
+| what an editor writes above that ("# Context from my IDE setup:") | observation, `source: attachment` |
 | `response_item` `message` by the assistant | thought |
 | a message from another agent (`codex_agents`) | instruction when it is a task, else coordination; `source: agent` |
 | `response_item` `reasoning` | thought for each part of its summary, else of its content, `source: thinking` |
@@ -43,7 +44,12 @@ from central_command.client.transcripts.codex_calls import read_call
 from central_command.client.transcripts.codex_lineage import Copied, agent_path_of, is_subagent, parent_of
 from central_command.client.transcripts.codex_messages import ITEM, Messages
 from central_command.client.transcripts.codex_output import Output, outcome_of, read_output
-from central_command.client.transcripts.codex_program_text import read_user_message, split_program_text
+from central_command.client.transcripts.codex_program_text import (
+    SUMMARIES,
+    read_user_message,
+    split_editor_context,
+    split_program_text,
+)
 from central_command.client.transcripts.codex_usage import CountedUsage, total_of
 from central_command.client.transcripts.json_values import (
     content_text,
@@ -155,7 +161,7 @@ class RolloutSession:
             case "event_msg":
                 self._take_event(payload)
             case "compacted":
-                self.left_out.count("compaction summaries")
+                self.left_out.count(SUMMARIES)
             case kind:
                 self.left_out.count(text_of(kind))
 
@@ -239,7 +245,7 @@ class RolloutSession:
         message = read_user_message(item)
         for text, kinds in message.of_program:
             self._leave_out(ITEM, text, kinds)
-        self._messages.tell(ITEM, "instruction", message.words, *message.images, source="user")
+        self._tell_request(ITEM, message.words, *message.images)
 
     def _words(self, teller: str, text: str) -> str:
         """What of a text the user wrote; the rest is left out."""
@@ -344,7 +350,13 @@ class RolloutSession:
         if (message := of_message({"role": "user", "content": text})) is not None:
             self._take_agent_message(teller, message)
         else:
-            self._messages.tell(teller, "instruction", self._words(teller, text), source="user")
+            self._tell_request(teller, self._words(teller, text))
+
+    def _tell_request(self, teller: str, text: str, *images: str) -> None:
+        """Tell what the user wrote, behind what their editor wrote above it."""
+        context, words = split_editor_context(text)
+        self._messages.tell(teller, "observation", context, source="attachment")
+        self._messages.tell(teller, "instruction", words, *images, source="user")
 
     def _take_problem(self, message: object) -> None:
         """An error that a turn ends with is told as an event and again with the turn's end."""

@@ -3,6 +3,7 @@
 | in the file | step |
 |---|---|
 | `user.message` | instruction, `source: user` |
+| its `attachments` | observation, `source: attachment`: the text that was selected, else what it is called |
 | `assistant.reasoning`, and `reasoningText` of a message | thought, `source: thinking` |
 | `assistant.message`: `content` | thought |
 | `assistant.message`: `toolRequests`, `tool.execution_start` | action with `tool`, `arguments` and `call_id`, once |
@@ -40,6 +41,7 @@ from central_command.client.transcripts.reported import UsageNames
 _USAGE = UsageNames(
     taken=("inputTokens",), given=("outputTokens",), cache_read="cacheReadTokens", cache_write="cacheWriteTokens"
 )
+_NAMES = ("displayName", "path", "filePath", "title", "url")
 _KINDS = ("session.", "user.message", "assistant.", "tool.execution")
 _MODEL_CHANGES = {
     "session.start": "selectedModel",
@@ -121,6 +123,8 @@ class CopilotSession(RecordedSession):
             self.left_out.count(f"messages of the program: {source}")
         else:
             self.instruct(data.get("content"))
+            for attached in objects_of(data.get("attachments")):
+                self.list.add("observation", self.list.at, _attached(attached), source="attachment")
 
     def _take_answer(self, data: JsonObject) -> None:
         self.count_model(data.get("model") or self._chosen)
@@ -147,6 +151,14 @@ class CopilotSession(RecordedSession):
         failed = data.get("success") is False
         text = content_text(content) or visible_text(problem)
         self.calls.answer(self.list.at, name_of(data.get("toolCallId")), text, failed=failed)
+
+
+def _attached(attachment: JsonObject) -> str:
+    """What the user attached to a message: the text that they selected, else what it is and is called."""
+    kind = name_of(attachment.get("type")) or "file"
+    name = next((text for each in _NAMES if (text := visible_text(attachment.get(each)))), "unnamed")
+    text = visible_text(attachment.get("text"))
+    return f"{name}:\n{text}" if text else f"[{kind}: {name}]"
 
 
 READER = RecordReader("copilot", CopilotSession, is_copilot)

@@ -9,6 +9,7 @@ of the model's own format, without ids, times or a model.
 | in the file | step |
 |---|---|
 | message `user` | instruction, `source: user` |
+| files that it names with `@` (`gemini_prompts`) | observation, `source: attachment` |
 | message `gemini`: `thoughts`, or parts that are marked `thought` | thought, `source: thinking` |
 | message `gemini`: text | thought |
 | message `gemini`: `toolCalls`, or `functionCall` parts | action with `tool`, `arguments` and `call_id` |
@@ -19,11 +20,11 @@ of the model's own format, without ids, times or a model.
 What a person types is an instruction, also when it begins with `/` or `?`. Only the program's own commands are none:
 one line that begins with `/` and a name, or a lone `?`, to which nothing was answered. Such a line waits for the next.
 
-Left out on purpose, and counted: those commands; text that the program puts among the user's (`<session_context>`,
-`<hook_context>`, `<state_snapshot>`); other `info` and `warning`; messages that first appear in a `$set` or were
-written again before one (`gemini_rewriting`), because these are the program's own rewriting of the history (summaries
-after compression, shortened results); `$rewindTo`, because what the agent did before the user went back is still what
-it did. Other records are counted under their own name. A sub-agent's chat is a file of its own, of `kind` `subagent`.
+Left out on purpose, and counted: those commands; text that the program puts among the user's (`gemini_prompts`); other
+`info` and `warning`; messages that first appear in a `$set` or were written again before one (`gemini_rewriting`),
+because these are the program's own rewriting of the history (summaries after compression, shortened results);
+`$rewindTo`, because what the agent did before the user went back is still what it did. Other records are counted under
+their own name. A sub-agent's chat is a file of its own, of `kind` `subagent`.
 
 While a `.jsonl` grows, every step is settled at once: later lines add to it. Only what may turn out to have been
 written again is not, up to the model's next answer. A `.json` is rewritten as a whole: there the steps from the first
@@ -38,6 +39,7 @@ from itertools import islice
 
 from central_command.client.contract.steps import NAME_CHARS_MAX, JsonObject, StepList
 from central_command.client.transcripts.calls import Calls
+from central_command.client.transcripts.gemini_prompts import NOTES, is_said_for_model, read_prompt
 from central_command.client.transcripts.gemini_rewriting import is_real_answer, parts_of
 from central_command.client.transcripts.json_values import (
     content_text,
@@ -55,10 +57,7 @@ from central_command.client.transcripts.reported import UsageNames
 
 _USAGE = UsageNames(taken=("input",), given=("output", "thoughts"), cache_read="cached")
 _KINDS = frozenset({"user", "gemini", "info", "error", "warning"})
-_BY_PROGRAM = re.compile(r"\A\s*+<(session_context|hook_context|state_snapshot)>")
 _COMMAND = re.compile(r"\A\s*+(?:/[A-Za-z][\w:-]*(?:[ \t][^\r\n]*)?|\?)\s*")
-_SAID_FOR_MODEL = "Binary content received. Proceeding with analysis."
-"""What the program answers in the model's place when a tool gave it an image or the like."""
 _REWRITTEN = "messages of a history written again"
 _ENDED = frozenset({"success", "error", "cancelled"})
 _CANCELLED = "cancelled"
@@ -125,6 +124,8 @@ class ChatSession:
             self._contents += 1
             if content.get("role") == "user":
                 self._take_user(content.get("parts"))
+            elif is_said_for_model(content_text(content.get("parts"))):
+                self.left_out.count(NOTES)
             else:
                 self._end_command(is_answered=True)
                 self._take_parts(f"content {self._contents}", content.get("parts"), with_thoughts=True)
@@ -151,8 +152,8 @@ class ChatSession:
             if message_id in self._known:
                 self._take_message(message)
             elif message_id not in self._only_set:
-                by_program = _BY_PROGRAM.match(content_text(message.get("content")))
-                self.left_out.count(f"{by_program[1]} texts" if by_program else _REWRITTEN)
+                by_program = read_prompt(content_text(message.get("content"))).left_out
+                self.left_out.count(by_program or _REWRITTEN)
                 self._only_set.add(message_id)
                 if message.get("type") == "gemini":
                     self._rewritten.add(message_id)
@@ -203,8 +204,8 @@ class ChatSession:
         key = text_of(message.get("id"))
         self._note_answer(key, message)
         self._count_usage(key, message.get("tokens"))
-        if content_text(parts_of(message.get("content"))) == _SAID_FOR_MODEL and not is_real_answer(message):
-            self.left_out.count("notes of the program", key not in self._texts_taken)
+        if is_said_for_model(content_text(parts_of(message.get("content")))) and not is_real_answer(message):
+            self.left_out.count(NOTES, key not in self._texts_taken)
             self._texts_taken.add(key)
             return
         thoughts = objects_of(message.get("thoughts"))
@@ -293,12 +294,15 @@ class ChatSession:
         if not visible_text(text):
             return
         self._end_command(is_answered=False)
-        if by_program := _BY_PROGRAM.match(text):
-            self.left_out.count(f"{by_program[1]} texts")
-        elif _COMMAND.fullmatch(text):
-            self._command = (self.list.at, text)
-        else:
-            self._add_prompt(self.list.at, text)
+        prompt = read_prompt(text)
+        if prompt.left_out is not None:
+            self.left_out.count(prompt.left_out)
+        elif _COMMAND.fullmatch(prompt.words) and not prompt.given:
+            self._command = (self.list.at, prompt.words)
+        elif visible_text(prompt.words):
+            self._add_prompt(self.list.at, prompt.words)
+        if prompt.given:
+            self.list.add("observation", self.list.at, prompt.given, source="attachment")
 
     def _add_prompt(self, at: float, text: str) -> None:
         if hash(text) in self._prompts:

@@ -73,6 +73,8 @@ def _decoded(
     layer = contents or partial(_pieces, file)
     if unpacking.unpacker_for(start(layer, unpacking.MAGIC_BYTES)) is not None:
         layer = contents = partial(_chained, unpacking.unpacked, layer)
+    if unpacking.is_tar(start(layer, unpacking.TAR_HEAD_BYTES)):
+        raise unpacking.DamagedError("it is a tar archive, which is not read here; unpack it first")
     if (found := encodings.encoding_of(start(layer, encodings.MARK_BYTES_MAX))) is not None:
         layer = contents = partial(_chained, partial(encodings.as_utf8, encoding=found[0], mark_bytes=found[1]), layer)
     file.seek(0)

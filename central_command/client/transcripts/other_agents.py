@@ -4,7 +4,8 @@ Several agents write what resembles Claude Code's or Codex's events. A file that
 to the wrong agent, and lose whatever its own has besides. Nothing here matches what one of the readers' agents writes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -13,30 +14,12 @@ from central_command.client.transcripts.arrays import first_objects
 from central_command.client.transcripts.json_values import object_of, text_of
 from central_command.client.transcripts.reader import Head
 
-BESIDE_SESSIONS = frozenset(
-    {
-        *("sessions-index.json", "session_index.jsonl", "history.jsonl", "logs.json", "projects.json"),
-        *("settings.json", "settings.local.json", "auth.json", "oauth_creds.json", "google_accounts.json"),
-        *("state.json", "version.json", "internal_storage.json", "models_cache.json", "bridge-pointer.json"),
-        "context.jsonl",  # Kimi's, beside the log of the same session
-    }
-)
-"""Names of files that agents keep among their sessions, which are none."""
-_BESIDE_SUFFIXES = (".meta.json", ".settings.json")
-_BESIDE_FOLDERS = frozenset({"tool-results", "todos", "tasks", "file-history", "shell-snapshots", "statsig"})
-
-
-def is_beside_sessions(parts: Sequence[str]) -> bool:
-    """Whether a path (its parts) is that of a file that agents keep beside their sessions, by its name alone."""
-    *folders, name = parts
-    is_among_such = bool(folders) and folders[-1] in _BESIDE_FOLDERS
-    return name in BESIDE_SESSIONS or name.endswith(_BESIDE_SUFFIXES) or is_among_such
-
-
 EVENTS_MAX = 20
 """As many events of a file that is one array are looked at."""
 _CREDITS = frozenset({"credits", "original_credits", "total_credits"})
 _DATABASE = "SQLite format 3"
+_OF_QWEN = re.compile(r'(?<!\\)"type":\s*"qwen"')
+_OF_GEMINI = re.compile(r'(?<!\\)"type":\s*"gemini"')
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -127,6 +110,11 @@ def _all_in(text: str, marks: Iterable[str]) -> bool:
     return all(mark in text for mark in marks)
 
 
+def _is_old_qwen_chat(head: Head) -> bool:
+    """Of its versions of 2025, which wrote Gemini's chats, with another name for the model's messages."""
+    return '"projectHash"' in head.text[:4096] and bool(_OF_QWEN.search(head.text)) and not _OF_GEMINI.search(head.text)
+
+
 def _is_database(name: str) -> Callable[[Head], bool]:
     return lambda head: head.text.startswith(_DATABASE) and head.name == name
 
@@ -137,6 +125,10 @@ _BY_TEXT: tuple[tuple[Refused, Callable[[Head], bool]], ...] = (
         lambda head: head.name in {"api_conversation_history.json", "ui_messages.json"},
     ),
     (Refused("Continue"), lambda head: _all_in(head.text[:4096], ('"workspaceDirectory"', '"history"'))),
+    (
+        Refused("Qwen Code", "it is a chat of a version of 2025; the chats of newer ones (*.jsonl) are read"),
+        _is_old_qwen_chat,
+    ),
     (Refused("Aider"), lambda head: head.name == ".aider.chat.history.md"),
     (Refused("Grok Build"), lambda head: head.name == "chat_history.jsonl"),
     (

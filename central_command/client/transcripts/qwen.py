@@ -3,6 +3,7 @@
 | chat (`~/.qwen/projects/*/chats/*.jsonl`) | step |
 |---|---|
 | `user` | instruction, `source: user`; of a schedule (`cron`) `program`; the task of a sub-agent `agent` |
+| `user`: files that it names with `@` (`gemini_prompts`) | observation, `source: attachment` |
 | `assistant`: parts that are marked `thought` | thought, `source: thinking` |
 | `assistant`: text | thought |
 | `assistant`: `functionCall` parts | action with `tool`, `arguments` and `call_id` |
@@ -19,6 +20,7 @@ QwenLM/qwen-code.
 
 from central_command.client.contract.steps import JsonObject
 from central_command.client.transcripts.blocks import is_by_program
+from central_command.client.transcripts.gemini_prompts import read_prompt
 from central_command.client.transcripts.json_values import (
     content_text,
     name_of,
@@ -97,7 +99,12 @@ class QwenSession(MessageStream):
                 self.left_out.count(f"{tag} texts")
             else:
                 told.append(part)
-        self.instruct(content_text(told), source)
+        prompt = read_prompt(content_text(told))
+        if prompt.left_out is not None:
+            self.left_out.count(prompt.left_out)
+        self.instruct(prompt.words, source)
+        if prompt.given:
+            self.list.add("observation", self.list.at, prompt.given, source="attachment")
 
     def _take_answer(self, record: JsonObject, parts: list[JsonObject]) -> None:
         self.count_model(record.get("model"))

@@ -40,6 +40,10 @@ OTHER_ARCHIVES = (
 """What is known by its first bytes and not read."""
 
 
+TAR_HEAD_BYTES = 512
+_TAR_MAGIC = slice(257, 262)
+
+
 class DamagedError(OSError):
     """A compressed file that cannot be read; `strerror` says why, as part of a sentence."""
 
@@ -97,6 +101,14 @@ def unpacker_for(start: bytes) -> type[Unpacker] | None:
         if start.startswith(magic[:MAGIC_BYTES]):
             raise DamagedError(f"it is {what}, which is not read here; unpack it first")
     return None
+
+
+def is_tar(start: bytes) -> bool:
+    """Whether what begins like this, unpacked, is a tar archive: its files would be read as one.
+
+    The archive's magic stands behind the first file's name, which NULs pad.
+    """
+    return start[_TAR_MAGIC] == b"ustar" and b"\0" in start[: _TAR_MAGIC.start]
 
 
 def unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -393,7 +393,8 @@ class Feed:
         what = NOT_CLOSED if session.opened else NOT_OPENED
         if first is not None:
             what = f"{name_of(first.kind, first.position)} was not delivered"
-        problem = f"{before}{what}: {rested.reason.rstrip('.')}."
+        advice = f"; {rested.advice}" if rested.advice else ""
+        problem = f"{before}{what}: {rested.reason.rstrip('.')}{advice}."
         return NotSentError(problem, unreachable=rested.unreachable, status=rested.status)
 
     def _begin(self, cutting: Cutting, sessions: list[StoredSession]) -> StoredSession:

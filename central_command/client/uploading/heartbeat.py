@@ -1,7 +1,7 @@
 """Shows that `watch` lives: what it follows, what waits, and when something will be sent.
 
-On a terminal it is one line on standard error that is always there. Elsewhere it is a line after the first look, and
-another when that has changed and the last one is `EVERY_S` old, so that a log of weeks stays readable.
+On a terminal it is one line on standard error that is always there, cut to its width. Elsewhere it is a line after the
+first look, and another when that has changed and the last one is `EVERY_S` old, so that a log of weeks stays readable.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from typing import Self
 import click
 import msgspec
 import trio
-from rich.console import Console
-from rich.status import Status
+
+from central_command.terminal.live_line import LiveLine
 
 EVERY_S = 600.0
 _REFRESH_S = 1.0
@@ -48,48 +48,46 @@ class Pulse(msgspec.Struct, frozen=True):
 
 
 class Heartbeat:
-    """Shows the last `Pulse`; `run` keeps its time up to date until it is cancelled."""
+    """Shows the last `Pulse`, on `live` where there is a terminal; `run` keeps its time up to date until cancelled."""
 
-    def __init__(self, console: Console, *, say: Callable[[str], None] = click.echo) -> None:
-        self._status = (
-            Status("looking for sessions", console=console, refresh_per_second=2) if console.is_terminal else None
-        )
+    def __init__(self, live: LiveLine | None, *, say: Callable[[str], None] = click.echo) -> None:
+        self._live = live
         self._say = say
         self._pulse = Pulse(0, 0, None)
         self._said: tuple[str, float] | None = None
 
     def __enter__(self) -> Self:
-        if self._status is not None:
-            self._status.start()
+        if self._live is not None:
+            self._live.show("looking for sessions")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
+        if self._live is not None:
+            self._live.hide()
 
     def say(self, text: str) -> None:
         """Print a line on standard output, above the one that is always there."""
-        if self._status is not None:
-            self._status.stop()
+        if self._live is not None:
+            self._live.hide()
         self._say(text)
-        if self._status is not None:
-            self._status.start()
+        if self._live is not None:
+            self._live.again()
 
     def beat(self, pulse: Pulse) -> None:
         """Show what the last look found."""
         self._pulse = pulse
         now = trio.current_time()
         text = pulse.text(now)
-        if self._status is not None:
-            self._status.update(text)
+        if self._live is not None:
+            self._live.show(text)
         elif self._said is None or (text != self._said[0] and now - self._said[1] >= EVERY_S):
             self._said = (text, now)
             self._say(text)
 
     async def run(self) -> None:
         """Count down on a terminal, until cancelled."""
-        while self._status is not None:
+        while self._live is not None:
             await trio.sleep(_REFRESH_S)
-            self._status.update(self._pulse.text(trio.current_time()))
+            self._live.show(self._pulse.text(trio.current_time()))

@@ -224,11 +224,17 @@ class History:
         return all(is_given_up(each) and not each.envelopes_accepted for each in self.spool.sessions_of(source))
 
     def without_copies(self, survey: Survey, source: str) -> Survey:
-        """The same, knowing how many of its first steps are a copy of what was sent of another source."""
+        """The same, knowing how many of its first steps are a copy of what was sent of another source.
+
+        That is one that begins as this does, or its parent: a sub-agent may begin with the end of its parent's history.
+        """
         if survey.transcript.started_s is None:
             return survey
         first = survey.digests[:DIGEST_BYTES].hex()
-        others = self.spool.sources_like(f"{survey.transcript.provider}:", f":{first}") - {source}
+        others = self.spool.sources_like(f"{survey.transcript.provider}:", f":{first}")
+        if parents := survey.parents_family:
+            others |= {each for each in self.spool.sources_of(parents) if family_of(each) == parents}
+        others -= {source}
         sent = [[sent_of(each) for each in self.sessions(name)] for name in sorted(others)]
         return msgspec.structs.replace(survey, copied_steps=copied_steps(survey.known_by, sent))
 

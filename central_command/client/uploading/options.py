@@ -33,7 +33,6 @@ from central_command.client.uploading.sources import FileError
 from central_command.client.uploading.survey import Survey
 
 AT_ONCE_DEFAULT = 4
-EXIT_FAILED = 1
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

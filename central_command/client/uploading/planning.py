@@ -47,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether what was sent before would be sent by another file of the same run."""
     waiting_steps: int = 0
     """Steps that an earlier try has signed, which would be sent first."""
+    provider: str = ""
+    """Whose session it is."""
     findings: dict[str, int] = {}
     """How much would be scrubbed, by category."""
 
@@ -85,6 +87,7 @@ def plan(history: History, work: Work, survey: Survey, *, now_s: float, scrubs: 
         is_further=any(not is_unfinished(session) for session in before),
         is_planned=any(each.opening.machine_fingerprint == _NO_HASH for each in before),
         waiting_steps=steps_waiting(before),
+        provider=work.provider,
         findings=dict(bodies.findings),
     )
 

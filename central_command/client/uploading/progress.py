@@ -25,11 +25,15 @@ _NAME_CHARS_MIN = 10
 
 
 class Printing(msgspec.Struct, frozen=True, kw_only=True):
-    """How is printed what came of it: with every column, a JSON object a line; or, `quiet`, only what failed."""
+    """How is printed what came of it: with every column, a JSON object a line; or, `quiet`, only what failed.
+
+    `verbose` says of each of many files what is else only counted.
+    """
 
     wide: bool = False
     as_json: bool = False
     quiet: bool = False
+    verbose: bool = False
 
     @property
     def says_on_stderr(self) -> bool:

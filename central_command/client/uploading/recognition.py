@@ -40,6 +40,8 @@ Six kilobytes for a session of 500 steps.
 """
 COPIED_STEPS_MIN = 3
 """As few steps in a row may be a copy; a server looks for as many."""
+_RUNS_MAX = 1_000
+"""Of so many sessions at most a file's beginning is put together; each is looked through for each run."""
 _PACKED_SUFFIXES = (".zst", ".gz")
 _OLD_MEMBERS = frozenset(
     {
@@ -233,25 +235,33 @@ def _holds_end_of(keys: Sequence[bytes], sent: Sequence[bytes], size: int) -> bo
 
 
 def copied_steps(steps: Steps, others: Sequence[Sequence[Sent]]) -> int:
-    """How many of a file's first steps are those that other sessions began with, at the same times.
+    """How many of a file's first steps are those of other sessions, in a row and at the same times.
 
-    Agents that branch or resume a session may copy its history without a word, and that may be a copy in part, too.
-    Fewer than `COPIED_STEPS_MIN` are none.
+    Agents that branch or resume a session may copy its history without a word, that may be a copy in part, too, and
+    what an agent begins with may be the end of another's history. Fewer than `COPIED_STEPS_MIN` are none.
     """
-    keys = steps.records()
-    records = [list(pieces_of(b"".join(each.records for each in sent), RECORD_BYTES)) for sent in others]
+    keys = b"".join(steps.records())
+    every = [b"".join(each.records for each in sent) for sent in others]
     count = 0
-    while more := max((_in_common(keys[count:], each) for each in records), default=0):
+    for _ in range(_RUNS_MAX):
+        more = max((_in_common(keys, count * RECORD_BYTES, each) for each in every), default=0)
         count += more
-        if count < COPIED_STEPS_MIN:
-            return 0
-    return count
+        if not more or count < COPIED_STEPS_MIN:
+            break
+    return count if count >= COPIED_STEPS_MIN else 0
 
 
-def _in_common(one: Sequence[bytes], other: Sequence[bytes]) -> int:
-    """How many of the first of both are the same."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (mine, its) in pairs if mine != its), min(len(one), len(other)))
+def _in_common(keys: bytes, start: int, other: bytes) -> int:
+    """How many records from `start` on stand in the same row in another session, where it has the first of them."""
+    first = keys[start : start + RECORD_BYTES]
+    place = other.find(first) if first else -1
+    while place >= 0 and place % RECORD_BYTES:
+        place = other.find(first, place + 1)
+    if place < 0:
+        return 0
+    pairs = zip(pieces_of(keys[start:], RECORD_BYTES), pieces_of(other[place:], RECORD_BYTES), strict=False)
+    size = min(len(keys) - start, len(other) - place) // RECORD_BYTES
+    return next((n for n, (mine, its) in enumerate(pairs) if mine != its), size)
 
 
 def plain_path(path: str) -> str:

@@ -1,9 +1,11 @@
 """What an upload says in the end: some lines for each file, and a table of all sessions."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -11,7 +13,6 @@ from actors.envelopes.settings import SchemaSettings
 from actors.trajectories.models import tier_of
 from actors.trajectories.settings import ScoringSettings
 from central_command.client.contract.endpoints import DEFAULT_URL
-from central_command.client.contract.placing import Placing
 from central_command.client.contract.scrubbing import WITHHELD
 from central_command.client.spool.records import SessionState, StoredSession
 from central_command.client.transcripts.json_values import count_of, text_of
@@ -33,10 +34,9 @@ from central_command.client.uploading.names import shown_path
 from central_command.client.uploading.planning import Plan
 from central_command.client.uploading.survey import Survey
 from central_command.reaching.unreachable import printable
-from central_command.terminal.listing import Cell, Column, Listing
+from central_command.terminal.listing import Cell, Column, Listing, Value
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
-NOTHING_FOUND = "Error: nothing to send: no file that was found holds a session with steps."
 PROVIDER_REFUSED = "provider must be one of"
 """Part of what a server says that takes no sessions of an agent."""
 _ASKS_FOR_TIME = frozenset({429, 503})
@@ -71,7 +71,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe(transcript: Transcript, model: str) -> list[str]:
-    """What a transcript holds and what is left out of it."""
+    """What a transcript holds, and what of it could not be read."""
     usage = transcript.usage
     lines = [f"{transcript.step_count} steps by {printable(model)} ({transcript.provider})"]
     if usage.output_tokens:
@@ -80,9 +80,6 @@ def describe(transcript: Transcript, model: str) -> list[str]:
         lines.append(f"{transcript.unreadable_lines} unreadable line(s) left out: no JSON objects, or too large")
     if transcript.skipped_sidechain_events:
         lines.append(f"{transcript.skipped_sidechain_events} event(s) of sub-agents left out")
-    if transcript.left_out:
-        kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in sorted(transcript.left_out.items()))
-        lines.append(f"no steps of this session, and left out: {kinds}")
     if transcript.started_s is None:
         lines.append("the file holds no times: every step carries that of this upload")
     return lines
@@ -129,19 +126,6 @@ def describe_rest(
     if is_further and left:
         ended = "their session would have ended by then" if is_planned else "its session on the server has ended"
         yield f"{ended}: the new steps become a further session"
-
-
-def describe_shift(placing: Placing) -> Iterator[str]:
-    """By how much the times of a session are moved, if at all, and what of it is kept."""
-    if not placing.moves:
-        return
-    seconds = placing.to_s - placing.from_s
-    moved = timedelta(seconds=round(abs(seconds)))
-    direction = "forward" if seconds >= 0 else "back"
-    kept = "distances between steps are kept"
-    if placing.factor < 1:
-        kept = f"the session spans more than the server takes, so its distances are {placing.factor:.1%} of the real"
-    yield f"times shifted {direction} by {moved}, so that the last step is now; {kept}"
 
 
 def lines_of_problem(report: FileReport) -> Iterable[str]:
@@ -252,7 +236,7 @@ def _lines_of_session(session: StoredSession) -> Iterator[str]:
 
 def _said_at_close(session: StoredSession) -> Iterator[str]:
     """What else the server said of a credit."""
-    answer = json.loads(session.close_answer or "{}")
+    answer = _answer(session)
     if copied := count_of(answer.get("copied_steps")):
         whose = printable(text_of(answer.get("copied_from"))) or "an earlier session"
         which = f"all {copied} steps are" if copied == session.credited_steps else f"{copied} step(s) are"
@@ -279,7 +263,7 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
         for session in report.sessions:
             listing.add(
                 report.path.name,
-                Cell(session.session_id, short[session.session_id]),
+                Cell(session.session_id, short[session.session_id]) if session.opened else "",
                 session.envelopes_accepted,
                 session.steps_accepted,
                 session.points,
@@ -288,11 +272,37 @@ def reports_listing(reports: Sequence[FileReport]) -> Listing:
             )
         if not report.sessions:
             listing.add(report.path.name, "", 0, 0, None, _result_without(report), "")
+    if len(listing) > 1:
+        listing.sums(*_sums(reports))
     return listing
 
 
+def _sums(reports: Sequence[FileReport]) -> tuple[Value, ...]:
+    """The last row of `reports_listing`; a session of two files, one a copy of the other, counts once."""
+    sessions = {each.session_id: each for report in reports for each in report.sessions}
+    copied = sum(count_of(_answer(each).get("copied_steps")) or 0 for each in sessions.values())
+    return (
+        f"{sum(report.nothing_in_it is None for report in reports):,} file(s)",
+        f"{len(sessions):,} session(s)",
+        sum(each.envelopes_accepted for each in sessions.values()),
+        sum(each.steps_accepted for each in sessions.values()),
+        math.fsum(each.points or 0 for each in sessions.values()),
+        Cell(f"{copied:,} of the steps are copies", f"{copied:,} copied") if copied else "",
+        "",
+    )
+
+
+def _answer(session: StoredSession) -> Mapping[str, Any]:
+    """What the server said at a session's close."""
+    answer: Mapping[str, Any] = json.loads(session.close_answer or "{}")
+    return answer
+
+
 def json_lines_of(reports: Sequence[FileReport]) -> Iterator[str]:
-    """The rows of `reports_listing`, a JSON object each; `scrubbed` counts what was found, by category."""
+    """The rows of `reports_listing`, a JSON object each; `scrubbed` counts what was found, by category.
+
+    A session that was never opened has no id: no server knows it.
+    """
     for report in reports:
         if report.nothing_in_it is not None:
             continue
@@ -300,7 +310,7 @@ def json_lines_of(reports: Sequence[FileReport]) -> Iterator[str]:
             yield json.dumps(
                 {
                     "file": shown_path(report.path),
-                    "session_id": session.session_id,
+                    "session_id": session.session_id if session.opened else None,
                     "envelopes": session.envelopes_accepted,
                     "steps": session.steps_accepted,
                     "points": session.points,
@@ -356,8 +366,8 @@ def _result(report: FileReport, session: StoredSession) -> Cell:
     return Cell(f"{word}, continues the one before", f"{word} (goes on)") if continued else Cell(word)
 
 
-def lines_of_plan(known: Survey, notes: Sequence[str], plan: Plan) -> Iterable[str]:
-    """What is said of a file that would be sent."""
+def lines_of_plan(known: Survey, notes: Sequence[str], plan: Plan, shift: Iterable[str]) -> Iterable[str]:
+    """What is said of a file that would be sent; `shift` is what is said of its times."""
     yield f"{shown_path(known.path)}:"
     left = sum(plan.steps.values())
     rest: Iterable[str] = ()
@@ -369,16 +379,17 @@ def lines_of_plan(known: Survey, notes: Sequence[str], plan: Plan) -> Iterable[s
             waiting=plan.waiting_steps,
             is_planned=plan.is_planned,
         )
-    for note in (*notes, *describe_adjusted(plan.adjusted), *rest, *describe_shift(plan.placing or Placing())):
+    for note in (*notes, *describe_adjusted(plan.adjusted), *rest, *shift):
         yield f"  {note}"
 
 
 def describe_duration(plans: Sequence[Plan], opens_per_h: int) -> str:
     """How long sending all of it would take, where so many sessions are opened in an hour."""
     opened = sum(each.sessions - each.continues for each in plans)
-    takes = in_words(duration_s(sessions=opened, opens_per_h=opens_per_h))
+    seconds = duration_s(sessions=opened, opens_per_h=opens_per_h)
+    takes = f"sending takes {in_words(seconds)} at least" if seconds else "nothing has to wait"
     limits = f"{opens_per_h:,} new sessions an hour, {REQUESTS_PER_MINUTE} requests a minute"
-    return f"Under the limits that a server has by default ({limits}), sending takes {takes} at least."
+    return f"Under the limits that a server has by default ({limits}), {takes}."
 
 
 def plans_listing(plans: Sequence[tuple[Path, Plan]]) -> Listing:

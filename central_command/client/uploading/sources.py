@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.transcripts import archives, providers
+from central_command.client.transcripts.beside_sessions import is_beside_sessions, is_credentials
 from central_command.client.transcripts.detection import bears_anothers_sign, describe_head, read_head, reader_for
 from central_command.client.transcripts.opening import size_of
-from central_command.client.transcripts.other_agents import is_beside_sessions, refused_file
+from central_command.client.transcripts.other_agents import refused_file
 from central_command.client.transcripts.reader import FILE_BYTES_MAX, TranscriptReader
 from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.searching import Unsearchable, expand, is_glob, walk
@@ -27,6 +28,7 @@ _BESIDE_IN_ARCHIVES = "._"
 _WHAT_IS_LOOKED_FOR = "*.jsonl or *.json, also compressed as .gz or .zst or in a .zip"
 FILES_MAX = 100_000
 """More files than this at once are refused: their names are held in memory."""
+BESIDE = "it holds no session, and its name is that of a file that is kept beside sessions."
 _BINARY = frozenset("\x00\ufffd")
 """What text of an agent's session never begins with: whose file it is does not matter then."""
 
@@ -57,18 +59,25 @@ class Found(msgspec.Struct, frozen=True):
     named: bool
     problem: str | None = None
 
+    @property
+    def is_subagents(self) -> bool:
+        """Whether it has the name of a sub-agent's file, as Claude Code gives them."""
+        return self.path.name.startswith("agent-") or "subagents" in self.path.parts
+
     def checked(self) -> Path:
         """The path; raises FileError when there is a problem, NoStepsError for what is known by its name alone."""
         if self.problem is not None:
             raise FileError(self.problem)
-        is_of_system = self.path.name.startswith(_BESIDE_IN_ARCHIVES)
-        if not self.named and (is_of_system or is_beside_sessions(self.path.parts)):
-            raise NoStepsError("its name is that of a file that is kept beside sessions, and holds none.")
+        name = self.path.name
+        if not self.named and (name.startswith(_BESIDE_IN_ARCHIVES) or is_credentials(name)):
+            raise NoStepsError("its name is that of a file that is kept beside sessions, and it is not opened.")
         return self.path
 
 
 def find_files(names: Iterable[str]) -> list[Found]:
     """The files that `names` mean, each once, in order: a folder stands for all that has a session file's name in it.
+
+    Those of sub-agents come last: what one has from its parent's history is the parent's.
 
     So does a zip archive, whose entries are files in it (`archives`). A name that exists is taken as it is; one that
     does not is a glob when it has `*`, `?` or `[` (`**` for any depth). Links to folders are not followed. What has
@@ -84,7 +93,7 @@ def find_files(names: Iterable[str]) -> list[Found]:
                 found[key] = each
             if len(found) > FILES_MAX:
                 raise SourceError(f"More than {FILES_MAX:,} files at once; name fewer.")
-    return list(found.values())
+    return sorted(found.values(), key=lambda each: each.is_subagents)
 
 
 def changed_since(files: Iterable[Found], since_s: float, *, besides: Container[str]) -> list[Found]:
@@ -117,9 +126,9 @@ def _changed_s(path: Path) -> float | None:
 def files_below(folder: Path) -> Iterator[Path]:
     """What has the name of a session file in `folder` and below it; folders that cannot be read are passed over.
 
-    Archives are too: they do not grow.
+    Archives are too: they do not grow. So are credentials, which are not opened.
     """
-    return (each for each in walk(folder, ENTRY_SUFFIXES) if isinstance(each, Path))
+    return (each for each in walk(folder, ENTRY_SUFFIXES) if isinstance(each, Path) and not is_credentials(each.name))
 
 
 def _meant_by(name: str) -> Iterator[Found]:
@@ -194,8 +203,8 @@ def _of(path: Path, *, named: bool) -> Iterator[Found]:
 def reader_of(path: Path, provider: str | None) -> TranscriptReader:
     """Whose session file `path` is: `provider`'s, or that of the agent whose session it looks like when that is None.
 
-    Raises NoSessionError when it is nobody's, or another agent's whatever `provider` says, FileError when it cannot be
-    read or is too large.
+    Raises NoSessionError when it is nobody's, or another agent's whatever `provider` says, NoStepsError when it is what
+    agents keep beside their sessions, FileError when it cannot be read or is too large.
     """
     try:
         if size_of(path) > FILE_BYTES_MAX:
@@ -210,6 +219,8 @@ def reader_of(path: Path, provider: str | None) -> TranscriptReader:
     if provider is not None and found is not None:
         raise NoSessionError(f"no steps to upload: the file is of {found.provider}, whatever --provider says.")
     if found is None:
+        if is_beside_sessions(path.parts):
+            raise NoStepsError(BESIDE)
         why = describe_head(head).rstrip(".")
         is_text = head.text.strip() and _BINARY.isdisjoint(head.text)
         hint = "." if is_refused or not is_text else "; --provider says whose file it is."
@@ -219,4 +230,6 @@ def reader_of(path: Path, provider: str | None) -> TranscriptReader:
 
 def unreadable(error: OSError) -> FileError:
     """What is said of a file that cannot be read."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None and os.path.islink(error.filename):  # noqa: PTH114 -- it may be bytes
+        return FileError("the file cannot be read: it is a link that leads nowhere.")
     return FileError(f"the file cannot be read: {error.strerror or error}.")

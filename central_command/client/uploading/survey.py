@@ -13,12 +13,13 @@ from pathlib import Path
 import msgspec
 
 from central_command.client.contract.steps import Step
+from central_command.client.transcripts.beside_sessions import is_beside_sessions
 from central_command.client.transcripts.opening import open_transcript
 from central_command.client.transcripts.reader import Reading, Transcript, TranscriptReader
 from central_command.client.uploading.keeping import KeptSteps
 from central_command.client.uploading.names import kept_key, kept_path
 from central_command.client.uploading.recognition import DIGEST_BYTES, Steps, digest, old_digest, plain_path
-from central_command.client.uploading.sources import NoStepsError, reader_of, unreadable
+from central_command.client.uploading.sources import BESIDE, NoSessionError, NoStepsError, reader_of, unreadable
 from central_command.client.uploading.timing import Timeline
 
 
@@ -46,6 +47,12 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         """
         whose = kept_key(self.transcript.session_key) or plain_path(kept_path(self.path.resolve()))
         return f"{self.transcript.provider}:{whose}"
+
+    @property
+    def parents_family(self) -> str:
+        """The family of the session that a sub-agent works for; nothing where the file does not name it."""
+        parent = kept_key(self.transcript.parent_key)
+        return f"{self.transcript.provider}:{parent}" if parent else ""
 
     @property
     def known_by(self) -> Steps:
@@ -108,12 +115,7 @@ def survey(
         raise unreadable(error) from error
     transcript = reading.transcript
     if not times:
-        lines = (
-            f" ({transcript.unreadable_lines} of its lines are no JSON objects, or too large)"
-            if transcript.unreadable_lines
-            else ""
-        )
-        raise NoStepsError(f"the file holds no steps of a {transcript.provider} session{lines}.")
+        raise _no_steps(path, transcript)
     if kept is not None:
         kept.finish()
     return Survey(
@@ -124,3 +126,15 @@ def survey(
         times=times,
         kept=kept if kept is not None and kept.is_whole else None,
     )
+
+
+def _no_steps(path: Path, transcript: Transcript) -> NoSessionError:
+    """Why a file that an agent wrote has no step: only one without any damage is sure to miss nothing."""
+    if is_beside_sessions(path.parts):
+        return NoStepsError(BESIDE)
+    what = f"the file holds no steps of a {transcript.provider} session"
+    if transcript.unreadable_lines:
+        return NoSessionError(f"{what} ({transcript.unreadable_lines} of its lines are no JSON objects, or too large).")
+    if transcript.is_incomplete:
+        return NoSessionError(f"{what}: what it holds is cut off, or is still being written.")
+    return NoStepsError(f"{what}.")

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -25,7 +26,14 @@ from central_command.client.spool.records import SpoolError
 from central_command.client.transcripts.opening import size_of
 from central_command.client.transcripts.reader import FILE_BYTES_MAX
 from central_command.client.uploading.budget import ByteBudget
-from central_command.client.uploading.dry_run import print_dry_run
+from central_command.client.uploading.dry_run import (
+    EXIT_FAILED,
+    NOTHING_FOUND,
+    dry_run_of,
+    print_failures,
+    recent,
+    usual_of,
+)
 from central_command.client.uploading.duration import duration_s, in_words, opens_per_h
 from central_command.client.uploading.feeding import Feeder, NotSentError, Surroundings
 from central_command.client.uploading.history import (
@@ -44,7 +52,6 @@ from central_command.client.uploading.left_over import left_over, reported
 from central_command.client.uploading.names import kept_path
 from central_command.client.uploading.options import (
     AT_ONCE_DEFAULT,
-    EXIT_FAILED,
     Options,
     client_for,
     interruptible,
@@ -56,7 +63,6 @@ from central_command.client.uploading.options import (
 from central_command.client.uploading.progress import Display, FileBar, Printing
 from central_command.client.uploading.recognition import DIGEST_BYTES
 from central_command.client.uploading.report import (
-    NOTHING_FOUND,
     PROVIDER_REFUSED,
     FileReport,
     describe,
@@ -65,7 +71,6 @@ from central_command.client.uploading.report import (
     describe_held,
     describe_providers,
     describe_rest,
-    describe_shift,
     describe_untried,
     json_lines_of,
     lines_of,
@@ -73,7 +78,6 @@ from central_command.client.uploading.report import (
     reports_listing,
 )
 from central_command.client.uploading.scrubbing import Scrubbing, ScrubbingBeside
-from central_command.client.uploading.since import recent
 from central_command.client.uploading.sources import (
     FileError,
     Found,
@@ -83,10 +87,12 @@ from central_command.client.uploading.sources import (
     unreadable,
 )
 from central_command.client.uploading.standing import ConsentStanding
+from central_command.client.uploading.summary import Failure, Usual, describe_failed
 from central_command.client.uploading.survey import Survey, survey
 from central_command.client.uploading.timing import timeline_of
 from central_command.terminal.listing import print_listing
 from central_command.terminal.since import moment_s
+from central_command.terminal.unread import going_on_unread
 
 AT_ONCE_MAX = 32
 EXIT_INTERRUPTED = 130
@@ -110,6 +116,7 @@ class Uploader:
         printing: Printing | None = None,
     ) -> None:
         self._printing = printing or Printing()
+        self.usual = Usual(of_each=True)
         self.reports: list[FileReport] = []
         self.untried = 0
         self._history = history
@@ -146,7 +153,12 @@ class Uploader:
     @property
     def failed(self) -> int:
         """How many files were not delivered whole, those that were not tried included."""
-        return self.untried + sum(1 for report in self.reports if report.problem is not None)
+        return self.untried + len(self.failures)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What was tried and not delivered whole."""
+        return [(report.path, report.problem) for report in self.reports if report.problem is not None]
 
     @property
     def findings(self) -> "Counter[str]":
@@ -168,12 +180,15 @@ class Uploader:
 
         It may be cancelled at any point and called again, also in another process: what was sent stays sent.
         """
-        left = iter(files)
         self._files_left = len(files)
+        self.usual = usual_of(files, verbose=self._printing.verbose)
         with Display(self._console, files=len(files), printing=self._printing) as display:
-            async with self._feeder.delivering(), trio.open_nursery() as nursery:
-                for _ in range(min(self._options.at_once, len(files))):
-                    nursery.start_soon(self._work, left, display)
+            async with self._feeder.delivering():
+                for _, group in groupby(files, key=lambda found: found.is_subagents):  # parents before sub-agents
+                    left = iter(list(group))
+                    async with trio.open_nursery() as nursery:
+                        for _ in range(min(self._options.at_once, len(files))):
+                            nursery.start_soon(self._work, left, display)
             async with self._feeder.delivering():
                 await self._finish_left_over(display)
         return self.failed
@@ -272,7 +287,7 @@ class Uploader:
             work = work_of(known, source, self._options)
             self._fed.add(work.source)
             self._read.add(work.path)
-            notes = describe(known.transcript, work.model)
+            notes = [*describe(known.transcript, work.model), *self.usual.left_out(known.transcript.left_out)]
             if await self._consent.is_erased():
                 there = tuple(self._history.sessions(work.source))
                 earlier = frozenset(each.session_id for each in there)
@@ -301,7 +316,7 @@ class Uploader:
                 forgotten=steps_forgotten(sessions),
             )
             if left and known.transcript.started_s is not None:
-                notes += describe_shift(placing_for(min(left), max(left), now_s=self._now_s()))
+                notes += self.usual.shift(placing_for(min(left), max(left), now_s=self._now_s()))
             bar.begin(steps=len(known.times), done=sum(each.steps_accepted for each in sessions))
             await self._introduction.make(self._consent, display.say)
             failure = None
@@ -366,12 +381,16 @@ async def _run(
     _print_reports(uploader, options, printing)
     if is_held:
         printing.say(describe_held(options.url))
+    if uploader.untried:
+        was_reached_again = uploader.was_reached_again
+        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
+    print_failures(uploader.failures, printing, "Not delivered:", of=len(uploader.reports))
     if was_interrupted:
         click.echo("Interrupted. Run it again to go on: nothing is sent twice.", err=True)
         return EXIT_INTERRUPTED
     if uploader.failed:
         count = sum(report.nothing_in_it is None for report in uploader.reports) + uploader.untried
-        click.echo(f"Error: {uploader.failed} of {count} file(s) were not delivered whole.", err=True)
+        click.echo(describe_failed(uploader.failures, of=count, untried=uploader.untried), err=True)
         return EXIT_FAILED
     if not uploader.is_any_session and len(files) == len(found):
         click.echo(NOTHING_FOUND, err=True)
@@ -380,9 +399,6 @@ async def _run(
 
 
 def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> None:
-    if uploader.untried:
-        was_reached_again = uploader.was_reached_again
-        printing.say(describe_untried(uploader.untried, uploader.last_status, was_reached_again=was_reached_again))
     for line in describe_providers(uploader.refused_providers, were_refused=True):
         printing.say(line)
     if printing.as_json:
@@ -390,6 +406,8 @@ def _print_reports(uploader: Uploader, options: Options, printing: Printing) -> 
             click.echo(line)
     elif not printing.quiet and any(report.nothing_in_it is None for report in uploader.reports):
         print_listing(reports_listing(uploader.reports), wide=printing.wide)
+    for line in uploader.usual.lines():
+        printing.tell(line)
     if any(report.findings for report in uploader.reports):
         for line in describe_findings(uploader.findings, scrubs=options.scrub):
             printing.tell(line)
@@ -437,6 +455,7 @@ def _since(_context: click.Context, _parameter: click.Parameter, value: str | No
     is_flag=True,
     help="Print a JSON object a line in place of the table; all else goes to stderr.",
 )
+@click.option("--verbose", is_flag=True, help="Say of each of many files what is else only counted at the end.")
 @click.option("--quiet", is_flag=True, help="Print nothing but what was not delivered, on stderr; --json prints on.")
 def upload_command(
     *,
@@ -448,6 +467,7 @@ def upload_command(
     dry_run: bool,
     wide: bool,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
 ) -> None:
     """Upload coding agents' session files and get credit for them.
@@ -473,13 +493,13 @@ def upload_command(
     Exit status: 0 everything was delivered, 1 something was not (also a file that is no session), 130 interrupted.
     """
     options = msgspec.structs.replace(options, at_once=at_once, resume=resume, since_s=since_s)
-    printing = Printing(wide=wide, as_json=as_json, quiet=quiet)
+    printing = Printing(wide=wide, as_json=as_json, quiet=quiet, verbose=verbose)
     try:
         files = find_files(paths)
         if dry_run:
-            sys.exit(print_dry_run(files, options, printing))
+            sys.exit(dry_run_of(files, options, printing))
         identity = own_identity(options.contributor_id)
-        with opened_history(options.url) as history:
+        with going_on_unread(), opened_history(options.url) as history:
             status = trio.run(_run, files, history, identity, options, printing)
     except SourceError as error:
         raise click.ClickException(str(error)) from error

@@ -20,7 +20,6 @@ import click
 import httpx
 import msgspec
 import trio
-from rich.console import Console
 
 from central_command.client.contract.chunking import CHUNK_STEPS_MAX
 from central_command.client.contract.identity import Identity
@@ -60,6 +59,9 @@ from central_command.client.uploading.standing import ConsentStanding
 from central_command.client.uploading.survey import Survey, survey
 from central_command.process.paths import PathTo
 from central_command.process.steering import escaped
+from central_command.terminal.live_line import LiveLine, takes_live_lines
+from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
+from central_command.terminal.unread import going_on_unread
 
 _REFUSALS = frozenset({400, 401, 403})
 """Answers to an opening that will hardly be others a few seconds later."""
@@ -101,7 +103,10 @@ class _LeftOver:
 
 
 class Watcher:
-    """Follows `folders`; `poll` looks once, `run` looks for ever. It may be cancelled at any point."""
+    """Follows `folders`; `poll` looks once, `run` looks for ever. It may be cancelled at any point.
+
+    `shortens_ids` is for a terminal, where a message has little room; a log gets whole ids.
+    """
 
     def __init__(
         self,
@@ -114,6 +119,7 @@ class Watcher:
         *,
         say: Callable[[str], None] = click.echo,
         on_pulse: Callable[[Pulse], None] = lambda _pulse: None,
+        shortens_ids: bool = False,
         surroundings: Surroundings | None = None,
     ) -> None:
         self._folders = [folder.resolve() for folder in folders]
@@ -122,6 +128,7 @@ class Watcher:
         self._times = times
         self._say = say
         self._on_pulse = on_pulse
+        self._shortens_ids = shortens_ids
         surroundings = surroundings or Surroundings()
         self._now_s, self._threads = surroundings.now_s, surroundings.threads
         self._feeder = Feeder(
@@ -279,6 +286,7 @@ class Watcher:
         findings: Mapping[str, Mapping[str, int]],
     ) -> None:
         known = {session.session_id: session for session in before}
+        shown = shortened((each.session_id for each in after), SESSION_CHARS_MIN) if self._shortens_ids else {}
         for session in after:
             old = known.get(session.session_id)
             steps = session.steps_accepted - (old.steps_accepted if old else 0)
@@ -286,9 +294,9 @@ class Watcher:
             closed = not is_unfinished(session) and (old is None or is_unfinished(old))
             if not steps and not closed:
                 continue
-            text = f"{escaped(path.name)}: {steps} more step(s) in {session.session_id}"
+            text = f"{escaped(path.name)}: {steps} more step(s) in {shown.get(session.session_id, session.session_id)}"
             if old is None and (continues := state_of(session).continues):
-                text += f", which goes on from {continues}"
+                text += f", which goes on from {shown.get(continues, continues)}"
             if scrubbed := findings.get(session.session_id):
                 text += f", scrubbed: {in_order(scrubbed)}"
             if closed:
@@ -390,9 +398,17 @@ async def _run(
             if unreached.permanent:
                 raise click.ClickException(sentence)
             click.echo(f"The server cannot be had yet, and what is found waits for it: {sentence}", err=True)
-        with Heartbeat(Console(stderr=True, highlight=False, markup=False)) as heartbeat:
+        with Heartbeat(LiveLine(sys.stderr) if takes_live_lines(sys.stderr) else None) as heartbeat:
             watcher = Watcher(
-                client, history, identity, folders, options, times, say=heartbeat.say, on_pulse=heartbeat.beat
+                client,
+                history,
+                identity,
+                folders,
+                options,
+                times,
+                say=heartbeat.say,
+                on_pulse=heartbeat.beat,
+                shortens_ids=sys.stdout.isatty(),
             )
 
             async def run() -> None:
@@ -433,6 +449,7 @@ async def _run(
     show_default=True,
     help="Seconds between two looks at the folder.",
 )
+@going_on_unread()
 def watch_command(
     *,
     folders: tuple[Path, ...],

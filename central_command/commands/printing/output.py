@@ -31,9 +31,15 @@ def print_line(line: bytes, steps: range | None, lines_max: int | None, *, as_js
 def print_trajectory(found: Trajectory, steps: range | None, lines_max: int | None) -> None:
     """Print it; a range that goes past the end is said on stderr, and is refused when no step is in it."""
     last = trajectory.last_step(found)
-    has = f"The session has {last:,} step(s)"
-    if steps is not None and steps.start > last:
-        raise click.ClickException(f"{has}: there is no step {steps.start:,}.")
+    count = len(found.trajectory_log)
+    has = f"The session has {count:,} step(s)"
+    if count != last:
+        has = f"{has}, the last with the number {last:,}"
+    if steps is not None and not trajectory.has_steps(found, steps):
+        asked = (
+            f"step {steps.start:,}" if len(steps) == 1 or steps.start > last else "step of those that were asked for"
+        )
+        raise click.ClickException(f"{has}: there is no {asked}.")
     if sys.stdout.isatty():
         console = terminal.console()
         console.print(trajectory.header(found))

@@ -8,7 +8,7 @@ from textwrap import indent
 from typing import Any, TypeVar
 
 import msgspec
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -160,6 +160,11 @@ def plain_lines(trajectory: Trajectory, chosen: range | None, lines_max: int | N
             yield indent(body, " " * _INDENT)
 
 
+def has_steps(trajectory: Trajectory, chosen: range) -> bool:
+    """Whether a step is among the chosen ones: numbers may leave some out."""
+    return any(True for _ in _chosen(trajectory, chosen))
+
+
 def last_step(trajectory: Trajectory) -> int:
     """The highest number of a step; 0 where there is none."""
     return max((number for number, _, _ in _chosen(trajectory, None)), default=0)
@@ -253,7 +258,25 @@ def steps(trajectory: Trajectory, chosen: range | None, lines_max: int | None) -
     """The chosen steps (all when None), each cut to `lines_max` lines of content (not cut when None)."""
     for number, step, start_s in _chosen(trajectory, chosen):
         line, body = _head(step, number, start_s, lines_max), _body(step, lines_max)
-        yield Group(line, Padding(Text(body), (0, 0, 0, _INDENT), expand=False)) if body else line
+        head = _Hanging(line)
+        yield Group(head, Padding(Text(body), (0, 0, 0, _INDENT), expand=False)) if body else head
+
+
+class _Hanging:
+    """A line that goes on, where the terminal is narrower, as far in as what stands below it."""
+
+    def __init__(self, line: Text) -> None:
+        self._line = line
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._line.cell_len <= options.max_width:
+            yield self._line
+            return
+        first, *others = self._line.wrap(console, max(1, options.max_width - _INDENT), overflow="fold")
+        yield first
+        for each in others:
+            each.pad_left(_INDENT)
+            yield each
 
 
 def _chosen(trajectory: Trajectory, chosen: range | None) -> Iterator[tuple[int, Step, float | None]]:

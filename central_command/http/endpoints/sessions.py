@@ -51,23 +51,44 @@ _OPEN = msgspec.json.Decoder(_OpenBody)
 _CLOSE = msgspec.json.Decoder(_CloseBody)
 
 
+class OpeningReader:
+    """Reads the fields of an opening; lengths of the model and the version are bounded as in envelopes."""
+
+    def __init__(self, schema: SchemaSettings) -> None:
+        self.reconfigure(schema)
+
+    def reconfigure(self, schema: SchemaSettings) -> None:
+        """Read what comes from now on within other bounds, and take other agents' sessions."""
+        self._checks = _open_checks(schema)
+
+    def __call__(self, fields: dict[str, Any]) -> OpenSession | Reply:
+        """The opening, or what is wrong with it."""
+        missing = [name for name, value in fields.items() if not isinstance(value, str) or value == ""]
+        if missing:
+            noun = "field" if len(missing) == 1 else "fields"
+            return error(400, f"Missing as text: {noun} {', '.join(missing)}.", required=list(OPEN_FIELDS))
+        for name, check in self._checks.items():
+            if (allowed := check(fields[name])) is not None:
+                return error(400, f"{name} must be {allowed}.")
+        return OpenSession(**fields)
+
+
 def session_routes(
     gateway: Gateway,
     reader: Reader,
     replies: Replies,
-    schema: SchemaSettings,
+    read: OpeningReader,
     desk: Desk | None = None,
     bans: BanList | None = None,
 ) -> Blueprint:
-    """What opens sessions; lengths of the model and the version are bounded as in envelopes."""
+    """What opens sessions."""
     routes = Blueprint("sessions", __name__)
-    checks = _open_checks(schema)
 
     @routes.post("/v1/sessions/open")
     async def open_session() -> Response:
         fields = msgspec.structs.asdict(await reader.json(_OPEN))
         claim = _read_claim({name: fields.pop(name) for name in CLAIM_FIELDS})
-        message = _read_open(fields, checks)
+        message = read(fields)
         if not isinstance(message, Reply) and not isinstance(claim, Reply) and bans is not None:
             message = await _unless_banned(message, claim, bans, gateway)
         if not isinstance(message, Reply):
@@ -97,17 +118,6 @@ def close_endpoint(gateway: Gateway, reader: Reader, replies: Replies) -> Direct
         return replies.closed(await gateway.close_session(session_id))
 
     return close
-
-
-def _read_open(fields: dict[str, Any], checks: dict[str, Check]) -> OpenSession | Reply:
-    missing = [name for name, value in fields.items() if not isinstance(value, str) or value == ""]
-    if missing:
-        noun = "field" if len(missing) == 1 else "fields"
-        return error(400, f"Missing as text: {noun} {', '.join(missing)}.", required=list(OPEN_FIELDS))
-    for name, check in checks.items():
-        if (allowed := check(fields[name])) is not None:
-            return error(400, f"{name} must be {allowed}.")
-    return OpenSession(**fields)
 
 
 def _read_claim(fields: dict[str, Any]) -> OpeningClaim | Reply | None:

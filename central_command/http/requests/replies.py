@@ -283,8 +283,12 @@ class Replies:
         return self._not_now(sentence, {"live": False})
 
     def _not_now(self, sentence: str, body: dict[str, Any]) -> Reply:
-        headers = (("Retry-After", str(self._retry_after_s)),)
-        return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=headers, **body)
+        return error(HTTPStatus.SERVICE_UNAVAILABLE, sentence, headers=self.later, **body)
+
+    @property
+    def later(self) -> tuple[tuple[str, str], ...]:
+        """The header of a 503 that says when to come again."""
+        return (("Retry-After", str(self._retry_after_s)),)
 
     def unable(self, outcome: Busy | StorageFull | ActorFailed) -> Reply:
         """The answer of any other endpoint that could not do now what it was asked."""

@@ -11,7 +11,7 @@ import pytest
 from actors.consent.settings import ConsentSettings
 from actors.curation import text_records
 from persistence.corpus import Corpus
-from persistence.files.failures import StorageFailure
+from persistence.files.failures import StorageDamage, StorageFailure
 from persistence.format.consent_events import Decision
 from persistence.upkeep.rebuilding import rebuild
 from persistence.upkeep.verification import verify
@@ -219,14 +219,30 @@ async def test_rows_and_positions_follow_from_the_journals(tmp_path: Path) -> No
     await checked(tmp_path)
 
 
-async def test_a_damaged_text_keeps_none_behind_it_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damaged", ["one", "two", "three"])
+async def test_a_damaged_text_keeps_none_behind_it_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    """Nor does the last of all end curation: what comes after it is taken."""
+    texts = ["one", "two", "three"]
     await leave_texts(tmp_path, "one", "two")
     await leave_more(tmp_path, "three")
     [path] = (tmp_path / "intake").glob("*.jsonl")
-    path.write_bytes(path.read_bytes().replace(b'"content":"one"', b'"content":"onX"'))
+    path.write_bytes(
+        path.read_bytes().replace(f'"content":"{damaged}"'.encode(), b'"content":"' + b"X" * len(damaged) + b'"')
+    )
     await curate(tmp_path)
-    assert [line["content"] for line in corpus_lines(tmp_path)] == ["two", "three"]
+    assert [line["content"] for line in corpus_lines(tmp_path)] == [each for each in texts if each != damaged]
     assert "the intake journal is damaged" in caplog.text
+
+
+async def test_an_intake_that_is_shorter_than_was_stored_is_not_passed_by(tmp_path: Path) -> None:
+    """What is missing may come back with a backup; nothing shows where the journal goes on."""
+    await leave_texts(tmp_path, "one", "two")
+    [path] = (tmp_path / "intake").glob("*.jsonl")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StorageDamage, match="an incomplete line"):
+        await curate(tmp_path)
 
 
 async def test_a_text_that_is_damaged_later_leaves_the_corpus_with_the_others(tmp_path: Path) -> None:

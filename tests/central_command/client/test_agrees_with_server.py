@@ -23,6 +23,7 @@ from central_command.client.uploading.upload import Uploader
 
 AWKWARD = {
     "type": "assistant",
+    "sessionId": "s",
     "message": {
         "id": "m",
         "model": "claude-opus-4-6",

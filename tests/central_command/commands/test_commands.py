@@ -309,18 +309,29 @@ def test_a_range_past_the_end_is_said(replace: Replace, chosen: str, status: int
     assert ("thought" in result.stdout) == (status == 0)
 
 
+def test_steps_that_the_numbers_leave_out_are_said(replace: Replace) -> None:
+    """A client may number its steps as it likes."""
+    found, _ = answering(LINE.replace(b'"step":1', b'"step":7'))
+    replace("persistence.upkeep.inspection", trajectory_line=found)
+    result = run("show", "sess_1", "--steps", "2-3")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: The session has 1 step(s), the last with the number 7: there is no step of those that were asked for.\n"
+    )
+
+
 @pytest.mark.parametrize(
-    ("text", "first", "last"), [("10-20", 10, 20), ("10-", 10, 10**9), ("-20", 0, 20), ("10", 10, 10), (" 7 ", 7, 7)]
+    ("text", "first", "last"), [("10-20", 10, 20), ("10-", 10, 10**9), ("-20", 1, 20), ("10", 10, 10), (" 7 ", 7, 7)]
 )
 def test_ranges_of_steps(text: str, first: int, last: int) -> None:
     """Both ends are included, and either may be left out."""
     assert parse_steps(text) == range(first, last + 1)
 
 
-@pytest.mark.parametrize("text", ["", "-", "a", "1-2-3", "20-10", "\uff11", "1" * 10])
+@pytest.mark.parametrize("text", ["", "-", "a", "1-2-3", "20-10", "0", "0-4", "-0", "\uff11", "1" * 10])
 def test_what_is_no_range_is_refused(text: str) -> None:
     """With a sentence that says how a range is written."""
-    with pytest.raises(ValueError, match=r"is no range of steps|ends before it begins"):
+    with pytest.raises(ValueError, match=r"is no range of steps|ends before it begins|names a step 0"):
         parse_steps(text)
 
 

@@ -85,6 +85,9 @@ def test_whoami_says_who_is_credited_and_where_everything_is(monkeypatch: pytest
     assert found["contributor"] == ID
     assert found["server"] == f"{URL} (CENTRAL_COMMAND_URL)"
     assert found["spool"] == str(tmp_path / "state" / "central-command" / "spool.db")
+    monkeypatch.setenv("GROOVE_CENTRAL_URL", "HTTP://Host.Example:1/")
+    assert facts_of(run("whoami"))["server"] == "http://host.example:1 (GROOVE_CENTRAL_URL)"
+    assert facts_of(run("whoami", "--url", URL))["server"] == URL
 
 
 def test_mine_lists_what_was_delivered_what_waits_and_what_was_credited(leaders: list[Any], tmp_path: Path) -> None:

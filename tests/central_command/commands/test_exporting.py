@@ -189,7 +189,7 @@ def test_only_parquet_needs_an_extra(root: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "central-command: this needs pyarrow, which comes with the extra 'export': "
-        "in the clone that `make serve` was run in, `make export-tools` installs it.\n"
+        "in this clone, `make export-tools` installs it.\n"
     )
     assert not (tmp_path / "columns").exists()
     assert known_exports(root) == [str((tmp_path / "lines").resolve())], "what was begun is remembered, nothing else"

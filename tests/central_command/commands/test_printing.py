@@ -122,6 +122,19 @@ def test_steps_show_number_time_type_and_content() -> None:
     ]
 
 
+def test_arguments_go_on_as_far_in_as_the_content_below_them() -> None:
+    """Nothing of them is lost, and no row is wider than the terminal, however long a word is."""
+    given = b" ".join(b"word%d" % n for n in range(30)) + b"x" * 100
+    found = trajectory.read_trajectory(LINE.replace(b'"command":"ls"', b'"command":"%s"' % given))
+    first, *others = lines_of(rendered(*trajectory.steps(found, range(2, 3), None), width=60))
+    assert first.startswith("     2    +0:00:03  action        Bash")
+    assert len(others) >= 6
+    assert {each[:8] for each in others} == {" " * 8}
+    assert max(map(len, (first, *others))) <= 60
+    shown = "".join([first, *others]).replace(" ", "")
+    assert f'{{"command":"{given.decode().replace(" ", "")}","n":1e400}}' in shown
+
+
 def test_milliseconds_are_understood() -> None:
     """Timestamps from 10^12 on are milliseconds."""
     line = LINE.replace(b"1000.5", b"1745794234000").replace(b"1003.5", b"1745794296500")

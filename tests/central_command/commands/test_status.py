@@ -221,7 +221,10 @@ def test_a_token_that_is_refused_is_said(answers: dict[str, Any], said: str) -> 
 def test_what_is_no_server_is_said_to_be_none(body: Any) -> None:
     """Another program may listen there."""
     found = asked(URL, Trust(), None, answering(readyz=(200, body), livez=(200, LIVEZ)))
-    assert "no server of this version" in found.unreachable
+    assert found.unreachable == (
+        "What answers at http://central.test is no Central Command (status 200), or one of another version; write the "
+        "server's address and port, or https:// instead of http:// in --url or GROOVE_CENTRAL_URL."
+    )
 
 
 def test_a_server_that_does_not_answer_is_not_ok() -> None:

@@ -64,7 +64,7 @@ async def test_a_refused_connection_names_what_to_start_and_what_to_set() -> Non
     ("days", "host", "reason", "advice"),
     [
         (1, None, "self-signed certificate", "--ca FILE names the certificate to trust, and --insecure takes any"),
-        (-1, None, "certificate has expired", "it must be renewed at the server; --insecure takes it all the same"),
+        (-1, None, "certificate has expired", "if this machine's clock is right; --insecure takes it all the same"),
         (1, "other.test", "IP address mismatch", f"write the name that it was made for in {NAMED}"),
     ],
 )
@@ -84,6 +84,31 @@ async def test_a_certificate_that_is_not_trusted_is_said_with_its_reason(
         assert await greeting(url, Trust(insecure=True)) is None
         if days > 0 and host is None:
             assert await greeting(url, Trust(ca=Path(certificate[0]))) is None
+
+
+async def test_a_certificate_that_is_not_valid_yet_names_the_clocks(tmp_path: Path) -> None:
+    """Naming it with --ca would not mend it."""
+    certificate = write_certificate(tmp_path, days=9, begins_days=3)
+    async with listening(ANSWER, certificate) as port:
+        found = await greeting(f"https://127.0.0.1:{port}", Trust(ca=Path(certificate[0])))
+    assert found == Undelivered(
+        "the server's certificate is not trusted (certificate is not yet valid)",
+        "look at this machine's clock, and at the server's; --insecure takes it all the same",
+        permanent=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46" * 9, b"\x00\xff" * 99]
+)
+async def test_what_speaks_no_http_is_said_to(said: bytes) -> None:
+    """A server of another kind, or one for TLS that says so in its own way."""
+    async with listening(said) as port:
+        found = await greeting(f"http://127.0.0.1:{port}")
+    assert found == Undelivered(
+        f"what answers at http://127.0.0.1:{port} speaks no HTTP",
+        f"if it speaks TLS, write https:// in {NAMED}; else write the server's address and port there",
+    )
 
 
 async def test_https_where_plain_http_is_spoken_and_the_other_way_round(tmp_path: Path) -> None:
@@ -107,7 +132,8 @@ def test_a_connection_that_was_reset_names_the_scheme_to_write(number: int) -> N
     error.__cause__ = trio.BrokenResourceError()
     error.__cause__.__cause__ = OSError(number, "ended")
     assert undelivered(error, httpx.URL("http://a.test:1")) == Undelivered(
-        "the connection failed: Ended", f"if the server at http://a.test:1 speaks TLS, write https:// in {NAMED}"
+        "the connection failed: http://a.test:1 ended it without a whole answer",
+        f"if the server at http://a.test:1 speaks TLS, write https:// in {NAMED}",
     )
     assert undelivered(error, httpx.URL("https://a.test:1")) == Undelivered("the connection failed: Ended")
 
@@ -166,7 +192,20 @@ def test_answers_of_a_central_command_are_known_by_their_members(
     assert Answer(404, members).is_known is is_known
 
 
-@pytest.mark.parametrize("url", ["http://h:99999", "http://h:0", "http://h:x", "ftp://h", "localhost:8443", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:99999",
+        "http://h:0",
+        "http://h:x",
+        "ftp://h",
+        "localhost:8443",
+        "http://",
+        "http://h?a=b",
+        "http://h/#a",
+        "http://h x",
+    ],
+)
 def test_a_url_that_no_server_has_is_refused_in_a_sentence(url: str) -> None:
     with pytest.raises(ValueError, match=r" is no URL(:| of a server).*\.$"):
         server_url(url)
@@ -174,6 +213,11 @@ def test_a_url_that_no_server_has_is_refused_in_a_sentence(url: str) -> None:
 
 def test_a_url_loses_the_slash_at_its_end() -> None:
     assert server_url("https://h:1/base/") == "https://h:1/base"
+
+
+def test_a_server_has_one_address_however_its_name_is_written() -> None:
+    """What was sent to it is known by the address; a path and a password keep their letters."""
+    assert server_url("HTTPS://Name:PassWord@Host.Example:8443/Base/") == "https://Name:PassWord@host.example:8443/Base"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,16 @@ def test_the_port_has_names_of_its_own() -> None:
         ("CENTRAL_COMMAND_MASTERKEY", "did you mean CENTRAL_COMMAND_MASTER_KEY?"),
         ("GROOVE_CENTRAL_HTTP_PORT", "did you mean CENTRAL_COMMAND__HTTP__PORT?"),
         ("GROOVE_CENTRAL_URLS", "did you mean CENTRAL_COMMAND_URL?"),
+        ("GROOVE_CENTRAL_PROT", "did you mean CENTRAL_COMMAND_PORT?"),
+        ("CENTRAL_COMMAND_URI", "did you mean CENTRAL_COMMAND_URL?"),
+        ("CENTRAL_COMMAND__PORT", "did you mean CENTRAL_COMMAND_PORT?"),
+        ("CENTRAL_COMMAND__HTTP_PORT", "did you mean CENTRAL_COMMAND__HTTP__PORT?"),
+        ("CENTRAL_COMMAND__MASTER_KEY", "did you mean CENTRAL_COMMAND_MASTER_KEY?"),
+        ("CENTRAL_COMAND_URL", "did you mean CENTRAL_COMMAND_URL?"),
+        ("CENTRALCOMMAND_PORT", "did you mean CENTRAL_COMMAND_PORT?"),
+        ("CENTRAL_COMMMAND__LOG__LEVEL", "did you mean CENTRAL_COMMAND__LOG__LEVEL?"),
+        ("central_command__http__port", "did you mean CENTRAL_COMMAND__HTTP__PORT?"),
+        ("GROOVE_CENTRL_URL", "did you mean CENTRAL_COMMAND_URL?"),
         (
             "CENTRAL_COMMAND_SERVER",
             (

@@ -199,7 +199,10 @@ async def test_a_server_that_never_answered_is_given_up_sooner(
     delivering.policy = RetryPolicy(first_attempts_max=1)
     outcome = await delivering.run()
     assert outcome == Resting(
-        "", "the connection failed: refused; --url or GROOVE_CENTRAL_URL says where the server is", unreachable=True
+        "",
+        "the connection failed: refused",
+        unreachable=True,
+        advice="--url or GROOVE_CENTRAL_URL says where the server is",
     )
     assert delivering.waits == []
 
@@ -255,6 +258,28 @@ async def test_a_server_that_only_ever_asks_for_time_is_given_up(
     reason = "Slow down. (the server has asked for time for 3600 s, and nothing was delivered)"
     assert outcome == Resting("", reason, unreachable=True, status=429)
     assert [at - delivering.asked[0][1] for _, at in delivering.asked] == [pytest.approx(600.0 * n) for n in range(7)]
+
+
+async def test_who_was_under_way_when_a_server_asked_for_an_hour_waits_as_well(
+    delivering: Delivering, autojump_clock: MockClock
+) -> None:
+    """Each is told so on its own, and they do not add up."""
+
+    async def ask_late(_request: httpx.Request) -> httpx.Response:
+        await trio.sleep(20)
+        return httpx.Response(429, headers={"Retry-After": "3600"}, json={"error": "Too many sessions."})
+
+    delivering.faults.extend([answering(429, {"error": "Too many sessions."}, **{"Retry-After": "3600"}), ask_late])
+    for number in range(2):
+        delivering.session(f"sess_{number}")
+    async with delivering.client() as client, trio.open_nursery() as nursery:
+        deliverer = delivering.deliverer(client)
+        for number in range(2):
+            deliverer.add(f"sess_{number}")
+        nursery.start_soon(deliverer.run)
+        await trio.sleep(3_700)
+        nursery.cancel_scope.cancel()
+    assert [delivering.spool.session(f"sess_{number}").envelopes_accepted for number in range(2)] == [1, 1]
 
 
 async def test_whatever_is_delivered_renews_patience(delivering: Delivering, autojump_clock: MockClock) -> None:

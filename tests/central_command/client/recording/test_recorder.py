@@ -208,13 +208,14 @@ async def test_a_session_that_is_refused_again_and_again_is_given_up(
     assert len(fake_server.bodies(OPEN)) == 4
 
 
+@pytest.mark.parametrize("status", [200, 404])
 async def test_an_answer_of_something_else_loses_nothing(
-    opener: Opener, fake_server: Any, autojump_clock: MockClock
+    opener: Opener, fake_server: Any, autojump_clock: MockClock, status: int
 ) -> None:
-    """A proxy's 404 page: not asked again by this recorder, delivered by the next."""
+    """Another program's page: not asked again by this recorder, delivered by the next; no command's option is told."""
 
     async def page(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(404, text="<html>not here</html>")
+        return httpx.Response(status, text="<html>not here</html>")
 
     fake_server.faults.append(page)
     async with opener() as recorder:
@@ -222,7 +223,9 @@ async def test_an_answer_of_something_else_loses_nothing(
             session.record(thought())
         await trio.sleep(1_000)
         assert len(fake_server.requests) == 1
-        assert recorder.statistics().problem
+        problem = recorder.statistics().problem or ""
+        assert problem.endswith(f" is no Central Command (status {status})")
+        assert "--url" not in problem
     async with opener() as recorder:
         await trio.sleep(1)
         await recorder.wait_delivered()

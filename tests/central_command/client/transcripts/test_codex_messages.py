@@ -100,6 +100,11 @@ def test_in_plan_mode_a_message_is_settled_with_its_item() -> None:
         ("<user_shell_command>\n<command>pwd</command>\n</user_shell_command>", "user_shell_command texts"),
         ("Warning: The maximum number of unified exec processes you can keep open is 60.", "notices of the program"),
         (
+            "Another language model started to solve this problem and produced a summary of its thinking process.",
+            "compaction summaries",
+        ),
+        ("You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary.", "compaction summaries"),
+        (
             "Warning: apply_patch was requested via shell. Use the apply_patch tool instead of exec_command.",
             "notices of the program",
         ),
@@ -140,6 +145,40 @@ def test_context_in_front_of_a_users_words_is_left_out_of_them() -> None:
     assert mixed.left_out == {"AGENTS.md instructions": 1, "environment_context texts": 1}
     blocks = read(user(f"{agents}{context}\n<skill>a</skill>"))
     assert (blocks.steps, len(blocks.left_out)) == ((), 3)
+
+
+@pytest.mark.parametrize(
+    ("context", "heading"),
+    [
+        (
+            "# Context from my IDE setup:\n\n## Active file: a.py\n\n## Open tabs:\n- a.py: a.py",
+            "## My request for Codex:",
+        ),
+        ("# Files mentioned by the user:\n\n## shot.png: /tmp/shot.png", "## My request:"),
+        ("## Referenced chats with Codex:\n- one", "## My request for Codex: "),
+    ],
+)
+def test_what_an_editor_writes_above_a_request_is_given_and_not_the_users(context: str, heading: str) -> None:
+    """Once, though an event tells it, too; also where the program says that all of it is the user's."""
+    text = f"{context}\n\n{heading}\nMend it\n"
+    kinds = {"internal_chat_message_metadata_passthrough": {"content_item_kinds": ["user.text"]}}
+    for lines in ([user(text), event("user_message", message=text)], [event("user_message", message=text), user(text)]):
+        assert shapes(read(*lines)) == [("observation", "attachment", context), ("instruction", "user", "Mend it")]
+    assert shapes(read(user(text, **kinds))) == shapes(read(user(text)))
+    assert shapes(read(user(f"{heading}\nMend it"))) == [("instruction", "user", "Mend it")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write a file with the heading\n## My request:\nin it",
+        "# Context from my IDE setup:\nis what I see, why?",
+        "# My request for Codex:\nis a heading of mine",
+    ],
+)
+def test_a_heading_like_an_editors_is_the_users(text: str) -> None:
+    """Both must be there, the context and the heading below it."""
+    assert shapes(read(user(text))) == [("instruction", "user", text)]
 
 
 def test_the_programs_own_word_on_what_a_text_is_goes_first() -> None:

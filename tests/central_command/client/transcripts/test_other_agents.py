@@ -255,6 +255,16 @@ def test_a_file_that_resembles_claude_codes_is_read_as_its_own_agents(
     assert reader.provider == provider
 
 
+def test_messages_without_any_id_are_nobodys(tmp_path: Path) -> None:
+    """Claude Code writes none: whose they are cannot be told, and --provider says it."""
+    path = tmp_path / "s.jsonl"
+    message = {"role": "assistant", "model": "gpt-4o", "content": [{"type": "text", "text": "hello"}]}
+    path.write_bytes(lines({"type": "user", "message": {"role": "user", "content": "hi"}}, {"type": "assistant"}))
+    assert detect(path) is None
+    path.write_bytes(lines({"type": "assistant", "message": message, "timestamp": "2026-11-27T09:00:00Z"}))
+    assert detect(path) is None
+
+
 def test_no_session_of_an_agent_that_is_read_bears_a_sign_of_another(transcripts: Path) -> None:
     """Every fixture, and what a session says of those agents."""
     files = [path for path in transcripts.rglob("*.json*") if path.is_file()]

@@ -197,6 +197,60 @@ def test_a_branch_of_a_qwen_chat_has_only_what_is_its_own() -> None:
     assert branch.left_out["copied records"] == 3
 
 
+def test_files_that_a_user_of_qwen_code_named_are_given() -> None:
+    """As in the program that it was made from."""
+    texts = ("@a.py explain", "\n--- Content from referenced files ---", "\nContent from @a.py:\n", "x = 1\n")
+    message = {"role": "user", "parts": [{"text": text} for text in (*texts, "\n--- End of content ---")]}
+    record = {
+        "uuid": "u",
+        "sessionId": "s",
+        "timestamp": "2026-11-27T09:00:01.250Z",
+        "type": "user",
+        "message": message,
+    }
+    transcript = read("qwen-code", lines(record))
+    assert [(step.type, step.source) for step in transcript.steps] == [
+        ("instruction", "user"),
+        ("observation", "attachment"),
+    ]
+    assert [step.content.split() for step in transcript.steps] == [
+        ["@a.py", "explain"],
+        ["Content", "from", "@a.py:", "x", "=", "1"],
+    ]
+
+
+def test_what_a_user_of_copilot_attached_is_given() -> None:
+    """The text that they selected; of a file its name, because the log holds no more."""
+    selection = {"type": "selection", "filePath": "/w/b.py", "displayName": "Selection in b.py", "text": "x = 1"}
+    attachments = [{"type": "file", "path": "/w/a.py"}, selection, {"type": "directory"}]
+    told = {"type": "user.message", "data": {"content": "explain", "attachments": attachments}}
+    assert [(step.type, step.source, step.content) for step in read("copilot", lines(told)).steps] == [
+        ("instruction", "user", "explain"),
+        ("observation", "attachment", "[file: /w/a.py]"),
+        ("observation", "attachment", "Selection in b.py:\nx = 1"),
+        ("observation", "attachment", "[directory: unnamed]"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"status": "rejected-by-user", "reason": "use git rm"}, "use git rm"),
+        ({"status": "rejected-by-user"}, "rejected-by-user"),
+        ({"status": "cancelled", "reason": "user:interrupted"}, "user:interrupted"),
+        ({"status": "error", "error": {"message": "no file"}, "reason": "x"}, "no file"),
+    ],
+)
+def test_a_call_of_amp_that_was_not_carried_out_has_failed(run: dict[str, Any], said: str) -> None:
+    """With what the user, or the program, said of it."""
+    call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"cmd": "rm x"}}
+    result = {"type": "tool_result", "toolUseID": "t", "run": run}
+    messages = [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+    whole_thread = {"id": "T-5a2e9c1c-4be1-4f0a-9c1e-0d5f6a7b8c9d", "created": 1795770000000, "messages": messages}
+    (_, ended) = read("amp", lines(whole_thread)).steps
+    assert (ended.type, ended.tool, ended.content) == ("error", "Bash", said)
+
+
 def test_a_qwen_chat_of_a_sub_agent_is_known() -> None:
     """All of its records are of a sidechain; its task is what another agent told it."""
     record = {"uuid": "u", "sessionId": SID, "isSidechain": True, "timestamp": "2026-11-27T09:00:00Z"}

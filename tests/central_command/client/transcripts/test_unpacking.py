@@ -2,9 +2,11 @@
 
 import gzip
 import struct
+import tarfile
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import zstandard
@@ -105,3 +107,17 @@ def test_what_is_compressed_otherwise_is_named(data: bytes, what: str, tmp_path:
     (tmp_path / "s.jsonl.xz").write_bytes(data)
     with pytest.raises(OSError, match=f"it is .*{what}.*unpack it first"):
         open_transcript(tmp_path / "s.jsonl.xz")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_archive_is_named(mode: Literal["w", "w:gz"], form: int, tmp_path: Path) -> None:
+    """Its sessions would be read as one."""
+    (tmp_path / "s.jsonl").write_bytes(TEXT)
+    with tarfile.open(tmp_path / "b.tar", mode, format=form) as archive:
+        archive.add(tmp_path / "s.jsonl", "s.jsonl")
+    with pytest.raises(OSError, match="it is a tar archive, which is not read here; unpack it first"):
+        open_transcript(tmp_path / "b.tar")
+    (tmp_path / "s.jsonl").write_bytes(b" " * 257 + b"ustar" + b" " * 250)
+    with open_transcript(tmp_path / "s.jsonl") as file:
+        assert file.read(512).count(b"ustar") == 1

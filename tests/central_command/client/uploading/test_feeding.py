@@ -242,7 +242,10 @@ async def test_an_opening_without_a_key_is_reported(feeding: Feeding, body: dict
     """Something answers there, but it is no Central Command."""
     feeding.server.faults.append(answering(200, body))
     failure = await feeding.fail(steps_of(5))
-    assert "no valid public key" in str(failure)
+    said = (
+        "no valid public key" if body == {"server_public_key": "AAAA"} else "no Central Command (status 200); write the"
+    )
+    assert said in str(failure)
     assert failure.unreachable
     assert feeding.paths == [OPEN_PATH]
 

@@ -190,8 +190,11 @@ def test_sub_agents_of_one_session_are_told_apart_by_their_files() -> None:
         ([held("a", "b", "x")], 0),
         ([held("a", "b", "c", "d", start=100)], 0),
         ([held("a", "b", "c"), held("d", "e", start=3)], 5),
+        ([held("y", "z", "a", "b", "c", "x", start=-2)], 3),
+        ([held("z", "a", "b", start=-1)], 0),
+        ([held("z", "a", "b", "c", start=-1), held("y", "z", "d", start=1)], 4),
     ],
 )
 def test_history_that_was_copied_without_a_word_is_known(others: list[Steps], count: int) -> None:
-    """Three steps at least of the same words and times; also a copy of a copy."""
+    """Three steps at least of the same words and times, wherever they stood; also a copy of a copy."""
     assert copied_steps(held("a", "b", "c", "d", "e", "new"), [[sent(each)] for each in others]) == count

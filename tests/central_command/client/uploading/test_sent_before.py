@@ -69,7 +69,8 @@ def test_why_a_session_was_not_opened_is_kept_and_the_next_try_goes_on_with_it(
 
     for _ in range(3):
         command.server.faults.append(refuse)
-        assert command.run(transcripts / "short.jsonl").exit_code == 1
+        refused = command.run(transcripts / "short.jsonl")
+        assert (refused.exit_code, "sess_" in refused.stdout) == (1, False), "no server knows such a session"
     with Spool(tmp_path / "state" / "central-command" / "spool.db") as spool:
         sessions = spool.sessions_to(Options().url, limit=9)
         assert spool.totals_to(Options().url).sessions_delivered == 0
@@ -241,6 +242,35 @@ def test_a_fork_that_copied_its_history_sends_its_own_part(command: Command, tra
     (tmp_path / "c.jsonl").write_bytes(b"".join(lines).replace(key, b"whole"))
     whole = command.run(tmp_path / "c.jsonl")
     assert (whole.exit_code, "a copy of another session" in whole.stdout) == (0, True)
+
+
+def test_what_a_sub_agent_has_from_its_parents_history_is_the_parents(command: Command, tmp_path: Path) -> None:
+    """However much of it, and although its file is the smaller one, or the first by name: the parent's goes first."""
+
+    def event(number: int, text: str, **members: Any) -> bytes:
+        at = f"2026-11-27T00:{number:02}:00Z"
+        message = {"role": "user", "content": text}
+        return json.dumps(
+            {"type": "user", "sessionId": "f0", "uuid": text, "timestamp": at, "message": message, **members}
+        ).encode()
+
+    marks = {"isSidechain": True, "agentId": "acompact-1"}
+    folder = tmp_path / "in"
+    (folder / "f0" / "subagents").mkdir(parents=True)
+    history = [f"part {number} of it" for number in range(40)]
+    (folder / "f0.jsonl").write_bytes(b"\n".join(event(*each) for each in enumerate(history)))
+    own = [*enumerate(history[36:], start=36), (50, "sum it up")]
+    copied = b"\n".join(event(number, text, **marks) for number, text in own)
+    (folder / "f0" / "subagents" / "agent-acompact-1.jsonl").write_bytes(copied)
+    (folder / "agent-acompact-2.jsonl").write_bytes(
+        copied.replace(b"acompact-1", b"acompact-2").replace(b"sum", b"add")
+    )
+    result = command.run(folder, "--model", "claude-opus-4-6")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("4 of its steps are a copy of another session, and were sent with that one") == 2
+    assert sorted(logged(command)) == sorted([*history, "sum it up", "add it up"])
+    logs = [len(each.get("trajectory_log", ())) for each in command.server.envelopes]
+    assert sorted(logs) == [0, 0, 0, 1, 1, 40]
 
 
 def logged(command: Command, since: int = 0) -> list[str]:

@@ -13,9 +13,11 @@ from central_command.client.uploading.sources import (
     NoSessionError,
     NoStepsError,
     SourceError,
+    files_below,
     find_files,
 )
 from central_command.client.uploading.survey import survey
+from tests.central_command.client.transcripts.claude_code_events import lines, said, user
 
 
 @pytest.fixture
@@ -91,7 +93,9 @@ def test_what_has_the_name_of_a_session_and_is_no_file_is_found_and_refused(tree
     names = ["deep/fifo.jsonl", "deep/gone.jsonl", "deep/loop.jsonl"]
     assert found(tree, "deep") == [(name, False) for name in names] + [("deep/er/c.jsonl", False)]
     assert found(tree, *names) == [(name, True) for name in names]
-    for name, problem in zip(names, ("a FIFO stands", "No such file", "Too many levels"), strict=True):
+    for name, problem in zip(
+        names, ("a FIFO stands", "it is a link that leads nowhere", "Too many levels"), strict=True
+    ):
         with pytest.raises(FileError, match=f"cannot be read: {problem}"):
             survey(tree / name, None)
 
@@ -130,6 +134,31 @@ def test_the_agent_is_found_or_given(transcripts: Path, tmp_path: Path) -> None:
     assert "--provider" not in str(raised.value)
     with pytest.raises(NoSessionError, match="holds no steps of a claude-code session"):
         survey(path, "claude-code")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            b'{"type":"user","sessionId":"s"}\n{"type":"user"\n}\n',
+            r"\(2 of its lines are no JSON objects, or too large",
+        ),
+        (
+            b'{\n "sessionId": "s",\n "projectHash": "p",\n "messages": [\n  {"id": "m",\n',
+            "is cut off, or is still being",
+        ),
+    ],
+    ids=["damaged lines", "a text that is cut off"],
+)
+def test_a_session_of_which_nothing_can_be_read_misses_something(text: bytes, why: str, tmp_path: Path) -> None:
+    """It is a failure of a folder, too; one that holds no steps, and all of it, is none."""
+    (tmp_path / "s.json").write_bytes(text)
+    with pytest.raises(NoSessionError, match=why) as caught:
+        survey(tmp_path / "s.json", None)
+    assert not isinstance(caught.value, NoStepsError)
+    (tmp_path / "s.json").write_bytes(b'{"type":"user","sessionId":"s"}\n')
+    with pytest.raises(NoStepsError, match=r"the file holds no steps of a claude-code session\.$"):
+        survey(tmp_path / "s.json", None)
 
 
 def test_what_cannot_be_read_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,12 +202,51 @@ def test_what_holds_no_session_file_is_said_to(kind: str, tmp_path: Path) -> Non
         found.checked()
 
 
-def test_what_agents_keep_beside_sessions_is_no_failure_of_a_folder(tree: Path) -> None:
-    """Known by its name; the same named itself is read."""
-    for name in ("sessions-index.json", "agent-1.meta.json", "._a.jsonl"):
-        with pytest.raises(NoStepsError, match="kept beside sessions"):
-            Found(tree / name, named=False).checked()
-        assert Found(tree / name, named=True).checked() == tree / name
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sessions-index.json", "projects/p/agent-1.meta.json", "history.jsonl", "stats-cache.json"),
+        *("tasks/one/1.json", "teams/t/inboxes/a.json", "plugins/known.json", "sessions/4711.json"),
+        *(".codex/of-a-later-version.json", ".claude/daemon/roster.json", "p/tool-results/mcp.jsonl"),
+    ],
+)
+def test_what_agents_keep_beside_sessions_is_no_failure_of_a_folder(name: str, tmp_path: Path) -> None:
+    """Where it holds none: a file of that name is a session if it is one, wherever it lies."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"version": 1}\n')
+    with pytest.raises(NoStepsError, match=r"kept beside sessions\.$"):
+        survey(Found(path, named=False).checked(), None)
+    path.write_bytes(lines(user("go"), said("gone")))
+    assert len(survey(Found(path, named=False).checked(), None).times) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tasks/broken.jsonl", "x.json", ".codex/sessions/2025/rollout-1.json", ".gemini/tmp/p/chats/session-1.json"],
+)
+def test_a_session_file_that_cannot_be_read_is_a_failure(name: str, tmp_path: Path) -> None:
+    """Wherever sessions may lie."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"version": 1}\n')
+    with pytest.raises(NoSessionError, match="is no session file of") as caught:
+        survey(path, None)
+    assert not isinstance(caught.value, NoStepsError)
+
+
+@pytest.mark.parametrize("name", [".credentials.json", "auth.json", "oauth_creds.json", "._a.jsonl"])
+def test_credentials_are_not_opened(name: str, tree: Path) -> None:
+    """Nor is what macOS adds; the same named itself is read."""
+    with pytest.raises(NoStepsError, match="it is not opened"):
+        Found(tree / name, named=False).checked()
+    assert Found(tree / name, named=True).checked() == tree / name
+
+
+def test_credentials_are_not_followed(tree: Path) -> None:
+    """By `watch`, which opens whatever it finds."""
+    (tree / "deep" / "auth.json").write_text("{}")
+    assert sorted(path.name for path in files_below(tree)) == ["a.json", "b.jsonl", "c.jsonl", "d.jsonl"]
 
 
 def test_another_agents_file_is_refused_whatever_is_said_of_it(tmp_path: Path) -> None:
@@ -202,3 +270,16 @@ def test_a_file_of_an_agent_that_is_read_is_no_others(tmp_path: Path) -> None:
 def test_found_is_comparable() -> None:
     """Frozen, so it can be kept."""
     assert Found(Path("x"), named=True) == Found(Path("x"), named=True)
+
+
+def test_files_of_sub_agents_come_last(tmp_path: Path) -> None:
+    """Whatever they have from their parent's history is the parent's."""
+    for name in ("agent-a1.jsonl", "b.jsonl", "a/subagents/x.jsonl", "c/d.jsonl"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [name for name, _ in found(tmp_path, "")] == [
+        "b.jsonl",
+        "c/d.jsonl",
+        "agent-a1.jsonl",
+        "a/subagents/x.jsonl",
+    ]

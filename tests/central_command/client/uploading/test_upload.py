@@ -57,7 +57,11 @@ def test_one_file_that_holds_no_session_does_not_stop_the_others(
     assert result.exit_code == 1
     assert "its first lines are not JSON; --provider says whose file it is." in result.stdout
     assert "accepted: 2 of 2 envelopes, 8 of 8 steps" in result.stdout
-    assert result.stderr.strip() == "Error: 1 of 2 file(s) were not delivered whole."
+    heading, why, sum_ = result.stderr.splitlines()
+    assert heading == "Not delivered:"
+    assert why.startswith("  1 file(s): no steps to upload: the file is no session file of ")
+    assert why.endswith("; --provider says whose file it is: wrong.jsonl")
+    assert sum_ == "Error: 1 of 2 file(s) were not delivered whole."
 
 
 def test_a_refusal_is_told_and_fails(command: Command, transcripts: Path) -> None:
@@ -299,7 +303,7 @@ def test_a_folder_is_searched_and_what_is_no_session_is_named(
     result = command.run(folder)
     assert result.exit_code == 1, result.output
     assert "package.json:\n  not delivered: no steps to upload: the file is no session file of" in result.stdout
-    assert "sessions-index.json:\n  nothing to send: its name is that of a file that is kept beside" in result.stdout
+    assert "sessions-index.json:\n  nothing to send: it holds no session, and its name is that of" in result.stdout
     assert "Error: 1 of 2 file(s) were not delivered whole." in result.stderr
     assert len(command.server.envelopes) == 2
     (folder / "package.json").unlink()
@@ -352,7 +356,7 @@ def test_a_dry_run_says_what_an_upload_says(command: Command, tmp_path: Path) ->
     assert "the model some-model has no factor: its steps count 1 point each" in planned
     spelled = command.run(tmp_path / "s.jsonl", "--model", "anthropic/claude-opus-4.6", "--dry-run").stdout
     assert "has no factor" not in spelled
-    assert "(1,000 new sessions an hour, 100 requests a minute), sending takes less than a minute at least" in planned
+    assert "(1,000 new sessions an hour, 100 requests a minute), nothing has to wait." in planned
     log = command.server.envelopes[0]["trajectory_log"]
     assert [step["timestamp"] - log[0]["timestamp"] for step in log] == pytest.approx([0, 60, 120, 180], abs=0.01)
     assert [step.get("timestamp_adjusted") for step in log] == [None, None, True, None]
@@ -376,6 +380,7 @@ def test_a_run_in_which_nothing_is_found_fails(command: Command, tmp_path: Path)
     for more in ((), ("--dry-run",)):
         result = command.run(tmp_path / "empty", *more)
         assert (result.exit_code, "the folder holds no session file" in result.output) == (1, True)
+        assert result.stderr.splitlines()[-1] == "Error: 1 folder(s) hold no session file, or cannot be searched."
         result = command.run(tmp_path / "blank", *more)
         assert (result.exit_code, "no file that was found holds a session" in result.stderr) == (1, True)
 
@@ -395,7 +400,8 @@ def test_a_quiet_upload_says_what_failed_and_nothing_else(command: Command, tran
     assert why.startswith("  not delivered: no steps to upload: ")
     assert sum_ == "Error: 1 of 2 file(s) were not delivered whole."
     planned = command.run(tmp_path / "wrong.jsonl", "--quiet", "--dry-run")
-    assert (planned.exit_code, planned.stdout, planned.stderr.count("\n")) == (1, "", 2)
+    assert (planned.exit_code, planned.stdout, planned.stderr.count("\n")) == (1, "", 3)
+    assert planned.stderr.splitlines()[-1] == "Error: 1 of 1 file(s) would not be delivered."
     assert "  not to be delivered: no steps to upload: " in planned.stderr
 
 

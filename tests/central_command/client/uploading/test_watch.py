@@ -1,6 +1,5 @@
 """Watching a folder: steps go out as they settle, sessions close when it is quiet, and a restart loses nothing."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import httpx
 import pytest
 import trio
 from click.testing import CliRunner
-from rich.console import Console
 from trio.testing import MockClock
 
 from central_command.client.spool.records import SpoolError
@@ -122,7 +120,7 @@ async def test_a_session_that_begins_with_a_slash_command_goes_out_while_it_grow
 async def test_a_log_hears_of_a_changed_pulse_now_and_then(autojump_clock: MockClock) -> None:
     """The first at once, then not within ten minutes, and nothing where nothing has changed."""
     said: list[str] = []
-    with Heartbeat(Console(file=io.StringIO()), say=said.append) as heartbeat:
+    with Heartbeat(None, say=said.append) as heartbeat:
         for files, waits in ((0, None), (2, 100.0), (2, None)):
             heartbeat.beat(Pulse(files, 0 if waits is None else 7, waits))
             await trio.sleep(601 if waits else 10)
@@ -133,19 +131,6 @@ async def test_a_log_hears_of_a_changed_pulse_now_and_then(autojump_clock: MockC
         "following 2 file(s), nothing waits to be sent",
         "following 2 file(s), 7 step(s) wait, next chunk in 1:01",
     ]
-
-
-async def test_a_terminal_is_told_how_long_until_the_next_chunk(autojump_clock: MockClock) -> None:
-    """Counting down while nothing happens; lines of what was sent stand above it."""
-    screen, said = io.StringIO(), []
-    console = Console(file=screen, force_terminal=True, width=100)
-    with Heartbeat(console, say=said.append) as heartbeat:
-        heartbeat.beat(Pulse(1, 7, 61.0))
-        with trio.move_on_after(5.5):
-            await heartbeat.run()
-        heartbeat.say("7 more steps")
-    assert "following 1 file(s), 7 step(s) wait, next chunk in 0:56" in screen.getvalue()
-    assert said == ["7 more steps"]
 
 
 async def test_two_hundred_settled_steps_do_not_wait(
@@ -198,6 +183,20 @@ async def test_a_session_that_grows_after_its_close_goes_on_in_a_further_one(
     assert folder.kinds().count("SESSION_CLOSE") == 2
     assert len(folder.steps()) == 18
     assert any(f"goes on from {first}" in text for text in folder.said)
+
+
+async def test_a_terminal_is_told_short_ids(folder: Folder, lines: list[bytes], autojump_clock: MockClock) -> None:
+    """As `mine` shows them, and `show` takes them; of the session that is continued, too."""
+    async with folder.server.client() as client:
+        with folder.watcher(client, shortens_ids=True) as watcher:
+            for part in (lines[: len(lines) // 2], lines):
+                folder.write("one.jsonl", part)
+                await watcher.poll()
+                await trio.sleep(1_801)
+                await watcher.poll()
+    first, second = dict.fromkeys(each["session_id"] for each in folder.server.envelopes)
+    assert f"step(s) in {first[:13]}," in folder.said[0]
+    assert f"step(s) in {second[:13]}, which goes on from {first[:13]}," in folder.said[1]
 
 
 async def test_files_that_were_quiet_before_are_left_alone(

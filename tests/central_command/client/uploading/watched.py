@@ -51,7 +51,7 @@ class Folder:
         os.utime(path, (self.now_s(), self.now_s()))
 
     @contextmanager
-    def watcher(self, client: httpx.AsyncClient) -> Iterator[Watcher]:
+    def watcher(self, client: httpx.AsyncClient, *, shortens_ids: bool = False) -> Iterator[Watcher]:
         """One process that watches."""
         with (
             Spool(self.root / "spool.db", clock=self.now_s) as spool,
@@ -65,6 +65,7 @@ class Folder:
                 Options(url=URL),
                 TIMES,
                 say=self.say,
+                shortens_ids=shortens_ids,
                 surroundings=Surroundings(
                     policy=RetryPolicy(attempts_max=2),
                     now_s=self.now_s,

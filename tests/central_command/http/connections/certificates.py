@@ -11,9 +11,14 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(
-    folder: Path, password: bytes | None = None, *, days: float = 1.0, host: str | None = None
+    folder: Path,
+    password: bytes | None = None,
+    *,
+    days: float = 1.0,
+    host: str | None = None,
+    begins_days: float = -9.0,
 ) -> tuple[str, str]:
-    """A certificate for localhost (or `host` alone), signed by itself, which ends in so many days, and its key."""
+    """A certificate for localhost (or `host` alone), signed by itself: it begins and ends in so many days; its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -26,7 +31,7 @@ def write_certificate(
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_before(now + dt.timedelta(days=begins_days))
         .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
