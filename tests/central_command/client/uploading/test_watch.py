@@ -195,8 +195,9 @@ async def test_a_terminal_is_told_short_ids(folder: Folder, lines: list[bytes], 
                 await trio.sleep(1_801)
                 await watcher.poll()
     first, second = dict.fromkeys(each["session_id"] for each in folder.server.envelopes)
-    assert f"step(s) in {first[:13]}," in folder.said[0]
-    assert f"step(s) in {second[:13]}, which goes on from {first[:13]}," in folder.said[1]
+    *_, begun, gone_on = folder.said
+    assert f"step(s) in {first[:13]}," in begun
+    assert f"step(s) in {second[:13]}, which goes on from {first[:13]}," in gone_on
 
 
 async def test_files_that_were_quiet_before_are_left_alone(
