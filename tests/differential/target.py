@@ -192,7 +192,8 @@ class Target:
         self._edge.is_answered_in_place = self._is_answered_in_place if shortcut else lambda scope: False
         for budget in self._budgets():
             budget._buckets.clear()
-        self._edge.limits._sessions_at.clear()
+        for own in (self._edge.limits.sessions, self._edge.limits.browsers):
+            own._known_at.clear()
         self._gateway.asked = []
         self._log.lines, self._log.failures = [], []
         with self._logging(), seeded_scheduling(seed):
@@ -207,9 +208,9 @@ class Target:
             self._log.failures.append(f"still held: {held}")
         return Transcript(answers, rest, closed, asked, lines, tuple(self._log.failures))
 
-    def _budgets(self) -> tuple[Any, Any, Any]:
+    def _budgets(self) -> tuple[Any, ...]:
         limits = self._edge.limits
-        return limits._general, limits._embed, limits.sessions
+        return limits._general, limits._embed, limits.sessions.buckets, limits.browsers.buckets
 
     @contextmanager
     def _logging(self) -> Iterator[None]:
