@@ -86,8 +86,9 @@ async def compare(
         return Compared([f"its session {record.session_id!r} has no chunk"])
     copies = _copies_said(stored)
     digests = trajectory.step_digests
-    seen = await _seen(copies or (), digests, record.fingerprints, session, settings)
+    seen = await session.first_seen(record.fingerprints)
     long_runs = copied_long_runs(digests, record.fingerprints, seen, settings)
+    seen = {**seen, **await _short_seen(copies or (), digests, long_runs, session)}
     found = copied_runs(digests, long_runs, seen, settings)
     new = trajectory.step_kinds.counts(without=copies or ())
     now = score(
@@ -119,18 +120,13 @@ def _copies_said(stored: Envelope) -> tuple[CopiedRun, ...] | None:
     return None if text is None else json_text.decode(_COPIES, text)
 
 
-async def _seen(
-    copies: Sequence[CopiedRun],
-    digests: StepDigests,
-    fingerprints: Sequence[int],
-    session: Session,
-    settings: ScoringSettings,
+async def _short_seen(
+    copies: Sequence[CopiedRun], digests: StepDigests, long_runs: Sequence[CopiedRun], session: Session
 ) -> Mapping[int, FirstSeen]:
-    """Where the fingerprints were first seen that tell what is a copy, and whether what is said to be one is."""
-    seen = await session.first_seen(fingerprints)
-    left = remainder_fingerprints(digests, copied_long_runs(digests, fingerprints, seen, settings))
+    """Where the one or two steps were first seen that may be copies between long runs, or are said to be."""
+    left = remainder_fingerprints(digests, long_runs)
     left += [fingerprint for run in copies for fingerprint in _of_short(run, digests)]
-    return {**seen, **await session.first_seen(left)} if left else seen
+    return await session.first_seen(left) if left else {}
 
 
 def _of_short(run: CopiedRun, digests: StepDigests) -> Iterator[int]:

@@ -177,10 +177,10 @@ async def _record_trajectory(state: SessionState, environment: Environment) -> A
         if seen:
             # What was put together in advance is compared in less than the way to a thread takes.
             offload = inline if isinstance(draft.members, bytes) else environment.offload
-            found, left = await offload(partial(_compared, draft, seen, lines, environment.scoring))
+            found, long_runs, left = await offload(partial(_compared, draft, seen, lines, environment.scoring))
             if left:
                 seen |= await recent.first_seen(left, environment.storage, environment.sessions)
-                found = await offload(partial(_compared_again, draft, seen, lines, environment.scoring))
+                found = await offload(partial(_without_copies, draft, long_runs, seen, lines, environment.scoring))
             draft = found
         position = await environment.storage.trajectories.append(draft.record, draft.members, essential=True)
         if isinstance(position, AppendRefused):
@@ -233,20 +233,12 @@ def _completed(
 
 def _compared(
     draft: _Draft, seen: Mapping[int, FirstSeen], lines: SessionLines, settings: ScoringSettings
-) -> tuple[_Draft, list[int]]:
-    """The same trajectory without what is a copy, or what is to be looked up before that can be told."""
+) -> tuple[_Draft, Sequence[CopiedRun], list[int]]:
+    """The same trajectory without what is a copy, its long copies, and what is to be looked up before all are known."""
     digests = draft.trajectory.step_digests
     long_runs = copied_long_runs(digests, draft.record.fingerprints, seen, settings)
     left = remainder_fingerprints(digests, long_runs)
-    return (draft, left) if left else (_without_copies(draft, long_runs, seen, lines, settings), [])
-
-
-def _compared_again(
-    draft: _Draft, seen: Mapping[int, FirstSeen], lines: SessionLines, settings: ScoringSettings
-) -> _Draft:
-    """The same, with all looked up."""
-    long_runs = copied_long_runs(draft.trajectory.step_digests, draft.record.fingerprints, seen, settings)
-    return _without_copies(draft, long_runs, seen, lines, settings)
+    return (draft if left else _without_copies(draft, long_runs, seen, lines, settings)), long_runs, left
 
 
 def _without_copies(
@@ -256,6 +248,7 @@ def _without_copies(
     lines: SessionLines,
     settings: ScoringSettings,
 ) -> _Draft:
+    """The same trajectory, where earlier ones hold some of its runs."""
     trajectory, fingerprints = draft.trajectory, draft.record.fingerprints
     copies = copied_runs(trajectory.step_digests, long_runs, seen, settings)
     if not copies:
