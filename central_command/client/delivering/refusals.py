@@ -50,11 +50,11 @@ class Moving:
         """Move what waits if the session is at fault, else leave out the envelope."""
         code = answer.members.get("code")
         refusal = f"{envelope.kind} was refused: {answer.reason}"
-        if code in ENDS_SESSION and (moved := self._move(session_id, refusal)):
+        if code in ENDS_SESSION and (moved := self.move(session_id, refusal)):
             return Sent(moved)
         self._spool.refused(session_id, envelope.position, refusal)
         if code not in _USES_SEQUENCE and code not in ENDS_SESSION:
-            return Sent(self._move(session_id, refusal) or session_id, refusal=refusal)
+            return Sent(self.move(session_id, refusal) or session_id, refusal=refusal)
         return Sent(session_id, refusal=refusal)
 
     def not_opened(self, session: StoredSession, answer: Answer) -> Sent | Done | Resting:
@@ -64,7 +64,7 @@ class Moving:
         what it takes, of which providers for one. Why is noted, for whoever asks what waits.
         """
         problem = f"{REFUSED_OPENING}{answer.reason}"
-        if answer.status == 409 and (moved := self._move(session.session_id, problem)):
+        if answer.status == 409 and (moved := self.move(session.session_id, problem)):
             return Sent(moved)
         if answer.status == 409 and "error" in answer.members:
             self._spool.fail(session.session_id, problem)
@@ -72,6 +72,7 @@ class Moving:
         self._spool.explain(session.session_id, problem)
         return Resting(NOT_OPENED, answer.reason)
 
-    def _move(self, session_id: str, problem: str) -> str | None:
+    def move(self, session_id: str, problem: str) -> str | None:
+        """Move what waits of a session to a new one; the id of that, None where `Spool.move` moves nothing."""
         moved = self._spool.move(session_id, f"sess_{uuid.uuid4()}", problem)
         return None if moved is None else moved.session_id

@@ -10,8 +10,6 @@ goes to a new session where the old one takes no more, and waits where no sessio
 that the server does not open, as long as there is room: its file may be gone by the time that it does.
 """
 
-import uuid
-
 from central_command.client.delivering.posting import Answer
 from central_command.client.delivering.progress import Resting, Sent
 from central_command.client.delivering.refusals import (
@@ -71,7 +69,7 @@ class TakingBack:
         code = answer.members.get("code")
         if code not in ENDS_SESSION and code != _WITHDRAWN_CODE:
             return self._moving.refused(session_id, envelope, answer)
-        moved = self._move(session_id, problem)
+        moved = self._moving.move(session_id, problem)
         if moved is not None and code != _WITHDRAWN_CODE:
             return Sent(moved)
         if moved is not None:
@@ -92,7 +90,7 @@ class TakingBack:
     def not_opened(self, session: StoredSession, answer: Answer) -> Sent | Resting:
         """Keep the session, of which nothing was sent, and why it is refused; try another id if this one is taken."""
         problem = f"{REFUSED_OPENING}{answer.reason}"
-        if answer.status == 409 and (moved := self._move(session.session_id, problem)):
+        if answer.status == 409 and (moved := self._moving.move(session.session_id, problem)):
             return Sent(moved)
         if self._has_room() or is_gone(session):
             self._spool.explain(session.session_id, problem)
@@ -103,10 +101,6 @@ class TakingBack:
     def _has_room(self) -> bool:
         waiting = self._spool.statistics()
         return waiting.envelopes <= KEPT_ENVELOPES_MAX and waiting.bytes <= KEPT_BYTES_MAX
-
-    def _move(self, session_id: str, problem: str) -> str | None:
-        moved = self._spool.move(session_id, f"sess_{uuid.uuid4()}", problem)
-        return None if moved is None else moved.session_id
 
 
 def name_of(kind: str, position: int) -> str:
