@@ -24,7 +24,7 @@ from central_command.client.uploading.standing import ConsentStanding
 from central_command.commands.asking import ask, yes_option
 from central_command.commands.endings import EXIT_FAILED, leave, run_to_end
 from central_command.reaching.addresses import URL_VARIABLES
-from central_command.reaching.unreachable import Undelivered, printable
+from central_command.reaching.unreachable import Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -43,8 +43,6 @@ _TRIES_MAX = 5
 _ERASED = "erased: what is listed here is what this machine was answered before, and none of it is there now"
 _FILES_MAX = 10
 """So many files are named of which something was forgotten."""
-_REASONS_MAX = 3
-"""So many reasons are told why sessions are not opened."""
 _NO_KEY = "none: whoever knows the id can use it; `central-command contributor register-key` makes one"
 
 
@@ -128,7 +126,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, as_json: bool, forgo
     from central_command.commands.printing.contributions import (
         contributions_listing,
         contributions_members,
-        not_opened_facts,
+        stuck_facts,
     )
     from central_command.commands.printing.terminal import clean_json
     from central_command.terminal.facts import print_facts
@@ -143,8 +141,7 @@ def mine(*, url: str, trust: Trust, limit: int, wide: bool, as_json: bool, forgo
         with Spool(path) as spool:
             sessions, totals = spool.sessions_to(url, limit=limit), spool.totals_to(url)
             elsewhere = [each for each in spool.waiting_for() if each.url != url]
-            given_up = not_opened_facts(spool.sessions_with_source(url))
-            stuck = [*_stuck(spool.unfinished(url), url), *(("not opened", each) for each in given_up)]
+            stuck = [*stuck_facts(spool.unfinished(url), spool.sessions_with_source(url), url)]
             listing = contributions_listing(sessions)
     except SpoolError as error:
         raise click.ClickException(str(error)) from error
@@ -233,26 +230,6 @@ def _still_in_files(of_files: "Sequence[StoredSession]") -> "Iterator[str]":
         yield from (f"  {path}" for path in begun[:_FILES_MAX])
     if len(begun) > _FILES_MAX:
         yield f"  and {len(begun) - _FILES_MAX:,} more"
-
-
-def _stuck(unfinished: "Sequence[StoredSession]", url: str) -> "Iterator[tuple[str, str]]":
-    """What of all that waits is in no file any more, and what the server refuses to open: why, and what ends it."""
-    from central_command.client.uploading.history import is_gone, is_not_opened, steps_waiting
-
-    drops = f"`central-command mine --forget {printable(url)}` drops all that waits for this server"
-    gone = [each for each in unfinished if each.source is not None and is_gone(each)]
-    if steps := steps_waiting(gone):
-        sends = "the next upload of any file to this server, or watch, sends them"
-        yield "files gone", f"{steps:,} step(s) of these are in no file any more, and are kept: {sends}; {drops}"
-    refused: dict[str, list[StoredSession]] = {}
-    for each in unfinished:
-        if is_not_opened(each):
-            refused.setdefault(each.problem or "", []).append(each)
-    for problem, sessions in [*refused.items()][:_REASONS_MAX]:
-        kept = f"{steps_waiting(sessions):,} step(s) in {len(sessions):,} session(s) are kept until it is"
-        yield "not opened", f"{problem.rstrip('.')}. {kept}; {drops}"
-    if len(refused) > _REASONS_MAX:
-        yield "not opened", f"for {len(refused) - _REASONS_MAX:,} more reason(s)"
 
 
 def _goes_on(totals: "SpoolTotals", path: Path) -> str:

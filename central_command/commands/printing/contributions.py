@@ -6,8 +6,16 @@ from pathlib import PurePath
 
 from central_command.client.delivering.refusals import REFUSED_OPENING
 from central_command.client.spool.records import SessionState, SpoolTotals, StoredSession, WaitingFor
-from central_command.client.uploading.history import GOES_ON, state_of, was_never_opened
+from central_command.client.uploading.history import (
+    GOES_ON,
+    is_gone,
+    is_not_opened,
+    state_of,
+    steps_waiting,
+    was_never_opened,
+)
 from central_command.client.uploading.names import path_of, shown_path
+from central_command.reaching.unreachable import printable
 from central_command.terminal.listing import Cell, Column, Listing
 from central_command.terminal.short_ids import SESSION_CHARS_MIN, shortened
 
@@ -76,17 +84,43 @@ def _path(session: StoredSession) -> str | None:
     return None if session.source is None else shown_path(path_of(state_of(session).path))
 
 
-def not_opened_facts(sessions: Iterable[StoredSession]) -> Iterator[str]:
-    """Why the server opened none of the sessions that were given up for it, and how many files wait for another try."""
-    why = Counter(
+def stuck_facts(
+    unfinished: Iterable[StoredSession], of_files: Iterable[StoredSession], url: str
+) -> Iterator[tuple[str, str]]:
+    """What of all that is not done is in no file any more, and what the server opens none of: why, and what ends it.
+
+    Of `of_files` those count that were given up for it.
+    """
+    unfinished = list(unfinished)
+    drops = f"`central-command mine --forget {printable(url)}` drops all that waits for this server"
+    if steps := steps_waiting(each for each in unfinished if each.source is not None and is_gone(each)):
+        sends = "the next upload of any file to this server, or watch, sends them"
+        yield "files gone", f"{steps:,} step(s) of these are in no file any more, and are kept: {sends}; {drops}"
+    refused: dict[str, list[StoredSession]] = {}
+    for each in unfinished:
+        if is_not_opened(each):
+            refused.setdefault(each.problem or "", []).append(each)
+    yield from _reasons(
+        [
+            f"{problem.rstrip('.')}. {steps_waiting(sessions):,} step(s) in {len(sessions):,} session(s)"
+            f" are kept until it is; {drops}"
+            for problem, sessions in refused.items()
+        ]
+    )
+    given_up = Counter(
         each.problem.removeprefix(REFUSED_OPENING).rstrip(".")
-        for each in sessions
+        for each in of_files
         if each.state is SessionState.FAILED and each.problem is not None and was_never_opened(each)
     )
-    for reason, count in why.most_common(_REASONS_MAX):
-        yield f"{count:,} session(s): {reason}; an upload of their files tries again"
-    if len(why) > _REASONS_MAX:
-        yield f"for {len(why) - _REASONS_MAX:,} more reason(s)"
+    tries = "an upload of their files tries again"
+    yield from _reasons([f"{count:,} session(s): {reason}; {tries}" for reason, count in given_up.most_common()])
+
+
+def _reasons(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Why sessions are not opened, a fact for each reason up to a bound."""
+    yield from (("not opened", line) for line in lines[:_REASONS_MAX])
+    if len(lines) > _REASONS_MAX:
+        yield "not opened", f"for {len(lines) - _REASONS_MAX:,} more reason(s)"
 
 
 def _state(session: StoredSession) -> str:
