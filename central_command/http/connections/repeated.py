@@ -64,7 +64,7 @@ class RepeatedHead:
         """What was asked for."""
         return self._scope["path"]
 
-    def match(self, data: bytes) -> "Repetition | None":
+    def match(self, data: bytes) -> Repetition | None:
         """What `data` begins with, if that is a request with this head."""
         if not data.startswith(self._lines[0]):
             return None

@@ -35,16 +35,21 @@ def numbers(folder: Folder) -> list[int]:
     return [step["step"] for step in folder.steps()]
 
 
+async def sign_while_banned(watcher: Watcher, folder: Folder, lines: list[bytes]) -> None:
+    """A file of which all that can be signed is, while no session of it is opened."""
+    folder.server.opening_refusal = BANNED
+    folder.write("one.jsonl", lines)
+    await watcher.poll()
+    await look_after(watcher, TIMES.chunk_s)
+
+
 async def test_what_no_server_opens_waits_when_its_file_is_gone_and_is_delivered_once_it_is_opened(
     folder: Folder, lines: list[bytes], autojump_clock: MockClock
 ) -> None:
     """Whether the file went before or after it was refused; it is said once that the steps are in no file any more."""
     async with folder.server.client() as client:
         with folder.watcher(client) as watcher:
-            folder.server.opening_refusal = BANNED
-            folder.write("one.jsonl", lines)
-            await watcher.poll()
-            await look_after(watcher, TIMES.chunk_s)
+            await sign_while_banned(watcher, folder, lines)
             (kept,) = folder.sessions()
             assert (kept.state, kept.problem, kept.steps > 0) == (
                 SessionState.RECORDING,
@@ -73,10 +78,7 @@ async def test_what_waited_longer_than_a_server_takes_steps_for_is_moved_in_time
     """A ban of a month costs nobody the steps of a file that was cleared away meanwhile; it is said by how much."""
     async with folder.server.client() as client:
         with folder.watcher(client) as watcher:
-            folder.server.opening_refusal = BANNED
-            folder.write("one.jsonl", lines)
-            await watcher.poll()
-            await look_after(watcher, TIMES.chunk_s)
+            await sign_while_banned(watcher, folder, lines)
             (folder.path / "one.jsonl").unlink()
             await trio.sleep(30 * 86_400)
             folder.server.opening_refusal = {}
@@ -94,10 +96,7 @@ async def test_refused_openings_are_not_asked_for_at_every_look(
 ) -> None:
     async with folder.server.client() as client:
         with folder.watcher(client) as watcher:
-            folder.server.opening_refusal = BANNED
-            folder.write("one.jsonl", lines)
-            await watcher.poll()
-            await look_after(watcher, TIMES.chunk_s)
+            await sign_while_banned(watcher, folder, lines)
             if is_gone:
                 (folder.path / "one.jsonl").unlink()
             asked = len(folder.server.bodies(OPEN))
@@ -131,10 +130,7 @@ async def test_what_was_signed_of_a_file_that_is_written_over_by_another_session
     """The path is there, and what lay there is not: nothing else would ever send it."""
     async with folder.server.client() as client:
         with folder.watcher(client) as watcher:
-            folder.server.opening_refusal = BANNED
-            folder.write("one.jsonl", lines)
-            await watcher.poll()
-            await look_after(watcher, TIMES.chunk_s)
+            await sign_while_banned(watcher, folder, lines)
             (before,) = folder.sessions()
             folder.server.opening_refusal = {}
             folder.write("one.jsonl", (transcripts / "short.jsonl").read_bytes().splitlines(keepends=True))
